@@ -1,0 +1,3 @@
+"""Performance regression tests for diffusion pipelines, as a pytest plugin."""
+
+__version__ = "0.1.0"
