@@ -15,6 +15,8 @@ import msgspec
 from msgspec import Meta
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -455,3 +457,20 @@ def parse_steps(text: str) -> list[int]:
         first, _, last = part.partition("-")
         steps.extend(range(int(first), int(last or first) + 1))
     return steps
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reference:
+    """A stored baseline as the judges see it.
+
+    Attributes:
+        baseline: the record.
+        distance: how near the machine that it was measured on is to this one.
+        path: the baseline's folder, for messages.
+        artifacts: reads the stored images and trace when they are needed; raises BaselineError.
+    """
+
+    baseline: Baseline
+    distance: Distance
+    path: str
+    artifacts: Callable[[], Artifacts]

@@ -1,0 +1,52 @@
+# Everything that this project can be asked for. Each target sets up what it needs by itself.
+#
+#   make bench       the ready-made benchmarks, held against baselines/
+#   make bench-save  the same, accepted as baselines of this machine
+#   make test        the project's tests
+#   make lint        ruff and mypy
+#
+# torch is pinned so that work baselines are exact. On a GPU, choose the build that fits your driver:
+#   make bench TORCH=torch==2.13.0 PIP_INDEX="--index-url https://download.pytorch.org/whl/cu130"
+
+PYTHON ?= python3
+VENV ?= .venv
+TORCH ?= torch==2.13.0
+PIP_INDEX ?=
+ARGS ?=
+
+BIN := $(VENV)/bin
+SUITE := $(BIN)/python -m pytest --pyargs pytest_diffbench.suite --diffbench-baselines baselines
+# Tests share few cores with each other: a thread more in each only makes them wait.
+TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
+
+.PHONY: bench bench-save test lint format clean
+
+bench: $(VENV)/.ready
+	$(SUITE) --diffbench $(ARGS)
+
+bench-save: $(VENV)/.ready
+	$(SUITE) --diffbench-save $(ARGS)
+
+test: $(VENV)/.ready
+	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+
+lint: $(VENV)/.ready
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+format: $(VENV)/.ready
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+clean:
+	rm -rf $(VENV) build dist *.egg-info
+
+$(VENV)/.ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+	  echo "pytest-diffbench needs Python 3.11 or newer; $(PYTHON) is older. Name another: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --upgrade "pip>=25.1"
+	$(BIN)/python -m pip install --quiet $(PIP_INDEX) $(TORCH)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --editable . --group dev
+	@touch $@

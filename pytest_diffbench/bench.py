@@ -1,0 +1,164 @@
+"""The object behind the `diffbench` fixture: turns a call into a measured case."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.naming import case_id
+from pytest_diffbench.result import Result
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pytest
+
+    from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
+    from pytest_diffbench.options import Settings
+    from pytest_diffbench.records import Definition, Fact, PipelineSpec
+
+
+class Bench:
+    """Measures calls within one test.
+
+    The verdict falls after the test's own assertions: a case that got worse fails the test in its call phase.
+    """
+
+    def __init__(
+        self,
+        item: pytest.Item,
+        settings: Settings,
+        *,
+        benchmark: Any,
+        loaded: Callable[[object], tuple[PipelineSpec, str | None, Mapping[str, object]] | None],
+        facts: Mapping[str, Fact],
+        progress: Progress,
+    ) -> None:
+        self._item = item
+        self._settings = settings
+        self._benchmark = benchmark
+        self._loaded = loaded
+        self._facts = facts
+        self._progress = progress
+        self.measurements: list[tuple[Measurement, str | None]] = []
+        """Each with why it didn't complete, or None."""
+
+    def __call__(self, target: Any, /, *args: Any, label: str | None = None, **kwargs: Any) -> Result:
+        """Measure `target(*args, **kwargs)`.
+
+        Args:
+            target: a diffusers pipeline, or any callable that returns images.
+            *args: its positional arguments.
+            label: tells several calls in one test apart; becomes part of the case's name.
+            **kwargs: its keyword arguments. For a pipeline from `diffbench_pipeline`, the model's recommended
+                settings (steps, guidance, size) fill in what isn't given.
+
+        Returns:
+            What was measured. Its images are those that were timed.
+
+        Raises:
+            MeasureError: for arguments that the target doesn't take, a second call without a label of its own, or a
+                device that ran out of memory. What the target itself raises passes through.
+        """
+        from pytest_diffbench.measure.runner import Measurement
+
+        plan, kwargs = self._plan(target, args, kwargs, label)
+        measurement = Measurement(plan, target, args, kwargs)
+        self.measurements.append((measurement, "interrupted"))
+        try:
+            measurement.take(self._drive(), self._progress)
+        except BaseException as error:
+            self.measurements[-1] = (measurement, f"{type(error).__name__}: {error}".strip(": "))
+            raise
+        self.measurements[-1] = (measurement, None)
+        return Result(measurement.observation(complete=True), measurement.artifacts())
+
+    def _plan(
+        self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], label: str | None
+    ) -> tuple[Plan, dict[str, Any]]:
+        from pytest_diffbench.measure import definition
+        from pytest_diffbench.measure.runner import Plan
+
+        identity = case_id(self._item, label)
+        if any(before.case_id == identity for before, _ in self.measurements):
+            raise MeasureError(
+                f"{identity} was measured already. A further call in the same test needs a label of its own: "
+                "diffbench(pipeline, ..., label='second')."
+            )
+        loaded = self._loaded(target)
+        arguments = definition.bind(target, args, kwargs)
+        if loaded is not None:
+            takes = definition.parameters_of(target)
+            fill = {name: value for name, value in loaded[2].items() if name in takes and name not in arguments}
+            kwargs, arguments = kwargs | fill, arguments | fill
+        device, made = self._definition(target, loaded, definition.describe(arguments))
+        plan = Plan(
+            case_id=identity,
+            device=device,
+            definition=made,
+            rounds=self._settings.rounds,
+            warmup_rounds=self._settings.warmup_rounds,
+            threads=self._threads(device, made),
+            workers=getattr(self._item.config, "workerinput", {}).get("workercount", 1),
+            facts=self._facts,
+        )
+        return plan, kwargs
+
+    def _definition(
+        self,
+        target: Any,
+        loaded: tuple[PipelineSpec, str | None, Mapping[str, object]] | None,
+        arguments: dict[str, Any],
+    ) -> tuple[str, Definition]:
+        from pytest_diffbench.measure.definition import name_of
+        from pytest_diffbench.pipelines.loader import resolve_device
+        from pytest_diffbench.records import Definition
+
+        if loaded is not None:
+            spec, revision, _ = loaded
+            return spec.device, Definition(
+                pipeline=name_of(target),
+                weights=spec.weights,
+                model=spec.model,
+                revision=revision,
+                dtype=spec.dtype,
+                offload=spec.offload,
+                seed=self._settings.seed,
+                arguments=arguments,
+            )
+        device = getattr(target, "_execution_device", None) or getattr(target, "device", None)
+        dtype = getattr(target, "dtype", None)
+        return str(device or resolve_device(self._settings.device)), Definition(
+            pipeline=name_of(target),
+            weights="own",
+            dtype=str(dtype or "unknown").removeprefix("torch."),
+            seed=self._settings.seed,
+            arguments=arguments,
+        )
+
+    def _threads(self, device: str, made: Definition) -> int | None:
+        if self._settings.threads is None and made.weights == "mini" and device == "cpu":
+            # The layers of a mini are so small that threads mostly wait for each other, for ages where cores are
+            # shared; and with one thread the sums have one order, on every machine.
+            return 1
+        return self._settings.threads
+
+    def _drive(self) -> Drive:
+        from pytest_diffbench.measure.runner import drive_plainly
+
+        benchmark = self._benchmark
+        if benchmark is None or len(self.measurements) > 1:
+            return drive_plainly  # pytest-benchmark has one row a test, which the first call has got
+
+        def drive(
+            prepare: Callable[[], None], run: Callable[[], None], finish: Callable[[], None], rounds: int
+        ) -> None:
+            if benchmark.disabled:
+                # It runs one call and times nothing, yet warns where it isn't used.
+                benchmark.pedantic(run, setup=prepare)
+                finish()
+                drive_plainly(prepare, run, finish, rounds - 1)
+            else:
+                benchmark.pedantic(run, setup=prepare, teardown=finish, rounds=rounds, iterations=1)
+
+        return drive

@@ -1,0 +1,104 @@
+"""Decides, for every gate that was asked, what a measurement means beside its baseline: pure functions of records."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.judge.definition import definition_changes
+from pytest_diffbench.judge.guidance import judge_guidance
+from pytest_diffbench.judge.limits import Limits
+from pytest_diffbench.judge.memory import judge_memory
+from pytest_diffbench.judge.output import judge_output
+from pytest_diffbench.judge.question import Question
+from pytest_diffbench.judge.reasons import REASONS, verdict
+from pytest_diffbench.judge.text import listed
+from pytest_diffbench.judge.timing import doubts, judge_time
+from pytest_diffbench.judge.work import judge_work
+from pytest_diffbench.records import GATES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_diffbench.records import Artifacts, Gate, Observation, Reference, Verdict
+
+__all__ = ["REASONS", "Limits", "definition_changes", "doubts", "judge"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Entry:
+    """A gate: its function, the part of an observation that it judges, and whether it waits for a baseline."""
+
+    judge: Callable[[Question], Verdict]
+    part: Callable[[Observation], object]
+    needs_baseline: bool
+
+
+_TABLE: dict[Gate, _Entry] = {
+    "work": _Entry(judge_work, lambda seen: seen.work, needs_baseline=True),
+    "guidance": _Entry(judge_guidance, lambda seen: seen.guidance, needs_baseline=False),
+    "output": _Entry(judge_output, lambda seen: seen.output, needs_baseline=False),
+    "memory": _Entry(judge_memory, lambda seen: seen.memory, needs_baseline=True),
+    "time": _Entry(judge_time, lambda seen: seen.run.rounds or None, needs_baseline=True),
+}
+"""One line a gate. Those that need no baseline do without one, or judge first what can be judged without."""
+
+
+def judge(
+    observation: Observation,
+    artifacts: Artifacts,
+    reference: Reference | None,
+    limits: Limits,
+    gates: Sequence[Gate],
+    saving: bool = False,
+) -> tuple[Verdict, ...]:
+    """Judge one case. Nothing is read but the baseline's artifacts, and those only where images differ.
+
+    Args:
+        observation: what was measured.
+        artifacts: its images and trace.
+        reference: the baseline nearest to this machine, None where there is none.
+        limits: thresholds.
+        gates: those to ask; order and repetition don't matter.
+        saving: this run is about to be accepted as baseline, which messages then say.
+
+    Returns:
+        One verdict for each gate, in the order of `GATES`.
+
+    Raises:
+        ValueError: a gate that doesn't exist.
+    """
+    if unknown := sorted(set(gates) - set(GATES)):
+        raise ValueError(f"no such gate: {', '.join(unknown)}. Gates are {', '.join(GATES)}.")
+    question = Question(
+        observation=observation, artifacts=artifacts, reference=reference, limits=limits, saving=saving
+    )
+    return tuple(_ask(gate, question) for gate in GATES if gate in gates)
+
+
+def _ask(gate: Gate, question: Question) -> Verdict:
+    """Answer what is the same for all gates, and ask the gate for the rest."""
+    entry, seen = _TABLE[gate], question.observation
+    if not seen.complete:
+        why = f": {listed(seen.notes)}" if seen.notes else ""
+        return verdict(f"{gate}.incomplete", f"The measurement was interrupted or failed, so it isn't judged{why}.")
+    if entry.part(seen) is None:
+        why = f": {listed(seen.notes)}" if seen.notes else ""
+        return verdict(f"{gate}.not_seen", f"The measurement saw nothing of {_PARTS[gate]}{why}.")
+    if entry.needs_baseline:
+        if question.reference is None:
+            return verdict(f"{gate}.no_baseline", question.no_baseline())
+        old = question.reference.baseline.case.definition
+        if changed := definition_changes(old, seen.case.definition):
+            message = f"The case is defined differently from its baseline: {listed(changed)}."
+            return verdict(f"{gate}.definition_changed", message, changes=changed)
+    return entry.judge(question)
+
+
+_PARTS: dict[Gate, str] = {
+    "work": "the pipeline's work",
+    "guidance": "guidance",
+    "output": "the output",
+    "memory": "memory",
+    "time": "a timed round",
+}

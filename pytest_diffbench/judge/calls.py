@@ -1,0 +1,114 @@
+"""Compares two sets of denoiser calls step by step, and tells the differences in words."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import defaultdict
+from typing import TYPE_CHECKING, TypeAlias
+
+from pytest_diffbench.judge.difference import Difference, Direction, Kind, direction_within
+from pytest_diffbench.judge.text import flops, plural, step_list
+from pytest_diffbench.records import format_steps, parse_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_diffbench.records import CallGroup
+
+Place: TypeAlias = tuple[str, str]
+"""Component and branch."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, order=True)
+class _Call:
+    batch: int
+    shapes: tuple[tuple[str, tuple[int, ...]], ...]
+    flops: int
+
+
+_Words: TypeAlias = tuple[Kind, Direction, str]
+
+
+def call_differences(
+    base: Iterable[CallGroup], now: Iterable[CallGroup], flops_allowed_rel: float = 0.0
+) -> list[Difference]:
+    """Compare calls as multisets of (component, step, branch, batch, shapes).
+
+    Args:
+        base: calls of the baseline.
+        now: calls of this run.
+        flops_allowed_rel: share by which the FLOPs of one call may differ.
+    """
+    before, after = _by_step(base), _by_step(now)
+    found: list[Difference] = []
+    for place in sorted(before.keys() | after.keys()):
+        told: dict[_Words, list[int]] = defaultdict(list)
+        old_steps, new_steps = before.get(place, {}), after.get(place, {})
+        for step in sorted(old_steps.keys() | new_steps.keys()):
+            for words in _at_step(old_steps.get(step, []), new_steps.get(step, []), flops_allowed_rel):
+                told[words].append(step)
+        name = f"{place[0]} {place[1]}"
+        found += [
+            Difference(kind, way, f"{name}: {text.format(steps=step_list(format_steps(steps)))}")
+            for (kind, way, text), steps in told.items()
+        ]
+    return _renamed_branches(found, before, after)
+
+
+def _by_step(groups: Iterable[CallGroup]) -> dict[Place, dict[int, list[_Call]]]:
+    calls: dict[Place, dict[int, list[_Call]]] = defaultdict(lambda: defaultdict(list))
+    for group in groups:
+        call = _Call(group.batch, tuple(sorted((k, tuple(v)) for k, v in group.shapes.items())), group.flops)
+        for step in parse_steps(group.steps):
+            calls[group.component, group.branch][step].append(call)
+    return calls
+
+
+def _at_step(old: list[_Call], new: list[_Call], allowed_rel: float) -> list[_Words]:
+    """Differences between the calls of one component and branch at one step; `{steps}` stands for where."""
+    if len(old) != len(new):
+        if not old:
+            often = "" if len(new) == 1 else f" {len(new)} times"
+            return [("denoiser_calls", "more", f"called{often} at {{steps}}, was not called there")]
+        if not new:
+            return [("denoiser_calls", "less", "not called at {steps}, was called there")]
+        way: Direction = "more" if len(new) > len(old) else "less"
+        return [("denoiser_calls", way, f"{len(old)} -> {plural(len(new), 'call')} at {{steps}}")]
+    told: list[_Words] = []
+    for before, after in zip(sorted(old), sorted(new), strict=True):
+        told += _between(before, after, allowed_rel)
+    return list(dict.fromkeys(told))
+
+
+def _between(before: _Call, after: _Call, allowed_rel: float) -> list[_Words]:
+    way = direction_within(before.flops, after.flops, allowed_rel)
+    parts = []
+    if before.batch != after.batch:
+        parts.append(f"batch {before.batch} -> {after.batch}")
+    old_shapes, new_shapes = dict(before.shapes), dict(after.shapes)
+    for name in sorted(old_shapes.keys() | new_shapes.keys()):
+        old_shape, new_shape = old_shapes.get(name), new_shapes.get(name)
+        if old_shape != new_shape:
+            parts.append(f"{name} {old_shape or 'absent'} -> {new_shape or 'absent'}")
+    if parts:
+        # braces would be taken for a place to fill in
+        text = ", ".join(parts).replace("{", "{{").replace("}", "}}")
+        return [("shapes", way or "other", f"{text} at {{steps}}")]
+    if way is not None:
+        return [("flops", way, f"{flops(before.flops)} -> {flops(after.flops)} a call at {{steps}}")]
+    return []
+
+
+def _renamed_branches(
+    found: list[Difference], before: dict[Place, dict[int, list[_Call]]], after: dict[Place, dict[int, list[_Call]]]
+) -> list[Difference]:
+    """Call it `branches` where calls moved from one branch to another: some branch appears, another disappears."""
+    moved = {component for component, _ in after.keys() - before.keys()} & {
+        component for component, _ in before.keys() - after.keys()
+    }
+    return [
+        dataclasses.replace(one, kind="branches")
+        if one.kind == "denoiser_calls" and one.text.split(" ", 1)[0] in moved
+        else one
+        for one in found
+    ]

@@ -1,0 +1,214 @@
+"""How far two images are apart: PSNR, SSIM, its worst tile, and the shift of the mean colour."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+WINDOW_PX = 7
+"""Side of the SSIM window; smaller images take the largest odd window that fits."""
+
+_C1 = (0.01 * 255) ** 2
+_C2 = (0.03 * 255) ** 2
+_LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue by ITU-R BT.601, as Pillow's mode `L`."""
+
+_STRIP_PX = 64
+"""Rows of the image that are worked on at a time, so that the intermediate arrays stay in the cache."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Tile:
+    """A part of an image and its mean SSIM; place and size in pixels, counted from the top left corner."""
+
+    ssim: float
+    left_px: int
+    top_px: int
+    width_px: int
+    height_px: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ImageDistance:
+    """The vector of metrics between two images.
+
+    Attributes:
+        psnr_db: over all channels, alpha included; infinite for equal images.
+        ssim: mean structural similarity of the luma, at most 1.
+        worst_tile: the tile with the least SSIM.
+        colour_levels: largest shift of a channel's mean, in levels of 255.
+    """
+
+    psnr_db: float
+    ssim: float
+    worst_tile: Tile
+    colour_levels: float
+
+
+def distance(a: NDArray[np.uint8], b: NDArray[np.uint8], tile_size_px: int = 64) -> ImageDistance:
+    """Compare two images of the same shape.
+
+    Args:
+        a: uint8 of shape (height, width) or (height, width, channels) with 1, 3 or 4 channels.
+        b: the same.
+        tile_size_px: side of a tile.
+
+    Raises:
+        ValueError: shapes differ, or an array isn't such an image.
+    """
+    _check(a, b)
+    similarity = ssim_map(luma(a), luma(b))
+    return ImageDistance(
+        psnr_db=psnr_db(a, b),
+        ssim=float(similarity.mean()),
+        worst_tile=worst_tile(similarity, a.shape[0], a.shape[1], tile_size_px),
+        colour_levels=colour_levels(a, b),
+    )
+
+
+def psnr_db(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Peak signal-to-noise ratio, `10 log10(255² / mean squared difference)`; infinite for equal images.
+
+    Raises:
+        ValueError: shapes differ, or an array isn't an image.
+    """
+    import numpy as np
+
+    _check(a, b)
+    # uint8 wraps around where it is subtracted
+    difference = np.subtract(a, b, dtype=np.int16)
+    squares = int(np.square(difference, dtype=np.int32).sum(dtype=np.int64))
+    return math.inf if squares == 0 else 10 * math.log10(255**2 * difference.size / squares)
+
+
+def colour_levels(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Largest shift of a channel's mean over the image, in levels of 255."""
+    import numpy as np
+
+    _check(a, b)
+    planes = a.shape[0] * a.shape[1]
+    means = [image.reshape(planes, -1).sum(axis=0, dtype=np.int64) / planes for image in (a, b)]
+    return float(np.abs(means[0] - means[1]).max())
+
+
+def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Brightness of each pixel by ITU-R BT.601, 0 to 255, of shape (height, width); alpha is left out."""
+    import numpy as np
+
+    if image.ndim == 2:
+        return image.astype(np.float64)
+    if image.shape[2] == 1:
+        return image[:, :, 0].astype(np.float64)
+    red, green, blue = (image[:, :, channel] * weight for channel, weight in enumerate(_LUMA))
+    return np.asarray(red + green + blue, dtype=np.float64)
+
+
+def ssim_map(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Structural similarity of each whole window (Wang et al. 2004, doi:10.1109/TIP.2003.819861, equation 13).
+
+    Uniform window of 7 by 7 pixels, K1 = .01, K2 = .03, range 255, sample covariance.
+
+    Args:
+        a: float64 of shape (height, width), 0 to 255.
+        b: the same.
+
+    Returns:
+        Similarities, at most 1 up to rounding, of shape (height - window + 1, width - window + 1).
+    """
+    import numpy as np
+
+    height, width = a.shape
+    side = WINDOW_PX if min(height, width) >= WINDOW_PX else (min(height, width) - 1) // 2 * 2 + 1
+    rows, columns = height - side + 1, width - side + 1
+    similarity = np.empty((rows, columns))
+    for top in range(0, rows, _STRIP_PX):
+        bottom = min(top + _STRIP_PX, rows)
+        part = slice(top, bottom + side - 1)
+        similarity[top:bottom] = _ssim_strip(a[part], b[part], side)
+    return similarity
+
+
+def _ssim_strip(a: NDArray[np.float64], b: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    area = side * side
+    # the luminance term needs the true means; variances are kept exact by centring on the middle of the range
+    x, y = a - 128.0, b - 128.0
+    mean_x, mean_y = _box_sum(x, side) / area, _box_sum(y, side) / area
+    bessel = area / (area - 1) if area > 1 else 1.0
+    variances = bessel * ((_box_sum(x * x + y * y, side)) / area - mean_x * mean_x - mean_y * mean_y)
+    covariance = bessel * (_box_sum(x * y, side) / area - mean_x * mean_y)
+    mean_a, mean_b = mean_x + 128.0, mean_y + 128.0
+    product = mean_a * mean_b
+    numerator = (2 * product + _C1) * (2 * covariance + _C2)
+    result: NDArray[np.float64] = numerator / ((mean_a * mean_a + mean_b * mean_b + _C1) * (variances + _C2))
+    return result
+
+
+def _box_sum(values: NDArray[np.float64], side: int) -> NDArray[np.float64]:
+    """Sum over each whole window, by shifted additions: exact for whole numbers, and no error runs along a row."""
+    rows = values.shape[0] - side + 1
+    columns = values.shape[1] - side + 1
+    down = values[:rows].copy()
+    for shift in range(1, side):
+        down += values[shift : shift + rows]
+    across = down[:, :columns].copy()
+    for shift in range(1, side):
+        across += down[:, shift : shift + columns]
+    return across
+
+
+def worst_tile(similarity: NDArray[np.float64], height_px: int, width_px: int, tile_size_px: int) -> Tile:
+    """Find the tile with the least mean similarity; the last tile of a row or column may be smaller.
+
+    Args:
+        similarity: what `ssim_map` returned.
+        height_px: of the image.
+        width_px: of the image.
+        tile_size_px: side of a tile.
+    """
+    import numpy as np
+
+    rows, columns = similarity.shape
+    # a window counts for the tile that its centre lies in
+    margin_y, margin_x = (height_px - rows) // 2, (width_px - columns) // 2
+    tops, lefts = _starts(height_px, rows, margin_y, tile_size_px), _starts(width_px, columns, margin_x, tile_size_px)
+    sums = np.add.reduceat(np.add.reduceat(similarity, [s for _, s in tops], axis=0), [s for _, s in lefts], axis=1)
+    counts = np.outer(_sizes([s for _, s in tops], rows), _sizes([s for _, s in lefts], columns))
+    means = sums / counts
+    row, column = np.unravel_index(int(means.argmin()), means.shape)
+    top, left = tops[int(row)][0], lefts[int(column)][0]
+    return Tile(
+        ssim=float(means[row, column]),
+        left_px=left,
+        top_px=top,
+        width_px=min(tile_size_px, width_px - left),
+        height_px=min(tile_size_px, height_px - top),
+    )
+
+
+def _starts(length_px: int, windows: int, margin_px: int, tile_size_px: int) -> list[tuple[int, int]]:
+    """First pixel and first window of each tile along an axis; tiles without any window's centre are left out."""
+    starts = []
+    for start in range(0, length_px, tile_size_px):
+        first = max(start - margin_px, 0)
+        if first < windows and start + tile_size_px > margin_px:
+            starts.append((start, first))
+    return starts
+
+
+def _sizes(starts: list[int], end: int) -> list[int]:
+    return [after - start for start, after in zip(starts, [*starts[1:], end], strict=True)]
+
+
+def _check(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> None:
+    for image in (a, b):
+        if str(image.dtype) != "uint8" or image.size == 0:
+            raise ValueError(f"an image must be uint8 with at least one pixel, not {image.dtype} of {image.shape}")
+        if image.ndim != 2 and (image.ndim != 3 or image.shape[2] not in (1, 3, 4)):
+            raise ValueError(f"an image must have shape (height, width[, 1, 3 or 4]), not {image.shape}")
+    if a.shape != b.shape:
+        raise ValueError(f"images of shapes {a.shape} and {b.shape} can't be compared")

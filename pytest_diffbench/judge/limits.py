@@ -1,0 +1,165 @@
+"""Every threshold that a gate uses, in one table, each with the reason for its default."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+
+from pytest_diffbench.errors import OptionError
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Limits:
+    """Thresholds of all gates. Shares and relative differences `_rel` are fractions: .05 is 5 %.
+
+    Raises:
+        OptionError: a value is negative, NaN, infinite, not a number, or outside the range of its kind.
+    """
+
+    # work
+    flops_other_torch_rel: float = 0.01
+    """torch's FLOP formulas are exact within one version and device type; elsewhere other kernels are counted."""
+
+    # guidance: in units of the machine epsilon of the predictions' dtype, never under the floor
+    norm_ratio_eps: float = 3.0
+    """Renorm in float32, float16 and bfloat16 leaves the ratio of norms within 1.6 eps of 1 (2048 rows of 128)."""
+
+    gain_eps: float = 2.0
+    """An unscaled prediction is fitted with a gain within .4 eps of 1."""
+
+    scale_eps: float = 8.0
+    """The median scale over rows is far within 1 eps; the rest is for models whose branches hardly differ."""
+
+    guidance_floor_rel: float = 1e-4
+    """Kernels differ in the order of their sums, which float32 epsilon alone would not forgive."""
+
+    # output: the frame of tiers seen in the field, by how near the baseline's machine is
+    psnr_machine_db: float = 40.0
+    """The same picture: 1 % of the range, root mean square."""
+
+    psnr_drift_db: float = 28.0
+    """Numerical drift between kinds of device."""
+
+    psnr_broken_db: float = 20.0
+    """Under this no other machine is an excuse."""
+
+    ssim_machine: float = 0.99
+    """The same picture, in structure."""
+
+    ssim_drift: float = 0.95
+    """Numerical drift between kinds of device."""
+
+    ssim_broken: float = 0.8
+    """Under this no other machine is an excuse."""
+
+    tile_ssim_machine: float = 0.9
+    """A tile has fewer pixels to average over, so it is allowed more; a lost patch falls to nearly 0."""
+
+    tile_ssim_drift: float = 0.5
+    """An edge that moves by a pixel halves a tile's SSIM; a lost patch still falls under this."""
+
+    colour_machine_levels: float = 2.0
+    """Mean of a colour channel, in levels of 255: a cast hardly moves SSIM at all."""
+
+    colour_drift_levels: float = 6.0
+    """Drift moves edges, not the mean; a visible cast is 8 levels."""
+
+    latents_machine_rel: float = 0.01
+    """For results that are latents: the same 1 % as 40 dB."""
+
+    latents_drift_rel: float = 0.1
+    """For results that are latents, on another kind of device."""
+
+    latents_broken_rel: float = 0.5
+    """For results that are latents: half of the result is something else."""
+
+    rerun_margin_db: float = 3.0
+    """Two draws of the same noise lie 3 dB further apart than one from its mean; as a ratio, 1.41."""
+
+    tile_size_px: int = 64
+    """Small enough for a lost patch to fill one, large enough for a steady mean."""
+
+    trace_rounding_factor: float = 10.0
+    """Traces part where their distance exceeds this many roundings (eps / sqrt(12)) of the dtype."""
+
+    # memory
+    memory_rel: float = 0.02
+    """Allocators repeat themselves; the rest is workspace that libraries choose by heuristics."""
+
+    memory_floor_bytes: int = 8 * 2**20
+    """Four of the caching allocator's 2 MiB blocks."""
+
+    memory_reserved_rel: float = 0.10
+    """Reservations depend on fragmentation, hence on history."""
+
+    memory_rss_rel: float = 0.25
+    """A resident set holds what else the process did before."""
+
+    memory_rss_floor_bytes: int = 256 * 2**20
+    """One library more or less in the process."""
+
+    # time
+    time_alpha: float = 0.001
+    """Chance of an alarm, one-sided, by chance alone in one case; 20 cases stay under 2 %, before confirmation."""
+
+    time_min_runs: int = 3
+    """Fewer baseline runs tell nothing about the spread between runs."""
+
+    time_spread_cpu_rel: float = 0.05
+    """Spread between runs that was seen on a quiet, shared two-core machine: never believed to be less."""
+
+    time_spread_rel: float = 0.005
+    """Spread between runs of a GPU at steady clocks: never believed to be less."""
+
+    time_floor_cpu_rel: float = 0.05
+    """Smaller changes on a CPU are not worth a red test."""
+
+    time_floor_rel: float = 0.02
+    """Smaller changes elsewhere are not worth a red test."""
+
+    time_floor_s: float = 0.001
+    """Smaller changes are the interpreter's, whatever their share."""
+
+    time_power: float = 0.95
+    """The smallest change that would have been seen is meant with this probability; below 1."""
+
+    machine_rel: float = 0.10
+    """A calibration that moved by more than this says that the machine is another one today."""
+
+    unsteady_rel: float = 0.15
+    """Interquartile range over median: quiet rounds on a shared two-core machine stay under .10."""
+
+    drift_rel: float = 0.15
+    """Median of the last third of the rounds against that of the first: heat, or warm-up that never ended."""
+
+    unattributed_rel: float = 0.25
+    """A quarter of a call outside all stages: what was seen doesn't explain the time."""
+
+    unattributed_floor_s: float = 0.010
+    """The pipeline's own Python between stages, which fills a large share of a call of a few milliseconds."""
+
+    stage_share_rel: float = 0.2
+    """A stage or component that carries at least this share of a difference is named."""
+
+    def __post_init__(self) -> None:
+        for field in dataclasses.fields(self):
+            self._check(field.name, getattr(self, field.name), whole=isinstance(field.default, int))
+
+    @staticmethod
+    def _check(name: str, value: object, *, whole: bool) -> None:
+        number = isinstance(value, int if whole else int | float) and not isinstance(value, bool)
+        if not number or not math.isfinite(value) or value < 0:  # type: ignore[arg-type,operator]  # checked just before
+            kind = "a whole number" if whole else "a finite number"
+            raise OptionError(f"Limits.{name} is {value!r}. Give {kind} of at least 0.")
+        if name in _OPEN_UNIT and not 0 < value < 1:  # type: ignore[operator]  # a number by now
+            raise OptionError(f"Limits.{name} is {value!r}. Give a probability between 0 and 1, both excluded.")
+        if name.startswith(("ssim", "tile_ssim")) and value > 1:  # type: ignore[operator]  # a number by now
+            raise OptionError(f"Limits.{name} is {value!r}. SSIM is at most 1: give a number between 0 and 1.")
+        least = _AT_LEAST.get(name, 0)
+        if value < least:  # type: ignore[operator]  # a number by now
+            raise OptionError(f"Limits.{name} is {value!r}. Give at least {least}.")
+
+
+_OPEN_UNIT = frozenset({"time_alpha", "time_power"})
+_AT_LEAST = {"time_min_runs": 2, "tile_size_px": 1}
+"""Two runs are the least that have a spread; a tile holds at least one pixel."""

@@ -1,0 +1,261 @@
+"""The output gate: is it the same picture? Hard gates first, then a small vector of metrics, judged by its worst."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.errors import BaselineError
+from pytest_diffbench.judge.definition import definition_changes
+from pytest_diffbench.judge.reasons import verdict
+from pytest_diffbench.judge.text import listed, plural
+from pytest_diffbench.judge.tolerance import Tolerance, tolerance
+from pytest_diffbench.judge.traces import part, rounding_rel
+
+if TYPE_CHECKING:
+    from pytest_diffbench.judge.images import ImageDistance, Tile
+    from pytest_diffbench.judge.question import Question
+    from pytest_diffbench.judge.traces import Parting
+    from pytest_diffbench.records import Artifacts, Output, Verdict
+
+
+def judge_output(question: Question) -> Verdict:
+    """Judge the result of the call on its own, then against the baseline's."""
+    now = question.observation.output
+    assert now is not None  # the table asks this gate only when the part was seen
+    broken = _hard_gates(question, now)
+    if broken is not None:
+        return broken
+    reference = question.reference
+    if reference is None or reference.baseline.output is None:
+        message = (
+            f"{_healthy(now)} {question.no_baseline()}"
+            if reference is None
+            else f"{_healthy(now)} {reference.path} holds no output to compare with."
+        )
+        return verdict("output.no_baseline", message)
+    if changed := definition_changes(reference.baseline.case.definition, question.observation.case.definition):
+        message = f"{_healthy(now)} The case is defined differently from its baseline: {listed(changed)}."
+        return verdict("output.definition_changed", message, changes=changed)
+    base = reference.baseline.output
+    unlike = _unlike(now, base)
+    if unlike is not None:
+        return unlike
+    if now.images and [one.digest for one in now.images] == [one.digest for one in base.images]:
+        return verdict(
+            "output.same_bits",
+            f"{plural(len(now.images), 'image')}, equal to the last bit; any change would have been seen.",
+            details={"distance": reference.distance},
+        )
+    return _compare(question, now, base)
+
+
+def _hard_gates(question: Question, now: Output) -> Verdict | None:
+    if not now.finite:
+        where = now.not_finite_where or "place unknown"
+        message = f"The result holds NaN or infinity, first at: {where}."
+        return verdict("output.not_finite", message, details={"where": now.not_finite_where})
+    if not now.images and question.observation.case.definition.arguments.get("output_type") != "latent":
+        return verdict("output.no_images", "The call returned no images.")
+    constant = [number for number, image in enumerate(now.images) if image.constant]
+    if constant:
+        which = ", ".join(map(str, constant))
+        message = f"All pixels of image {which} are equal, as in a black image."
+        return verdict("output.constant", message, details={"images": constant})
+    return None
+
+
+def _healthy(now: Output) -> str:
+    if not now.images:
+        return "The latents are finite."
+    return f"{plural(len(now.images), 'image')}: finite, not constant."
+
+
+def _unlike(now: Output, base: Output) -> Verdict | None:
+    """Differences for which no metric is needed."""
+    if len(now.images) != len(base.images):
+        message = f"{plural(len(now.images), 'image')} returned, {len(base.images)} in the baseline."
+        return verdict("output.count", message, details={"images": [len(base.images), len(now.images)]})
+    for number, (new, old) in enumerate(zip(now.images, base.images, strict=True)):
+        sizes = [[old.width_px, old.height_px], [new.width_px, new.height_px]]
+        if sizes[0] != sizes[1]:
+            was, has = (f"{width} x {height} px" for width, height in sizes)
+            message = f"Image {number} is {has}, {was} in the baseline."
+            return verdict("output.size", message, details={"image": number, "sizes_px": sizes})
+        if new.mode != old.mode:
+            message = f"Image {number} has mode {new.mode}, {old.mode} in the baseline."
+            return verdict("output.mode", message, details={"image": number, "modes": [old.mode, new.mode]})
+    if not now.images and now.latents_shape != base.latents_shape:
+        shapes = [list(shape) if shape else None for shape in (base.latents_shape, now.latents_shape)]
+        message = f"The latents have shape {now.latents_shape}, {base.latents_shape} in the baseline."
+        return verdict("output.size", message, details={"shapes": shapes})
+    return None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Member:
+    """One metric of one image, against its limit.
+
+    `excess` is its error over the allowed error: above 1 it is beyond the limit, whatever the metric's unit.
+    """
+
+    excess: float
+    text: str
+
+
+def _compare(question: Question, now: Output, base: Output) -> Verdict:
+    reference = question.baseline
+    try:
+        stored = reference.artifacts()
+    except BaselineError as error:
+        return verdict("output.baseline_unreadable", f"The baseline's images can't be read: {error}")
+    mine = question.artifacts
+    # the stored digests say that something differs, so that missing arrays leave the question open
+    if len(mine.images) != len(now.images) or len(stored.images) != len(base.images):
+        side = "here" if len(mine.images) != len(now.images) else f"in {reference.path}"
+        return verdict("output.not_seen", f"The images differ, but their pixels weren't kept {side}.")
+    limits = question.limits
+    dtype = question.observation.case.definition.dtype
+    parting = part(mine.trace, stored.trace, limits.trace_rounding_factor * rounding_rel(dtype))
+    if not now.images and parting.latents_rel is None:
+        return verdict("output.not_seen", "The result is latents, and no trace of them was kept on both sides.")
+    for number, (new, old) in enumerate(zip(mine.images, stored.images, strict=True)):
+        if new.shape != old.shape:
+            text = f"Image {number}: pixels of shape {new.shape} here, {old.shape} in {reference.path}."
+            return verdict("output.size", text, details={"image": number})
+    return _decide(question, now, base, _distances(mine, stored, limits.tile_size_px), parting)
+
+
+def _decide(
+    question: Question, now: Output, base: Output, distances: list[ImageDistance], parting: Parting
+) -> Verdict:
+    """Hold the metrics against the tolerance of this machine, and what is beyond it against its excuses."""
+    limits, distance = question.limits, question.baseline.distance
+    allowed = tolerance(distance, now.rerun, base.rerun, limits)
+    members = _members(distances, parting, allowed)
+    worst = max(members, key=lambda member: member.excess)
+    changes = [parting.text, *(m.text for m in members if m.excess > 1 and m is not worst)]
+    if now.latents_dtype != base.latents_dtype:
+        changes.append(f"dtype of the latents: {base.latents_dtype} -> {now.latents_dtype}")
+    gone = max(_members(distances, parting, allowed.broken(limits)), key=lambda member: member.excess)
+    if _newly_random(now, base, allowed):
+        reason = "output.nondeterministic"
+        message = (
+            f"Rounds with one seed no longer agree (PSNR {_db(now.rerun.psnr_db)}), in the baseline they did."
+            f" Against the baseline: {worst.text}."
+        )
+    elif worst.excess <= 1:
+        reason = "output.within_tolerance"
+        message = (
+            f"Not the same bits, but within tolerance; nearest to its limit: {worst.text}. Allowed: {allowed.text()}."
+        )
+    elif allowed.hopeless:
+        reason = "output.rerun_noise"
+        message = (
+            f"The picture differs ({worst.text}), but identical calls of this case drift as much"
+            f" (PSNR {_db(allowed.rerun_db)}): it can't be judged."
+        )
+    elif distance == "machine":
+        reason, message = "output.differs", f"Another picture: {worst.text}. It {parting.text}.{_patch(distances)}"
+    elif gone.excess > 1:
+        reason = "output.differs"
+        message = (
+            f"Another picture, beyond what another machine explains: {gone.text}. It {parting.text}."
+            f"{_patch(distances)}"
+        )
+    else:
+        reason = "output.other_machine"
+        message = (
+            f"The picture differs ({worst.text}), which may be this machine: the baseline is from another"
+            f" ({distance} match).{_patch(distances)}"
+        )
+    return verdict(reason, message, details=_details(distances, parting, allowed, distance), changes=changes)
+
+
+def _newly_random(now: Output, base: Output, allowed: Tolerance) -> bool:
+    """Whether calls that used to agree no longer do, by more than the tolerance: new code must not excuse itself."""
+    return (
+        allowed.distance == "machine"
+        and base.rerun.rounds > 1
+        and base.rerun.identical
+        and not now.rerun.identical
+        and now.rerun.psnr_db is not None
+        and now.rerun.psnr_db < allowed.psnr_db
+    )
+
+
+def _distances(mine: Artifacts, stored: Artifacts, tile_size_px: int) -> list[ImageDistance]:
+    from pytest_diffbench.judge.images import distance
+
+    return [distance(new, old, tile_size_px) for new, old in zip(mine.images, stored.images, strict=True)]
+
+
+def _members(distances: list[ImageDistance], parting: Parting, allowed: Tolerance) -> list[_Member]:
+    members = []
+    for number, one in enumerate(distances):
+        tile = one.worst_tile
+        place = _place(tile)
+        # errors in amplitude, so that PSNR and the others are measured alike
+        noise = 10 ** ((allowed.psnr_db - one.psnr_db) / 20)
+        members += [
+            _Member(noise, f"PSNR {_db(one.psnr_db)} of image {number} (at least {allowed.psnr_db:.4g} dB)"),
+            _Member(
+                _over(1 - one.ssim, 1 - allowed.ssim),
+                f"SSIM {one.ssim:.4f} of image {number} (at least {allowed.ssim:g})",
+            ),
+            _Member(
+                _over(1 - tile.ssim, 1 - allowed.tile_ssim),
+                f"worst tile's SSIM {tile.ssim:.4f} of image {number}, {place} (at least {allowed.tile_ssim:g})",
+            ),
+            _Member(
+                _over(one.colour_levels, allowed.colour_levels),
+                f"mean colour {one.colour_levels:.2f} levels of 255 off in image {number}"
+                f" (at most {allowed.colour_levels:g})",
+            ),
+        ]
+    if not distances and parting.latents_rel is not None:
+        text = f"final latents {100 * parting.latents_rel:.3g} % apart (at most {100 * allowed.latents_rel:.3g} %)"
+        members.append(_Member(_over(parting.latents_rel, allowed.latents_rel), text))
+    return members
+
+
+def _place(tile: Tile) -> str:
+    return f"{tile.width_px} x {tile.height_px} px at ({tile.left_px}, {tile.top_px})"
+
+
+def _patch(distances: list[ImageDistance]) -> str:
+    """Where the images differ most, in words; empty for latents."""
+    if not distances:
+        return ""
+    image, tile = min(enumerate(one.worst_tile for one in distances), key=lambda pair: pair[1].ssim)
+    return f" Most of it is in image {image}, {_place(tile)}."
+
+
+def _over(error: float, allowed: float) -> float:
+    # rounding may leave the error of equal images a little under 0
+    if error <= 0:
+        return 0.0
+    return error / allowed if allowed > 0 else math.inf
+
+
+def _db(value_db: float | None) -> str:
+    return "not measured" if value_db is None else "infinite" if math.isinf(value_db) else f"{value_db:.1f} dB"
+
+
+def _details(distances: list[ImageDistance], parting: Parting, allowed: Tolerance, distance: str) -> dict[str, Any]:
+    finite = parting.latents_rel is not None and math.isfinite(parting.latents_rel)
+    return {
+        "distance": distance,
+        "images": [
+            {
+                "psnr_db": None if math.isinf(one.psnr_db) else one.psnr_db,
+                "ssim": one.ssim,
+                "worst_tile": dataclasses.asdict(one.worst_tile),
+                "colour_levels": one.colour_levels,
+            }
+            for one in distances
+        ],
+        "latents_rel": parting.latents_rel if finite else None,
+        "allowed": allowed.figures(),
+    }

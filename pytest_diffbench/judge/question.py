@@ -1,0 +1,42 @@
+"""What a gate is asked: the measurement, what to hold it against, and the thresholds."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_diffbench.judge.limits import Limits
+    from pytest_diffbench.records import Artifacts, Observation, Reference
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Question:
+    """One case, as every gate sees it.
+
+    Attributes:
+        observation: what was measured.
+        artifacts: its images and trace.
+        reference: the baseline, None where there is none.
+        limits: thresholds.
+        saving: this run is about to be accepted as baseline.
+    """
+
+    observation: Observation
+    artifacts: Artifacts
+    reference: Reference | None
+    limits: Limits
+    saving: bool = False
+
+    @property
+    def baseline(self) -> Reference:
+        """The reference, for gates that are only asked when there is one. Raises ValueError when there isn't."""
+        if self.reference is None:
+            raise ValueError("this gate needs a baseline; the table of gates must say so")
+        return self.reference
+
+    def no_baseline(self) -> str:
+        """Sentence for a gate that has nothing to compare with."""
+        if self.saving:
+            return "There is no baseline yet; this run is being saved as the first."
+        return "There is no baseline; accept this run as the first with --diffbench-save."

@@ -1,0 +1,98 @@
+"""Every reason code with the decision it goes with, and the one way to write a verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.records import GATES, Decision, Gate, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+REASONS: dict[str, Decision] = {
+    **{f"{gate}.incomplete": "unsure" for gate in GATES},
+    **{f"{gate}.not_seen": "incomparable" for gate in GATES},
+    **{f"{gate}.definition_changed": "incomparable" for gate in GATES if gate != "guidance"},
+    **{f"{gate}.no_baseline": "unbaselined" for gate in GATES if gate != "guidance"},
+    "work.same": "same",
+    "work.less": "better",
+    "work.steps": "worse",
+    "work.branches": "worse",
+    "work.denoiser_calls": "worse",
+    "work.component_calls": "worse",
+    "work.shapes": "worse",
+    "work.parameters": "worse",
+    "work.flops": "worse",
+    "guidance.same": "same",
+    "guidance.no_formula": "incomparable",
+    "guidance.unknown": "unsure",
+    "guidance.steps": "worse",
+    "guidance.truncation_ignored": "worse",
+    "guidance.truncated_too_much": "worse",
+    "guidance.wrong_branch": "worse",
+    "guidance.wasted_call": "worse",
+    "guidance.sign": "worse",
+    "guidance.scale": "worse",
+    "guidance.renorm_missing": "worse",
+    "guidance.renorm_wrong": "worse",
+    "guidance.renorm_unasked": "worse",
+    "guidance.gain": "worse",
+    "output.not_finite": "worse",
+    "output.no_images": "worse",
+    "output.constant": "worse",
+    "output.count": "worse",
+    "output.size": "worse",
+    "output.mode": "worse",
+    "output.same_bits": "same",
+    "output.within_tolerance": "same",
+    "output.differs": "worse",
+    "output.nondeterministic": "worse",
+    "output.rerun_noise": "unsure",
+    "output.other_machine": "unsure",
+    "output.baseline_unreadable": "incomparable",
+    "memory.same": "same",
+    "memory.less": "better",
+    "memory.peak": "worse",
+    "memory.stage": "worse",
+    "memory.reserved": "worse",
+    "memory.rough": "incomparable",
+    "memory.source": "incomparable",
+    "memory.hardware": "incomparable",
+    "memory.settings": "incomparable",
+    "memory.other_machine": "unbaselined",
+    "time.same": "same",
+    "time.faster": "better",
+    "time.slower": "worse",
+    "time.other_machine": "unbaselined",
+    "time.hardware": "incomparable",
+    "time.settings": "incomparable",
+    "time.invalid": "unsure",
+    "time.parallel": "unsure",
+    "time.unsteady": "unsure",
+    "time.unattributed": "unsure",
+    "time.few_runs": "unsure",
+    "time.machine_slower": "unsure",
+    "time.machine_faster": "unsure",
+    "time.no_calibration": "unsure",
+    "time.unconfirmed": "unsure",
+}
+"""A reason always goes with the same decision; `docs/verdicts.md` explains each."""
+
+
+def verdict(
+    reason: str, message: str, *, details: dict[str, Any] | None = None, changes: Iterable[str] = ()
+) -> Verdict:
+    """Write a gate's answer; the gate and the decision follow from the reason.
+
+    Raises:
+        KeyError: the reason isn't in `REASONS`.
+    """
+    gate: Gate = next(one for one in GATES if reason.startswith(f"{one}."))
+    return Verdict(
+        gate=gate,
+        decision=REASONS[reason],
+        reason=reason,
+        message=message,
+        details=details or {},
+        changes=tuple(changes),
+    )

@@ -1,0 +1,149 @@
+"""The work gate: the same denoiser calls, component calls, FLOPs and parameters as the baseline?
+
+Valid on any machine. Calls and shapes are compared exactly. FLOPs are exact within one torch version and device type.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Literal
+
+from pytest_diffbench.judge.calls import call_differences
+from pytest_diffbench.judge.difference import Difference, direction, direction_within
+from pytest_diffbench.judge.reasons import verdict
+from pytest_diffbench.judge.text import flops, listed, percent, plural
+
+if TYPE_CHECKING:
+    from pytest_diffbench.judge.question import Question
+    from pytest_diffbench.records import Verdict, Work
+
+_ORDER = ("steps", "branches", "denoiser_calls", "component_calls", "shapes", "parameters", "flops")
+"""Which difference names the verdict: causes before consequences."""
+
+
+def judge_work(question: Question) -> Verdict:
+    """Compare what was computed with what the baseline computed."""
+    now, base = question.observation.work, question.baseline.baseline.work
+    assert now is not None  # the table asks this gate only when the part was seen
+    if base is None:
+        return verdict("work.no_baseline", f"{question.baseline.path} holds no work to compare with.")
+    if not (now.denoiser or now.component_calls) or not (base.denoiser or base.component_calls):
+        side = "here" if not (now.denoiser or now.component_calls) else "in the baseline"
+        return verdict("work.not_seen", f"No call of any component was seen {side}, so there is no work to compare.")
+    allowed_rel, environment = _flops_allowance(question)
+    differences = tuple(sorted(_differences(now, base, allowed_rel), key=lambda one: _ORDER.index(one.kind)))
+    details = {
+        "steps": [base.steps, now.steps],
+        "denoiser_calls": [base.denoiser_calls, now.denoiser_calls],
+        "flops": [base.total_flops, now.total_flops],
+        "flops_allowed_rel": allowed_rel,
+    }
+    changes = [one.text for one in differences] + _notes(now, base)
+    return _Outcome(now, base, environment, allowed_rel, differences).verdict(details, changes)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Outcome:
+    now: Work
+    base: Work
+    environment: str
+    allowed_rel: float
+    differences: tuple[Difference, ...]
+
+    def verdict(self, details: dict[str, object], changes: list[str]) -> Verdict:
+        less = [one.text for one in self.differences if one.direction == "less"]
+        other = [one for one in self.differences if one.direction != "less"]
+        if other:
+            told = listed([one.text for one in other])
+            also = f". Less of other things: {listed(less)}" if less else ""
+            total = self._totals()
+            return verdict(
+                f"work.{other[0].kind}", f"Not the same work: {told}{also}. {total}", details=details, changes=changes
+            )
+        if less:
+            message = (
+                f"Less work: {listed(less)}. {self._totals()} Whether less was still enough is for the output and"
+                " guidance gates to say."
+            )
+            return verdict("work.less", message, details=details, changes=changes)
+        seen = (
+            "any change would have been seen"
+            if not self.allowed_rel
+            else f"FLOPs were allowed {100 * self.allowed_rel:g} % ({self.environment}), calls and shapes nothing"
+        )
+        message = (
+            f"The same work: {plural(self.now.denoiser_calls, 'denoiser call')} in {plural(self.now.steps, 'step')},"
+            f" {flops(self.now.total_flops)}; {seen}."
+        )
+        return verdict("work.same", message, details=details, changes=changes)
+
+    def _totals(self) -> str:
+        base, now = self.base, self.now
+        calls = (
+            f"{base.denoiser_calls} -> {plural(now.denoiser_calls, 'denoiser call')}"
+            if base.denoiser_calls != now.denoiser_calls
+            else plural(now.denoiser_calls, "denoiser call")
+        )
+        return f"In all {calls}, {flops(base.total_flops)} -> {flops(now.total_flops)}."
+
+
+def _flops_allowance(question: Question) -> tuple[float, str]:
+    """Relative difference of FLOPs that is let through, and why there is one."""
+    old, new = question.baseline.baseline.runs[-1].environment, question.observation.run.environment
+    reasons = []
+    if old.family != new.family:
+        reasons.append(f"{old.family} -> {new.family}")
+    if old.software.get("torch") is None or old.software.get("torch") != new.software.get("torch"):
+        reasons.append(f"torch {old.software.get('torch')} -> {new.software.get('torch')}")
+    return (question.limits.flops_other_torch_rel if reasons else 0.0), ", ".join(reasons)
+
+
+def _differences(now: Work, base: Work, allowed_rel: float) -> list[Difference]:
+    found = []
+    if now.steps != base.steps:
+        found.append(
+            Difference("steps", direction(base.steps, now.steps), f"scheduler steps: {base.steps} -> {now.steps}")
+        )
+    found += call_differences(base.denoiser, now.denoiser, allowed_rel)
+    # the denoiser's calls have been compared, and located, step by step
+    denoisers = {group.component for group in (*base.denoiser, *now.denoiser)}
+    for name in sorted((base.component_calls.keys() | now.component_calls.keys()) - denoisers):
+        before, after = base.component_calls.get(name, 0), now.component_calls.get(name, 0)
+        if before != after:
+            text = f"{name}: {before} -> {plural(after, 'call')}"
+            found.append(Difference("component_calls", direction(before, after), text))
+    found += _count_differences("flops", base.flops, now.flops, allowed_rel)
+    found += _count_differences("parameters", base.parameters, now.parameters, 0.0)
+    return found
+
+
+def _count_differences(
+    kind: Literal["flops", "parameters"], base: dict[str, int], now: dict[str, int], allowed_rel: float
+) -> list[Difference]:
+    found = []
+    for name in sorted(base.keys() | now.keys()):
+        before, after = base.get(name, 0), now.get(name, 0)
+        way = direction_within(before, after, allowed_rel)
+        if way is not None:
+            figures = (
+                f"{flops(before)} -> {flops(after)} ({_growth(before, after)})"
+                if kind == "flops"
+                else f"{before:,} -> {after:,} parameters"
+            )
+            found.append(Difference(kind, way, f"{name}: {figures}"))
+    return found
+
+
+def _growth(before: int, after: int) -> str:
+    """A difference of FLOPs: as a share, or to the last FLOP where the rounded figures hide it."""
+    return f"{after - before:+,} FLOP" if not before or flops(before) == flops(after) else percent(after / before - 1)
+
+
+def _notes(now: Work, base: Work) -> list[str]:
+    """What changed in how the model was read rather than in what it computed."""
+    return [
+        f"{name}: {base.attention_parameters.get(name, 0):,} -> {now.attention_parameters.get(name, 0):,} parameters"
+        " recognised as attention (not judged)"
+        for name in sorted(base.attention_parameters.keys() | now.attention_parameters.keys())
+        if base.attention_parameters.get(name, 0) != now.attention_parameters.get(name, 0)
+    ]

@@ -1,0 +1,62 @@
+"""Telling the conditional call of a denoiser from the unconditional one, for any pipeline."""
+
+from __future__ import annotations
+
+import hashlib
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    import torch
+
+    from pytest_diffbench.records import Branch
+
+
+class BranchFinder:
+    """Recognises branches by the text embeddings that a denoiser call is handed.
+
+    Pipelines encode the prompt before the negative prompt, and return them in that order: a call with the first
+    embedding that was encoded is conditional, one with a later embedding unconditional. Embeddings that were changed
+    on their way (projected, concatenated) are told apart by their content: the first that appears is conditional.
+    """
+
+    def __init__(self) -> None:
+        self._encoded: dict[str, int] = {}
+        self._appeared: dict[str, Branch] = {}
+
+    def encoded(self, tensors: Iterable[torch.Tensor]) -> None:
+        """The pipeline has encoded these, in this order."""
+        for tensor in tensors:
+            if is_embedding(tensor):
+                self._encoded.setdefault(_fingerprint(tensor), len(self._encoded))
+
+    def branch_of(self, arguments: dict[str, torch.Tensor]) -> Branch:
+        """Branch of a denoiser call with these tensor arguments, as far as embeddings tell."""
+        prints = [_fingerprint(tensor) for tensor in arguments.values() if is_embedding(tensor)]
+        places = [self._encoded[one] for one in prints if one in self._encoded]
+        if places:
+            return "cond" if min(places) == 0 else "uncond"
+        # The sample changes with every step; what stays the same over steps is the conditioning.
+        conditioning = ",".join(
+            _fingerprint(tensor)
+            for name, tensor in arguments.items()
+            if name not in ("sample", "hidden_states") and tensor.ndim >= 2
+        )
+        if conditioning not in self._appeared:
+            first: tuple[Branch, ...] = ("cond", "uncond")
+            seen = len(self._appeared)
+            self._appeared[conditioning] = first[seen] if seen < len(first) else "unknown"
+        return self._appeared[conditioning]
+
+
+def is_embedding(tensor: torch.Tensor) -> bool:
+    """Whether a tensor can be an embedding: floating point, at least a batch of vectors."""
+    return tensor.is_floating_point() and tensor.ndim >= 2
+
+
+def _fingerprint(tensor: torch.Tensor) -> str:
+    import torch
+
+    data = tensor.detach().to("cpu").contiguous().view(torch.uint8) if tensor.numel() else tensor.to("cpu")
+    return hashlib.blake2b(data.numpy().tobytes(), digest_size=16).hexdigest() + str(tuple(tensor.shape))

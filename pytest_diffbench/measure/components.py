@@ -1,0 +1,114 @@
+"""Finding out what the parts of a pipeline are by looking at them, not by a list of class names."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import nn
+
+Role: TypeAlias = Literal["text", "denoiser", "vae_encode", "vae_decode", "step", "other"]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Site:
+    """A place where control enters and leaves a component.
+
+    Attributes:
+        component: name of the component, as the pipeline calls it; the pipeline's own methods have an empty name.
+        method: the method that is entered, None for a module that is called.
+        role: what the component does for the pipeline.
+        owner: the object that is called, or whose method is.
+    """
+
+    component: str
+    method: str | None
+    role: Role
+    owner: Any = dataclasses.field(repr=False)
+
+    @property
+    def name(self) -> str:
+        """`transformer`, `vae.decode`, `encode_prompt`."""
+        return ".".join(part for part in (self.component, self.method) if part)
+
+
+def components_of(target: object) -> dict[str, Any]:
+    """The parts of a pipeline by name; empty for a target that has none (a plain callable)."""
+    try:
+        components = getattr(target, "components", None)
+    except ValueError:  # diffusers raises it where a subclass's __init__ and its registered modules differ
+        components = None
+    if not isinstance(components, dict):
+        return {}
+    return {name: part for name, part in components.items() if part is not None}
+
+
+def modules_of(target: object) -> dict[str, nn.Module]:
+    """The components that are torch modules."""
+    from torch import nn
+
+    return {name: part for name, part in components_of(target).items() if isinstance(part, nn.Module)}
+
+
+def denoisers_of(target: object) -> dict[str, nn.Module]:
+    """The modules that predict noise or velocity."""
+    return {name: module for name, module in modules_of(target).items() if _role_of_module(module) == "denoiser"}
+
+
+def sites_of(target: object) -> Iterator[Site]:
+    """Every place worth bracketing in a pipeline.
+
+    A module that encodes and decodes is an autoencoder and is entered by those methods; a transformers model that
+    reads `input_ids` encodes text; a transformers model that reads anything else is a helper (an image encoder, a
+    safety checker); every other module predicts noise or velocity. Whatever has `step` and `set_timesteps` is the
+    scheduler.
+    """
+    if callable(getattr(target, "encode_prompt", None)) and components_of(target):
+        yield Site("", "encode_prompt", "text", target)
+    modules = modules_of(target)
+    for name, module in modules.items():
+        role = _role_of_module(module)
+        if role == "vae_decode":
+            yield Site(name, "decode", "vae_decode", module)
+            yield Site(name, "encode", "vae_encode", module)
+        else:
+            yield Site(name, None, role, module)
+    for name, part in components_of(target).items():
+        if name not in modules and callable(getattr(part, "step", None)) and hasattr(part, "set_timesteps"):
+            yield Site(name, "step", "step", part)
+
+
+def attention_modules(denoiser: nn.Module) -> list[nn.Module]:
+    """The outermost attention layers of a module.
+
+    A layer counts as attention when it carries a processor (diffusers' interface for exchangeable attention), or
+    when its class says so by name.
+    """
+    found: list[nn.Module] = []
+
+    def visit(module: nn.Module) -> None:
+        for child in module.children():
+            if hasattr(child, "processor") or type(child).__name__.endswith(("Attention", "SelfAttn", "CrossAttn")):
+                found.append(child)
+            else:
+                visit(child)
+
+    visit(denoiser)
+    return found
+
+
+def count_parameters(module: nn.Module) -> int:
+    """Number of parameters, shared ones once."""
+    return sum(parameter.numel() for parameter in module.parameters())
+
+
+def _role_of_module(module: nn.Module) -> Role:
+    if callable(getattr(module, "decode", None)) and callable(getattr(module, "encode", None)):
+        return "vae_decode"
+    reads = getattr(module, "main_input_name", None)
+    if reads is not None:
+        return "text" if reads == "input_ids" else "other"
+    return "denoiser"

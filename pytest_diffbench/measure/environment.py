@@ -1,0 +1,210 @@
+"""The facts of the machine, the settings and the software that a run depends on."""
+
+from __future__ import annotations
+
+import functools
+import os
+import platform
+import re
+import subprocess
+import sys
+from importlib import metadata
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.measure.components import modules_of
+from pytest_diffbench.records import Environment, Fact
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+_PACKAGES = ("torch", "diffusers", "transformers", "accelerate", "numpy", "safetensors", "pytest-diffbench")
+
+
+def environment_of(
+    device: str,
+    target: object,
+    extra: Mapping[str, Fact] | None = None,
+    threads: int | None = None,
+    workers: int = 1,
+) -> Environment:
+    """Collect what there is to know about `device` and about the settings that `target` will run under.
+
+    Args:
+        device: a torch device, e.g. `cpu` or `cuda:0`.
+        target: the pipeline; how its components are set up (compiled, tiled, memory format) is recorded.
+        threads: torch's threads during the measurement, where they are set for it.
+        workers: test processes that run at once, this one among them.
+        extra: facts of the user's own; they count as software: listed when they change, never a bar to comparing.
+    """
+    hardware = _hardware(device)
+    return Environment(
+        machine=_machine_name(device, hardware),
+        family=device.partition(":")[0],
+        hardware=hardware,
+        settings=_settings(device, threads),
+        software=_software(device) | _setup(target) | dict(extra or {}),
+        state=_state(device, workers),
+    )
+
+
+def _hardware(device: str) -> dict[str, Fact]:
+    import torch
+
+    facts: dict[str, Fact] = {"cpu": _cpu_model(), "cpus": _usable_cpus()}
+    if device.startswith("cuda"):
+        properties = torch.cuda.get_device_properties(torch.device(device))
+        facts |= {
+            "device": properties.name,
+            "device_memory_bytes": properties.total_memory,
+            "device_capability": f"{properties.major}.{properties.minor}",
+            "device_multiprocessors": properties.multi_processor_count,
+        }
+    return facts
+
+
+def _machine_name(device: str, hardware: Mapping[str, Fact]) -> str:
+    # Of nothing that jitters: a clock that reads 2.19 for 2.2 GHz must not make another machine.
+    family = device.partition(":")[0]
+    if "device" in hardware:
+        return _slug(f"{family}-{hardware['device']}")
+    return _slug(f"{family}-{hardware['cpu']}-{hardware['cpus']}c")
+
+
+def _slug(text: str) -> str:
+    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")
+
+
+def _settings(device: str, threads: int | None) -> dict[str, Fact]:
+    import torch
+
+    facts: dict[str, Fact] = {
+        "threads": threads or torch.get_num_threads(),
+        "deterministic": torch.are_deterministic_algorithms_enabled(),
+        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+    }
+    if device.startswith("cuda"):
+        facts |= {
+            "cudnn_benchmark": torch.backends.cudnn.benchmark,
+            "cudnn_deterministic": torch.backends.cudnn.deterministic,
+            "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
+            "allocator": os.environ.get("PYTORCH_CUDA_ALLOC_CONF") or os.environ.get("PYTORCH_ALLOC_CONF"),
+        }
+    return facts
+
+
+def _software(device: str) -> dict[str, Fact]:
+    import torch
+
+    facts: dict[str, Fact] = {"python": platform.python_version(), "os": platform.platform()}
+    facts |= {name: _version(name) for name in _PACKAGES}
+    facts["torch"] = str(torch.__version__)
+    facts["attention_backend"] = _attention_backend()
+    facts["git_commit"] = _git_commit(Path.cwd())
+    if device.startswith("cuda"):
+        facts |= {
+            "cuda": torch.version.cuda,
+            "cudnn": torch.backends.cudnn.version(),
+            "driver": _nvidia_driver(),
+            "sdpa_flash": torch.backends.cuda.flash_sdp_enabled(),
+            "sdpa_efficient": torch.backends.cuda.mem_efficient_sdp_enabled(),
+            "sdpa_cudnn": torch.backends.cuda.cudnn_sdp_enabled(),
+        }
+    return facts
+
+
+def _setup(target: object) -> dict[str, Fact]:
+    facts: dict[str, Fact] = {}
+    for name, module in modules_of(target).items():
+        if getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod"):
+            facts[f"{name}.compiled"] = True
+        for switch in ("use_tiling", "use_slicing"):
+            if getattr(module, switch, False):
+                facts[f"{name}.{switch}"] = True
+    scheduler = getattr(target, "scheduler", None)
+    if scheduler is not None:
+        facts["scheduler"] = type(scheduler).__name__
+        config = getattr(scheduler, "config", None)
+        for key in ("shift", "use_dynamic_shifting"):
+            if config is not None and key in config:
+                facts[f"scheduler.{key}"] = config[key]
+    return facts
+
+
+def _state(device: str, workers: int) -> dict[str, Fact]:
+    import torch
+
+    facts: dict[str, Fact] = {"xdist_workers": workers}
+    if hasattr(os, "getloadavg"):
+        facts["load_1min"] = round(os.getloadavg()[0], 2)
+    if device.startswith("cuda"):
+        free, total = torch.cuda.mem_get_info(torch.device(device))
+        facts["device_memory_in_use_bytes"] = total - free
+        facts["device_uuid"] = (
+            str(getattr(torch.cuda.get_device_properties(torch.device(device)), "uuid", "")) or None
+        )
+    return facts
+
+
+@functools.cache
+def _cpu_model() -> str:
+    info = Path("/proc/cpuinfo")
+    if info.exists():
+        for line in info.read_text().splitlines():
+            key, _, value = line.partition(":")
+            if key.strip() in ("model name", "Model", "Hardware"):
+                return value.strip()
+    return platform.processor() or platform.machine() or "unknown"
+
+
+def _usable_cpus() -> int:
+    if sys.platform == "linux":
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _version(package: str) -> str | None:
+    try:
+        return metadata.version(package)
+    except metadata.PackageNotFoundError:
+        return None
+
+
+def _attention_backend() -> str | None:
+    try:
+        from diffusers.models.attention_dispatch import _AttentionBackendRegistry
+    except ImportError:  # before diffusers had a choice
+        return None
+    backend, _ = _AttentionBackendRegistry.get_active_backend()
+    return str(getattr(backend, "value", backend))
+
+
+@functools.cache
+def _git_commit(folder: Path) -> str | None:
+    try:
+        done = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"],
+            cwd=folder,
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+@functools.cache
+def _nvidia_driver() -> str | None:
+    try:
+        done = subprocess.run(
+            ["nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader"],
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return next(iter(done.stdout.split()), None)

@@ -1,0 +1,155 @@
+"""One call of the target after the other, each like the other, and the last word on what it returned."""
+
+from __future__ import annotations
+
+import dataclasses
+import gc
+import time
+from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.measure.boundaries import Observer, observed
+from pytest_diffbench.measure.definition import parameters_of
+from pytest_diffbench.measure.stages import BoundaryTimer
+from pytest_diffbench.measure.state import seed_everything
+from pytest_diffbench.measure.trace import first_tensor, to_numpy
+from pytest_diffbench.pixels import Pixels, image_digest, to_uint8_arrays
+from pytest_diffbench.records import Round
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pytest_diffbench.measure.clock import Clock
+    from pytest_diffbench.measure.components import Site
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Returned:
+    """What one call left behind.
+
+    Attributes:
+        pixels: its images, empty where the target returned none.
+        latents: the scheduler's last output as float32, None where no scheduler was seen.
+    """
+
+    pixels: Pixels
+    latents: NDArray[np.float32] | None
+
+    @property
+    def digest(self) -> str | None:
+        """Digest over all images; None without images."""
+        return "-".join(image_digest(array) for array in self.pixels.arrays) or None
+
+
+class Caller:
+    """Calls a target with the same arguments and the same randomness every time.
+
+    A target that takes a `generator` gets a new one on the host with the case's seed, so that the noise is the same
+    on every device; for others the global generators are seeded. A generator that the caller passed is rewound.
+    """
+
+    def __init__(
+        self, target: Callable[..., Any], args: Sequence[Any], kwargs: Mapping[str, Any], seed: int, clock: Clock
+    ) -> None:
+        self._target = target
+        self._args = tuple(args)
+        self._kwargs = dict(kwargs)
+        self._seed = seed
+        self._clock = clock
+        self._makes_generator = "generator" in parameters_of(target) and "generator" not in kwargs
+        given = kwargs.get("generator")
+        generators = given if isinstance(given, (list, tuple)) else [] if given is None else [given]
+        self._rewind = [(generator, generator.get_state()) for generator in generators]
+
+    def prepare(self) -> None:
+        """Bring randomness and garbage to the same point before each call."""
+        import torch
+
+        seed_everything(self._seed)
+        for generator, state in self._rewind:
+            generator.set_state(state)
+        if self._makes_generator:
+            self._kwargs["generator"] = torch.Generator("cpu").manual_seed(self._seed)
+        gc.collect()
+        self._clock.synchronize()
+
+    def call(self) -> Any:
+        """Call the target and wait for the device."""
+        output = self._target(*self._args, **self._kwargs)
+        self._clock.synchronize()
+        return output
+
+    def returned(self, output: Any, last_step_output: Any) -> Returned:
+        """Copy what a call returned to the host."""
+        latents = first_tensor(last_step_output)
+        return Returned(pixels_of(output), to_numpy(latents) if latents is not None else None)
+
+
+class TimedRound:
+    """A timed call: `prepare`, then `run` (whose duration is the round's), then `finish`."""
+
+    def __init__(self, caller: Caller, sites: Sequence[Site], clock: Clock) -> None:
+        self._caller = caller
+        self._sites = sites
+        self._clock = clock
+        self._timer = BoundaryTimer(clock)
+        self._output: Any = None
+        self._total_s = 0.0
+
+    def prepare(self) -> None:
+        """Everything that must not be timed, and comes first."""
+        self._timer = BoundaryTimer(self._clock)
+        self._caller.prepare()
+
+    def run(self) -> None:
+        """The call, with marks at component boundaries, synchronised at its end."""
+        collecting = gc.isenabled()
+        gc.disable()  # a collection is not the pipeline's work, and comes at another place each time
+        try:
+            with observed(self._sites, self._timer):
+                begin_s = time.perf_counter()
+                self._timer.start()
+                self._output = self._caller.call()
+                self._total_s = time.perf_counter() - begin_s
+        finally:
+            if collecting:
+                gc.enable()
+
+    def finish(self) -> tuple[Round, Returned]:
+        """Read the marks and let go of the output."""
+        returned = self._caller.returned(self._output, self._timer.last_step_output)
+        times = self._timer.times(self._total_s)
+        self._output = None
+        self._timer.last_step_output = None
+        return (
+            Round(
+                total_s=self._total_s,
+                stages_s=times.stages_s,
+                steps_s=times.steps_s,
+                output_digest=returned.digest,
+            ),
+            returned,
+        )
+
+
+def pixels_of(output: Any) -> Pixels:
+    """The images in what a target returned: `.images`, the first of a tuple, or the value itself.
+
+    A target that returns no images (latents, text, None) gives no pixels.
+    """
+    images = getattr(output, "images", output)
+    if images is output and isinstance(output, tuple) and output:
+        images = output[0]
+    try:
+        return to_uint8_arrays(images)
+    except (TypeError, ValueError):
+        return Pixels(arrays=(), finite=True, modes=())
+
+
+def observe_once(caller: Caller, sites: Sequence[Site], observer: Observer) -> Any:
+    """Call the target once under an observer; returns its output."""
+    caller.prepare()
+    with observed(sites, observer):
+        return caller.call()

@@ -1,0 +1,301 @@
+"""The order of a measurement: survey, layers, warm-up, timed rounds."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import uuid
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.measure import definition
+from pytest_diffbench.measure.calibration import calibration_for
+from pytest_diffbench.measure.clock import clock_for
+from pytest_diffbench.measure.components import components_of, denoisers_of, modules_of, sites_of
+from pytest_diffbench.measure.environment import environment_of
+from pytest_diffbench.measure.layers import LayerTimer
+from pytest_diffbench.measure.memory import StageMemoryWatch, gauge_for
+from pytest_diffbench.measure.rounds import Caller, Returned, TimedRound, observe_once
+from pytest_diffbench.measure.state import preserved
+from pytest_diffbench.measure.survey import Survey
+from pytest_diffbench.pixels import image_digest, psnr_db
+from pytest_diffbench.records import (
+    Artifacts,
+    Case,
+    Definition,
+    Fact,
+    Guidance,
+    ImageFacts,
+    LayerTimes,
+    Memory,
+    Observation,
+    Output,
+    RerunNoise,
+    Round,
+    Run,
+    Work,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+Drive: TypeAlias = "Callable[[Callable[[], None], Callable[[], None], Callable[[], None], int], None]"
+"""Runs `prepare, run, finish` a number of times: `drive(prepare, run, finish, rounds)`."""
+
+Progress: TypeAlias = "Callable[[str, int, int], None]"
+"""Is told `phase, done, total`."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Plan:
+    """What to measure, and how.
+
+    Attributes:
+        case_id: test id, with the label of the call.
+        device: torch device that the target runs on.
+        definition: of the case, arguments included.
+        rounds: timed rounds, at least 1.
+        warmup_rounds: calls before them, besides the survey and the pass over the layers.
+        threads: torch's threads on the CPU while measuring; None leaves them as they are.
+        workers: test processes that run at once, this one among them.
+        facts: the user's own facts of the environment.
+    """
+
+    case_id: str
+    device: str
+    definition: Definition
+    rounds: int = 5
+    warmup_rounds: int = 1
+    threads: int | None = None
+    workers: int = 1
+    facts: Mapping[str, Fact] = dataclasses.field(default_factory=dict)
+
+
+class Measurement:
+    """One case being measured. What was seen so far can be had at any time, even after an interruption."""
+
+    def __init__(
+        self, plan: Plan, target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> None:
+        self._plan = plan
+        self._target = target
+        self._arguments = definition.bind(target, args, kwargs)
+        self._clock = clock_for(plan.device)
+        self._caller = Caller(target, args, kwargs, plan.definition.seed, self._clock)
+        self._sites = list(sites_of(target))
+        self._started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+        self._environment = environment_of(plan.device, target, plan.facts, plan.threads, plan.workers)
+        self._survey: Survey | None = None
+        self._work: Work | None = None
+        self._guidance: Guidance | None = None
+        self._memory: Memory | None = None
+        self._layers: LayerTimes | None = None
+        self._warmup_s: list[float] = []
+        self._rounds: list[Round] = []
+        self._returned: list[Returned] = []
+        self._untimed: list[Returned] = []
+        self._calibration_s: list[float] = []
+        self._notes: list[str] = []
+
+    @property
+    def case_id(self) -> str:
+        """Id of the case."""
+        return self._plan.case_id
+
+    def take(self, drive: Drive, progress: Progress) -> None:
+        """Measure. Raises whatever the target raises; a device that runs out of memory raises MeasureError."""
+        with preserved(self._plan.threads):
+            try:
+                self._take(drive, progress)
+            except Exception as error:
+                if not _is_out_of_memory(error):
+                    raise
+                text = str(error).partition("\n")[0]
+            else:
+                return
+        # Raised out here, so that nothing refers to the frames that hold the tensors, nor they to the device.
+        self._caller = None  # type: ignore[assignment]  # this measurement is over
+        raise MeasureError(
+            f"{self._plan.case_id}: the device ran out of memory ({text}). Measured so far: {self._so_far()}. "
+            "Use offload='model' or 'sequential' in the marker, a smaller image, or a smaller dtype."
+        )
+
+    def _take(self, drive: Drive, progress: Progress) -> None:
+        plan = self._plan
+        total = 2 + plan.warmup_rounds + plan.rounds
+        progress("survey", 0, total)
+        self._take_survey()
+        progress("layers", 1, total)
+        self._take_layers()
+        for i in range(plan.warmup_rounds):
+            progress(f"warm-up {i + 1}/{plan.warmup_rounds}", 2 + i, total)
+            self._take_warmup()
+        calibrate = calibration_for(plan.device)
+        one = TimedRound(self._caller, self._sites, self._clock)
+
+        def prepare() -> None:
+            done = len(self._rounds)
+            progress(f"round {done + 1}/{plan.rounds}", 2 + plan.warmup_rounds + done, total)
+            self._calibration_s.append(calibrate())
+            one.prepare()
+
+        def finish() -> None:
+            round_, returned = one.finish()
+            if len(self._rounds) < plan.rounds:  # pytest-benchmark's profiler adds a call that isn't a round
+                self._rounds.append(round_)
+                self._keep(returned)
+
+        drive(prepare, one.run, finish, plan.rounds)
+
+    def observation(self, *, complete: bool) -> Observation:
+        """All that was measured, as a record."""
+        plan = self._plan
+        return Observation(
+            case=Case(id=plan.case_id, definition=plan.definition),
+            run=Run(
+                id=uuid.uuid4().hex[:12],
+                started=self._started,
+                warmup_s=tuple(self._warmup_s),
+                rounds=tuple(self._rounds),
+                calibration_s=tuple(self._calibration_s),
+                environment=self._environment,
+            ),
+            work=self._work,
+            guidance=self._guidance,
+            output=self._output(),
+            memory=self._memory,
+            layers=self._layers,
+            complete=complete,
+            notes=tuple(self._notes),
+        )
+
+    def artifacts(self) -> Artifacts:
+        """The images of the first timed round, and the survey's trace."""
+        calls = self._returned or self._untimed
+        return Artifacts(
+            images=calls[0].pixels.arrays if calls else (),
+            trace=self._survey.trace if self._survey is not None else {},
+        )
+
+    def _take_survey(self) -> None:
+        memory = StageMemoryWatch(gauge_for(self._plan.device))
+        survey = Survey(modules_of(self._target), memory)
+        memory.start()
+        self._caller.prepare()
+        with survey.flops:
+            output = observe_once(self._caller, self._sites, survey)
+        self._memory = memory.finish()
+        self._survey = survey
+        self._untimed.append(self._caller.returned(output, None))
+        if not components_of(self._target):
+            self._notes.append(
+                "the target has no components to look at: only its total time and its output were seen"
+            )
+            return
+        self._work = survey.work()
+        facts = definition.resolved_facts(self._target, self._arguments)
+        self._guidance = survey.guidance(self._plan.definition.pipeline, facts)
+        if not self._work.denoiser:
+            self._notes.append("no call of a denoiser was seen")
+        if not self._work.steps:
+            self._notes.append("no scheduler step was seen")
+
+    def _take_layers(self) -> None:
+        denoisers = denoisers_of(self._target)
+        if not denoisers:
+            return
+        timer = LayerTimer(denoisers, self._clock)
+        self._caller.prepare()
+        with timer.installed():
+            output = self._caller.call()
+        self._layers = timer.times()
+        self._untimed.append(self._caller.returned(output, None))
+
+    def _take_warmup(self) -> None:
+        one = TimedRound(self._caller, self._sites, self._clock)
+        one.prepare()
+        one.run()
+        round_, returned = one.finish()
+        self._warmup_s.append(round_.total_s)
+        self._untimed.append(dataclasses.replace(returned, latents=None))
+
+    def _keep(self, returned: Returned) -> None:
+        # Only what differs is worth its memory; the first is the reference.
+        if self._returned and returned.digest == self._returned[0].digest:
+            first = self._returned[0].latents
+            if first is None or returned.latents is None or (first == returned.latents).all():
+                returned = self._returned[0]
+        self._returned.append(returned)
+
+    def _output(self) -> Output | None:
+        calls = self._returned or self._untimed
+        survey = self._survey
+        if not calls or survey is None:
+            return None
+        first = calls[0]
+        if not first.pixels.arrays and survey.latents_shape is None:
+            return None
+        where = survey.not_finite_where or (None if first.pixels.finite else "images")
+        return Output(
+            images=tuple(
+                ImageFacts(
+                    width_px=array.shape[1],
+                    height_px=array.shape[0],
+                    mode=mode,
+                    constant=bool((array == array.reshape(-1)[0]).all()),
+                    digest=image_digest(array),
+                )
+                for array, mode in zip(first.pixels.arrays, first.pixels.modes, strict=True)
+            ),
+            finite=where is None,
+            not_finite_where=where,
+            latents_shape=survey.latents_shape,
+            latents_dtype=survey.latents_dtype,
+            rerun=self._rerun_noise(first),
+        )
+
+    def _rerun_noise(self, first: Returned) -> RerunNoise:
+        worst_db: float | None = None
+        worst_rel: float | None = None
+        calls = [*self._untimed, *self._returned]
+        for other in calls:
+            for a, b in zip(first.pixels.arrays, other.pixels.arrays, strict=False):
+                if a.shape == b.shape and (a != b).any():
+                    worst_db = min(psnr_db(a, b), worst_db if worst_db is not None else float("inf"))
+            if first.latents is not None and other.latents is not None and first.latents.shape == other.latents.shape:
+                distance = _distance_rel(first.latents, other.latents)
+                if distance > 0:
+                    worst_rel = max(distance, worst_rel or 0.0)
+        same_bits = all(other.digest == first.digest for other in calls) and worst_rel is None
+        return RerunNoise(rounds=len(calls), identical=same_bits, psnr_db=worst_db, latents_rel=worst_rel)
+
+    def _so_far(self) -> str:
+        parts = [name for name, part in (("survey", self._survey), ("layers", self._layers)) if part is not None]
+        return ", ".join([*parts, f"{len(self._rounds)} rounds"])
+
+
+def drive_plainly(
+    prepare: Callable[[], None], run: Callable[[], None], finish: Callable[[], None], rounds: int
+) -> None:
+    """Run the rounds one after the other."""
+    for _ in range(rounds):
+        prepare()
+        run()
+        finish()
+
+
+def _distance_rel(a: Any, b: Any) -> float:
+    import numpy as np
+
+    reference = float(np.linalg.norm(a.astype(np.float64)))
+    distance = float(np.linalg.norm(a.astype(np.float64) - b))
+    # NaN where the latents aren't finite: the output gate says so in its own words.
+    return distance / reference if reference > 0 and np.isfinite(distance) else 0.0
+
+
+def _is_out_of_memory(error: BaseException) -> bool:
+    import torch
+
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

@@ -1,0 +1,71 @@
+"""Putting the process's state back as it was, whatever a measurement does."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import random
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def preserved(threads: int | None = None) -> Iterator[None]:
+    """Restore the random number generators of Python, numpy and torch, the garbage collector and torch's threads.
+
+    Inside, what exists already is kept out of collections, so that one before each round costs next to nothing.
+
+    Args:
+        threads: torch's threads on the CPU inside; None leaves them as they are.
+    """
+    import numpy as np
+    import torch
+
+    python_state = random.getstate()
+    numpy_state = np.random.get_state()
+    torch_state = torch.get_rng_state()
+    accelerator = _accelerator_rng_states()
+    collecting = gc.isenabled()
+    threads_before = torch.get_num_threads()
+    freezing = (
+        gc.get_freeze_count() == 0
+    )  # else somebody froze the heap on purpose, and we couldn't tell theirs from ours
+    gc.collect()
+    if freezing:
+        gc.freeze()
+    try:
+        if threads is not None:
+            torch.set_num_threads(threads)
+        yield
+    finally:
+        torch.set_num_threads(threads_before)
+        if freezing:
+            gc.unfreeze()
+        random.setstate(python_state)
+        np.random.set_state(numpy_state)
+        torch.set_rng_state(torch_state)
+        if accelerator:
+            torch.cuda.set_rng_state_all(accelerator)
+        if collecting:
+            gc.enable()
+        else:
+            gc.disable()
+
+
+def seed_everything(seed: int) -> None:
+    """Seed the global generators, for targets that draw from them instead of taking a generator."""
+    import numpy as np
+    import torch
+
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+
+
+def _accelerator_rng_states() -> list[object]:
+    import torch
+
+    # Asking an uninitialised CUDA for its state would initialise it.
+    return list(torch.cuda.get_rng_state_all()) if torch.cuda.is_initialized() else []

@@ -1,0 +1,236 @@
+"""The observer of the survey round: everything that is too expensive to look at while the clock runs."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.measure.branches import BranchFinder, is_embedding
+from pytest_diffbench.measure.components import attention_modules, count_parameters
+from pytest_diffbench.measure.flops import FlopMeter
+from pytest_diffbench.measure.guidance import derive_step
+from pytest_diffbench.measure.trace import (
+    WHOLE_TENSOR_LIMIT_BYTES,
+    first_tensor,
+    sketch,
+    tensors_in,
+    to_numpy,
+)
+from pytest_diffbench.records import CallGroup, Fact, Guidance, GuidanceStep, Work, format_steps
+
+if TYPE_CHECKING:
+    import numpy as np
+    import torch
+    from numpy.typing import NDArray
+    from torch import nn
+
+    from pytest_diffbench.measure.components import Site
+    from pytest_diffbench.measure.memory import StageMemoryWatch
+    from pytest_diffbench.records import Branch
+
+
+@dataclasses.dataclass(slots=True)
+class _Call:
+    """One call of a denoiser, while the survey is under way."""
+
+    step: int
+    component: str
+    branch: Branch
+    shapes: dict[str, tuple[int, ...]]
+    flops: int = 0
+    prediction: torch.Tensor | None = None
+
+
+class Survey:
+    """Watches one call of a pipeline in full.
+
+    Attributes:
+        trace: float32 arrays by name, see `records.Artifacts`.
+        not_finite_where: the first place where a value wasn't finite.
+    """
+
+    def __init__(self, modules: dict[str, nn.Module], memory: StageMemoryWatch) -> None:
+        self.trace: dict[str, NDArray[np.float32]] = {}
+        self.not_finite_where: str | None = None
+        self.latents_shape: tuple[int, ...] | None = None
+        self.latents_dtype: str | None = None
+        self.flops = FlopMeter()
+        self._modules = modules
+        self._memory = memory
+        self._branches = BranchFinder()
+        self._calls: list[_Call] = []
+        self._open_flops: list[int] = []
+        self._component_calls: dict[str, int] = {}
+        self._component_flops: dict[str, int] = {}
+        self._guidance: list[GuidanceStep] = []
+        self._eps: list[float] = []
+        self._steps = 0
+        self._texts = 0
+        self._encoding_prompt = False
+
+    def enter(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        """Note who is called with what."""
+        if site.role == "denoiser":
+            self._enter_denoiser(site, args, kwargs)
+        elif site.role == "step":
+            self._enter_step(site, args, kwargs)
+        elif site.component == "":
+            self._encoding_prompt = True
+        self._watch_memory(site)
+        self._open_flops.append(self.flops.total())
+
+    def leave(self, site: Site, output: Any) -> None:
+        """Note what came out of it, and what it cost."""
+        flops = self.flops.total() - self._open_flops.pop()
+        if site.component and site.role != "step":
+            self._component_calls[site.name] = self._component_calls.get(site.name, 0) + 1
+            self._component_flops[site.name] = self._component_flops.get(site.name, 0) + flops
+        if site.role == "denoiser":
+            self._leave_denoiser(output, flops)
+        elif site.role == "step":
+            self._leave_step(output)
+        elif site.role == "text":
+            self._leave_text(site, output)
+        elif site.role == "vae_decode":
+            self._check_finite(first_tensor(output), site.name)
+        if site.role not in ("denoiser", "step"):
+            self._memory.enter("unattributed")
+
+    def work(self) -> Work:
+        """What the call computed."""
+        groups: dict[tuple[object, ...], tuple[_Call, list[int]]] = {}
+        for call in self._calls:
+            key = (call.component, call.branch, tuple(call.shapes.items()), call.flops)
+            groups.setdefault(key, (call, []))[1].append(call.step)
+        return Work(
+            steps=self._steps,
+            denoiser=tuple(
+                CallGroup(
+                    component=call.component,
+                    branch=call.branch,
+                    batch=_batch(call),
+                    shapes=call.shapes,
+                    flops=call.flops,
+                    steps=format_steps(steps),
+                )
+                for call, steps in groups.values()
+            ),
+            component_calls=dict(sorted(self._component_calls.items())),
+            flops=dict(sorted(self._component_flops.items())),
+            parameters={name: count_parameters(module) for name, module in sorted(self._modules.items())},
+            attention_parameters={
+                name: sum(count_parameters(one) for one in attention_modules(self._modules[name]))
+                for name in sorted({call.component for call in self._calls})
+            },
+        )
+
+    def guidance(self, pipeline: str, arguments: dict[str, Fact]) -> Guidance | None:
+        """What guidance did; None when no scheduler step was seen."""
+        if not self._guidance:
+            return None
+        return Guidance(pipeline=pipeline, arguments=arguments, dtype_eps=max(self._eps), steps=tuple(self._guidance))
+
+    def _enter_denoiser(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        tensors = _tensor_arguments(site.owner, args, kwargs)
+        self._calls.append(
+            _Call(
+                step=self._steps,
+                component=site.name,
+                branch=self._branches.branch_of(tensors),
+                shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
+            )
+        )
+
+    def _leave_denoiser(self, output: Any, flops: int) -> None:
+        call = self._calls[-1]
+        call.flops = flops
+        prediction = first_tensor(output)
+        if prediction is not None:
+            # On the host: the device's memory is being watched, and compiled graphs reuse their output buffers.
+            call.prediction = prediction.detach().to("cpu", copy=True)
+
+    def _enter_step(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        import torch
+
+        model_output = kwargs.get("model_output", args[0] if args else None)
+        if not isinstance(model_output, torch.Tensor):
+            return
+        for name, value in (("model_output", model_output), ("sample", kwargs.get("sample"))):
+            self._check_finite(value, f"{site.name} {name}, step {self._steps}")
+        mine = [call for call in self._calls if call.step == self._steps and call.prediction is not None]
+        for call in mine:
+            if call.prediction is not None and call.prediction.shape[0] == 2 * model_output.shape[0]:
+                call.branch = "joint"
+        predictions = [(call.branch, call.prediction) for call in mine if call.prediction is not None]
+        if predictions:
+            self._guidance.append(derive_step(predictions, model_output))
+            self._eps.append(torch.finfo(model_output.dtype).eps)
+        for call in mine:
+            call.prediction = None
+
+    def _leave_step(self, output: Any) -> None:
+        latents = first_tensor(output)
+        if latents is not None:
+            self._check_finite(latents, f"latents, step {self._steps}")
+            self.trace[f"latents/{self._steps}"] = sketch(latents)
+            self.latents_shape = tuple(latents.shape)
+            self.latents_dtype = str(latents.dtype).removeprefix("torch.")
+            if latents.numel() * 4 <= WHOLE_TENSOR_LIMIT_BYTES:
+                self.trace["latents/final"] = to_numpy(latents)
+        self._steps += 1
+
+    def _leave_text(self, site: Site, output: Any) -> None:
+        if site.component == "":
+            self._encoding_prompt = False
+        elif self._encoding_prompt:
+            return  # what the pipeline makes of it is recorded when encode_prompt returns
+        embeddings = [tensor for tensor in tensors_in(output) if is_embedding(tensor)]
+        if site.component:
+            embeddings = embeddings[:1]
+        self._branches.encoded(embeddings)
+        for embedding in embeddings:
+            self._check_finite(embedding, f"text embedding {self._texts}")
+            self.trace[f"text/{self._texts}"] = sketch(embedding)
+            self._texts += 1
+
+    def _watch_memory(self, site: Site) -> None:
+        if site.role == "text":
+            self._memory.enter("text_encode")
+        elif site.role in ("denoiser", "step"):
+            self._memory.enter("denoise")
+        elif site.role == "vae_encode":
+            self._memory.enter("vae_encode")
+        elif site.role == "vae_decode":
+            self._memory.enter("vae_decode")
+
+    def _check_finite(self, tensor: Any, where: str) -> None:
+        import torch
+
+        if self.not_finite_where is None and isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
+            finite = bool(torch.isfinite(tensor).all())
+            self.not_finite_where = None if finite else where
+
+
+def _batch(call: _Call) -> int:
+    for name in ("hidden_states", "sample"):
+        if call.shapes.get(name):
+            return call.shapes[name][0]
+    return next((shape[0] for shape in call.shapes.values() if shape), 1)
+
+
+def _tensor_arguments(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, torch.Tensor]:
+    """Tensor arguments by name, one level into dicts and lists."""
+    import torch
+
+    names = [name for name in inspect.signature(type(module).forward).parameters if name != "self"]
+    named = {names[i] if i < len(names) else f"argument_{i}": value for i, value in enumerate(args)}
+    flat: dict[str, Any] = {}
+    for name, value in (named | kwargs).items():
+        if isinstance(value, dict):
+            flat |= {f"{name}.{key}": inner for key, inner in value.items()}
+        elif isinstance(value, (list, tuple)):
+            flat |= {f"{name}.{i}": inner for i, inner in enumerate(value)}
+        else:
+            flat[name] = value
+    return {name: value for name, value in flat.items() if isinstance(value, torch.Tensor)}

@@ -1,0 +1,33 @@
+"""The id of a case: stable over checkouts, installations and machines."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def case_id(item: pytest.Item, label: str | None) -> str:
+    """Id of a case: the test's node id, and the call's label behind a `#`.
+
+    A test inside the root folder keeps pytest's node id. One that was installed (`--pyargs`) is named from its
+    top-level package on, so that the place of the environment doesn't matter.
+    """
+    path, name = item.path, item.nodeid.partition("::")[2]
+    root = item.config.rootpath
+    if "site-packages" not in path.parts and path.is_relative_to(root):
+        where = path.relative_to(root).as_posix()
+    else:
+        where = path.relative_to(_package_parent(path)).as_posix()
+    whole = f"{where}::{name}" if name else where
+    return f"{whole}#{label}" if label else whole
+
+
+def _package_parent(path: Path) -> Path:
+    folder = path.parent
+    while (folder / "__init__.py").exists() and folder.parent != folder:
+        folder = folder.parent
+    return folder

@@ -1,0 +1,211 @@
+"""Command line, ini file and marker, resolved once into frozen settings.
+
+`Settings` is the only table: its fields say which sources each setting has, so that no second list can drift.
+This module is imported by every pytest run, also an idle one, and imports nothing heavy.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import difflib
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.errors import OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    import pytest
+
+WEIGHTS = ("mini", "random", "pretrained")
+OFFLOADS = ("none", "model", "sequential")
+GATE_NAMES = ("work", "guidance", "output", "memory", "time")
+"""As `records.GATES`, which costs more to import than an idle run may; a test holds them equal."""
+
+
+def _one_of(*known: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value in known:
+            return str(value)
+        near = difflib.get_close_matches(str(value), known, n=1)
+        raise ValueError(f"is one of {', '.join(known)}" + (f"; did you mean {near[0]!r}?" if near else ""))
+
+    return parse
+
+
+def _text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("is a text that isn't empty")
+    return value.strip()
+
+
+def _whole(least: int) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        try:
+            number = int(value) if isinstance(value, str) else value
+        except ValueError:
+            number = None
+        if not isinstance(number, int) or isinstance(number, bool) or number < least:
+            raise ValueError(f"is a whole number, at least {least}")
+        return number
+
+    return parse
+
+
+def _share(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < math.inf or isinstance(value, bool):
+        raise ValueError("is a positive number: .05 means 5 %")
+    return number
+
+
+def _switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("is true or false")
+
+
+def _gates(value: Any) -> tuple[str, ...]:
+    names = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
+    parse = _one_of(*GATE_NAMES)
+    chosen = {parse(name) for name in names if name != ""}
+    if not chosen:
+        raise ValueError(f"is a list of gates, with commas between: {','.join(GATE_NAMES)}")
+    return tuple(name for name in GATE_NAMES if name in chosen)
+
+
+def _setting(
+    parse: Callable[[Any], Any],
+    default: Any,
+    sources: str,
+    help_text: str,
+    metavar: str | None = None,
+) -> Any:
+    """A field of `Settings`. `sources` holds `c` for the command line, `m` for the marker, `i` for the ini file."""
+    metadata = {"parse": parse, "sources": sources, "help": help_text, "metavar": metavar}
+    return dataclasses.field(default=default, metadata=metadata)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Settings:
+    """All settings of one test. Precedence: command line, marker, ini file, default."""
+
+    model: str | None = _setting(_text, None, "m", "name of a registered model")
+    weights: str = _setting(_one_of(*WEIGHTS), "mini", "cmi", "weights to run on: mini, random or pretrained", "KIND")
+    models: str | None = _setting(
+        _text, None, "ci", "folder with pretrained pipelines, one sub-folder a model, or one pipeline's folder", "DIR"
+    )
+    device: str = _setting(_text, "auto", "cmi", "torch device, or auto: a GPU where there is one", "DEVICE")
+    dtype: str | None = _setting(
+        _text, None, "cmi", "dtype of the pipeline; float32 on the CPU and bfloat16 elsewhere by default", "DTYPE"
+    )
+    offload: str = _setting(_one_of(*OFFLOADS), "none", "cmi", "offload to the CPU: none, model, sequential", "KIND")
+    seed: int = _setting(_whole(0), 0, "mi", "seed of the noise")
+    rounds: int = _setting(_whole(1), 5, "cmi", "timed rounds of each case", "N")
+    warmup_rounds: int = _setting(_whole(0), 1, "mi", "untimed rounds before them, besides the survey")
+    threads: int | None = _setting(
+        _whole(1), None, "cmi", "torch's threads on the CPU; 1 for minis on the CPU, torch's own number else", "N"
+    )
+    gates: tuple[str, ...] = _setting(_gates, GATE_NAMES, "cmi", "gates to judge by, with commas between", "LIST")
+    strict: bool = _setting(_switch, False, "ci", "fail on anything short of 'same' or 'better'")
+    save: bool = _setting(_switch, False, "c", "measure, and accept the results as baselines")
+    baselines: str = _setting(_text, "baselines", "ci", "folder of the baselines, from the root folder", "DIR")
+    json: str | None = _setting(_text, None, "c", "write all results of the session to FILE", "FILE")
+    memory_limit_rel: float | None = _setting(_share, None, "mi", "growth of peak memory that is let through")
+    time_floor_rel: float | None = _setting(_share, None, "mi", "change of time that is too small to matter")
+
+
+_SETTINGS = {field.name: field for field in dataclasses.fields(Settings)}
+
+
+def names(source: str) -> list[str]:
+    """Settings that have a source: `c`, `m` or `i`."""
+    return [name for name, field in _SETTINGS.items() if source in field.metadata["sources"]]
+
+
+def flag(name: str) -> str:
+    """The command-line option of a setting."""
+    return f"--diffbench-{name.replace('_', '-')}"
+
+
+def add_options(parser: pytest.Parser) -> None:
+    """Declare the command line and the ini file's keys."""
+    group = parser.getgroup("diffbench", "performance regression of diffusion pipelines")
+    group.addoption(
+        "--diffbench", action="store_true", help="run the tests marked with diffbench; they're skipped else"
+    )
+    for name in names("c"):
+        field = _SETTINGS[name]
+        if field.type == "bool":
+            group.addoption(flag(name), action="store_true", help=field.metadata["help"])
+        else:
+            group.addoption(flag(name), metavar=field.metadata["metavar"], default=None, help=field.metadata["help"])
+    for name in names("i"):
+        field = _SETTINGS[name]
+        parser.addini(
+            f"diffbench_{name}",
+            field.metadata["help"],
+            type="bool" if field.type == "bool" else "string",
+            default=None,
+        )
+
+
+def is_active(config: pytest.Config) -> bool:
+    """Whether this session measures. Saving without measuring makes no sense, so it asks for both."""
+    return bool(config.getoption("diffbench") or config.getoption("diffbench_save"))
+
+
+def resolve(config: pytest.Config, marker: Mapping[str, Any], where: str) -> Settings:
+    """Settings of one test.
+
+    Args:
+        config: pytest's.
+        marker: keyword arguments of the test's marker.
+        where: the test's id, for messages.
+
+    Raises:
+        OptionError: naming the source, the setting, its value and what it may be.
+    """
+    known = names("m")
+    for name in marker:
+        if name not in known:
+            near = difflib.get_close_matches(name, known, n=1)
+            raise OptionError(
+                f"{where}: the diffbench marker has no argument {name!r}"
+                + (f"; did you mean {near[0]!r}?" if near else "")
+                + f" It takes: {', '.join(known)}."
+            )
+    values: dict[str, Any] = {}
+    for name, field in _SETTINGS.items():
+        for label, value in _candidates(config, marker, name, field.metadata["sources"]):
+            if value is not None:
+                try:
+                    values[name] = field.metadata["parse"](value)
+                except (ValueError, TypeError) as error:
+                    place = where if label == "marker" else "pytest"
+                    what = f"the marker's {name}" if label == "marker" else label
+                    raise OptionError(f"{place}: {what} {error}, not {value!r}.") from None
+                break
+    return Settings(**values)
+
+
+def _candidates(config: pytest.Config, marker: Mapping[str, Any], name: str, sources: str) -> list[tuple[str, Any]]:
+    found: list[tuple[str, Any]] = []
+    if "c" in sources:
+        # A switch that isn't given is False, which must not hide the ini file's value.
+        found.append((flag(name), config.getoption(f"diffbench_{name}") or None))
+    if "m" in sources:
+        found.append(("marker", marker.get(name)))
+    if "i" in sources:
+        found.append((f"diffbench_{name} in {config.inipath or 'the ini file'}", config.getini(f"diffbench_{name}")))
+    return [(label, None if value == "" else value) for label, value in found]
+
+
+def folder(config: pytest.Config, path: str) -> Path:
+    """A folder as given: relative ones start at pytest's root folder."""
+    return (config.rootpath / Path(path).expanduser()).resolve()

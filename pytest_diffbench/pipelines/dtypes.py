@@ -1,0 +1,40 @@
+"""Names of the dtypes that a pipeline can run in."""
+
+from __future__ import annotations
+
+import difflib
+from types import MappingProxyType
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.errors import PipelineError
+
+if TYPE_CHECKING:
+    import torch
+
+_NAMES = MappingProxyType(
+    {
+        "float32": "float32",
+        "fp32": "float32",
+        "bfloat16": "bfloat16",
+        "bf16": "bfloat16",
+        "float16": "float16",
+        "fp16": "float16",
+    }
+)
+
+
+def parse_dtype(name: str) -> torch.dtype:
+    """Read a dtype's name, long or short.
+
+    Raises:
+        PipelineError: no such dtype; the message names those there are, and the nearest.
+    """
+    import torch
+
+    key = name.lower().removeprefix("torch.")
+    if key not in _NAMES:
+        nearest = difflib.get_close_matches(key, _NAMES, n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise PipelineError(f"dtype={name!r} isn't known.{hint} The dtypes are: {', '.join(_NAMES)}.")
+    dtype: torch.dtype = getattr(torch, _NAMES[key])
+    return dtype

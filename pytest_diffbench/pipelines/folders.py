@@ -1,0 +1,216 @@
+"""Reads a folder of pretrained weights before anything in it is loaded: is it whole, safe, and the right pipeline?
+
+Nothing here imports torch or runs what the folder holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.errors import PipelineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_diffbench.pipelines.registry import Model
+
+INDEX = "model_index.json"
+
+_PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
+_WEIGHTLESS = ("Tokenizer", "TokenizerFast", "Scheduler", "Processor", "Extractor", "TokenizersBackend")
+"""Ends of the names of classes that come without weights."""
+
+_MAX_HEADER_BYTES = 100_000_000
+"""The safetensors format's own limit."""
+
+_SAMPLES = 64
+_SAMPLE_BYTES = 4096
+
+
+def find_pipeline(folder: Path, model: Model) -> Path:
+    """Find a model's pipeline in the folder given by `--diffbench-models`.
+
+    Args:
+        folder: the pipeline folder itself, or one that holds a sub-folder for each model, named after the model or
+            after the last part of its hub id.
+        model: which one is wanted.
+
+    Raises:
+        PipelineError: there is no such folder, or no pipeline in it.
+    """
+    names = (model.name, model.hub_id.rpartition("/")[2])
+    if not folder.exists():
+        raise PipelineError(
+            f"{folder}: there is no such folder. Give --diffbench-models one that holds a {model.pipeline_class}."
+        )
+    if not folder.is_dir():
+        raise PipelineError(
+            f"{folder}: this is a file, and single-file checkpoints can't be loaded. Give --diffbench-models the "
+            f"folder that {model.pipeline_class}.save_pretrained wrote, or a copy of {model.hub_id}."
+        )
+    for candidate in (folder, *(folder / name for name in names)):
+        if (candidate / INDEX).is_file():
+            return candidate
+    state = "is empty" if next(folder.iterdir(), None) is None else f"holds no {INDEX}, so it isn't a pipeline"
+    raise PipelineError(
+        f"{folder}: the folder {state}, and has no sub-folder {' or '.join(repr(name) for name in names)} with one. "
+        f"Fill it with `hf download {model.hub_id} --local-dir {folder / model.name}`."
+    )
+
+
+def check_pipeline(folder: Path, model: Model) -> None:
+    """Check that a folder holds the whole pipeline of a model, as safetensors, without code of its own.
+
+    Raises:
+        PipelineError: the first thing that is wrong.
+    """
+    index = _read_json(folder / INDEX)
+    declared = index.get("_class_name")
+    if isinstance(declared, list):
+        raise _custom_code(folder / INDEX, "_class_name", declared)
+    if declared != model.pipeline_class:
+        raise PipelineError(
+            f"{folder / INDEX}: _class_name is {declared!r}, but model={model.name!r} is a {model.pipeline_class}. "
+            "Give --diffbench-models another folder, or name the model that this one is."
+        )
+    if (folder / "None.py").exists():
+        # diffusers formats the custom pipeline it wasn't given into a file name, and would load this one
+        raise _custom_code(folder, "the file", "None.py")
+    components = list(_components(folder / INDEX, index))
+    if not components:
+        raise PipelineError(f"{folder / INDEX}: no component is listed. Download {model.hub_id} anew.")
+    for name, library, class_name in components:
+        _check_library(folder, name, library)
+        _check_component(folder / name, class_name, model)
+
+
+def digest(folder: Path) -> str:
+    """Identify the weights in a folder by 16 hexadecimal digits, without reading them all.
+
+    Covers the configuration of pipeline and components, and of each safetensors file its name, size, header and
+    64 blocks of 4 KiB spread evenly over its data. What a version of a library writes beside these doesn't matter.
+    """
+    total = hashlib.sha256()
+    for path in sorted([folder / INDEX, *folder.glob("*/*config.json")]):
+        config = {
+            key: value
+            for key, value in _read_json(path).items()
+            if key not in ("_name_or_path", "_diffusers_version", "transformers_version")
+        }
+        total.update(f"{path.relative_to(folder).as_posix()}\n{json.dumps(config, sort_keys=True)}\n".encode())
+    for path in sorted(folder.glob("*/*.safetensors")):
+        header_bytes, size = _read_header(path)
+        total.update(f"{path.relative_to(folder).as_posix()}\n{size}\n".encode())
+        total.update(header_bytes)
+        with path.open("rb") as file:
+            for sample in range(_SAMPLES):
+                file.seek((size - _SAMPLE_BYTES) * sample // (_SAMPLES - 1) if size > _SAMPLE_BYTES else 0)
+                total.update(file.read(_SAMPLE_BYTES))
+    return total.hexdigest()[:16]
+
+
+def commit(folder: Path) -> str | None:
+    """Read the commit off the path of a snapshot in the hub's cache; None for any other folder."""
+    for path in (folder.absolute(), folder.resolve()):
+        if path.parent.name == "snapshots" and re.fullmatch(r"[0-9a-f]{40}", path.name):
+            return path.name
+    return None
+
+
+def _read_json(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise PipelineError(f"{path}: this can't be read as JSON ({error}). Download the model anew.") from error
+    if not isinstance(content, dict):
+        raise PipelineError(
+            f"{path}: expected a JSON object, found {type(content).__name__}. Download the model anew."
+        )
+    return content
+
+
+def _components(path: Path, index: dict[str, Any]) -> Iterator[tuple[str, str, str]]:
+    """Name, library and class of each component that the pipeline has."""
+    for name, value in index.items():
+        if name.startswith("_") or not isinstance(value, list):
+            continue  # an argument of the pipeline's constructor
+        match value:
+            case [None, None]:
+                continue  # an optional component that was left out
+            case [str(library), str(class_name)]:
+                yield name, library, class_name
+            case _:
+                raise PipelineError(
+                    f"{path}: {name} is {value!r}, expected a library and a class. Download the model anew."
+                )
+
+
+def _check_library(folder: Path, name: str, library: str) -> None:
+    if library not in ("diffusers", "transformers") or (folder / name / f"{library}.py").exists():
+        raise _custom_code(folder / INDEX, name, library)
+
+
+def _custom_code(path: Path, field: str, value: object) -> PipelineError:
+    return PipelineError(
+        f"{path}: {field} {value!r} asks for code that comes with the weights, and such code is never run. "
+        "Use weights for a class of diffusers or transformers, or build the pipeline in the test and pass it in."
+    )
+
+
+def _check_component(folder: Path, class_name: str, model: Model) -> None:
+    remedy = f"Download it anew: `hf download {model.hub_id} --local-dir {folder.parent}`."
+    files = sorted(path for path in folder.glob("*") if path.is_file())
+    if not files:
+        raise PipelineError(
+            f"{folder}: {class_name} is listed in {INDEX}, but its folder is missing or empty. {remedy}"
+        )
+    if class_name.endswith(_WEIGHTLESS):
+        return
+    weights = [path for path in files if path.suffix == ".safetensors"]
+    if not weights:
+        pickles = [path.name for path in files if path.suffix in _PICKLES]
+        if pickles:
+            raise PipelineError(
+                f"{folder}: the weights are pickles ({', '.join(pickles)}), which can run code and are never loaded. "
+                "Load them in a script that you trust, and save them with save_pretrained(safe_serialization=True)."
+            )
+        raise PipelineError(f"{folder}: there are no weights (*.safetensors) for {class_name}. {remedy}")
+    for path in weights:
+        _read_header(path)
+    for path in files:
+        if path.name.endswith(".safetensors.index.json"):
+            shards = set(_read_json(path).get("weight_map", {}).values())
+            missing = sorted(shards - {weight.name for weight in weights})
+            if missing:
+                raise PipelineError(f"{path}: lists {', '.join(missing)}, which aren't there. {remedy}")
+
+
+def _read_header(path: Path) -> tuple[bytes, int]:
+    """Read the header of a safetensors file, and check that the file is as long as it says.
+
+    Layout: 8 bytes of little-endian length, a JSON object of that length, then the data that its offsets point into.
+
+    Returns:
+        The header, and the file's size in bytes.
+    """
+    size = path.stat().st_size
+    try:
+        with path.open("rb") as file:
+            start = file.read(8)
+            length = int.from_bytes(start, "little")
+            if start == b"version ":
+                raise ValueError("it is a Git LFS pointer, so run `git lfs pull`")
+            if length > min(_MAX_HEADER_BYTES, size - 8):
+                raise ValueError(f"its header claims {length} bytes and the file has {size}")
+            header = file.read(length)
+        tensors = [entry for name, entry in json.loads(header).items() if name != "__metadata__"]
+        expected = 8 + length + max((entry["data_offsets"][1] for entry in tensors), default=0)
+        if size != expected:
+            raise ValueError(f"it has {size} bytes, and its header tells of {expected}")
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise PipelineError(f"{path}: not a whole safetensors file: {error}. Download it anew.") from error
+    return header, size

@@ -1,0 +1,145 @@
+"""Turns a spec into a pipeline that is ready to be called: built or loaded, in its dtype, on its device."""
+
+from __future__ import annotations
+
+import difflib
+from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.pipelines.dtypes import parse_dtype
+from pytest_diffbench.pipelines.mini import build_mini
+from pytest_diffbench.pipelines.pretrained import load_pretrained
+from pytest_diffbench.pipelines.registry import model_named
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from diffusers import DiffusionPipeline
+
+    from pytest_diffbench.records import PipelineSpec, Weights
+
+__all__ = ["default_dtype", "load", "parse_dtype", "resolve_device"]
+
+_ALIGNMENT_BYTES = 64
+"""Of torch's own CPU allocations."""
+
+_DEVICES = ("auto", "cpu", "cuda", "mps", "xpu")
+
+
+def resolve_device(name: str) -> str:
+    """Turn the name of a device into one that exists.
+
+    Args:
+        name: `auto` for the best there is (`cuda`, else `mps`, else `cpu`), or a type of device with or without an
+            index: `cuda`, `cuda:1`.
+
+    Returns:
+        The name as torch spells it; an index is kept, none is added.
+
+    Raises:
+        PipelineError: no such type of device, none of it on this machine, or fewer than the index says.
+    """
+    import torch
+
+    if name == "auto":
+        return "cuda" if torch.cuda.is_available() else "mps" if torch.backends.mps.is_available() else "cpu"
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        device = None
+    if device is None or device.type not in _DEVICES:
+        nearest = difflib.get_close_matches(name.lower(), _DEVICES, n=1)
+        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        raise PipelineError(f"device={name!r} isn't known.{hint} Use one of {', '.join(_DEVICES)}, or cuda:<index>.")
+    count = _device_count(device.type)
+    if not count:
+        raise PipelineError(
+            f"device={name!r}: torch {torch.__version__} sees no {device.type} device on this machine. Check the "
+            f"driver and that torch was built for {device.type}, or use --diffbench-device=auto."
+        )
+    if device.index is not None and device.index >= count:
+        valid = f"{device.type}:0" if count == 1 else f"{device.type}:0 to {device.type}:{count - 1}"
+        raise PipelineError(
+            f"device={name!r}: there {'is' if count == 1 else 'are'} only {valid}. Use a lower index."
+        )
+    return str(device)
+
+
+def default_dtype(device: str, weights: Weights) -> str:  # noqa: ARG001 - all kinds of weights agree so far
+    """Name the dtype in which a pipeline runs unless told otherwise.
+
+    `float32` on a CPU, where half precision is slow and coarse, and `bfloat16`, in which the models are published,
+    elsewhere.
+    """
+    return "float32" if device.partition(":")[0] == "cpu" else "bfloat16"
+
+
+def load(spec: PipelineSpec, folder: Path | None = None) -> DiffusionPipeline:
+    """Build or load the pipeline that a spec describes.
+
+    The pipeline has its progress bar off; torch's random state and defaults are left as they were.
+
+    Args:
+        spec: with a device and dtype as `resolve_device` and `parse_dtype` take them.
+        folder: where pretrained weights are looked for; see `pretrained.load_pretrained`.
+
+    Raises:
+        PipelineError: something in the spec can't be had.
+    """
+    model = model_named(spec.model)
+    device = resolve_device(spec.device)
+    if spec.offload != "none" and device.partition(":")[0] == "cpu":
+        raise PipelineError(
+            f"offload={spec.offload!r} moves weights between an accelerator and the CPU, but device={spec.device!r} "
+            "is the CPU. Drop offload, or name an accelerator with --diffbench-device."
+        )
+    pipeline: Any  # diffusers' classes are opaque to type checkers
+    match spec.weights:
+        case "mini":
+            pipeline = build_mini(model, parse_dtype(spec.dtype))
+        case "pretrained":
+            pipeline = load_pretrained(spec, model, folder)
+        case _:
+            raise PipelineError(
+                f"weights={spec.weights!r} can't be loaded yet for model={spec.model!r}. Use mini or pretrained."
+            )
+    _place(pipeline, device, spec)
+    pipeline.set_progress_bar_config(disable=True)
+    loaded: DiffusionPipeline = pipeline
+    return loaded
+
+
+def _place(pipeline: Any, device: str, spec: PipelineSpec) -> None:
+    if spec.offload == "model":
+        pipeline.enable_model_cpu_offload(device=device)
+    elif spec.offload == "sequential":
+        pipeline.enable_sequential_cpu_offload(device=device)
+    elif device == "cpu":
+        _align(pipeline)
+    else:
+        pipeline.to(device)
+
+
+def _align(pipeline: Any) -> None:
+    """Copy parameters that lie in a mapped file, at whatever address the file gives them, into memory of their own.
+
+    Matrix products round differently at an odd address, so that a saved and loaded pipeline would paint another
+    picture; and pages that are read from disk in the middle of a round would be timed.
+    """
+    import torch
+
+    for component in pipeline.components.values():
+        if isinstance(component, torch.nn.Module):
+            for parameter in component.parameters():
+                if parameter.data_ptr() % _ALIGNMENT_BYTES:
+                    parameter.data = parameter.data.clone()
+
+
+def _device_count(kind: str) -> int:
+    import torch
+
+    if kind == "cuda":
+        return torch.cuda.device_count() if torch.cuda.is_available() else 0
+    if kind == "mps":
+        return int(torch.backends.mps.is_available())
+    return torch.xpu.device_count() if kind == "xpu" else 1

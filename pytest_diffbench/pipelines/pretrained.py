@@ -1,0 +1,169 @@
+"""Loads pretrained pipelines from a folder or the hub's cache: safetensors only, and never code from elsewhere."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import warnings
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.pipelines.dtypes import parse_dtype
+from pytest_diffbench.pipelines.folders import INDEX, check_pipeline, commit, digest, find_pipeline
+
+if TYPE_CHECKING:
+    from diffusers import DiffusionPipeline
+
+    from pytest_diffbench.pipelines.registry import Model
+    from pytest_diffbench.records import PipelineSpec
+
+_SAMPLED_VALUES = 64
+_TIMEOUT_S = 10.0
+
+
+def load_pretrained(spec: PipelineSpec, model: Model, folder: Path | None = None) -> DiffusionPipeline:
+    """Load a pretrained pipeline onto the CPU, in the spec's dtype.
+
+    The weights come from `folder`, else from `spec.source` (a folder or a hub id), else from the model's hub id. A
+    snapshot in the hub's cache is used as it stands, so that a benchmark's weights don't change under it; only where
+    there is none is the network used, and never while `HF_HUB_OFFLINE` is set.
+
+    Args:
+        spec: dtype and source.
+        model: the pipeline's class, which the weights must declare.
+        folder: see `folders.find_pipeline`.
+
+    Raises:
+        PipelineError: the weights aren't there, aren't whole, aren't this model's, would need code of their own, or
+            can't be loaded by the library.
+    """
+    source = str(folder) if folder is not None else spec.source or model.hub_id
+    if folder is not None or _is_path(source):
+        place = find_pipeline(Path(source).expanduser(), model)
+        check_pipeline(place, model)
+    else:
+        place = _snapshot(source, model)
+    diffusers = import_module("diffusers")
+    pipeline_class: Any = getattr(diffusers, model.pipeline_class)
+    # the old name of the argument is the only one that all versions before 1.0 know; the later ones warn of it
+    dtype_argument = "torch_dtype" if diffusers.__version__.startswith("0.") else "dtype"
+    try:
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*torch_dtype", category=FutureWarning)
+            pipeline: DiffusionPipeline = pipeline_class.from_pretrained(
+                str(place),
+                use_safetensors=True,
+                local_files_only=True,
+                **{dtype_argument: parse_dtype(spec.dtype)},
+            )
+    except Exception as error:  # the libraries raise all kinds, and only they know why
+        raise PipelineError(
+            f"{place}: {model.pipeline_class}.from_pretrained failed: {type(error).__name__}: {error}. "
+            "Check that this version of diffusers and transformers supports the model, or download it anew."
+        ) from error
+    return pipeline
+
+
+def revision(source: DiffusionPipeline | Path) -> str:
+    """Identify the weights of a pipeline or a folder.
+
+    Returns:
+        The hub's commit where they come from a snapshot in its cache; else a digest of the folder (see
+        `folders.digest`); for a pipeline that was built in code a digest of samples of its parameters.
+    """
+    if isinstance(source, Path):
+        return commit(source) or digest(source)
+    pipeline: Any = source  # diffusers' classes are opaque to type checkers
+    name = pipeline.config.get("_name_or_path") or ""
+    if name and Path(name).is_dir():
+        return revision(Path(name))
+    snapshot = _cached_snapshot(name) if name.count("/") == 1 else None
+    return revision(snapshot) if snapshot else _parameters_digest(pipeline)
+
+
+def _is_path(source: str) -> bool:
+    """Tell a folder from a hub id, which is `owner/name`. A folder that exists wins."""
+    path = Path(source).expanduser()
+    return path.exists() or path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1
+
+
+def _snapshot(hub_id: str, model: Model) -> Path:
+    cached = _cached_snapshot(hub_id)
+    problem: PipelineError | None = None
+    if cached is not None:
+        try:
+            check_pipeline(cached, model)
+        except PipelineError as error:  # perhaps only half of it was downloaded
+            problem = error
+        else:
+            return cached
+    if _offline():
+        raise PipelineError(
+            f"{hub_id}: {problem or 'nothing of it is in the cache of the hub.'} It can't be downloaded while "
+            f"HF_HUB_OFFLINE is set. {_how_to_get(hub_id, model)}"
+        ) from problem
+    folder = _download(hub_id, model)
+    check_pipeline(folder, model)
+    return folder
+
+
+def _download(hub_id: str, model: Model) -> Path:
+    errors: Any = import_module("huggingface_hub.errors")
+    hub: Any = import_module("huggingface_hub")
+    pipeline_class: Any = getattr(import_module("diffusers"), model.pipeline_class)
+    try:
+        # asked for first, since unlike a download it doesn't try again and again where there is no network
+        hub.model_info(hub_id, timeout=_TIMEOUT_S)
+        return Path(pipeline_class.download(hub_id, use_safetensors=True))
+    except errors.GatedRepoError as error:
+        raise PipelineError(
+            f"{hub_id} is gated and this account has no access. {_how_to_get(hub_id, model)}"
+        ) from error
+    except errors.RepositoryNotFoundError as error:
+        raise PipelineError(
+            f"{hub_id} isn't on the hub, or is private. Check the name. {_how_to_get(hub_id, model)}"
+        ) from error
+    except Exception as error:  # which HTTP library raises here depends on huggingface_hub's version
+        raise PipelineError(
+            f"{hub_id} isn't in the hub's cache and couldn't be downloaded ({type(error).__name__}: {error}). "
+            f"{_how_to_get(hub_id, model)}"
+        ) from error
+
+
+def _cached_snapshot(hub_id: str) -> Path | None:
+    """The newest snapshot of the default branch in the hub's cache. Never uses the network."""
+    found = import_module("huggingface_hub").try_to_load_from_cache(hub_id, INDEX)
+    return Path(found).parent if isinstance(found, str) else None
+
+
+def _offline() -> bool:
+    # the hub's library reads the variable once, when it is imported
+    flag = os.environ.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE")
+    return flag or bool(import_module("huggingface_hub.constants").HF_HUB_OFFLINE)
+
+
+def _how_to_get(hub_id: str, model: Model) -> str:
+    licence = (
+        f"accept the licence at https://huggingface.co/{hub_id}, log in with `hf auth login`, " if model.gated else ""
+    )
+    return (
+        f"Where the hub can be reached, {licence}run `hf download {hub_id}` (`huggingface-cli download` in older "
+        "versions); elsewhere give --diffbench-models a folder with a copy."
+    )
+
+
+def _parameters_digest(pipeline: Any) -> str:
+    torch = import_module("torch")
+    total = hashlib.sha256()
+    for name, component in sorted(pipeline.components.items()):
+        if not isinstance(component, torch.nn.Module):
+            continue
+        for key, parameter in component.named_parameters():
+            total.update(f"{name}.{key} {tuple(parameter.shape)}\n".encode())
+            if parameter.device.type != "meta":  # sequential offload keeps the values elsewhere
+                flat = parameter.detach().reshape(-1)
+                values = flat[:: max(1, flat.numel() // _SAMPLED_VALUES)].float().cpu()
+                total.update(values.numpy().tobytes())
+    return total.hexdigest()[:16]

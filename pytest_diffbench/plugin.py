@@ -1,0 +1,84 @@
+"""pytest's door: options, hooks and fixtures. An idle session imports nothing heavy and registers nothing."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_diffbench import options
+
+if TYPE_CHECKING:
+    from pytest_diffbench.bench import Bench
+
+FIXTURES = ("diffbench", "diffbench_pipeline")
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Declare the options."""
+    options.add_options(parser)
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """Declare the extension points."""
+    from pytest_diffbench import hookspecs
+
+    pluginmanager.add_hookspecs(hookspecs)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Declare the marker; begin a measuring session where one was asked for."""
+    config.addinivalue_line(
+        "markers",
+        f"diffbench({', '.join(f'{name}=...' for name in options.names('m'))}): "
+        "benchmark of a diffusion pipeline, run with --diffbench and held against its baseline.",
+    )
+    if not config.pluginmanager.hasplugin("benchmark"):
+        config.pluginmanager.register(NoBenchmark(), "diffbench-no-benchmark")
+    if options.is_active(config):
+        from pytest_diffbench.session import DiffbenchSession
+
+        config.pluginmanager.register(DiffbenchSession(config), "diffbench-session")
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip benchmarks in an idle session, before any of their fixtures runs."""
+    if options.is_active(config):
+        return
+    idle = pytest.mark.skip(reason="a diffbench benchmark; run it with --diffbench")
+    for item in items:
+        if is_benchmark(item):
+            item.add_marker(idle)
+
+
+def is_benchmark(item: pytest.Item) -> bool:
+    """Whether a test carries the marker or asks for one of the fixtures."""
+    if item.get_closest_marker("diffbench") is not None:
+        return True
+    names = getattr(item, "fixturenames", ())
+    return any(name in names for name in FIXTURES)
+
+
+class NoBenchmark:
+    """Stands in for pytest-benchmark where it was switched off with `-p no:benchmark`."""
+
+    @pytest.fixture
+    def benchmark(self) -> None:
+        """No pytest-benchmark: the rounds are driven without it."""
+
+
+@pytest.fixture
+def diffbench(request: pytest.FixtureRequest, benchmark: Any) -> Bench:
+    """Measure a call of a pipeline: `result = diffbench(pipeline, prompt, ...)`. See `bench.Bench`."""
+    from pytest_diffbench.session import session_of
+
+    return session_of(request.config).bench_for(request.node, benchmark)
+
+
+@pytest.fixture
+def diffbench_pipeline(request: pytest.FixtureRequest) -> Any:
+    """The pipeline that the test's marker names, loaded and on its device. One is resident at a time."""
+    from pytest_diffbench.session import session_of
+
+    return session_of(request.config).pipeline_for(request.node)

@@ -1,0 +1,97 @@
+"""The text that fails a test: what got worse and how, what else changed, and what to do about it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.records import DECISIONS
+from pytest_diffbench.report.figures import PASSING, by_gravity, further_changes, node_id, save_command, was_refused
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_diffbench.records import CaseReport, Verdict
+
+_NEVER_ACCEPTED = frozenset({"output.not_finite", "output.no_images", "output.constant"})
+"""Broken whatever the baseline; so is all that the guidance gate finds."""
+
+
+def failure_text(report: CaseReport, nodeid: str | None = None) -> str:
+    """Say why a case fails its test. Plain text of several lines; the first says it all in short.
+
+    Args:
+        report: the case, with something worse, with no baseline, undecided, or not saved.
+        nodeid: pytest's id of the test, for the command; taken from the case's id by default.
+    """
+    case_id = report.observation.case.id
+    command = save_command([nodeid if nodeid is not None else node_id(case_id)])
+    if report.error is not None:
+        return f"diffbench: not measured to the end\n\n{case_id}\n{_indented(report.error)}"
+    named, rest = _headline_verdicts(report)
+    lines = [f"diffbench: {_headline(report)}", "", case_id]
+    for one in named:
+        lines += _told(one)
+    if rest:
+        lines += ["", "other gates:", *(f"    {one.decision:12}  {one.reason}" for one in rest)]
+    if report.changed_since:
+        lines += ["", "changed since the baseline:", *(f"    {one}" for one in report.changed_since)]
+    if report.baseline_path is not None:
+        lines += ["", f"baseline: {report.baseline_path}{_DISTANCES[report.baseline_distance or 'machine']}"]
+    return "\n".join([*lines, "", *_remedy(report, command)])
+
+
+_DISTANCES = {"machine": "", "family": " (of another machine with this type of device)", "any": " (of another machine)"}
+
+
+def _headline_verdicts(report: CaseReport) -> tuple[list[Verdict], list[Verdict]]:
+    """Verdicts to tell in full, and those to name only: in full what got worse, else what is undecided."""
+    verdicts = by_gravity(report.verdicts)
+    named = [one for one in verdicts if one.decision == "worse"]
+    named = named or [one for one in verdicts if one.decision not in PASSING]
+    return named, [one for one in verdicts if one not in named]
+
+
+def _headline(report: CaseReport) -> str:
+    worse = [one.gate for one in report.verdicts if one.decision == "worse"]
+    if was_refused(report):
+        said = report.saved or ""
+        return f"not saved, {said.removeprefix('refused: ')}" + (f" (worse in {', '.join(worse)})" if worse else "")
+    if worse:
+        return f"worse in {', '.join(worse)}"
+    if report.baseline_path is None:
+        return "no baseline"
+    found = [
+        f"{decision} in {', '.join(gates)}"
+        for decision in DECISIONS
+        if decision not in PASSING and (gates := [one.gate for one in report.verdicts if one.decision == decision])
+    ]
+    return "; ".join(found) or "nothing is wrong"
+
+
+def _told(verdict: Verdict) -> list[str]:
+    return [
+        "",
+        f"{verdict.decision}: {verdict.reason}",
+        _indented(verdict.message),
+        *(f"    - {one}" for one in further_changes(verdict)),
+    ]
+
+
+def _indented(text: str) -> str:
+    return "\n".join(f"    {line}" for line in text.splitlines())
+
+
+def _remedy(report: CaseReport, command: str) -> Sequence[str]:
+    worse = [one for one in report.verdicts if one.decision == "worse"]
+    faults = [one.reason for one in worse if one.gate == "guidance" or one.reason in _NEVER_ACCEPTED]
+    if faults:
+        return [
+            f"{', '.join(faults)}: no baseline makes this pass. Correct the pipeline, or the arguments of its call."
+        ]
+    if was_refused(report):
+        return ["Nothing was accepted. Put right what it names, then run this again:", f"    {command}"]
+    if worse:
+        return ["If this is intended, accept it:", f"    {command}"]
+    if report.baseline_path is None:
+        return ["Accept what was measured as its first baseline:", f"    {command}"]
+    return ["Run it again; if it stays undecided, add this machine's runs to the baseline:", f"    {command}"]

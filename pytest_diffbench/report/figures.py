@@ -1,0 +1,203 @@
+"""What reports say of a case beyond its bare records: its status, its images, truncation, names and commands."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import shlex
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from pytest_diffbench.records import DECISIONS, Decision, Gate
+from pytest_diffbench.report.units import format_percent
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_diffbench.records import CaseReport, Memory, Verdict
+
+Status: TypeAlias = Literal["error", "saved", "measured"] | Decision
+"""A case in one word: its verdicts' gravest decision, unless it broke off, was accepted, or wasn't judged at all."""
+
+STATUSES: tuple[Status, ...] = ("error", *DECISIONS, "saved", "measured")
+"""From what needs a reader most to what needs one least."""
+
+PASSING: frozenset[Decision] = frozenset({"same", "better"})
+
+_SUITE = "pytest_diffbench/suite/"
+
+
+def status_of(report: CaseReport) -> Status:
+    """The status of a case."""
+    if report.error is not None or not report.observation.complete:
+        return "error"
+    if was_saved(report):
+        return "saved"
+    found = {one.decision for one in report.verdicts}
+    return next((one for one in DECISIONS if one in found), "measured")
+
+
+def was_saved(report: CaseReport) -> bool:
+    """Whether this run was accepted into a baseline."""
+    return report.saved is not None and not was_refused(report)
+
+
+def was_refused(report: CaseReport) -> bool:
+    """Whether this run was to be saved, and wasn't."""
+    return report.saved is not None and report.saved.startswith("refused")
+
+
+def verdict_of(report: CaseReport, gate: Gate) -> Verdict | None:
+    """A gate's verdict, None where it wasn't asked."""
+    return next((one for one in report.verdicts if one.gate == gate), None)
+
+
+def by_gravity(verdicts: Iterable[Verdict]) -> list[Verdict]:
+    """Verdicts in the order of `DECISIONS`: worse first."""
+    return sorted(verdicts, key=lambda one: DECISIONS.index(one.decision))
+
+
+def further_changes(verdict: Verdict) -> list[str]:
+    """Changes that the verdict's message doesn't name already."""
+    return [one for one in verdict.changes if one not in verdict.message]
+
+
+def is_rough(memory: Memory) -> bool:
+    """Whether the figure covers more than the pipeline: the whole process, or its whole life."""
+    return memory.source in ("process_rss", "process_lifetime")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ImageFigures:
+    """Distance of the images from the baseline's: of each metric the worst image's. None: not measured.
+
+    A PSNR of infinity says that no pixel differs.
+    """
+
+    same_bits: bool
+    psnr_db: float | None = None
+    ssim: float | None = None
+    worst_tile_ssim: float | None = None
+
+
+def image_figures(report: CaseReport) -> ImageFigures | None:
+    """The figures behind the output gate's verdict, None where no images were compared."""
+    verdict = verdict_of(report, "output")
+    if verdict is None:
+        return None
+    if verdict.reason == "output.same_bits":
+        return ImageFigures(same_bits=True)
+    images = verdict.details.get("images")
+    images = [one for one in images if isinstance(one, dict)] if isinstance(images, list | tuple) else []
+    if not images:
+        return None
+    tiles = [one["worst_tile"] for one in images if isinstance(one.get("worst_tile"), dict)]
+    # JSON has no infinity, so a PSNR without any difference is null
+    psnrs_db = [math.inf if one["psnr_db"] is None else one["psnr_db"] for one in images if "psnr_db" in one]
+    return ImageFigures(
+        same_bits=False, psnr_db=_least(psnrs_db), ssim=_least(_of(images, "ssim")), worst_tile_ssim=_least(_of(tiles, "ssim"))
+    )
+
+
+def _of(figures: Iterable[dict[str, Any]], name: str) -> list[Any]:
+    return [one.get(name) for one in figures]
+
+
+def _least(values: Iterable[Any]) -> float | None:
+    return min((_number(one) for one in values if _number(one) is not None), default=None)  # type: ignore[type-var]  # None is left out
+
+
+def _number(value: Any) -> float | None:
+    return float(value) if isinstance(value, int | float) and not isinstance(value, bool) else None
+
+
+def truncation_ratio(report: CaseReport) -> float | None:
+    """The `cfg_trunc_ratio` that the call ran with, its default included; None for pipelines without one."""
+    guidance = report.observation.guidance
+    return None if guidance is None else _number(guidance.arguments.get("cfg_trunc_ratio"))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Saving:
+    """Share of the time that truncation saved, measured against the same call without truncation.
+
+    Attributes:
+        denoise_rel: of the denoise stage, None where it wasn't seen in both. This is what the count of calls predicts.
+        total_rel: of the total.
+    """
+
+    denoise_rel: float | None
+    total_rel: float
+
+
+def savings(reports: Sequence[CaseReport]) -> dict[str, Saving]:
+    """What truncation saved, by the id of each truncated case that has an untruncated twin among the reports.
+
+    Twins have equal definitions but for `cfg_trunc_ratio`, and ran on one class of machine.
+    """
+    full = {_twin_key(one): one for one in reversed(reports) if _is_timed(one) and (truncation_ratio(one) or 0) >= 1}
+    found: dict[str, Saving] = {}
+    for report in reports:
+        ratio = truncation_ratio(report)
+        twin = full.get(_twin_key(report))
+        if twin is None or ratio is None or ratio >= 1 or not _is_timed(report):
+            continue
+        now, base = report.observation.run, twin.observation.run
+        now_s, base_s = now.stage_medians_s.get("denoise"), base.stage_medians_s.get("denoise")
+        found[report.observation.case.id] = Saving(
+            denoise_rel=1 - now_s / base_s if now_s is not None and base_s else None,
+            total_rel=1 - now.median_s / base.median_s,
+        )
+    return found
+
+
+def _is_timed(report: CaseReport) -> bool:
+    return report.observation.complete and bool(report.observation.run.rounds)
+
+
+def _twin_key(report: CaseReport) -> str:
+    definition = report.observation.case.definition
+    arguments = {name: value for name, value in definition.arguments.items() if name != "cfg_trunc_ratio"}
+    fields = [getattr(definition, name) for name in definition.__struct_fields__ if name != "arguments"]
+    return repr((fields, sorted(arguments.items()), report.observation.run.environment.machine))
+
+
+def truncation_text(report: CaseReport, saving: Saving | None) -> str | None:
+    """What truncation was asked for, what the counts predict of it, and what was measured; None without truncation."""
+    ratio = truncation_ratio(report)
+    if ratio is None:
+        return None
+    if ratio >= 1:
+        return "truncation off"
+    text = f"truncation {ratio:g}"
+    verdict = verdict_of(report, "guidance")
+    predicted_rel = _number(verdict.details.get("predicted_saved_calls_rel")) if verdict is not None else None
+    if predicted_rel is not None:
+        text += f": predicted to save {format_percent(predicted_rel)} of denoiser calls"
+    if saving is not None:
+        part_rel = saving.total_rel if saving.denoise_rel is None else saving.denoise_rel
+        whole = "" if saving.denoise_rel is None else f", {format_percent(saving.total_rel)} of the total"
+        what = "the total" if saving.denoise_rel is None else "denoise time"
+        text += f"{',' if predicted_rel is not None else ':'} saved {format_percent(part_rel)} of {what}{whole}"
+    return text
+
+
+def node_id(case_id: str) -> str:
+    """The test that a case belongs to: its id without the label behind the `#`, which a parameter may hold too."""
+    head, parameters, _ = case_id.partition("[")
+    if "#" in head or not parameters:
+        return case_id.partition("#")[0]
+    inside, end, _ = case_id.rpartition("]#")
+    return inside + "]" if end else case_id
+
+
+def save_command(node_ids: Iterable[str]) -> str:
+    """The command that accepts what tests measured, quoted for a POSIX shell.
+
+    Tests of the ready-made suite are named by their module, since they may be installed anywhere.
+    """
+    targets = list(dict.fromkeys(node_ids))
+    if targets and all(one.startswith(_SUITE) for one in targets):
+        named = [one.partition("::") for one in targets]
+        targets = [path.removesuffix(".py").replace("/", ".") + mark + name for path, mark, name in named]
+        return shlex.join(["pytest", "--diffbench-save", "--pyargs", *targets])
+    return shlex.join(["pytest", "--diffbench-save", *targets])

@@ -1,0 +1,150 @@
+"""A session as Markdown, for the summary page of a CI job: a table of cases and gates, then what needs a reader."""
+
+from __future__ import annotations
+
+import html
+import re
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.records import DECISIONS, GATES
+from pytest_diffbench.report.figures import (
+    PASSING,
+    STATUSES,
+    by_gravity,
+    further_changes,
+    is_rough,
+    node_id,
+    save_command,
+    savings,
+    status_of,
+    truncation_text,
+    verdict_of,
+    was_refused,
+)
+from pytest_diffbench.report.units import format_bytes, format_count, format_flops, format_seconds
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import CaseReport, Gate, SessionReport
+
+_MOST_BYTES = 900_000
+"""GitHub drops a step's summary beyond 1 MiB; details are left out before that."""
+
+
+def summary(session: SessionReport) -> str:
+    """Write a session as GitHub-flavoured Markdown, the gravest cases first."""
+    reports = sorted(session.cases, key=lambda one: STATUSES.index(status_of(one)))
+    lines = ["## diffbench", "", _headline(session), ""]
+    if reports:
+        lines += [
+            "| case | total | calls | FLOPs | memory | " + " | ".join(GATES) + " |",
+            "|:---|---:|---:|---:|---:|" + ":---|" * len(GATES),
+            *(_row(one) for one in reports),
+        ]
+    lines += ["", *_truncation(session)]
+    if session.missing_baselines:
+        command = save_command(node_id(one) for one in session.missing_baselines)
+        cases = format_count(len(session.missing_baselines), "case")
+        lines += [f"No baseline for {cases}. To add:" if len(session.missing_baselines) > 1 else "No baseline for 1 case. To add:"]
+        lines += ["", *_fenced(command), ""]
+    if session.interrupted:
+        lines += ["**The session was interrupted.** What it didn't reach isn't in the table.", ""]
+    size = sum(len(one.encode()) + 1 for one in lines)
+    told = [one for one in reports if _needs_telling(one)]
+    for number, report in enumerate(told):
+        details = _details(report)
+        size += sum(len(one.encode()) + 1 for one in details)
+        if size > _MOST_BYTES:
+            left = format_count(len(told) - number, "case")
+            lines += [f"Details of {left} left out: this page would be too long. See the JSON file.", ""]
+            break
+        lines += details
+    return "\n".join(lines).rstrip("\n") + "\n"
+
+
+def _headline(session: SessionReport) -> str:
+    counts = [f"{session.counts[one]} {one}" for one in DECISIONS if session.counts.get(one)]
+    machines = dict.fromkeys(_code(one.observation.run.environment.machine) for one in session.cases)
+    broken = sum(status_of(one) == "error" for one in session.cases)
+    parts = [
+        f"**{format_count(len(session.cases), 'case')}**",
+        *([f"**{broken} not measured to the end**"] if broken else []),
+        "verdicts: " + (", ".join(counts) or "none"),
+        *machines,
+    ]
+    return " · ".join(parts)
+
+
+def _row(report: CaseReport) -> str:
+    seen = report.observation
+    work, memory = seen.work, seen.memory
+    cells = [
+        _code(seen.case.id),
+        format_seconds(seen.run.median_s) if seen.run.rounds else "",
+        f"{work.denoiser_calls:,}" if work is not None and work.denoiser else "",
+        format_flops(work.total_flops) if work is not None and work.total_flops else "",
+        "" if memory is None else format_bytes(memory.peak_bytes) + (" rough" if is_rough(memory) else ""),
+        *(_gate(report, gate) for gate in GATES),
+    ]
+    return f"| {' | '.join(cells)} |"
+
+
+def _gate(report: CaseReport, gate: Gate) -> str:
+    verdict = verdict_of(report, gate)
+    if verdict is None:
+        return "**error**" if status_of(report) == "error" else ""
+    what = verdict.reason.partition(".")[2]
+    word = f"**{verdict.decision}**" if verdict.decision == "worse" else verdict.decision
+    return word if what == verdict.decision else f"{word} {_code(what)}"
+
+
+def _truncation(session: SessionReport) -> list[str]:
+    saved = savings(session.cases)
+    lines = [
+        f"- {_code(one.observation.case.id)}: {truncation_text(one, saved.get(one.observation.case.id))}"
+        for one in session.cases
+        if one.observation.case.id in saved
+    ]
+    return ["**CFG truncation**, against the same call without it:", "", *lines, ""] if lines else []
+
+
+def _needs_telling(report: CaseReport) -> bool:
+    return status_of(report) == "error" or was_refused(report) or any(
+        one.decision not in PASSING for one in report.verdicts
+    )
+
+
+def _details(report: CaseReport) -> list[str]:
+    status = status_of(report)
+    # Only what turns a test red is open from the start.
+    opened = " open" if status in ("worse", "error") else ""
+    name = html.escape(report.observation.case.id)
+    lines = [f"<details{opened}><summary><b>{status}</b> <code>{name}</code></summary>", ""]
+    if report.error is not None:
+        lines += [f"- **error**: {_text(report.error)}"]
+    if report.saved is not None:
+        lines += [f"- saved: {_text(report.saved)}"]
+    for verdict in by_gravity(report.verdicts):
+        if verdict.decision not in PASSING:
+            lines.append(f"- **{verdict.decision}** {_code(verdict.reason)}: {_text(verdict.message)}")
+            lines += [f"  - {_text(change)}" for change in further_changes(verdict)]
+    if report.changed_since:
+        lines += ["- changed since the baseline:", *(f"  - {_text(one)}" for one in report.changed_since)]
+    return [*lines, "", "</details>", ""]
+
+
+def _text(text: str) -> str:
+    """Text that stays text: no markup, no HTML, no end of a line or of a table's cell."""
+    one_line = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|~#@])", r"\\\1", one_line)
+
+
+def _code(text: str) -> str:
+    """Text as code, within a table too, whatever backticks it holds."""
+    ticks = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{ticks}{pad}{' '.join(text.split())}{pad}{ticks}".replace("|", "\\|")
+
+
+def _fenced(text: str) -> list[str]:
+    ticks = "`" * max(3, max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
+    return [f"{ticks}sh", text, ticks]

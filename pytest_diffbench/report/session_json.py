@@ -1,0 +1,90 @@
+"""The file that holds all results of a session: writing it, and reading it back with its problems named."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from pathlib import Path
+
+import msgspec
+
+from pytest_diffbench.errors import DiffbenchError
+from pytest_diffbench.records import SESSION_SCHEMA, SessionReport
+
+
+class _Head(msgspec.Struct):
+    """What is looked at before anything else. Other fields are let through."""
+
+    schema: int
+
+
+def dump(session: SessionReport) -> bytes:
+    """A session as JSON in UTF-8: indented, fields in the order of the records, other keys in alphabetical order."""
+    return msgspec.json.format(msgspec.json.encode(session, order="deterministic"), indent=2) + b"\n"
+
+
+def load(path: Path) -> SessionReport:
+    """Read a session.
+
+    Raises:
+        DiffbenchError: the file can't be read, isn't one of a session, or is of a newer schema; the message names the
+            file, the field and the remedy.
+    """
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        what = "is a folder" if path.is_dir() else "doesn't exist" if not path.exists() else str(error.strerror)
+        raise DiffbenchError(f"{path}: {what}. Name a file that pytest --diffbench-json wrote.") from None
+    try:
+        head = msgspec.json.decode(data, type=_Head)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DiffbenchError(_no_session(path, error)) from None
+    if head.schema != SESSION_SCHEMA:
+        remedy = "Update pytest-diffbench" if head.schema > SESSION_SCHEMA else "Measure again"
+        raise DiffbenchError(
+            f"{path}: field schema is {head.schema}, this version reads {SESSION_SCHEMA}. {remedy} to use this file."
+        )
+    try:
+        return msgspec.json.decode(data, type=SessionReport)
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise DiffbenchError(_no_session(path, error)) from None
+
+
+def write(path: Path, session: SessionReport) -> None:
+    """Write a session, atomically: whoever reads the file finds the old one or the new one, whole.
+
+    Raises:
+        DiffbenchError: the file can't be written.
+    """
+    temporary: Path | None = None
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+            temporary = Path(file.name)
+            file.write(dump(session))
+            file.flush()
+            os.fsync(file.fileno())
+        # Temporary files are private; a result is as readable as any file that the user makes.
+        temporary.chmod(0o666 & ~_umask())
+        temporary.replace(path)
+    except OSError as error:
+        raise DiffbenchError(
+            f"{path}: can't be written ({error.strerror or error}). Give --diffbench-json a path that can."
+        ) from None
+    finally:
+        if temporary is not None:
+            temporary.unlink(missing_ok=True)
+
+
+def _umask() -> int:
+    # There is no way to read it but to set it.
+    current = os.umask(0)
+    os.umask(current)
+    return current
+
+
+def _no_session(path: Path, error: Exception) -> str:
+    what, _, where = str(error).partition(" - at `$")
+    field = where.rstrip("`").lstrip(".")
+    place = f"field {field}: " if field else ""
+    return f"{path}: {place}{what}. Name an unchanged file that pytest --diffbench-json wrote."

@@ -1,0 +1,63 @@
+"""How figures are written for people: a unit that suits the size, and no more digits than mean something."""
+
+from __future__ import annotations
+
+import math
+
+_BYTE_UNITS = (("TiB", 2.0**40), ("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10))
+_FLOP_UNITS = (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6), ("kFLOP", 1e3))
+
+
+def format_seconds(value_s: float) -> str:
+    """Write a duration: `123.5 s`, `1.842 s`, `112 ms`, `6.30 ms`, `0.06 ms`, `<0.01 ms`."""
+    if not math.isfinite(value_s) or value_s == 0:
+        return f"{value_s:.0f} s"
+    if _reaches_one(value_s, 3):
+        return f"{_significant(value_s, 4)} s"
+    value_ms = 1e3 * value_s
+    if abs(value_ms) < 0.005:
+        return "<0.01 ms"
+    return f"{_significant(value_ms, 3)} ms" if _reaches_one(value_ms, 3) else f"{value_ms:.2f} ms"
+
+
+def format_bytes(count: int) -> str:
+    """Write a number of bytes in powers of 1024: `812 MiB`, `19.2 GiB`, `640 B`."""
+    for unit, size in _BYTE_UNITS:
+        if _reaches_one(count / size, 3):
+            return f"{_significant(count / size, 3)} {unit}"
+    return f"{count} B"
+
+
+def format_flops(count: int) -> str:
+    """Write a number of floating-point operations: `1,086 TFLOP`, `12.41 GFLOP`, `950 FLOP`."""
+    for unit, size in _FLOP_UNITS:
+        if _reaches_one(count / size, 4):
+            return f"{_significant(count / size, 4)} {unit}"
+    return f"{count} FLOP"
+
+
+def format_percent(share_rel: float, *, signed: bool = False) -> str:
+    """Write a share or a relative change, .25 as `25 %`, with about two digits that mean something."""
+    share = 100 * share_rel
+    digits = 0 if abs(share) >= 9.95 or share == 0 else 1 if abs(share) >= 0.995 else 2
+    return f"{share:{'+' if signed else ''},.{digits}f} %"
+
+
+def format_count(count: int, noun: str) -> str:
+    """Write a count with its noun in the right number: `1 call`, `1,200 calls`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+
+
+def format_decibels(value_db: float | None) -> str:
+    """Write a PSNR; None and infinity both stand for images without any difference."""
+    return "no difference" if value_db is None or math.isinf(value_db) else f"{value_db:.1f} dB"
+
+
+def _reaches_one(value: float, digits: int) -> bool:
+    """Whether a value is at least 1 once it is rounded, so that 999.9 ms is written as 1.000 s."""
+    return abs(float(f"{value:.{digits - 1}e}")) >= 1
+
+
+def _significant(value: float, digits: int) -> str:
+    exponent = int(f"{value:.{digits - 1}e}".partition("e")[2])
+    return f"{value:,.{max(digits - 1 - exponent, 0)}f}"

@@ -1,0 +1,357 @@
+"""What one measuring session collects, and how a verdict becomes a test's outcome."""
+
+from __future__ import annotations
+
+import contextlib
+import datetime
+import time
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from pytest_diffbench import __version__, options
+from pytest_diffbench.bench import Bench
+from pytest_diffbench.errors import DiffbenchError, OptionError, PipelineError
+from pytest_diffbench.plugin import is_benchmark
+from pytest_diffbench.records import DECISIONS, CaseReport, Fact, PipelineSpec, SessionReport
+from pytest_diffbench.verdicts import Concluded, conclude, incomplete
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Generator, Mapping
+    from pathlib import Path
+
+    from pytest_diffbench.options import Settings
+    from pytest_diffbench.report.progress import Progress
+
+_BENCH = pytest.StashKey[Bench]()
+_SETTINGS = pytest.StashKey["Settings"]()
+
+
+def session_of(config: pytest.Config) -> DiffbenchSession:
+    """The running session. Fixtures are only reached while there is one."""
+    session = config.pluginmanager.get_plugin("diffbench-session")
+    assert isinstance(session, DiffbenchSession)
+    return session
+
+
+class DiffbenchSession:
+    """Registered as a plugin while `--diffbench` is on."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        from pytest_diffbench.pipelines.resident import Resident
+        from pytest_diffbench.store import Store
+
+        self._config = config
+        self._started = _now()
+        self._interrupted = False
+        self._reports: list[CaseReport] = []
+        self._nodeids: dict[str, str] = {}
+        self._resident = Resident()
+        self._resident_spec: PipelineSpec | None = None
+        self._resident_pipeline: Any = None
+        self._revision: str | None = None
+        self._facts: dict[str, Fact] | None = None
+        self._progress: Progress | None = None
+        try:
+            self._settings = options.resolve(config, {}, "pytest")
+        except OptionError as error:
+            raise pytest.UsageError(str(error)) from None
+        self._models = self._models_folder()
+        self._store = Store(options.folder(config, self._settings.baselines))
+
+    # -- collection
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        """Check every marker, and bring tests of one pipeline together so that it is loaded once."""
+        places = [i for i, item in enumerate(items) if is_benchmark(item)]
+        if not places:
+            return
+        try:
+            for i in places:
+                items[i].stash[_SETTINGS] = self._resolve(items[i])
+        except (OptionError, PipelineError) as error:
+            raise pytest.UsageError(str(error)) from None
+        specs = [self._order_key(items[i].stash[_SETTINGS]) for i in places]
+        first = {spec: n for n, spec in reversed(list(enumerate(specs)))}
+        benchmarks = [items[i] for _, i in sorted(zip(specs, places, strict=True), key=lambda pair: first[pair[0]])]
+        for i, item in zip(places, benchmarks, strict=True):
+            items[i] = item
+
+    def _resolve(self, item: pytest.Item) -> Settings:
+        from pytest_diffbench.pipelines.loader import parse_dtype, resolve_device
+        from pytest_diffbench.pipelines.registry import model_named
+
+        marker: dict[str, Any] = {}
+        for mark in reversed(list(item.iter_markers("diffbench"))):
+            if mark.args:
+                raise OptionError(
+                    f"{item.nodeid}: the diffbench marker takes keyword arguments only, not {mark.args!r}. "
+                    f"Write @pytest.mark.diffbench(model={mark.args[0]!r})."
+                )
+            marker |= mark.kwargs
+        settings = options.resolve(self._config, marker, item.nodeid)
+        try:
+            if settings.model is not None:
+                model_named(settings.model)
+            if settings.dtype is not None:
+                parse_dtype(settings.dtype)
+            resolve_device(settings.device)
+        except PipelineError as error:
+            raise PipelineError(f"{item.nodeid}: {error}") from None
+        return settings
+
+    @staticmethod
+    def _order_key(settings: Settings) -> tuple[object, ...]:
+        return (settings.model, settings.weights, settings.device, settings.dtype, settings.offload)
+
+    def _models_folder(self) -> Path | None:
+        if self._settings.models is None:
+            return None
+        folder = options.folder(self._config, self._settings.models)
+        if not folder.is_dir() or not any(folder.iterdir()):
+            what = "is empty" if folder.is_dir() else "isn't a folder" if folder.exists() else "doesn't exist"
+            raise pytest.UsageError(
+                f"{options.flag('models')} {self._settings.models}: {folder} {what}. Name a folder that holds a "
+                "pipeline saved with save_pretrained, or one sub-folder a model."
+            )
+        return folder
+
+    # -- fixtures
+
+    def bench_for(self, item: pytest.Item, benchmark: Any) -> Bench:
+        """The object behind the `diffbench` fixture of one test."""
+        bench = Bench(
+            item,
+            item.stash[_SETTINGS],
+            benchmark=benchmark,
+            loaded=self._loaded,
+            facts=self._environment_facts(),
+            progress=self._progress_of(item),
+        )
+        item.stash[_BENCH] = bench
+        return bench
+
+    def pipeline_for(self, item: pytest.Item) -> Any:
+        """The pipeline that a test's marker asks for."""
+        from pytest_diffbench.pipelines.loader import default_dtype, parse_dtype, resolve_device
+
+        settings = item.stash[_SETTINGS]
+        if settings.model is None:
+            pytest.fail(
+                f"{item.nodeid} asks for diffbench_pipeline, but its marker names no model. "
+                "Write @pytest.mark.diffbench(model='lumina2'), or pass a pipeline of your own to diffbench().",
+                pytrace=False,
+            )
+        device = resolve_device(settings.device)
+        dtype = parse_dtype(settings.dtype or default_dtype(device, settings.weights))
+        spec = PipelineSpec(
+            model=settings.model,
+            weights=settings.weights,  # type: ignore[arg-type]  # checked when it was parsed
+            device=device,
+            dtype=str(dtype).removeprefix("torch."),
+            offload=settings.offload,  # type: ignore[arg-type]  # checked when it was parsed
+        )
+        if spec != self._resident_spec:
+            self._resident_spec = self._resident_pipeline = None  # or the old one couldn't go
+        try:
+            pipeline = self._resident.get(spec, lambda: self._load(spec))
+        except DiffbenchError as error:
+            pytest.fail(str(error), pytrace=False)
+        self._resident_spec, self._resident_pipeline = spec, pipeline
+        return pipeline
+
+    def _load(self, spec: PipelineSpec) -> Any:
+        pipeline = self._config.hook.pytest_diffbench_load_pipeline(spec=spec, config=self._config)
+        if pipeline is None:
+            raise PipelineError(f"no implementation of pytest_diffbench_load_pipeline knows {spec}.")
+        return pipeline
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_diffbench_load_pipeline(self, spec: PipelineSpec) -> Any:
+        """Load a registered model."""
+        from pytest_diffbench.pipelines.loader import load
+
+        return load(spec, self._models)
+
+    def _loaded(self, target: object) -> tuple[PipelineSpec, str | None, Mapping[str, object]] | None:
+        """Spec, revision and recommended settings of a target that came from `diffbench_pipeline`."""
+        from pytest_diffbench.pipelines.pretrained import revision
+        from pytest_diffbench.pipelines.registry import model_named
+
+        spec = self._resident_spec
+        if spec is None or target is not self._resident_pipeline:
+            return None
+        model = model_named(spec.model)
+        recommended = model.mini_recommended if spec.weights == "mini" else model.recommended
+        return spec, revision(target) if spec.weights == "pretrained" else None, recommended
+
+    def _environment_facts(self) -> dict[str, Fact]:
+        if self._facts is None:
+            self._facts = {}
+            for facts in self._config.hook.pytest_diffbench_environment(config=self._config):
+                self._facts |= facts or {}
+        return self._facts
+
+    # -- running
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        """Let go of the resident pipeline before a test that brings its own."""
+        if is_benchmark(item) and "diffbench_pipeline" not in getattr(item, "fixturenames", ()):
+            self._release()
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
+        """Judge what the test measured, after its own assertions; fail it where something got worse."""
+        try:
+            outcome = yield
+        except KeyboardInterrupt:
+            self._conclude(item, failed=True)
+            self._reports.extend(item.stash.get(_CASES, []))
+            raise
+        except DiffbenchError as error:
+            self._conclude(item, failed=True)
+            pytest.fail(str(error), pytrace=False)
+        except BaseException:
+            concluded = self._conclude(item, failed=True)
+            for one in concluded:
+                if one.failure:
+                    item.add_report_section("call", "diffbench", one.failure)
+            raise
+        failures = [one.failure for one in self._conclude(item, failed=False) if one.failure]
+        if failures:
+            pytest.fail("\n\n".join(failures), pytrace=False)
+        return outcome
+
+    def _conclude(self, item: pytest.Item, *, failed: bool) -> list[Concluded]:
+        bench = item.stash.get(_BENCH, None)
+        if bench is None:
+            return []
+        if self._progress is not None:
+            self._progress.finish()
+        concluded: list[Concluded] = []
+        for measurement, problem in bench.measurements:
+            if problem is not None:
+                one = incomplete(measurement.observation(complete=False), problem)
+            else:
+                one = conclude(
+                    measurement.observation(complete=True),
+                    measurement.artifacts(),
+                    store=self._store,
+                    settings=item.stash[_SETTINGS],
+                    nodeid=item.nodeid,
+                    failed=failed,
+                )
+            concluded.append(one)
+            self._config.hook.pytest_diffbench_outcome(report=one.report, config=self._config)
+            item.user_properties.extend(_properties(one.report))
+        bench.measurements.clear()
+        item.stash[_CASES] = [one.report for one in concluded]
+        return concluded
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item, call: pytest.CallInfo[None]
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        """Hand the cases over with the test's report, as text, so that they also travel from a parallel worker."""
+        report = yield
+        if call.when == "call":
+            cases = item.stash.get(_CASES, [])
+            if cases:
+                report.diffbench = [msgspec.json.encode(case).decode() for case in cases]  # type: ignore[attr-defined]  # reports take extras
+        return report
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        """Collect the cases of a finished test."""
+        for text in getattr(report, "diffbench", ()):
+            self._reports.append(msgspec.json.decode(text, type=CaseReport))
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Remember that the session is a part."""
+        self._interrupted = True
+
+    # -- the end
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self) -> None:
+        """Give memory back and write the session's file."""
+        self._release()
+        if self._settings.json is None or hasattr(self._config, "workerinput"):
+            return
+        from pytest_diffbench.report import session_json
+
+        session_json.write(options.folder(self._config, self._settings.json), self.report())
+
+    def report(self) -> SessionReport:
+        """All of the session so far."""
+        verdicts = [verdict for case in self._reports for verdict in case.verdicts]
+        return SessionReport(
+            diffbench=__version__,
+            started=self._started,
+            finished=_now(),
+            interrupted=self._interrupted,
+            settings={
+                name: ",".join(value) if isinstance(value, tuple) else value
+                for name in options.names("c")
+                for value in [getattr(self._settings, name)]
+            },
+            counts={decision: sum(verdict.decision == decision for verdict in verdicts) for decision in DECISIONS},
+            missing_baselines=tuple(
+                case.observation.case.id
+                for case in self._reports
+                if case.baseline_path is None and case.saved is None and case.observation.complete
+            ),
+            cases=tuple(self._reports),
+        )
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Tell what was measured and what was made of it."""
+        from pytest_diffbench.report import terminal
+
+        if not self._reports:
+            return
+        terminalreporter.section("diffbench")
+        width = terminalreporter._tw.fullwidth
+        verbose = self._config.get_verbosity() > 0
+        for line in terminal.summary_lines(self.report(), width, verbose):
+            for text, markup in line:
+                terminalreporter.write(text, **markup)
+            terminalreporter.write_line("")
+
+    def _release(self) -> None:
+        self._resident_spec = self._resident_pipeline = None
+        self._resident.release()
+
+    def _progress_of(self, item: pytest.Item) -> Callable[[str, int, int], None]:
+        """Tells a person at a terminal how far a case is; silent everywhere else."""
+        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        capture = self._config.pluginmanager.get_plugin("capturemanager")
+        if terminal is None or not terminal.isatty or self._config.get_verbosity() < 0:
+            return lambda _phase, _done, _total: None
+        from pytest_diffbench.report.progress import Progress
+
+        def write(text: str) -> None:
+            with capture.global_and_fixture_disabled() if capture is not None else contextlib.nullcontext():
+                terminal.write(text, flush=True)
+
+        if self._progress is None:
+            self._progress = Progress(write, terminal._tw.fullwidth, time.monotonic)
+        progress = self._progress
+        settings = item.stash[_SETTINGS]
+        progress.start(item.name, f"{settings.model or 'own pipeline'} {settings.weights}")
+        return progress.advance
+
+
+_CASES = pytest.StashKey[list[CaseReport]]()
+
+
+def _properties(report: CaseReport) -> list[tuple[str, str]]:
+    from pytest_diffbench.report.junit import properties
+
+    return properties(report)
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

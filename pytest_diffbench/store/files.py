@@ -1,0 +1,176 @@
+"""Writing a baseline such that a crash leaves either the old one or the new one, and savers wait for each other.
+
+`baseline.json` decides. Images and trace of a new generation are first written beside the old ones, under a name with
+the generation (`image-0.png.g2`); replacing `baseline.json` makes them count; then they take their final names. A
+reader of generation 2 looks for the name with `.g2` first, so it finds the right files before, during and after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import hashlib
+import os
+import re
+import tempfile
+import uuid
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.errors import BaselineError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping
+
+BASELINE = "baseline.json"
+
+_LOCK_TIMEOUT_S = 120.0
+_PENDING = re.compile(r"(?P<name>.+)\.g(?P<generation>\d+)")
+_IMAGE = re.compile(r"image-\d+\.png")
+_FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
+_FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
+
+
+@contextlib.contextmanager
+def locked(root: Path) -> Iterator[None]:
+    """Keep other savers of the same baselines out, in this process and in others of this user on this machine.
+
+    The lock lies in the folder for temporary files, so that nothing but baselines is ever committed.
+
+    Raises:
+        BaselineError: another saver holds it for more than two minutes, or the lock can't be made.
+    """
+    from filelock import FileLock, Timeout
+
+    key = hashlib.blake2b(
+        os.path.normcase(root.resolve()).encode("utf-8", "surrogatepass"), digest_size=8
+    ).hexdigest()
+    # One folder a user: in a folder that all may write to, nobody may open another's file for writing.
+    user = os.getuid() if hasattr(os, "getuid") else "user"
+    folder = Path(tempfile.gettempdir()) / f"pytest-diffbench-{user}"
+    path = folder / f"{key}.lock"
+    lock = FileLock(path, timeout=_LOCK_TIMEOUT_S)
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock.acquire()
+    except Timeout:
+        problem = f"is held by another process for more than {_LOCK_TIMEOUT_S:.0f} s"
+        raise BaselineError(path, problem, f"Wait for other runs that save to {root}, or end them.") from None
+    except OSError as error:
+        raise BaselineError(
+            path, f"can't be locked: {error}", "Point TMPDIR to a folder that can be written."
+        ) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def artifact_path(folder: Path, name: str, generation: int) -> Path:
+    """Where the images or the trace of a generation lie at this moment."""
+    pending = _pending(folder, name, generation)
+    return pending if pending.exists() else folder / name
+
+
+def write_baseline(
+    folder: Path, text: bytes, generation: int, artifacts: Mapping[str, bytes] | None, replaced: int | None
+) -> None:
+    """Write `baseline.json`, and images and trace where they are given. Call it within `locked`.
+
+    Args:
+        folder: made where it isn't there.
+        text: of `baseline.json`.
+        generation: that `text` says.
+        artifacts: all files of a new generation by name; None keeps those that are there.
+        replaced: the generation that is there, None where there is none.
+
+    Raises:
+        BaselineError: the folder can't be written. What was there before is still there, and nothing else.
+    """
+    made: list[Path] = []
+    written: list[Path] = []
+    try:
+        _make(folder, made)
+        _settle(folder, replaced)
+        for name, data in (artifacts or {}).items():
+            written.append(_pending(folder, name, generation))
+            _write(written[-1], data)
+        written.append(folder / f".{BASELINE}.{uuid.uuid4().hex[:8]}.tmp")
+        _write(written[-1], text)
+        _sync_folder(folder)
+        written[-1].replace(folder / BASELINE)
+    except BaseException as error:
+        _undo(written, made)
+        if isinstance(error, OSError):
+            raise BaselineError(folder, f"can't be written: {error.strerror or error}", _remedy(error)) from error
+        raise
+    if artifacts is not None:
+        # The new generation stands already. Where a file can't be renamed now, for instance because somebody has it
+        # open on Windows, it is found under its first name, and the next save renames it.
+        with contextlib.suppress(OSError):
+            _settle(folder, generation)
+            _drop_surplus_images(folder, artifacts)
+    with contextlib.suppress(OSError):
+        _sync_folder(folder)
+
+
+def _pending(folder: Path, name: str, generation: int) -> Path:
+    return folder / f"{name}.g{generation}"
+
+
+def _settle(folder: Path, generation: int | None) -> None:
+    """Give files of the generation that stands their final names; remove what interrupted savers left."""
+    for path in sorted(folder.iterdir()):
+        pending = _PENDING.fullmatch(path.name)
+        if pending is not None and generation is not None and int(pending["generation"]) == generation:
+            path.replace(folder / pending["name"])
+        elif pending is not None or (path.name.startswith(f".{BASELINE}.") and path.suffix == ".tmp"):
+            path.unlink()
+
+
+def _drop_surplus_images(folder: Path, artifacts: Mapping[str, bytes]) -> None:
+    for path in sorted(folder.iterdir()):
+        if _IMAGE.fullmatch(path.name) and path.name not in artifacts:
+            path.unlink()
+
+
+def _make(folder: Path, made: list[Path]) -> None:
+    """Make a folder and its parents, noting each that wasn't there."""
+    if not folder.is_dir():
+        _make(folder.parent, made)
+        folder.mkdir()
+        made.append(folder)
+
+
+def _write(path: Path, data: bytes) -> None:
+    with path.open("wb") as file:
+        file.write(data)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+def _sync_folder(folder: Path) -> None:
+    if os.name == "nt":  # folders can't be opened there; a rename is durable with the file
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _undo(written: list[Path], made: list[Path]) -> None:
+    for path in written:
+        with contextlib.suppress(OSError):
+            path.unlink(missing_ok=True)
+    for path in reversed(made):
+        with contextlib.suppress(OSError):
+            path.rmdir()
+
+
+def _remedy(error: OSError) -> str:
+    if error.errno in _FULL:
+        return "Free some space there; nothing was changed."
+    if error.errno in _FORBIDDEN:
+        return "Make it writable, or name another folder with --diffbench-baselines; nothing was changed."
+    return "Check the folder that --diffbench-baselines names; nothing was changed."

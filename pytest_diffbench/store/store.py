@@ -1,0 +1,232 @@
+"""A folder of baselines: finding the nearest one for a case, and accepting a new run."""
+
+from __future__ import annotations
+
+import functools
+import os
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pytest_diffbench.errors import BaselineError
+from pytest_diffbench.pixels import image_digest
+from pytest_diffbench.records import BASELINE_SCHEMA, Baseline, Reference
+from pytest_diffbench.store.arrays import encode_artifacts, read_artifacts
+from pytest_diffbench.store.files import BASELINE, locked, write_baseline
+from pytest_diffbench.store.names import case_folder
+from pytest_diffbench.store.schema import decode, encode
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_diffbench.records import Artifacts, Case, Distance, Environment, Observation
+
+MOST_RUNS = 20
+"""Runs that a baseline keeps; the oldest go first."""
+
+
+class Store:
+    """The baselines under one folder, as `<machine>/<case>/`.
+
+    Args:
+        root: needs not exist before the first save.
+    """
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._families: dict[str, str] = {}
+
+    def find(self, case: Case, environment: Environment) -> Reference | None:
+        """The nearest baseline of a case: of this machine, else of one of its family, else of any; ties go by name.
+
+        Costs one look into each machine's folder, however many cases there are.
+
+        Raises:
+            BaselineError: the baseline that was found can't be read or is another case's.
+        """
+        name = case_folder(case)
+        own = self._folder(environment.machine, name)
+        baseline = _read(own)
+        if baseline is not None:
+            return _reference(own, baseline, "machine", case)
+        others = [
+            machine
+            for machine in self._machines()
+            if machine != environment.machine and (self.root / machine / name / BASELINE).exists()
+        ]
+        family = [machine for machine in others if self._family(machine, name) == environment.family]
+        if not others:
+            return None
+        nearest = self.root / (family or others)[0] / name
+        return _reference(nearest, _expected(nearest), "family" if family else "any", case)
+
+    def save(
+        self, observation: Observation, artifacts: Artifacts, previous: Reference | None, unchanged: bool
+    ) -> str:
+        """Accept a run.
+
+        Where this machine's baseline stands and nothing changed, the run is added to it; its images, trace, work and
+        memory stay, so that many small changes can't creep in. Otherwise what was measured becomes a new generation.
+        A saver that was overtaken by another one adds its run where definition, work and images are equal to what
+        stands now, and starts a new generation where they aren't.
+
+        Args:
+            observation: a complete one, with rounds.
+            artifacts: its images, equal to those whose digests `observation.output` holds, and its trace.
+            previous: what `find` gave, and `unchanged` was judged against.
+            unchanged: work and output are as in `previous`.
+
+        Returns:
+            `created`, `added run N` (N runs are kept now) or `new generation N`.
+
+        Raises:
+            BaselineError: the observation can't be a baseline, or the folder can't be written; what was there stays.
+        """
+        folder = self._folder(observation.run.environment.machine, case_folder(observation.case))
+        _refuse_unfit(observation, artifacts, folder)
+        with locked(self.root):
+            current = _read(folder)
+            if current is None:
+                _write(folder, _accepted(observation, 1), artifacts, None)
+                return "created"
+            _refuse_other_case(current, observation.case, folder)
+            if _adds(current, observation, previous, unchanged):
+                runs = (*current.runs, observation.run)[-MOST_RUNS:]
+                _write(folder, msgspec.structs.replace(current, runs=runs), None, current.generation)
+                return f"added run {len(runs)}"
+            generation = current.generation + 1
+            _write(folder, _accepted(observation, generation), artifacts, current.generation)
+            return f"new generation {generation}"
+
+    def entries(self) -> Iterator[Path]:
+        """The folders of all baselines, sorted by machine and case."""
+        for machine in self._machines():
+            for name in _folders(self.root / machine):
+                if (self.root / machine / name / BASELINE).exists():
+                    yield self.root / machine / name
+
+    def load(self, folder: Path, distance: Distance = "any") -> Reference:
+        """Read the baseline in one folder.
+
+        Args:
+            folder: one of `entries`.
+            distance: what the caller knows of the machine; nothing is known here.
+
+        Raises:
+            BaselineError: there is none, or it can't be read.
+        """
+        baseline = _expected(folder)
+        return Reference(baseline, distance, str(folder), functools.partial(read_artifacts, folder, baseline))
+
+    def _machines(self) -> list[str]:
+        return _folders(self.root)
+
+    def _family(self, machine: str, case: str) -> str:
+        # A machine is of one family, so one of its baselines tells it for all.
+        if machine not in self._families:
+            newest = _expected(self.root / machine / case).runs[-1]
+            self._families[machine] = newest.environment.family
+        return self._families[machine]
+
+    def _folder(self, machine: str, case: str) -> Path:
+        if not machine or machine.startswith(".") or any(letter in machine for letter in "/\\:\0"):
+            problem = f"machine is {machine!r}, which can't name a folder"
+            raise BaselineError(self.root, problem, "Letters, digits, dots and dashes can.")
+        return self.root / machine / case
+
+
+def _folders(parent: Path) -> list[str]:
+    """Names of the folders in a folder, sorted; none where it doesn't exist."""
+    try:
+        with os.scandir(parent) as found:
+            return sorted(one.name for one in found if one.is_dir() and not one.name.startswith("."))
+    except FileNotFoundError:
+        return []
+    except OSError as error:
+        remedy = "Name a folder of baselines with --diffbench-baselines."
+        raise BaselineError(parent, f"can't be listed: {error.strerror}", remedy) from error
+
+
+def _read(folder: Path) -> Baseline | None:
+    """The baseline in a folder, None where there is none."""
+    path = folder / BASELINE
+    try:
+        data = path.read_bytes()
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except OSError as error:
+        raise BaselineError(path, f"can't be read: {error.strerror}", "Check its permissions.") from error
+    return decode(data, path)
+
+
+def _expected(folder: Path) -> Baseline:
+    baseline = _read(folder)
+    if baseline is None:
+        raise BaselineError(folder, f"holds no {BASELINE}", "Measure and accept one with --diffbench-save.")
+    return baseline
+
+
+def _reference(folder: Path, baseline: Baseline, distance: Distance, case: Case) -> Reference:
+    _refuse_other_case(baseline, case, folder)
+    return Reference(baseline, distance, str(folder), functools.partial(read_artifacts, folder, baseline))
+
+
+def _refuse_other_case(baseline: Baseline, case: Case, folder: Path) -> None:
+    if baseline.case.id != case.id:
+        problem = f"case.id is {baseline.case.id!r}, but the case asked for is {case.id!r}"
+        raise BaselineError(
+            folder / BASELINE, problem, "Baselines can't be renamed; accept anew with --diffbench-save."
+        )
+
+
+def _refuse_unfit(observation: Observation, artifacts: Artifacts, folder: Path) -> None:
+    """Refuse what must never become a baseline."""
+    remedy = "Run it again with --diffbench-save once it completes."
+    if not observation.complete:
+        raise BaselineError(folder, "the measurement isn't complete", remedy)
+    if not observation.run.rounds:
+        raise BaselineError(folder, "the run has no rounds", remedy)
+    output = observation.output
+    if output is not None and not output.finite:
+        problem = f"the output isn't finite ({output.not_finite_where or 'somewhere'})"
+        raise BaselineError(folder, problem, "Mend the pipeline first: NaN and infinity are never a baseline.")
+    expected = [image.digest for image in output.images] if output is not None else []
+    found = [image_digest(array) for array in artifacts.images]
+    if found != expected:
+        problem = f"the images have digests {found}, but output.images says {expected}"
+        raise BaselineError(folder, problem, "Save the images that were measured.")
+
+
+def _adds(current: Baseline, observation: Observation, previous: Reference | None, unchanged: bool) -> bool:
+    """Whether a run belongs to the generation that stands."""
+    if previous is not None and previous.distance == "machine" and previous.baseline.generation == current.generation:
+        return unchanged
+    # Somebody saved since this run was judged, and `unchanged` speaks of something else.
+    return (
+        current.case == observation.case
+        and current.work == observation.work
+        and (current.output is None) == (observation.output is None)
+        and (
+            current.output is None or observation.output is None or current.output.images == observation.output.images
+        )
+    )
+
+
+def _accepted(observation: Observation, generation: int) -> Baseline:
+    return Baseline(
+        schema=BASELINE_SCHEMA,
+        case=observation.case,
+        generation=generation,
+        runs=(observation.run,),
+        work=observation.work,
+        output=observation.output,
+        memory=observation.memory,
+        layers=observation.layers,
+    )
+
+
+def _write(folder: Path, baseline: Baseline, artifacts: Artifacts | None, replaced: int | None) -> None:
+    text = encode(baseline, folder / BASELINE)
+    files = encode_artifacts(artifacts, baseline.generation, folder) if artifacts is not None else None
+    write_baseline(folder, text, baseline.generation, files, replaced)

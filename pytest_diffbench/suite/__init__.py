@@ -1,0 +1,5 @@
+"""Ready-made benchmarks: `pytest --diffbench --pyargs pytest_diffbench.suite`.
+
+Truncation is measured with renorm off, renorm without truncation, and then both together, so that each effect
+stands alone. diffusers' own defaults are truncation off (`cfg_trunc_ratio=1.0`) and renorm on.
+"""

@@ -1,0 +1,26 @@
+"""What the arguments of a Lumina call promise, counted with the pipeline's own predicate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_diffbench.result import Result
+
+PROMPT = "a large red circle on a blue background"
+RATIOS = (1.0, 0.7, 0.5, 0.25)
+"""1.0 is truncation off. The model card's setting is 0.25."""
+
+
+def guided_steps(steps: int, ratio: float) -> int:
+    """Steps with guidance. Not `int(steps * ratio)`: that differs from the pipeline at (50, .58) and elsewhere."""
+    return sum((i + 1) / steps <= ratio for i in range(steps))
+
+
+def assert_truncated(result: Result, steps: int, ratio: float) -> None:
+    """Hold the denoiser calls of a Lumina call against its ratio: two a guided step, one a truncated step."""
+    guided = guided_steps(steps, ratio)
+    assert result.work.steps == steps
+    assert result.guidance.guided_steps == guided
+    assert result.work.denoiser_calls == steps + guided
+    assert 2 * steps - result.work.denoiser_calls == steps - guided, "each truncated step saves one call"

@@ -1,0 +1,19 @@
+"""FLUX.1-dev: guidance is distilled into the model, so there is nothing to truncate and nothing to renormalise."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_diffbench.suite.expectations import PROMPT
+
+if TYPE_CHECKING:
+    from pytest_diffbench.bench import Bench
+
+
+@pytest.mark.diffbench(model="flux")
+def test_distilled_guidance(diffbench: Bench, diffbench_pipeline: Any) -> None:
+    """One denoiser call a step, whatever the guidance scale."""
+    result = diffbench(diffbench_pipeline, PROMPT)
+    assert result.work.denoiser_calls == result.work.steps == 50

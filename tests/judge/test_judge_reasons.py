@@ -1,0 +1,197 @@
+"""Every reason code is reached by a case, and explained in the documentation."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import re
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import judge_factories as make
+import msgspec
+import numpy as np
+import pytest
+
+from pytest_diffbench.errors import BaselineError
+from pytest_diffbench.judge import REASONS
+from pytest_diffbench.records import GATES, Artifacts, Case, Memory, RerunNoise, Round, StageMemory
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import Observation, Reference, Run
+
+DOCS = Path(__file__).parents[2] / "docs" / "verdicts.md"
+
+
+@dataclasses.dataclass(frozen=True)
+class Scenario:
+    seen: Observation
+    against: Reference | None
+    mine: Artifacts | None = None
+
+
+def on(seen: Observation | None = None, against: Reference | None = None, mine: Artifacts | None = None) -> Scenario:
+    return Scenario(seen or make.observation(), against or make.reference(), mine)
+
+
+def other_definition() -> Observation:
+    return make.observation(case=Case(id="case", definition=make.definition(num_inference_steps=20)))
+
+
+def with_work(*groups: Any, **changed: Any) -> Scenario:
+    return on(make.observation(work=make.work(groups or None, **changed)))
+
+
+def with_steps(steps: list[Any], **arguments: Any) -> Scenario:
+    return on(make.observation(guidance=make.guidance(steps, **arguments)))
+
+
+def half(guided: Any, plain: Any = None) -> list[Any]:
+    return [guided] * make.GUIDED + [plain or make.plain_step()] * (make.STEPS - make.GUIDED)
+
+
+def with_image(image: Any, against: Reference | None = None, **changed: Any) -> Scenario:
+    return on(make.observation(output=make.output(image, **changed)), against, make.artifacts(image))
+
+
+def with_memory(now: Memory, base: Memory | None = None, **changed: Any) -> Scenario:
+    return on(make.observation(memory=now), make.reference(make.observation(memory=base or make.memory()), **changed))
+
+
+def with_run(run: Run, **changed: Any) -> Scenario:
+    return on(make.observation(run=run), make.reference(**changed))
+
+
+def unreadable() -> Artifacts:
+    raise BaselineError("image-0.png", "isn't an image", "Restore it.")
+
+
+def noise(psnr_db: float) -> RerunNoise:
+    return RerunNoise(rounds=5, identical=False, psnr_db=psnr_db, latents_rel=0.1)
+
+
+def without_first(run: Run, total_s: float) -> Run:
+    return msgspec.structs.replace(run, rounds=(Round(total_s=total_s), *run.rounds[1:]))
+
+
+def unattributed(run: Run, share_rel: float) -> Run:
+    rounds = tuple(
+        Round(
+            total_s=one.total_s,
+            stages_s={"denoise": one.total_s * (1 - share_rel), "unattributed": one.total_s * share_rel},
+        )
+        for one in run.rounds
+    )
+    return msgspec.structs.replace(run, rounds=rounds)
+
+
+IMAGE = make.BASE_IMAGE
+ALL_STEPS = f"0-{make.STEPS - 1}"
+SOME_STEPS = f"0-{make.GUIDED - 1}"
+COND, UNCOND = make.group("cond", ALL_STEPS), make.group("uncond", SOME_STEPS)
+LONGER = make.SHAPES | {"encoder_hidden_states": (1, 128, 64)}
+BASE_WORK = make.work()
+MEMORY = make.memory()
+GROWN = MEMORY.stages | {"denoise": StageMemory(peak_bytes=make.GIB * 15 // 2)}
+OTHER_HARDWARE = make.environment(hardware={"name": "another processor", "memory_bytes": 16 * make.GIB})
+OTHER_SETTINGS = make.environment(settings={"threads": 2, "attention_backend": "native"})
+
+SCENARIOS: dict[str, Scenario] = {
+    **{f"{gate}.incomplete": on(make.observation(complete=False)) for gate in GATES},
+    **{f"{gate}.not_seen": on(make.observation(**{gate: None})) for gate in GATES if gate != "time"},
+    "time.not_seen": on(make.observation(run=make.run(totals_s=[]))),
+    **{f"{gate}.definition_changed": on(other_definition()) for gate in GATES if gate != "guidance"},
+    **{f"{gate}.no_baseline": Scenario(make.observation(), None) for gate in GATES if gate != "guidance"},
+    "work.same": on(),
+    "work.less": with_work(COND, make.group("uncond", "0-9")),
+    "work.steps": with_work(COND, UNCOND, steps=31),
+    "work.branches": with_work(make.group("joint", ALL_STEPS, batch=2), make.group("cond", ALL_STEPS)),
+    "work.denoiser_calls": with_work(COND, make.group("uncond", ALL_STEPS)),
+    "work.component_calls": with_work(component_calls=BASE_WORK.component_calls | {"vae.decode": 2}),
+    "work.shapes": with_work(make.group("cond", ALL_STEPS, shapes=LONGER), UNCOND),
+    "work.parameters": with_work(parameters=BASE_WORK.parameters | {"vae": 1_000_001}),
+    "work.flops": with_work(flops=BASE_WORK.flops | {"vae.decode": BASE_WORK.flops["vae.decode"] + 1}),
+    "guidance.same": on(),
+    "guidance.no_formula": on(make.observation(guidance=make.guidance(pipeline="OwnPipeline"))),
+    "guidance.unknown": with_steps(half(make.guided_step(used="unknown"))),
+    "guidance.steps": with_steps([*half(make.guided_step()), make.plain_step()]),
+    "guidance.truncation_ignored": with_steps([make.guided_step()] * make.STEPS),
+    "guidance.truncated_too_much": with_steps([make.plain_step()] * make.STEPS),
+    "guidance.wrong_branch": with_steps(
+        half(make.guided_step(), make.plain_step(branches=("uncond",), used="uncond"))
+    ),
+    "guidance.wasted_call": with_steps(half(make.guided_step(), make.plain_step(branches=("cond", "uncond")))),
+    "guidance.sign": with_steps(half(make.guided_step(sign=1))),
+    "guidance.scale": with_steps(half(make.guided_step(scale=4.5))),
+    "guidance.renorm_missing": with_steps(
+        half(make.guided_step(gain_min=1.0, gain_max=1.0, norm_ratio_min=1.3, norm_ratio_max=2.4))
+    ),
+    "guidance.renorm_wrong": with_steps(half(make.guided_step(norm_ratio_min=0.9, norm_ratio_max=1.0))),
+    "guidance.renorm_unasked": with_steps(half(make.guided_step()), cfg_normalization=False),
+    "guidance.gain": with_steps(
+        half(make.guided_step(norm_ratio_min=0.9, norm_ratio_max=1.2)), cfg_normalization=False
+    ),
+    "output.not_finite": on(make.observation(output=make.output(IMAGE, finite=False))),
+    "output.no_images": on(make.observation(output=make.output())),
+    "output.constant": with_image(np.zeros((128, 128, 3), np.uint8)),
+    "output.count": on(make.observation(output=make.output(IMAGE, IMAGE)), mine=make.artifacts(IMAGE, IMAGE)),
+    "output.size": with_image(make.picture(size_px=96)),
+    "output.mode": with_image(IMAGE[:, :, 0]),
+    "output.same_bits": on(),
+    "output.within_tolerance": with_image(make.noisy(IMAGE, 1)),
+    "output.differs": with_image(make.noisy(IMAGE, 20)),
+    "output.nondeterministic": with_image(make.noisy(IMAGE, 1), rerun=noise(25)),
+    "output.rerun_noise": with_image(
+        make.noisy(IMAGE, 60), make.reference(make.observation(output=make.output(IMAGE, rerun=noise(12))))
+    ),
+    "output.other_machine": with_image(np.minimum(IMAGE, 247) + np.uint8(8), make.reference(distance="family")),
+    "output.baseline_unreadable": with_image(
+        make.noisy(IMAGE, 1), dataclasses.replace(make.reference(), artifacts=unreadable)
+    ),
+    "memory.same": on(),
+    "memory.less": with_memory(make.memory(6 * make.GIB)),
+    "memory.peak": with_memory(make.memory(9 * make.GIB)),
+    "memory.stage": with_memory(make.memory(stages=GROWN)),
+    "memory.reserved": with_memory(make.memory(reserved_bytes=10 * make.GIB)),
+    "memory.rough": with_memory(make.memory(source="process_lifetime"), make.memory(source="process_lifetime")),
+    "memory.source": with_memory(make.memory(source="process_rss")),
+    "memory.hardware": with_run(make.run(env=OTHER_HARDWARE)),
+    "memory.settings": with_run(make.run(env=OTHER_SETTINGS)),
+    "memory.other_machine": with_memory(MEMORY, distance="family"),
+    "time.same": on(),
+    "time.faster": with_run(make.run(8.0)),
+    "time.slower": with_run(make.run(18.0)),
+    "time.other_machine": with_run(make.run(), distance="family"),
+    "time.hardware": with_run(make.run(env=OTHER_HARDWARE)),
+    "time.settings": with_run(make.run(env=OTHER_SETTINGS)),
+    "time.invalid": with_run(without_first(make.run(), math.nan)),
+    "time.parallel": with_run(make.run(env=make.environment(state={"xdist_workers": 4}))),
+    "time.unsteady": with_run(make.run(totals_s=[10.0, 12.0, 14.0, 16.0, 18.0])),
+    "time.unattributed": with_run(unattributed(make.run(), 0.3)),
+    "time.few_runs": with_run(make.run(18.0), runs=[make.run(), make.run()]),
+    "time.machine_slower": with_run(make.run(18.0, calibration_s=0.03)),
+    "time.machine_faster": with_run(make.run(8.0, calibration_s=0.015)),
+    "time.no_calibration": with_run(make.run(18.0, calibration_s=None)),
+    "time.unconfirmed": with_run(make.run(14.6, calibration_s=0.0216)),
+}
+
+
+def test_every_reason_has_a_scenario() -> None:
+    assert SCENARIOS.keys() == REASONS.keys()
+
+
+@pytest.mark.parametrize("reason", REASONS)
+def test_reason_is_reached_with_its_decision(reason: str) -> None:
+    scenario = SCENARIOS[reason]
+    gate = next(one for one in GATES if reason.startswith(f"{one}."))
+    answer = make.ask(gate, scenario.seen, scenario.against, mine=scenario.mine)
+    assert (answer.reason, answer.decision) == (reason, REASONS[reason])
+    assert answer.message[-1] in ".!", "a message is a sentence"
+    assert "  " not in answer.message
+    assert ".." not in answer.message
+
+
+def test_documentation_explains_every_reason_and_no_other() -> None:
+    rows = re.findall(r"^\| `([a-z]+\.[a-z_]+)` \| ([a-z]+) \| .+ \| .+ \|$", DOCS.read_text("utf-8"), re.MULTILINE)
+    assert len(rows) == len(dict(rows)), "a reason stands twice"
+    assert dict(rows) == REASONS

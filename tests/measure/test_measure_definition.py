@@ -1,0 +1,64 @@
+"""What is called with which arguments, as plain JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.measure.definition import bind, describe, name_of, resolved_facts
+
+
+class Pipeline:
+    components: dict[str, Any] = {"part": object()}  # noqa: RUF012 - as diffusers' property returns it
+
+    def __call__(self, prompt: str = "", steps: int = 30, scale: float = 4.0, latents: Any = None) -> None: ...
+
+
+def test_positional_arguments_get_their_names() -> None:
+    assert bind(Pipeline(), ("a cat",), {"steps": 4}) == {"prompt": "a cat", "steps": 4}
+
+
+def test_an_unknown_argument_names_the_pipeline_and_what_it_takes() -> None:
+    with pytest.raises(MeasureError, match=r"Pipeline .*'stepz'.*It takes: prompt, steps, scale, latents"):
+        bind(Pipeline(), (), {"stepz": 4})
+
+
+def test_what_cannot_be_called_is_refused() -> None:
+    with pytest.raises(MeasureError, match="can't be called"):
+        bind("a text", (), {})
+
+
+def test_defaults_are_filled_in_for_the_guidance_gate() -> None:
+    facts = resolved_facts(Pipeline(), {"scale": 7.5, "latents": torch.ones(1)})
+    assert facts == {"prompt": "", "steps": 30, "scale": 7.5}
+
+
+@pytest.mark.parametrize(
+    ("one", "other"),
+    [
+        (torch.zeros(2, 2), torch.tensor([[0.0, 0.0], [0.0, 1.0]])),
+        (torch.tensor(1.0), torch.tensor(2.0)),
+        (np.zeros(4), np.zeros(5)),
+        (Image.new("RGB", (4, 4)), Image.new("RGB", (4, 4), "red")),
+        (torch.Generator().manual_seed(1), torch.Generator().manual_seed(2)),
+        ([1, {"a": 2.0}], [1, {"a": 3.0}]),
+        (1.0, float("inf")),
+        (str.lower, str.upper),
+    ],
+    ids=["tensor", "scalar", "array", "image", "generator", "nested", "infinity", "function"],
+)
+def test_different_data_reads_differently_and_is_json(one: Any, other: Any) -> None:
+    assert describe(one) == describe(one)
+    assert describe(one) != describe(other)
+    assert json.loads(json.dumps([describe(one), describe(other)], allow_nan=False))
+
+
+def test_names() -> None:
+    assert name_of(Pipeline()) == "Pipeline"
+    assert name_of(Pipeline.__call__) == "Pipeline.__call__"

@@ -1,0 +1,82 @@
+"""Peaks by stage, with a gauge that tells what the test says; and the gauges of this machine."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import pytest
+
+from pytest_diffbench.measure.memory import LifetimeGauge, RssGauge, StageMemoryWatch, gauge_for
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import Stage
+
+
+class FakeGauge:
+    source: Literal["cuda_allocator"] = "cuda_allocator"
+
+    def __init__(self) -> None:
+        self.peak_bytes = 0
+
+    def reset(self) -> None:
+        self.peak_bytes = 10
+
+    def read(self) -> tuple[int, int | None]:
+        return self.peak_bytes, 2 * self.peak_bytes
+
+
+def test_each_stage_gets_its_own_peak() -> None:
+    gauge = FakeGauge()
+    watch = StageMemoryWatch(gauge)
+    watch.start()
+    course: list[tuple[Stage, int]] = [("text_encode", 50), ("unattributed", 20), ("denoise", 90), ("vae_decode", 70)]
+    for stage, peak in course:
+        watch.enter(stage)
+        gauge.peak_bytes = peak
+    memory = watch.finish()
+    assert memory is not None
+    assert memory.peak_bytes == 90
+    assert memory.reserved_bytes == 180
+    assert {stage: one.peak_bytes for stage, one in memory.stages.items()} == dict(course)
+
+
+def test_a_stage_that_comes_back_keeps_its_highest_peak() -> None:
+    gauge = FakeGauge()
+    watch = StageMemoryWatch(gauge)
+    watch.start()
+    for peak in (80, 30):
+        watch.enter("denoise")
+        gauge.peak_bytes = peak
+        watch.enter("unattributed")
+    memory = watch.finish()
+    assert memory is not None
+    assert memory.stages["denoise"].peak_bytes == 80
+
+
+def test_a_platform_that_does_not_tell_gives_no_memory() -> None:
+    class Silent(FakeGauge):
+        def read(self) -> tuple[int, int | None]:
+            return 0, None
+
+    assert StageMemoryWatch(Silent()).finish() is None
+
+
+@pytest.mark.skipif(
+    gauge_for("cpu").source != "process_rss", reason="the kernel doesn't let a process reset its peak"
+)
+def test_the_resident_peak_can_be_reset_and_sees_an_allocation() -> None:
+    gauge = RssGauge()
+    gauge.reset()
+    before, _ = gauge.read()
+    block = bytearray(64 << 20)
+    after, _ = gauge.read()
+    assert after - before > 60 << 20
+    del block
+    gauge.reset()
+    assert gauge.read()[0] < after - (32 << 20)
+
+
+def test_the_lifetime_peak_is_there_and_says_what_it_is() -> None:
+    memory = StageMemoryWatch(LifetimeGauge()).finish()
+    assert memory is not None
+    assert (memory.source, memory.stages) == ("process_lifetime", {})
