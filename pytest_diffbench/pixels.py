@@ -76,7 +76,7 @@ def image_digest(array: NDArray[Any]) -> str:
     import numpy as np
 
     digest = hashlib.blake2b(f"{array.shape} {array.dtype.str} ".encode(), digest_size=8)
-    # A plain `ascontiguousarray` would do, were it not for `memoryview.cast`, which refuses empty arrays.
+    # As bytes, since buffers of several dimensions and of size 0 aren't hashed.
     digest.update(np.ascontiguousarray(array).reshape(-1).view(np.uint8).data)
     return digest.hexdigest()
 
@@ -187,12 +187,12 @@ def psnr_db(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
         b: one of the same shape.
 
     Raises:
-        ValueError: shapes differ.
+        ValueError: shapes differ, or an array isn't uint8.
     """
     import numpy as np
 
-    if a.shape != b.shape:
-        raise ValueError(f"images of different shapes: {a.shape} and {b.shape}")
+    if a.shape != b.shape or {a.dtype, b.dtype} != {np.dtype(np.uint8)}:
+        raise ValueError(f"not two uint8 images of one shape: {a.dtype} {a.shape} and {b.dtype} {b.shape}")
     # uint8 wraps around where it is subtracted
     difference = np.subtract(a, b, dtype=np.int16)
     squares = int(np.square(difference, dtype=np.int32).sum(dtype=np.int64))

@@ -301,7 +301,7 @@ class DiffbenchSession:
             missing_baselines=tuple(
                 case.observation.case.id
                 for case in self._reports
-                if case.baseline_path is None and case.saved is None and case.observation.complete
+                if case.baseline_path is None and case.saved is None and case.error is None
             ),
             cases=tuple(self._reports),
         )

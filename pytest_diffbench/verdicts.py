@@ -105,8 +105,18 @@ def _save(
     broken = [one for one in verdicts if one.decision == "worse" and _needs_no_baseline(one)]
     if broken:
         return f"refused: {broken[0].message}"
-    unchanged = all(one.decision == "same" for one in verdicts if one.gate in ("work", "output"))
-    return store.save(observation, artifacts, reference, unchanged)
+    return store.save(observation, artifacts, reference, reference is not None and _unchanged(verdicts, reference))
+
+
+def _unchanged(verdicts: tuple[Verdict, ...], reference: Reference) -> bool:
+    """Whether work and output are what the baseline holds; a part that neither side has seen is no change."""
+    baseline = reference.baseline
+    parts: dict[Gate, object] = {"work": baseline.work, "output": baseline.output}
+    return all(
+        one.decision == "same" or (one.reason.endswith(".not_seen") and parts[one.gate] is None)
+        for one in verdicts
+        if one.gate in parts
+    )
 
 
 def _needs_no_baseline(verdict: Verdict) -> bool:

@@ -71,7 +71,8 @@ def _at_step(old: list[_Call], new: list[_Call], allowed_rel: float) -> list[_Wo
             often = "" if len(new) == 1 else f" {len(new)} times"
             return [("denoiser_calls", "more", f"called{often} at {{steps}}, was not called there")]
         if not new:
-            return [("denoiser_calls", "less", "not called at {steps}, was called there")]
+            often = "" if len(old) == 1 else f" {len(old)} times"
+            return [("denoiser_calls", "less", f"not called at {{steps}}, was called there{often}")]
         way: Direction = "more" if len(new) > len(old) else "less"
         return [("denoiser_calls", way, f"{len(old)} -> {plural(len(new), 'call')} at {{steps}}")]
     told: list[_Words] = []

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 from typing import TYPE_CHECKING
+
+from pytest_diffbench.pixels import psnr_db
 
 if TYPE_CHECKING:
     import numpy as np
@@ -69,21 +70,6 @@ def distance(a: NDArray[np.uint8], b: NDArray[np.uint8], tile_size_px: int = 64)
         worst_tile=worst_tile(similarity, a.shape[0], a.shape[1], tile_size_px),
         colour_levels=colour_levels(a, b),
     )
-
-
-def psnr_db(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Peak signal-to-noise ratio, `10 log10(255² / mean squared difference)`; infinite for equal images.
-
-    Raises:
-        ValueError: shapes differ, or an array isn't an image.
-    """
-    import numpy as np
-
-    _check(a, b)
-    # uint8 wraps around where it is subtracted
-    difference = np.subtract(a, b, dtype=np.int16)
-    squares = int(np.square(difference, dtype=np.int32).sum(dtype=np.int64))
-    return math.inf if squares == 0 else 10 * math.log10(255**2 * difference.size / squares)
 
 
 def colour_levels(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:

@@ -123,6 +123,9 @@ class Limits:
     time_power: float = 0.95
     """The smallest change that would have been seen is meant with this probability; below 1."""
 
+    time_blind_rel: float = 0.5
+    """A gate that would sleep through half as much time again must not say `same`."""
+
     machine_rel: float = 0.10
     """A calibration that moved by more than this says that the machine is another one today."""
 

@@ -202,11 +202,11 @@ def _members(distances: list[ImageDistance], parting: Parting, allowed: Toleranc
             _Member(noise, f"PSNR {_db(one.psnr_db)} of image {number} (at least {allowed.psnr_db:.4g} dB)"),
             _Member(
                 _over(1 - one.ssim, 1 - allowed.ssim),
-                f"SSIM {one.ssim:.4f} of image {number} (at least {allowed.ssim:g})",
+                f"SSIM {one.ssim:.4f} of image {number} (at least {allowed.ssim:.3g})",
             ),
             _Member(
                 _over(1 - tile.ssim, 1 - allowed.tile_ssim),
-                f"worst tile's SSIM {tile.ssim:.4f} of image {number}, {place} (at least {allowed.tile_ssim:g})",
+                f"worst tile's SSIM {tile.ssim:.4f} of image {number}, {place} (at least {allowed.tile_ssim:.3g})",
             ),
             _Member(
                 _over(one.colour_levels, allowed.colour_levels),

@@ -71,6 +71,7 @@ REASONS: dict[str, Decision] = {
     "time.unsteady": "unsure",
     "time.unattributed": "unsure",
     "time.few_runs": "unsure",
+    "time.blind": "unsure",
     "time.machine_slower": "unsure",
     "time.machine_faster": "unsure",
     "time.no_calibration": "unsure",

@@ -54,7 +54,7 @@ def judge_time(question: Question) -> Verdict:
             f"{evidence.aside()}"
         )
         return verdict("time.few_runs", message, details=details, changes=[*places, *notes])
-    return evidence.decide(places, notes)
+    return evidence.decide(details, places, notes)
 
 
 def doubts(run: Run, limits: Limits) -> tuple[str, str] | None:
@@ -70,13 +70,15 @@ def doubts(run: Run, limits: Limits) -> tuple[str, str] | None:
         return "time.parallel", f"{workers} test processes ran at once and slowed each other down."
     times_s = run.totals_s
     spread, drift = interquartile_rel(times_s), drift_rel(times_s)
-    if spread is not None and spread > limits.unsteady_rel:
+    # Below the practical floor a spread is the interpreter's, however large its share of a tiny call.
+    floor_rel = limits.time_floor_s / run.median_s
+    if spread is not None and spread > max(limits.unsteady_rel, floor_rel):
         message = (
             f"The rounds never were steady: interquartile range {100 * spread:.0f} % of the median,"
             f" {100 * limits.unsteady_rel:g} % allowed."
         )
         return "time.unsteady", message
-    if drift is not None and abs(math.log1p(drift)) > math.log1p(limits.drift_rel):
+    if drift is not None and abs(math.log1p(drift)) > math.log1p(max(limits.drift_rel, floor_rel)):
         message = (
             f"The rounds drifted by {percent(drift)} from the first third to the last,"
             f" {100 * limits.drift_rel:g} % allowed."
@@ -183,14 +185,13 @@ class _Evidence:
             "floor_rel": self._floor_rel,
         }
         if self.runs:
-            medians = self.now.stage_medians_s
             figures["baseline_s"] = self._base_s
             figures["ratio"] = math.exp(self._log_ratio)
+            past = [run.stage_medians_s for run in self.runs]
             figures["stage_ratios"] = {
-                stage: medians[stage] / past_s
-                for stage in medians
-                if all(stage in run.stage_medians_s for run in self.runs)
-                and (past_s := statistics.median(run.stage_medians_s[stage] for run in self.runs)) > 0
+                stage: now_s / past_s
+                for stage, now_s in self.now.stage_medians_s.items()
+                if all(stage in one for one in past) and (past_s := statistics.median(one[stage] for one in past)) > 0
             }
         return figures
 
@@ -203,17 +204,19 @@ class _Evidence:
     def _figures(self) -> str:
         return f"{seconds(self._base_s)} -> {seconds(self.now.median_s)} ({percent(math.expm1(self._log_ratio))})"
 
-    def decide(self, places: list[str], notes: list[str]) -> Verdict:
+    def decide(self, figures: dict[str, Any], places: list[str], notes: list[str]) -> Verdict:
         """Judge by the ratio as measured and by the ratio after calibration, which must agree."""
         raw = self._predict([math.log(run.median_s) for run in self.runs])
         way = self._beyond(self._log_ratio, raw)
-        details = self.details() | {
+        details = figures | {
             "spread_rel": raw.spread_log,
             "chance_interval": [math.exp(-raw.half_width_log), math.exp(raw.half_width_log)],
             "ratio_interval": [math.exp(self._log_ratio + s * raw.half_width_log) for s in (-1, 1)],
         }
         floor_rel = max(self._floor_rel, self.limits.time_floor_s / self._base_s)
         seen_rel = raw.detectable_rel(floor_rel, self.limits.time_power)
+        # What chance alone would hide: a floor that somebody chose is no blindness.
+        chance_rel = raw.detectable_rel(0.0, self.limits.time_power)
         calibrated = self._calibrated()
         if calibrated is None:
             details["detectable_rel"] = seen_rel
@@ -224,12 +227,13 @@ class _Evidence:
                 )
                 return verdict("time.no_calibration", message, details=details, changes=[*places, *notes])
             notes = [*notes, "no calibration on both sides: what the machine itself did isn't known"]
-            return self._same(raw, seen_rel, details, notes)
+            return self._same(raw, seen_rel, chance_rel, details, notes)
         mine_s, past = calibrated
         machine = mine_s / statistics.median(calibration_s for _, calibration_s in past)
         adjusted = self._predict([math.log(total_s / calibration_s) for total_s, calibration_s in past])
         log_adjusted = math.log(self.now.median_s / mine_s) - adjusted.centre_log
         seen_rel = max(seen_rel, adjusted.detectable_rel(floor_rel, self.limits.time_power))
+        chance_rel = max(chance_rel, adjusted.detectable_rel(0.0, self.limits.time_power))
         details |= {
             "detectable_rel": seen_rel,
             "machine_ratio": machine,
@@ -253,7 +257,7 @@ class _Evidence:
             )
             return verdict("time.unconfirmed", message, details=details, changes=changes)
         if way == 0:
-            return self._same(raw, seen_rel, details, notes)
+            return self._same(raw, seen_rel, chance_rel, details, notes)
         carried = f" Most of it: {places[0]}." if places else ""
         message = (
             f"{'Slower' if way > 0 else 'Faster'}: {self._figures()}, {after}. {plural(raw.runs, 'run')} of the"
@@ -262,7 +266,15 @@ class _Evidence:
         )
         return verdict("time.slower" if way > 0 else "time.faster", message, details=details, changes=changes)
 
-    def _same(self, raw: Prediction, seen_rel: float, details: dict[str, Any], notes: list[str]) -> Verdict:
+    def _same(
+        self, raw: Prediction, seen_rel: float, chance_rel: float, details: dict[str, Any], notes: list[str]
+    ) -> Verdict:
+        if chance_rel > self.limits.time_blind_rel:
+            message = (
+                f"Within chance: {self._figures()}; but nothing under {percent(chance_rel)} would have been seen."
+                f" {plural(raw.runs, 'run')} in the baseline: save more, on a quiet machine."
+            )
+            return verdict("time.blind", message, details=details, changes=notes)
         message = (
             f"As fast as {plural(raw.runs, 'run')} of the baseline: {self._figures()};"
             f" would have seen {percent(seen_rel)}."

@@ -38,7 +38,7 @@ class Tolerance:
         """The limits of images, in words."""
         noise = "" if self.rerun_db is None else f" (identical calls: {self.rerun_db:.1f} dB)"
         return (
-            f"PSNR {self.psnr_db:.4g} dB{noise}, SSIM {self.ssim:g}, tile {self.tile_ssim:g},"
+            f"PSNR {self.psnr_db:.4g} dB{noise}, SSIM {self.ssim:.3g}, tile {self.tile_ssim:.3g},"
             f" colour {self.colour_levels:g} levels"
         )
 
@@ -86,12 +86,19 @@ def tolerance(distance: Distance, now: RerunNoise, base: RerunNoise, limits: Lim
     chosen = dataclasses.replace(chosen, rerun_db=noise.psnr_db)
     if least_db == chosen.psnr_db:
         return chosen
-    # only PSNR is recorded of the noise: a case that drifts out of the tier is held to the next one's structure
+    # only PSNR is recorded of the noise: structure is not asked to survive more of it than flat areas can
+    flat = flat_ssim(max(least_db, limits.psnr_broken_db))
     return dataclasses.replace(
         chosen,
         psnr_db=max(least_db, limits.psnr_broken_db),
-        ssim=min(chosen.ssim, limits.ssim_drift),
-        tile_ssim=min(chosen.tile_ssim, limits.tile_ssim_drift),
+        ssim=min(chosen.ssim, limits.ssim_drift, flat),
+        tile_ssim=min(chosen.tile_ssim, limits.tile_ssim_drift, flat),
         colour_levels=max(chosen.colour_levels, limits.colour_drift_levels),
         hopeless=least_db < limits.psnr_broken_db,
     )
+
+
+def flat_ssim(psnr_db: float) -> float:
+    """SSIM of a flat picture under even noise of that PSNR: `C2 / (C2 + mean square)`, with C2 as in `images`."""
+    steady = (0.03 * 255) ** 2
+    return steady / (steady + 255**2 * 10 ** (-psnr_db / 10))

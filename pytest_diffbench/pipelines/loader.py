@@ -48,7 +48,7 @@ def resolve_device(name: str) -> str:
     except RuntimeError:
         device = None
     if device is None or device.type not in _DEVICES:
-        nearest = difflib.get_close_matches(name.lower(), _DEVICES, n=1)
+        nearest = ["cuda"] if name.lower() == "gpu" else difflib.get_close_matches(name.lower(), _DEVICES, n=1)
         hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
         raise PipelineError(f"device={name!r} isn't known.{hint} Use one of {', '.join(_DEVICES)}, or cuda:<index>.")
     count = _device_count(device.type)

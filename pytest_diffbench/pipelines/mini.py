@@ -11,7 +11,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import PipelineError
-from pytest_diffbench.pipelines.tokenizers import build_tokenizer, vocabulary_size
+from pytest_diffbench.pipelines.tokenizers import BOS, EOS, PAD, SPECIAL_TOKENS, build_tokenizer, vocabulary_size
 from pytest_diffbench.pipelines.weights import fill, oppose_input
 
 if TYPE_CHECKING:
@@ -39,13 +39,13 @@ _DENOISER_GAINS = MappingProxyType({"norm_q": 1.2, "norm_k": 1.2, "norm1.linear"
 guidance and renorm leave less than 26 dB between two pictures, and a rounding error grows less than fivefold."""
 
 _FLUX_GAINS = MappingProxyType({**_DENOISER_GAINS, "text_embedder": 1.5})
-_CLIP_GAINS = MappingProxyType({"q_proj": 2.0, "k_proj": 2.0, "out_proj": 3.0})
-"""FLUX pools CLIP's last token: without these it hardly sees the words before it."""
+_CLIP_GAINS = MappingProxyType({"out_proj": 3.0})
+"""FLUX is told of CLIP's last token alone: this is what makes it speak for the words before it."""
 
 _DENOISING = 1.2
 """Share of its input that a denoiser removes in one unit of time."""
 
-_PAD_ID, _BOS_ID, _EOS_ID = 0, 1, 2
+_PAD_ID, _EOS_ID, _BOS_ID = (SPECIAL_TOKENS.index(token) for token in (PAD, EOS, BOS))
 
 
 def build_mini(model: Model, dtype: torch.dtype | None = None) -> DiffusionPipeline:

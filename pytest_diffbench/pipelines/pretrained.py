@@ -60,7 +60,7 @@ def load_pretrained(spec: PipelineSpec, model: Model, folder: Path | None = None
             )
     except Exception as error:  # the libraries raise all kinds, and only they know why
         raise PipelineError(
-            f"{place}: {model.pipeline_class}.from_pretrained failed: {type(error).__name__}: {error}. "
+            f"{place}: {model.pipeline_class}.from_pretrained failed: {_told(error)}. "
             "Check that this version of diffusers and transformers supports the model, or download it anew."
         ) from error
     return pipeline
@@ -127,7 +127,7 @@ def _download(hub_id: str, model: Model) -> Path:
         ) from error
     except Exception as error:  # which HTTP library raises here depends on huggingface_hub's version
         raise PipelineError(
-            f"{hub_id} isn't in the hub's cache and couldn't be downloaded ({type(error).__name__}: {error}). "
+            f"{hub_id} isn't in the hub's cache and couldn't be downloaded ({_told(error)}). "
             f"{_how_to_get(hub_id, model)}"
         ) from error
 
@@ -152,6 +152,10 @@ def _how_to_get(hub_id: str, model: Model) -> str:
         f"Where the hub can be reached, {licence}run `hf download {hub_id}` (`huggingface-cli download` in older "
         "versions); elsewhere give --diffbench-models a folder with a copy."
     )
+
+
+def _told(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}".rstrip(". ")
 
 
 def _parameters_digest(pipeline: Any) -> str:

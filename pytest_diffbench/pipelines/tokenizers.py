@@ -13,8 +13,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast
 
 PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
-SPECIAL_TOKENS = (PAD, BOS, EOS, UNK)
-"""In the order of their ids, from 0."""
+SPECIAL_TOKENS = (PAD, EOS, BOS, UNK)
+"""In the order of their ids, which is Gemma's. CLIP takes an end of 2 for a sign of old, broken configurations."""
 
 _SPACE = "▁"
 """Stands for the space before a word, as in SentencePiece."""

@@ -5,7 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.records import DECISIONS
-from pytest_diffbench.report.figures import PASSING, by_gravity, further_changes, node_id, save_command, was_refused
+from pytest_diffbench.report.figures import (
+    PASSING,
+    by_gravity,
+    further_changes,
+    grouped,
+    node_id,
+    save_command,
+    was_refused,
+)
+from pytest_diffbench.report.lines import hang, plain, segment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -14,6 +23,15 @@ if TYPE_CHECKING:
 
 _NEVER_ACCEPTED = frozenset({"output.not_finite", "output.no_images", "output.constant"})
 """Broken whatever the baseline; so is all that the guidance gate finds."""
+
+_WIDTH = 100
+"""Of messages; the text is written before it is known where it will be read."""
+
+_DISTANCES = {
+    "machine": "",
+    "family": " (of another machine with this type of device)",
+    "any": " (of another machine)",
+}
 
 
 def failure_text(report: CaseReport, nodeid: str | None = None) -> str:
@@ -26,11 +44,13 @@ def failure_text(report: CaseReport, nodeid: str | None = None) -> str:
     case_id = report.observation.case.id
     command = save_command([nodeid if nodeid is not None else node_id(case_id)])
     if report.error is not None:
-        return f"diffbench: not measured to the end\n\n{case_id}\n{_indented(report.error)}"
+        first, _, further = report.error.partition("\n")
+        return f"diffbench: {first}\n\n{case_id}" + (f"\n{_indented(further)}" if further else "")
     named, rest = _headline_verdicts(report)
     lines = [f"diffbench: {_headline(report)}", "", case_id]
-    for one in named:
-        lines += _told(one)
+    for heading, one in grouped(named):
+        changes = (f"    - {change}" for change in further_changes(one))
+        lines += ["", f"{one.decision}: {heading}", _indented(one.message), *changes]
     if rest:
         lines += ["", "other gates:", *(f"    {one.decision:12}  {one.reason}" for one in rest)]
     if report.changed_since:
@@ -40,7 +60,11 @@ def failure_text(report: CaseReport, nodeid: str | None = None) -> str:
     return "\n".join([*lines, "", *_remedy(report, command)])
 
 
-_DISTANCES = {"machine": "", "family": " (of another machine with this type of device)", "any": " (of another machine)"}
+_DISTANCES = {
+    "machine": "",
+    "family": " (of another machine with this type of device)",
+    "any": " (of another machine)",
+}
 
 
 def _headline_verdicts(report: CaseReport) -> tuple[list[Verdict], list[Verdict]]:
@@ -68,17 +92,8 @@ def _headline(report: CaseReport) -> str:
     return "; ".join(found) or "nothing is wrong"
 
 
-def _told(verdict: Verdict) -> list[str]:
-    return [
-        "",
-        f"{verdict.decision}: {verdict.reason}",
-        _indented(verdict.message),
-        *(f"    - {one}" for one in further_changes(verdict)),
-    ]
-
-
 def _indented(text: str) -> str:
-    return "\n".join(f"    {line}" for line in text.splitlines())
+    return plain(hang([segment("    ")], text, _WIDTH, 4)).rstrip("\n")
 
 
 def _remedy(report: CaseReport, command: str) -> Sequence[str]:

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.records import CaseReport, Memory, Verdict
 
-Status: TypeAlias = Literal["error", "saved", "measured"] | Decision
-"""A case in one word: its verdicts' gravest decision, unless it broke off, was accepted, or wasn't judged at all."""
+Status: TypeAlias = Literal["error", "refused", "saved", "measured"] | Decision
+"""A case in one word: its verdicts' gravest decision, unless it broke off, was accepted or not, or wasn't judged."""
 
-STATUSES: tuple[Status, ...] = ("error", *DECISIONS, "saved", "measured")
+STATUSES: tuple[Status, ...] = ("error", "worse", "refused", *DECISIONS[1:], "saved", "measured")
 """From what needs a reader most to what needs one least."""
 
 PASSING: frozenset[Decision] = frozenset({"same", "better"})
@@ -32,8 +32,10 @@ def status_of(report: CaseReport) -> Status:
         return "error"
     if was_saved(report):
         return "saved"
-    found = {one.decision for one in report.verdicts}
-    return next((one for one in DECISIONS if one in found), "measured")
+    found: set[Status] = {one.decision for one in report.verdicts}
+    if was_refused(report):
+        found.add("refused")
+    return next((one for one in STATUSES if one in found), "measured")
 
 
 def was_saved(report: CaseReport) -> bool:
@@ -54,6 +56,49 @@ def verdict_of(report: CaseReport, gate: Gate) -> Verdict | None:
 def by_gravity(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """Verdicts in the order of `DECISIONS`: worse first."""
     return sorted(verdicts, key=lambda one: DECISIONS.index(one.decision))
+
+
+def to_tell(report: CaseReport) -> list[Verdict]:
+    """Verdicts that have to be read: all but passing ones, worse first. A case that was saved needs no baseline."""
+    failing = [one for one in report.verdicts if one.decision not in PASSING]
+    if was_saved(report):
+        failing = [one for one in failing if not one.reason.endswith(".no_baseline")]
+    return by_gravity(failing)
+
+
+def grouped(verdicts: Iterable[Verdict]) -> list[tuple[str, Verdict]]:
+    """Put verdicts that say the same into one.
+
+    Returns:
+        A heading, `time.slower` or `work, memory: no_baseline`, and the verdict to tell under it.
+    """
+    groups: list[list[Verdict]] = []
+    for one in verdicts:
+        alike = next((group for group in groups if _alike(group[0], one)), None)
+        if alike is None:
+            groups.append([one])
+        else:
+            alike.append(one)
+    told = [(group, min(group, key=lambda one: len(one.message))) for group in groups]
+    return [
+        (one.reason if len(group) == 1 else f"{', '.join(each.gate for each in group)}: {_what(one)}", one)
+        for group, one in told
+    ]
+
+
+def _what(verdict: Verdict) -> str:
+    return verdict.reason.partition(".")[2]
+
+
+def _alike(one: Verdict, other: Verdict) -> bool:
+    """Whether two gates say the same, one of them perhaps after something of its own."""
+    return (
+        one.decision == other.decision
+        and one.decision not in PASSING
+        and _what(one) == _what(other)
+        and one.changes == other.changes
+        and (one.message.endswith(other.message) or other.message.endswith(one.message))
+    )
 
 
 def further_changes(verdict: Verdict) -> list[str]:
@@ -94,7 +139,10 @@ def image_figures(report: CaseReport) -> ImageFigures | None:
     # JSON has no infinity, so a PSNR without any difference is null
     psnrs_db = [math.inf if one["psnr_db"] is None else one["psnr_db"] for one in images if "psnr_db" in one]
     return ImageFigures(
-        same_bits=False, psnr_db=_least(psnrs_db), ssim=_least(_of(images, "ssim")), worst_tile_ssim=_least(_of(tiles, "ssim"))
+        same_bits=False,
+        psnr_db=_least(psnrs_db),
+        ssim=_least(_of(images, "ssim")),
+        worst_tile_ssim=_least(_of(tiles, "ssim")),
     )
 
 
@@ -121,7 +169,7 @@ class Saving:
     """Share of the time that truncation saved, measured against the same call without truncation.
 
     Attributes:
-        denoise_rel: of the denoise stage, None where it wasn't seen in both. This is what the count of calls predicts.
+        denoise_rel: of the denoise stage, which the count of calls predicts; None where it wasn't seen in both.
         total_rel: of the total.
     """
 
@@ -162,23 +210,26 @@ def _twin_key(report: CaseReport) -> str:
 
 
 def truncation_text(report: CaseReport, saving: Saving | None) -> str | None:
-    """What truncation was asked for, what the counts predict of it, and what was measured; None without truncation."""
+    """Truncation in words: what was asked for, the share of time that it saved, and what counts predict of it.
+
+    Returns:
+        `truncation off`, or such as `truncation 0.5 saved 24 % of denoise (calls predict 25 %), 21 % of total`; None
+        for pipelines that have no truncation.
+    """
     ratio = truncation_ratio(report)
     if ratio is None:
         return None
     if ratio >= 1:
         return "truncation off"
-    text = f"truncation {ratio:g}"
     verdict = verdict_of(report, "guidance")
     predicted_rel = _number(verdict.details.get("predicted_saved_calls_rel")) if verdict is not None else None
-    if predicted_rel is not None:
-        text += f": predicted to save {format_percent(predicted_rel)} of denoiser calls"
-    if saving is not None:
-        part_rel = saving.total_rel if saving.denoise_rel is None else saving.denoise_rel
-        whole = "" if saving.denoise_rel is None else f", {format_percent(saving.total_rel)} of the total"
-        what = "the total" if saving.denoise_rel is None else "denoise time"
-        text += f"{',' if predicted_rel is not None else ':'} saved {format_percent(part_rel)} of {what}{whole}"
-    return text
+    predicted = f" (calls predict {format_percent(predicted_rel)})" if predicted_rel is not None else ""
+    if saving is None:
+        return f"truncation {ratio:g}{predicted}"
+    total = f"{format_percent(saving.total_rel)} of total"
+    if saving.denoise_rel is None:
+        return f"truncation {ratio:g} saved {total}{predicted}"
+    return f"truncation {ratio:g} saved {format_percent(saving.denoise_rel)} of denoise{predicted}, {total}"
 
 
 def node_id(case_id: str) -> str:

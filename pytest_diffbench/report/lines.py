@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -20,12 +21,21 @@ _LEAST_WIDTH = 16
 """Text is never squeezed into less; rather a line becomes too long."""
 
 _CODES = {"bold": 1, "light": 2, "red": 31, "green": 32, "yellow": 33, "cyan": 36}
+_KEPT = "\xa0"
+_UNIT = re.compile(r"(?<=\d) ((?:[munµ]?s|%|dB|B|[KMGT]iB|[kMGTP]?FLOP|px)\b|%)")
+"""The blank between a figure and its unit, where no line is broken."""
+
 _ASCII = str.maketrans({"·": "-", "→": "->", "×": "x", "±": "+/-", "µ": "u"})
 
 
 def segment(text: str, *markup: str) -> Segment:
     """Text with markup: `segment("worse", "red", "bold")`."""
     return text, dict.fromkeys(markup, True)
+
+
+def labelled(label: str, value: str) -> Line:
+    """A figure behind its label."""
+    return [segment(f"{label} ", "light"), segment(value)]
 
 
 def text_of(line: Line) -> str:
@@ -42,7 +52,7 @@ def flow(cells: Sequence[Line], width: int, indent: int, separator: Segment | No
     """Set cells side by side; one that doesn't fit on its line any more starts the next.
 
     Args:
-        cells: pieces that are never broken, unless a single one is wider than the line.
+        cells: pieces that are never broken, unless a single one is wider than the line; its markup is then lost.
         width: of the lines, indentation included.
         indent: blanks before each line.
         separator: between two cells of a line.
@@ -52,6 +62,8 @@ def flow(cells: Sequence[Line], width: int, indent: int, separator: Segment | No
     for cell in cells:
         if lines and width_of(lines[-1]) + len(separator[0]) + width_of(cell) <= width:
             lines[-1] += [separator, *cell]
+        elif indent + width_of(cell) > width:
+            lines += hang([segment(" " * indent)], text_of(cell), width, indent + 2)
         else:
             lines.append([segment(" " * indent), *cell])
     return lines
@@ -63,13 +75,20 @@ def hang(head: Line, text: str, width: int, indent: int) -> list[Line]:
     Line ends in the text stay, control characters are made visible, and words longer than a line are broken.
     """
     start = width_of(head)
-    width = max(width, max(start, indent) + _LEAST_WIDTH)
+    if indent < start > width - _LEAST_WIDTH:
+        return [head, *hang([segment(" " * indent)], text, width, indent)]
+    width = max(width, indent + _LEAST_WIDTH)
     pieces: list[str] = []
     for number, one in enumerate(text.splitlines() or [""]):
         first = " " * (indent if number else start)
         pieces += textwrap.wrap(
-            visible(one), width, initial_indent=first, subsequent_indent=" " * indent, break_on_hyphens=False
+            _UNIT.sub(f"{_KEPT}\\1", visible(one)),
+            width,
+            initial_indent=first,
+            subsequent_indent=" " * indent,
+            break_on_hyphens=False,
         ) or [first]
+    pieces = [one.replace(_KEPT, " ") for one in pieces]
     return [[*head, segment(pieces[0][start:])], *([segment(one)] for one in pieces[1:])]
 
 

@@ -8,18 +8,17 @@ from typing import TYPE_CHECKING
 
 from pytest_diffbench.records import DECISIONS, GATES
 from pytest_diffbench.report.figures import (
-    PASSING,
     STATUSES,
-    by_gravity,
     further_changes,
+    grouped,
     is_rough,
     node_id,
     save_command,
     savings,
     status_of,
+    to_tell,
     truncation_text,
     verdict_of,
-    was_refused,
 )
 from pytest_diffbench.report.units import format_bytes, format_count, format_flops, format_seconds
 
@@ -40,15 +39,9 @@ def summary(session: SessionReport) -> str:
             "|:---|---:|---:|---:|---:|" + ":---|" * len(GATES),
             *(_row(one) for one in reports),
         ]
-    lines += ["", *_truncation(session)]
-    if session.missing_baselines:
-        command = save_command(node_id(one) for one in session.missing_baselines)
-        cases = format_count(len(session.missing_baselines), "case")
-        lines += [f"No baseline for {cases}. To add:" if len(session.missing_baselines) > 1 else "No baseline for 1 case. To add:"]
-        lines += ["", *_fenced(command), ""]
-    if session.interrupted:
-        lines += ["**The session was interrupted.** What it didn't reach isn't in the table.", ""]
-    size = sum(len(one.encode()) + 1 for one in lines)
+    end = [*_truncation(session), *_missing(session)]
+    size = sum(len(one.encode()) + 1 for one in (*lines, *end))
+    lines.append("")
     told = [one for one in reports if _needs_telling(one)]
     for number, report in enumerate(told):
         details = _details(report)
@@ -58,7 +51,7 @@ def summary(session: SessionReport) -> str:
             lines += [f"Details of {left} left out: this page would be too long. See the JSON file.", ""]
             break
         lines += details
-    return "\n".join(lines).rstrip("\n") + "\n"
+    return "\n".join([*lines, *end]).rstrip("\n") + "\n"
 
 
 def _headline(session: SessionReport) -> str:
@@ -67,9 +60,10 @@ def _headline(session: SessionReport) -> str:
     broken = sum(status_of(one) == "error" for one in session.cases)
     parts = [
         f"**{format_count(len(session.cases), 'case')}**",
-        *([f"**{broken} not measured to the end**"] if broken else []),
+        *([f"**{format_count(broken, 'error')}**"] if broken else []),
         "verdicts: " + (", ".join(counts) or "none"),
         *machines,
+        *(["**interrupted**: cases that the session didn't reach aren't here"] if session.interrupted else []),
     ]
     return " · ".join(parts)
 
@@ -85,7 +79,8 @@ def _row(report: CaseReport) -> str:
         "" if memory is None else format_bytes(memory.peak_bytes) + (" rough" if is_rough(memory) else ""),
         *(_gate(report, gate) for gate in GATES),
     ]
-    return f"| {' | '.join(cells)} |"
+    # Within a table a bar ends a cell, in code too.
+    return "| " + " | ".join(one.replace("|", "\\|") for one in cells) + " |"
 
 
 def _gate(report: CaseReport, gate: Gate) -> str:
@@ -107,10 +102,16 @@ def _truncation(session: SessionReport) -> list[str]:
     return ["**CFG truncation**, against the same call without it:", "", *lines, ""] if lines else []
 
 
+def _missing(session: SessionReport) -> list[str]:
+    missing = session.missing_baselines
+    if not missing:
+        return []
+    command = save_command(node_id(one) for one in missing)
+    return [f"No baseline for {format_count(len(missing), 'case')}. To add:", "", *_fenced(command), ""]
+
+
 def _needs_telling(report: CaseReport) -> bool:
-    return status_of(report) == "error" or was_refused(report) or any(
-        one.decision not in PASSING for one in report.verdicts
-    )
+    return status_of(report) in ("error", "refused") or bool(to_tell(report))
 
 
 def _details(report: CaseReport) -> list[str]:
@@ -123,10 +124,9 @@ def _details(report: CaseReport) -> list[str]:
         lines += [f"- **error**: {_text(report.error)}"]
     if report.saved is not None:
         lines += [f"- saved: {_text(report.saved)}"]
-    for verdict in by_gravity(report.verdicts):
-        if verdict.decision not in PASSING:
-            lines.append(f"- **{verdict.decision}** {_code(verdict.reason)}: {_text(verdict.message)}")
-            lines += [f"  - {_text(change)}" for change in further_changes(verdict)]
+    for heading, verdict in grouped(to_tell(report)):
+        lines.append(f"- **{verdict.decision}** {_code(heading)}: {_text(verdict.message)}")
+        lines += [f"  - {_text(change)}" for change in further_changes(verdict)]
     if report.changed_since:
         lines += ["- changed since the baseline:", *(f"  - {_text(one)}" for one in report.changed_since)]
     return [*lines, "", "</details>", ""]
@@ -139,10 +139,10 @@ def _text(text: str) -> str:
 
 
 def _code(text: str) -> str:
-    """Text as code, within a table too, whatever backticks it holds."""
+    """Text as code, whatever backticks it holds."""
     ticks = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
     pad = " " if text.startswith("`") or text.endswith("`") else ""
-    return f"{ticks}{pad}{' '.join(text.split())}{pad}{ticks}".replace("|", "\\|")
+    return f"{ticks}{pad}{' '.join(text.split())}{pad}{ticks}"
 
 
 def _fenced(text: str) -> list[str]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import tempfile
-from pathlib import Path
+import uuid
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from pytest_diffbench.errors import DiffbenchError
 from pytest_diffbench.records import SESSION_SCHEMA, SessionReport
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class _Head(msgspec.Struct):
@@ -56,31 +60,22 @@ def write(path: Path, session: SessionReport) -> None:
     Raises:
         DiffbenchError: the file can't be written.
     """
-    temporary: Path | None = None
+    # Opened like any other file, so that it gets the permissions that the user's files have.
+    temporary = path.with_name(f".{path.name}-{uuid.uuid4().hex[:12]}")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-            temporary = Path(file.name)
+        with temporary.open("xb") as file:
             file.write(dump(session))
             file.flush()
             os.fsync(file.fileno())
-        # Temporary files are private; a result is as readable as any file that the user makes.
-        temporary.chmod(0o666 & ~_umask())
         temporary.replace(path)
     except OSError as error:
         raise DiffbenchError(
             f"{path}: can't be written ({error.strerror or error}). Give --diffbench-json a path that can."
         ) from None
     finally:
-        if temporary is not None:
-            temporary.unlink(missing_ok=True)
-
-
-def _umask() -> int:
-    # There is no way to read it but to set it.
-    current = os.umask(0)
-    os.umask(current)
-    return current
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
 def _no_session(path: Path, error: Exception) -> str:

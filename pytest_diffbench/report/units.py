@@ -13,7 +13,7 @@ def format_seconds(value_s: float) -> str:
     if not math.isfinite(value_s) or value_s == 0:
         return f"{value_s:.0f} s"
     if _reaches_one(value_s, 3):
-        return f"{_significant(value_s, 4)} s"
+        return f"{_significant(max(value_s, 1.0), 4)} s"  # .9996 was rounded to 1 to get here
     value_ms = 1e3 * value_s
     if abs(value_ms) < 0.005:
         return "<0.01 ms"
@@ -39,7 +39,9 @@ def format_flops(count: int) -> str:
 def format_percent(share_rel: float, *, signed: bool = False) -> str:
     """Write a share or a relative change, .25 as `25 %`, with about two digits that mean something."""
     share = 100 * share_rel
-    digits = 0 if abs(share) >= 9.95 or share == 0 else 1 if abs(share) >= 0.995 else 2
+    digits = 0 if abs(share) >= 9.95 else 1 if abs(share) >= 0.995 else 2
+    if abs(share) < 0.005:  # neither -0.00 nor +0.00
+        return "0 %"
     return f"{share:{'+' if signed else ''},.{digits}f} %"
 
 

@@ -33,6 +33,12 @@ def image_name(index: int) -> str:
     return f"image-{index}.png"
 
 
+def file_names(baseline: Baseline) -> tuple[str, ...]:
+    """Names of the files that belong to a baseline, `baseline.json` apart."""
+    images = baseline.output.images if baseline.output is not None else ()
+    return (*(image_name(index) for index in range(len(images))), TRACE)
+
+
 def encode_artifacts(artifacts: Artifacts, generation: int, folder: Path) -> dict[str, bytes]:
     """The files of a baseline by name: its images, and its trace even where that is empty.
 

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from pytest_diffbench.errors import BaselineError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
 BASELINE = "baseline.json"
 
@@ -42,23 +42,24 @@ def locked(root: Path) -> Iterator[None]:
     """
     from filelock import FileLock, Timeout
 
-    key = hashlib.blake2b(
-        os.path.normcase(root.resolve()).encode("utf-8", "surrogatepass"), digest_size=8
-    ).hexdigest()
+    resolved = os.path.normcase(root.resolve()).encode("utf-8", "surrogatepass")
+    name = f"{hashlib.blake2b(resolved, digest_size=8).hexdigest()}.lock"
     # One folder a user: in a folder that all may write to, nobody may open another's file for writing.
     user = os.getuid() if hasattr(os, "getuid") else "user"
-    folder = Path(tempfile.gettempdir()) / f"pytest-diffbench-{user}"
-    path = folder / f"{key}.lock"
-    lock = FileLock(path, timeout=_LOCK_TIMEOUT_S)
     try:
+        folder = Path(tempfile.gettempdir()) / f"pytest-diffbench-{user}"
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FileLock(folder / name, timeout=_LOCK_TIMEOUT_S)
         lock.acquire()
-    except Timeout:
+    except Timeout as error:
         problem = f"is held by another process for more than {_LOCK_TIMEOUT_S:.0f} s"
-        raise BaselineError(path, problem, f"Wait for other runs that save to {root}, or end them.") from None
-    except OSError as error:
         raise BaselineError(
-            path, f"can't be locked: {error}", "Point TMPDIR to a folder that can be written."
+            error.lock_file, problem, f"Wait for other runs that save to {root}, or end them."
+        ) from None
+    except OSError as error:
+        problem = f"can't be locked: {error}"
+        raise BaselineError(
+            root, problem, "Make room in the folder for temporary files, or move it with TMPDIR."
         ) from error
     try:
         yield
@@ -73,7 +74,11 @@ def artifact_path(folder: Path, name: str, generation: int) -> Path:
 
 
 def write_baseline(
-    folder: Path, text: bytes, generation: int, artifacts: Mapping[str, bytes] | None, replaced: int | None
+    folder: Path,
+    text: bytes,
+    generation: int,
+    names: Collection[str],
+    artifacts: Mapping[str, bytes] | None,
 ) -> None:
     """Write `baseline.json`, and images and trace where they are given. Call it within `locked`.
 
@@ -81,36 +86,38 @@ def write_baseline(
         folder: made where it isn't there.
         text: of `baseline.json`.
         generation: that `text` says.
-        artifacts: all files of a new generation by name; None keeps those that are there.
-        replaced: the generation that is there, None where there is none.
+        names: of all images and of the trace that belong to it; other images go.
+        artifacts: those files, for a new generation; None keeps what is there.
 
     Raises:
         BaselineError: the folder can't be written. What was there before is still there, and nothing else.
     """
     made: list[Path] = []
     written: list[Path] = []
+    temporary = folder / f".{BASELINE}.{uuid.uuid4().hex[:8]}.tmp"
+    ready = False
     try:
         _make(folder, made)
-        _settle(folder, replaced)
         for name, data in (artifacts or {}).items():
             written.append(_pending(folder, name, generation))
             _write(written[-1], data)
-        written.append(folder / f".{BASELINE}.{uuid.uuid4().hex[:8]}.tmp")
-        _write(written[-1], text)
+        written.append(temporary)
+        _write(temporary, text)
         _sync_folder(folder)
-        written[-1].replace(folder / BASELINE)
+        ready = True
+        temporary.replace(folder / BASELINE)
     except BaseException as error:
-        _undo(written, made)
+        # An interrupt can come when the renaming is done already: then the new files count, and stay.
+        if not ready or temporary.exists():
+            _undo(written, made)
         if isinstance(error, OSError):
             raise BaselineError(folder, f"can't be written: {error.strerror or error}", _remedy(error)) from error
         raise
-    if artifacts is not None:
-        # The new generation stands already. Where a file can't be renamed now, for instance because somebody has it
-        # open on Windows, it is found under its first name, and the next save renames it.
-        with contextlib.suppress(OSError):
-            _settle(folder, generation)
-            _drop_surplus_images(folder, artifacts)
+    # What was saved stands already. Where a file can't be renamed now, for instance because somebody has it open on
+    # Windows, it is found under its first name, and the next save renames it. What crashed savers left goes as well.
     with contextlib.suppress(OSError):
+        _settle(folder, generation)
+        _drop_surplus_images(folder, names)
         _sync_folder(folder)
 
 
@@ -118,19 +125,19 @@ def _pending(folder: Path, name: str, generation: int) -> Path:
     return folder / f"{name}.g{generation}"
 
 
-def _settle(folder: Path, generation: int | None) -> None:
+def _settle(folder: Path, generation: int) -> None:
     """Give files of the generation that stands their final names; remove what interrupted savers left."""
     for path in sorted(folder.iterdir()):
         pending = _PENDING.fullmatch(path.name)
-        if pending is not None and generation is not None and int(pending["generation"]) == generation:
+        if pending is not None and int(pending["generation"]) == generation:
             path.replace(folder / pending["name"])
         elif pending is not None or (path.name.startswith(f".{BASELINE}.") and path.suffix == ".tmp"):
             path.unlink()
 
 
-def _drop_surplus_images(folder: Path, artifacts: Mapping[str, bytes]) -> None:
+def _drop_surplus_images(folder: Path, names: Collection[str]) -> None:
     for path in sorted(folder.iterdir()):
-        if _IMAGE.fullmatch(path.name) and path.name not in artifacts:
+        if _IMAGE.fullmatch(path.name) and path.name not in names:
             path.unlink()
 
 

@@ -36,15 +36,16 @@ def encode(baseline: Baseline, path: Path) -> bytes:
     Raises:
         BaselineError: a figure that can't be a baseline's (NaN, infinite, zero where it must not be ...).
     """
-    plain = msgspec.to_builtins(baseline, order="deterministic")
     try:
-        data = to_text(plain).encode()
-    except (TypeError, ValueError) as error:
+        plain = msgspec.to_builtins(baseline, order="deterministic")
         field = _not_finite(plain, "")
         if field is not None:
-            problem = f"can't be written: {field} is {_at(plain, field)}, and figures of a baseline are finite"
-            raise BaselineError(path, problem, "Measure it again.") from None
-        raise BaselineError(path, f"can't be written: {error}", "Pass plain JSON values only.") from error
+            raise ValueError(f"{field} is {_at(plain, field)}, and figures of a baseline are finite")
+        data = to_text(plain).encode()
+    except (TypeError, ValueError) as error:
+        raise BaselineError(
+            path, f"can't be written: {error}", "Measure it again, with plain values only."
+        ) from error
     try:
         decode(data, path)
     except BaselineError as error:

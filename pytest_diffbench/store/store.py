@@ -11,7 +11,7 @@ import msgspec
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.pixels import image_digest
 from pytest_diffbench.records import BASELINE_SCHEMA, Baseline, Reference
-from pytest_diffbench.store.arrays import encode_artifacts, read_artifacts
+from pytest_diffbench.store.arrays import encode_artifacts, file_names, read_artifacts
 from pytest_diffbench.store.files import BASELINE, locked, write_baseline
 from pytest_diffbench.store.names import case_folder
 from pytest_diffbench.store.schema import decode, encode
@@ -88,15 +88,15 @@ class Store:
         with locked(self.root):
             current = _read(folder)
             if current is None:
-                _write(folder, _accepted(observation, 1), artifacts, None)
+                _write(folder, _accepted(observation, 1), artifacts)
                 return "created"
             _refuse_other_case(current, observation.case, folder)
             if _adds(current, observation, previous, unchanged):
                 runs = (*current.runs, observation.run)[-MOST_RUNS:]
-                _write(folder, msgspec.structs.replace(current, runs=runs), None, current.generation)
+                _write(folder, msgspec.structs.replace(current, runs=runs), None)
                 return f"added run {len(runs)}"
             generation = current.generation + 1
-            _write(folder, _accepted(observation, generation), artifacts, current.generation)
+            _write(folder, _accepted(observation, generation), artifacts)
             return f"new generation {generation}"
 
     def entries(self) -> Iterator[Path]:
@@ -226,7 +226,7 @@ def _accepted(observation: Observation, generation: int) -> Baseline:
     )
 
 
-def _write(folder: Path, baseline: Baseline, artifacts: Artifacts | None, replaced: int | None) -> None:
+def _write(folder: Path, baseline: Baseline, artifacts: Artifacts | None) -> None:
     text = encode(baseline, folder / BASELINE)
     files = encode_artifacts(artifacts, baseline.generation, folder) if artifacts is not None else None
-    write_baseline(folder, text, baseline.generation, files, replaced)
+    write_baseline(folder, text, baseline.generation, file_names(baseline), files)

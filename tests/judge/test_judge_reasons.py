@@ -169,6 +169,7 @@ SCENARIOS: dict[str, Scenario] = {
     "time.unsteady": with_run(make.run(totals_s=[10.0, 12.0, 14.0, 16.0, 18.0])),
     "time.unattributed": with_run(unattributed(make.run(), 0.3)),
     "time.few_runs": with_run(make.run(18.0), runs=[make.run(), make.run()]),
+    "time.blind": with_run(make.run(11.0), runs=[make.run(total_s) for total_s in (8.0, 10.0, 12.0, 14.0)]),
     "time.machine_slower": with_run(make.run(18.0, calibration_s=0.03)),
     "time.machine_faster": with_run(make.run(8.0, calibration_s=0.015)),
     "time.no_calibration": with_run(make.run(18.0, calibration_s=None)),

@@ -66,7 +66,7 @@ def test_unknown_model_names_the_nearest_and_all(name: str, nearest: str) -> Non
 
 
 def test_unknown_model_without_a_near_name() -> None:
-    with pytest.raises(PipelineError, match="'zzz' isn't registered. The models are: flux, lumina2, neta-lumina"):
+    with pytest.raises(PipelineError, match=r"'zzz' isn't registered. The models are: flux, lumina2, neta-lumina"):
         model_named("zzz")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -47,7 +48,9 @@ def test_ids_that_differ_only_in_odd_places_have_names_of_their_own(one: str, ot
     assert case_folder(make_case(one)) != case_folder(make_case(other))
 
 
-@pytest.mark.parametrize("test_id", ["con", "NUL.txt", "a/com1.py::", "aux.5", "LPT9", "", "...", "\n", "::[", "con[]"])
+@pytest.mark.parametrize(
+    "test_id", ["con", "NUL.txt", "a/com1.py::", "aux.5", "LPT9", "", "...", "\n", "::[", "con[]"]
+)
 def test_reserved_and_empty_ids(test_id: str) -> None:
     name = case_folder(make_case(test_id))
     assert not RESERVED.match(name)
@@ -68,7 +71,7 @@ def test_reserved_and_empty_ids(test_id: str) -> None:
         ({"pipeline": "FluxPipeline"}, False),
     ],
 )
-def test_what_names_a_folder(change: dict[str, object], other_folder: bool) -> None:
+def test_what_names_a_folder(change: dict[str, Any], other_folder: bool) -> None:
     assert (case_folder(make_case(**change)) != case_folder(make_case())) is other_folder
 
 

@@ -1,0 +1,274 @@
+"""The `diffbench` command: looks at baselines and stored sessions without running pytest, or having torch.
+
+Exit status: 0 when all is well, 1 when something is worse or bad, 2 when the command can't do what it was asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from pytest_diffbench import __version__
+from pytest_diffbench.errors import DiffbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pytest_diffbench.records import CaseReport, Fact, Reference, SessionReport
+    from pytest_diffbench.report.lines import Line
+
+FINE, WORSE, UNUSABLE = 0, 1, 2
+"""Exit statuses."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: arguments without the program's name; the process's own by default.
+
+    Returns:
+        The exit status. Problems are one line on stderr each.
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+        run: Callable[[argparse.Namespace], int] = arguments.run
+        status = run(arguments)
+        sys.stdout.flush()
+    except SystemExit as stop:  # argparse, after --help and --version
+        return FINE if stop.code in (None, 0) else UNUSABLE
+    except DiffbenchError as error:
+        _complain(str(error))
+        return UNUSABLE
+    except BrokenPipeError:
+        # The reader went away, as `head` does. Nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells of wrong usage in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise DiffbenchError(f"{message}. See {self.prog} --help.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="diffbench", description="Look at baselines and results of pytest-diffbench.")
+    parser.add_argument("--version", action="version", version=f"diffbench {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    models = commands.add_parser("models", help="list the models that tests can ask for by name")
+    models.set_defaults(run=_models)
+
+    check = commands.add_parser("check", help="read every baseline, images and traces included")
+    check.add_argument("baselines", metavar="BASELINES", nargs="?", type=Path, default=Path("baselines"))
+    check.set_defaults(run=_check)
+
+    show = commands.add_parser("show", help="show a session that pytest --diffbench-json wrote")
+    show.add_argument("session", metavar="SESSION.json", type=Path)
+    show.add_argument("--format", choices=("terminal", "markdown"), default="terminal")
+    show.add_argument("-v", "--verbose", action="store_true", help="with the messages of gates that passed")
+    show.set_defaults(run=_show)
+
+    judge = commands.add_parser("judge", help="judge the cases of one stored session against those of another")
+    judge.add_argument("new", metavar="NEW.json", type=Path)
+    judge.add_argument("old", metavar="OLD.json", type=Path)
+    judge.add_argument("-v", "--verbose", action="store_true", help="with the messages of gates that passed")
+    judge.set_defaults(run=_judge)
+    return parser
+
+
+def _models(_: argparse.Namespace) -> int:
+    from pytest_diffbench.pipelines.registry import MODELS
+    from pytest_diffbench.report.lines import flow, segment
+
+    name_width = max((len(name) for name in MODELS), default=0) + 2
+    lines: list[Line] = []
+    for name, model in sorted(MODELS.items()):
+        about = [
+            model.pipeline_class,
+            model.hub_id,
+            model.licence + (" (to be accepted first)" if model.gated else ""),
+        ]
+        told = flow([[segment(one)] for one in about], _width(), name_width)
+        told[0][0] = segment(f"{name:{name_width}}", "bold")
+        recommended = [[segment(f"{key}={value}", "light")] for key, value in model.recommended.items()]
+        lines += [*told, *flow(recommended, _width(), name_width, segment("  "))]
+    _print(lines)
+    return FINE
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report.lines import segment
+    from pytest_diffbench.report.units import format_count, format_seconds
+    from pytest_diffbench.store import Store
+
+    root: Path = arguments.baselines
+    if not root.is_dir():
+        what = "isn't a folder" if root.exists() else "doesn't exist"
+        raise DiffbenchError(f"{root}: {what}. Name the folder that holds the baselines.")
+    store = Store(root)
+    begin_s = time.perf_counter()
+    good = bad = 0
+    for folder in store.entries():
+        try:
+            reference = store.load(folder)
+            reference.artifacts()
+        except (DiffbenchError, OSError) as error:
+            bad += 1
+            _print([[segment("bad  ", "red", "bold"), segment(" ".join(str(error).split()))]])
+        else:
+            good += 1
+            baseline = reference.baseline
+            about = f"generation {baseline.generation}, {format_count(len(baseline.runs), 'run')}"
+            _print([[segment("ok   ", "green"), segment(f"{folder.relative_to(root)}  "), segment(about, "light")]])
+    if not good + bad:
+        # A check that looked at nothing must not look like one that found nothing wrong.
+        raise DiffbenchError(f"{root}: holds no baseline. Name another folder, or add some: pytest --diffbench-save.")
+    took = format_seconds(time.perf_counter() - begin_s)
+    _print([[segment(f"{format_count(good + bad, 'baseline')} in {took}: {good} ok, {bad} bad", "bold")]])
+    return WORSE if bad else FINE
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report import markdown, session_json
+    from pytest_diffbench.report.lines import encodable
+    from pytest_diffbench.report.terminal import summary_lines
+
+    session = session_json.load(arguments.session)
+    if arguments.format == "markdown":
+        sys.stdout.write(encodable(markdown.summary(session), sys.stdout.encoding))
+    else:
+        _print(summary_lines(session, _width(), arguments.verbose))
+    return FINE
+
+
+def _judge(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report import session_json
+    from pytest_diffbench.report.lines import hang, segment
+    from pytest_diffbench.report.terminal import summary_lines
+
+    new, old = session_json.load(arguments.new), session_json.load(arguments.old)
+    references = _references(old, str(arguments.old))
+    ids = [one.observation.case.id for one in new.cases]
+    if not references.keys() & set(ids):
+        raise DiffbenchError(
+            f"{arguments.new}: none of its {len(ids)} cases was measured to the end in {arguments.old}, so nothing "
+            "can be judged. Give two sessions of the same tests."
+        )
+    judged = _judged(new, references)
+    _print(summary_lines(judged, _width(), arguments.verbose))
+    for label, names in (
+        ("only new", [one for one in ids if one not in references]),
+        ("only old", [one.observation.case.id for one in old.cases if one.observation.case.id not in ids]),
+    ):
+        for name in dict.fromkeys(names):
+            _print(hang([segment(f"{label:14}", "cyan")], name, _width(), 14))
+    return WORSE if judged.counts.get("worse") else FINE
+
+
+def _references(old: SessionReport, path: str) -> dict[str, Reference]:
+    """Each case of a session as the baseline of its id. Several runs of one definition make up one baseline."""
+    from pytest_diffbench.records import Artifacts, Baseline, Reference
+
+    runs: dict[str, list[CaseReport]] = {}
+    for report in old.cases:
+        seen = report.observation
+        known = runs.setdefault(seen.case.id, [])
+        if seen.complete and seen.run.rounds and (not known or known[0].observation.case == seen.case):
+            known.append(report)
+    references: dict[str, Reference] = {}
+    for case_id, reports in runs.items():
+        if reports:
+            first = reports[0].observation
+            baseline = Baseline(
+                case=first.case,
+                runs=tuple(one.observation.run for one in reports),
+                work=first.work,
+                output=first.output,
+                memory=first.memory,
+                layers=first.layers,
+            )
+            # How near the machine is depends on the case that is judged.
+            references[case_id] = Reference(baseline=baseline, distance="any", path=path, artifacts=Artifacts)
+    return references
+
+
+def _judged(new: SessionReport, references: dict[str, Reference]) -> SessionReport:
+    """The new session with verdicts against the old one's cases in place of its own."""
+    import dataclasses
+
+    import msgspec
+
+    from pytest_diffbench.judge import Limits, judge
+    from pytest_diffbench.records import DECISIONS, GATES, Artifacts, CaseReport
+
+    cases: list[CaseReport] = []
+    for report in new.cases:
+        seen = report.observation
+        reference = references.get(seen.case.id)
+        if reference is not None:
+            then, now = reference.baseline.runs[-1].environment, seen.run.environment
+            near = then.machine == now.machine
+            reference = dataclasses.replace(
+                reference, distance="machine" if near else "family" if then.family == now.family else "any"
+            )
+        cases.append(
+            CaseReport(
+                observation=seen,
+                verdicts=judge(seen, Artifacts(), reference, Limits(), GATES),
+                baseline_path=reference.path if reference is not None else None,
+                baseline_distance=reference.distance if reference is not None else None,
+                changed_since=_changed_since(reference, seen.run.environment.software),
+                error=report.error,
+            )
+        )
+    decisions = [verdict.decision for case in cases for verdict in case.verdicts]
+    return msgspec.structs.replace(
+        new,
+        counts={decision: decisions.count(decision) for decision in DECISIONS},
+        missing_baselines=(),
+        cases=tuple(cases),
+    )
+
+
+def _changed_since(reference: Reference | None, now: dict[str, Fact]) -> tuple[str, ...]:
+    if reference is None:
+        return ()
+    then = reference.baseline.runs[-1].environment.software
+    return tuple(
+        f"{name} {then.get(name, 'absent')} -> {now.get(name, 'absent')}"
+        for name in dict.fromkeys([*then, *now])
+        if then.get(name) != now.get(name)
+    )
+
+
+def _width() -> int:
+    """Columns of the terminal, or of the variable COLUMNS; 100 where neither is known."""
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def _print(lines: Iterable[Line]) -> None:
+    from pytest_diffbench.report.lines import ansi, for_encoding, plain
+
+    lines = for_encoding(lines, sys.stdout.encoding)
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    sys.stdout.write(ansi(lines) if coloured else plain(lines))
+
+
+def _complain(message: str) -> None:
+    from pytest_diffbench.report.lines import encodable
+
+    one_line = " ".join(message.split())
+    print(encodable(f"diffbench: {one_line}", sys.stderr.encoding), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

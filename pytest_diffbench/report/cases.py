@@ -1,0 +1,260 @@
+"""Draws single cases for the terminal: a row of figures, what has to be said, the stages, and the verdicts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.report.figures import (
+    PASSING,
+    STATUSES,
+    Status,
+    further_changes,
+    grouped,
+    image_figures,
+    is_rough,
+    savings,
+    status_of,
+    to_tell,
+    truncation_text,
+    was_refused,
+)
+from pytest_diffbench.report.lines import Line, flow, hang, labelled, segment, spread, visible, width_of
+from pytest_diffbench.report.units import (
+    format_bytes,
+    format_count,
+    format_decibels,
+    format_flops,
+    format_percent,
+    format_seconds,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_diffbench.records import CaseReport, Stage, Verdict
+
+MARKUP: dict[Status, tuple[str, ...]] = {
+    "error": ("red", "bold"),
+    "worse": ("red", "bold"),
+    "refused": ("red", "bold"),
+    "unsure": ("yellow",),
+    "incomparable": ("cyan",),
+    "unbaselined": ("cyan",),
+    "better": ("green",),
+    "same": ("green",),
+    "saved": ("green",),
+    "measured": (),
+}
+"""Colour is for decisions only; figures are plain, and their labels light."""
+
+_SHOUTED: frozenset[Status] = frozenset({"error", "worse", "refused"})
+"""Written in capitals, so that they're found without colour too."""
+
+_STAGE_LABELS: dict[Stage, str] = {
+    "text_encode": "text",
+    "vae_encode": "encode",
+    "denoise": "denoise",
+    "vae_decode": "decode",
+    "unattributed": "unattributed",
+}
+
+_LEAST_WIDTH = 40
+_STATUS_WIDTH = max(map(len, STATUSES))
+
+_NAME_AT = 2 + _STATUS_WIDTH + 2
+"""Where names begin: behind the status."""
+
+_BODY_AT = 4
+"""Where the lines under a name begin."""
+
+_TEXT_AT = _BODY_AT + _STATUS_WIDTH + 2
+"""Where the further lines of a message begin."""
+
+_GAP = segment("  ")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Row:
+    """The figures that stand in columns beside a name."""
+
+    calls: str
+    flops: str
+    memory: str
+    total: str
+
+    @classmethod
+    def of(cls, report: CaseReport) -> _Row:
+        seen = report.observation
+        work, memory = seen.work, seen.memory
+        calls = ""
+        if work is not None and work.denoiser:
+            calls = format_count(work.denoiser_calls, "call")
+            if seen.guidance is not None and seen.guidance.guided_steps:
+                calls += f", {seen.guidance.guided_steps:>{len(str(work.steps))}} guided"
+        return cls(
+            calls=calls,
+            flops=format_flops(work.total_flops) if work is not None and work.total_flops else "",
+            memory="" if memory is None else format_bytes(memory.peak_bytes) + (" rough" if is_rough(memory) else ""),
+            total=format_seconds(seen.run.median_s) if seen.run.rounds else "no rounds",
+        )
+
+    def cells(self) -> tuple[str, ...]:
+        return self.calls, self.flops, self.memory, self.total
+
+
+class Table:
+    """Columns that are equal for all cases of a session. Long names push the figures to a line below."""
+
+    def __init__(self, reports: Sequence[CaseReport], width: int, *, verbose: bool) -> None:
+        self._width = max(width, _LEAST_WIDTH)
+        self._verbose = verbose
+        self._savings = savings(reports)
+        rows = [_Row.of(one).cells() for one in reports]
+        self._widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        taken = sum(one + 2 for one in self._widths if one)
+        ids = [one.observation.case.id for one in reports]
+        names = _fitting_names(ids, self._width - _NAME_AT - taken)
+        self._stacked = names is None
+        if names is None:
+            total_width = self._widths[-1] + 2 if self._widths else 0
+            names = _fitting_names(ids, self._width - _NAME_AT - total_width) or {one: one for one in ids}
+        self._names = names
+
+    def block(self, report: CaseReport) -> list[Line]:
+        """All lines of a case."""
+        lines = [*self._head(report), *self._outcome(report)]
+        lines += self._verdicts(to_tell(report))
+        passing = [one for one in report.verdicts if one.decision in PASSING]
+        if self._verbose:
+            lines += self._verdicts(passing)
+        lines += self._stages(report)
+        codes = [] if self._verbose else [_code(one) for one in passing]
+        lines += flow([*codes, *self._remarks(report)], self._width, _BODY_AT, _GAP)
+        for note in report.observation.notes if self._verbose or report.error is not None else ():
+            lines += hang([segment(" " * _BODY_AT), segment("note ", "light")], note, self._width, _BODY_AT + 5)
+        return lines
+
+    def _outcome(self, report: CaseReport) -> list[Line]:
+        """What became of a case that broke off or was to be saved."""
+        if report.error is not None:
+            return self._told("error", "", report.error, ())
+        if not report.observation.complete:
+            return self._told("error", "", "the measurement was interrupted", ())
+        if report.saved is None:
+            return []
+        return self._told(
+            "refused" if was_refused(report) else "saved", "", report.saved.removeprefix("refused: "), ()
+        )
+
+    def _head(self, report: CaseReport) -> list[Line]:
+        status = status_of(report)
+        word = status.upper() if status in _SHOUTED else status
+        name = visible(self._names[report.observation.case.id])
+        head: Line = [segment("  "), segment(word, *MARKUP[status]), segment(" " * (_STATUS_WIDTH - len(word) + 2))]
+        cells = _Row.of(report).cells()
+        shown = list(zip(cells, self._widths, strict=True))
+        if self._stacked:
+            shown = shown[-1:]
+        right: Line = [segment("".join(f"  {cell:>{room}}" for cell, room in shown if room))]
+        if width_of(head) + len(name) + width_of(right) <= self._width:
+            return [spread([*head, segment(name, "bold")], right, self._width)]
+        broken = hang(head, name, self._width, _NAME_AT)
+        # The head isn't part of the name, so only the rest is bold.
+        lines: list[Line] = [[*line[:-1], segment(line[-1][0], "bold")] for line in broken]
+        return [*lines, spread([], right, self._width)]
+
+    def _verdicts(self, verdicts: Sequence[Verdict]) -> list[Line]:
+        """A message for each verdict; gates that say the same share one."""
+        lines: list[Line] = []
+        for heading, one in grouped(verdicts):
+            lines += self._told(one.decision, heading, one.message, further_changes(one))
+        return lines
+
+    def _told(self, status: Status, code: str, message: str, changes: Sequence[str]) -> list[Line]:
+        head: Line = [
+            segment(" " * _BODY_AT),
+            segment(status, *MARKUP[status]),
+            segment(" " * (_STATUS_WIDTH - len(status) + 2)),
+        ]
+        if code:
+            head += [segment(code, "bold"), segment("  ")]
+        lines = hang(head, message, self._width, _TEXT_AT)
+        for change in changes:
+            bullet: Line = [segment(" " * _TEXT_AT), segment("· ", "light")]
+            lines += hang(bullet, change, self._width, _TEXT_AT + 2)
+        return lines
+
+    def _stages(self, report: CaseReport) -> list[Line]:
+        seen = report.observation
+        stages = seen.run.stage_medians_s.items()
+        cells = [labelled(_STAGE_LABELS[stage], f"{format_seconds(value_s):>7}") for stage, value_s in stages]
+        layers: list[Line] = []
+        share_rel = seen.layers.attention_rel if seen.layers is not None else None
+        if share_rel is not None:
+            # Shares of the denoiser's time, from the pass over the layers.
+            layers = [
+                labelled("attention", format_percent(share_rel)),
+                labelled("other", format_percent(1 - share_rel)),
+            ]
+        if not self._stacked:
+            return flow([*cells, *layers], self._width, _BODY_AT, _GAP)
+        row = [[segment(cell)] for cell in _Row.of(report).cells()[:-1] if cell]
+        return flow([*row, *layers], self._width, _BODY_AT, _GAP) + flow(cells, self._width, _BODY_AT, _GAP)
+
+    def _remarks(self, report: CaseReport) -> list[Line]:
+        seen = report.observation
+        cells: list[Line] = []
+        images = image_figures(report)
+        if images is not None and not images.same_bits:
+            figures: list[Line] = []
+            if images.psnr_db is not None:
+                figures.append(labelled("PSNR", format_decibels(images.psnr_db)))
+            if images.ssim is not None:
+                figures.append(labelled("SSIM", f"{images.ssim:.4f}"))
+            if images.worst_tile_ssim is not None:
+                figures.append(labelled("worst tile", f"{images.worst_tile_ssim:.4f}"))
+            cells.append([piece for figure in figures for piece in (segment(", "), *figure)][1:])
+        if (truncation := truncation_text(report, self._savings.get(seen.case.id))) is not None:
+            cells.append([segment(truncation)])
+        if self._verbose:
+            cells += _more(report)
+        return cells
+
+
+def _more(report: CaseReport) -> list[Line]:
+    """Figures that only the verbose summary has."""
+    seen = report.observation
+    cells = [labelled("rounds", str(len(seen.run.rounds)))]
+    if seen.memory is not None:
+        if seen.memory.reserved_bytes is not None:
+            cells.append(labelled("reserved", format_bytes(seen.memory.reserved_bytes)))
+        for stage, part in seen.memory.stages.items():
+            cells.append(labelled(f"{_STAGE_LABELS[stage]} peak", format_bytes(part.peak_bytes)))
+    if seen.output is not None:
+        cells += [labelled("image", f"{one.width_px}×{one.height_px} {one.mode}") for one in seen.output.images]
+        if not seen.output.rerun.identical:
+            cells.append(labelled("rerun noise", format_decibels(seen.output.rerun.psnr_db)))
+    return cells
+
+
+def _code(verdict: Verdict) -> Line:
+    """A passing gate's reason; the time gate's with the smallest slowdown that it would have seen."""
+    code: Line = [segment(verdict.reason, *MARKUP[verdict.decision])]
+    seen_rel = verdict.details.get("detectable_rel")
+    if verdict.gate == "time" and isinstance(seen_rel, float):
+        code.append(segment(f" (sees {format_percent(seen_rel, signed=True)})"))
+    return code
+
+
+def _fitting_names(ids: Sequence[str], room: int) -> dict[str, str] | None:
+    """Names by id: whole, without folders, or without the file; the longest that fit and stay distinct."""
+    for shorten in (
+        str,
+        lambda one: one[one.partition("::")[0].rfind("/") + 1 :],
+        lambda one: one.partition("::")[2],
+    ):
+        names = {one: shorten(one) or one for one in ids}
+        if len(set(names.values())) == len(names) and all(len(visible(one)) <= room for one in names.values()):
+            return names
+    return None

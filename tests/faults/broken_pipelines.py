@@ -1,0 +1,97 @@
+"""Real pipelines, really broken: a line of the pipeline's own source is changed and compiled in its place."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import sys
+import textwrap
+import time
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+_CONDITIONAL_CALL = """\
+                noise_pred_cond = self.transformer(
+                    hidden_states=latents,
+                    timestep=current_timestep,
+                    encoder_hidden_states=prompt_embeds,
+                    encoder_attention_mask=prompt_attention_mask,
+"""
+_WRONG_BRANCH_CALL = """\
+                noise_pred_cond = self.transformer(
+                    hidden_states=latents,
+                    timestep=current_timestep,
+                    encoder_hidden_states=negative_prompt_embeds if do_classifier_free_truncation else prompt_embeds,
+                    encoder_attention_mask=(
+                        negative_prompt_attention_mask if do_classifier_free_truncation else prompt_attention_mask
+                    ),
+"""
+_DECODE = "            image = self.vae.decode(latents, return_dict=False)[0]\n"
+_PREPARE = "        latents = self.prepare_latents(\n"
+
+FAULTS: dict[str, tuple[str, str]] = {
+    "ratio_ignored": ("(i + 1) / num_inference_steps > cfg_trunc_ratio", "False"),
+    "renorm_dropped": ("if cfg_normalization:", "if False:"),
+    "wrong_branch": (_CONDITIONAL_CALL, _WRONG_BRANCH_CALL),
+    "extra_decode": (_DECODE, _DECODE * 2),
+    "other_seed": (_PREPARE, "        generator = torch.Generator().manual_seed(4711)\n" + _PREPARE),
+    "black_image": (_DECODE, _DECODE + "            image = torch.full_like(image, -1)\n"),
+    "nan_image": (_DECODE, _DECODE + "            image = torch.full_like(image, float('nan'))\n"),
+    "nan_decoder": (_DECODE, "            latents = latents * float('nan')\n" + _DECODE),
+    "raises": (_DECODE, "            raise ValueError('the decoder has had enough')\n"),
+    "out_of_memory": (_DECODE, "            raise torch.OutOfMemoryError('tried to allocate 4.00 EiB')\n"),
+    "interrupted": (_DECODE, "            raise KeyboardInterrupt\n"),
+}
+"""By name: a piece of `Lumina2Pipeline.__call__`'s source, and what it becomes."""
+
+
+def broken_call(pipeline_class: type, before: str, after: str) -> Any:
+    """The pipeline's `__call__` with a piece of its source replaced. The piece must stand in it exactly once."""
+    function = inspect.unwrap(pipeline_class.__call__)
+    source = inspect.getsource(function)
+    assert source.count(before) == 1, f"{pipeline_class.__name__}.__call__ has changed: {before!r}"
+    scope = dict(vars(sys.modules[pipeline_class.__module__]))
+    exec(
+        compile(textwrap.dedent(source.replace(before, after)), f"<broken {pipeline_class.__name__}>", "exec"), scope
+    )
+    return scope["__call__"]
+
+
+@contextlib.contextmanager
+def planted(fault: str | None, pipeline: Any) -> Iterator[None]:
+    """Break a `Lumina2Pipeline` for a while. `slow_denoiser` makes each denoiser call take half as long again."""
+    if not fault:
+        yield
+    elif fault == "slow_denoiser":
+        with slowed(pipeline.transformer, 0.5):
+            yield
+    else:
+        sound = type(pipeline)
+        call = broken_call(sound, *FAULTS[fault])
+        pipeline.__class__ = type(sound.__name__, (sound,), {"__call__": call, "__module__": sound.__module__})
+        try:
+            yield
+        finally:
+            pipeline.__class__ = sound
+
+
+@contextlib.contextmanager
+def slowed(module: Any, share: float) -> Iterator[None]:
+    """Make each call of a module take longer by `share` of what it takes, without any further work in it."""
+    forward = module.forward
+
+    def slow(*args: Any, **kwargs: Any) -> Any:
+        begin_s = time.perf_counter()
+        output = forward(*args, **kwargs)
+        end_s = time.perf_counter()
+        while time.perf_counter() - end_s < share * (end_s - begin_s):
+            pass
+        return output
+
+    module.forward = slow
+    try:
+        yield
+    finally:
+        del module.forward

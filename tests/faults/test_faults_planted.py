@@ -1,0 +1,204 @@
+"""Faults planted in a real Lumina2Pipeline: each is red by the gate that exists for it, as a failure in JUnit."""
+
+from __future__ import annotations
+
+import shutil
+import xml.etree.ElementTree as ET
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_diffbench.report import session_json
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import CaseReport, Decision, Gate, SessionReport
+
+pytestmark = pytest.mark.pipeline
+
+TEST_FILE = """
+import os
+import pytest
+from broken_pipelines import planted
+
+@pytest.mark.diffbench(model="lumina2")
+def test_case(diffbench, diffbench_pipeline):
+    with planted(os.environ.get("DIFFBENCH_TEST_FAULT"), diffbench_pipeline):
+        diffbench(diffbench_pipeline, "a red circle", num_inference_steps=8, cfg_trunc_ratio=0.5)
+
+@pytest.mark.diffbench(model="lumina2")
+def test_after_it(diffbench, diffbench_pipeline):
+    diffbench(diffbench_pipeline, "a red circle", num_inference_steps=2)
+"""
+
+
+class Project:
+    """A user's project with one real pipeline, run again and again."""
+
+    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.pytester = pytester
+        self.monkeypatch = monkeypatch
+        pytester.syspathinsert(Path(__file__).parent)
+        pytester.makepyfile(test_project=TEST_FILE)
+
+    def run(self, *args: str, fault: str = "", rounds: int = 1) -> pytest.RunResult:
+        """Run with a fault. One round has no spread, so that a busy machine doesn't matter where time doesn't."""
+        self.monkeypatch.setenv("DIFFBENCH_TEST_FAULT", fault)
+        return self.pytester.runpytest_inprocess(
+            f"--diffbench-rounds={rounds}", "--diffbench-json=session.json", "--junitxml=junit.xml", *args
+        )
+
+    @property
+    def session(self) -> SessionReport:
+        return session_json.load(self.pytester.path / "session.json")
+
+    def case(self, name: str = "test_case") -> CaseReport:
+        return next(one for one in self.session.cases if one.observation.case.id.endswith(f"::{name}"))
+
+    def decisions(self) -> dict[Gate, Decision]:
+        return {verdict.gate: verdict.decision for verdict in self.case().verdicts}
+
+    def junit_failure(self) -> str:
+        """Message of the only failure in JUnit's file; there must be no error."""
+        root = ET.parse(self.pytester.path / "junit.xml").getroot()
+        assert not root.findall(".//error")
+        (failure,) = root.findall(".//failure")
+        return str(failure.get("message"))
+
+
+@pytest.fixture(scope="session")
+def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the baselines of the sound project are kept for further tests."""
+    return tmp_path_factory.mktemp("accepted") / "baselines"
+
+
+@pytest.fixture
+def project(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, accepted: Path, real_libraries: None
+) -> Project:
+    project = Project(pytester, monkeypatch)
+    mine = pytester.path / "baselines"
+    if accepted.exists():
+        shutil.copytree(accepted, mine)
+    else:
+        project.run("--diffbench-save").assert_outcomes(passed=2)
+        shutil.copytree(mine, accepted)
+    return project
+
+
+def test_unbroken_it_is_the_same(project: Project) -> None:
+    project.run("--diffbench").assert_outcomes(passed=2)
+    decisions = project.decisions()
+    assert {decisions[gate] for gate in ("work", "guidance", "output")} == {"same"}
+
+
+@pytest.mark.parametrize(
+    ("fault", "red", "untouched"),
+    [
+        ("ratio_ignored", {"work", "guidance"}, set()),
+        ("renorm_dropped", {"guidance", "output"}, {"work"}),
+        ("wrong_branch", {"guidance"}, set()),
+        ("extra_decode", {"work"}, {"guidance", "output"}),
+        ("other_seed", {"output"}, {"work", "guidance"}),
+        ("black_image", {"output"}, {"work", "guidance"}),
+        ("nan_image", {"output"}, {"work", "guidance"}),
+        ("nan_decoder", {"output"}, {"work", "guidance"}),
+    ],
+)
+def test_a_fault_is_red_by_its_gate(project: Project, fault: str, red: set[Gate], untouched: set[Gate]) -> None:
+    project.run("--diffbench", fault=fault).assert_outcomes(passed=1, failed=1)
+    decisions = project.decisions()
+    assert {gate for gate in red if decisions[gate] == "worse"} == red
+    assert {gate for gate in untouched if decisions[gate] == "same"} == untouched
+    message = project.junit_failure()
+    assert "diffbench: worse in" in message
+    assert all(gate in message for gate in red)
+
+
+@pytest.mark.parametrize(
+    ("fault", "gate", "reason"),
+    [
+        ("ratio_ignored", "guidance", "guidance.truncation_ignored"),
+        ("ratio_ignored", "work", "work.denoiser_calls"),
+        ("renorm_dropped", "guidance", "guidance.renorm_missing"),
+        ("wrong_branch", "guidance", "guidance.wrong_branch"),
+        ("extra_decode", "work", "work.component_calls"),
+        ("black_image", "output", "output.constant"),
+        ("nan_decoder", "output", "output.not_finite"),
+    ],
+)
+def test_the_reason_names_the_fault(project: Project, fault: str, gate: Gate, reason: str) -> None:
+    project.run("--diffbench", "-k", "test_case", fault=fault)
+    assert {verdict.gate: verdict.reason for verdict in project.case().verdicts}[gate] == reason
+
+
+@pytest.mark.parametrize("fault", ["black_image", "nan_decoder", "wrong_branch"])
+def test_what_is_wrong_by_itself_is_never_saved(project: Project, fault: str) -> None:
+    stored = {path: path.read_bytes() for path in (project.pytester.path / "baselines").rglob("*.*")}
+    assert stored
+    project.run("--diffbench-save", "-k", "test_case", fault=fault).assert_outcomes(failed=1, deselected=1)
+    assert "refused" in (project.case().saved or "")
+    assert {path: path.read_bytes() for path in stored} == stored
+
+
+def test_half_as_much_time_again_in_the_denoiser(project: Project) -> None:
+    save = ("--diffbench-save", "-k", "test_case")
+    for _ in range(10):  # a busy machine's unsteady rounds are refused
+        project.run(*save, rounds=5)
+        if len(stored_runs(project)) >= 5:
+            break
+    result = project.run("--diffbench", "-k", "test_case", fault="slow_denoiser", rounds=5)
+    verdict = next(one for one in project.case().verdicts if one.gate == "time")
+    # Whether this machine is quiet enough to be sure can't be known here; that it is noticed can.
+    assert verdict.decision in ("worse", "unsure"), verdict.message
+    result.assert_outcomes(**{"failed" if verdict.decision == "worse" else "passed": 1}, deselected=1)  # type: ignore[arg-type]  # counts
+    if verdict.decision == "worse":
+        assert verdict.reason == "time.slower"
+        assert any("denoise" in change for change in verdict.changes)
+    else:
+        assert verdict.reason != "time.few_runs" or len(stored_runs(project)) < 3
+
+
+def stored_runs(project: Project) -> list[Path]:
+    """Runs in the first case's baseline, one line each."""
+    from pytest_diffbench.store import Store
+
+    store = Store(project.pytester.path / "baselines")
+    (folder,) = [path for path in store.entries() if "test_case" in path.name]
+    return list(store.load(folder).baseline.runs)  # type: ignore[arg-type]  # only their number matters
+
+
+def test_a_pipeline_that_raises_fails_with_its_own_error_and_the_next_runs(project: Project) -> None:
+    result = project.run("--diffbench", fault="raises")
+    result.assert_outcomes(passed=1, failed=1)
+    assert "the decoder has had enough" in project.junit_failure()
+    assert "the decoder has had enough" in (project.case().error or "")
+    assert project.case().verdicts == ()
+
+
+def test_running_out_of_memory_is_one_clear_sentence(project: Project) -> None:
+    result = project.run("--diffbench", fault="out_of_memory")
+    result.assert_outcomes(passed=1, failed=1)
+    message = project.junit_failure()
+    assert "ran out of memory" in message
+    assert "offload" in message
+    assert "Traceback" not in result.stdout.str()
+
+
+def test_an_interruption_loses_nothing(project: Project) -> None:
+    project.pytester.makepyfile(
+        test_project=TEST_FILE.replace("def test_after_it", "def test_before_it")
+        .replace("def test_case", "def test_z")
+        # pytest runs tests in the order of the file, so the sound one has to stand first
+        .replace("\n@pytest.mark", "\n#split\n@pytest.mark")
+    )
+    head, first, second = (project.pytester.path / "test_project.py").read_text().split("#split")
+    (project.pytester.path / "test_project.py").write_text(head + second + first)
+    result = project.run("--diffbench", fault="interrupted")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    session = project.session
+    assert session.interrupted
+    by_name = {one.observation.case.id.rpartition("::")[2]: one for one in session.cases}
+    assert by_name["test_before_it"].observation.complete
+    assert not by_name["test_z"].observation.complete
+    result.stdout.fnmatch_lines(["*diffbench*"])

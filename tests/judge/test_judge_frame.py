@@ -1,0 +1,162 @@
+"""What all gates share: the table of gates, limits, definitions, light imports and plain words."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import subprocess
+import sys
+from typing import Any
+
+import judge_factories as make
+import pytest
+
+from pytest_diffbench.errors import OptionError
+from pytest_diffbench.judge import Limits, definition_changes, judge, text
+from pytest_diffbench.records import GATES, Case, Definition
+
+
+def test_one_verdict_a_gate_in_their_order() -> None:
+    asked = judge(make.observation(), make.artifacts(), make.reference(), Limits(), ["time", "work", "time"])
+    assert [one.gate for one in asked] == ["work", "time"]
+    everything = judge(make.observation(), make.artifacts(), make.reference(), Limits(), GATES)
+    assert [(one.gate, one.decision) for one in everything] == [(gate, "same") for gate in GATES]
+    assert judge(make.observation(), make.artifacts(), None, Limits(), []) == ()
+
+
+def test_an_unknown_gate_is_refused() -> None:
+    with pytest.raises(ValueError, match="no such gate: speed"):
+        judge(make.observation(), make.artifacts(), None, Limits(), ["speed"])  # type: ignore[list-item]  # on purpose
+
+
+def test_an_incomplete_measurement_says_why() -> None:
+    seen = make.observation(complete=False, notes=("interrupted in round 2",))
+    for answer in judge(seen, make.artifacts(), make.reference(), Limits(), GATES):
+        assert answer.decision == "unsure"
+        assert "interrupted in round 2" in answer.message
+
+
+def test_a_changed_definition_names_fields_for_all_gates_but_guidance() -> None:
+    changed = make.definition(num_inference_steps=20, joint_attention_kwargs={"scale": 0.5})
+    seen = make.observation(case=Case(id="case", definition=changed))
+    for answer in judge(seen, make.artifacts(), make.reference(), Limits(), GATES):
+        if answer.gate == "guidance":
+            assert answer.decision == "same"
+        else:
+            assert answer.decision == "incomparable"
+            assert answer.changes == (
+                "arguments.num_inference_steps: 30 -> 20",
+                "arguments.joint_attention_kwargs.scale: (absent) -> 0.5",
+            )
+
+
+def test_judging_is_pure() -> None:
+    seen, against = make.observation(), make.reference()
+    first = judge(seen, make.artifacts(), against, Limits(), GATES)
+    assert first == judge(seen, make.artifacts(), against, Limits(), GATES)
+    assert seen == make.observation()
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "changed"),
+    [
+        ((1, 2), [1, 2], False),
+        (30, 30.0, False),
+        (True, 1, True),
+        (math.nan, math.nan, False),
+        ({"a": {"b": 1}}, {"a": {"b": 1}}, False),
+        ({"a": {"b": 1}}, {"a": {"b": 2}}, True),
+        ({}, None, True),
+        ({"a": 1}, {}, True),
+        (None, "unknown", True),
+    ],
+)
+def test_definitions_are_compared_as_json_sees_them(old: Any, new: Any, changed: bool) -> None:
+    before, after = make.definition(extra=old), make.definition(extra=new)
+    assert bool(definition_changes(before, after)) is changed
+    assert bool(definition_changes(after, before)) is changed
+
+
+def test_long_values_are_shortened() -> None:
+    (line,) = definition_changes(make.definition(), make.definition(prompt="x" * 500))
+    assert len(line) < 120
+    assert line.startswith("arguments.prompt: 'a red circle' -> 'xxx")
+
+
+def test_every_field_of_a_definition_counts() -> None:
+    base = make.definition()
+    other = Definition(
+        pipeline="FluxPipeline",
+        weights="random",
+        model="flux",
+        revision="1",
+        dtype="bfloat16",
+        offload="model",
+        seed=1,
+        arguments={},
+    )
+    named = {line.split(":")[0].split(".")[0] for line in definition_changes(base, other)}
+    assert named == set(Definition.__struct_fields__)
+
+
+@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Limits)])
+@pytest.mark.parametrize("value", [-0.5, math.nan, math.inf, "1", True, None])
+def test_limits_refuse_what_is_no_threshold(field: str, value: Any) -> None:
+    with pytest.raises(OptionError, match=rf"Limits\.{field} is .*Give "):
+        Limits(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [("time_alpha", 0.0), ("time_alpha", 1.0), ("time_power", 1.0), ("ssim_machine", 1.5), ("tile_ssim_drift", 2),
+     ("time_min_runs", 1), ("time_min_runs", 2.5), ("tile_size_px", 0)],
+)  # fmt: skip
+def test_limits_refuse_values_outside_their_range(field: str, value: Any) -> None:
+    with pytest.raises(OptionError, match=field):
+        Limits(**{field: value})
+
+
+def test_limits_are_one_frozen_table_with_zero_allowed() -> None:
+    limits = Limits(memory_rel=0, time_floor_s=0)
+    assert limits.memory_rel == 0
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        limits.memory_rel = 1  # type: ignore[misc]  # on purpose
+
+
+def test_judging_imports_neither_torch_nor_pytest_and_numpy_only_for_images() -> None:
+    code = """
+import sys
+import pytest_diffbench.judge
+heavy = {"torch", "pytest", "numpy", "scipy", "PIL", "diffusers", "transformers"}
+assert not heavy & set(sys.modules), sorted(heavy & set(sys.modules))
+"""
+    done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+
+
+@pytest.mark.parametrize(
+    ("written", "expected"),
+    [
+        (text.percent(0.1234), "+12 %"),
+        (text.percent(-0.0312), "-3.1 %"),
+        (text.percent(0.0031), "+0.31 %"),
+        (text.percent(0.0999), "+10 %"),
+        (text.seconds(12.34), "12.3 s"),
+        (text.seconds(0.0123), "12.3 ms"),
+        (text.seconds(12e-6), "12 µs"),
+        (text.seconds(1234.5), "1,234 s"),
+        (text.binary(3 * 2**30), "3.00 GiB"),
+        (text.binary(-5 * 2**20), "-5.00 MiB"),
+        (text.binary(12), "12 B"),
+        (text.flops(1_086_000_000_000_000), "1,086 TFLOP"),
+        (text.flops(18_100_000_000_000), "18.1 TFLOP"),
+        (text.flops(12), "12 FLOP"),
+        (text.plural(1, "call"), "1 call"),
+        (text.plural(1200, "call"), "1,200 calls"),
+        (text.step_list("3"), "step 3"),
+        (text.step_list("0-2,5"), "steps 0-2, 5"),
+        (text.listed(["a", "b", "c", "d", "e"]), "a; b; c; and 2 more"),
+    ],
+)
+def test_figures_are_written_plainly(written: str, expected: str) -> None:
+    assert written == expected

@@ -1,0 +1,97 @@
+"""The memory gate: thresholds by source, the stage that carries a change, and what isn't comparable."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import judge_factories as make
+import pytest
+
+from pytest_diffbench.records import Memory, StageMemory
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import Verdict
+
+GIB, MIB = make.GIB, make.MIB
+
+
+def judged(now: Memory, base: Memory | None = None, **changed: Any) -> Verdict:
+    seen = make.observation(memory=now)
+    return make.ask("memory", seen, make.reference(make.observation(memory=base or make.memory()), **changed))
+
+
+def bare(peak_bytes: int, **changed: Any) -> Memory:
+    return make.memory(peak_bytes, stages={}, **changed)
+
+
+@pytest.mark.parametrize(
+    ("source", "base_bytes", "growth_bytes", "decision"),
+    [
+        ("cuda_allocator", 8 * GIB, 8 * GIB // 50, "same"),
+        ("cuda_allocator", 8 * GIB, 8 * GIB // 50 + 1, "worse"),
+        ("cuda_allocator", 8 * GIB, -8 * GIB // 49, "better"),
+        ("device_allocator", 10 * MIB, 8 * MIB, "same"),
+        ("device_allocator", 10 * MIB, 8 * MIB + 1, "worse"),
+        ("process_rss", 8 * GIB, 2 * GIB, "same"),
+        ("process_rss", 8 * GIB, 2 * GIB + 1, "worse"),
+        ("process_rss", GIB // 2, 256 * MIB, "same"),
+        ("process_rss", GIB // 2, -256 * MIB - 1, "better"),
+    ],
+)
+def test_limits_by_source(source: Any, base_bytes: int, growth_bytes: int, decision: str) -> None:
+    now = bare(base_bytes + growth_bytes, source=source, reserved_bytes=None)
+    answer = judged(now, bare(base_bytes, source=source, reserved_bytes=None))
+    assert answer.decision == decision
+    assert ("rough" in answer.message) == (source == "process_rss")
+
+
+def test_a_pass_says_what_it_would_have_seen() -> None:
+    answer = judged(make.memory())
+    assert answer.message == "Peak 8.00 GiB. A change of 163.84 MiB (+2.0 %) would have been seen."
+
+
+def test_the_stage_that_holds_the_new_peak_carries_it() -> None:
+    stages = make.memory().stages | {"denoise": StageMemory(peak_bytes=10 * GIB)}
+    answer = judged(make.memory(10 * GIB, stages=stages))
+    assert answer.reason == "memory.peak"
+    assert "carried by denoise (7.00 GiB -> 10.00 GiB)" in answer.message
+    assert "denoise: peak 7.00 GiB -> 10.00 GiB (+43 %)" in answer.changes
+
+
+def test_a_smaller_peak_names_the_stage_that_gave_it_up() -> None:
+    answer = judged(make.memory(7 * GIB))
+    assert answer.decision == "better"
+    assert "carried by vae_decode (8.00 GiB -> 7.00 GiB)" in answer.message
+
+
+def test_a_stage_below_the_peak_is_judged_where_the_source_is_exact() -> None:
+    stages = make.memory().stages | {"text_encode": StageMemory(peak_bytes=8 * GIB)}
+    assert judged(make.memory(stages=stages)).reason == "memory.stage"
+    rough = judged(make.memory(stages=stages, source="process_rss"), make.memory(source="process_rss"))
+    assert rough.reason == "memory.same"
+
+
+def test_a_stage_that_was_seen_on_one_side_only_is_told() -> None:
+    answer = judged(make.memory(stages={"denoise": StageMemory(peak_bytes=7 * GIB)}))
+    assert answer.decision == "same"
+    assert "vae_decode: memory not seen here" in answer.changes
+
+
+def test_reservation_is_told_first_and_judged_beyond_a_tenth() -> None:
+    told = judged(make.memory(reserved_bytes=9 * GIB + GIB // 2))
+    assert told.decision == "same"
+    assert "reserved: 9.00 GiB -> 9.50 GiB (+5.6 %)" in told.changes
+    assert judged(make.memory(reserved_bytes=10 * GIB)).reason == "memory.reserved"
+
+
+def test_facts_that_differ_are_named() -> None:
+    env = make.environment(hardware={"name": "another", "memory_bytes": 16 * GIB})
+    seen = make.observation(run=make.run(env=env))
+    answer = make.ask("memory", seen, make.reference())
+    assert "name: 'test processor' -> 'another'" in answer.message
+    software = make.observation(run=make.run(env=make.environment(software={"torch": "2.14.0"})))
+    assert make.ask("memory", software, make.reference()).decision == "same"
+
+
+def test_a_baseline_without_memory_is_no_baseline() -> None:
+    assert judged(make.memory(), memory=None).reason == "memory.no_baseline"

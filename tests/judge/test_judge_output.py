@@ -1,0 +1,239 @@
+"""The output gate: hard gates, tolerances by machine and noise, and the place where pictures part."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import judge_factories as make
+import numpy as np
+import pytest
+
+from pytest_diffbench.judge.images import distance
+from pytest_diffbench.judge.tolerance import flat_ssim
+from pytest_diffbench.judge.traces import part, relative_distance, rounding_rel
+from pytest_diffbench.records import Artifacts, Case, RerunNoise
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_diffbench.records import Distance, Verdict
+
+IMAGE = make.BASE_IMAGE
+
+
+def judged(
+    *images: NDArray[np.uint8],
+    distance: Distance = "machine",
+    now: dict[str, Any] | None = None,
+    base: dict[str, Any] | None = None,
+    trace: dict[str, float] | None = None,
+) -> Verdict:
+    """Judge images against as many copies of the baseline's image."""
+    seen = make.observation(output=make.output(*images, **(now or {})))
+    old = [IMAGE] * len(images)
+    against = make.reference(
+        make.observation(output=make.output(*old, **(base or {}))), stored=make.artifacts(*old), distance=distance
+    )
+    return make.ask("output", seen, against, mine=make.artifacts(*images, **(trace or {})))
+
+
+def drifted(psnr_db: float | None, identical: bool = False, rounds: int = 5) -> RerunNoise:
+    return RerunNoise(rounds=rounds, identical=identical, psnr_db=psnr_db)
+
+
+def test_not_finite_wins_over_everything_and_says_where() -> None:
+    answer = judged(IMAGE, now={"finite": False, "not_finite_where": "latents, step 3"})
+    assert answer.reason == "output.not_finite"
+    assert "latents, step 3" in answer.message
+
+
+def test_hard_gates_need_no_baseline_and_no_equal_definition() -> None:
+    black = np.zeros((64, 64, 3), np.uint8)
+    case = Case(id="case", definition=make.definition(num_inference_steps=2))
+    seen = make.observation(output=make.output(IMAGE, black), case=case)
+    for against in (None, make.reference()):
+        answer = make.ask("output", seen, against, mine=make.artifacts(IMAGE, black))
+        assert answer.reason == "output.constant"
+        assert "image 1" in answer.message
+
+
+def test_without_a_baseline_saving_says_so() -> None:
+    saved = make.ask("output", make.observation(), saving=True)
+    assert "being saved" in saved.message
+    assert "--diffbench-save" in make.ask("output", make.observation()).message
+
+
+def test_equal_bits_need_no_stored_image() -> None:
+    def never() -> Artifacts:
+        raise AssertionError("read for nothing")
+
+    answer = make.ask("output", make.observation(), dataclasses.replace(make.reference(), artifacts=never))
+    assert answer.reason == "output.same_bits"
+
+
+def test_a_small_difference_is_within_tolerance_and_shows_figure_and_limits() -> None:
+    answer = judged(make.noisy(IMAGE, 1))
+    assert answer.decision == "same"
+    assert "(at least" in answer.message
+    assert "PSNR 40 dB" in answer.message
+
+
+def test_a_lost_patch_is_named_with_its_place() -> None:
+    image = make.picture(size_px=512)
+    broken = image.copy()
+    broken[128:192, 256:320] = 0
+    against = make.reference(make.observation(output=make.output(image)), stored=make.artifacts(image))
+    answer = make.ask("output", make.observation(output=make.output(broken)), against, mine=make.artifacts(broken))
+    assert answer.reason == "output.differs"
+    assert "64 x 64 px at (256, 128)" in answer.message
+    assert answer.details["images"][0]["worst_tile"]["top_px"] == 128
+
+
+def test_the_worst_image_decides_not_the_mean() -> None:
+    answer = judged(IMAGE, IMAGE, IMAGE, make.noisy(IMAGE, 40))
+    assert answer.reason == "output.differs"
+    assert "image 3" in answer.message
+
+
+def test_a_colour_cast_is_caught() -> None:
+    cast = IMAGE.copy()
+    cast[:, :, 0] = np.minimum(cast[:, :, 0], 247) + 8
+    answer = judged(cast)
+    assert answer.reason == "output.differs"
+    assert any("mean colour" in text for text in (answer.message, *answer.changes))
+
+
+@pytest.mark.parametrize("distance", ["family", "any"])
+def test_another_machine_is_an_excuse_down_to_a_bound(distance: Distance) -> None:
+    assert judged(make.noisy(IMAGE, 2), distance=distance).reason == "output.within_tolerance"
+    cast = np.minimum(IMAGE, 240) + np.uint8(15)
+    assert judged(cast, distance=distance).reason == "output.other_machine"
+    assert judged(make.noisy(IMAGE, 60), distance=distance).reason == "output.differs"
+
+
+def test_the_limit_follows_the_baselines_own_noise_down_to_a_bound() -> None:
+    image = make.noisy(IMAGE, 4)  # about 36 dB
+    assert judged(image).reason == "output.differs"
+    assert judged(image, base={"rerun": drifted(36.0)}).reason == "output.within_tolerance"
+    assert judged(make.noisy(IMAGE, 60), base={"rerun": drifted(30.0)}).reason == "output.differs"
+    assert judged(make.noisy(IMAGE, 60), base={"rerun": drifted(12.0)}).reason == "output.rerun_noise"
+
+
+def test_code_that_became_random_cant_excuse_itself() -> None:
+    image = make.noisy(IMAGE, 4)
+    assert judged(image, now={"rerun": drifted(30.0)}).reason == "output.nondeterministic"
+    # where the baseline's rounds weren't repeated, this run's noise is all there is
+    once = {"rerun": drifted(None, identical=True, rounds=1)}
+    assert judged(image, now={"rerun": drifted(36.0)}, base=once).reason == "output.within_tolerance"
+    # a case that was random before is not newly so
+    random = judged(image, now={"rerun": drifted(25.0)}, base={"rerun": drifted(30.0)})
+    assert random.reason == "output.within_tolerance"
+    # the last bit may move
+    assert judged(make.noisy(IMAGE, 1), now={"rerun": drifted(52.0)}).reason == "output.within_tolerance"
+
+
+def test_noise_of_a_flat_picture_has_the_ssim_that_the_limit_takes_from_its_psnr() -> None:
+    flat = np.full((256, 256), 128, np.uint8)
+    found = distance(flat, make.noisy(flat, 6))
+    assert flat_ssim(found.psnr_db) == pytest.approx(found.ssim, abs=0.02)
+
+
+def test_size_and_mode_say_both_values() -> None:
+    small = make.picture(size_px=96)
+    answer = judged(small)
+    assert "96 x 96 px, 128 x 128 px in the baseline" in answer.message
+    assert "mode L, RGB in the baseline" in judged(IMAGE[:, :, 0]).message
+
+
+def test_images_with_alpha_are_compared() -> None:
+    alpha = np.dstack([IMAGE, np.full(IMAGE.shape[:2], 255, np.uint8)])
+    clear = alpha.copy()
+    clear[:, :, 3] = 0
+    against = make.reference(make.observation(output=make.output(alpha)), stored=make.artifacts(alpha))
+    seen = make.observation(output=make.output(clear))
+    assert make.ask("output", seen, against, mine=make.artifacts(clear)).reason == "output.differs"
+
+
+def test_pixels_that_werent_kept_are_not_seen() -> None:
+    seen = make.observation(output=make.output(make.noisy(IMAGE, 1)))
+    assert make.ask("output", seen, make.reference(), mine=Artifacts(trace=make.trace())).reason == "output.not_seen"
+    empty = make.reference(stored=Artifacts())
+    answer = make.ask("output", seen, empty, mine=make.artifacts(make.noisy(IMAGE, 1)))
+    assert (answer.reason, answer.decision) == ("output.not_seen", "incomparable")
+
+
+@pytest.mark.parametrize(
+    ("scale", "distance", "reason"),
+    [
+        (0.0, "machine", "output.within_tolerance"),
+        (0.005, "machine", "output.within_tolerance"),
+        (0.05, "machine", "output.differs"),
+        (0.05, "any", "output.within_tolerance"),
+        (0.3, "any", "output.other_machine"),
+        (0.8, "any", "output.differs"),
+    ],
+)
+def test_a_result_of_latents_is_judged_by_them(scale: float, distance: Distance, reason: str) -> None:
+    case = Case(id="case", definition=make.definition(output_type="latent"))
+    seen = make.observation(output=make.output(), case=case)
+    against = make.reference(seen, stored=Artifacts(trace=make.trace()), distance=distance)
+    answer = make.ask("output", seen, against, mine=Artifacts(trace=make.trace(scale)))
+    assert answer.reason == reason
+
+
+def test_latents_of_another_shape_or_without_a_trace_never_pass() -> None:
+    case = Case(id="case", definition=make.definition(output_type="latent"))
+    base = make.observation(output=make.output(), case=case)
+    seen = make.observation(output=make.output(latents_shape=(1, 16, 4, 4)), case=case)
+    against = make.reference(base, stored=Artifacts(trace=make.trace()))
+    assert make.ask("output", seen, against, mine=Artifacts(trace=make.trace())).reason == "output.size"
+    assert make.ask("output", base, against, mine=make.artifacts()).reason == "output.not_seen"
+    bare = Artifacts(trace={"text/0": np.ones(4, np.float32)})
+    assert make.ask("output", base, against, mine=bare).reason == "output.not_seen"
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        (
+            {"scale": 0.2, "from_step": 7},
+            "parts at latents of step 7: jumped from 0 % to 20 %, 20 % at the last step",
+        ),
+        ({"texts": 0.1}, "parts at text embedding 0: 10 % apart"),
+        ({"scale": 0.2, "texts": 0.1}, "parts at text embedding 0"),
+        ({"scale": 0.2, "from_step": 29}, "parts at latents of step 29: jumped from 0 % to 20 %"),
+        ({}, "parts in the decoder or after it"),
+    ],
+)
+def test_the_place_where_the_traces_part_is_named(now: dict[str, float], words: str) -> None:
+    answer = judged(make.noisy(IMAGE, 30), trace=now)
+    assert words in answer.message
+    assert words in answer.changes[0]
+
+
+def test_growth_isnt_called_a_jump() -> None:
+    base = make.trace()
+    now = {name: value.copy() for name, value in base.items()}
+    for step in range(make.STEPS):
+        now[f"latents/{step}"] *= np.float32(1 + 1e-7 * 1.7**step)
+    text = part(now, base, 10 * rounding_rel("float32")).text
+    assert "grew from" in text
+
+
+def test_traces_of_nothing_say_so() -> None:
+    found = part({}, make.trace(), 1e-6)
+    assert (found.latents_rel, "isn't known" in found.text) == (None, True)
+
+
+@pytest.mark.parametrize(
+    ("a", "b", "expected"),
+    [([3.0, 4.0], [3.0, 4.0], 0.0), ([0.0, 0.0], [0.0, 0.0], 0.0), ([3.0, 0.0], [3.0, 4.0], 0.8)],
+)
+def test_relative_distance(a: list[float], b: list[float], expected: float) -> None:
+    assert relative_distance(np.array(a, np.float32), np.array(b, np.float32)) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize(("a", "b"), [([1.0], [0.0]), ([np.nan], [1.0]), ([1.0], [np.inf]), ([1.0, 1.0], [1.0])])
+def test_what_cant_be_compared_is_infinitely_far(a: list[float], b: list[float]) -> None:
+    assert relative_distance(np.array(a, np.float32), np.array(b, np.float32)) == np.inf

@@ -1,0 +1,288 @@
+"""The time gate: what counts as evidence, what it needs to decide, and what it would have seen."""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+import judge_factories as make
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_diffbench.judge import Limits, doubts
+from pytest_diffbench.judge.statistics import drift_rel, interquartile_rel, predict
+from pytest_diffbench.records import LayerTimes, Round, Run
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_diffbench.records import Verdict
+
+SPREAD = (0, 1, -1, 0.5, -0.5, 0.8, -0.8, 0.2, -0.2, 0.4)
+
+
+def past(count: int, median_s: float = 12.0, spread_rel: float = 0.01, **changed: Any) -> list[Run]:
+    return [make.run(median_s * (1 + spread_rel * SPREAD[n % len(SPREAD)]), **changed) for n in range(count)]
+
+
+def judged(now: Run, runs: Sequence[Run], limits: Limits | None = None) -> Verdict:
+    return make.ask("time", make.observation(run=now), make.reference(runs=runs), limits=limits)
+
+
+def on_gpu(median_s: float, spread_rel: float = 0.002, count: int = 10) -> Verdict:
+    env = make.environment("cuda")
+    return judged(make.run(median_s, env=env), past(count, env=env, spread_rel=spread_rel))
+
+
+# Quantiles of Student's t from printed tables, one-sided .001.
+T_TABLE = {2: 22.327, 4: 7.173, 9: 4.297, 19: 3.579}
+
+
+@pytest.mark.parametrize("dof", T_TABLE)
+def test_the_interval_is_students_with_few_runs(dof: int) -> None:
+    count = dof + 1
+    logs = [float(n % 2) for n in range(count)]
+    spread = math.sqrt(sum((one - sum(logs) / count) ** 2 for one in logs) / dof)
+    found = predict(logs, 0.0, 0.001)
+    assert found.half_width_log == pytest.approx(T_TABLE[dof] * spread * math.sqrt(1 + 1 / count), rel=1e-3)
+    assert found.spread_log == pytest.approx(spread)
+
+
+def test_the_prior_keeps_lucky_runs_from_promising_too_much() -> None:
+    found = predict([0.0, 0.0, 0.0], 0.05, 0.001)
+    assert found.half_width_log == pytest.approx(3.0902 * 0.05 * math.sqrt(4 / 3), rel=1e-4)
+
+
+def test_the_smallest_visible_change_is_four_point_seven_spreads_with_many_runs() -> None:
+    logs = [0.01 * (-1) ** n for n in range(1000)]
+    found = predict(logs, 0.0, 0.001)
+    assert math.log1p(found.detectable_rel(0.0, 0.95)) == pytest.approx(4.74 * 0.01, rel=0.01)
+    floor = found.detectable_rel(0.2, 0.95)
+    assert math.log1p(floor) == pytest.approx(math.log(1.2) + 1.645 * found.noise_log, rel=1e-3)
+
+
+def test_one_run_has_no_spread() -> None:
+    with pytest.raises(ValueError, match="two runs"):
+        predict([0.0], 0.05, 0.001)
+
+
+def test_a_green_test_says_what_it_would_have_seen_and_would() -> None:
+    answer = judged(make.run(12.1), past(10))
+    seen_rel = answer.details["detectable_rel"]
+    assert answer.message.startswith(
+        "As fast as 10 runs of the baseline: 12 s -> 12.1 s (+0.80 %); would have seen +"
+    )
+    assert answer.message.endswith(f"{100 * seen_rel:.0f} %.")
+    assert judged(make.run(12.0 * (1 + seen_rel)), past(10)).reason == "time.slower"
+
+
+def test_more_runs_see_smaller_changes() -> None:
+    seen = [judged(make.run(), past(count, spread_rel=0.05)).details["detectable_rel"] for count in (3, 5, 10, 20)]
+    assert seen == sorted(seen, reverse=True)
+    assert seen[0] > 2 * seen[-1]
+
+
+def test_rounds_are_no_evidence() -> None:
+    """A hundred rounds in one process decide no more than five."""
+    one = make.run(13.0)
+    many = msgspec.structs.replace(one, rounds=one.rounds * 20)
+    few, much = judged(one, past(5)), judged(many, past(5))
+    assert few.decision == much.decision == "same"
+    assert few.details["detectable_rel"] == much.details["detectable_rel"]
+
+
+def test_on_a_gpu_the_floor_is_two_percent() -> None:
+    assert on_gpu(12.0 * 1.015).reason == "time.same"
+    assert on_gpu(12.0 * 1.03).reason == "time.slower"
+    assert on_gpu(12.0 / 1.03).reason == "time.faster"
+
+
+def test_a_millisecond_is_nothing_whatever_its_share() -> None:
+    def tiny(total_s: float, env: Any = None) -> Run:
+        return make.run(totals_s=[total_s] * 5, env=env)
+
+    env = make.environment("cuda")
+    runs = [tiny(0.002 * (1 + n / 1000), env) for n in range(10)]
+    assert judged(tiny(0.0029, env), runs).reason == "time.same"
+    assert judged(tiny(0.0032, env), runs).reason == "time.slower"
+
+
+def test_few_runs_show_the_figures_and_what_is_missing() -> None:
+    answer = judged(make.run(18.0), past(2))
+    assert answer.reason == "time.few_runs"
+    assert "2 runs in the baseline, 1 more run needed" in answer.message
+    assert "12.1 s -> 18 s (+49 %)" in answer.message
+    # two runs have a spread, and Student's interval shows how little that is worth
+    bold = judged(make.run(18.0), past(2), Limits(time_min_runs=2))
+    assert bold.reason == "time.blind"
+    assert bold.details["detectable_rel"] > 5
+
+
+def test_a_gate_that_would_sleep_through_half_as_much_again_is_unsure() -> None:
+    spread = [make.run(total_s) for total_s in (8.0, 10.0, 12.0, 14.0)]
+    answer = judged(make.run(11.0), spread)
+    assert (answer.decision, answer.reason) == ("unsure", "time.blind")
+    assert "would have been seen" in answer.message
+    assert judged(make.run(11.0), spread, Limits(time_blind_rel=50)).reason == "time.same"
+
+
+def test_a_floor_that_somebody_chose_is_no_blindness() -> None:
+    generous = Limits(time_floor_rel=2.0, time_floor_cpu_rel=2.0)
+    assert judged(make.run(12.0), past(10), generous).reason == "time.same"
+
+
+def test_rounds_that_differ_by_less_than_the_floor_are_steady() -> None:
+    wild = make.run(totals_s=[20e-6, 50e-6, 90e-6, 30e-6, 70e-6])
+    assert doubts(wild, Limits()) is None
+    assert doubts(make.run(totals_s=[one * 1e6 for one in wild.totals_s]), Limits()) is not None
+
+
+def test_runs_in_other_settings_dont_count() -> None:
+    other = make.environment(settings={"threads": 8, "attention_backend": "native"})
+    mixed = [*past(5), *past(4, 6.0, env=other)]
+    answer = judged(make.run(), mixed)
+    assert answer.reason == "time.same"
+    assert answer.details["runs"] == 5
+    assert any("4 runs of the baseline left out" in line for line in answer.changes)
+
+
+def test_all_runs_in_other_settings_name_the_facts() -> None:
+    other = make.environment(settings={"threads": 8, "attention_backend": "native"})
+    answer = judged(make.run(), past(5, env=other))
+    assert answer.reason == "time.settings"
+    assert "threads: 8 -> 1" in answer.message
+
+
+def test_another_torch_is_no_excuse() -> None:
+    env = make.environment(software={"torch": "2.14.0"})
+    assert judged(make.run(18.0, env=env), past(5)).reason == "time.slower"
+
+
+def test_past_runs_at_another_pace_of_the_machine_dont_widen_the_spread() -> None:
+    slow = [make.run(20.0, calibration_s=0.034) for _ in range(2)]
+    answer = judged(make.run(18.0), [*past(6), *slow])
+    assert answer.reason == "time.slower"
+    assert answer.details["runs"] == 6
+
+
+def test_a_slow_machine_is_told_from_slow_code() -> None:
+    answer = judged(make.run(18.0, calibration_s=0.03), past(10))
+    assert answer.reason == "time.machine_slower"
+    assert "fixed work took +50 %" in answer.message
+    # nor does a fast machine hide slow code
+    assert judged(make.run(12.0, calibration_s=0.015), past(10)).reason == "time.machine_faster"
+
+
+def test_without_a_calibration_only_the_harmless_is_decided() -> None:
+    assert judged(make.run(18.0, calibration_s=None), past(5)).reason == "time.no_calibration"
+    assert judged(make.run(18.0), past(5, calibration_s=None)).reason == "time.no_calibration"
+    quiet = judged(make.run(calibration_s=None), past(5))
+    assert quiet.reason == "time.same"
+    assert "no calibration" in quiet.changes[0]
+
+
+@pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
+def test_impossible_times_never_pass_and_are_no_baseline(bad: float) -> None:
+    broken = msgspec.structs.replace(make.run(), rounds=(Round(total_s=bad), *make.run().rounds))
+    assert judged(broken, past(5)).reason == "time.invalid"
+    doubt = doubts(broken, Limits())
+    assert doubt is not None
+    assert doubt[0] == "time.invalid"
+    assert judged(make.run(), [broken] * 5).reason == "time.few_runs"
+    uncalibrated = make.run(18.0, calibration_s=bad)
+    assert judged(uncalibrated, past(5)).reason == "time.no_calibration"
+
+
+def test_unsteady_and_drifting_rounds_are_doubted() -> None:
+    assert judged(make.run(totals_s=[10, 12, 14, 16, 18]), past(5)).reason == "time.unsteady"
+    rising = [10 + 0.35 * n for n in range(9)]
+    answer = judged(make.run(totals_s=rising), past(5))
+    assert answer.reason == "time.unsteady"
+    assert "+20 % from the first third to the last" in answer.message
+    assert doubts(make.run(), Limits()) is None
+
+
+def test_steadiness_has_closed_forms() -> None:
+    assert interquartile_rel([1.0, 2.0, 3.0, 4.0, 5.0]) == pytest.approx(2 / 3)
+    assert interquartile_rel([1.0, 2.0]) is None
+    assert drift_rel([1.0, 1.0, 5.0, 5.0, 2.0, 2.0]) == pytest.approx(1.0)
+    assert drift_rel([1.0] * 5) is None
+
+
+def test_parallel_runs_are_doubted_and_are_no_baseline() -> None:
+    env = make.environment(state={"xdist_workers": 2})
+    assert judged(make.run(env=env), past(5)).reason == "time.parallel"
+    assert judged(make.run(), past(5, env=env)).reason == "time.few_runs"
+
+
+@pytest.mark.parametrize(("total_s", "outside_s", "doubted"), [
+    (1.0, 0.24, False), (1.0, 0.26, True), (0.02, 0.009, False), (0.02, 0.011, True),
+])  # fmt: skip
+def test_time_outside_all_stages_is_doubted(total_s: float, outside_s: float, doubted: bool) -> None:
+    stages: Any = {"denoise": total_s - outside_s, "unattributed": outside_s}
+    one = Round(total_s=total_s, stages_s=stages)
+    run = msgspec.structs.replace(make.run(), rounds=(one,) * 5)
+    assert (doubts(run, Limits()) is not None) == doubted
+    # a target whose components can't be seen has no stages to explain anything
+    bare = msgspec.structs.replace(run, rounds=(Round(total_s=total_s),) * 5)
+    assert doubts(bare, Limits()) is None
+
+
+def test_the_stage_that_carries_the_difference_comes_first() -> None:
+    answer = judged(make.run(18.0, decode_s=5.5), past(5))
+    assert "Most of it: vae_decode: 500 ms -> 5.5 s (+1,000 %), 83 % of the difference" in answer.message
+    assert answer.details["stage_ratios"]["vae_decode"] == pytest.approx(11)
+
+
+def test_the_steps_that_carry_the_difference_are_named() -> None:
+    answer = judged(make.run(18.0, slow_steps=dict.fromkeys(range(15, 21), 1.0)), past(5))
+    assert any(line.startswith("steps 15-20: 380 ms -> 1.38 s") for line in answer.changes)
+    # the others moved too, but by far less
+    mixed = judged(make.run(18.0, slow_steps=dict.fromkeys(range(10), 0.5)), past(5))
+    assert any(line.startswith("steps 0-9:") for line in mixed.changes)
+    even = judged(make.run(18.0), past(5))
+    assert any(line.startswith("all 30 steps: 380 ms -> 580 ms (+53 %) each") for line in even.changes)
+
+
+def test_a_shift_towards_attention_is_named() -> None:
+    layers = LayerTimes(attention_s=6.0, other_s=7.0, attention_layers=26)
+    answer = make.ask("time", make.observation(run=make.run(18.0), layers=layers), make.reference())
+    assert "attention: 30 % -> 46 % of the denoiser's time" in answer.changes
+
+
+def test_alpha_and_power_are_settings() -> None:
+    loose = judged(make.run(13.5), past(5), Limits(time_alpha=0.2))
+    assert (judged(make.run(13.5), past(5)).reason, loose.reason) == ("time.same", "time.slower")
+
+
+times = st.floats(1e-3, 1e3)
+
+
+@given(times, st.integers(3, 12))
+@settings(max_examples=40, deadline=None)
+def test_identical_runs_are_always_the_same(median_s: float, count: int) -> None:
+    run = make.run(totals_s=[median_s] * 5)
+    assert judged(run, [run] * count).reason == "time.same"
+
+
+@given(st.floats(0.5, 2), st.floats(2, 1e3), st.integers(3, 10))
+@settings(max_examples=40, deadline=None)
+def test_scaling_all_times_changes_nothing(ratio: float, factor: float, count: int) -> None:
+    """From a second up, where the absolute floor of a millisecond says nothing."""
+
+    def verdict(unit_s: float) -> Verdict:
+        now = make.run(totals_s=[unit_s * ratio] * 5, calibration_s=unit_s)
+        return judged(now, [make.run(totals_s=[unit_s * (1 + SPREAD[n] / 50)] * 5, calibration_s=unit_s)
+                            for n in range(count)])  # fmt: skip
+
+    assert verdict(1.0).reason == verdict(factor).reason
+
+
+@given(st.floats(1.0, 3), st.floats(1.0, 2), st.integers(3, 10))
+@settings(max_examples=40, deadline=None)
+def test_slower_still_is_never_less_of_an_alarm(ratio: float, more: float, count: int) -> None:
+    order = ["time.same", "time.unconfirmed", "time.slower"]
+    reasons = [judged(make.run(12.0 * slow), past(count)).reason for slow in (ratio, ratio * more)]
+    assert order.index(reasons[0]) <= order.index(reasons[1])

@@ -1,0 +1,123 @@
+"""Options, ini keys and marker arguments: who wins, and what is said to the wrong ones."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pytest_diffbench import options
+from pytest_diffbench.errors import OptionError
+
+HALF = ("--diffbench-rounds", "3")
+
+
+def resolved(pytester: pytest.Pytester, *arguments: str, marker: dict[str, Any] | None = None) -> options.Settings:
+    config = pytester.parseconfigure(*arguments)
+    return options.resolve(config, marker or {}, "test_it.py::test_it")
+
+
+def test_defaults(pytester: pytest.Pytester) -> None:
+    assert resolved(pytester) == options.Settings()
+
+
+@pytest.mark.parametrize(
+    ("command", "marker", "ini", "rounds"),
+    [((), {}, "", 5), ((), {}, "7", 7), ((), {"rounds": 9}, "7", 9), (HALF, {"rounds": 9}, "7", 3)],
+    ids=["default", "ini", "marker", "command line"],
+)
+def test_precedence(
+    pytester: pytest.Pytester, command: tuple[str, ...], marker: dict[str, Any], ini: str, rounds: int
+) -> None:
+    pytester.makeini(f"[pytest]\ndiffbench_rounds = {ini}\n" if ini else "[pytest]\n")
+    assert resolved(pytester, *command, marker=marker).rounds == rounds
+
+
+def test_a_switch_in_the_ini_file_holds_when_the_command_line_is_silent(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\ndiffbench_strict = true\n")
+    assert resolved(pytester).strict is True
+
+
+def test_gates_come_in_their_own_order(pytester: pytest.Pytester) -> None:
+    assert resolved(pytester, "--diffbench-gates=time, work,work").gates == ("work", "time")
+    assert resolved(pytester, marker={"gates": ["output"]}).gates == ("output",)
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ({"modle": "flux"}, r"test_it.py::test_it: .*no argument 'modle'; did you mean 'model'\? It takes: model"),
+        ({"save": True}, "no argument 'save'"),
+        ({"rounds": 0}, "the marker's rounds is a whole number, at least 1, not 0"),
+        ({"rounds": True}, "a whole number"),
+        ({"rounds": "many"}, "a whole number"),
+        ({"weights": "minis"}, "is one of mini, random, pretrained; did you mean 'mini'"),
+        ({"offload": "disk"}, "is one of none, model, sequential"),
+        ({"gates": "tyme"}, "did you mean 'time'"),
+        ({"gates": ""}, "is a list of gates|None"),
+        ({"gates": 3}, "not 3"),
+        ({"memory_limit_rel": -0.1}, "is a positive number"),
+        ({"time_floor_rel": float("nan")}, "is a positive number"),
+        ({"seed": -1}, "at least 0"),
+        ({"model": ["flux"]}, "is a text"),
+    ],
+    ids=str,
+)
+def test_a_wrong_marker_is_refused(pytester: pytest.Pytester, marker: dict[str, Any], message: str) -> None:
+    if marker == {"gates": ""}:
+        assert resolved(pytester, marker=marker).gates == options.GATE_NAMES  # an empty text is no setting
+        return
+    with pytest.raises(OptionError, match=message):
+        resolved(pytester, marker=marker)
+
+
+def test_a_wrong_ini_value_names_the_file(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\ndiffbench_rounds = none\n")
+    with pytest.raises(OptionError, match=r"diffbench_rounds in .*tox.ini is a whole number, at least 1, not 'none'"):
+        resolved(pytester)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--diffbench-rounds=0"], "*--diffbench-rounds is a whole number, at least 1, not '0'*"),
+        (["--diffbench-weights=huge"], "*--diffbench-weights is one of mini, random, pretrained*"),
+        (["--diffbench-gates=tyme"], "*did you mean 'time'*"),
+        (["--diffbench-dtype=float33"], "*float33*float32*"),
+        (["--diffbench-device=cuda:77"], "*cuda:77*"),
+        (["--diffbench-device=gpu"], "*gpu*"),
+        (["--diffbench-models=nowhere"], "*--diffbench-models nowhere: *nowhere doesn't exist*save_pretrained*"),
+        (["--diffbench-models=empty"], "*empty is empty*"),
+        (["--diffbench-models=file.txt"], "*file.txt isn't a folder*"),
+    ],
+    ids=lambda value: value[0] if isinstance(value, list) else "",
+)
+def test_a_wrong_command_line_is_a_usage_error(
+    pytester: pytest.Pytester, arguments: list[str], message: str, real_libraries: None
+) -> None:
+    pytester.makepyfile("import pytest\n@pytest.mark.diffbench(model='flux')\ndef test_it(diffbench): ...")
+    pytester.mkdir("empty")
+    (pytester.path / "file.txt").write_text("x")
+    result = pytester.runpytest_inprocess("--diffbench", *arguments)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+@pytest.mark.parametrize(
+    ("marker", "message"),
+    [
+        ("model='fluks'", "*test_*::test_it*fluks*flux*"),
+        ("modle='flux'", "*no argument 'modle'; did you mean 'model'*"),
+        ("'flux'", "*takes keyword arguments only*model='flux'*"),
+        ("model='flux', dtype='float17'", "*float17*"),
+    ],
+)
+def test_a_wrong_marker_is_a_usage_error_before_anything_runs(
+    pytester: pytest.Pytester, marker: str, message: str, real_libraries: None
+) -> None:
+    pytester.makepyfile(
+        f"import pytest\ndef test_first(): ...\n@pytest.mark.diffbench({marker})\ndef test_it(diffbench): ..."
+    )
+    result = pytester.runpytest_inprocess("--diffbench")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])

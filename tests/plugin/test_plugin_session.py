@@ -1,0 +1,252 @@
+"""A measuring session, with small targets of the test's own: outcomes, order, hooks, reports, saving."""
+
+from __future__ import annotations
+
+import json
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_diffbench.report import session_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("real_libraries")
+
+TARGET = """
+import pytest
+from PIL import Image
+
+def paint(size=32, shade=200):
+    image = Image.new("RGB", (size, size), (shade, 0, 0))
+    image.putpixel((0, 0), (0, 255, 0))
+    return [image]
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester) -> pytest.Pytester:
+    pytester.makepyfile(test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint, size=32)\n")
+    return pytester
+
+
+def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return project.runpytest_inprocess("--diffbench-rounds=1", "--diffbench-json=session.json", *arguments)
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+def test_the_life_of_a_baseline(project: pytest.Pytester) -> None:
+    missing = run(project, "--diffbench")
+    missing.assert_outcomes(failed=1)
+    missing.stdout.fnmatch_lines(["*no baseline*", "*--diffbench-save*"])
+    assert not (project.path / "baselines").exists()
+
+    run(project, "--diffbench-save").assert_outcomes(passed=1)
+    created = contents(project.path / "baselines")
+    assert any(name.endswith("image-0.png") for name in created)
+
+    run(project, "--diffbench").assert_outcomes(passed=1)
+    assert contents(project.path / "baselines") == created
+
+    run(project, "--diffbench-save").assert_outcomes(passed=1)
+    assert session_json.load(project.path / "session.json").cases[0].saved == "added run 2"
+
+    project.makepyfile(test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint, size=48)\n")
+    changed = run(project, "--diffbench")
+    changed.assert_outcomes(passed=1)
+    changed.stdout.fnmatch_lines(["*definition_changed*"])
+    run(project, "--diffbench", "--diffbench-strict").assert_outcomes(failed=1)
+
+    run(project, "--diffbench-save").assert_outcomes(passed=1)
+    assert session_json.load(project.path / "session.json").cases[0].saved == "new generation 2"
+
+
+def test_the_verdict_falls_after_the_tests_own_assertions(project: pytest.Pytester) -> None:
+    run(project, "--diffbench-save")
+    project.makepyfile(
+        test_paint=TARGET.replace("shade=200", "shade=100")
+        + "def test_paint(diffbench):\n    result = diffbench(paint, size=32)\n    assert result.images == ()\n"
+    )
+    result = run(project, "--diffbench", "--junitxml=junit.xml")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*assert result.images == ()*", "*output.differs*"])
+
+    project.makepyfile(
+        test_paint=TARGET.replace("shade=200", "shade=100")
+        + "def test_paint(diffbench):\n    diffbench(paint, size=32)\n"
+    )
+    run(project, "--diffbench", "--junitxml=junit.xml").assert_outcomes(failed=1)
+    root = ET.parse(project.path / "junit.xml").getroot()
+    failure = root.find(".//failure")
+    assert failure is not None
+    assert "worse in output" in str(failure.get("message"))
+    names = {one.get("name"): one.get("value") for one in root.findall(".//property")}
+    assert names["diffbench.output.decision"] == "worse"
+
+
+def test_an_expected_failure_stays_expected(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_paint=TARGET + "@pytest.mark.xfail(strict=True)\ndef test_paint(diffbench):\n    diffbench(paint)\n"
+    )
+    run(project, "--diffbench").assert_outcomes(xfailed=1)
+
+
+def test_a_failed_test_is_not_saved(project: pytest.Pytester) -> None:
+    project.makepyfile(test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint)\n    assert False\n")
+    run(project, "--diffbench-save").assert_outcomes(failed=1)
+    assert not (project.path / "baselines").exists()
+
+
+def test_several_calls_need_labels(project: pytest.Pytester) -> None:
+    body = "def test_paint(diffbench):\n    diffbench(paint, shade=1)\n    diffbench(paint, shade=2{})\n"
+    project.makepyfile(test_paint=TARGET + body.format(""))
+    result = run(project, "--diffbench-save")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*needs a label of its own*"])
+    project.makepyfile(test_paint=TARGET + body.format(", label='second'"))
+    run(project, "--diffbench-save").assert_outcomes(passed=1)
+    ids = [one.observation.case.id for one in session_json.load(project.path / "session.json").cases]
+    assert ids == ["test_paint.py::test_paint", "test_paint.py::test_paint#second"]
+
+
+def test_an_argument_that_the_target_does_not_take_is_one_sentence(project: pytest.Pytester) -> None:
+    project.makepyfile(test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint, sighs=3)\n")
+    result = run(project, "--diffbench")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*paint can't be called like this*sighs*It takes: size, shade.*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_hooks_add_facts_and_are_told_of_outcomes(project: pytest.Pytester) -> None:
+    project.makeconftest(
+        """
+def pytest_diffbench_environment(config):
+    return {"rack": "north", "room_temperature_c": 21.5}
+
+def pytest_diffbench_outcome(report, config):
+    with open("outcomes.txt", "a") as file:
+        file.write(report.observation.case.id + " " + str(report.saved) + "\\n")
+"""
+    )
+    run(project, "--diffbench-save").assert_outcomes(passed=1)
+    assert (project.path / "outcomes.txt").read_text() == "test_paint.py::test_paint created\n"
+    software = session_json.load(project.path / "session.json").cases[0].observation.run.environment.software
+    assert (software["rack"], software["room_temperature_c"]) == ("north", 21.5)
+
+    project.makeconftest("def pytest_diffbench_environment(config):\n    return {'rack': 'south'}\n")
+    run(project, "--diffbench")
+    changed = session_json.load(project.path / "session.json").cases[0].changed_since
+    assert "rack north -> south" in changed
+
+
+def test_gates_can_be_chosen(project: pytest.Pytester) -> None:
+    run(project, "--diffbench", "--diffbench-gates=guidance").assert_outcomes(passed=1)
+    (case,) = session_json.load(project.path / "session.json").cases
+    assert [verdict.gate for verdict in case.verdicts] == ["guidance"]
+
+
+def test_rounds_appear_in_pytest_benchmark(project: pytest.Pytester) -> None:
+    result = project.runpytest_inprocess(
+        "--diffbench-save", "--diffbench-rounds=4", "--benchmark-json=benchmark.json", "--diffbench-json=session.json"
+    )
+    result.stdout.fnmatch_lines(["*benchmark: 1 tests*", "test_paint*"])
+    (row,) = json.loads((project.path / "benchmark.json").read_text())["benchmarks"]
+    rounds = session_json.load(project.path / "session.json").cases[0].observation.run.totals_s
+    assert row["stats"]["rounds"] == len(rounds) == 4
+    # It times the same calls from a little further outside.
+    assert all(theirs >= ours for theirs, ours in zip(row["stats"]["data"], rounds, strict=True))
+
+
+@pytest.mark.parametrize("arguments", [["--benchmark-disable"], ["-p", "no:benchmark"]], ids=" ".join)
+def test_the_measurement_goes_on_without_pytest_benchmark(project: pytest.Pytester, arguments: list[str]) -> None:
+    result = project.runpytest_inprocess(
+        "--diffbench-save", "--diffbench-rounds=3", "--diffbench-json=session.json", *arguments
+    )
+    result.assert_outcomes(passed=1)
+    assert len(session_json.load(project.path / "session.json").cases[0].observation.run.rounds) == 3
+    result.stdout.no_fnmatch_line("*was not used*")
+
+
+def test_benchmark_only_keeps_benchmarks(project: pytest.Pytester) -> None:
+    result = run(project, "--diffbench-save", "--benchmark-only")
+    result.assert_outcomes(passed=1)
+
+
+def test_under_xdist_results_come_home_and_time_is_not_trusted(project: pytest.Pytester) -> None:
+    run(project, "--diffbench-save")
+    result = project.runpytest_subprocess(
+        "-n2", "--diffbench", "--diffbench-rounds=2", "--diffbench-json=session.json"
+    )
+    result.assert_outcomes(passed=1)
+    (case,) = session_json.load(project.path / "session.json").cases
+    assert {verdict.gate: verdict.reason for verdict in case.verdicts}["time"] in ("time.parallel", "time.few_runs")
+    assert case.observation.run.environment.state["xdist_workers"] == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "damage", "message"),
+    [
+        ("baseline.json", b"{", "*baseline.json*"),
+        ("baseline.json", b"", "*baseline.json*empty*"),
+        ("baseline.json", b'{"schema": 9}', "*baseline.json*schema 9 is newer*Upgrade*"),
+        ("baseline.json", b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 1\n", "*git lfs pull*"),
+    ],
+    ids=["malformed", "empty", "newer", "lfs pointer"],
+)
+def test_a_bad_baseline_is_red_and_stays_as_it_is(
+    project: pytest.Pytester, name: str, damage: bytes, message: str
+) -> None:
+    run(project, "--diffbench-save")
+    (path,) = (project.path / "baselines").rglob(name)
+    path.write_bytes(damage)
+    for option in ("--diffbench", "--diffbench-save"):
+        result = run(project, option)
+        result.assert_outcomes(failed=1)
+        result.stdout.fnmatch_lines([message])
+        assert path.read_bytes() == damage
+
+
+@pytest.mark.parametrize(
+    ("field", "value"), [("total_s", "0.0"), ("total_s", "-1.0"), ("total_s", "NaN"), ("peak_bytes", "0")]
+)
+def test_figures_that_cannot_be_are_never_a_baseline(project: pytest.Pytester, field: str, value: str) -> None:
+    import re
+
+    run(project, "--diffbench-save")
+    (path,) = (project.path / "baselines").rglob("baseline.json")
+    text, count = re.subn(rf'"{field}": [^,}}\s]+', f'"{field}": {value}', path.read_text(), count=1)
+    assert count == 1
+    path.write_text(text)
+    result = run(project, "--diffbench")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines([f"*baseline.json*{field}*"])
+
+
+def test_a_picture_that_does_not_decode_is_red_where_pictures_differ(project: pytest.Pytester) -> None:
+    run(project, "--diffbench-save")
+    (path,) = (project.path / "baselines").rglob("image-0.png")
+    path.write_bytes(path.read_bytes()[:40])
+    project.makepyfile(
+        test_paint=TARGET.replace("shade=200", "shade=190")
+        + "def test_paint(diffbench):\n    diffbench(paint, size=32)\n"
+    )
+    result = run(project, "--diffbench")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*image-0.png*"])
+
+
+def test_a_folder_that_cannot_be_written_is_one_clear_failure(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A file where the folder should be: root may write to a read-only folder, but not into a file.
+    (project.path / "baselines").write_text("not a folder")
+    result = run(project, "--diffbench-save")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*baselines*"])
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    assert session_json.load(project.path / "session.json").cases[0].observation.complete

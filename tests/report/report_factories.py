@@ -1,0 +1,463 @@
+"""Realistic records for the tests of reports: a mini Lumina2 on two cores, and a full-size FLUX on a GPU."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pytest_diffbench.records import (
+    DECISIONS,
+    CallGroup,
+    Case,
+    CaseReport,
+    Decision,
+    Definition,
+    Environment,
+    Fact,
+    Gate,
+    Guidance,
+    GuidanceStep,
+    ImageFacts,
+    LayerTimes,
+    Memory,
+    Observation,
+    Output,
+    RerunNoise,
+    Round,
+    Run,
+    SessionReport,
+    Stage,
+    StageMemory,
+    Verdict,
+    Work,
+    format_steps,
+)
+
+FILE = "benchmarks/test_guidance.py"
+BASELINE = "baselines/cpu-amd-epyc-7b13-2c/test_guidance-test_cfg_trunc-0.5-1f6c"
+SOFTWARE: dict[str, Fact] = {
+    "python": "3.11.9",
+    "torch": "2.13.0",
+    "diffusers": "0.42.1",
+    "git_commit": "1c9d2e7a40b1",
+}
+
+
+def cpu() -> Environment:
+    """A shared machine with two cores."""
+    return Environment(
+        machine="cpu-amd-epyc-7b13-2c",
+        family="cpu",
+        hardware={"cpu": "AMD EPYC 7B13", "cpus": 2},
+        settings={"threads": 2, "deterministic": False},
+        software=SOFTWARE,
+        state={"load_1min": 0.41, "xdist_workers": 1},
+    )
+
+
+def gpu() -> Environment:
+    """A machine with a data-centre GPU."""
+    return Environment(
+        machine="cuda-nvidia-h200",
+        family="cuda",
+        hardware={
+            "cpu": "Intel Xeon 8480",
+            "cpus": 16,
+            "device": "NVIDIA H200",
+            "device_memory_bytes": 150_754_820_096,
+        },
+        settings={"threads": 16, "allocator": None},
+        software=SOFTWARE | {"cuda": "12.9", "driver": "575.51"},
+        state={"load_1min": 1.02, "xdist_workers": 1},
+    )
+
+
+def run(environment: Environment, stages_s: dict[Stage, float], steps: int, rounds: int = 5) -> Run:
+    """A run whose rounds lie within 2 % of the given stages; the median round has exactly these."""
+    factors = [1 + 0.01 * (i - rounds // 2) for i in range(rounds)]
+    return Run(
+        id="6f0d5c1e2b3a",
+        started="2025-06-03T09:14:07+00:00",
+        warmup_s=(1.9 * sum(stages_s.values()),),
+        rounds=tuple(
+            Round(
+                total_s=factor * sum(stages_s.values()),
+                stages_s={stage: factor * value_s for stage, value_s in stages_s.items()},
+                steps_s=(factor * stages_s["denoise"] / steps,) * steps,
+                output_digest="a3f1c09d4be27765",
+            )
+            for factor in factors
+        ),
+        calibration_s=(0.0105,) * rounds,
+        environment=environment,
+    )
+
+
+def lumina(
+    name: str,
+    *,
+    ratio: float = 1.0,
+    guided: int | None = None,
+    renorm: bool = False,
+    steps: int = 30,
+    step_s: float = 0.0155,
+    total_factor: float = 1.0,
+) -> Observation:
+    """A mini Lumina2: two denoiser calls in each of the first `guided` steps, one in the others.
+
+    Args:
+        name: the test's name.
+        ratio: `cfg_trunc_ratio`.
+        guided: steps that were guided; by default as many as the pipeline's formula says.
+        renorm: `cfg_normalization`.
+        steps: scheduler steps.
+        step_s: time of one denoiser call.
+        total_factor: slows everything down.
+    """
+    expected = sum((i + 1) / steps <= ratio for i in range(steps))
+    guided = expected if guided is None else guided
+    calls = steps + guided
+    arguments: dict[str, Any] = {"prompt": "a red circle on a blue background", "cfg_trunc_ratio": ratio}
+    arguments |= {"cfg_normalization": renorm, "num_inference_steps": steps, "height": 128, "width": 128}
+    groups = [_calls("cond", list(range(steps)))] + ([_calls("uncond", list(range(guided)))] if guided else [])
+    return Observation(
+        case=Case(
+            id=f"{FILE}::{name}",
+            definition=Definition(
+                pipeline="Lumina2Pipeline",
+                weights="mini",
+                model="lumina2",
+                dtype="float32",
+                seed=0,
+                arguments=arguments,
+            ),
+        ),
+        run=run(
+            cpu(),
+            {
+                "text_encode": 0.0121 * total_factor,
+                "denoise": calls * step_s * total_factor,
+                "vae_decode": 0.112 * total_factor,
+                "unattributed": 0.0063,
+            },
+            steps,
+        ),
+        work=Work(
+            steps=steps,
+            denoiser=tuple(groups),
+            component_calls={"text_encoder": 2, "transformer": calls, "vae.decode": 1},
+            flops={"text_encoder": 41_000_000, "transformer": calls * 206_000_000, "vae": 3_100_000_000},
+            parameters={"text_encoder": 410_000, "transformer": 1_205_000, "vae": 240_000},
+            attention_parameters={"transformer": 402_000},
+        ),
+        guidance=Guidance(
+            pipeline="Lumina2Pipeline",
+            arguments={"cfg_trunc_ratio": ratio, "cfg_normalization": renorm, "guidance_scale": 4.0},
+            dtype_eps=2.0**-23,
+            steps=tuple(
+                GuidanceStep(branches=("cond", "uncond"), used="guided", sign=-1, scale=4.0)
+                if i < guided
+                else GuidanceStep(branches=("cond",), used="cond", sign=-1)
+                for i in range(steps)
+            ),
+        ),
+        output=output(128),
+        memory=Memory(
+            source="process_rss",
+            peak_bytes=851_443_712,
+            stages={
+                "denoise": StageMemory(peak_bytes=851_443_712),
+                "vae_decode": StageMemory(peak_bytes=823_132_160),
+            },
+        ),
+        layers=LayerTimes(attention_s=0.19, other_s=0.31, attention_layers=6),
+    )
+
+
+def _calls(branch: Any, steps: list[int]) -> CallGroup:
+    return CallGroup(
+        component="transformer",
+        branch=branch,
+        batch=1,
+        shapes={"hidden_states": (1, 16, 16, 16)},
+        flops=206_000_000,
+        steps=format_steps(steps),
+    )
+
+
+def output(side_px: int) -> Output:
+    """One picture, equal in all rounds."""
+    return Output(
+        images=(
+            ImageFacts(width_px=side_px, height_px=side_px, mode="RGB", constant=False, digest="a3f1c09d4be27765"),
+        ),
+        finite=True,
+        latents_shape=(1, 16, side_px // 8, side_px // 8),
+        latents_dtype="float32",
+        rerun=RerunNoise(rounds=7, identical=True),
+    )
+
+
+def flux(name: str) -> Observation:
+    """A full-size FLUX, distilled: one call a step, nothing guided."""
+    arguments = {
+        "prompt": "a red circle on a blue background",
+        "num_inference_steps": 50,
+        "height": 1024,
+        "width": 1024,
+    }
+    return Observation(
+        case=Case(
+            id=f"{FILE}::{name}",
+            definition=Definition(
+                pipeline="FluxPipeline", weights="random", model="flux", dtype="bfloat16", seed=0, arguments=arguments
+            ),
+        ),
+        run=run(
+            gpu(),
+            {"text_encode": 0.0413, "denoise": 5.882, "vae_decode": 0.0462, "unattributed": 0.0119},
+            50,
+            rounds=3,
+        ),
+        work=Work(
+            steps=50,
+            denoiser=(
+                CallGroup(
+                    component="transformer",
+                    branch="joint",
+                    batch=1,
+                    shapes={"hidden_states": (1, 4096, 64)},
+                    flops=59_500_000_000_000,
+                    steps="0-49",
+                ),
+            ),
+            component_calls={"text_encoder": 1, "text_encoder_2": 1, "transformer": 50, "vae.decode": 1},
+            flops={"transformer": 2_975_000_000_000_000, "vae": 10_100_000_000_000},
+            parameters={"transformer": 11_901_408_320},
+            attention_parameters={"transformer": 2_511_127_552},
+        ),
+        output=output(1024),
+        memory=Memory(
+            source="cuda_allocator",
+            peak_bytes=36_184_522_752,
+            reserved_bytes=37_513_854_976,
+            stages={
+                "denoise": StageMemory(peak_bytes=36_184_522_752, reserved_bytes=37_513_854_976),
+                "vae_decode": StageMemory(peak_bytes=35_021_389_824, reserved_bytes=37_513_854_976),
+            },
+        ),
+        layers=LayerTimes(attention_s=2.41, other_s=3.92, attention_layers=57),
+    )
+
+
+def verdict(gate: Gate, what: str, decision: Decision, message: str = "", **rest: Any) -> Verdict:
+    """A verdict whose reason is `gate.what`."""
+    return Verdict(
+        gate=gate, decision=decision, reason=f"{gate}.{what}", message=message or f"{gate} {what}.", **rest
+    )
+
+
+def passing(observation: Observation) -> dict[Gate, Verdict]:
+    """Verdicts of a case that is as it was."""
+    found: dict[Gate, Verdict] = {
+        "work": verdict(
+            "work", "same", "same", "The same work: 45 denoiser calls in 30 steps; any change would have been seen."
+        ),
+        "output": verdict(
+            "output", "same_bits", "same", "1 image, equal to the last bit; any change would have been seen."
+        ),
+        "memory": verdict(
+            "memory", "same", "same", "Peak 812.00 MiB. A change of 256.00 MiB (+32 %) would have been seen."
+        ),
+        "time": verdict(
+            "time",
+            "same",
+            "same",
+            "As fast as 6 runs of the baseline: 824 ms -> 828 ms (+0.49 %); would have seen +12 %.",
+            details={"detectable_rel": 0.118, "median_s": 0.828, "baseline_s": 0.824},
+        ),
+    }
+    guidance = observation.guidance
+    if guidance is not None:
+        steps = len(guidance.steps)
+        found["guidance"] = verdict(
+            "guidance",
+            "same",
+            "same",
+            f"{guidance.guided_steps} of {steps} steps guided, as asked.",
+            details={"predicted_saved_calls_rel": (steps - guidance.guided_steps) / (2 * steps)},
+        )
+    return found
+
+
+def report(observation: Observation, *changed: Verdict, **fields: Any) -> CaseReport:
+    """A case as it was but for some of its verdicts."""
+    verdicts = passing(observation) | {one.gate: one for one in changed}
+    order: tuple[Gate, ...] = ("work", "guidance", "output", "memory", "time")
+    fields = {"baseline_path": BASELINE, "baseline_distance": "machine"} | fields
+    return CaseReport(
+        observation=observation, verdicts=tuple(verdicts[one] for one in order if one in verdicts), **fields
+    )
+
+
+def session(*cases: CaseReport, missing: tuple[str, ...] = (), interrupted: bool = False) -> SessionReport:
+    """A session of cases, its verdicts counted."""
+    decisions = [one.decision for case in cases for one in case.verdicts]
+    return SessionReport(
+        diffbench="0.1.0",
+        started="2025-06-03T09:14:02+00:00",
+        finished="2025-06-03T09:15:31+00:00",
+        interrupted=interrupted,
+        settings={"weights": "mini", "device": "auto", "rounds": 5, "save": False, "json": "diffbench.json"},
+        counts={decision: decisions.count(decision) for decision in DECISIONS},
+        missing_baselines=missing,
+        cases=cases,
+    )
+
+
+def all_pass() -> SessionReport:
+    """Fifteen cases, all as they were or better."""
+    faster = verdict(
+        "time",
+        "faster",
+        "better",
+        "Faster: 1.06 s -> 828 ms (-22 %), -21 % after calibration.",
+        details={"detectable_rel": 0.118},
+    )
+    drifted = verdict(
+        "output",
+        "within_tolerance",
+        "same",
+        "Not the same bits, but within tolerance.",
+        details={
+            "images": [{"psnr_db": 51.3, "ssim": 0.99912, "worst_tile": {"ssim": 0.9871}, "colour_levels": 0.1}]
+        },
+    )
+    trunc = [
+        report(lumina(f"test_cfg_trunc[{ratio:g}]", ratio=ratio)) for ratio in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.25)
+    ]
+    renorm = [report(lumina(f"test_cfg_renorm[{name}]", renorm=name == "on")) for name in ("on", "off")]
+    seeds = [report(lumina(f"test_seeds[{seed}]", steps=20)) for seed in range(3)]
+    return session(
+        *trunc,
+        *renorm,
+        *seeds,
+        report(lumina("test_long_prompt", ratio=0.5, total_factor=0.95), faster),
+        report(lumina("test_other_threads"), drifted),
+        report(flux("test_flux")),
+    )
+
+
+def slower() -> CaseReport:
+    """Truncation that is ignored, and takes its time."""
+    changed = ("torch 2.12.0 -> 2.13.0", "git_commit 90bd22f1a6c3 -> 1c9d2e7a40b1")
+    return report(
+        lumina("test_cfg_trunc[0.5]", ratio=0.5, guided=30),
+        verdict(
+            "work",
+            "denoiser_calls",
+            "worse",
+            "Not the same work: transformer uncond: steps 15-29 are new. In all 45 -> 60 denoiser calls,"
+            " 12.41 GFLOP -> 15.5 GFLOP.",
+            details={"denoiser_calls": [45, 60]},
+            changes=("transformer uncond: steps 15-29 are new", "transformer: 9.27 GFLOP -> 12.36 GFLOP"),
+        ),
+        verdict(
+            "guidance",
+            "truncation_ignored",
+            "worse",
+            "Guidance isn't as asked: steps 15-29 guided against cfg_trunc_ratio=0.5 (30 guided, asked for 15).",
+            details={"predicted_saved_calls_rel": 0.25},
+        ),
+        verdict(
+            "output",
+            "differs",
+            "worse",
+            "Another picture: PSNR 21.4 dB of image 0 (at least 40 dB). It parted at step 15.",
+            details={
+                "images": [{"psnr_db": 21.4, "ssim": 0.8213, "worst_tile": {"ssim": 0.2114}, "colour_levels": 3.1}]
+            },
+            changes=("worst tile's SSIM 0.2114 of image 0, 64 x 64 px at (64, 0) (at least 0.9)",),
+        ),
+        verdict(
+            "time",
+            "slower",
+            "worse",
+            "Slower: 828 ms -> 1.06 s (+28 %), +28 % after calibration. 6 runs of the baseline explain ±9.1 %,"
+            " the floor is 5 %."
+            " Most of it: denoise 698 ms -> 930 ms (+33 %).",
+            details={"detectable_rel": 0.118},
+            changes=("denoise 698 ms -> 930 ms (+33 %)",),
+        ),
+        changed_since=changed,
+    )
+
+
+def unbaselined(observation: Observation, **fields: Any) -> CaseReport:
+    """A case without a baseline."""
+    message = "There is no baseline; accept this run as the first with --diffbench-save."
+    gates: tuple[Gate, ...] = ("work", "memory", "time")
+    return report(
+        observation,
+        *(verdict(gate, "no_baseline", "unbaselined", message) for gate in gates),
+        verdict("output", "no_baseline", "unbaselined", f"1 image: finite, not constant. {message}"),
+        baseline_path=None,
+        baseline_distance=None,
+        **fields,
+    )
+
+
+def red() -> SessionReport:
+    """Every decision, a case that broke off, one that was saved and one that wasn't."""
+    few = verdict("time", "few_runs", "unsure", "1 run in the baseline, 2 more runs needed to know their spread.")
+    other = verdict(
+        "memory",
+        "hardware",
+        "incomparable",
+        "The hardware differs from the baseline's, so memory can't be compared: cpus: 4 -> 2.",
+    )
+    faster = verdict("time", "faster", "better", "Faster: 1.34 s -> 1.06 s (-21 %), -20 % after calibration.")
+    new = unbaselined(lumina("test_new_prompt[a|b]"))
+    broken = CaseReport(
+        observation=msgspec.structs.replace(
+            lumina("test_huge"),
+            complete=False,
+            work=None,
+            output=None,
+            memory=None,
+            layers=None,
+            guidance=None,
+            run=msgspec.structs.replace(run(cpu(), {"denoise": 1.0}, 30), rounds=()),
+            notes=("no call of a denoiser was seen",),
+        ),
+        verdicts=(),
+        error="the device ran out of memory (tried to allocate 96.00 GiB). Measured so far: survey, 0 rounds.",
+    )
+    return session(
+        report(lumina("test_cfg_trunc[1]")),
+        report(lumina("test_cfg_trunc[0.7]", ratio=0.7), few, changed_since=("torch 2.12.0 -> 2.13.0",)),
+        slower(),
+        report(lumina("test_cfg_renorm[on]", renorm=True), other, faster),
+        new,
+        broken,
+        unbaselined(lumina("test_saved", ratio=0.25), saved="created"),
+        report(flux("test_flux"), saved="refused: the rounds never became steady (they spread by 31 %)"),
+        missing=(new.observation.case.id,),
+    )
+
+
+def interrupted() -> SessionReport:
+    """Ctrl-C in the second case."""
+    second = lumina("test_cfg_trunc[0.5]", ratio=0.5)
+    half = msgspec.structs.replace(second.run, rounds=second.run.rounds[:2])
+    return session(
+        report(lumina("test_cfg_trunc[1]")),
+        CaseReport(observation=msgspec.structs.replace(second, run=half, complete=False), verdicts=()),
+        interrupted=True,
+    )
+
+
+def empty() -> SessionReport:
+    """Nothing was measured."""
+    return session()

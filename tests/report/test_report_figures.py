@@ -1,0 +1,147 @@
+"""What reports say of a case beyond its records is right for odd records too."""
+
+from __future__ import annotations
+
+import math
+import shlex
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+import report_factories as make
+
+from pytest_diffbench.records import DECISIONS
+from pytest_diffbench.report.figures import (
+    STATUSES,
+    ImageFigures,
+    grouped,
+    image_figures,
+    node_id,
+    save_command,
+    savings,
+    status_of,
+    to_tell,
+    truncation_text,
+)
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import Observation
+
+
+def test_the_gravest_verdict_is_the_status() -> None:
+    verdicts = [make.verdict("time", "x", decision) for decision in DECISIONS]
+    for i, decision in enumerate(DECISIONS):
+        report = msgspec.structs.replace(make.report(make.flux("t")), verdicts=tuple(reversed(verdicts[i:])))
+        assert status_of(report) == decision
+
+
+def test_status_of_cases_without_an_ordinary_end() -> None:
+    case = make.report(make.flux("t"))
+    incomplete = msgspec.structs.replace(case.observation, complete=False)
+    assert status_of(msgspec.structs.replace(case, error="boom")) == "error"
+    assert status_of(msgspec.structs.replace(case, observation=incomplete)) == "error"
+    assert status_of(msgspec.structs.replace(case, saved="added run 3")) == "saved"
+    assert status_of(msgspec.structs.replace(case, saved="refused: hot")) == "refused"
+    assert status_of(msgspec.structs.replace(make.slower(), saved="refused: hot")) == "worse"
+    assert status_of(msgspec.structs.replace(case, verdicts=())) == "measured"
+
+
+def test_every_decision_has_a_place_among_the_statuses() -> None:
+    assert len(set(STATUSES)) == len(STATUSES)
+    assert [one for one in STATUSES if one in DECISIONS] == list(DECISIONS)
+
+
+def test_images_are_judged_by_the_worst_of_each_metric() -> None:
+    images = [
+        {"psnr_db": None, "ssim": 1.0, "worst_tile": {"ssim": 1.0}},
+        {"psnr_db": 31.5, "ssim": 0.97, "worst_tile": {"ssim": 0.4}},
+    ]
+    differs = make.verdict("output", "differs", "worse", details={"images": images})
+    figures = image_figures(make.report(make.flux("t"), differs))
+    assert figures == ImageFigures(same_bits=False, psnr_db=31.5, ssim=0.97, worst_tile_ssim=0.4)
+
+
+@pytest.mark.parametrize("images", [None, 3, [], ["x"], [{"ssim": "high", "worst_tile": 7}]])
+def test_image_details_of_another_shape_are_no_figures(images: object) -> None:
+    differs = make.verdict("output", "differs", "worse", details={"images": images})
+    figures = image_figures(make.report(make.flux("t"), differs))
+    assert figures in (None, ImageFigures(same_bits=False))
+
+
+def test_a_psnr_without_any_difference_is_infinite() -> None:
+    drifted = make.verdict("output", "within_tolerance", "same", details={"images": [{"psnr_db": None, "ssim": 1.0}]})
+    figures = image_figures(make.report(make.flux("t"), drifted))
+    assert figures is not None
+    assert figures.psnr_db == math.inf
+
+
+def test_saved_time_is_measured_against_the_untruncated_twin() -> None:
+    half, full = make.report(make.lumina("half", ratio=0.5)), make.report(make.lumina("full"))
+    saving = savings([half, full])[half.observation.case.id]
+    # 45 of 60 calls, all equally long
+    assert saving.denoise_rel == pytest.approx(0.25)
+    assert saving.total_rel == pytest.approx(15 * 0.0155 / (60 * 0.0155 + 0.0121 + 0.112 + 0.0063))
+    assert truncation_text(half, saving) == "truncation 0.5 saved 25 % of denoise (calls predict 25 %), 22 % of total"
+    assert truncation_text(half, None) == "truncation 0.5 (calls predict 25 %)"
+
+
+def test_a_ratio_of_one_is_truncation_off() -> None:
+    assert truncation_text(make.report(make.lumina("full", ratio=1.0)), None) == "truncation off"
+    assert truncation_text(make.report(make.flux("none")), None) is None
+
+
+@pytest.mark.parametrize("other", [make.lumina("full", renorm=True), make.lumina("full", steps=20), make.flux("t")])
+def test_other_calls_are_no_twins(other: Observation) -> None:
+    assert savings([make.report(make.lumina("half", ratio=0.5)), make.report(other)]) == {}
+
+
+def test_unfinished_cases_are_no_twins() -> None:
+    full = make.lumina("full")
+    unfinished = make.report(msgspec.structs.replace(full, complete=False))
+    roundless = make.report(msgspec.structs.replace(full, run=msgspec.structs.replace(full.run, rounds=())))
+    assert savings([make.report(make.lumina("half", ratio=0.5)), unfinished, roundless]) == {}
+
+
+@pytest.mark.parametrize(
+    ("case_id", "node"),
+    [
+        ("a/test_x.py::test_y", "a/test_x.py::test_y"),
+        ("a/test_x.py::test_y#full", "a/test_x.py::test_y"),
+        ("a/test_x.py::test_y[0.5]#full", "a/test_x.py::test_y[0.5]"),
+        ("a/test_x.py::test_y[#fff]", "a/test_x.py::test_y[#fff]"),
+        ("a/test_x.py::test_y[#fff]#half", "a/test_x.py::test_y[#fff]"),
+        ("a/test_x.py::test_y#half[1]", "a/test_x.py::test_y"),
+    ],
+)
+def test_node_id_is_the_case_without_its_label(case_id: str, node: str) -> None:
+    assert node_id(case_id) == node
+
+
+def test_the_command_survives_a_shell() -> None:
+    nodes = ["t.py::test[a b]", "t.py::test[it's $HOME]", "t.py::test[a b]"]
+    assert shlex.split(save_command(nodes)) == ["pytest", "--diffbench-save", *nodes[:2]]
+
+
+def test_the_suite_is_named_by_its_module() -> None:
+    assert shlex.split(save_command(["pytest_diffbench/suite/test_lumina2.py::test_cfg_trunc[0.5]"])) == [
+        "pytest",
+        "--diffbench-save",
+        "--pyargs",
+        "pytest_diffbench.suite.test_lumina2::test_cfg_trunc[0.5]",
+    ]
+
+
+def test_gates_that_say_the_same_are_told_once() -> None:
+    report = make.unbaselined(make.lumina("new"))
+    assert [heading for heading, _ in grouped(to_tell(report))] == ["work, output, memory, time: no_baseline"]
+
+
+def test_gates_that_say_different_things_are_told_apart() -> None:
+    ram = make.verdict("memory", "hardware", "incomparable", "Memory can't be compared: cpus: 4 -> 2.")
+    clock = make.verdict("time", "hardware", "incomparable", "Times can't be compared: cpus: 4 -> 2.")
+    told = grouped(to_tell(make.report(make.flux("t"), ram, clock)))
+    assert told == [("memory.hardware", ram), ("time.hardware", clock)]
+
+
+def test_a_saved_case_is_not_told_that_it_had_no_baseline() -> None:
+    assert to_tell(make.unbaselined(make.lumina("new"), saved="created")) == []

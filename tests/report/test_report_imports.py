@@ -1,0 +1,21 @@
+"""Reports and the command work where torch and pytest aren't installed."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+PACKAGE = Path(__file__).parents[2] / "pytest_diffbench"
+
+
+def test_nothing_heavy_is_imported() -> None:
+    modules = [f"pytest_diffbench.report.{path.stem}" for path in sorted((PACKAGE / "report").glob("[!_]*.py"))]
+    code = (
+        "import sys\n"
+        f"import {', '.join(modules)}, pytest_diffbench.cli\n"
+        "heavy = {'torch', 'pytest', '_pytest', 'numpy', 'scipy', 'PIL', 'diffusers', 'transformers', 'jinja2'}\n"
+        "print(sorted(heavy & set(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"

@@ -1,0 +1,181 @@
+"""The terminal: golden files for whole sessions, and rules that hold at any width."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+import report_factories as make
+from golden_files import assert_golden
+
+from pytest_diffbench.report.lines import for_encoding, plain, text_of, width_of
+from pytest_diffbench.report.terminal import case_lines, failure_text, summary_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_diffbench.records import CaseReport, SessionReport
+
+SESSIONS = {"pass": make.all_pass, "red": make.red, "interrupted": make.interrupted, "empty": make.empty}
+COLOURS = {"red", "green", "yellow", "cyan"}
+
+
+@pytest.mark.parametrize("name", SESSIONS)
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_golden_summary(name: str, width: int) -> None:
+    assert_golden(f"terminal-{name}-{width}.txt", plain(summary_lines(SESSIONS[name](), width, verbose=False)))
+
+
+def test_golden_verbose_summary() -> None:
+    assert_golden("terminal-red-100-verbose.txt", plain(summary_lines(make.red(), 100, verbose=True)))
+
+
+def test_golden_ascii_summary() -> None:
+    text = plain(for_encoding(summary_lines(make.red(), 100, verbose=True), "ascii"))
+    assert text.isascii()
+    assert_golden("terminal-red-100-ascii.txt", text)
+
+
+@pytest.mark.parametrize(
+    ("name", "report"),
+    [
+        ("worse", make.slower()),
+        ("unbaselined", make.unbaselined(make.lumina("test_new_prompt[a|b]"))),
+        ("refused", make.red().cases[-1]),
+        ("error", make.red().cases[5]),
+        ("strict", make.red().cases[3]),
+    ],
+)
+def test_golden_failure(name: str, report: CaseReport) -> None:
+    assert_golden(f"failure-{name}.txt", failure_text(report) + "\n")
+
+
+@pytest.mark.parametrize("session", SESSIONS.values())
+@pytest.mark.parametrize("width", [60, 80, 99, 120, 200])
+@pytest.mark.parametrize("verbose", [False, True])
+def test_no_line_is_wider_than_the_terminal(session: Callable[[], SessionReport], width: int, verbose: bool) -> None:
+    for line in summary_lines(session(), width, verbose):
+        # the command to copy is never broken
+        assert width_of(line) <= width or "pytest --diffbench-save" in text_of(line)
+
+
+def test_every_gate_and_reason_is_shown() -> None:
+    for session in (make.all_pass(), make.red()):
+        text = plain(summary_lines(session, 100, verbose=False))
+        for case in session.cases:
+            for verdict in case.verdicts:
+                if not verdict.reason.endswith("no_baseline"):
+                    assert verdict.reason in text
+
+
+def test_only_decisions_are_coloured() -> None:
+    worse = [segment for line in case_lines(make.slower(), 100) for segment in line if "red" in segment[1]]
+    assert {text for text, _ in worse} == {"WORSE", "worse"}
+    same = [segment for line in case_lines(make.report(make.flux("t")), 100) for segment in line]
+    coloured = {text for text, markup in same if COLOURS & markup.keys()}
+    assert coloured == {"same", "work.same", "output.same_bits", "memory.same", "time.same"}
+
+
+def test_the_worst_comes_first() -> None:
+    text = plain(summary_lines(make.red(), 140, verbose=False))
+    order = ["test_huge", "test_cfg_trunc[0.5]", "test_cfg_trunc[0.7]", "test_cfg_renorm[on]", "test_cfg_trunc[1]"]
+    places = [text.index(f"::{name} ") for name in order]
+    assert places == sorted(places)
+
+
+def test_a_passing_case_takes_three_lines_and_one_more_for_truncation() -> None:
+    assert len(case_lines(make.report(make.lumina("test_full")), 100)) == 3
+    assert len(case_lines(make.report(make.flux("test_flux")), 100)) == 3
+    assert len(case_lines(make.report(make.lumina("test_half", ratio=0.5)), 100)) == 4
+
+
+def test_figures_stand_in_columns() -> None:
+    lines = [text_of(line) for line in summary_lines(make.all_pass(), 100, verbose=False)]
+    rows = [line for line in lines if line.startswith(("  same", "  better"))]
+    assert len(rows) == 15
+    assert {len(row) for row in rows} == {100}
+    assert len({row.index("FLOP") for row in rows}) == 1
+    assert len({row.index(" rough") for row in rows if "rough" in row}) == 1
+
+
+def test_rough_memory_says_so_and_exact_memory_does_not() -> None:
+    assert "812 MiB rough" in plain(case_lines(make.report(make.lumina("t")), 100))
+    exact = plain(case_lines(make.report(make.flux("t")), 100))
+    assert "33.7 GiB" in exact
+    assert "rough" not in exact
+
+
+def test_names_stay_distinct_when_they_are_shortened() -> None:
+    one, other = make.report(make.lumina("test_same_name")), make.report(make.lumina("test_same_name"))
+    case = msgspec.structs.replace(other.observation.case, id="other/folder/test_other.py::test_same_name")
+    other = msgspec.structs.replace(other, observation=msgspec.structs.replace(other.observation, case=case))
+    for width in (60, 80, 100, 140):
+        text = plain(summary_lines(make.session(one, other), width, verbose=False))
+        assert "test_guidance.py::test_same_name" in text
+        assert "test_other.py::test_same_name" in text
+
+
+def test_a_long_name_is_broken_not_cut() -> None:
+    name = "test_" + "x" * 150
+    text = plain(case_lines(make.report(make.lumina(name)), 80))
+    assert f"{make.FILE}::{name}" in "".join(text.split())
+
+
+def test_what_was_not_seen_is_left_out() -> None:
+    seen = make.lumina("bare")
+    bare = msgspec.structs.replace(
+        seen,
+        work=None,
+        guidance=None,
+        output=None,
+        memory=None,
+        layers=None,
+        run=msgspec.structs.replace(
+            seen.run, rounds=tuple(msgspec.structs.replace(one, stages_s={}) for one in seen.run.rounds)
+        ),
+    )
+    assert (
+        plain(case_lines(make.report(bare, make.verdict("work", "not_seen", "incomparable")), 100)).count("ms") == 0
+    )
+    assert "1.060 s" in plain(case_lines(make.report(bare), 100))
+
+
+def test_many_missing_baselines_are_counted_and_their_files_named() -> None:
+    cases = [make.unbaselined(make.lumina(f"test_{i}")) for i in range(14)]
+    missing = tuple(one.observation.case.id for one in cases)
+    every = plain(summary_lines(make.session(*cases, missing=missing), 100, verbose=False))
+    assert "and 4 more" in every
+    assert every.endswith("pytest --diffbench-save\n")
+    more = plain(summary_lines(make.session(*cases, make.slower(), missing=missing), 100, verbose=False))
+    assert more.endswith(f"pytest --diffbench-save {make.FILE}\n")
+
+
+def test_failure_names_the_gates_and_the_remedy() -> None:
+    slower = make.verdict("time", "slower", "worse", "Slower: 1 s -> 2 s (+100 %).")
+    text = failure_text(make.report(make.lumina("test_x[a b]", ratio=0.5), slower), "here.py::test_x[a b]")
+    assert text.startswith("diffbench: worse in time\n")
+    assert text.endswith("accept it:\n    pytest --diffbench-save 'here.py::test_x[a b]'")
+
+
+@pytest.mark.parametrize("reason", ["guidance.sign", "output.not_finite", "output.constant", "output.no_images"])
+def test_what_no_baseline_excuses_is_not_offered_for_saving(reason: str) -> None:
+    gate, what = reason.split(".")
+    assert gate in ("guidance", "output")
+    fault = make.verdict("guidance" if gate == "guidance" else "output", what, "worse")
+    text = failure_text(make.report(make.lumina("t"), fault))
+    assert "no baseline makes this pass" in text
+    assert "--diffbench-save" not in text
+
+
+def test_failure_says_when_the_baseline_is_of_another_machine() -> None:
+    text = failure_text(msgspec.structs.replace(make.slower(), baseline_distance="family"))
+    assert f"baseline: {make.BASELINE} (of another machine with this type of device)" in text
+
+
+def test_a_pipeline_of_the_tests_own_is_titled_by_its_class() -> None:
+    seen = make.lumina("t")
+    own = msgspec.structs.replace(seen.case.definition, model=None, weights="own", offload="model")
+    seen = msgspec.structs.replace(seen, case=msgspec.structs.replace(seen.case, definition=own))
+    lines = [text_of(line) for line in summary_lines(make.session(make.report(seen)), 100, verbose=False)]
+    assert any(line.startswith("Lumina2Pipeline · float32 · offload model  ") for line in lines)
