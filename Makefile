@@ -17,7 +17,7 @@ ARGS ?=
 BIN := $(VENV)/bin
 SUITE := $(BIN)/python -m pytest --pyargs pytest_diffbench.suite --diffbench-baselines baselines
 # Tests share few cores with each other: a thread more in each only makes them wait.
-TEST_ENV := OMP_NUM_THREADS=1 HF_HUB_OFFLINE=1 TRANSFORMERS_OFFLINE=1
+TEST_ENV := OMP_NUM_THREADS=1
 
 .PHONY: bench bench-save test lint format clean
 

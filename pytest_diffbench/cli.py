@@ -223,7 +223,7 @@ def _judged(new: SessionReport, references: dict[str, Reference]) -> SessionRepo
         cases.append(
             CaseReport(
                 observation=seen,
-                verdicts=judge(seen, Artifacts(), reference, Limits(), GATES),
+                verdicts=judge(seen, Artifacts(), reference, Limits(), GATES) if seen.complete else (),
                 baseline_path=reference.path if reference is not None else None,
                 baseline_distance=reference.distance if reference is not None else None,
                 changed_since=_changed_since(reference, seen.run.environment.software),

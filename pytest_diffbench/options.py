@@ -10,7 +10,7 @@ import dataclasses
 import difflib
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_diffbench.errors import OptionError
 
@@ -147,12 +147,8 @@ def add_options(parser: pytest.Parser) -> None:
             group.addoption(flag(name), metavar=field.metadata["metavar"], default=None, help=field.metadata["help"])
     for name in names("i"):
         field = _SETTINGS[name]
-        parser.addini(
-            f"diffbench_{name}",
-            field.metadata["help"],
-            type="bool" if field.type == "bool" else "string",
-            default=None,
-        )
+        kind: Literal["bool", "string"] = "bool" if field.type == "bool" else "string"
+        parser.addini(f"diffbench_{name}", field.metadata["help"], type=kind, default=None)
 
 
 def is_active(config: pytest.Config) -> bool:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_diffbench.options import Settings
+    from pytest_diffbench.records import Weights
     from pytest_diffbench.report.progress import Progress
 
 _BENCH = pytest.StashKey[Bench]()
@@ -145,10 +146,11 @@ class DiffbenchSession:
                 pytrace=False,
             )
         device = resolve_device(settings.device)
-        dtype = parse_dtype(settings.dtype or default_dtype(device, settings.weights))
+        weights: Weights = settings.weights  # type: ignore[assignment]  # checked when it was parsed
+        dtype = parse_dtype(settings.dtype or default_dtype(device, weights))
         spec = PipelineSpec(
             model=settings.model,
-            weights=settings.weights,  # type: ignore[arg-type]  # checked when it was parsed
+            weights=weights,
             device=device,
             dtype=str(dtype).removeprefix("torch."),
             offload=settings.offload,  # type: ignore[arg-type]  # checked when it was parsed
@@ -208,8 +210,8 @@ class DiffbenchSession:
         try:
             outcome = yield
         except KeyboardInterrupt:
-            self._conclude(item, failed=True)
-            self._reports.extend(item.stash.get(_CASES, []))
+            # An interrupted test has no report to travel with.
+            self._reports.extend(one.report for one in self._conclude(item, failed=True))
             raise
         except DiffbenchError as error:
             self._conclude(item, failed=True)
@@ -315,7 +317,9 @@ class DiffbenchSession:
         terminalreporter.section("diffbench")
         width = terminalreporter._tw.fullwidth
         verbose = self._config.get_verbosity() > 0
-        for line in terminal.summary_lines(self.report(), width, verbose):
+        lines = terminal.summary_lines(self.report(), width, verbose)
+        terminalreporter.ensure_newline()
+        for line in terminal.for_encoding(lines, getattr(terminalreporter._tw._file, "encoding", None)):
             for text, markup in line:
                 terminalreporter.write(text, **markup)
             terminalreporter.write_line("")

@@ -67,6 +67,7 @@ def judge(
 
     Raises:
         ValueError: a gate that doesn't exist.
+        BaselineError: images differ, and the baseline's can't be read: never a reason to pass.
     """
     if unknown := sorted(set(gates) - set(GATES)):
         raise ValueError(f"no such gate: {', '.join(unknown)}. Gates are {', '.join(GATES)}.")

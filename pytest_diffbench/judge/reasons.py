@@ -49,7 +49,6 @@ REASONS: dict[str, Decision] = {
     "output.nondeterministic": "worse",
     "output.rerun_noise": "unsure",
     "output.other_machine": "unsure",
-    "output.baseline_unreadable": "incomparable",
     "memory.same": "same",
     "memory.less": "better",
     "memory.peak": "worse",

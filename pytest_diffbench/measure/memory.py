@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
 from pytest_diffbench.records import Memory, StageMemory
 
@@ -12,10 +12,15 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Stage
 
 
+Source: TypeAlias = Literal["cuda_allocator", "device_allocator", "process_rss", "process_lifetime"]
+
+
 class Gauge(Protocol):
     """Reads and resets the peak of one kind of memory."""
 
-    source: Literal["cuda_allocator", "device_allocator", "process_rss", "process_lifetime"]
+    @property
+    def source(self) -> Source:
+        """What is being read, and so how rough it is."""
 
     def reset(self) -> None:
         """Start a new peak at what is in use now."""

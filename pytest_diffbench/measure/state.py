@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
+    import torch
+
 
 @contextlib.contextmanager
 def preserved(threads: int | None = None) -> Iterator[None]:
@@ -64,7 +66,7 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _accelerator_rng_states() -> list[object]:
+def _accelerator_rng_states() -> list[torch.Tensor]:
     import torch
 
     # Asking an uninitialised CUDA for its state would initialise it.

@@ -151,7 +151,7 @@ def test_half_as_much_time_again_in_the_denoiser(project: Project) -> None:
     verdict = next(one for one in project.case().verdicts if one.gate == "time")
     # Whether this machine is quiet enough to be sure can't be known here; that it is noticed can.
     assert verdict.decision in ("worse", "unsure"), verdict.message
-    result.assert_outcomes(**{"failed" if verdict.decision == "worse" else "passed": 1}, deselected=1)  # type: ignore[arg-type]  # counts
+    result.assert_outcomes(**{"failed" if verdict.decision == "worse" else "passed": 1}, deselected=1)
     if verdict.decision == "worse":
         assert verdict.reason == "time.slower"
         assert any("denoise" in change for change in verdict.changes)

@@ -145,9 +145,6 @@ SCENARIOS: dict[str, Scenario] = {
         make.noisy(IMAGE, 60), make.reference(make.observation(output=make.output(IMAGE, rerun=noise(12))))
     ),
     "output.other_machine": with_image(np.minimum(IMAGE, 247) + np.uint8(8), make.reference(distance="family")),
-    "output.baseline_unreadable": with_image(
-        make.noisy(IMAGE, 1), dataclasses.replace(make.reference(), artifacts=unreadable)
-    ),
     "memory.same": on(),
     "memory.less": with_memory(make.memory(6 * make.GIB)),
     "memory.peak": with_memory(make.memory(9 * make.GIB)),
@@ -196,3 +193,9 @@ def test_documentation_explains_every_reason_and_no_other() -> None:
     rows = re.findall(r"^\| `([a-z]+\.[a-z_]+)` \| ([a-z]+) \| .+ \| .+ \|$", DOCS.read_text("utf-8"), re.MULTILINE)
     assert len(rows) == len(dict(rows)), "a reason stands twice"
     assert dict(rows) == REASONS
+
+
+def test_a_baseline_whose_images_cannot_be_read_is_no_verdict_but_an_error() -> None:
+    scenario = with_image(make.noisy(IMAGE, 1), dataclasses.replace(make.reference(), artifacts=unreadable))
+    with pytest.raises(BaselineError, match=r"image-0\.png"):
+        make.ask("output", scenario.seen, scenario.against, mine=scenario.mine)

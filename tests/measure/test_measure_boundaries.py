@@ -132,7 +132,7 @@ def test_a_method_that_was_patched_already_stays_patched() -> None:
 
 def test_a_compiled_module_is_bracketed_outside_its_graph() -> None:
     net, log = nn.Linear(2, 2), Log()
-    net._compiled_call_impl = compiled = lambda x: x  # type: ignore[assignment]  # what module.compile() sets
+    net._compiled_call_impl = compiled = lambda x: x  # what module.compile() sets
     with observed([Site("net", None, "denoiser", net)], log):
         net(torch.ones(1, 2))
         assert not net._forward_hooks
@@ -149,7 +149,7 @@ def test_attention_is_found_by_name_or_by_its_processor() -> None:
     net = denoisers_of(Pipeline())["net"]
     assert [type(layer) for layer in attention_modules(net)] == [SelfAttention]
     odd = nn.Sequential(nn.Linear(2, 2))
-    odd[0].processor = object()
+    odd[0].processor = object()  # type: ignore[assignment]  # modules take any attribute
     assert attention_modules(odd) == [odd[0]]
 
 

@@ -27,7 +27,9 @@ def paint(size=32, shade=200):
 
 
 @pytest.fixture
-def project(pytester: pytest.Pytester) -> pytest.Pytester:
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    # pytest-benchmark switches itself off where it reads this.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     pytester.makepyfile(test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint, size=32)\n")
     return pytester
 

@@ -45,7 +45,7 @@ SOFTWARE: dict[str, Fact] = {
 
 
 def cpu() -> Environment:
-    """A shared machine with two cores."""
+    """A small virtual machine with two cores."""
     return Environment(
         machine="cpu-amd-epyc-7b13-2c",
         family="cpu",
@@ -153,12 +153,15 @@ def lumina(
         ),
         guidance=Guidance(
             pipeline="Lumina2Pipeline",
-            arguments={"cfg_trunc_ratio": ratio, "cfg_normalization": renorm, "guidance_scale": 4.0},
+            arguments={
+                "cfg_trunc_ratio": ratio,
+                "cfg_normalization": renorm,
+                "guidance_scale": 4.0,
+                "num_inference_steps": steps,
+            },
             dtype_eps=2.0**-23,
             steps=tuple(
-                GuidanceStep(branches=("cond", "uncond"), used="guided", sign=-1, scale=4.0)
-                if i < guided
-                else GuidanceStep(branches=("cond",), used="cond", sign=-1)
+                _guided(renorm) if i < guided else GuidanceStep(branches=("cond",), used="cond", sign=-1)
                 for i in range(steps)
             ),
         ),
@@ -172,6 +175,21 @@ def lumina(
             },
         ),
         layers=LayerTimes(attention_s=0.19, other_s=0.31, attention_layers=6),
+    )
+
+
+def _guided(renorm: bool) -> GuidanceStep:
+    low, high = (0.83, 0.94) if renorm else (1.0, 1.0)
+    return GuidanceStep(
+        branches=("cond", "uncond"),
+        used="guided",
+        sign=-1,
+        scale=4.0,
+        gain_min=low,
+        gain_max=high,
+        norm_ratio_min=1.0 if renorm else 1.06,
+        norm_ratio_max=1.0 if renorm else 1.21,
+        residual_rel=2e-7,
     )
 
 
