@@ -39,14 +39,14 @@ class Project:
         self.pytester = pytester
         self.monkeypatch = monkeypatch
         pytester.syspathinsert(Path(__file__).parent)
+        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # for runs in a process of their own
         pytester.makepyfile(test_project=TEST_FILE)
 
-    def run(self, *args: str, fault: str = "", rounds: int = 1) -> pytest.RunResult:
+    def run(self, *args: str, fault: str = "", rounds: int = 1, subprocess: bool = False) -> pytest.RunResult:
         """Run with a fault. One round has no spread, so that a busy machine doesn't matter where time doesn't."""
         self.monkeypatch.setenv("DIFFBENCH_TEST_FAULT", fault)
-        return self.pytester.runpytest_inprocess(
-            f"--diffbench-rounds={rounds}", "--diffbench-json=session.json", "--junitxml=junit.xml", *args
-        )
+        run = self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest_inprocess
+        return run(f"--diffbench-rounds={rounds}", "--diffbench-json=session.json", "--junitxml=junit.xml", *args)
 
     @property
     def session(self) -> SessionReport:
@@ -186,19 +186,13 @@ def test_running_out_of_memory_is_one_clear_sentence(project: Project) -> None:
 
 
 def test_an_interruption_loses_nothing(project: Project) -> None:
-    project.pytester.makepyfile(
-        test_project=TEST_FILE.replace("def test_after_it", "def test_before_it")
-        .replace("def test_case", "def test_z")
-        # pytest runs tests in the order of the file, so the sound one has to stand first
-        .replace("\n@pytest.mark", "\n#split\n@pytest.mark")
-    )
-    head, first, second = (project.pytester.path / "test_project.py").read_text().split("#split")
-    (project.pytester.path / "test_project.py").write_text(head + second + first)
-    result = project.run("--diffbench", fault="interrupted")
+    head, first, second = TEST_FILE.split("@pytest.mark.diffbench", 2)
+    project.pytester.makepyfile(test_project="@pytest.mark.diffbench".join((head, second, first)))
+    result = project.run("--diffbench", fault="interrupted", subprocess=True)
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    session = project.session
-    assert session.interrupted
-    by_name = {one.observation.case.id.rpartition("::")[2]: one for one in session.cases}
-    assert by_name["test_before_it"].observation.complete
-    assert not by_name["test_z"].observation.complete
-    result.stdout.fnmatch_lines(["*diffbench*"])
+    assert project.session.interrupted
+    by_name = {one.observation.case.id.rpartition("::")[2]: one for one in project.session.cases}
+    assert by_name["test_after_it"].verdicts
+    assert by_name["test_case"].error == "KeyboardInterrupt"
+    assert not by_name["test_case"].observation.complete
+    result.stdout.fnmatch_lines(["*test_after_it*", "*test_case*"])
