@@ -168,8 +168,15 @@ class Table:
         """A message for each verdict; gates that say the same share one."""
         lines: list[Line] = []
         for heading, one in grouped(verdicts):
-            lines += self._told(one.decision, heading, one.message, further_changes(one))
+            lines += self._told(one.decision, heading, one.message, self._changes(one))
         return lines
+
+    def _changes(self, verdict: Verdict) -> Sequence[str]:
+        """All that changed where it got worse; elsewhere the first thing is enough, and too few runs say nothing."""
+        changes = further_changes(verdict)
+        if verdict.decision == "worse" or self._verbose:
+            return changes
+        return [] if verdict.reason == "time.few_runs" else changes[:1]
 
     def _told(self, status: Status, code: str, message: str, changes: Sequence[str]) -> list[Line]:
         head: Line = [
