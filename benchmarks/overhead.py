@@ -1,0 +1,109 @@
+"""What observing a timed round costs: the instrumented call against the bare call of the same pipeline.
+
+    python benchmarks/overhead.py [--calls 60] [--models lumina2 flux] [--limit 1.01]
+
+The calls alternate as bare, timed, timed, bare in one process with one thread. Both sides start from the same random
+state and have the garbage collector off, as a timed round has it. The ratio is the median over blocks of four calls;
+its interval is a bootstrap over the blocks. Exits with 1 where the interval lies above the limit as a whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import random
+import statistics
+import sys
+import time
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pytest_diffbench.measure.rounds import Caller, TimedRound
+
+PROMPT = "a large red circle on a blue background"
+_LEAST_CALLS = 60
+
+
+def main() -> int:
+    """Time both kinds of call for each model, print a Markdown table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--calls", type=int, default=_LEAST_CALLS, help=f"of each kind, at least {_LEAST_CALLS}")
+    parser.add_argument("--models", nargs="+", default=["lumina2", "flux"])
+    parser.add_argument("--limit", type=float, default=1.01)
+    options = parser.parse_args()
+    over = False
+    print("| mini | calls | steps | bare call | timed round | ratio | 95 % interval | sound against itself |")
+    print("|---|---|---|---|---|---|---|---|")
+    for name in options.models:
+        steps, blocks = _blocks_s(name, max(options.calls, _LEAST_CALLS) // 2)
+        ratio, low, high = _ratio([(sum(block[1:3]), block[0] + block[3]) for block in blocks])
+        control, control_low, control_high = _ratio([(block[3], block[0]) for block in blocks])
+        over |= low > options.limit
+        bare_s = statistics.median(one for block in blocks for one in (block[0], block[3]))
+        timed_s = statistics.median(one for block in blocks for one in block[1:3])
+        print(
+            f"| `{name}` | 2 x {2 * len(blocks)} | {steps} | {bare_s * 1e3:.1f} ms | {timed_s * 1e3:.1f} ms"
+            f" | {ratio:.4f} | {low:.4f} to {high:.4f} | {control:.4f} ({control_low:.4f} to {control_high:.4f}) |",
+            flush=True,
+        )
+    return int(over)
+
+
+def _blocks_s(name: str, count: int) -> tuple[int, list[tuple[float, float, float, float]]]:
+    """Steps of a call, and the seconds of bare, timed, timed and bare call of each block."""
+    import torch
+
+    from pytest_diffbench.measure.clock import clock_for
+    from pytest_diffbench.measure.components import sites_of
+    from pytest_diffbench.measure.rounds import Caller, TimedRound
+    from pytest_diffbench.measure.state import preserved
+    from pytest_diffbench.pipelines.loader import load
+    from pytest_diffbench.pipelines.registry import model_named
+    from pytest_diffbench.records import PipelineSpec
+
+    torch.set_num_threads(1)
+    pipeline = load(PipelineSpec(model=name, weights="mini", device="cpu", dtype="float32"))
+    arguments = dict(model_named(name).mini_recommended)
+    clock = clock_for("cpu")
+    caller = Caller(pipeline, (PROMPT,), arguments, 0, clock)
+    timed = TimedRound(caller, list(sites_of(pipeline)), clock)
+    with preserved(threads=1):
+        for _ in range(2):
+            _bare_s(caller)
+            _timed_s(timed)
+        blocks = [(_bare_s(caller), _timed_s(timed), _timed_s(timed), _bare_s(caller)) for _ in range(count)]
+    return int(str(arguments["num_inference_steps"])), blocks
+
+
+def _bare_s(caller: Caller) -> float:
+    caller.prepare()
+    gc.disable()
+    begin_s = time.perf_counter()
+    caller.call()
+    taken_s = time.perf_counter() - begin_s
+    gc.enable()
+    return taken_s
+
+
+def _timed_s(timed: TimedRound) -> float:
+    """Seconds from outside: putting the hooks on and taking them off is part of it."""
+    timed.prepare()
+    gc.disable()
+    begin_s = time.perf_counter()
+    timed.run()
+    taken_s = time.perf_counter() - begin_s
+    gc.enable()
+    timed.finish()
+    return taken_s
+
+
+def _ratio(blocks: list[tuple[float, float]]) -> tuple[float, float, float]:
+    """Median ratio over blocks, with a 95 % percentile bootstrap."""
+    ratios = [over / under for over, under in blocks]
+    draw = random.Random(0)
+    medians = sorted(statistics.median(draw.choices(ratios, k=len(ratios))) for _ in range(4000))
+    return statistics.median(ratios), medians[100], medians[-101]
+
+
+if __name__ == "__main__":
+    sys.exit(main())

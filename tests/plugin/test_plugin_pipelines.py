@@ -1,0 +1,156 @@
+"""Real pipelines through the fixtures: loading once, pretrained folders, a user's own, and what goes wrong."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_diffbench.pipelines.mini import build_mini
+from pytest_diffbench.pipelines.registry import MODELS
+from pytest_diffbench.report import session_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries")]
+
+ONE = """
+import pytest
+
+@pytest.mark.diffbench(model="lumina2")
+def test_it(diffbench, diffbench_pipeline):
+    diffbench(diffbench_pipeline, "a red circle", num_inference_steps=2)
+"""
+
+
+@pytest.fixture(scope="module")
+def saved_lumina2(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("saved") / "lumina2"
+    pipeline: Any = build_mini(MODELS["lumina2"])
+    pipeline.save_pretrained(folder)
+    return folder
+
+
+def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return pytester.runpytest_inprocess("--diffbench-rounds=1", "--diffbench-json=session.json", *arguments)
+
+
+def session(pytester: pytest.Pytester) -> Any:
+    return session_json.load(pytester.path / "session.json")
+
+
+def test_each_pipeline_is_loaded_once_and_other_tests_keep_their_places(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+def pytest_diffbench_load_pipeline(spec, config):
+    with open("log.txt", "a") as file:
+        file.write(f"load {spec.model}\\n")
+
+def pytest_runtest_logstart(nodeid):
+    with open("log.txt", "a") as file:
+        file.write(nodeid.rpartition("::")[2] + "\\n")
+"""
+    )
+    case = """
+@pytest.mark.diffbench(model="{}")
+def test_{}(diffbench_pipeline):
+    assert type(diffbench_pipeline).__name__ == "{}"
+"""
+    pytester.makepyfile(
+        "import pytest\ndef test_first(): ...\n"
+        + case.format("lumina2", "a", "Lumina2Pipeline")
+        + case.format("flux", "b", "FluxPipeline")
+        + "def test_middle(): ...\n"
+        + case.format("lumina2", "c", "Lumina2Pipeline")
+        + case.format("flux", "d", "FluxPipeline")
+    )
+    run(pytester, "--diffbench").assert_outcomes(passed=6)
+    log = (pytester.path / "log.txt").read_text().split("\n")
+    assert [line for line in log if line.startswith("load")] == ["load lumina2", "load flux"]
+    tests = [line for line in log if line.startswith("test")]
+    assert tests == ["test_first", "test_a", "test_c", "test_middle", "test_b", "test_d"]
+
+
+def test_recommended_settings_fill_in_what_is_not_given(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(ONE)
+    run(pytester, "--diffbench-save").assert_outcomes(passed=1)
+    definition = session(pytester).cases[0].observation.case.definition
+    assert definition.arguments == {
+        "prompt": "a red circle",
+        "num_inference_steps": 2,
+        "guidance_scale": 4.0,
+        "max_sequence_length": 256,
+        "height": 128,
+        "width": 128,
+    }
+    assert (definition.model, definition.weights, definition.dtype) == ("lumina2", "mini", "float32")
+
+
+def test_pretrained_weights_come_from_a_folder_and_have_an_identity(
+    pytester: pytest.Pytester, saved_lumina2: Path
+) -> None:
+    pytester.makepyfile(ONE.replace("num_inference_steps=2", "num_inference_steps=2, height=128, width=128"))
+    models = pytester.path / "models"
+    shutil.copytree(saved_lumina2, models / "lumina2")
+    pretrained = ("--diffbench-weights=pretrained", "--diffbench-models=models")
+    run(pytester, "--diffbench-save", *pretrained).assert_outcomes(passed=1)
+    revision = session(pytester).cases[0].observation.case.definition.revision
+    assert revision
+
+    # Other weights of the same architecture are another case, and the field is named.
+    other: Any = build_mini(MODELS["neta-lumina"])
+    other.save_pretrained(models / "lumina2")
+    result = run(pytester, "--diffbench", *pretrained)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*definition_changed*", "*revision:*"])
+
+    # The mini is another case too, with a baseline of its own to come.
+    run(pytester, "--diffbench").assert_outcomes(failed=1)
+
+
+def test_a_models_folder_without_the_model_says_what_it_looked_for(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(ONE)
+    (pytester.mkdir("models") / "notes.txt").write_text("nothing here")
+    result = run(pytester, "--diffbench", "--diffbench-weights=pretrained", "--diffbench-models=models")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*models*lumina2*"])
+    result.stdout.no_fnmatch_line("*Traceback*")
+
+
+def test_random_weights_are_refused_with_a_clear_word(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(ONE)
+    result = run(pytester, "--diffbench", "--diffbench-weights=random")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*random*mini*"])
+
+
+def test_the_fixture_needs_a_model(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile("def test_it(diffbench_pipeline): ...")
+    result = run(pytester, "--diffbench")
+    result.assert_outcomes(errors=1)
+    result.stdout.fnmatch_lines(["*names no model*model='lumina2'*"])
+
+
+def test_a_pipeline_of_the_users_own(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(
+        """
+from pytest_diffbench.pipelines.mini import build_mini
+from pytest_diffbench.pipelines.registry import MODELS
+
+def test_mine(diffbench):
+    pipeline = build_mini(MODELS["flux"])
+    pipeline.set_progress_bar_config(disable=True)
+    result = diffbench(pipeline, "a red circle", num_inference_steps=3, height=128, width=128)
+    assert result.work.denoiser_calls == 3
+    assert result.images[0].size == (128, 128)
+    assert result.median_s > 0
+    assert set(result.stages_s) == {"text_encode", "denoise", "vae_decode", "unattributed"}
+    assert len(result.steps_s) == 3
+    assert result.trace["latents/final"].ndim == 3
+"""
+    )
+    run(pytester, "--diffbench-save").assert_outcomes(passed=1)
+    run(pytester, "--diffbench").assert_outcomes(passed=1)
+    assert session(pytester).cases[0].observation.case.definition.weights == "own"
