@@ -5,8 +5,8 @@
 #   make test        the project's tests
 #   make lint        ruff and mypy
 #
-# torch is pinned so that work baselines are exact. On a GPU, choose the build that fits your driver:
-#   make bench TORCH=torch==2.13.0 PIP_INDEX="--index-url https://download.pytorch.org/whl/cu130"
+# torch is pinned so that work baselines are exact. Another version, or a build from another index, is a variable away:
+#   make bench TORCH=torch==2.13.0 PIP_INDEX="--index-url URL-OF-A-TORCH-INDEX"
 
 PYTHON ?= python3
 VENV ?= .venv
