@@ -120,6 +120,9 @@ class Settings:
     time_floor_rel: float | None = _setting(_share, None, "mi", "change of time that is too small to matter")
 
 
+_PATHS = ("models", "baselines", "json")
+"""Relative ones start where the shell is on the command line, and beside the ini file when they stand in it."""
+
 _SETTINGS = {field.name: field for field in dataclasses.fields(Settings)}
 
 
@@ -182,6 +185,8 @@ def resolve(config: pytest.Config, marker: Mapping[str, Any], where: str) -> Set
             if value is not None:
                 try:
                     values[name] = field.metadata["parse"](value)
+                    if name in _PATHS:
+                        values[name] = str(_base(config, label) / Path(values[name]).expanduser())
                 except (ValueError, TypeError) as error:
                     place = where if label == "marker" else "pytest"
                     what = f"the marker's {name}" if label == "marker" else label
@@ -203,5 +208,11 @@ def _candidates(config: pytest.Config, marker: Mapping[str, Any], name: str, sou
 
 
 def folder(config: pytest.Config, path: str) -> Path:
-    """A folder as given: relative ones start at pytest's root folder."""
-    return (config.rootpath / Path(path).expanduser()).resolve()
+    """The path of a setting; the default one starts at pytest's root folder."""
+    return (config.rootpath / path).resolve()
+
+
+def _base(config: pytest.Config, label: str) -> Path:
+    if label.startswith("--"):
+        return config.invocation_params.dir
+    return config.inipath.parent if config.inipath is not None else config.rootpath

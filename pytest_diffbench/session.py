@@ -114,7 +114,7 @@ class DiffbenchSession:
         if not folder.is_dir() or not any(folder.iterdir()):
             what = "is empty" if folder.is_dir() else "isn't a folder" if folder.exists() else "doesn't exist"
             raise pytest.UsageError(
-                f"{options.flag('models')} {self._settings.models}: {folder} {what}. Name a folder that holds a "
+                f"{options.flag('models')}: {folder} {what}. Name a folder that holds a "
                 "pipeline saved with save_pretrained, or one sub-folder a model."
             )
         return folder

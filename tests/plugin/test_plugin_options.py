@@ -86,7 +86,7 @@ def test_a_wrong_ini_value_names_the_file(pytester: pytest.Pytester) -> None:
         (["--diffbench-dtype=float33"], "*float33*float32*"),
         (["--diffbench-device=cuda:77"], "*cuda:77*"),
         (["--diffbench-device=gpu"], "*gpu*"),
-        (["--diffbench-models=nowhere"], "*--diffbench-models nowhere: *nowhere doesn't exist*save_pretrained*"),
+        (["--diffbench-models=nowhere"], "*--diffbench-models: *nowhere doesn't exist*save_pretrained*"),
         (["--diffbench-models=empty"], "*empty is empty*"),
         (["--diffbench-models=file.txt"], "*file.txt isn't a folder*"),
     ],
@@ -121,3 +121,16 @@ def test_a_wrong_marker_is_a_usage_error_before_anything_runs(
     result = pytester.runpytest_inprocess("--diffbench")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([message])
+
+
+def test_paths_start_where_they_are_written(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytester.makeini("[pytest]\ndiffbench_models = weights\n")
+    here = pytester.mkdir("deep")
+    monkeypatch.chdir(here)
+    config = pytester.parseconfig(
+        "--rootdir", str(pytester.path), "-c", str(pytester.path / "tox.ini"), "--diffbench-json=s.json"
+    )
+    settings = options.resolve(config, {}, "test")
+    assert options.folder(config, settings.json or "") == here / "s.json"
+    assert options.folder(config, settings.models or "") == pytester.path / "weights"
+    assert options.folder(config, settings.baselines) == pytester.path / "baselines"
