@@ -19,20 +19,39 @@ class BranchFinder:
     Pipelines encode the prompt before the negative prompt, and return them in that order: a call with the first
     embedding that was encoded is conditional, one with a later embedding unconditional. Embeddings that were changed
     on their way (projected, concatenated) are told apart by their content: the first that appears is conditional.
+
+    Where prompt and negative prompt give the same embedding, the order of the calls within a step is all there is to
+    go by: the conditional call comes first, as it does in diffusers.
     """
 
     def __init__(self) -> None:
         self._encoded: dict[str, int] = {}
         self._appeared: dict[str, Branch] = {}
+        self._alike = False
+        self._called: set[str] = set()
 
     def encoded(self, tensors: Iterable[torch.Tensor]) -> None:
         """The pipeline has encoded these, in this order."""
         for tensor in tensors:
             if is_embedding(tensor):
-                self._encoded.setdefault(_fingerprint(tensor), len(self._encoded))
+                fingerprint = _fingerprint(tensor)
+                # Only the first counts: position ids and the like are alike for every prompt, and come later.
+                self._alike |= self._encoded.get(fingerprint) == 0
+                self._encoded.setdefault(fingerprint, len(self._encoded))
 
-    def branch_of(self, arguments: dict[str, torch.Tensor]) -> Branch:
-        """Branch of a denoiser call with these tensor arguments, as far as embeddings tell."""
+    def next_step(self) -> None:
+        """The calls of another scheduler step begin."""
+        self._called.clear()
+
+    def branch_of(self, arguments: dict[str, torch.Tensor], component: str = "") -> Branch:
+        """Branch of a call of the denoiser `component` with these tensor arguments, as far as embeddings tell."""
+        branch = self._branch_by_content(arguments)
+        if branch == "cond" and self._alike:
+            branch = "uncond" if component in self._called else "cond"
+            self._called.add(component)
+        return branch
+
+    def _branch_by_content(self, arguments: dict[str, torch.Tensor]) -> Branch:
         prints = [_fingerprint(tensor) for tensor in arguments.values() if is_embedding(tensor)]
         places = [self._encoded[one] for one in prints if one in self._encoded]
         if places:

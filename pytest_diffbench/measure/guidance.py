@@ -31,15 +31,41 @@ def derive_step(predictions: Sequence[tuple[Branch, torch.Tensor]], model_output
     axis is fitted by least squares with o = a (u + w (c - u)): w is the guidance scale, a what renormalisation or
     any other rescaling did to the row. A row-wise gain leaves w untouched, so the scale is found with renorm on too.
 
+    A joint prediction holds both branches one after the other in its batch, the unconditional first as in diffusers;
+    where only the other order gives a positive scale, it is taken the other way round. Of a prediction with twice the
+    channels (a learned variance behind it) the first half is the prediction.
+
     Args:
-        predictions: branch and prediction of each denoiser call of the step, in order; shapes as `model_output`.
+        predictions: branch and prediction of each denoiser call of the step, in order; shapes as `model_output`, a
+            `joint` one with twice the batch.
         model_output: what the scheduler's `step` was handed.
     """
     branches = tuple(branch for branch, _ in predictions)
     tolerance = _EXPLAINED_EPS * _eps(model_output)
     o = _double(model_output)
-    known = {branch: _double(tensor) for branch, tensor in predictions if tensor.shape == model_output.shape}
-    c, u = known.get("cond"), known.get("uncond")
+    known: dict[Branch, NDArray[np.float64]] = {}
+    for branch, tensor in predictions:
+        batch = len(model_output) * (2 if branch == "joint" else 1)
+        prediction = _without_variance(tensor, model_output)
+        if prediction.shape == (batch, *model_output.shape[1:]):
+            known[branch] = _double(prediction)
+    if "joint" not in known:
+        return _derive(branches, o, known.get("cond"), known.get("uncond"), tolerance)
+    first, second = known["joint"][: len(o)], known["joint"][len(o) :]
+    step = _derive(branches, o, second, first, tolerance)
+    if step.scale is not None and step.scale < 0:
+        swapped = _derive(branches, o, first, second, tolerance)
+        return swapped if swapped.scale is not None and swapped.scale > 0 else step
+    return step
+
+
+def _derive(
+    branches: tuple[Branch, ...],
+    o: NDArray[np.float64],
+    c: NDArray[np.float64] | None,
+    u: NDArray[np.float64] | None,
+    tolerance: float,
+) -> GuidanceStep:
     norm_o = _norm(o)
     if norm_o == 0 or not _finite(o):
         return GuidanceStep(branches=branches, used="unknown", sign=0)
@@ -51,7 +77,7 @@ def derive_step(predictions: Sequence[tuple[Branch, torch.Tensor]], model_output
             residual = _norm(o - sign * prediction) / norm_o
             if residual <= tolerance:
                 return _step(branches, used, sign, ratios, scale=None, gains=(1.0, 1.0), residual=residual)  # type: ignore[arg-type]  # literals, from the tuples above
-    if c is None or u is None:
+    if c is None or u is None or not _finite(c) or not _finite(u):
         return GuidanceStep(branches=branches, used="unknown", sign=0)
     return _fit(branches, o, c, u, ratios)
 
@@ -121,6 +147,12 @@ def _norm_ratios(o: NDArray[np.float64], c: NDArray[np.float64] | None) -> tuple
         return None
     ratios = of_o / of_c
     return float(ratios.min()), float(ratios.max())
+
+
+def _without_variance(prediction: torch.Tensor, model_output: torch.Tensor) -> torch.Tensor:
+    if prediction.ndim == model_output.ndim > 1 and prediction.shape[1] == 2 * model_output.shape[1]:
+        return prediction[:, : model_output.shape[1]]
+    return prediction
 
 
 def _eps(tensor: torch.Tensor) -> float:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import gc
-import time
 from typing import TYPE_CHECKING, Any
 
+from pytest_diffbench.measure import clock as host
 from pytest_diffbench.measure.boundaries import Observer, observed
-from pytest_diffbench.measure.definition import parameters_of
+from pytest_diffbench.measure.definition import bind, parameters_of
 from pytest_diffbench.measure.stages import BoundaryTimer
 from pytest_diffbench.measure.state import seed_everything
 from pytest_diffbench.measure.trace import first_tensor, to_numpy
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     import numpy as np
+    import torch
     from numpy.typing import NDArray
 
     from pytest_diffbench.measure.clock import Clock
@@ -47,7 +48,8 @@ class Caller:
     """Calls a target with the same arguments and the same randomness every time.
 
     A target that takes a `generator` gets a new one on the host with the case's seed, so that the noise is the same
-    on every device; for others the global generators are seeded. A generator that the caller passed is rewound.
+    on every device; for others the global generators are seeded. Generators that the caller passed are rewound before
+    each call, and by `close`.
     """
 
     def __init__(
@@ -58,22 +60,25 @@ class Caller:
         self._kwargs = dict(kwargs)
         self._seed = seed
         self._clock = clock
-        self._makes_generator = "generator" in parameters_of(target) and "generator" not in kwargs
-        given = kwargs.get("generator")
-        generators = given if isinstance(given, (list, tuple)) else [] if given is None else [given]
-        self._rewind = [(generator, generator.get_state()) for generator in generators]
+        arguments = bind(target, self._args, kwargs)
+        self._makes_generator = "generator" in parameters_of(target) and "generator" not in arguments
+        self._states = [(generator, generator.get_state()) for generator in _generators_in(list(arguments.values()))]
 
     def prepare(self) -> None:
         """Bring randomness and garbage to the same point before each call."""
         import torch
 
         seed_everything(self._seed)
-        for generator, state in self._rewind:
-            generator.set_state(state)
+        self.close()
         if self._makes_generator:
             self._kwargs["generator"] = torch.Generator("cpu").manual_seed(self._seed)
         gc.collect()
         self._clock.synchronize()
+
+    def close(self) -> None:
+        """Leave the caller's own generators where they were found."""
+        for generator, state in self._states:
+            generator.set_state(state)
 
     def call(self) -> Any:
         """Call the target and wait for the device."""
@@ -109,10 +114,10 @@ class TimedRound:
         gc.disable()  # a collection is not the pipeline's work, and comes at another place each time
         try:
             with observed(self._sites, self._timer):
-                begin_s = time.perf_counter()
+                begin_ns = host.now_ns()
                 self._timer.start()
                 self._output = self._caller.call()
-                self._total_s = time.perf_counter() - begin_s
+                self._total_s = (host.now_ns() - begin_ns) / 1e9
         finally:
             if collecting:
                 gc.enable()
@@ -132,6 +137,16 @@ class TimedRound:
             ),
             returned,
         )
+
+
+def _generators_in(value: Any) -> list[torch.Generator]:
+    import torch
+
+    if isinstance(value, torch.Generator):
+        return [value]
+    if isinstance(value, (list, tuple)):
+        return [generator for one in value for generator in _generators_in(one)]
+    return []
 
 
 def pixels_of(output: Any) -> Pixels:

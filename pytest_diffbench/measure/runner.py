@@ -11,7 +11,7 @@ from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.measure import definition
 from pytest_diffbench.measure.calibration import calibration_for
 from pytest_diffbench.measure.clock import clock_for
-from pytest_diffbench.measure.components import components_of, denoisers_of, modules_of, sites_of
+from pytest_diffbench.measure.components import components_of, denoisers_of, is_compiled, modules_of, sites_of
 from pytest_diffbench.measure.environment import environment_of
 from pytest_diffbench.measure.layers import LayerTimer
 from pytest_diffbench.measure.memory import StageMemoryWatch, gauge_for
@@ -113,6 +113,8 @@ class Measurement:
                 text = str(error).partition("\n")[0]
             else:
                 return
+            finally:
+                self._caller.close()
         # Raised out here, so that nothing refers to the frames that hold the tensors, nor they to the device.
         self._caller = None  # type: ignore[assignment]  # this measurement is over
         raise MeasureError(
@@ -178,13 +180,23 @@ class Measurement:
         )
 
     def _take_survey(self) -> None:
+        modules = modules_of(self._target)
+        counted: Survey | None = None
+        if any(is_compiled(module) for module in modules.values()):
+            # The counter runs everything eagerly: in the survey, memory and trace would be of another code.
+            counted = Survey(modules, None)
+            with counted.counting():
+                observe_once(self._caller, self._sites, counted)
+            self._caller.prepare()
+            self._caller.call()  # compiles, whose memory isn't the pipeline's
         memory = StageMemoryWatch(gauge_for(self._plan.device))
-        survey = Survey(modules_of(self._target), memory)
+        survey = Survey(modules, memory, count_flops=counted is None)
         memory.start()
-        self._caller.prepare()
-        with survey.flops:
+        with survey.counting():
             output = observe_once(self._caller, self._sites, survey)
         self._memory = memory.finish()
+        if counted is not None and not survey.take_flops_of(counted):
+            self._notes.append("FLOPs weren't counted: two calls with the same arguments called the denoiser unalike")
         self._survey = survey
         self._untimed.append(self._caller.returned(output, None))
         if not components_of(self._target):
@@ -203,6 +215,9 @@ class Measurement:
     def _take_layers(self) -> None:
         denoisers = denoisers_of(self._target)
         if not denoisers:
+            return
+        if any(is_compiled(module) for module in denoisers.values()):
+            self._notes.append("the denoiser is compiled: its time can't be split by layer without compiling it anew")
             return
         timer = LayerTimer(denoisers, self._clock)
         self._caller.prepare()

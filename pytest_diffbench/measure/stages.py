@@ -12,13 +12,14 @@ if TYPE_CHECKING:
     from pytest_diffbench.measure.components import Role, Site
     from pytest_diffbench.records import Stage
 
-_STAGE_OF_ROLE: dict[Role, Stage] = {
+STAGE_OF_ROLE: dict[Role, Stage] = {
     "text": "text_encode",
     "denoiser": "denoise",
     "step": "denoise",
     "vae_encode": "vae_encode",
     "vae_decode": "vae_decode",
 }
+"""The stage that a component's work belongs to; helpers belong to the stage around them."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,7 +87,7 @@ def attribute(passages: Sequence[Passage], total_s: float) -> StageTimes:
         passages: in the order of their time, each entrance with its exit.
         total_s: duration of the call.
     """
-    if not any(_STAGE_OF_ROLE.get(one.role) for one in passages):
+    if not any(STAGE_OF_ROLE.get(one.role) for one in passages):
         return StageTimes({}, ())
     begin_s, end_s = _denoise_window(passages)
     stages: dict[Stage, float] = {}
@@ -112,7 +113,7 @@ def attribute(passages: Sequence[Passage], total_s: float) -> StageTimes:
 
 def _stage(inside: Sequence[Role], denoising: bool) -> Stage:
     for role in reversed(inside):
-        stage = _STAGE_OF_ROLE.get(role)
+        stage = STAGE_OF_ROLE.get(role)
         if stage is not None:
             return stage
     return "denoise" if denoising else "unattributed"

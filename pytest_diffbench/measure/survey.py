@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import inspect
 from typing import TYPE_CHECKING, Any
+
+import msgspec
 
 from pytest_diffbench.measure.branches import BranchFinder, is_embedding
 from pytest_diffbench.measure.components import attention_modules, count_parameters
 from pytest_diffbench.measure.flops import FlopMeter
 from pytest_diffbench.measure.guidance import derive_step
+from pytest_diffbench.measure.stages import STAGE_OF_ROLE
 from pytest_diffbench.measure.trace import (
     WHOLE_TENSOR_LIMIT_BYTES,
     first_tensor,
@@ -27,7 +31,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.measure.components import Site
     from pytest_diffbench.measure.memory import StageMemoryWatch
-    from pytest_diffbench.records import Branch
+    from pytest_diffbench.records import Branch, Stage
 
 
 @dataclasses.dataclass(slots=True)
@@ -45,19 +49,27 @@ class _Call:
 class Survey:
     """Watches one call of a pipeline in full.
 
+    Args:
+        modules: the pipeline's, by name.
+        memory: is told of each stage; None where this call's memory says nothing.
+        count_flops: False where the call must stay as it is: counting runs compiled code eagerly.
+
     Attributes:
         trace: float32 arrays by name, see `records.Artifacts`.
         not_finite_where: the first place where a value wasn't finite.
     """
 
-    def __init__(self, modules: dict[str, nn.Module], memory: StageMemoryWatch) -> None:
+    def __init__(
+        self, modules: dict[str, nn.Module], memory: StageMemoryWatch | None, *, count_flops: bool = True
+    ) -> None:
         self.trace: dict[str, NDArray[np.float32]] = {}
         self.not_finite_where: str | None = None
         self.latents_shape: tuple[int, ...] | None = None
         self.latents_dtype: str | None = None
-        self.flops = FlopMeter()
+        self._meter = FlopMeter() if count_flops else None
         self._modules = modules
         self._memory = memory
+        self._stages: list[Stage] = ["unattributed"]
         self._branches = BranchFinder()
         self._calls: list[_Call] = []
         self._open_flops: list[int] = []
@@ -68,6 +80,7 @@ class Survey:
         self._steps = 0
         self._texts = 0
         self._encoding_prompt = False
+        self._denoising = False
 
     def enter(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note who is called with what."""
@@ -77,12 +90,13 @@ class Survey:
             self._enter_step(site, args, kwargs)
         elif site.component == "":
             self._encoding_prompt = True
-        self._watch_memory(site)
-        self._open_flops.append(self.flops.total())
+        self._stages.append(STAGE_OF_ROLE.get(site.role, self._stages[-1]))
+        self._watch_memory()
+        self._open_flops.append(self._flops())
 
     def leave(self, site: Site, output: Any) -> None:
         """Note what came out of it, and what it cost."""
-        flops = self.flops.total() - self._open_flops.pop()
+        flops = self._flops() - self._open_flops.pop()
         if site.component and site.role != "step":
             self._component_calls[site.name] = self._component_calls.get(site.name, 0) + 1
             self._component_flops[site.name] = self._component_flops.get(site.name, 0) + flops
@@ -94,8 +108,26 @@ class Survey:
             self._leave_text(site, output)
         elif site.role == "vae_decode":
             self._check_finite(first_tensor(output), site.name)
-        if site.role not in ("denoiser", "step"):
-            self._memory.enter("unattributed")
+        self._stages.pop()
+        if site.role == "vae_decode":
+            self._denoising = False
+        elif site.role in ("denoiser", "step"):
+            self._denoising = True
+        self._watch_memory()
+
+    def counting(self) -> contextlib.AbstractContextManager[object]:
+        """Counts FLOPs while it is open, where this survey is to count them."""
+        return self._meter or contextlib.nullcontext()
+
+    def take_flops_of(self, other: Survey) -> bool:
+        """Take over what another survey of the same call counted; False where its calls were others."""
+        mine, theirs = ([(call.component, call.step, call.shapes) for call in one._calls] for one in (self, other))
+        if mine != theirs or self._component_calls != other._component_calls:
+            return False
+        for call, counted in zip(self._calls, other._calls, strict=True):
+            call.flops = counted.flops
+        self._component_flops = dict(other._component_flops)
+        return True
 
     def work(self) -> Work:
         """What the call computed."""
@@ -137,7 +169,7 @@ class Survey:
             _Call(
                 step=self._steps,
                 component=site.name,
-                branch=self._branches.branch_of(tensors),
+                branch=self._branches.branch_of(tensors, site.name),
                 shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
             )
         )
@@ -160,12 +192,14 @@ class Survey:
             self._check_finite(value, f"{site.name} {name}, step {self._steps}")
         mine = [call for call in self._calls if call.step == self._steps and call.prediction is not None]
         for call in mine:
-            if call.prediction is not None and call.prediction.shape[0] == 2 * model_output.shape[0]:
+            if _is_joint(call, model_output):
                 call.branch = "joint"
         predictions = [(call.branch, call.prediction) for call in mine if call.prediction is not None]
         if predictions:
-            self._guidance.append(derive_step(predictions, model_output))
-            self._eps.append(torch.finfo(model_output.dtype).eps)
+            self._guidance.append(_settled(derive_step(predictions, model_output), predictions))
+            # A pipeline that guides in float32 leaves the rounding of the predictions as it is.
+            dtypes = {model_output.dtype, *(prediction.dtype for _, prediction in predictions)}
+            self._eps.append(max(torch.finfo(dtype).eps for dtype in dtypes if dtype.is_floating_point))
         for call in mine:
             call.prediction = None
 
@@ -179,6 +213,7 @@ class Survey:
             if latents.numel() * 4 <= WHOLE_TENSOR_LIMIT_BYTES:
                 self.trace["latents/final"] = to_numpy(latents)
         self._steps += 1
+        self._branches.next_step()
 
     def _leave_text(self, site: Site, output: Any) -> None:
         if site.component == "":
@@ -194,15 +229,14 @@ class Survey:
             self.trace[f"text/{self._texts}"] = sketch(embedding)
             self._texts += 1
 
-    def _watch_memory(self, site: Site) -> None:
-        if site.role == "text":
-            self._memory.enter("text_encode")
-        elif site.role in ("denoiser", "step"):
-            self._memory.enter("denoise")
-        elif site.role == "vae_encode":
-            self._memory.enter("vae_encode")
-        elif site.role == "vae_decode":
-            self._memory.enter("vae_decode")
+    def _flops(self) -> int:
+        return self._meter.total() if self._meter is not None else 0
+
+    def _watch_memory(self) -> None:
+        if self._memory is not None:
+            stage = self._stages[-1]
+            # What lies between the components of the loop belongs to it; its end shows when the decoder is entered.
+            self._memory.enter("denoise" if stage == "unattributed" and self._denoising else stage)
 
     def _check_finite(self, tensor: Any, where: str) -> None:
         import torch
@@ -210,6 +244,24 @@ class Survey:
         if self.not_finite_where is None and isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
             finite = bool(torch.isfinite(tensor).all())
             self.not_finite_where = None if finite else where
+
+
+def _is_joint(call: _Call, model_output: torch.Tensor) -> bool:
+    """Whether a call predicted both branches at once: twice the scheduler's batch, else its shape."""
+    prediction = call.prediction
+    if prediction is None or prediction.ndim != model_output.ndim:
+        return False
+    return len(prediction) == 2 * len(model_output)
+
+
+def _settled(step: GuidanceStep, predictions: list[tuple[Branch, torch.Tensor]]) -> GuidanceStep:
+    """A step whose branches predict the very same is guided, whatever the scale: mixing them changes nothing."""
+    by_branch = dict(predictions)
+    joint = by_branch.get("joint")
+    cond, uncond = (by_branch.get("cond"), by_branch.get("uncond")) if joint is None else joint.chunk(2)
+    if step.used == "cond" and cond is not None and uncond is not None and cond.equal(uncond):
+        return msgspec.structs.replace(step, used="guided")
+    return step
 
 
 def _batch(call: _Call) -> int:
@@ -223,7 +275,8 @@ def _tensor_arguments(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
     """Tensor arguments by name, one level into dicts and lists."""
     import torch
 
-    names = [name for name in inspect.signature(type(module).forward).parameters if name != "self"]
+    plain = getattr(module, "_orig_mod", module)  # inside what torch.compile(module) returned
+    names = [name for name in inspect.signature(type(plain).forward).parameters if name != "self"]
     named = {names[i] if i < len(names) else f"argument_{i}": value for i, value in enumerate(args)}
     flat: dict[str, Any] = {}
     for name, value in (named | kwargs).items():

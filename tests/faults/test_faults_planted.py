@@ -141,33 +141,6 @@ def test_what_is_wrong_by_itself_is_never_saved(project: Project, fault: str) ->
     assert {path: path.read_bytes() for path in stored} == stored
 
 
-def test_half_as_much_time_again_in_the_denoiser(project: Project) -> None:
-    save = ("--diffbench-save", "-k", "test_case")
-    for _ in range(10):  # a busy machine's unsteady rounds are refused
-        project.run(*save, rounds=5)
-        if len(stored_runs(project)) >= 5:
-            break
-    result = project.run("--diffbench", "-k", "test_case", fault="slow_denoiser", rounds=5)
-    verdict = next(one for one in project.case().verdicts if one.gate == "time")
-    # Whether this machine is quiet enough to be sure can't be known here; that it is noticed can.
-    assert verdict.decision in ("worse", "unsure"), verdict.message
-    result.assert_outcomes(**{"failed" if verdict.decision == "worse" else "passed": 1}, deselected=1)
-    if verdict.decision == "worse":
-        assert verdict.reason == "time.slower"
-        assert any("denoise" in change for change in verdict.changes)
-    else:
-        assert verdict.reason != "time.few_runs" or len(stored_runs(project)) < 3
-
-
-def stored_runs(project: Project) -> list[Path]:
-    """Runs in the first case's baseline, one line each."""
-    from pytest_diffbench.store import Store
-
-    store = Store(project.pytester.path / "baselines")
-    (folder,) = [path for path in store.entries() if "test_case" in path.name]
-    return list(store.load(folder).baseline.runs)  # type: ignore[arg-type]  # only their number matters
-
-
 def test_a_pipeline_that_raises_fails_with_its_own_error_and_the_next_runs(project: Project) -> None:
     result = project.run("--diffbench", fault="raises")
     result.assert_outcomes(passed=1, failed=1)

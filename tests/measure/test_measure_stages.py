@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_diffbench.measure.clock import HostClock
+from pytest_diffbench.measure import clock
 from pytest_diffbench.measure.stages import BoundaryTimer, Passage, attribute
 
 if TYPE_CHECKING:
@@ -81,9 +81,10 @@ def test_a_target_whose_parts_are_not_seen_has_no_stages() -> None:
     assert attribute(passages(("other", 0.0, 1.0)), 3.0).stages_s == {}
 
 
-def test_the_timer_reads_a_clock_that_tests_can_replace() -> None:
+def test_the_timer_reads_a_clock_that_tests_can_replace(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = itertools.count(step=1_000_000_000)
-    timer = BoundaryTimer(HostClock(now_ns=lambda: next(ticks)))
+    monkeypatch.setattr(clock, "now_ns", lambda: next(ticks))
+    timer = BoundaryTimer(clock.HostClock())
     denoiser: Any = SimpleNamespace(role="denoiser")
     step: Any = SimpleNamespace(role="step")
     timer.start()

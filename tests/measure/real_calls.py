@@ -1,0 +1,212 @@
+"""Real diffusers pipelines, built in code with seeded weights, and a measurement of one call of them."""
+
+from __future__ import annotations
+
+import functools
+import gc
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+import torch
+
+from pytest_diffbench.measure import definition
+from pytest_diffbench.measure.runner import Measurement, Plan, drive_plainly
+from pytest_diffbench.pipelines.mini import build_mini
+from pytest_diffbench.pipelines.registry import MODELS
+from pytest_diffbench.pipelines.tokenizers import BOS, EOS, PAD, SPECIAL_TOKENS, build_tokenizer, vocabulary_size
+from pytest_diffbench.records import Definition, Observation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+PROMPT = "a red circle"
+SMALL: dict[str, Any] = {"num_inference_steps": 2, "height": 64, "width": 64}
+_WIDTH = 32
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen_heap() -> Iterator[None]:
+    """Keep what exists out of collections: each measurement begins with one, over all that the session imported."""
+    observe(mini("lumina2"), PROMPT, **SMALL)
+    mini("flux")  # libraries are imported as they are needed
+    stable_diffusion()
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+def prepared(
+    target: Callable[..., Any], *args: Any, rounds: int = 1, device: str = "cpu", **kwargs: Any
+) -> Measurement:
+    """A measurement of `target(*args, **kwargs)` that has yet to be taken."""
+    arguments = definition.describe(definition.bind(target, args, kwargs))
+    plan = Plan(
+        case_id="a case",
+        device=device,
+        definition=Definition(
+            pipeline=definition.name_of(target), weights="own", dtype="float32", seed=0, arguments=arguments
+        ),
+        rounds=rounds,
+        warmup_rounds=0,
+    )
+    return Measurement(plan, target, args, kwargs)
+
+
+def take(measurement: Measurement) -> Observation:
+    """Take a measurement, and see that its record survives being written and read."""
+    measurement.take(drive_plainly, lambda *_: None)
+    return read_back(measurement, complete=True)
+
+
+def read_back(measurement: Measurement, *, complete: bool) -> Observation:
+    """The observation after a round trip through JSON, to which it must be equal."""
+    observation = measurement.observation(complete=complete)
+    # NaN and infinity are written as null, which no field of numbers takes back.
+    read = msgspec.json.decode(msgspec.json.encode(observation), type=Observation)
+    assert msgspec.structs.replace(read, run=observation.run) == observation
+    assert read.run.rounds == observation.run.rounds
+    return read
+
+
+def observe(target: Callable[..., Any], *args: Any, **kwargs: Any) -> Observation:
+    """Measure one call."""
+    return take(prepared(target, *args, **kwargs))
+
+
+def new_mini(name: str) -> Any:
+    """A mini of a test's own."""
+    pipeline: Any = build_mini(MODELS[name])
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+mini = functools.cache(new_mini)
+"""A mini that tests share; none may change it."""
+
+
+@functools.cache
+def stable_diffusion(kind: str = "") -> Any:
+    """A tiny pipeline with a UNet.
+
+    Args:
+        kind: `XL` for its successor, `Img2Img` for the one that begins with an image, `Heun` for a scheduler that
+            takes two steps where others take one.
+    """
+    import diffusers
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        xl = kind == "XL"
+        scheduler = diffusers.HeunDiscreteScheduler() if kind == "Heun" else None
+        unet = diffusers.UNet2DConditionModel(
+            sample_size=8,
+            in_channels=4,
+            out_channels=4,
+            block_out_channels=(16, 32),
+            layers_per_block=1,
+            norm_num_groups=8,
+            down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
+            up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
+            cross_attention_dim=2 * _WIDTH if xl else _WIDTH,
+            attention_head_dim=4,
+            **(
+                {
+                    "addition_embed_type": "text_time",
+                    "addition_time_embed_dim": 8,
+                    "projection_class_embeddings_input_dim": 6 * 8 + _WIDTH,
+                }
+                if xl
+                else {}
+            ),
+        )
+        parts: dict[str, Any] = {
+            "unet": unet,
+            "vae": _autoencoder(),
+            "text_encoder": _clip(projected=False),
+            "tokenizer": build_tokenizer(77, add_bos=True, add_eos=True),
+            "scheduler": scheduler or diffusers.DDIMScheduler(steps_offset=1, clip_sample=False),
+        }
+        if xl:
+            parts |= {"text_encoder_2": _clip(projected=True), "tokenizer_2": parts["tokenizer"]}
+            made = diffusers.StableDiffusionXLPipeline(**parts, add_watermarker=False)
+        else:
+            parts |= {"safety_checker": None, "feature_extractor": None}
+            name = "StableDiffusionImg2ImgPipeline" if kind == "Img2Img" else "StableDiffusionPipeline"
+            made = getattr(diffusers, name)(**parts, requires_safety_checker=False)
+    return _quiet(made)
+
+
+@functools.cache
+def stable_diffusion_3() -> Any:
+    """A tiny pipeline with a transformer that predicts both branches at once."""
+    import diffusers
+
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        transformer = diffusers.SD3Transformer2DModel(
+            sample_size=16,
+            patch_size=2,
+            in_channels=4,
+            num_layers=1,
+            attention_head_dim=8,
+            num_attention_heads=4,
+            joint_attention_dim=2 * _WIDTH,
+            caption_projection_dim=_WIDTH,
+            pooled_projection_dim=2 * _WIDTH,
+            out_channels=4,
+        )
+        tokenizer = build_tokenizer(77, add_bos=True, add_eos=True)
+        made = diffusers.StableDiffusion3Pipeline(
+            transformer=transformer,
+            scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
+            vae=_autoencoder(),
+            text_encoder=_clip(projected=True),
+            tokenizer=tokenizer,
+            text_encoder_2=_clip(projected=True),
+            tokenizer_2=tokenizer,
+            text_encoder_3=None,
+            tokenizer_3=None,
+        )
+    return _quiet(made)
+
+
+def _quiet(pipeline: Any) -> Any:
+    for part in pipeline.components.values():
+        if isinstance(part, torch.nn.Module):
+            part.eval().requires_grad_(False)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
+
+
+def _clip(*, projected: bool) -> Any:
+    import transformers
+
+    pad, eos, bos = (SPECIAL_TOKENS.index(token) for token in (PAD, EOS, BOS))
+    config: Any = transformers.CLIPTextConfig(
+        vocab_size=vocabulary_size(),
+        hidden_size=_WIDTH,
+        intermediate_size=_WIDTH,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        projection_dim=_WIDTH,
+        pad_token_id=pad,
+        eos_token_id=eos,
+        bos_token_id=bos,
+    )
+    return (transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel)(config)
+
+
+def _autoencoder() -> Any:
+    import diffusers
+
+    return diffusers.AutoencoderKL(
+        block_out_channels=(8, 8, 8, 8),
+        down_block_types=("DownEncoderBlock2D",) * 4,
+        up_block_types=("UpDecoderBlock2D",) * 4,
+        layers_per_block=1,
+        norm_num_groups=4,
+        latent_channels=4,
+        shift_factor=0.1,
+    )

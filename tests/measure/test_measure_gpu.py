@@ -1,0 +1,154 @@
+"""What only a CUDA device has: its clock, its allocator's peaks, offload, running out, and half precision."""
+
+from __future__ import annotations
+
+import gc
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from real_calls import PROMPT, new_mini, observe, prepared, read_back
+
+from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.measure.runner import drive_plainly
+from pytest_diffbench.pipelines.loader import load
+from pytest_diffbench.records import PipelineSpec
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import Observation, Offload
+
+pytestmark = [pytest.mark.gpu, pytest.mark.pipeline]
+
+SIZE: dict[str, Any] = {"num_inference_steps": 4, "height": 256, "width": 256}
+
+
+def loaded(name: str = "lumina2", dtype: str = "float32", offload: Offload = "none") -> Any:
+    return load(PipelineSpec(model=name, weights="mini", device="cuda", dtype=dtype, offload=offload))
+
+
+def weights_bytes(pipeline: Any) -> int:
+    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    return sum(p.numel() * p.element_size() for module in modules for p in module.parameters())
+
+
+def allocated_bytes() -> int:
+    gc.collect()
+    torch.cuda.synchronize()
+    torch._C._cuda_clearCublasWorkspaces()  # kept for good by whoever multiplies first
+    return torch.cuda.memory_allocated()
+
+
+def check_stages(seen: Observation) -> None:
+    for one in seen.run.rounds:
+        assert {"text_encode", "denoise", "vae_decode", "unattributed"} <= set(one.stages_s)
+        # Events tell the device's time, the total is the host's: they part by microseconds.
+        assert sum(one.stages_s.values()) == pytest.approx(one.total_s, rel=0.02)
+        assert len(one.steps_s) == 4
+        assert all(step_s > 0 for step_s in one.steps_s)
+
+
+def test_events_share_the_time_out_to_stages() -> None:
+    check_stages(observe(loaded(), PROMPT, device="cuda", rounds=3, **SIZE))
+
+
+def test_peaks_are_told_stage_by_stage() -> None:
+    before = allocated_bytes()
+    pipeline = loaded()
+    weights = weights_bytes(pipeline)
+    seen = observe(pipeline, PROMPT, device="cuda", **SIZE)
+    assert seen.memory is not None
+    assert seen.memory.source == "cuda_allocator"
+    stages = seen.memory.stages
+    assert {"text_encode", "denoise", "vae_decode"} <= set(stages)
+    assert all(stage.peak_bytes > weights for stage in stages.values())
+    # The decoder works on all pixels at once, the text encoder on a few tokens.
+    assert stages["vae_decode"].peak_bytes > stages["text_encode"].peak_bytes
+    assert max(stage.peak_bytes for stage in stages.values()) == seen.memory.peak_bytes
+    assert seen.memory.reserved_bytes is not None
+    assert seen.memory.reserved_bytes >= seen.memory.peak_bytes
+    del pipeline, seen
+    assert allocated_bytes() <= before
+
+
+@pytest.mark.parametrize("offload", ["model", "sequential"])
+def test_offload_costs_time_and_saves_memory_and_changes_nothing_else(offload: Offload) -> None:
+    resident = observe(loaded(), PROMPT, device="cuda", **SIZE)
+    pipeline = loaded(offload=offload)
+    seen = observe(pipeline, PROMPT, device="cuda", rounds=2, **SIZE)
+    check_stages(seen)
+    assert seen.work == resident.work
+    assert seen.guidance is not None
+    assert [step.used for step in seen.guidance.steps] == ["guided"] * 4
+    assert seen.output is not None
+    assert seen.output.rerun.identical
+    assert seen.memory is not None
+    assert resident.memory is not None
+    assert seen.memory.stages["text_encode"].peak_bytes < resident.memory.stages["text_encode"].peak_bytes
+    pipeline(PROMPT, **SIZE)  # its hooks are as they were
+    pipeline.remove_all_hooks()
+
+
+@pytest.mark.parametrize("call", [1, 3], ids=["survey", "round"])
+def test_out_of_memory_gives_the_memory_back(call: int) -> None:
+    pipeline = loaded()
+    pipeline(PROMPT, **SIZE)  # workspaces that libraries keep
+    before, calls = allocated_bytes(), 0
+
+    def exhaust(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            torch.empty(1 << 50, device="cuda")
+
+    handle = pipeline.vae.decoder.register_forward_pre_hook(exhaust)
+    measurement = prepared(pipeline, PROMPT, device="cuda", rounds=2, **SIZE)
+    with pytest.raises(MeasureError, match="ran out of memory"):
+        measurement.take(drive_plainly, lambda *_: None)
+    handle.remove()
+    # the buffers that the calibration between rounds works on are a measurement's own
+    assert allocated_bytes() <= before
+    read_back(measurement, complete=False)
+    pipeline(PROMPT, **SIZE)
+
+
+@pytest.mark.parametrize(
+    ("name", "sign", "arguments"),
+    [
+        ("lumina2", -1, {"guidance_scale": 4.0}),
+        ("flux", 1, {"true_cfg_scale": 4.0, "negative_prompt": "a blue square"}),
+    ],
+)
+def test_bfloat16_guidance_is_read_within_its_rounding(name: str, sign: int, arguments: dict[str, Any]) -> None:
+    seen = observe(loaded(name, "bfloat16"), PROMPT, device="cuda", **arguments, **SIZE)
+    assert seen.guidance is not None
+    eps = seen.guidance.dtype_eps
+    assert eps == torch.finfo(torch.bfloat16).eps
+    for step in seen.guidance.steps:
+        assert (step.used, step.sign) == ("guided", sign)
+        assert step.scale == pytest.approx(4.0, rel=8 * eps)
+        if name == "lumina2":
+            assert (step.norm_ratio_min, step.norm_ratio_max) == pytest.approx((1, 1), abs=4 * eps)
+        else:
+            assert (step.gain_min, step.gain_max) == pytest.approx((1, 1), abs=8 * eps)
+
+
+def test_work_and_guidance_are_those_of_the_cpu() -> None:
+    seen = observe(loaded(), PROMPT, device="cuda", **SIZE)
+    on_cpu = observe(new_mini("lumina2"), PROMPT, **SIZE)
+    assert seen.work is not None
+    assert on_cpu.work is not None
+    assert [(g.branch, g.steps, g.shapes) for g in seen.work.denoiser] == [
+        (g.branch, g.steps, g.shapes) for g in on_cpu.work.denoiser
+    ]
+    assert seen.work.component_calls == on_cpu.work.component_calls
+    assert seen.layers is not None
+    assert seen.layers.attention_layers == 4
+
+
+def test_random_state_of_the_device_is_put_back() -> None:
+    torch.rand(1, device="cuda")
+    before = torch.cuda.get_rng_state()
+    seen = observe(lambda: torch.rand(3, 8, 8, device="cuda"), device="cuda", rounds=2)
+    assert seen.output is not None
+    assert seen.output.rerun.identical
+    assert torch.cuda.get_rng_state().equal(before)

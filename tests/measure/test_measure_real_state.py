@@ -1,0 +1,250 @@
+"""A measurement leaves everything as it was, however it ends, and tells what it saw until then."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import random
+import weakref
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from real_calls import (
+    PROMPT,
+    SMALL,
+    frozen_heap,  # noqa: F401 - a fixture
+    mini,
+    new_mini,
+    observe,
+    prepared,
+    read_back,
+    take,
+)
+from torch import nn
+
+from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.measure.runner import drive_plainly
+from pytest_diffbench.pixels import image_digest, to_uint8_arrays
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+pytestmark = pytest.mark.pipeline
+
+
+def state(pipeline: Any = None) -> list[object]:
+    """All that a measurement has to put back: hooks, patched methods, random numbers, threads, garbage collection."""
+    parts = [] if pipeline is None else [pipeline, *pipeline.components.values()]
+    modules = [module for part in parts if isinstance(part, nn.Module) for module in part.modules()]
+    return [
+        [name for part in parts if part is not None for name in sorted(vars(part))],
+        [(len(module._forward_hooks), len(module._forward_pre_hooks), sorted(vars(module))) for module in modules],
+        [getattr(module, "_compiled_call_impl", None) for module in modules],
+        nn.modules.module._has_any_global_hook(),
+        random.getstate(),
+        np.random.get_state()[1].tolist(),  # type: ignore[index]  # the tuple form
+        torch.get_rng_state().tolist(),
+        torch.get_num_threads(),
+        gc.isenabled(),
+        gc.get_freeze_count() > 0,
+        torch._C._len_torch_dispatch_stack(),
+    ]
+
+
+def picture(pipeline: Any) -> str:
+    images = pipeline(PROMPT, generator=torch.Generator().manual_seed(3), **SMALL).images
+    return image_digest(to_uint8_arrays(images).arrays[0])
+
+
+@contextlib.contextmanager
+def failing(pipeline: Any, call: int, error: BaseException) -> Iterator[None]:
+    """Let the decoder fail in the given call of the pipeline, from 1."""
+    module, calls = pipeline.vae.decoder, 0
+
+    def fail(*_: Any) -> None:
+        nonlocal calls
+        calls += 1
+        if calls == call:
+            raise error
+
+    handle = module.register_forward_pre_hook(fail)
+    try:
+        yield
+    finally:
+        handle.remove()
+
+
+def test_nothing_stays_behind_after_a_success() -> None:
+    pipeline = mini("lumina2")
+    image, before = picture(pipeline), state(pipeline)  # a first call leaves settings of its own
+    observe(pipeline, PROMPT, rounds=2, **SMALL)
+    assert state(pipeline) == before
+    assert picture(pipeline) == image
+
+
+def test_a_heap_that_nobody_froze_is_not_frozen_afterwards() -> None:
+    gc.unfreeze()
+    observe(lambda: None)
+    assert gc.get_freeze_count() == 0
+
+
+SEEN = {
+    1: (False, False, 0),  # in the survey
+    2: (True, False, 0),  # in the pass over the layers
+    3: (True, True, 0),  # in the first round
+    4: (True, True, 1),  # in the second
+}
+
+
+@pytest.mark.parametrize("call", SEEN)
+@pytest.mark.parametrize("error", [ValueError("boom"), KeyboardInterrupt()], ids=["error", "interrupt"])
+def test_an_interruption_leaves_nothing_behind_and_loses_nothing(call: int, error: BaseException) -> None:
+    pipeline = mini("lumina2")
+    image, before = picture(pipeline), state(pipeline)
+    generator = torch.Generator().manual_seed(1)
+    position = generator.get_state()
+    measurement = prepared(pipeline, PROMPT, rounds=3, generator=generator, **SMALL)
+    with failing(pipeline, call, error), pytest.raises(type(error)):
+        measurement.take(drive_plainly, lambda *_: None)
+    assert state(pipeline) == before
+    assert generator.get_state().equal(position)
+    assert picture(pipeline) == image
+    seen = read_back(measurement, complete=False)
+    assert not seen.complete
+    survey, layers, rounds = SEEN[call]
+    assert [part is not None for part in (seen.work, seen.guidance, seen.output, seen.memory)] == [survey] * 4
+    assert (seen.layers is not None, len(seen.run.rounds)) == (layers, rounds)
+    assert len(measurement.artifacts().images) == survey
+
+
+def test_before_it_begins_there_is_nothing_to_tell() -> None:
+    measurement = prepared(mini("lumina2"), PROMPT, **SMALL)
+    seen = read_back(measurement, complete=False)
+    assert (seen.work, seen.output, seen.run.rounds) == (None, None, ())
+    assert measurement.artifacts().images == ()
+
+
+@pytest.mark.parametrize("call", [1, 3])
+def test_out_of_memory_is_told_with_the_remedy_and_holds_no_tensor(call: int) -> None:
+    pipeline = mini("lumina2")
+    picture(pipeline)
+    before = state(pipeline)
+    held: list[weakref.ref[torch.Tensor]] = []
+
+    def hold(_module: Any, _args: Any, output: Any) -> None:
+        held.append(weakref.ref(output[0]))
+
+    handle = pipeline.transformer.register_forward_hook(hold)
+    measurement = prepared(pipeline, PROMPT, rounds=2, **SMALL)
+    error = torch.OutOfMemoryError("tried to allocate 4.00 EiB\nand more")
+    with failing(pipeline, call, error), pytest.raises(MeasureError, match=r"EiB.*offload='model'") as caught:
+        measurement.take(drive_plainly, lambda *_: None)
+    del error  # which this test holds by its traceback
+    assert caught.value.__context__ is None
+    assert "and more" not in str(caught.value)
+    gc.collect()
+    assert held
+    assert [one for one in held if one() is not None] == []
+    handle.remove()
+    assert state(pipeline) == before
+    read_back(measurement, complete=False)
+
+
+class Painter:
+    """Paints with the global generators, or with one that it is given."""
+
+    def __init__(self, *, library: str = "torch") -> None:
+        self.library = library
+
+    def __call__(self, size: int = 16) -> Any:
+        if self.library == "torch":
+            return torch.rand(3, size, size)
+        if self.library == "numpy":
+            return np.random.random((size, size, 3))
+        return np.full((size, size), random.random())
+
+    def paint(self, size: int = 16, generator: torch.Generator | None = None) -> list[Any]:
+        return [torch.rand(3, size, size, generator=generator), torch.rand(3, size, size)]
+
+
+@pytest.mark.parametrize("library", ["torch", "numpy", "python"])
+def test_global_randomness_is_the_same_in_each_round_and_put_back(library: str) -> None:
+    before = state()
+    seen = observe(Painter(library=library), 16, rounds=3)
+    assert state() == before
+    assert len({one.output_digest for one in seen.run.rounds}) == 1
+    assert seen.output is not None
+    assert seen.output.rerun.identical
+    assert seen.case.definition.arguments == {"size": 16}
+
+
+@pytest.mark.parametrize(
+    ("target", "name", "images"),
+    [
+        (lambda: torch.zeros(3, 8, 8), "<lambda>", 1),
+        (Painter(), "Painter", 1),
+        (Painter().paint, "Painter.paint", 2),
+        (lambda: np.zeros((8, 8, 3), np.uint8), "<lambda>", 1),
+    ],
+    ids=["function", "callable class", "bound method", "numpy"],
+)
+def test_any_callable_that_returns_images(target: Callable[..., Any], name: str, images: int) -> None:
+    seen = observe(target, rounds=2)
+    assert seen.case.definition.pipeline.endswith(name)
+    assert seen.output is not None
+    assert len(seen.output.images) == images
+    assert seen.output.rerun.identical
+    assert (seen.work, seen.guidance, seen.layers) == (None, None, None)
+    assert all(one.stages_s == {} for one in seen.run.rounds)
+    assert any("no components" in note for note in seen.notes)
+
+
+@pytest.mark.parametrize(
+    "value", [None, "a text", torch.full((1, 4, 8, 8), 7.0), np.zeros((2, 3, 4, 5, 6)), []], ids=str
+)
+def test_what_returns_no_images_has_no_output(value: Any) -> None:
+    seen = observe(lambda: value, rounds=2)
+    assert seen.output is None
+    assert [one.output_digest for one in seen.run.rounds] == [None, None]
+
+
+def test_a_generator_that_the_callable_asks_for_is_made_and_one_by_position_is_rewound() -> None:
+    painter = Painter()
+    made = observe(painter.paint, rounds=2)
+    assert made.output is not None
+    assert made.output.rerun.identical
+    generator = torch.Generator().manual_seed(0)
+    given = observe(painter.paint, 16, generator, rounds=2)
+    assert given.output is not None
+    assert given.output.rerun.identical
+    assert given.output.images == made.output.images  # the case's seed is 0, too
+
+
+def test_not_a_number_stays_out_of_the_record() -> None:
+    pipeline = new_mini("lumina2")
+    pipeline.transformer.norm_out.linear_2.bias.fill_(float("nan"))
+    seen = observe(pipeline, PROMPT, **SMALL)
+    assert seen.output is not None
+    assert (seen.output.finite, seen.output.not_finite_where) == (False, "scheduler.step model_output, step 0")
+    assert seen.guidance is not None
+    assert [step.used for step in seen.guidance.steps] == ["unknown"] * 2
+
+
+def test_infinity_in_the_branch_that_is_not_used() -> None:
+    from pytest_diffbench.measure.guidance import derive_step
+
+    cond = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
+    for value in (float("inf"), float("nan")):
+        broken = cond.clone()
+        broken[0, 0, 0, 0] = value
+        assert derive_step([("cond", cond), ("uncond", broken)], cond).used == "cond"
+        step = derive_step([("cond", cond), ("uncond", broken)], 2 * cond)
+        figures = (step.scale, step.gain_min, step.gain_max, step.norm_ratio_min, step.residual_rel)
+        assert all(figure is None or np.isfinite(figure) for figure in figures)
+
+
+def test_taking_is_repeatable() -> None:
+    one, other = (take(prepared(mini("lumina2"), PROMPT, **SMALL)) for _ in range(2))
+    assert (one.work, one.guidance, one.output) == (other.work, other.guidance, other.output)

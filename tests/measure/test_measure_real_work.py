@@ -1,0 +1,212 @@
+"""Stages, layers, FLOPs and memory of real pipelines, compiled and hooked ones among them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from real_calls import (
+    PROMPT,
+    SMALL,
+    frozen_heap,  # noqa: F401 - a fixture
+    mini,
+    new_mini,
+    observe,
+    stable_diffusion,
+    stable_diffusion_3,
+)
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from pytest_diffbench.measure.components import is_compiled
+from pytest_diffbench.measure.flops import FlopMeter
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_diffbench.records import Observation
+
+pytestmark = pytest.mark.pipeline
+
+PIPELINES: dict[str, Callable[[], Any]] = {
+    "lumina2": lambda: mini("lumina2"),
+    "flux": lambda: mini("flux"),
+    "sd": stable_diffusion,
+    "sd3": stable_diffusion_3,
+}
+
+
+@pytest.mark.parametrize("name", PIPELINES)
+def test_stages_add_up_and_little_is_left_over(name: str) -> None:
+    seen = observe(PIPELINES[name](), PROMPT, rounds=3, **SMALL)
+    for one in seen.run.rounds:
+        assert sorted(one.stages_s) == ["denoise", "text_encode", "unattributed", "vae_decode"]
+        assert sum(one.stages_s.values()) == pytest.approx(one.total_s, rel=1e-6)
+        assert len(one.steps_s) == 2
+        assert sum(one.steps_s) <= one.stages_s["denoise"] + 1e-9
+    # Of the best round: whatever interrupts a busy machine may fall between the stages.
+    assert min(one.stages_s["unattributed"] / one.total_s for one in seen.run.rounds) < 0.25
+
+
+def test_layers_and_attention_parameters() -> None:
+    for name, count in {"lumina2": 4, "flux": 2}.items():
+        pipeline = mini(name)
+        seen = observe(pipeline, PROMPT, **SMALL)
+        assert seen.layers is not None
+        assert seen.layers.attention_layers == count
+        assert seen.layers.attention_rel is not None
+        assert 0 < seen.layers.attention_rel < 1
+        assert seen.work is not None
+        by_name = sum(p.numel() for path, p in pipeline.transformer.named_parameters() if ".attn." in path)
+        assert seen.work.attention_parameters == {"transformer": by_name}
+        assert seen.work.parameters["transformer"] == sum(p.numel() for p in pipeline.transformer.parameters())
+
+
+def independent_flops(pipeline: Any, monkeypatch: pytest.MonkeyPatch, *args: Any, **kwargs: Any) -> list[int]:
+    """FLOPs of each denoiser call: torch's counter, which doesn't know the CPU's attention, and attention by hand."""
+    counted: list[int] = []
+    attention = 0
+    functional = torch.nn.functional.scaled_dot_product_attention
+
+    def counting(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor, *rest: Any, **named: Any) -> Any:
+        nonlocal attention
+        # scores are (queries, keys), each a product over the width; so is each of the weighted sums
+        attention += 2 * query[..., 0].numel() * key.shape[-2] * (query.shape[-1] + value.shape[-1])
+        return functional(query, key, value, *rest, **named)
+
+    forward = pipeline.transformer.forward
+
+    def counted_forward(*inputs: Any, **named: Any) -> Any:
+        nonlocal attention
+        attention = 0
+        with FlopCounterMode(display=False) as counter:
+            output = forward(*inputs, **named)
+        counted.append(counter.get_total_flops() + attention)
+        return output
+
+    with monkeypatch.context() as patch:
+        patch.setattr(torch.nn.functional, "scaled_dot_product_attention", counting)
+        patch.setattr(pipeline.transformer, "forward", counted_forward)
+        pipeline(*args, **kwargs)
+    return counted
+
+
+@pytest.mark.parametrize("name", ["lumina2", "flux"])
+def test_flops_equal_an_independent_count(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = mini(name)
+    settings = {**SMALL, "num_inference_steps": 1}
+    seen = observe(pipeline, PROMPT, **settings)
+    assert seen.work is not None
+    expected = independent_flops(pipeline, monkeypatch, PROMPT, **settings)
+    assert [group.flops for group in seen.work.denoiser] == expected
+    assert seen.work.flops["transformer"] == sum(expected)
+
+
+def test_flops_do_not_depend_on_the_kernel_of_attention() -> None:
+    seen = observe(mini("lumina2"), PROMPT, **SMALL)
+    with sdpa_kernel(SDPBackend.MATH):
+        in_full = observe(mini("lumina2"), PROMPT, **SMALL)
+    assert in_full.work == seen.work
+
+
+@pytest.mark.parametrize("heads", [4, 2], ids=["all heads", "grouped heads"])
+def test_attention_with_fewer_keys_and_other_widths(heads: int) -> None:
+    query, key, value = torch.zeros(3, 4, 7, 8), torch.zeros(3, heads, 5, 8), torch.zeros(3, heads, 5, 8)
+    with FlopMeter() as meter:
+        torch.nn.functional.scaled_dot_product_attention(query, key, value, enable_gqa=heads != 4)
+    assert meter.total() == 2 * (3 * 4 * 7 * 5 * 8) * 2
+
+
+def compiled(how: str) -> Any:
+    pipeline = new_mini("flux")
+    if how == "method":
+        pipeline.transformer.compile(backend="eager")
+    elif how == "wrapper":
+        pipeline.transformer = torch.compile(pipeline.transformer, backend="eager")
+    elif how == "forward":
+        pipeline.transformer.forward = torch.compile(pipeline.transformer.forward, backend="eager")
+    else:
+        for layer in pipeline.transformer.transformer_blocks:
+            layer.compile(backend="eager")
+    return pipeline
+
+
+@pytest.fixture(scope="module")
+def uncompiled() -> Observation:
+    return observe(mini("flux"), PROMPT, **SMALL)
+
+
+@pytest.mark.filterwarnings("error:Using `torch.compile")
+@pytest.mark.parametrize("how", ["method", "wrapper", "forward", "blocks"])
+def test_measuring_what_is_compiled_compiles_nothing(how: str, uncompiled: Observation) -> None:
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    pipeline = compiled(how)
+    assert is_compiled(pipeline.transformer)
+    assert not is_compiled(pipeline.vae)
+    pipeline(PROMPT, **SMALL)  # compiles
+    before = {name: dict(counters[name]) for name in ("stats", "frames", "recompiles", "graph_break")}
+    seen = observe(pipeline, PROMPT, rounds=2, **SMALL)
+    pipeline(PROMPT, **SMALL)
+    assert {name: dict(counters[name]) for name in before} == before
+    assert seen.work == uncompiled.work
+    assert seen.guidance == uncompiled.guidance
+    assert seen.output is not None
+    assert seen.output.rerun.identical
+    assert seen.layers is None
+    assert any("compiled" in note for note in seen.notes)
+    assert [len(one.steps_s) for one in seen.run.rounds] == [2, 2]
+
+
+def test_the_survey_of_what_is_compiled_runs_compiled_code() -> None:
+    """Else its memory and its trace would be those of other code."""
+    torch._dynamo.reset()
+    ran: list[int] = []
+
+    def backend(graph: Any, _inputs: Any) -> Any:
+        def run(*args: Any) -> Any:
+            ran.append(1)
+            return graph.forward(*args)
+
+        return run
+
+    pipeline = new_mini("lumina2")
+    pipeline.transformer.layers[0].compile(backend=backend)
+    seen = observe(pipeline, PROMPT, guidance_scale=1.0, **SMALL)
+    assert seen.work is not None
+    # One graph a call, in three of four passes: the one that counts FLOPs runs eagerly.
+    assert len(ran) == 3 * seen.work.denoiser_calls
+
+
+def test_hooks_of_accelerate_keep_working() -> None:
+    from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_module
+
+    class Counting(ModelHook):  # type: ignore[misc]  # accelerate has no types
+        calls = 0
+
+        def pre_forward(self, module: Any, *args: Any, **kwargs: Any) -> tuple[Any, Any]:
+            self.calls += 1
+            return args, kwargs
+
+    plain = observe(mini("lumina2"), PROMPT, **SMALL)
+    pipeline, hook = new_mini("lumina2"), Counting()
+    for part in (pipeline.transformer, pipeline.vae, pipeline.text_encoder):
+        add_hook_to_module(part, hook)
+    hooked = observe(pipeline, PROMPT, **SMALL)
+    # transformer, decoder and encoder, in survey, layers and one round
+    assert hook.calls == 3 * (4 + 1 + 2)
+    assert hooked.work == plain.work
+    assert hooked.output == plain.output
+    for part in (pipeline.transformer, pipeline.vae, pipeline.text_encoder):
+        assert part._hf_hook is hook
+        remove_hook_from_module(part)
+
+
+def test_memory_is_told_stage_by_stage() -> None:
+    seen = observe(mini("lumina2"), PROMPT, **SMALL)
+    assert seen.memory is not None
+    if seen.memory.source == "process_rss":
+        assert set(seen.memory.stages) == {"text_encode", "denoise", "vae_decode", "unattributed"}
+        assert max(stage.peak_bytes for stage in seen.memory.stages.values()) == seen.memory.peak_bytes

@@ -1,0 +1,140 @@
+"""The pages say what the code does: tables equal the settings, examples are files, and the files run."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pytest_diffbench import options
+from pytest_diffbench.report import session_json
+from pytest_diffbench.result import Result
+
+DOCS = Path(__file__).parent.parent / "docs"
+PAGES = sorted(DOCS.glob("*.md"))
+EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
+SETTINGS = dataclasses.fields(options.Settings)
+
+
+def page(name: str) -> str:
+    return (DOCS / name).read_text(encoding="utf-8")
+
+
+def told_default(field: dataclasses.Field[object]) -> str:
+    """A default as the tables write it."""
+    match field.default:
+        case None:
+            return ""
+        case bool(value):
+            return "on" if value else "off"
+        case tuple(value):
+            return f"`{','.join(value)}`"
+        case value:
+            return f"`{value}`"
+
+
+def table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> str:
+    lines = [f"| {' | '.join(line)} |" for line in (head, *rows)]
+    return "\n".join([lines[0], "|" + "---|" * len(head), *lines[1:]])
+
+
+def settings_table() -> str:
+    """Every setting with its sources."""
+    rows: list[tuple[str, ...]] = []
+    for field in SETTINGS:
+        sources, metavar = field.metadata["sources"], field.metadata["metavar"]
+        option = f"`{options.flag(field.name)}{f' {metavar}' if metavar else ''}`"
+        rows.append(
+            (
+                option if "c" in sources else "",
+                f"`{field.name}`" if "m" in sources else "",
+                f"`diffbench_{field.name}`" if "i" in sources else "",
+                told_default(field),
+                field.metadata["help"],
+            )
+        )
+    return table(("command line", "marker", "ini file", "default", "meaning"), rows)
+
+
+def marker_table() -> str:
+    """The marker's arguments."""
+    rows: list[tuple[str, ...]] = [
+        (f"`{field.name}`", told_default(field), field.metadata["help"])
+        for field in SETTINGS
+        if "m" in field.metadata["sources"]
+    ]
+    return table(("argument", "default", "meaning"), rows)
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [("options.md", settings_table()), ("writing-benchmarks.md", marker_table())],
+    ids=["settings", "marker"],
+)
+def test_a_table_is_that_of_the_settings(name: str, expected: str) -> None:
+    assert expected in page(name), f"docs/{name} lacks this table:\n{expected}"
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_option_on_a_page_exists(path: Path) -> None:
+    known = {"--diffbench", *map(options.flag, options.names("c"))}
+    mentioned = set(re.findall(r"--diffbench(?:-[a-z][a-z-]*)?", path.read_text(encoding="utf-8")))
+    assert mentioned <= known
+    keys = set(re.findall(r"^diffbench_(\w+) =", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
+    assert keys <= set(options.names("i"))
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
+def test_every_link_between_pages_leads_somewhere(path: Path) -> None:
+    targets = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))
+    assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_the_page_shows_the_examples_as_they_are() -> None:
+    shown = re.findall(r"```python\n(.*?)```", page("writing-benchmarks.md"), flags=re.DOTALL)
+    files = {path.name: path.read_text(encoding="utf-8") for path in EXAMPLES}
+    assert len(files) >= 5
+    named = [name for block in shown for name, text in files.items() if text == block]
+    assert sorted(named) == sorted(files), "each file of docs/examples stands on the page once, to the letter"
+    assert len(shown) == len(named), "a block of Python on the page is none of the files in docs/examples"
+
+
+def test_every_property_of_a_result_is_on_the_page() -> None:
+    names = {name for name, value in vars(Result).items() if isinstance(value, property)}
+    told = set(
+        re.findall(r"^\| `(\w+)` \|", page("writing-benchmarks.md").partition("## The result")[2], re.MULTILINE)
+    )
+    assert told == names | {field.name for field in dataclasses.fields(Result)}
+
+
+@pytest.mark.pipeline
+def test_the_examples_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real_libraries: None) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    monkeypatch.setenv("PERFORMANCE_LOG", str(pytester.path / "log.jsonl"))
+    for path in EXAMPLES:
+        shutil.copy(path, pytester.path)
+    pytester.makeini("[pytest]\naddopts = --strict-markers\ndiffbench_rounds = 1\ndiffbench_warmup_rounds = 0\n")
+
+    saved = pytester.runpytest_inprocess("--diffbench-save", "--diffbench-json=session.json")
+    saved.assert_outcomes(passed=6)
+    session = session_json.load(pytester.path / "session.json")
+    assert {one.saved for one in session.cases} == {"created"}
+    assert len(session.cases) == 7
+
+    compared = pytester.runpytest_inprocess("--diffbench", "--diffbench-json=session.json")
+    compared.assert_outcomes(passed=6)
+    for case in session_json.load(pytester.path / "session.json").cases:
+        decisions = {verdict.gate: verdict.decision for verdict in case.verdicts}
+        assert decisions["output"] == "same", case.observation.case.id
+        assert "worse" not in decisions.values()
+
+    lines = [json.loads(line) for line in (pytester.path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    assert [line["case"] for line in lines[:7]] == [one.observation.case.id for one in session.cases]
+    assert all(line["median_s"] > 0 for line in lines)
+
+    idle = pytester.runpytest_inprocess()
+    idle.assert_outcomes(skipped=6)
