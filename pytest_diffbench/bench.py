@@ -13,9 +13,10 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from pytest_diffbench.loading import Loaded
     from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
     from pytest_diffbench.options import Settings
-    from pytest_diffbench.records import Definition, Fact, PipelineSpec
+    from pytest_diffbench.records import Definition, Fact
 
 
 class Bench:
@@ -30,14 +31,14 @@ class Bench:
         settings: Settings,
         *,
         benchmark: Any,
-        loaded: Callable[[object], tuple[PipelineSpec, str | None, Mapping[str, object]] | None],
+        about: Callable[[object], Loaded | None],
         facts: Mapping[str, Fact],
         progress: Progress,
     ) -> None:
         self._item = item
         self._settings = settings
         self._benchmark = benchmark
-        self._loaded = loaded
+        self._about = about
         self._facts = facts
         self._progress = progress
         self.measurements: list[tuple[Measurement, str | None]] = []
@@ -85,11 +86,13 @@ class Bench:
                 f"{identity} was measured already. A further call in the same test needs a label of its own: "
                 "diffbench(pipeline, ..., label='second')."
             )
-        loaded = self._loaded(target)
+        loaded = self._about(target)
         arguments = definition.bind(target, args, kwargs)
         if loaded is not None:
             takes = definition.parameters_of(target)
-            fill = {name: value for name, value in loaded[2].items() if name in takes and name not in arguments}
+            fill = {
+                name: value for name, value in loaded.recommended.items() if name in takes and name not in arguments
+            }
             kwargs, arguments = kwargs | fill, arguments | fill
         device, made = self._definition(target, loaded, definition.describe(arguments))
         plan = Plan(
@@ -107,7 +110,7 @@ class Bench:
     def _definition(
         self,
         target: Any,
-        loaded: tuple[PipelineSpec, str | None, Mapping[str, object]] | None,
+        loaded: Loaded | None,
         arguments: dict[str, Any],
     ) -> tuple[str, Definition]:
         from pytest_diffbench.measure.definition import name_of
@@ -115,12 +118,12 @@ class Bench:
         from pytest_diffbench.records import Definition
 
         if loaded is not None:
-            spec, revision, _ = loaded
+            spec = loaded.spec
             return spec.device, Definition(
                 pipeline=name_of(target),
                 weights=spec.weights,
                 model=spec.model,
-                revision=revision,
+                revision=loaded.revision,
                 dtype=spec.dtype,
                 offload=spec.offload,
                 seed=self._settings.seed,

@@ -10,22 +10,24 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from pytest_diffbench import __version__, options
+from pytest_diffbench import __version__, loading, options
 from pytest_diffbench.bench import Bench
 from pytest_diffbench.errors import DiffbenchError, OptionError, PipelineError
 from pytest_diffbench.plugin import is_benchmark
 from pytest_diffbench.records import DECISIONS, CaseReport, Fact, PipelineSpec, SessionReport
+from pytest_diffbench.report import junit, session_json, terminal
+from pytest_diffbench.report.progress import Progress
+from pytest_diffbench.store import Store
 from pytest_diffbench.verdicts import Concluded, conclude, incomplete
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping
+    from collections.abc import Callable, Generator
     from pathlib import Path
 
     from pytest_diffbench.options import Settings
-    from pytest_diffbench.records import Weights
-    from pytest_diffbench.report.progress import Progress
 
 _BENCH = pytest.StashKey[Bench]()
+_CASES = pytest.StashKey[list[CaseReport]]()
 _SETTINGS = pytest.StashKey["Settings"]()
 
 
@@ -40,18 +42,14 @@ class DiffbenchSession:
     """Registered as a plugin while `--diffbench` is on."""
 
     def __init__(self, config: pytest.Config) -> None:
-        from pytest_diffbench.pipelines.resident import Resident
-        from pytest_diffbench.store import Store
-
         self._config = config
         self._started = _now()
         self._interrupted = False
+        self._not_written: str | None = None
         self._reports: list[CaseReport] = []
-        self._nodeids: dict[str, str] = {}
-        self._resident = Resident()
-        self._resident_spec: PipelineSpec | None = None
-        self._resident_pipeline: Any = None
-        self._revision: str | None = None
+        self._pipelines = loading.Pipelines(
+            lambda spec: config.hook.pytest_diffbench_load_pipeline(spec=spec, config=config)
+        )
         self._facts: dict[str, Fact] | None = None
         self._progress: Progress | None = None
         try:
@@ -81,9 +79,6 @@ class DiffbenchSession:
             items[i] = item
 
     def _resolve(self, item: pytest.Item) -> Settings:
-        from pytest_diffbench.pipelines.loader import parse_dtype, resolve_device
-        from pytest_diffbench.pipelines.registry import model_named
-
         marker: dict[str, Any] = {}
         for mark in reversed(list(item.iter_markers("diffbench"))):
             if mark.args:
@@ -93,14 +88,7 @@ class DiffbenchSession:
                 )
             marker |= mark.kwargs
         settings = options.resolve(self._config, marker, item.nodeid)
-        try:
-            if settings.model is not None:
-                model_named(settings.model)
-            if settings.dtype is not None:
-                parse_dtype(settings.dtype)
-            resolve_device(settings.device)
-        except PipelineError as error:
-            raise PipelineError(f"{item.nodeid}: {error}") from None
+        loading.check(settings, item.nodeid)
         return settings
 
     @staticmethod
@@ -127,7 +115,7 @@ class DiffbenchSession:
             item,
             item.stash[_SETTINGS],
             benchmark=benchmark,
-            loaded=self._loaded,
+            about=self._pipelines.about,
             facts=self._environment_facts(),
             progress=self._progress_of(item),
         )
@@ -136,39 +124,10 @@ class DiffbenchSession:
 
     def pipeline_for(self, item: pytest.Item) -> Any:
         """The pipeline that a test's marker asks for."""
-        from pytest_diffbench.pipelines.loader import default_dtype, parse_dtype, resolve_device
-
-        settings = item.stash[_SETTINGS]
-        if settings.model is None:
-            pytest.fail(
-                f"{item.nodeid} asks for diffbench_pipeline, but its marker names no model. "
-                "Write @pytest.mark.diffbench(model='lumina2'), or pass a pipeline of your own to diffbench().",
-                pytrace=False,
-            )
-        device = resolve_device(settings.device)
-        weights: Weights = settings.weights  # type: ignore[assignment]  # checked when it was parsed
-        dtype = parse_dtype(settings.dtype or default_dtype(device, weights))
-        spec = PipelineSpec(
-            model=settings.model,
-            weights=weights,
-            device=device,
-            dtype=str(dtype).removeprefix("torch."),
-            offload=settings.offload,  # type: ignore[arg-type]  # checked when it was parsed
-        )
-        if spec != self._resident_spec:
-            self._resident_spec = self._resident_pipeline = None  # or the old one couldn't go
         try:
-            pipeline = self._resident.get(spec, lambda: self._load(spec))
+            return self._pipelines.get(item.stash[_SETTINGS], item.nodeid)
         except DiffbenchError as error:
             pytest.fail(str(error), pytrace=False)
-        self._resident_spec, self._resident_pipeline = spec, pipeline
-        return pipeline
-
-    def _load(self, spec: PipelineSpec) -> Any:
-        pipeline = self._config.hook.pytest_diffbench_load_pipeline(spec=spec, config=self._config)
-        if pipeline is None:
-            raise PipelineError(f"no implementation of pytest_diffbench_load_pipeline knows {spec}.")
-        return pipeline
 
     @pytest.hookimpl(trylast=True)
     def pytest_diffbench_load_pipeline(self, spec: PipelineSpec) -> Any:
@@ -176,18 +135,6 @@ class DiffbenchSession:
         from pytest_diffbench.pipelines.loader import load
 
         return load(spec, self._models)
-
-    def _loaded(self, target: object) -> tuple[PipelineSpec, str | None, Mapping[str, object]] | None:
-        """Spec, revision and recommended settings of a target that came from `diffbench_pipeline`."""
-        from pytest_diffbench.pipelines.pretrained import revision
-        from pytest_diffbench.pipelines.registry import model_named
-
-        spec = self._resident_spec
-        if spec is None or target is not self._resident_pipeline:
-            return None
-        model = model_named(spec.model)
-        recommended = model.mini_recommended if spec.weights == "mini" else model.recommended
-        return spec, revision(target) if spec.weights == "pretrained" else None, recommended
 
     def _environment_facts(self) -> dict[str, Fact]:
         if self._facts is None:
@@ -202,7 +149,7 @@ class DiffbenchSession:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Let go of the resident pipeline before a test that brings its own."""
         if is_benchmark(item) and "diffbench_pipeline" not in getattr(item, "fixturenames", ()):
-            self._release()
+            self._pipelines.release()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
@@ -248,7 +195,7 @@ class DiffbenchSession:
                 )
             concluded.append(one)
             self._config.hook.pytest_diffbench_outcome(report=one.report, config=self._config)
-            item.user_properties.extend(_properties(one.report))
+            item.user_properties.extend(junit.properties(one.report))
         bench.measurements.clear()
         item.stash[_CASES] = [one.report for one in concluded]
         return concluded
@@ -277,14 +224,17 @@ class DiffbenchSession:
     # -- the end
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self) -> None:
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Give memory back and write the session's file."""
-        self._release()
+        self._pipelines.release()
         if self._settings.json is None or hasattr(self._config, "workerinput"):
             return
-        from pytest_diffbench.report import session_json
-
-        session_json.write(options.folder(self._config, self._settings.json), self.report())
+        try:
+            session_json.write(options.folder(self._config, self._settings.json), self.report())
+        except DiffbenchError as error:
+            # The summary is still to come, and now the only place where the results are.
+            self._not_written = str(error)
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def report(self) -> SessionReport:
         """All of the session so far."""
@@ -310,8 +260,8 @@ class DiffbenchSession:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell what was measured and what was made of it."""
-        from pytest_diffbench.report import terminal
-
+        if self._not_written is not None:
+            terminalreporter.write_line(f"{options.flag('json')}: {self._not_written}", red=True)
         if not self._reports:
             return
         terminalreporter.section("diffbench")
@@ -324,37 +274,23 @@ class DiffbenchSession:
                 terminalreporter.write(text, **markup)
             terminalreporter.write_line("")
 
-    def _release(self) -> None:
-        self._resident_spec = self._resident_pipeline = None
-        self._resident.release()
-
     def _progress_of(self, item: pytest.Item) -> Callable[[str, int, int], None]:
         """Tells a person at a terminal how far a case is; silent everywhere else."""
-        terminal = self._config.pluginmanager.get_plugin("terminalreporter")
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         capture = self._config.pluginmanager.get_plugin("capturemanager")
-        if terminal is None or not terminal.isatty or self._config.get_verbosity() < 0:
+        if reporter is None or not reporter.isatty or self._config.get_verbosity() < 0:
             return lambda _phase, _done, _total: None
-        from pytest_diffbench.report.progress import Progress
 
         def write(text: str) -> None:
             with capture.global_and_fixture_disabled() if capture is not None else contextlib.nullcontext():
-                terminal.write(text, flush=True)
+                reporter.write(text, flush=True)
 
         if self._progress is None:
-            self._progress = Progress(write, terminal._tw.fullwidth, time.monotonic)
+            self._progress = Progress(write, reporter._tw.fullwidth, time.monotonic)
         progress = self._progress
         settings = item.stash[_SETTINGS]
         progress.start(item.name, f"{settings.model or 'own pipeline'} {settings.weights}")
         return progress.advance
-
-
-_CASES = pytest.StashKey[list[CaseReport]]()
-
-
-def _properties(report: CaseReport) -> list[tuple[str, str]]:
-    from pytest_diffbench.report.junit import properties
-
-    return properties(report)
 
 
 def _now() -> str:

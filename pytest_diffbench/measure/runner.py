@@ -83,6 +83,7 @@ class Measurement:
         self._clock = clock_for(plan.device)
         self._caller = Caller(target, args, kwargs, plan.definition.seed, self._clock)
         self._sites = list(sites_of(target))
+        self._run_id = uuid.uuid4().hex[:12]
         self._started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._environment = environment_of(plan.device, target, plan.facts, plan.threads, plan.workers)
         self._survey: Survey | None = None
@@ -155,7 +156,7 @@ class Measurement:
         return Observation(
             case=Case(id=plan.case_id, definition=plan.definition),
             run=Run(
-                id=uuid.uuid4().hex[:12],
+                id=self._run_id,
                 started=self._started,
                 warmup_s=tuple(self._warmup_s),
                 rounds=tuple(self._rounds),

@@ -252,3 +252,22 @@ def test_a_folder_that_cannot_be_written_is_one_clear_failure(
     result.stdout.fnmatch_lines(["*baselines*"])
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
     assert session_json.load(project.path / "session.json").cases[0].observation.complete
+
+
+def test_a_file_that_cannot_be_written_costs_no_result(project: pytest.Pytester) -> None:
+    project.mkdir("session.json")
+    result = run(project, "--diffbench-save")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*--diffbench-json: *session.json*", "*saved*created*"])
+
+
+def test_a_result_and_its_baseline_name_the_same_run(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_paint=TARGET
+        + "def test_paint(diffbench):\n    result = diffbench(paint)\n"
+        + "    open('id.txt', 'w').write(result.observation.run.id)\n"
+    )
+    run(project, "--diffbench-save")
+    (path,) = (project.path / "baselines").rglob("baseline.json")
+    assert json.loads(path.read_text())["runs"][0]["id"] == (project.path / "id.txt").read_text()

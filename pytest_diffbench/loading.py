@@ -1,0 +1,119 @@
+"""Which pipeline a test asks for, and the one that is resident for it."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.errors import OptionError, PipelineError
+from pytest_diffbench.pipelines.loader import default_dtype, parse_dtype, resolve_device
+from pytest_diffbench.pipelines.registry import model_named
+from pytest_diffbench.pipelines.resident import Resident
+from pytest_diffbench.records import PipelineSpec, Weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+    from pytest_diffbench.options import Settings
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Loaded:
+    """What is known of a pipeline that was loaded here.
+
+    Attributes:
+        spec: what was asked for.
+        revision: identity of pretrained weights, None for others.
+        recommended: call arguments that fill in what a test doesn't give.
+    """
+
+    spec: PipelineSpec
+    revision: str | None
+    recommended: Mapping[str, object]
+
+
+class Pipelines:
+    """Loads pipelines for tests, one at a time.
+
+    Args:
+        load: loads what a spec asks for; returns None where it doesn't know how.
+    """
+
+    def __init__(self, load: Callable[[PipelineSpec], Any]) -> None:
+        self._load = load
+        self._resident = Resident()
+        self._spec: PipelineSpec | None = None
+        self._pipeline: Any = None
+
+    def get(self, settings: Settings, where: str) -> Any:
+        """The pipeline that a test's settings ask for.
+
+        Raises:
+            OptionError: they name no model.
+            PipelineError: it can't be had.
+        """
+        spec = spec_of(settings, where)
+        if spec != self._spec:
+            self._spec = self._pipeline = None  # or the old one couldn't go
+        self._pipeline = self._resident.get(spec, lambda: self._loaded(spec))
+        self._spec = spec
+        return self._pipeline
+
+    def about(self, target: object) -> Loaded | None:
+        """What is known of a target, None where it isn't the resident pipeline."""
+        from pytest_diffbench.pipelines.pretrained import revision
+
+        if self._spec is None or target is not self._pipeline:
+            return None
+        model, weights = model_named(self._spec.model), self._spec.weights
+        return Loaded(
+            spec=self._spec,
+            revision=revision(target) if weights == "pretrained" else None,
+            recommended=model.mini_recommended if weights == "mini" else model.recommended,
+        )
+
+    def release(self) -> None:
+        """Let go of the resident pipeline, and give its memory back."""
+        self._spec = self._pipeline = None
+        self._resident.release()
+
+    def _loaded(self, spec: PipelineSpec) -> Any:
+        pipeline = self._load(spec)
+        if pipeline is None:
+            raise PipelineError(f"no implementation of pytest_diffbench_load_pipeline knows {spec}.")
+        return pipeline
+
+
+def check(settings: Settings, where: str) -> None:
+    """Find out before anything runs whether model, dtype and device exist.
+
+    Raises:
+        PipelineError: naming the test, the value, and what there is.
+    """
+    try:
+        if settings.model is not None:
+            model_named(settings.model)
+        if settings.dtype is not None:
+            parse_dtype(settings.dtype)
+        resolve_device(settings.device)
+    except PipelineError as error:
+        raise PipelineError(f"{where}: {error}") from None
+
+
+def spec_of(settings: Settings, where: str) -> PipelineSpec:
+    """The spec of a test's pipeline. Raises OptionError when its settings name no model."""
+    if settings.model is None:
+        raise OptionError(
+            f"{where} asks for diffbench_pipeline, but its marker names no model. "
+            "Write @pytest.mark.diffbench(model='lumina2'), or pass a pipeline of your own to diffbench()."
+        )
+    device = resolve_device(settings.device)
+    weights: Weights = settings.weights  # type: ignore[assignment]  # checked when it was parsed
+    dtype = parse_dtype(settings.dtype or default_dtype(device, weights))
+    return PipelineSpec(
+        model=settings.model,
+        weights=weights,
+        device=device,
+        dtype=str(dtype).removeprefix("torch."),
+        offload=settings.offload,  # type: ignore[arg-type]  # checked when it was parsed
+    )

@@ -1,0 +1,43 @@
+"""The project's own baselines: readable, complete, and still what the ready-made benchmarks compute."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pytest_diffbench.report import session_json
+from pytest_diffbench.store import Store
+
+BASELINES = Path(__file__).parent.parent / "baselines"
+
+
+def test_every_baseline_reads_whole() -> None:
+    store = Store(BASELINES)
+    references = [store.load(folder) for folder in store.entries()]
+    assert len(references) >= 15
+    for reference in references:
+        artifacts = reference.artifacts()
+        assert len(artifacts.images) == 1
+        assert "latents/final" in artifacts.trace
+
+
+@pytest.mark.pipeline
+def test_the_suite_still_computes_them(pytester: pytest.Pytester, real_libraries: None) -> None:
+    result = pytester.runpytest_inprocess(
+        "--diffbench",
+        "--diffbench-rounds=1",
+        "--diffbench-gates=work,guidance,output",
+        f"--diffbench-baselines={BASELINES}",
+        "--diffbench-json=session.json",
+        "--pyargs",
+        "pytest_diffbench.suite",
+    )
+    result.assert_outcomes(passed=15)
+    session = session_json.load(pytester.path / "session.json")
+    assert session.missing_baselines == ()
+    for case in session.cases:
+        decisions = {verdict.gate: verdict.decision for verdict in case.verdicts}
+        assert (decisions["work"], decisions["guidance"]) == ("same", "same"), case.observation.case.id
+        # Another kind of CPU rounds otherwise; further off than that is for the gate to say.
+        assert decisions["output"] in ("same", "unsure"), case.observation.case.id
