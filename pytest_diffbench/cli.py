@@ -19,7 +19,8 @@ from pytest_diffbench.errors import DiffbenchError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pytest_diffbench.records import CaseReport, Fact, Reference, SessionReport
+    from pytest_diffbench.artifacts import Reference
+    from pytest_diffbench.records import CaseReport, Fact, SessionReport
     from pytest_diffbench.report.lines import Line
 
 FINE, WORSE, UNUSABLE = 0, 1, 2
@@ -176,7 +177,8 @@ def _judge(arguments: argparse.Namespace) -> int:
 
 def _references(old: SessionReport, path: str) -> dict[str, Reference]:
     """Each case of a session as the baseline of its id. Several runs of one definition make up one baseline."""
-    from pytest_diffbench.records import Artifacts, Baseline, Reference
+    from pytest_diffbench.artifacts import Artifacts, Reference
+    from pytest_diffbench.records import Baseline
 
     runs: dict[str, list[CaseReport]] = {}
     for report in old.cases:
@@ -207,8 +209,9 @@ def _judged(new: SessionReport, references: dict[str, Reference]) -> SessionRepo
 
     import msgspec
 
+    from pytest_diffbench.artifacts import Artifacts
     from pytest_diffbench.judge import Limits, judge
-    from pytest_diffbench.records import DECISIONS, GATES, Artifacts, CaseReport
+    from pytest_diffbench.records import DECISIONS, GATES, CaseReport
 
     cases: list[CaseReport] = []
     for report in new.cases:

@@ -2,23 +2,16 @@
 
 Every record is frozen and slotted, is written to and read from JSON as it stands, and refuses unknown fields.
 Units stand in names: seconds `_s`, bytes `_bytes`, decibels `_db`, shares and relative differences `_rel`.
-Arrays never stand in a record; they travel beside it in `Artifacts`.
+Arrays never stand in a record; they travel beside it, see `artifacts`.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
-from typing import TYPE_CHECKING, Annotated, Any, Literal, TypeAlias
+from typing import Annotated, Any, Literal, TypeAlias
 
 import msgspec
 from msgspec import Meta
-
-if TYPE_CHECKING:
-    from collections.abc import Callable
-
-    import numpy as np
-    from numpy.typing import NDArray
 
 BASELINE_SCHEMA = 1
 """Version of `baseline.json`. Newer files are refused by name; older ones are migrated by `store`."""
@@ -425,20 +418,6 @@ class SessionReport(Record, frozen=True, kw_only=True):
     cases: tuple[CaseReport, ...]
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Artifacts:
-    """The arrays of a measurement or a baseline.
-
-    Attributes:
-        images: uint8 arrays of shape (height, width) or (height, width, channels), values 0 to 255.
-        trace: float32 arrays by name. `latents/final` is the scheduler's last output, whole or, above 1 MiB, left
-            out; `latents/<step>` and `text/<n>` are sketches of shape (SKETCH_SIZE,).
-    """
-
-    images: tuple[NDArray[np.uint8], ...] = ()
-    trace: dict[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
-
-
 def format_steps(steps: list[int]) -> str:
     """Write step numbers as ranges: `[0, 1, 2, 5]` becomes `0-2,5`; a repeated step starts a new range."""
     ranges: list[list[int]] = []
@@ -457,20 +436,3 @@ def parse_steps(text: str) -> list[int]:
         first, _, last = part.partition("-")
         steps.extend(range(int(first), int(last or first) + 1))
     return steps
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Reference:
-    """A stored baseline as the judges see it.
-
-    Attributes:
-        baseline: the record.
-        distance: how near the machine that it was measured on is to this one.
-        path: the baseline's folder, for messages.
-        artifacts: reads the stored images and trace when they are needed; raises BaselineError.
-    """
-
-    baseline: Baseline
-    distance: Distance
-    path: str
-    artifacts: Callable[[], Artifacts]

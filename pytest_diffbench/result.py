@@ -12,16 +12,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from PIL import Image
 
-    from pytest_diffbench.records import (
-        Artifacts,
-        Guidance,
-        LayerTimes,
-        Memory,
-        Observation,
-        Output,
-        Stage,
-        Work,
-    )
+    from pytest_diffbench.artifacts import Artifacts
+    from pytest_diffbench.records import Guidance, LayerTimes, Memory, Observation, Output, Stage, Work
 
 
 _Part = TypeVar("_Part")
@@ -92,7 +84,7 @@ class Result:
 
     @property
     def trace(self) -> dict[str, NDArray[np.float32]]:
-        """Sketches of embeddings and latents, and the final latents: see `records.Artifacts`."""
+        """Sketches of embeddings and latents, and the final latents: see `artifacts.Artifacts`."""
         return self.artifacts.trace
 
     def _seen(self, part: _Part | None, what: str) -> _Part:

@@ -9,9 +9,10 @@ from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.records import CaseReport
 
 if TYPE_CHECKING:
+    from pytest_diffbench.artifacts import Artifacts, Reference
     from pytest_diffbench.judge import Limits
     from pytest_diffbench.options import Settings
-    from pytest_diffbench.records import Artifacts, Environment, Gate, Observation, Reference, Verdict
+    from pytest_diffbench.records import Environment, Gate, Observation, Verdict
     from pytest_diffbench.store import Store
 
 _NEEDS_BASELINE: frozenset[Gate] = frozenset({"work", "output", "memory", "time"})

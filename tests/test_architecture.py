@@ -176,13 +176,7 @@ def test_a_module_says_what_it_is_for(path: Path) -> None:
     assert words.partition("\n")[0].strip(), f"{name_of(path)} has no docstring"
 
 
-def _with_what_is_left_to_do(path: Path) -> object:
-    reason = "476 lines: the records of a measurement and those of a report could be two modules"
-    marks = [pytest.mark.xfail(reason=reason, strict=True)] if path.name == "records.py" else []
-    return pytest.param(path, marks=marks)
-
-
-@pytest.mark.parametrize("path", [_with_what_is_left_to_do(path) for path in MODULES], ids=name_of)
+@pytest.mark.parametrize("path", MODULES, ids=name_of)
 def test_a_module_is_not_too_long(path: Path) -> None:
     lines = len(path.read_text(encoding="utf-8").splitlines())
     assert lines <= LINES_AT_MOST, f"{name_of(path)} has {lines} lines, {LINES_AT_MOST} at most: it is two modules"

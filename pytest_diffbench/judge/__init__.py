@@ -20,7 +20,8 @@ from pytest_diffbench.records import GATES
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from pytest_diffbench.records import Artifacts, Gate, Observation, Reference, Verdict
+    from pytest_diffbench.artifacts import Artifacts, Reference
+    from pytest_diffbench.records import Gate, Observation, Verdict
 
 __all__ = ["REASONS", "Limits", "definition_changes", "doubts", "judge"]
 

@@ -13,10 +13,11 @@ from pytest_diffbench.judge.tolerance import Tolerance, tolerance
 from pytest_diffbench.judge.traces import part, rounding_rel
 
 if TYPE_CHECKING:
+    from pytest_diffbench.artifacts import Artifacts
     from pytest_diffbench.judge.images import ImageDistance, Tile
     from pytest_diffbench.judge.question import Question
     from pytest_diffbench.judge.traces import Parting
-    from pytest_diffbench.records import Artifacts, Output, Verdict
+    from pytest_diffbench.records import Output, Verdict
 
 
 def judge_output(question: Question) -> Verdict:

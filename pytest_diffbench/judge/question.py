@@ -6,8 +6,9 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_diffbench.artifacts import Artifacts, Reference
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.records import Artifacts, Observation, Reference
+    from pytest_diffbench.records import Observation
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -7,6 +7,7 @@ import datetime
 import uuid
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.measure import definition
 from pytest_diffbench.measure.calibration import calibration_for
@@ -20,7 +21,6 @@ from pytest_diffbench.measure.state import preserved
 from pytest_diffbench.measure.survey import Survey
 from pytest_diffbench.pixels import image_digest, psnr_db
 from pytest_diffbench.records import (
-    Artifacts,
     Case,
     Definition,
     Fact,

@@ -55,7 +55,7 @@ class Survey:
         count_flops: False where the call must stay as it is: counting runs compiled code eagerly.
 
     Attributes:
-        trace: float32 arrays by name, see `records.Artifacts`.
+        trace: float32 arrays by name, see `artifacts.Artifacts`.
         not_finite_where: the first place where a value wasn't finite.
     """
 

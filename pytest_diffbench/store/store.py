@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pytest_diffbench.artifacts import Reference
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.pixels import image_digest
-from pytest_diffbench.records import BASELINE_SCHEMA, Baseline, Reference
+from pytest_diffbench.records import BASELINE_SCHEMA, Baseline
 from pytest_diffbench.store.arrays import encode_artifacts, file_names, read_artifacts
 from pytest_diffbench.store.files import BASELINE, locked, write_baseline
 from pytest_diffbench.store.names import case_folder
@@ -20,7 +21,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
 
-    from pytest_diffbench.records import Artifacts, Case, Distance, Environment, Observation
+    from pytest_diffbench.artifacts import Artifacts
+    from pytest_diffbench.records import Case, Distance, Environment, Observation
 
 MOST_RUNS = 20
 """Runs that a baseline keeps; the oldest go first."""

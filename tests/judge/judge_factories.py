@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from pytest_diffbench.artifacts import Artifacts, Reference
 from pytest_diffbench.judge import Limits, judge
 from pytest_diffbench.records import (
-    Artifacts,
     Baseline,
     CallGroup,
     Case,
@@ -23,7 +23,6 @@ from pytest_diffbench.records import (
     Memory,
     Observation,
     Output,
-    Reference,
     RerunNoise,
     Round,
     Run,

@@ -9,10 +9,11 @@ import judge_factories as make
 import numpy as np
 import pytest
 
+from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.judge.images import distance
 from pytest_diffbench.judge.tolerance import flat_ssim
 from pytest_diffbench.judge.traces import part, relative_distance, rounding_rel
-from pytest_diffbench.records import Artifacts, Case, RerunNoise
+from pytest_diffbench.records import Case, RerunNoise
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -15,10 +15,11 @@ import pytest
 
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.judge import REASONS
-from pytest_diffbench.records import GATES, Artifacts, Case, Memory, RerunNoise, Round, StageMemory
+from pytest_diffbench.records import GATES, Case, Memory, RerunNoise, Round, StageMemory
 
 if TYPE_CHECKING:
-    from pytest_diffbench.records import Observation, Reference, Run
+    from pytest_diffbench.artifacts import Artifacts, Reference
+    from pytest_diffbench.records import Observation, Run
 
 DOCS = Path(__file__).parents[2] / "docs" / "verdicts.md"
 

@@ -12,9 +12,10 @@ import pytest
 import report_factories as make
 
 from pytest_diffbench import __version__, cli
+from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.pipelines.registry import MODELS
 from pytest_diffbench.pixels import image_digest
-from pytest_diffbench.records import Artifacts, ImageFacts, Observation, Round
+from pytest_diffbench.records import ImageFacts, Observation, Round
 from pytest_diffbench.report import markdown, session_json
 from pytest_diffbench.report.lines import plain
 from pytest_diffbench.report.terminal import summary_lines

@@ -7,9 +7,9 @@ from typing import Any
 import msgspec
 import numpy as np
 
+from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.pixels import image_digest
 from pytest_diffbench.records import (
-    Artifacts,
     CallGroup,
     Case,
     Definition,

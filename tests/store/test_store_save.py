@@ -20,11 +20,11 @@ from store_builders import (
 )
 
 from pytest_diffbench.errors import BaselineError
-from pytest_diffbench.records import Memory, Output, Reference, RerunNoise
+from pytest_diffbench.records import Memory, Output, RerunNoise
 from pytest_diffbench.store import Store, case_folder
 
 if TYPE_CHECKING:
-    from pytest_diffbench.records import Artifacts
+    from pytest_diffbench.artifacts import Artifacts, Reference
 
 OLD = make_artifacts(7)
 NEW = make_artifacts(99)
