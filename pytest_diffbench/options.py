@@ -7,7 +7,6 @@ This module is imported by every pytest run, also an idle one, and imports nothi
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -15,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pytest_diffbench.errors import OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     import pytest
 
@@ -29,10 +28,16 @@ def _one_of(*known: str) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         if value in known:
             return str(value)
-        near = difflib.get_close_matches(str(value), known, n=1)
-        raise ValueError(f"is one of {', '.join(known)}" + (f"; did you mean {near[0]!r}?" if near else ""))
+        raise ValueError(f"is one of {', '.join(known)}{_did_you_mean(str(value), known)}")
 
     return parse
+
+
+def _did_you_mean(name: str, known: Sequence[str]) -> str:
+    import difflib  # half a millisecond that idle sessions don't need
+
+    near = difflib.get_close_matches(name, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def _text(value: Any) -> str:
@@ -114,7 +119,7 @@ class Settings:
     gates: tuple[str, ...] = _setting(_gates, GATE_NAMES, "cmi", "gates to judge by, with commas between", "LIST")
     strict: bool = _setting(_switch, False, "ci", "fail on anything short of 'same' or 'better'")
     save: bool = _setting(_switch, False, "c", "measure, and accept the results as baselines")
-    baselines: str = _setting(_text, "baselines", "ci", "folder of the baselines, from the root folder", "DIR")
+    baselines: str = _setting(_text, "baselines", "ci", "folder of the baselines", "DIR")
     json: str | None = _setting(_text, None, "c", "write all results of the session to FILE", "FILE")
     memory_limit_rel: float | None = _setting(_share, None, "mi", "growth of peak memory that is let through")
     time_floor_rel: float | None = _setting(_share, None, "mi", "change of time that is too small to matter")
@@ -173,11 +178,9 @@ def resolve(config: pytest.Config, marker: Mapping[str, Any], where: str) -> Set
     known = names("m")
     for name in marker:
         if name not in known:
-            near = difflib.get_close_matches(name, known, n=1)
             raise OptionError(
-                f"{where}: the diffbench marker has no argument {name!r}"
-                + (f"; did you mean {near[0]!r}?" if near else "")
-                + f" It takes: {', '.join(known)}."
+                f"{where}: the diffbench marker has no argument {name!r}{_did_you_mean(name, known) or '.'}"
+                f" It takes: {', '.join(known)}."
             )
     values: dict[str, Any] = {}
     for name, field in _SETTINGS.items():

@@ -33,10 +33,12 @@ class Returned:
     Attributes:
         pixels: its images, empty where the target returned none.
         latents: the scheduler's last output as float32, None where no scheduler was seen.
+        no_images: why what was returned isn't images, None where it is.
     """
 
     pixels: Pixels
     latents: NDArray[np.float32] | None
+    no_images: str | None = None
 
     @property
     def digest(self) -> str | None:
@@ -89,7 +91,8 @@ class Caller:
     def returned(self, output: Any, last_step_output: Any) -> Returned:
         """Copy what a call returned to the host."""
         latents = first_tensor(last_step_output)
-        return Returned(pixels_of(output), to_numpy(latents) if latents is not None else None)
+        pixels, no_images = pixels_of(output)
+        return Returned(pixels, to_numpy(latents) if latents is not None else None, no_images)
 
 
 class TimedRound:
@@ -149,18 +152,18 @@ def _generators_in(value: Any) -> list[torch.Generator]:
     return []
 
 
-def pixels_of(output: Any) -> Pixels:
+def pixels_of(output: Any) -> tuple[Pixels, str | None]:
     """The images in what a target returned: `.images`, the first of a tuple, or the value itself.
 
-    A target that returns no images (latents, text, None) gives no pixels.
+    A target that returns no images (latents, text, None) gives no pixels, and the reason.
     """
     images = getattr(output, "images", output)
     if images is output and isinstance(output, tuple) and output:
         images = output[0]
     try:
-        return to_uint8_arrays(images)
-    except (TypeError, ValueError):
-        return Pixels(arrays=(), finite=True, modes=())
+        return to_uint8_arrays(images), None
+    except (TypeError, ValueError) as error:
+        return Pixels(arrays=(), finite=True, modes=()), str(error)
 
 
 def observe_once(caller: Caller, sites: Sequence[Site], observer: Observer) -> Any:

@@ -199,7 +199,10 @@ class Measurement:
         if counted is not None and not survey.take_flops_of(counted):
             self._notes.append("FLOPs weren't counted: two calls with the same arguments called the denoiser unalike")
         self._survey = survey
-        self._untimed.append(self._caller.returned(output, None))
+        returned = self._caller.returned(output, None)
+        self._untimed.append(returned)
+        if returned.no_images is not None:
+            self._notes.append(f"no images were returned: {returned.no_images}")
         if not components_of(self._target):
             self._notes.append(
                 "the target has no components to look at: only its total time and its output were seen"

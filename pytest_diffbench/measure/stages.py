@@ -22,6 +22,10 @@ STAGE_OF_ROLE: dict[Role, Stage] = {
 """The stage that a component's work belongs to; helpers belong to the stage around them."""
 
 
+_CLOCK_DIGITS = 9
+"""Clocks count nanoseconds; what subtraction leaves behind them is no measurement."""
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Passage:
     """Control entered or left a place, `at_s` seconds after the call began."""
@@ -108,7 +112,10 @@ def attribute(passages: Sequence[Passage], total_s: float) -> StageTimes:
                 last_step_s = one.at_s
     # Events and the host's clock differ by microseconds; a rounding below zero is no time at all.
     stages["unattributed"] = max(total_s - sum(stages.values()), 0.0)
-    return StageTimes(stages, tuple(steps))
+    return StageTimes(
+        {stage: round(time_s, _CLOCK_DIGITS) for stage, time_s in stages.items()},
+        tuple(round(time_s, _CLOCK_DIGITS) for time_s in steps),
+    )
 
 
 def _stage(inside: Sequence[Role], denoising: bool) -> Stage:
