@@ -55,6 +55,7 @@ def test_default_dtype() -> None:
     assert default_dtype("cpu", "mini") == default_dtype("cpu", "pretrained") == "float32"
     assert default_dtype("cuda", "pretrained") == default_dtype("cuda:1", "random") == "bfloat16"
     assert default_dtype("mps", "pretrained") == "bfloat16"
+    assert default_dtype("cuda", "mini") == "float32"
 
 
 def test_auto_without_an_accelerator(no_gpu: None) -> None:
