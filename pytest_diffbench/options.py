@@ -107,7 +107,11 @@ class Settings:
     )
     device: str = _setting(_text, "auto", "cmi", "torch device, or auto: a GPU where there is one", "DEVICE")
     dtype: str | None = _setting(
-        _text, None, "cmi", "dtype of the pipeline; by default float32 on the CPU and for minis, bfloat16 elsewhere", "DTYPE"
+        _text,
+        None,
+        "cmi",
+        "dtype of the pipeline; by default float32 on the CPU and for minis, bfloat16 elsewhere",
+        "DTYPE",
     )
     offload: str = _setting(_one_of(*OFFLOADS), "none", "cmi", "offload to the CPU: none, model, sequential", "KIND")
     seed: int = _setting(_whole(0), 0, "mi", "seed of the noise")
