@@ -37,7 +37,7 @@ def _did_you_mean(name: str, known: Sequence[str]) -> str:
     import difflib  # half a millisecond that idle sessions don't need
 
     near = difflib.get_close_matches(name, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
+    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def _text(value: Any) -> str:
@@ -78,7 +78,10 @@ def _switch(value: Any) -> bool:
 def _gates(value: Any) -> tuple[str, ...]:
     names = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
     parse = _one_of(*GATE_NAMES)
-    chosen = {parse(name) for name in names if name != ""}
+    try:
+        chosen = {parse(name) for name in names if name != ""}
+    except ValueError as error:
+        raise ValueError(f"is a list of which each {error}") from None
     if not chosen:
         raise ValueError(f"is a list of gates, with commas between: {','.join(GATE_NAMES)}")
     return tuple(name for name in GATE_NAMES if name in chosen)
@@ -183,7 +186,7 @@ def resolve(config: pytest.Config, marker: Mapping[str, Any], where: str) -> Set
     for name in marker:
         if name not in known:
             raise OptionError(
-                f"{where}: the diffbench marker has no argument {name!r}{_did_you_mean(name, known) or '.'}"
+                f"{where}: the diffbench marker has no argument {name!r}{_did_you_mean(name, known)}."
                 f" It takes: {', '.join(known)}."
             )
     values: dict[str, Any] = {}

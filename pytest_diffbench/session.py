@@ -127,7 +127,8 @@ class DiffbenchSession:
         try:
             return self._pipelines.get(item.stash[_SETTINGS], item.nodeid)
         except DiffbenchError as error:
-            pytest.fail(str(error), pytrace=False)
+            text = str(error)
+        pytest.fail(text, pytrace=False)  # out here, so that the error isn't told twice
 
     @pytest.hookimpl(trylast=True)
     def pytest_diffbench_load_pipeline(self, spec: PipelineSpec) -> Any:
@@ -162,14 +163,22 @@ class DiffbenchSession:
             raise
         except DiffbenchError as error:
             self._conclude(item, failed=True)
-            pytest.fail(str(error), pytrace=False)
+            # Not the error's cause and consequence, but the one sentence that it is.
+            raise pytest.fail.Exception(str(error), pytrace=False) from None
         except BaseException:
             concluded = self._conclude(item, failed=True)
             for one in concluded:
                 if one.failure:
                     item.add_report_section("call", "diffbench", one.failure)
             raise
-        failures = [one.failure for one in self._conclude(item, failed=False) if one.failure]
+        concluded = self._conclude(item, failed=False)
+        if _BENCH in item.stash and not concluded:
+            pytest.fail(
+                f"{item.nodeid} asks for the fixture diffbench and measures nothing: a benchmark that can't fail. "
+                "Call diffbench(pipeline, ...), or don't ask for it.",
+                pytrace=False,
+            )
+        failures = [one.failure for one in concluded if one.failure]
         if failures:
             pytest.fail("\n\n".join(failures), pytrace=False)
         return outcome

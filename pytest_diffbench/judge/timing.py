@@ -271,7 +271,7 @@ class _Evidence:
     ) -> Verdict:
         if chance_rel > self.limits.time_blind_rel:
             message = (
-                f"Within chance: {self._figures()}; but nothing under {percent(chance_rel)} would have been seen."
+                f"Can't tell: {self._figures()}; nothing under {percent(chance_rel)} would have been seen."
                 f" {plural(raw.runs, 'run')} in the baseline: save more, on a quiet machine."
             )
             return verdict("time.blind", message, details=details, changes=notes)

@@ -82,9 +82,9 @@ class _Outcome:
         calls = (
             f"{base.denoiser_calls} -> {plural(now.denoiser_calls, 'denoiser call')}"
             if base.denoiser_calls != now.denoiser_calls
-            else plural(now.denoiser_calls, "denoiser call")
+            else f"{plural(now.denoiser_calls, 'denoiser call')} as before"
         )
-        return f"In all {calls}, {flops(base.total_flops)} -> {flops(now.total_flops)}."
+        return f"{calls}; the whole call: {flops(base.total_flops)} -> {flops(now.total_flops)}."
 
 
 def _flops_allowance(question: Question) -> tuple[float, str]:

@@ -271,3 +271,16 @@ def test_a_result_and_its_baseline_name_the_same_run(project: pytest.Pytester) -
     run(project, "--diffbench-save")
     (path,) = (project.path / "baselines").rglob("baseline.json")
     assert json.loads(path.read_text())["runs"][0]["id"] == (project.path / "id.txt").read_text()
+
+
+def test_a_benchmark_that_measures_nothing_fails(project: pytest.Pytester) -> None:
+    project.makepyfile(test_paint="def test_paint(diffbench): ...")
+    result = run(project, "--diffbench")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*measures nothing*"])
+
+
+def test_an_error_is_told_once(project: pytest.Pytester) -> None:
+    project.makepyfile(test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint, sighs=3)\n")
+    result = run(project, "--diffbench")
+    result.stdout.no_fnmatch_line("*another exception occurred*")
