@@ -4,6 +4,7 @@
 #   make bench-save  the same, accepted as baselines of this machine
 #   make test        the project's tests
 #   make lint        ruff and mypy
+#   make minis       trains the miniature pipelines anew, in hours: see tools/README.md
 #
 # torch is pinned so that work baselines are exact. Another version, or a build from another index, is a variable away:
 #   make bench TORCH=torch==2.13.0 PIP_INDEX="--index-url URL-OF-A-TORCH-INDEX"
@@ -19,7 +20,7 @@ SUITE := $(BIN)/python -m pytest --pyargs pytest_diffbench.suite --diffbench-bas
 # Tests share few cores with each other: a thread more in each only makes them wait.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: bench bench-save test lint format clean
+.PHONY: bench bench-save test lint format minis clean
 
 bench: $(VENV)/.ready
 	$(SUITE) --diffbench $(ARGS)
@@ -38,6 +39,11 @@ lint: $(VENV)/.ready
 format: $(VENV)/.ready
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
+
+minis: $(VENV)/.ready
+	for stage in vae lumina2 neta-lumina flux flux-distilled export; do \
+	  $(BIN)/python tools/train_minis.py $$stage $(ARGS) || exit 1; done
+	$(BIN)/python tools/prompt_sheet.py
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info

@@ -1,0 +1,205 @@
+"""The pictures and captions that the minis learn from: captions tell the truth, and chance is all in the seed."""
+
+from __future__ import annotations
+
+import itertools
+import re
+from typing import get_args
+
+import numpy as np
+import pytest
+from minis import pictures
+from minis.pictures import COLOURS, SHAPES, SIDE_PX, Scene, Style, Thing
+
+STYLES: tuple[Style, ...] = get_args(Style)
+MIDDLE_PX = SIDE_PX / 2
+
+_OBJECT = rf"(?:(?P<size>small|medium|large) )?(?P<colour>{'|'.join(COLOURS)}) (?P<shape>{'|'.join(SHAPES)})"
+_PLACE = r"(?P<place>in the center|on the (?:left|right)|at the (?:top|bottom)(?: (?:left|right))?)"
+_GROUND = rf"an? (?P<ground>{'|'.join(COLOURS)}) background"
+CAPTION = re.compile(rf"(?:a picture of )?an? {_OBJECT}(?: {_PLACE})?(?: on {_GROUND})?")
+BARE_CAPTION = re.compile(rf"{_OBJECT}, (?P<ground>{'|'.join(COLOURS)}) background")
+PAIR_CAPTION = re.compile(
+    rf"an? (?P<colour>\w+) (?P<shape>\w+) (?P<relation>left of|above|and) an? (?P<colour2>\w+) (?P<shape2>\w+)"
+    rf" on {_GROUND}"
+)
+
+
+def drawn_by_lot(count: int, things: int, seed: int = 1) -> list[tuple[Scene, str]]:
+    rng = np.random.default_rng(seed)
+    scenes = [pictures.scene(rng, things=things) for _ in range(count)]
+    return [(scene, pictures.caption(scene, rng)) for scene in scenes]
+
+
+def facts_in(caption: str) -> dict[str, str]:
+    """What a caption of one object names."""
+    match = CAPTION.fullmatch(caption) or BARE_CAPTION.fullmatch(caption)
+    assert match, caption
+    return {name: value for name, value in match.groupdict().items() if value}
+
+
+def test_captions_of_one_object_tell_the_truth() -> None:
+    for scene, caption in drawn_by_lot(3000, things=1):
+        facts, (thing,) = facts_in(caption), scene.things
+        assert (facts["colour"], facts["shape"]) == (thing.colour, thing.shape), caption
+        assert facts.get("ground", scene.ground) == scene.ground, caption
+        range_px = {"small": (0, 23), "medium": (26, 34), "large": (38, 50), None: (0, 50)}[facts.get("size")]
+        assert range_px[0] < thing.radius_px < range_px[1], caption
+        if "place" in facts:
+            words = set(facts["place"].split())
+            right, down = thing.x_px - MIDDLE_PX, thing.y_px - MIDDLE_PX
+            assert (right < -13, right > 13, down < -13, down > 13) == (
+                "left" in words,
+                "right" in words,
+                "top" in words,
+                "bottom" in words,
+            ), caption
+
+
+def test_captions_leave_things_out_now_and_then() -> None:
+    named = [set(facts_in(caption)) for _, caption in drawn_by_lot(2000, things=1)]
+    shares = {fact: np.mean([fact in facts for facts in named]) for fact in ("size", "place", "ground")}
+    assert shares == pytest.approx({"size": 0.6, "place": 0.46, "ground": 0.96}, abs=0.05)
+
+
+def test_captions_of_two_objects_tell_the_truth() -> None:
+    relations = set()
+    for scene, caption in drawn_by_lot(1000, things=2):
+        match = PAIR_CAPTION.fullmatch(caption)
+        assert match, caption
+        first, second = scene.things
+        assert match["ground"] == scene.ground, caption
+        assert [match["colour"], match["shape"]] == [first.colour, first.shape], caption
+        assert [match["colour2"], match["shape2"]] == [second.colour, second.shape], caption
+        beside, below = second.x_px - first.x_px, second.y_px - first.y_px
+        assert (below if match["relation"] == "above" else beside) > 30, caption
+        relations.add(match["relation"])
+    assert relations == {"left of", "above", "and"}
+
+
+def test_articles_fit_their_words() -> None:
+    captions = [caption for things in (1, 2) for _, caption in drawn_by_lot(1000, things)]
+    articles = re.findall(r"\b(an?) (\w)", " ".join(captions))
+    assert {article == "an" for article, letter in articles if letter in "aeiou"} == {True}
+    assert {article == "an" for article, letter in articles if letter not in "aeiou"} == {False}
+
+
+def test_colours_of_a_scene_differ() -> None:
+    for things in (1, 2):
+        for scene, _ in drawn_by_lot(300, things):
+            assert len({scene.ground, *(thing.colour for thing in scene.things)}) == things + 1
+
+
+def test_a_tenth_is_held_out_of_scenes_and_of_combinations() -> None:
+    by_lot = [pictures.held_out(scene) for scene, _ in drawn_by_lot(5000, things=1)]
+    pairs = [pictures.held_out(scene) for scene, _ in drawn_by_lot(5000, things=2)]
+    combinations = [
+        pictures.held_out(Scene((Thing(shape, colour, x, 64, radius),), ground))
+        for shape, colour, ground, x, radius in itertools.product(SHAPES, COLOURS, COLOURS, (40, 64, 88), (20, 30))
+        if colour != ground
+    ]
+    assert [np.mean(some) for some in (by_lot, pairs, combinations)] == pytest.approx([0.1, 0.1, 0.1], abs=0.02)
+
+
+def test_held_out_depends_on_what_captions_name_alone() -> None:
+    by_facts: dict[tuple[object, ...], set[bool]] = {}
+    for scene, _ in drawn_by_lot(4000, things=1):
+        (thing,) = scene.things
+        facts = (thing.shape, thing.colour, pictures.size_of(thing), pictures.place_of(thing), scene.ground)
+        by_facts.setdefault(facts, set()).add(pictures.held_out(scene))
+    assert max(len(answers) for answers in by_facts.values()) == 1
+    assert len(by_facts) < 3900  # so some were asked more than once
+
+
+def test_held_out_stays_as_it_was_when_the_minis_were_trained() -> None:
+    middle_red = [
+        (shape, ground)
+        for shape, ground in itertools.product(SHAPES, COLOURS)
+        if ground != "red" and pictures.held_out(Scene((Thing(shape, "red", 64.0, 64.0, 30.0),), ground))
+    ]
+    assert middle_red == [
+        ("circle", "black"),
+        ("square", "orange"),
+        ("square", "yellow"),
+        ("square", "black"),
+        ("cross", "purple"),
+    ]
+    everything = itertools.product(
+        SHAPES, COLOURS, COLOURS, (19.0, 30.0, 42.0), (40.0, 64.0, 88.0), (40.0, 64.0, 88.0)
+    )
+    count = sum(
+        pictures.held_out(Scene((Thing(shape, colour, x, y, radius),), ground))
+        for shape, colour, ground, radius, x, y in everything
+        if colour != ground
+    )
+    assert count == 792
+
+
+@pytest.mark.parametrize("style", STYLES)
+def test_drawing_is_determined_by_scene_and_seed(style: Style) -> None:
+    for things in (1, 2):
+        twice = [pictures.scene(np.random.default_rng(8), things=things) for _ in range(2)]
+        assert twice[0] == twice[1]
+        drawn = [pictures.draw(twice[0], style, np.random.default_rng(seed)) for seed in (9, 9, 10)]
+        assert np.array_equal(drawn[0], drawn[1])
+        assert not np.array_equal(drawn[0], drawn[2])
+        assert np.array_equal(pictures.draw(twice[0], style), pictures.draw(twice[0], style))
+
+
+def test_captions_are_determined_by_scene_and_seed() -> None:
+    assert drawn_by_lot(50, things=1, seed=3) == drawn_by_lot(50, things=1, seed=3)
+    assert drawn_by_lot(50, things=1, seed=3) != drawn_by_lot(50, things=1, seed=4)
+
+
+@pytest.mark.parametrize("style", STYLES)
+@pytest.mark.parametrize("things", [1, 2])
+def test_colours_are_exact_without_chance_and_near_with_it(style: Style, things: int) -> None:
+    for scene, _ in drawn_by_lot(20, things):
+        exact = pictures.draw(scene, style).reshape(-1, 3)
+        wanted = [COLOURS[name] for name in (scene.ground, *(thing.colour for thing in scene.things))]
+        assert {tuple(rgb) for rgb in exact.tolist()} >= set(wanted)
+        jittered = pictures.draw(scene, style, np.random.default_rng(2)).reshape(-1, 3)
+        off = np.abs(jittered.astype(int) - exact)
+        assert 0 < off.max() <= 6  # five, and rounding
+
+
+@pytest.mark.parametrize("things", [1, 2])
+def test_objects_touch_neither_the_edge_nor_each_other(things: int) -> None:
+    for scene, _ in drawn_by_lot(200, things):
+        picture = pictures.draw(scene)
+        border = np.concatenate([picture[:3].reshape(-1, 3), picture[-3:].reshape(-1, 3)])
+        sides = np.concatenate([picture[:, :3].reshape(-1, 3), picture[:, -3:].reshape(-1, 3)])
+        assert {tuple(rgb) for rgb in np.concatenate([border, sides]).tolist()} == {COLOURS[scene.ground]}
+        if things == 2:
+            first, second = scene.things
+            apart = max(second.x_px - first.x_px, second.y_px - first.y_px)
+            assert apart > first.radius_px + second.radius_px
+
+
+def test_styles_differ_inside_the_outline_alone() -> None:
+    scene = Scene((Thing("square", "red", 64, 64, 40),), "blue")
+    flat, outlined, hatched = (pictures.draw(scene, style).astype(int) for style in STYLES)
+    inside = np.zeros((SIDE_PX, SIDE_PX), dtype=bool)
+    inside[33:-33, 33:-33] = True
+    for other in (outlined, hatched):
+        assert not (flat != other)[~inside].any()
+    assert (flat[inside] == COLOURS["red"]).all()
+    assert len({tuple(rgb) for rgb in outlined[inside].tolist()} - {COLOURS["red"]}) > 0
+    assert {COLOURS["red"], COLOURS["blue"]} <= {tuple(rgb) for rgb in hatched[inside].tolist()}
+
+
+@pytest.mark.parametrize("shape", SHAPES)
+def test_shapes_reach_as_far_as_their_radius_says(shape: str) -> None:
+    y, x = np.mgrid[0:SIDE_PX, 0:SIDE_PX] + 0.5 - MIDDLE_PX
+    inside = pictures.signed_distance_px(shape, x, y, 40.0) < 0
+    width, height = (np.ptp(np.flatnonzero(inside.any(axis=axis))) + 1 for axis in (0, 1))
+    wanted = {"square": (70.4, 70.4), "triangle": (80, 72)}.get(shape, (80, 80))
+    assert (width, height) == pytest.approx(wanted, abs=1.5)
+    assert bool(inside[64, 64]) == (shape != "ring")
+
+
+def test_tiles_lie_side_by_side_and_row_by_row() -> None:
+    tiles = [np.full((4, 4, 3), value, dtype=np.uint8) for value in (10, 20, 30)]
+    sheet = pictures.tiled(tiles, columns=2)
+    assert sheet.shape == (10, 10, 3)
+    assert [int(sheet[y, x, 0]) for y, x in ((0, 0), (0, 9), (9, 0), (9, 9), (4, 4))] == [10, 20, 30, 128, 128]

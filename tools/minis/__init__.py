@@ -1,0 +1,1 @@
+"""Trains the miniature pipelines that pytest-diffbench ships: see `README.md` beside this file."""

@@ -1,0 +1,174 @@
+"""The stages of the training, in their order: each reads what those before it have left."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors.torch import load_file, save, save_file
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+from minis import data, train_flow, train_vae
+from minis.trainees import Flux, Lumina2
+from pytest_diffbench.pipelines import architectures
+from pytest_diffbench.pipelines.mini import CHECKSUMS, build_mini
+from pytest_diffbench.pipelines.registry import model_named
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from minis import pictures
+
+_PICTURES = 24_000
+_SCENE_SEED = 21
+
+
+def vae(options: argparse.Namespace) -> None:
+    """Train the autoencoder, then scale its latents as the models' published settings say."""
+    folder = options.folder / "vae"
+    steps = options.steps or 4200
+    train_vae.train(
+        folder,
+        _new_vae,
+        crop_steps=int(0.7 * steps),
+        steps=steps,
+        batch=options.batch or 8,
+        minutes=options.minutes,
+    )
+    trained = _new_vae()
+    trained.load_state_dict(torch.load(folder / "state.pt", weights_only=True)["parts"][0])
+    train_vae.rescale(trained)
+    save_file(trained.state_dict(), options.folder / "vae.safetensors")
+
+
+def lumina2(options: argparse.Namespace) -> None:
+    """Train Lumina's denoiser and text encoder."""
+    torch.manual_seed(0)
+    trainee = Lumina2()
+    _begin(options, "lumina2", trainee)
+    with _prepared(options, trainee, "flat") as (autoencoder, drawn):
+        loss_of = train_flow.flow_loss(trainee, drawn, options.batch or 64)
+        _train(options, "lumina2", trainee, autoencoder, loss_of, steps=8000)
+
+
+def neta_lumina(options: argparse.Namespace) -> None:
+    """Fine-tune Lumina's denoiser to another style; the text encoder stays."""
+    trainee = Lumina2()
+    trainee.parts.load_state_dict(load_file(options.folder / "lumina2.safetensors"))
+    with _prepared(options, trainee, "outlined") as (autoencoder, drawn):
+        loss_of = train_flow.flow_loss(trainee, drawn, options.batch or 64)
+        _train(
+            options, "neta-lumina", trainee, autoencoder, loss_of, steps=1200, lr_scale=0.5, frozen=("text_encoder",)
+        )
+
+
+def flux(options: argparse.Namespace) -> None:
+    """Train FLUX's denoiser and text encoders, at a guidance scale of 1."""
+    torch.manual_seed(0)
+    trainee = Flux()
+    _begin(options, "flux", trainee)
+    with _prepared(options, trainee, "flat") as (autoencoder, drawn):
+        loss_of = train_flow.flow_loss(trainee, drawn, options.batch or 64)
+        _train(options, "flux", trainee, autoencoder, loss_of, steps=6000)
+
+
+def flux_distilled(options: argparse.Namespace) -> None:
+    """Distil FLUX's guidance into one call; the text encoders stay."""
+    student, teacher = Flux(), Flux()
+    for one in (student, teacher):
+        one.parts.load_state_dict(load_file(options.folder / "flux.safetensors"))
+    teacher.parts.requires_grad_(False)
+    with _prepared(options, student, "flat") as (autoencoder, drawn):
+        loss_of = train_flow.distillation_loss(student, teacher, drawn, options.batch or 64)
+        frozen = ("text_encoder", "text_encoder_2")
+        _train(options, "flux-distilled", student, autoencoder, loss_of, steps=620, lr_scale=0.5, frozen=frozen)
+
+
+def _begin(options: argparse.Namespace, name: str, trainee: Any) -> None:
+    """Begin with the weights of the package where that is asked for. FLUX's are told a scale; 1 is no guidance."""
+    if not options.from_package:
+        return
+    pipeline: Any = build_mini(model_named(name))
+    for part in trainee.parts:
+        trainee.parts[part].load_state_dict(getattr(pipeline, part).state_dict())
+
+
+@contextmanager
+def _prepared(options: argparse.Namespace, trainee: Any, style: pictures.Style) -> Iterator[tuple[Any, data.Data]]:
+    """The autoencoder and the pictures, and torch set for short sequences."""
+    autoencoder = load_vae(options.folder)
+    path = options.folder / f"latents-{style}.safetensors"
+    drawn = data.load_or_encode(path, autoencoder, style, count=_PICTURES, seed=_SCENE_SEED)
+    if options.compile:
+        _compile_layers(trainee.parts["transformer"])
+    # the fused kernel of processors is made for long sequences, and its backward pass is slow
+    torch.backends.cuda.allow_fp16_bf16_reduction_math_sdp(True)
+    with sdpa_kernel(SDPBackend.MATH):
+        yield autoencoder, drawn
+
+
+def _train(options: argparse.Namespace, name: str, *about: Any, steps: int, **settings: Any) -> None:
+    weights = train_flow.train(
+        options.folder / name, *about, steps=options.steps or steps, minutes=options.minutes, **settings
+    )
+    save_file(weights, options.folder / f"{name}.safetensors")
+
+
+def _compile_layers(transformer: Any) -> None:
+    """Compile each layer by itself: the loops between them can't be."""
+    for name in ("noise_refiner", "context_refiner", "layers", "transformer_blocks", "single_transformer_blocks"):
+        for layer in getattr(transformer, name, ()):
+            layer.compile(dynamic=True)
+
+
+def load_vae(folder: Path) -> Any:
+    """Load the trained autoencoder."""
+    trained = _new_vae()
+    trained.load_state_dict(load_file(folder / "vae.safetensors"))
+    return trained.eval().requires_grad_(False)
+
+
+def _new_vae() -> Any:
+    return architectures.vae(architectures.MINI)
+
+
+def export(options: argparse.Namespace) -> None:
+    """Write the weights into the package, in half precision, with their checksums."""
+    trained = {
+        name: load_file(options.folder / f"{name}.safetensors")
+        for name in ("vae", "lumina2", "neta-lumina", "flux-distilled")
+    }
+    files = {
+        "vae": trained["vae"],
+        "lumina2-text_encoder": _part(trained["lumina2"], "text_encoder"),
+        "lumina2-transformer": _part(trained["lumina2"], "transformer"),
+        "neta-lumina-transformer": _part(trained["neta-lumina"], "transformer"),
+        "flux-text_encoder": _part(trained["flux-distilled"], "text_encoder"),
+        "flux-text_encoder_2": _part(trained["flux-distilled"], "text_encoder_2"),
+        "flux-transformer": _part(trained["flux-distilled"], "transformer"),
+    }
+    options.package.mkdir(exist_ok=True)
+    digests = {}
+    for name, tensors in files.items():
+        path = options.package / f"{name}.safetensors"
+        path.write_bytes(save({key: _halved(name, key, value) for key, value in sorted(tensors.items())}))
+        digests[path.name] = hashlib.sha256(path.read_bytes()).hexdigest()
+    (options.package / CHECKSUMS).write_text(json.dumps(digests, indent=2) + "\n", encoding="utf-8")
+
+
+def _part(tensors: dict[str, torch.Tensor], name: str) -> dict[str, torch.Tensor]:
+    return {key.removeprefix(f"{name}."): value for key, value in tensors.items() if key.startswith(f"{name}.")}
+
+
+def _halved(name: str, key: str, value: torch.Tensor) -> torch.Tensor:
+    if not value.is_floating_point():
+        return value
+    half = value.to(torch.float16)
+    if not torch.isfinite(half).all():
+        raise ValueError(f"{name}: {key} reaches {float(value.abs().max()):.3g}, beyond half precision")
+    return half.contiguous()

@@ -1,0 +1,188 @@
+"""Trains the denoisers, and the text encoders along with them, by flow matching or by distillation."""
+
+from __future__ import annotations
+
+import copy
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  # as everybody calls it
+
+from minis.data import Data, Text, texts
+from minis.training import Average, Run, plateau
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from minis.trainees import Flux, Trainee
+
+    Loss = Callable[[np.random.Generator, int], torch.Tensor]
+    """Takes a step's source of chance and a seed for its noise."""
+
+_MUON_LR = 1.5e-3
+_ADAM_LR = 2e-3
+_LARGEST_SCALE = 6.0
+
+_SHEET_PROMPTS = (
+    "a large red circle on a blue background",
+    "a small yellow square at the top left on a black background",
+    "a green triangle on a white background",
+    "a large white ring on a purple background",
+    "an orange cross at the bottom right on a green background",
+    "a black circle on an orange background",
+    "a blue square left of a red ring on a white background",
+    "a purple triangle above a yellow circle on a black background",
+)
+
+
+def optimizers(parts: torch.nn.Module, muon_lr: float, adam_lr: float) -> list[torch.optim.Optimizer]:
+    """Muon for the matrices between layers, AdamW for embeddings, norms, biases and the last layers.
+
+    Muon (Jordan and others, 2024) needs about half as many steps as AdamW on small transformers.
+    """
+    matrices: list[torch.nn.Parameter] = []
+    others: list[torch.nn.Parameter] = []
+    embeddings = {id(m.weight) for m in parts.modules() if isinstance(m, torch.nn.Embedding)}
+    for name, parameter in parts.named_parameters():
+        inner = parameter.ndim == 2 and id(parameter) not in embeddings
+        outer = any(word in name for word in ("x_embedder", "norm_out", "proj_out", "shared"))
+        (matrices if inner and not outer else others).append(parameter)
+    return [
+        torch.optim.Muon(matrices, lr=muon_lr, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        torch.optim.AdamW(others, lr=adam_lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
+    ]
+
+
+def sigmas(count: int, rng: np.random.Generator) -> torch.Tensor:
+    """Noise levels: logit-normal, half of them shifted towards noise as the pipelines' own schedules are."""
+    plain = 1 / (1 + np.exp(-rng.normal(0.0, 1.0, size=count)))
+    shift = np.where(rng.random(count) < 0.5, 1.0, 3.0)
+    uniform = rng.random(count)
+    chosen = np.where(rng.random(count) < 0.15, uniform, shift * plain / (1 + (shift - 1) * plain))
+    return torch.from_numpy(chosen).float()
+
+
+def train(
+    folder: Path,
+    trainee: Trainee,
+    vae: Any,
+    loss_of: Loss,
+    *,
+    steps: int,
+    minutes: float,
+    lr_scale: float = 1.0,
+    frozen: Sequence[str] = (),
+    seed: int = 31,
+) -> dict[str, torch.Tensor]:
+    """Minimise a loss; give the averaged weights.
+
+    Args:
+        folder: for checkpoints and sheets.
+        trainee: what is trained.
+        vae: for the sheets.
+        loss_of: gives a step's loss.
+        steps: in all.
+        minutes: after which training stops.
+        lr_scale: of all learning rates; below 1 to fine-tune.
+        frozen: parts that stay as they are.
+        seed: of pictures, captions and noise.
+    """
+    run = Run(folder, steps=steps, minutes=minutes)
+    for name in frozen:
+        trainee.parts[name].requires_grad_(False)
+    trained = torch.nn.ModuleDict({name: part for name, part in trainee.parts.items() if name not in frozen})
+    rates = (_MUON_LR * lr_scale, _ADAM_LR * lr_scale)
+    chosen = optimizers(trained, *rates)
+    average = Average(trainee.parts, 0.9985)
+    start = run.resume(trainee.parts, average, *chosen)
+    trainee.parts.train()
+    for step in run.steps_from(start):
+        share = plateau(step, steps, warmup=100)
+        for optimizer, rate in zip(chosen, rates, strict=True):
+            for group in optimizer.param_groups:
+                group["lr"] = rate * share
+        rng = np.random.default_rng((seed, step))
+        loss = loss_of(rng, seed * 1_000_003 + step)
+        for optimizer in chosen:
+            optimizer.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = torch.nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
+        for optimizer in chosen:
+            optimizer.step()
+        average.update(trainee.parts)
+        run.log(step, loss=float(loss), grad_norm=float(norm))
+        if run.due(step):
+            run.save(step + 1, trainee.parts, average, *chosen)
+            sheet(run, step + 1, trainee, average, vae)
+    return average.values
+
+
+def flow_loss(trainee: Trainee, data: Data, batch: int) -> Loss:
+    """Flow matching: the mean squared error of the velocity, noise minus data, at noise levels drawn by lot."""
+
+    def loss_of(rng: np.random.Generator, seed: int) -> torch.Tensor:
+        noisy, velocity, sigma, said = _drawn(data, batch, rng, seed)
+        with torch.autocast("cpu", torch.bfloat16):
+            predicted = trainee.predict(noisy, sigma, said, rng)
+        return F.mse_loss(predicted.float(), velocity)
+
+    return loss_of
+
+
+def distillation_loss(student: Flux, teacher: Flux, data: Data, batch: int) -> Loss:
+    """Guidance distillation (Meng and others, 2022): one call of the student gives what the teacher needs two for.
+
+    The student is told a scale `w` between 1 and `_LARGEST_SCALE`, and its target is the teacher's `u + w (c - u)`.
+    """
+
+    def loss_of(rng: np.random.Generator, seed: int) -> torch.Tensor:
+        noisy, _, sigma, said = _drawn(data, batch, rng, seed)
+        scale = torch.from_numpy(rng.uniform(1.0, _LARGEST_SCALE, size=batch)).float()
+        empty = [Text("", negative=True)] * batch
+        with torch.autocast("cpu", torch.bfloat16):
+            with torch.no_grad():
+                conditional, unconditional = (
+                    teacher.predict(noisy, sigma, one, rng).float() for one in (said, empty)
+                )
+            predicted = student.predict(noisy, sigma, said, rng, guidance=scale)
+        target = unconditional + scale[:, None, None, None] * (conditional - unconditional)
+        return F.mse_loss(predicted.float(), target)
+
+    return loss_of
+
+
+def _drawn(
+    data: Data, batch: int, rng: np.random.Generator, seed: int
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[Text]]:
+    """Noisy latents, their velocity, their noise levels and what is said of them."""
+    chosen = rng.integers(len(data.scenes), size=batch)
+    clean = data.latents[torch.from_numpy(chosen)]
+    noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
+    sigma = sigmas(batch, rng)
+    share = sigma[:, None, None, None]
+    return (1 - share) * clean + share * noise, noise - clean, sigma, texts([data.scenes[i] for i in chosen], rng)
+
+
+def sheet(run: Run, step: int, trainee: Any, average: Average, vae: Any) -> None:
+    """Paint the sheet's prompts with the averaged weights, in the pipeline that users get."""
+    painter = copy.copy(trainee)
+    painter.parts = copy.deepcopy(trainee.parts)
+    painter.parts.load_state_dict(average.values)
+    painter.parts.eval()
+    pipeline = painter.pipeline(vae)
+    pipeline.set_progress_bar_config(disable=True)
+    scale = 3.5 if "Flux" in type(pipeline).__name__ else 4.0
+    with torch.random.fork_rng(devices=[]):
+        images = pipeline(
+            list(_SHEET_PROMPTS),
+            num_inference_steps=20,
+            guidance_scale=scale,
+            height=128,
+            width=128,
+            max_sequence_length=64,
+            generator=torch.Generator().manual_seed(5),
+            output_type="np",
+        ).images
+    run.picture(step, [(image * 255).round().astype(np.uint8) for image in images], columns=8)
