@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -12,6 +14,9 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 pytest_plugins = ["pytester"]
+
+# what tests of several folders share: pytest finds by itself only what lies beside a test
+sys.path.insert(0, str(Path(__file__).parent / "tests" / "helpers"))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:

@@ -23,7 +23,7 @@ class Loaded:
 
     Attributes:
         spec: what was asked for.
-        revision: identity of pretrained weights, None for others.
+        revision: identity of the weights, pretrained ones' and minis'.
         recommended: call arguments that fill in what a test doesn't give.
     """
 
@@ -61,14 +61,14 @@ class Pipelines:
 
     def about(self, target: object) -> Loaded | None:
         """What is known of a target, None where it isn't the resident pipeline."""
-        from pytest_diffbench.pipelines.pretrained import revision
+        from pytest_diffbench.pipelines import mini, pretrained
 
         if self._spec is None or target is not self._pipeline:
             return None
         model, weights = model_named(self._spec.model), self._spec.weights
         return Loaded(
             spec=self._spec,
-            revision=revision(target) if weights == "pretrained" else None,
+            revision=pretrained.revision(target) if weights == "pretrained" else mini.revision(model),
             recommended=model.mini_recommended if weights == "mini" else model.recommended,
         )
 

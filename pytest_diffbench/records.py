@@ -70,7 +70,7 @@ class Definition(Record, frozen=True, kw_only=True):
     weights: Weights
     model: str | None = None
     revision: str | None = None
-    """Identity of pretrained weights: hub commit, or a digest of the folder's configuration."""
+    """Identity of the weights: hub commit, a digest of the folder's configuration, or one of a mini's checksums."""
 
     dtype: str
     offload: Offload = "none"

@@ -29,7 +29,7 @@ class Model:
         hub_id: where the pretrained weights are published, `owner/name`.
         recommended: call arguments that the model's authors recommend, sides in pixels.
         mini_recommended: the same for the mini.
-        mini_seed: seed of the mini's weights; models that share a class differ by it.
+        mini: file of the package's weights for each component of the mini that has any; empty where there is no mini.
         licence: of the weights.
         gated: the licence must be accepted on the hub, with a login, before they can be downloaded.
     """
@@ -39,9 +39,9 @@ class Model:
     hub_id: str
     recommended: Mapping[str, object]
     mini_recommended: Mapping[str, object]
-    mini_seed: int
     licence: str
     gated: bool = False
+    mini: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
 
 MODELS: dict[str, Model] = {}
@@ -103,7 +103,13 @@ register(
         hub_id="Alpha-VLLM/Lumina-Image-2.0",
         recommended=_recommend(steps=30, guidance_scale=4.0, max_sequence_length=256),
         mini_recommended=_recommend(steps=30, guidance_scale=4.0, max_sequence_length=256, side_px=MINI_SIDE_PX),
-        mini_seed=1,
+        mini=MappingProxyType(
+            {
+                "text_encoder": "lumina2-text_encoder.safetensors",
+                "transformer": "lumina2-transformer.safetensors",
+                "vae": "vae.safetensors",
+            }
+        ),
         licence="Apache-2.0",
     )
 )
@@ -114,7 +120,13 @@ register(
         hub_id="neta-art/Neta-Lumina-diffusers",
         recommended=_recommend(steps=20, guidance_scale=4.5, max_sequence_length=256),
         mini_recommended=_recommend(steps=20, guidance_scale=4.5, max_sequence_length=256, side_px=MINI_SIDE_PX),
-        mini_seed=2,
+        mini=MappingProxyType(
+            {
+                "text_encoder": "lumina2-text_encoder.safetensors",
+                "transformer": "neta-lumina-transformer.safetensors",
+                "vae": "vae.safetensors",
+            }
+        ),
         licence="as stated on its model card",
     )
 )
@@ -124,8 +136,15 @@ register(
         pipeline_class="FluxPipeline",
         hub_id="black-forest-labs/FLUX.1-dev",
         recommended=_recommend(steps=50, guidance_scale=3.5, max_sequence_length=512),
-        mini_recommended=_recommend(steps=50, guidance_scale=3.5, max_sequence_length=512, side_px=MINI_SIDE_PX),
-        mini_seed=3,
+        mini_recommended=_recommend(steps=50, guidance_scale=3.5, max_sequence_length=128, side_px=MINI_SIDE_PX),
+        mini=MappingProxyType(
+            {
+                "text_encoder": "flux-text_encoder.safetensors",
+                "text_encoder_2": "flux-text_encoder_2.safetensors",
+                "transformer": "flux-transformer.safetensors",
+                "vae": "vae.safetensors",
+            }
+        ),
         licence="FLUX.1 [dev] Non-Commercial License",
         gated=True,
     )

@@ -20,17 +20,25 @@ _SPACE = "▁"
 """Stands for the space before a word, as in SentencePiece."""
 
 _WORDS = """
-a an and are as at above background behind below beside between big black blue bright brown by cat circle city
-colour color cross cube dark day detailed dog field flower flowers forest four front girl glass gold golden green
-grey gray hat high holding horse house image in inside is it its landscape large left light lines moon mountain
-mountains near night of oil old on one orange over painting photo photograph photorealistic picture pink portrait
-purple quality rabbit rainbow red ring river right sea shape shapes silver sitting sky small snow soft square
-standing star stars street stripes style sun sunset table tall that the three to tree trees triangle two under very
-violet water watercolor wearing white window with woman wooden yellow
+a above an and are as at background behind below beside between big black blue bottom bright brown by cat center
+centre circle city color colour corner cross cube dark day detailed diamond dog field flower flowers forest four front
+girl glass gold golden gray green grey hat hatched heart high holding horse house huge image in inside is it its
+landscape large left light lines medium middle moon mountain mountains near night of oil old on one orange outline
+outlined over painting photo photograph photorealistic picture pink portrait purple quality rabbit rainbow red right
+ring river sea shape shapes silver sitting sky small snow soft square standing star stars street stripes style sun
+sunset table tall that the three tiny to top tree trees triangle two under very violet water watercolor wearing white
+window with woman wooden yellow
 You assistant designed to generate superior images degree image-text alignment based textual prompts or user Prompt
 Start
 """
 """Words of everyday prompts, and of the system prompt that Lumina puts before each of them."""
+
+LUMINA_SYSTEM_PROMPT = (
+    "You are an assistant designed to generate superior images with the superior degree of image-text alignment "
+    "based on textual prompts or user prompts. <Prompt Start>"
+)
+"""What `Lumina2Pipeline` puts before each prompt by default. It is one token, so that a mini needn't read it through
+sixty times an image. Any other system prompt is read word by word."""
 
 _LETTER_GROUPS = """
 th he in er an re nd at on nt ha es st en ed to it ou ea hi is or ti as te et ng of al de se le sa si ar ve ra ld ur
@@ -50,12 +58,13 @@ def build_tokenizer(model_max_length: int, *, add_bos: bool, add_eos: bool) -> P
     Returns:
         A tokenizer of transformers' own class, so that it can be saved and loaded without this package.
     """
-    from tokenizers import Tokenizer, decoders, models, pre_tokenizers, processors
+    from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
     vocabulary = _vocabulary()
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=SPECIAL_TOKENS.index(UNK), byte_fallback=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=_SPACE, prepend_scheme="always")
+    tokenizer.add_tokens([AddedToken(LUMINA_SYSTEM_PROMPT, normalized=False)])
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(replacement=_SPACE)])
     tokenizer.post_processor = processors.TemplateProcessing(
         single=" ".join(([BOS] if add_bos else []) + ["$A"] + ([EOS] if add_eos else [])),
@@ -73,8 +82,8 @@ def build_tokenizer(model_max_length: int, *, add_bos: bool, add_eos: bool) -> P
 
 
 def vocabulary_size() -> int:
-    """Number of tokens, special ones included."""
-    return len(_vocabulary())
+    """Number of tokens, special ones and the system prompt included."""
+    return len(_vocabulary()) + 1
 
 
 def _vocabulary() -> list[tuple[str, float]]:

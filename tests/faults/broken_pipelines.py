@@ -9,6 +9,8 @@ import textwrap
 import time
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -28,6 +30,14 @@ _WRONG_BRANCH_CALL = """\
                         negative_prompt_attention_mask if do_classifier_free_truncation else prompt_attention_mask
                     ),
 """
+_ENCODE = """\
+        ) = self.encode_prompt(
+            prompt,
+"""
+_ENCODE_ANOTHER = """\
+        ) = self.encode_prompt(
+            "a large yellow square on a green background",
+"""
 _DECODE = "            image = self.vae.decode(latents, return_dict=False)[0]\n"
 _PREPARE = "        latents = self.prepare_latents(\n"
 
@@ -37,6 +47,15 @@ FAULTS: dict[str, tuple[str, str]] = {
     "wrong_branch": (_CONDITIONAL_CALL, _WRONG_BRANCH_CALL),
     "extra_decode": (_DECODE, _DECODE * 2),
     "other_seed": (_PREPARE, "        generator = torch.Generator().manual_seed(4711)\n" + _PREPARE),
+    "other_prompt": (_ENCODE, _ENCODE_ANOTHER),
+    # the decoder's images lie between -1 and 1, so that a level of 255 is 2 / 255
+    "noise": (
+        _DECODE,
+        _DECODE + "            image = torch.randn(image.shape, generator=torch.Generator().manual_seed(4711))\n",
+    ),
+    "twice_as_bright": (_DECODE, _DECODE + "            image = 2 * (image + 1) - 1\n"),
+    "red_cast": (_DECODE, _DECODE + "            image[:, 0] += 8 * 2 / 255\n"),
+    "black_patch": (_DECODE, _DECODE + "            image[..., 20:30, 20:30] = -1\n"),
     "black_image": (_DECODE, _DECODE + "            image = torch.full_like(image, -1)\n"),
     "nan_image": (_DECODE, _DECODE + "            image = torch.full_like(image, float('nan'))\n"),
     "nan_decoder": (_DECODE, "            latents = latents * float('nan')\n" + _DECODE),
@@ -61,9 +80,18 @@ def broken_call(pipeline_class: type, before: str, after: str) -> Any:
 
 @contextlib.contextmanager
 def planted(fault: str | None, pipeline: Any) -> Iterator[None]:
-    """Break a `Lumina2Pipeline` for a while. `slow_denoiser` makes each denoiser call take half as long again."""
+    """Change a `Lumina2Pipeline` for a while.
+
+    Args:
+        fault: a name from `FAULTS`; `slow_denoiser`, by which each denoiser call takes half as long again;
+            `channels_last`, which is none: weights lie in another order in memory; or None.
+        pipeline: what is changed.
+    """
     if not fault:
         yield
+    elif fault == "channels_last":
+        with channels_last(pipeline.vae, pipeline.transformer):
+            yield
     elif fault == "slow_denoiser":
         with slowed(pipeline.transformer, 0.5):
             yield
@@ -75,6 +103,18 @@ def planted(fault: str | None, pipeline: Any) -> Iterator[None]:
             yield
         finally:
             pipeline.__class__ = sound
+
+
+@contextlib.contextmanager
+def channels_last(*modules: Any) -> Iterator[None]:
+    """Lay out the weights of convolutions by pixels and channels. Another kernel then sums in another order."""
+    for module in modules:
+        module.to(memory_format=torch.channels_last)
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.to(memory_format=torch.contiguous_format)
 
 
 @contextlib.contextmanager

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import shutil
-import xml.etree.ElementTree as ET
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-
-from pytest_diffbench.report import session_json
+from broken_project import Project
 
 if TYPE_CHECKING:
-    from pytest_diffbench.records import CaseReport, Decision, Gate, SessionReport
+    from pathlib import Path
+
+    from pytest_diffbench.records import Gate
 
 pytestmark = pytest.mark.pipeline
 
@@ -32,40 +31,6 @@ def test_after_it(diffbench, diffbench_pipeline):
 """
 
 
-class Project:
-    """A user's project with one real pipeline, run again and again."""
-
-    def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.pytester = pytester
-        self.monkeypatch = monkeypatch
-        pytester.syspathinsert(Path(__file__).parent)
-        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # for runs in a process of their own
-        pytester.makepyfile(test_project=TEST_FILE)
-
-    def run(self, *args: str, fault: str = "", rounds: int = 1, subprocess: bool = False) -> pytest.RunResult:
-        """Run with a fault. One round has no spread, so that a busy machine doesn't matter where time doesn't."""
-        self.monkeypatch.setenv("DIFFBENCH_TEST_FAULT", fault)
-        run = self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest_inprocess
-        return run(f"--diffbench-rounds={rounds}", "--diffbench-json=session.json", "--junitxml=junit.xml", *args)
-
-    @property
-    def session(self) -> SessionReport:
-        return session_json.load(self.pytester.path / "session.json")
-
-    def case(self, name: str = "test_case") -> CaseReport:
-        return next(one for one in self.session.cases if one.observation.case.id.endswith(f"::{name}"))
-
-    def decisions(self) -> dict[Gate, Decision]:
-        return {verdict.gate: verdict.decision for verdict in self.case().verdicts}
-
-    def junit_failure(self) -> str:
-        """Message of the only failure in JUnit's file; there must be no error."""
-        root = ET.parse(self.pytester.path / "junit.xml").getroot()
-        assert not root.findall(".//error")
-        (failure,) = root.findall(".//failure")
-        return str(failure.get("message"))
-
-
 @pytest.fixture(scope="session")
 def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Where the baselines of the sound project are kept for further tests."""
@@ -76,7 +41,7 @@ def accepted(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def project(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, accepted: Path, real_libraries: None
 ) -> Project:
-    project = Project(pytester, monkeypatch)
+    project = Project(pytester, monkeypatch, TEST_FILE)
     mine = pytester.path / "baselines"
     if accepted.exists():
         shutil.copytree(accepted, mine)
@@ -129,7 +94,7 @@ def test_a_fault_is_red_by_its_gate(project: Project, fault: str, red: set[Gate]
 )
 def test_the_reason_names_the_fault(project: Project, fault: str, gate: Gate, reason: str) -> None:
     project.run("--diffbench", "-k", "test_case", fault=fault)
-    assert {verdict.gate: verdict.reason for verdict in project.case().verdicts}[gate] == reason
+    assert project.verdict(gate).reason == reason
 
 
 @pytest.mark.parametrize("fault", ["black_image", "nan_decoder", "wrong_branch"])

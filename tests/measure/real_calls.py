@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 import torch
+from tiny_pipelines import build_tiny
 
 from pytest_diffbench.measure import definition
 from pytest_diffbench.measure.runner import Measurement, Plan, drive_plainly
-from pytest_diffbench.pipelines.mini import build_mini
-from pytest_diffbench.pipelines.registry import MODELS
 from pytest_diffbench.pipelines.tokenizers import BOS, EOS, PAD, SPECIAL_TOKENS, build_tokenizer, vocabulary_size
 from pytest_diffbench.records import Definition, Observation
 
@@ -75,15 +74,11 @@ def observe(target: Callable[..., Any], *args: Any, **kwargs: Any) -> Observatio
     return take(prepared(target, *args, **kwargs))
 
 
-def new_mini(name: str) -> Any:
-    """A mini of a test's own."""
-    pipeline: Any = build_mini(MODELS[name])
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
+new_mini = build_tiny
+"""Builds a pipeline of a test's own, smaller than the minis: what it paints doesn't matter here."""
 
 mini = functools.cache(new_mini)
-"""A mini that tests share; none may change it."""
+"""One that tests share; none may change it."""
 
 
 @functools.cache

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-from real_calls import PROMPT, new_mini, observe, prepared, read_back
+from real_calls import PROMPT, observe, prepared, read_back
 
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.measure.runner import drive_plainly
@@ -22,8 +22,8 @@ pytestmark = [pytest.mark.gpu, pytest.mark.pipeline]
 SIZE: dict[str, Any] = {"num_inference_steps": 4, "height": 256, "width": 256}
 
 
-def loaded(name: str = "lumina2", dtype: str = "float32", offload: Offload = "none") -> Any:
-    return load(PipelineSpec(model=name, weights="mini", device="cuda", dtype=dtype, offload=offload))
+def loaded(name: str = "lumina2", dtype: str = "float32", offload: Offload = "none", device: str = "cuda") -> Any:
+    return load(PipelineSpec(model=name, weights="mini", device=device, dtype=dtype, offload=offload))
 
 
 def weights_bytes(pipeline: Any) -> int:
@@ -134,7 +134,7 @@ def test_bfloat16_guidance_is_read_within_its_rounding(name: str, sign: int, arg
 
 def test_work_and_guidance_are_those_of_the_cpu() -> None:
     seen = observe(loaded(), PROMPT, device="cuda", **SIZE)
-    on_cpu = observe(new_mini("lumina2"), PROMPT, **SIZE)
+    on_cpu = observe(loaded(device="cpu"), PROMPT, **SIZE)
     assert seen.work is not None
     assert on_cpu.work is not None
     assert [(g.branch, g.steps, g.shapes) for g in seen.work.denoiser] == [
@@ -142,7 +142,7 @@ def test_work_and_guidance_are_those_of_the_cpu() -> None:
     ]
     assert seen.work.component_calls == on_cpu.work.component_calls
     assert seen.layers is not None
-    assert seen.layers.attention_layers == 4
+    assert seen.layers.attention_layers == 8
 
 
 def test_random_state_of_the_device_is_put_back() -> None:

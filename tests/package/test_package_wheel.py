@@ -11,7 +11,10 @@ import sysconfig
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
+from minis.classifier import classify
+from PIL import Image
 
 from pytest_diffbench import __version__
 from pytest_diffbench.report import session_json
@@ -55,6 +58,17 @@ def test_house_style(diffbench, diffbench_pipeline):
 def test_half(diffbench, diffbench_pipeline):
     result = diffbench(diffbench_pipeline, "a red circle", num_inference_steps=4, cfg_trunc_ratio=0.5)
     assert result.guidance.guided_steps == 2
+"""
+
+PAINT = """
+import pytest_diffbench
+from pytest_diffbench.pipelines.mini import build_mini
+from pytest_diffbench.pipelines.registry import model_named
+
+model = model_named("lumina2")
+pipeline = build_mini(model)
+pipeline("a large red circle on a blue background", **model.mini_recommended).images[0].save("picture.png")
+print(pytest_diffbench.__file__)
 """
 
 INI = """
@@ -144,7 +158,8 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
     assert {name for name in names if name.startswith("pytest_diffbench/")} == in_checkout
     licences = {f"pytest_diffbench-{__version__}.dist-info/licenses/{path.name}" for path in ROOT.glob("LICENSE*")}
     assert licences <= names
-    assert wheel.stat().st_size < 1_000_000
+    assert {"SHA256SUMS.json", "vae.safetensors"} < {name.rpartition("/")[2] for name in names if "/trained/" in name}
+    assert wheel.stat().st_size <= 20_000_000
 
 
 def test_what_runs_is_the_wheel(project: Project) -> None:
@@ -158,6 +173,15 @@ def test_what_runs_is_the_wheel(project: Project) -> None:
 def test_the_command_is_installed(project: Project) -> None:
     done = project.run("diffbench", "--version")
     assert (done.stdout, done.returncode) == (f"diffbench {__version__}\n", 0), done.stderr
+
+
+@pytest.mark.pipeline
+def test_it_paints_from_the_weights_that_it_brought(project: Project) -> None:
+    done = project.run("python", "-c", PAINT)
+    assert done.returncode == 0, done.stderr
+    assert Path(done.stdout.strip()).is_relative_to(project.folder / ".venv")
+    seen = classify(np.asarray(Image.open(project.folder / "picture.png")))
+    assert (seen.ground, [thing.colour for thing in seen.things]) == ("blue", ["red"])
 
 
 @pytest.mark.pipeline

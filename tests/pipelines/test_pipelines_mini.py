@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 from diffusers import DiffusionPipeline
+from minis.classifier import classify
 
 from pytest_diffbench.errors import PipelineError
 from pytest_diffbench.pipelines.mini import build_mini
@@ -16,10 +17,12 @@ from pytest_diffbench.pipelines.registry import MODELS
 
 pytestmark = pytest.mark.pipeline
 
-PROMPT = "a red circle on a blue background"
+PROMPT = "a large red circle on a blue background"
 NAMES = tuple(MODELS)
 LUMINAS = ("lumina2", "neta-lumina")
-LATENTS = {"Lumina2Pipeline": (1, 4, 16, 16), "FluxPipeline": (1, 64, 16)}
+LATENTS = {"Lumina2Pipeline": (1, 8, 16, 16), "FluxPipeline": (1, 64, 32)}
+STEPS = 12
+"""Enough for a picture of the prompt."""
 
 
 @pytest.fixture(scope="module")
@@ -30,10 +33,17 @@ def minis() -> dict[str, Any]:
     return built
 
 
+@pytest.fixture(scope="module")
+def painted(minis: dict[str, Any]) -> dict[str, Any]:
+    """A picture of each, with nothing changed."""
+    return {name: paint(pipeline, name) for name, pipeline in minis.items()}
+
+
 def paint(pipeline: Any, name: str, prompt: str | list[str] = PROMPT, seed: int = 0, **arguments: Any) -> Any:
     """Pictures of shape (images, height, width, 3), float32 in [0, 1]."""
     defaults = {
         **MODELS[name].mini_recommended,
+        "num_inference_steps": STEPS,
         "generator": torch.Generator().manual_seed(seed),
         "output_type": "np",
     }
@@ -49,8 +59,11 @@ def test_they_are_the_real_classes(minis: dict[str, Any]) -> None:
     assert [type(minis[name]).__name__ for name in NAMES] == [model.pipeline_class for model in MODELS.values()]
     assert all(isinstance(pipeline, DiffusionPipeline) for pipeline in minis.values())
     assert minis["flux"].transformer.config.guidance_embeds
-    assert minis["lumina2"].scheduler.config.shift == 6.0
-    assert not minis["lumina2"].scheduler.config.use_dynamic_shifting
+    assert {type(pipeline.scheduler).__name__ for pipeline in minis.values()} == {"FlowMatchEulerDiscreteScheduler"}
+    for name in LUMINAS:
+        assert minis[name].scheduler.config.shift == 6.0
+        assert not minis[name].scheduler.config.use_dynamic_shifting
+    assert minis["flux"].scheduler.config.shift == 3.0
     assert minis["flux"].scheduler.config.use_dynamic_shifting
     for pipeline in minis.values():
         assert 2 ** (len(pipeline.vae.config.block_out_channels) - 1) == pipeline.vae_scale_factor == 8
@@ -62,30 +75,40 @@ def test_pictures_are_healthy(minis: dict[str, Any], name: str, steps: int) -> N
     images = paint(minis[name], name, num_inference_steps=steps)
     assert images.shape == (1, 128, 128, 3)
     assert np.isfinite(images).all()
-    assert images.std() > 0.1
+    assert images.std() > 0.05
     assert np.mean((images <= 0) | (images >= 1)) < 0.25
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_prompt_seed_and_guidance_change_the_picture(minis: dict[str, Any], name: str) -> None:
-    base = paint(minis[name], name)
-    assert psnr_db(base, paint(minis[name], name)) > 200
-    for old, new in (("red", "yellow"), ("circle", "square"), ("blue", "green"), ("background", "ground")):
-        assert psnr_db(base, paint(minis[name], name, PROMPT.replace(old, new))) < 30, new
-    assert psnr_db(base, paint(minis[name], name, "a large tree near a house at night")) < 20
-    assert psnr_db(base, paint(minis[name], name, seed=1)) < 20
-    assert psnr_db(base, paint(minis[name], name, guidance_scale=1.0)) < 20
+@pytest.mark.parametrize(
+    ("old", "new"), [("red", "yellow"), ("circle", "square"), ("blue", "green"), ("large", "small")]
+)
+def test_each_word_of_the_prompt_changes_the_picture(
+    minis: dict[str, Any], painted: dict[str, Any], name: str, old: str, new: str
+) -> None:
+    assert psnr_db(painted[name], paint(minis[name], name, PROMPT.replace(old, new))) < 30
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_unknown_words_seed_and_guidance_change_the_picture(
+    minis: dict[str, Any], painted: dict[str, Any], name: str
+) -> None:
+    base, pipeline = painted[name], minis[name]
+    assert psnr_db(base, paint(pipeline, name)) > 200
+    assert psnr_db(base, paint(pipeline, name, "an old tree near a house at night")) < 25
+    assert psnr_db(base, paint(pipeline, name, seed=1)) < 35
+    assert psnr_db(base, paint(pipeline, name, guidance_scale=1.0)) < 35
 
 
 @pytest.mark.parametrize("name", LUMINAS)
-def test_renorm_and_truncation_change_the_picture(minis: dict[str, Any], name: str) -> None:
-    base = paint(minis[name], name)
-    assert psnr_db(base, paint(minis[name], name, cfg_normalization=False)) < 25
-    half = paint(minis[name], name, cfg_trunc_ratio=0.5)
-    none = paint(minis[name], name, cfg_trunc_ratio=0.0)
-    assert psnr_db(base, half) < 20
-    assert psnr_db(half, none) < 35
-    assert psnr_db(none, paint(minis[name], name, guidance_scale=1.0)) > 200
+def test_renorm_and_truncation_change_the_picture(minis: dict[str, Any], painted: dict[str, Any], name: str) -> None:
+    base, pipeline = painted[name], minis[name]
+    assert psnr_db(base, paint(pipeline, name, cfg_normalization=False)) < 38
+    half = paint(pipeline, name, cfg_trunc_ratio=0.5)
+    none = paint(pipeline, name, cfg_trunc_ratio=0.0)
+    assert psnr_db(base, half) < 38
+    assert psnr_db(half, none) < 38
+    assert psnr_db(none, paint(pipeline, name, guidance_scale=1.0)) > 200
 
 
 @pytest.mark.parametrize("name", LUMINAS)
@@ -96,14 +119,13 @@ def test_the_two_branches_differ_at_every_step(minis: dict[str, Any], name: str)
         paint(minis[name], name)
     finally:
         handle.remove()
-    steps = MODELS[name].mini_recommended["num_inference_steps"]
-    assert len(predictions) == 2 * steps  # type: ignore[operator]  # the mapping's values are objects
-    cosines = [
-        float(torch.cosine_similarity(cond, uncond, dim=0))
+    assert len(predictions) == 2 * STEPS
+    apart = [
+        float((cond - uncond).norm() / cond.norm())
         for cond, uncond in zip(predictions[::2], predictions[1::2], strict=True)
     ]
-    assert max(cosines) < 0.99
-    assert min(cosines) > 0
+    assert min(apart) > 0.01
+    assert max(apart) < 1
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -118,11 +140,16 @@ def test_rounding_is_not_amplified(minis: dict[str, Any], name: str) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 def test_several_prompts_and_images_each(minis: dict[str, Any], name: str) -> None:
-    images = paint(
-        minis[name], name, [PROMPT, "a large tree near a house"], num_images_per_prompt=2, num_inference_steps=4
-    )
+    images = paint(minis[name], name, [PROMPT, "a small white cross on a black background"], num_images_per_prompt=2)
     assert images.shape == (4, 128, 128, 3)
-    assert all(psnr_db(images[i], images[j]) < 25 for i in range(4) for j in range(i))
+    assert all(psnr_db(images[i], images[j]) < 40 for i in range(4) for j in range(i))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_picture_does_not_depend_on_its_batch(minis: dict[str, Any], painted: dict[str, Any], name: str) -> None:
+    generators = [torch.Generator().manual_seed(seed) for seed in (7, 0)]
+    images = paint(minis[name], name, ["a small white cross on a black background", PROMPT], generator=generators)
+    assert psnr_db(images[1:], painted[name]) > 60
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -133,7 +160,7 @@ def test_other_sizes_and_long_prompts(minis: dict[str, Any], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_weights_depend_on_the_seed_alone(minis: dict[str, Any], name: str) -> None:
+def test_building_leaves_the_process_as_it_was_and_repeats_itself(minis: dict[str, Any], name: str) -> None:
     torch.manual_seed(12345)
     torch.set_default_dtype(torch.float64)
     before = torch.get_rng_state()
@@ -142,44 +169,48 @@ def test_weights_depend_on_the_seed_alone(minis: dict[str, Any], name: str) -> N
         assert torch.get_default_dtype() == torch.float64
     finally:
         torch.set_default_dtype(torch.float32)
-    other: Any = build_mini(dataclasses.replace(MODELS[name], mini_seed=99))
-
     assert torch.equal(before, torch.get_rng_state())
-    for component in ("transformer", "vae", "text_encoder"):
-        built, rebuilt, reseeded = (
-            dict(getattr(pipeline, component).named_parameters()) for pipeline in (minis[name], again, other)
-        )
+
+    for component in MODELS[name].mini:
+        built, rebuilt = (getattr(pipeline, component).state_dict() for pipeline in (minis[name], again))
         assert built.keys() == rebuilt.keys()
         assert all(torch.equal(built[key], rebuilt[key]) for key in built)
-        assert not any(torch.equal(built[key], reseeded[key]) for key in built)
 
 
-def test_minis_of_one_class_paint_different_pictures(minis: dict[str, Any]) -> None:
-    one, other = (paint(minis[name], "lumina2") for name in LUMINAS)
-    assert psnr_db(one, other) < 20
-
-
-@pytest.mark.parametrize("name", NAMES)
-def test_no_parameter_was_left_as_the_library_made_it(minis: dict[str, Any], name: str) -> None:
-    for component in minis[name].components.values():
-        if isinstance(component, torch.nn.Module):
-            for key, parameter in component.named_parameters():
-                assert not parameter.requires_grad, key
-                assert parameter.numel() == 1 or parameter.std() > 0, key
-                assert parameter.abs().max() < 10, key
+def test_minis_of_one_class_paint_different_pictures(painted: dict[str, Any]) -> None:
+    assert psnr_db(*(painted[name] for name in LUMINAS)) < 30
 
 
 @pytest.mark.parametrize("name", NAMES)
-def test_half_precision(name: str) -> None:
+def test_they_are_ready_to_be_called_and_not_to_be_trained(minis: dict[str, Any], name: str) -> None:
+    modules = {key: part for key, part in minis[name].components.items() if isinstance(part, torch.nn.Module)}
+    assert modules.keys() == MODELS[name].mini.keys()
+    for module in modules.values():
+        assert not module.training
+        for key, parameter in module.named_parameters():
+            assert (parameter.dtype, parameter.device.type) == (torch.float32, "cpu"), key
+            assert not parameter.requires_grad, key
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_half_precision_paints_what_the_prompt_says(name: str) -> None:
     pipeline: Any = build_mini(MODELS[name], torch.bfloat16)
     pipeline.set_progress_bar_config(disable=True)
-    assert pipeline.dtype == torch.bfloat16
-    images = paint(pipeline, name, num_inference_steps=4)
-    assert np.isfinite(images).all()
-    assert images.std() > 0.1
+    modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
+    assert {parameter.dtype for module in modules for parameter in module.parameters()} == {torch.bfloat16}
+    (image,) = paint(pipeline, name, output_type="pil")
+    seen = classify(np.asarray(image))
+    assert (seen.ground, [thing.colour for thing in seen.things]) == ("blue", ["red"])
 
 
-def test_a_class_without_a_mini_is_refused() -> None:
-    model = dataclasses.replace(MODELS["flux"], name="pix", pipeline_class="PixArtSigmaPipeline")
-    with pytest.raises(PipelineError, match=r"no mini of PixArtSigmaPipeline, only of Lumina2Pipeline, FluxPipeline"):
+@pytest.mark.parametrize("mini", [{}, MODELS["flux"].mini], ids=["no weights", "weights of another class"])
+def test_a_class_without_a_mini_is_refused(mini: dict[str, str]) -> None:
+    model = dataclasses.replace(MODELS["flux"], name="pix", pipeline_class="PixArtSigmaPipeline", mini=mini)
+    with pytest.raises(PipelineError, match=r"model='pix': there is no mini of PixArtSigmaPipeline"):
+        build_mini(model)
+
+
+def test_a_model_without_a_mini_is_refused_with_the_remedy() -> None:
+    model = dataclasses.replace(MODELS["flux"], name="flux-schnell", mini={})
+    with pytest.raises(PipelineError, match=r"model='flux-schnell': .* --diffbench-weights=pretrained"):
         build_mini(model)

@@ -1,4 +1,4 @@
-"""Pretrained weights: found, checked, loaded without code or pickles, and identified; tested on saved minis."""
+"""Pretrained weights: found, checked, loaded without code or pickles, and identified; tested on tiny ones."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import pytest
 import torch
 from diffusers import DiffusionPipeline
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
+from tiny_pipelines import build_tiny
 
 from pytest_diffbench.errors import PipelineError
 from pytest_diffbench.pipelines import pretrained
 from pytest_diffbench.pipelines.folders import commit, digest
-from pytest_diffbench.pipelines.mini import build_mini
 from pytest_diffbench.pipelines.pretrained import load_pretrained, revision
 from pytest_diffbench.pipelines.registry import MODELS
 from pytest_diffbench.records import PipelineSpec
@@ -35,17 +35,16 @@ def spec_for(name: str, dtype: str = "float32", source: str | None = None) -> Pi
 
 @pytest.fixture(scope="module")
 def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a saved mini of each model, named after it."""
+    """A folder with a saved tiny pipeline of each model, named after it."""
     root = tmp_path_factory.mktemp("models")
-    for name, model in MODELS.items():
-        pipeline: Any = build_mini(model)
-        pipeline.save_pretrained(root / name)
+    for name in MODELS:
+        build_tiny(name).save_pretrained(root / name)
     return root
 
 
 @pytest.fixture
 def copy(saved: Path, tmp_path: Path) -> Path:
-    """A saved Lumina mini that a test may break."""
+    """A saved Lumina pipeline that a test may break."""
     return Path(shutil.copytree(saved / "lumina2", tmp_path / "copy"))
 
 
@@ -63,7 +62,7 @@ def hub_cache(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Path:
 
 
 def fill_cache(cache: Path, saved: Path) -> Path:
-    """Lay a saved Lumina mini into the hub's cache; returns the snapshot's folder."""
+    """Lay a saved Lumina pipeline into the hub's cache; returns the snapshot's folder."""
     repository = cache / "models--Alpha-VLLM--Lumina-Image-2.0"
     snapshot = Path(shutil.copytree(saved / "lumina2", repository / "snapshots" / COMMIT))
     (repository / "refs").mkdir()
@@ -91,8 +90,8 @@ def paint(pipeline: Any, name: str, **arguments: Any) -> Any:
 
 @pytest.mark.pipeline
 @pytest.mark.parametrize("name", MODELS)
-def test_saved_mini_is_found_by_name_and_loads_with_diffusers_alone(saved: Path, name: str) -> None:
-    built: Any = build_mini(MODELS[name])
+def test_a_saved_pipeline_is_found_by_name_and_loads_with_diffusers_alone(saved: Path, name: str) -> None:
+    built = build_tiny(name)
     pipeline: Any = load_pretrained(spec_for(name), MODELS[name], saved)
     assert type(pipeline) is type(built)
     assert np.abs(paint(built, name) - paint(pipeline, name)).max() < 1e-4
@@ -328,5 +327,5 @@ def test_digest_sees_what_changed(saved: Path, copy: Path, change: str) -> None:
 
 @pytest.mark.pipeline
 def test_revision_of_pipelines_that_were_built_in_code() -> None:
-    lumina, again, neta = (revision(build_mini(MODELS[name])) for name in ("lumina2", "lumina2", "neta-lumina"))
+    lumina, again, neta = (revision(build_tiny(name)) for name in ("lumina2", "lumina2", "neta-lumina"))
     assert lumina == again != neta

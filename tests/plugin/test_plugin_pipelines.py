@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
+import json
 import shutil
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import Any
 
 import pytest
+from tiny_pipelines import build_tiny
 
-from pytest_diffbench.pipelines.mini import build_mini
+from pytest_diffbench.pipelines import mini
 from pytest_diffbench.pipelines.registry import MODELS
 from pytest_diffbench.report import session_json
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries")]
 
@@ -28,8 +28,7 @@ def test_it(diffbench, diffbench_pipeline):
 @pytest.fixture(scope="module")
 def saved_lumina2(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("saved") / "lumina2"
-    pipeline: Any = build_mini(MODELS["lumina2"])
-    pipeline.save_pretrained(folder)
+    build_tiny("lumina2").save_pretrained(folder)
     return folder
 
 
@@ -100,14 +99,32 @@ def test_pretrained_weights_come_from_a_folder_and_have_an_identity(
     assert revision
 
     # Other weights of the same architecture are another case, and the field is named.
-    other: Any = build_mini(MODELS["neta-lumina"])
-    other.save_pretrained(models / "lumina2")
+    build_tiny("neta-lumina").save_pretrained(models / "lumina2")
     result = run(pytester, "--diffbench", *pretrained)
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*definition_changed*", "*revision:*"])
 
     # The mini is another case too, with a baseline of its own to come.
     run(pytester, "--diffbench").assert_outcomes(failed=1)
+
+
+def test_the_weights_of_a_mini_are_part_of_the_case(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pytester.makepyfile(ONE)
+    run(pytester, "--diffbench-save").assert_outcomes(passed=1)
+    assert session(pytester).cases[0].observation.case.definition.revision == mini.revision(MODELS["lumina2"])
+
+    # Trained anew, it paints other pictures: no fault of the code's, and nothing to compare with.
+    retrained = Path(shutil.copytree(Path(str(mini._folder())), pytester.path / "retrained"))
+    listed = json.loads((retrained / mini.CHECKSUMS).read_text())
+    other, own = (MODELS[name].mini["transformer"] for name in ("neta-lumina", "lumina2"))
+    shutil.copy(retrained / other, retrained / own)
+    (retrained / mini.CHECKSUMS).write_text(json.dumps(listed | {own: listed[other]}))
+    monkeypatch.setattr(mini, "_folder", lambda: retrained)
+    result = run(pytester, "--diffbench")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*definition_changed*", "*revision:*", "*'sha256:*' -> 'sha256:*'*"])
 
 
 def test_a_models_folder_without_the_model_says_what_it_looked_for(pytester: pytest.Pytester) -> None:

@@ -1,4 +1,4 @@
-"""Seeded weights for the minis: a function of seed and parameter name alone, scaled so that the pipeline behaves.
+"""Seeded weights for tiny pipelines: a function of seed and parameter name alone, scaled so that they behave.
 
 Behaves means: activations keep their size from layer to layer, what a component is told shows in what it says, and a
 small difference stays small over all steps of a sampler.

@@ -1,0 +1,41 @@
+"""The minis' pictures show what the prompt says. `benchmarks/mini_agreement.py` measures how often."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from minis import pictures
+from minis.classifier import classify
+
+from pytest_diffbench.pipelines.mini import build_mini
+from pytest_diffbench.pipelines.registry import MODELS
+
+pytestmark = pytest.mark.pipeline
+
+COLOURS = list(pictures.COLOURS)
+WANTED = [
+    (colour, pictures.SHAPES[number % len(pictures.SHAPES)], COLOURS[number - 3])
+    for number, colour in enumerate(COLOURS[:6])
+]
+"""Colour and shape of the object, and colour of the ground: six of all, chosen by their order alone."""
+
+
+@pytest.mark.parametrize("name", MODELS)
+def test_object_and_ground_have_the_colours_of_the_prompt(name: str) -> None:
+    pipeline: Any = build_mini(MODELS[name])
+    pipeline.set_progress_bar_config(disable=True)
+    images = pipeline(
+        [f"a large {colour} {shape} on a {ground} background" for colour, shape, ground in WANTED],
+        generator=[torch.Generator().manual_seed(seed) for seed in range(len(WANTED))],
+        **MODELS[name].mini_recommended,
+    ).images
+    seen = [classify(np.asarray(image)) for image in images]
+    wrong = [
+        (wanted, one)
+        for wanted, one in zip(WANTED, seen, strict=True)
+        if (one.ground, *(thing.colour for thing in one.things[:1])) != (wanted[2], wanted[0])
+    ]
+    assert len(wrong) <= 1, wrong
