@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import xml.etree.ElementTree as ET
 from typing import TYPE_CHECKING
@@ -165,7 +166,12 @@ def test_rounds_appear_in_pytest_benchmark(project: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize("arguments", [["--benchmark-disable"], ["-p", "no:benchmark"]], ids=" ".join)
-def test_the_measurement_goes_on_without_pytest_benchmark(project: pytest.Pytester, arguments: list[str]) -> None:
+def test_the_measurement_goes_on_without_pytest_benchmark(
+    project: pytest.Pytester, arguments: list[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # a busy machine can make rounds of microseconds unsteady, which aren't saved
+    ticks_ns = itertools.count(step=1_000_000)
+    monkeypatch.setattr("pytest_diffbench.measure.clock.now_ns", lambda: next(ticks_ns))
     result = project.runpytest_inprocess(
         "--diffbench-save", "--diffbench-rounds=3", "--diffbench-json=session.json", *arguments
     )
