@@ -13,15 +13,33 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.records import Baseline, Distance
 
+MOMENTS = "moments"
+"""Name of a trace's array of moments: a row for each other array, in the order of their sorted names."""
+
+MOMENT_NAMES = ("norm", "mean", "std", "min", "max", "not_finite")
+"""Columns of `MOMENTS`: L2 norm, mean, standard deviation, least and greatest of the finite values, and the number of
+those that aren't finite."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Artifacts:
     """The arrays of a measurement or a baseline.
 
+    The trace holds sketches of shape (SKETCH_SIZE,) by place, and two arrays besides:
+
+    - `text/<component>/<call>`: what a text encoder returned, `.../<k>` its further tensors; `text/<n>`: what the
+      pipeline made of it;
+    - `prediction/<step>/<branch>`: what the denoiser returned; of a joint call the halves `joint-uncond` and
+      `joint-cond`, as diffusers orders them; `.../<component>` where several denoisers were called;
+    - `latents/<step>`: what the scheduler's step returned;
+    - `decoder_input` and `decoded`: what went into the decoder and came out of it;
+    - `...#<k>`: the k-th repetition of a call that would have the same name, counted from 1;
+    - `latents/final`: the scheduler's last output, whole, or left out where it is too large;
+    - `moments`: see `MOMENTS`. A trace written before there were any lacks it, and all but `text/<n>` and `latents`.
+
     Attributes:
         images: uint8 arrays of shape (height, width) or (height, width, channels), values 0 to 255.
-        trace: float32 arrays by name. `latents/final` is the scheduler's last output, whole or, above 1 MiB, left
-            out; `latents/<step>` and `text/<n>` are sketches of shape (SKETCH_SIZE,).
+        trace: float32 arrays by name. In a sketch values that weren't finite count as 0; `moments` has their number.
     """
 
     images: tuple[NDArray[np.uint8], ...] = ()

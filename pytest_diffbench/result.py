@@ -5,18 +5,40 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, TypeVar
 
+import msgspec
+
 from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.records import Guidance, GuidanceStep
 
 if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
     from PIL import Image
 
     from pytest_diffbench.artifacts import Artifacts
-    from pytest_diffbench.records import Guidance, LayerTimes, Memory, Observation, Output, Stage, Work
+    from pytest_diffbench.judge.trace_entries import TraceView
+    from pytest_diffbench.records import Branch, LayerTimes, Memory, Observation, Output, Stage, Work
 
 
 _Part = TypeVar("_Part")
+
+
+class GuidedStep(GuidanceStep, frozen=True, kw_only=True):
+    """What one step did, as a test asks for it."""
+
+    @property
+    def guided(self) -> bool:
+        """Whether the scheduler's input mixes both branches."""
+        return self.used == "guided"
+
+    @property
+    def branch(self) -> Branch:
+        """The prediction that the scheduler's input is made of; `joint` is a mix of both."""
+        return "joint" if self.used == "guided" else self.used
+
+
+class GuidanceResult(Guidance, frozen=True, kw_only=True):
+    """What guidance did, with steps that a test can ask."""
+
+    steps: tuple[GuidedStep, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,9 +78,11 @@ class Result:
         return self._seen(self.observation.work, "work")
 
     @property
-    def guidance(self) -> Guidance:
+    def guidance(self) -> GuidanceResult:
         """What guidance did at each step."""
-        return self._seen(self.observation.guidance, "guidance")
+        seen = self._seen(self.observation.guidance, "guidance")
+        steps = tuple(GuidedStep(**msgspec.structs.asdict(step)) for step in seen.steps)
+        return GuidanceResult(**msgspec.structs.asdict(seen) | {"steps": steps})
 
     @property
     def output(self) -> Output:
@@ -83,9 +107,11 @@ class Result:
         return tuple(Image.fromarray(array.squeeze()) for array in self.artifacts.images)
 
     @property
-    def trace(self) -> dict[str, NDArray[np.float32]]:
-        """Sketches of embeddings and latents, and the final latents: see `artifacts.Artifacts`."""
-        return self.artifacts.trace
+    def trace(self) -> TraceView:
+        """What passed each place of the call, in order, with norm and moments; names as in `artifacts.Artifacts`."""
+        from pytest_diffbench.judge.trace_entries import TraceView
+
+        return TraceView(self.artifacts.trace)
 
     def _seen(self, part: _Part | None, what: str) -> _Part:
         if part is None:

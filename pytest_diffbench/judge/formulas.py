@@ -2,117 +2,92 @@
 
 from __future__ import annotations
 
-import dataclasses
-from collections.abc import Callable, Mapping
-from typing import Any, TypeAlias
+from typing import TYPE_CHECKING
 
+from pytest_diffbench.errors import OptionError
+from pytest_diffbench.judge.formula import (
+    Call,
+    Expected,
+    Formula,
+    NotCoveredError,
+    Renorm,
+    UnknownArgumentError,
+)
+from pytest_diffbench.judge.formula_diffusers import flux, qwen_image, stable_diffusion, stable_diffusion_3, z_image
+from pytest_diffbench.judge.formula_lumina2 import lumina2
 
-class UnknownArgumentError(LookupError):
-    """An argument that a formula needs wasn't recorded. Its text is the argument's name."""
+if TYPE_CHECKING:
+    from pytest_diffbench.records import Guidance
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Expected:
-    """What a call's arguments ask of guidance.
-
-    Attributes:
-        steps: scheduler steps.
-        guided: steps, from 0, at which both branches are mixed; all others use the conditional prediction alone.
-        scale: guidance scale of the guided steps.
-        renorm: rows of a guided prediction are rescaled to the norm of the conditional one.
-        sign: sign with which the pipeline hands its prediction to the scheduler.
-        enabled: guidance is switched on, whether or not some steps are truncated.
-        truncation: words for why steps are not guided.
-    """
-
-    steps: int
-    guided: frozenset[int]
-    scale: float
-    renorm: bool
-    sign: int
-    enabled: bool
-    truncation: str
-
-
-Arguments: TypeAlias = Mapping[str, Any]
-Formula: TypeAlias = Callable[[Arguments, Arguments], Expected]
-"""From the call's plain arguments with defaults filled in, and from the definition's (where tensors stand too)."""
-
-
-def _number(arguments: Arguments, name: str) -> float:
-    value = arguments.get(name)
-    if isinstance(value, bool) or not isinstance(value, int | float) or value != value:  # noqa: PLR0124  # NaN
-        raise UnknownArgumentError(name)
-    return value
-
-
-def _steps(arguments: Arguments, passed: Arguments) -> int:
-    """Number of steps: both pipelines take it from `sigmas` where that is passed."""
-    sigmas = passed.get("sigmas")
-    if sigmas is None:
-        steps = _number(arguments, "num_inference_steps")
-    elif isinstance(sigmas, list | tuple):
-        steps = len(sigmas)
-    else:
-        raise UnknownArgumentError("sigmas")
-    return int(steps)
-
-
-def lumina2(arguments: Arguments, passed: Arguments) -> Expected:
-    """Guidance of diffusers' `Lumina2Pipeline.__call__`, with its own predicate for truncated steps.
-
-    Step i of N is guided where `guidance_scale > 1` and not `(i + 1) / N > cfg_trunc_ratio`.
-    """
-    count = _steps(arguments, passed)
-    scale, ratio = _number(arguments, "guidance_scale"), _number(arguments, "cfg_trunc_ratio")
-    renorm = arguments.get("cfg_normalization")
-    if not isinstance(renorm, bool):
-        raise UnknownArgumentError("cfg_normalization")
-    guided = frozenset(i for i in range(count) if scale > 1 and not (i + 1) / count > ratio)
-    if scale <= 1:
-        truncation = f"guidance_scale {scale:g} switches guidance off"
-    elif len(guided) == count:
-        truncation = "truncation off"
-    else:
-        truncation = f"cfg_trunc_ratio {ratio:g}"
-    return Expected(
-        steps=count,
-        guided=guided,
-        scale=scale,
-        renorm=renorm,
-        sign=-1,
-        enabled=scale > 1,
-        truncation=truncation,
-    )
-
-
-def flux(arguments: Arguments, passed: Arguments) -> Expected:
-    """Guidance of diffusers' `FluxPipeline.__call__`.
-
-    Its `guidance_scale` is distilled into the model: one call a step. Both branches are mixed, at every step, only
-    where `true_cfg_scale > 1` and a negative prompt or its embeddings are given.
-    """
-    count, scale = _steps(arguments, passed), _number(arguments, "true_cfg_scale")
-    names = ("negative_prompt_embeds", "negative_pooled_prompt_embeds")
-    embeddings = all(passed.get(name) is not None for name in names)
-    if scale > 1 and "negative_prompt" not in arguments and "negative_prompt" not in passed and not embeddings:
-        raise UnknownArgumentError("negative_prompt")
-    prompts = (arguments.get("negative_prompt"), passed.get("negative_prompt"))
-    guided = scale > 1 and (embeddings or any(prompt is not None for prompt in prompts))
-    truncation = "true CFG at every step" if guided else "no true CFG"
-    return Expected(
-        steps=count,
-        guided=frozenset(range(count) if guided else ()),
-        scale=scale,
-        renorm=False,
-        sign=1,
-        enabled=guided,
-        truncation=truncation,
-    )
-
+__all__ = [
+    "FORMULAS",
+    "Call",
+    "Expected",
+    "Formula",
+    "NotCoveredError",
+    "Renorm",
+    "UnknownArgumentError",
+    "formula_of",
+    "register",
+]
 
 FORMULAS: dict[str, Formula] = {
     "Lumina2Pipeline": lumina2,
     "FluxPipeline": flux,
+    "QwenImagePipeline": qwen_image,
+    "StableDiffusion3Pipeline": stable_diffusion_3,
+    "StableDiffusionPipeline": stable_diffusion,
+    "StableDiffusionXLPipeline": stable_diffusion,
+    "ZImagePipeline": z_image,
 }
-"""By the name of the pipeline's class. A new pipeline's formula is registered here."""
+"""By the name of the pipeline's class."""
+
+
+def register(pipeline: str | type, formula: Formula) -> None:
+    """Make the guidance gate judge a pipeline of your own, from a `conftest.py` or a plugin.
+
+    A subclass that inherits its call from a known class needs no formula of its own.
+
+    Args:
+        pipeline: the class whose `__call__` the formula describes, or its name.
+        formula: says what a call asks for; see `Call` and `Expected`.
+
+    Raises:
+        OptionError: the class has another formula already.
+
+    Example:
+        >>> from pytest_diffbench.judge.formulas import Call, Expected, register
+        >>> def first_half(call: Call) -> Expected:
+        ...     count = call.steps()
+        ...     return Expected(
+        ...         steps=count,
+        ...         guided=frozenset(range(count // 2)),
+        ...         scale=call.number("guidance_scale"),
+        ...         sign=1,
+        ...         enabled=True,
+        ...         truncation="guided in the first half",
+        ...     )
+        >>> register("HalfGuidedPipeline", first_half)
+    """
+    name = pipeline if isinstance(pipeline, str) else pipeline.__name__
+    known = FORMULAS.get(name)
+    # A conftest.py that is imported anew brings its formula as another object.
+    if known is not None and _identity(known) != _identity(formula):
+        raise OptionError(
+            f"{name} has a formula of guidance already, {'.'.join(_identity(known))}. "
+            "Give the pipeline's class another name."
+        )
+    FORMULAS[name] = formula
+
+
+def formula_of(guidance: Guidance) -> Formula | None:
+    """The formula of a pipeline's class, else that of the class which it inherits its call from."""
+    return FORMULAS.get(guidance.pipeline) or FORMULAS.get(guidance.call_class or "")
+
+
+def _identity(formula: Formula) -> tuple[str, str]:
+    kind = type(formula)
+    return (
+        getattr(formula, "__module__", kind.__module__),
+        getattr(formula, "__qualname__", kind.__qualname__),
+    )

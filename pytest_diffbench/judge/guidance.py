@@ -5,10 +5,12 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.formulas import FORMULAS, Expected, UnknownArgumentError
+from pytest_diffbench.judge.formula import Call, Expected, NotCoveredError, UnknownArgumentError
+from pytest_diffbench.judge.formula_inert import inert
+from pytest_diffbench.judge.formula_norms import at, norm_faults, unread
+from pytest_diffbench.judge.formulas import FORMULAS, formula_of
 from pytest_diffbench.judge.reasons import REASONS, verdict
-from pytest_diffbench.judge.text import listed, plural, step_list
-from pytest_diffbench.records import format_steps
+from pytest_diffbench.judge.text import listed, plural
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -25,16 +27,19 @@ def judge_guidance(question: Question) -> Verdict:
     """Hold what guidance did against the formula of the pipeline's class."""
     guidance = question.observation.guidance
     assert guidance is not None  # the table asks this gate only when the part was seen
-    formula = FORMULAS.get(guidance.pipeline)
+    formula = formula_of(guidance)
     if formula is None:
         message = f"No formula is known for {guidance.pipeline}; known are {', '.join(sorted(FORMULAS))}."
         return verdict("guidance.no_formula", message)
+    call = _call(question)
     try:
-        expected = formula(guidance.arguments, question.observation.case.definition.arguments)
+        expected = formula(call)
     except UnknownArgumentError as error:
         message = f"The value of {error} wasn't recorded, so what guidance should do isn't known."
         return verdict("guidance.unknown", message)
-    check = _Check(guidance, expected, question.limits)
+    except NotCoveredError as error:
+        return verdict("guidance.no_formula", f"The formula for {guidance.pipeline} doesn't cover {error}.")
+    check = _Check(guidance, expected, question.limits, inert(call, expected))
     faults = check.faults()
     unclear = check.unclear()
     details = check.details()
@@ -52,11 +57,25 @@ def judge_guidance(question: Question) -> Verdict:
     return verdict("guidance.same", check.passed(), details=details, changes=unclear)
 
 
+def _call(question: Question) -> Call:
+    seen = question.observation
+    guidance = seen.guidance
+    assert guidance is not None  # as above
+    groups = seen.work.denoiser if seen.work is not None else ()
+    return Call(
+        arguments=guidance.arguments,
+        passed=seen.case.definition.arguments,
+        denoiser_takes=frozenset(name for group in groups for name in group.shapes),
+        timesteps=tuple(step.timestep for step in guidance.steps),
+    )
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Check:
     guidance: Guidance
     expected: Expected
     limits: Limits
+    inert: list[str]
 
     def faults(self) -> list[tuple[str, str]]:
         """Reason and words of each fault, the one that names the verdict first."""
@@ -83,17 +102,17 @@ class _Check:
         expected = self.expected
         totals = f"{self.guidance.guided_steps} guided, asked for {len(expected.guided)}"
         if steps := self._where(lambda i, step: step.used == "guided" and i not in expected.guided):
-            yield "guidance.truncation_ignored", f"{_at(steps)} guided against {expected.truncation} ({totals})"
+            yield "guidance.truncation_ignored", f"{at(steps)} guided against {expected.truncation} ({totals})"
         if steps := self._where(lambda i, step: step.used == "cond" and i in expected.guided):
-            yield "guidance.truncated_too_much", f"{_at(steps)} not guided, but should be ({totals})"
+            yield "guidance.truncated_too_much", f"{at(steps)} not guided, but should be ({totals})"
         if steps := self._where(lambda _, step: step.used == "uncond"):
             wanted = "guided" if steps[0] in expected.guided else "conditional"
-            text = f"{_at(steps)} used the unconditional prediction in place of the {wanted} one"
+            text = f"{at(steps)} used the unconditional prediction in place of the {wanted} one"
             yield "guidance.wrong_branch", text
 
     def _branches(self) -> Iterable[tuple[str, str]]:
         if steps := self._where(lambda _, step: step.used == "cond" and "uncond" in step.branches):
-            yield "guidance.wasted_call", f"{_at(steps)} called the unconditional branch and didn't use it"
+            yield "guidance.wasted_call", f"{at(steps)} called the unconditional branch and didn't use it"
         both = {"cond", "uncond"}
         if steps := self._where(
             lambda i, step: (
@@ -102,72 +121,67 @@ class _Check:
                 and not ({"joint", "unknown"} & set(step.branches) or both <= set(step.branches))
             )
         ):
-            yield "guidance.wrong_branch", f"{_at(steps)} guided without a call of both branches"
+            yield "guidance.wrong_branch", f"{at(steps)} guided without a call of both branches"
 
     def _signs(self) -> Iterable[tuple[str, str]]:
         # sign 0 says that the sign couldn't be read
         if steps := self._where(lambda _, step: step.sign == -self.expected.sign):
-            yield "guidance.sign", f"{_at(steps)} handed the scheduler the prediction with the wrong sign"
+            yield "guidance.sign", f"{at(steps)} handed the scheduler the prediction with the wrong sign"
 
     def _scales(self) -> Iterable[tuple[str, str]]:
-        allowed = self._tolerance_rel(self.limits.scale_eps) * abs(self.expected.scale)
+        asked = self.expected.scale
+        allowed = self._tolerance_rel(self.limits.scale_eps) * abs(asked)
         off = [
             (i, step.scale)
             for i, step in self._as_asked()
-            if step.scale is not None and not abs(step.scale - self.expected.scale) <= allowed
+            if step.scale is not None and not abs(step.scale - asked) <= allowed
         ]
-        if off:
+        # u and c in each other's place: c + w (u - c) is u + (1 - w) (c - u)
+        swapped = [i for i, scale in off if abs(1 - scale - asked) <= allowed]
+        order = self.expected.joint_order
+        swapped += [i for i, step in self._as_asked() if order and step.joint_order not in (None, order)]
+        if swapped:
+            text = f"{at(sorted(set(swapped)))} mixed with the branches in each other's place"
+            yield "guidance.wrong_branch", text
+        # A rescaling that isn't even along the rows bends the scale that is fitted to them, and leaves a residual.
+        rounding = self._tolerance_rel(self.limits.scale_eps)
+        uneven = [i for i, step in self._as_asked() if (step.residual_rel or 0) > rounding]
+        if bent := [i for i, _ in off if i in uneven and i not in swapped]:
+            code = "guidance.gain" if self.expected.renorm == "none" else "guidance.renorm_wrong"
+            left = max(self.guidance.steps[i].residual_rel or 0 for i in bent)
+            yield (
+                code,
+                f"{at(bent)} rescaled unevenly within rows: up to {left:.2g} of it is no mix with one gain a row",
+            )
+        if off := [(i, scale) for i, scale in off if i not in swapped and i not in bent]:
             low, high = min(scale for _, scale in off), max(scale for _, scale in off)
             seen = f"{low:.4g}" if f"{low:.4g}" == f"{high:.4g}" else f"{low:.4g} to {high:.4g}"
-            text = f"{_at([i for i, _ in off])} mixed with scale {seen}, asked for {self.expected.scale:g}"
-            yield "guidance.scale", text
+            yield "guidance.scale", f"{at([i for i, _ in off])} mixed with scale {seen}, asked for {asked:g}"
 
     def _norms(self) -> Iterable[tuple[str, str]]:
-        gain_rel = self._tolerance_rel(self.limits.gain_eps)
-        ratio_rel = self._tolerance_rel(self.limits.norm_ratio_eps)
-        steps = [(i, s) for i, s in self._as_asked() if s.norm_ratio_min is not None and s.norm_ratio_max is not None]
-        kept = [i for i, step in steps if _one(step.norm_ratio_min, step.norm_ratio_max, ratio_rel)]
-        scaled = [
-            i for i, s in self._as_asked() if s.gain_min is not None and not _one(s.gain_min, s.gain_max, gain_rel)
-        ]
-        if self.expected.renorm:
-            if lost := [(i, step) for i, step in steps if i not in kept]:
-                # rows that are rescaled by something else than the ratio of norms are not the same fault
-                missing = not any(i in scaled for i, _ in lost)
-                low = min(step.norm_ratio_min for _, step in lost if step.norm_ratio_min is not None)
-                high = max(step.norm_ratio_max for _, step in lost if step.norm_ratio_max is not None)
-                code = "guidance.renorm_missing" if missing else "guidance.renorm_wrong"
-                words = "not renormed" if missing else "rescaled, but not to the conditional norm"
-                yield code, f"{_at([i for i, _ in lost])} {words}: norm ratio {low:.4g} to {high:.4g}, asked for 1"
-            return
-        gains_seen = any(step.gain_min is not None for _, step in self._as_asked())
-        unasked = [i for i in kept if i in scaled]
-        # without gains a kept norm in every row of every step is no accident either, unless the scale is 1
-        if not gains_seen and steps and len(kept) == len(steps) and abs(self.expected.scale - 1) > ratio_rel:
-            unasked = kept
-        if unasked:
-            yield "guidance.renorm_unasked", f"{_at(unasked)} renormed, though renorm is off"
-        if others := [i for i in scaled if i not in unasked]:
-            gains = [g for i, s in self._as_asked() if i in others for g in (s.gain_min, s.gain_max) if g is not None]
-            text = f"{_at(others)} scaled by {min(gains):.4g} to {max(gains):.4g}, though renorm is off"
-            yield "guidance.gain", text
+        return norm_faults(
+            self._as_asked(),
+            self.expected,
+            gain_rel=self._tolerance_rel(self.limits.gain_eps),
+            ratio_rel=self._tolerance_rel(self.limits.norm_ratio_eps),
+        )
 
     def renorm_unseen(self) -> bool:
         """Renorm is asked for, but no guided step says whether it was applied."""
         steps = self._as_asked()
-        return self.expected.renorm and bool(steps) and all(step.norm_ratio_min is None for _, step in steps)
+        return bool(steps) and all(unread(step, self.expected) for _, step in steps)
 
     def unclear(self) -> list[str]:
         """What couldn't be read of some steps."""
         found = []
         if steps := self._where(lambda _, step: step.used == "unknown"):
-            found.append(f"{_at(steps)} used a prediction that matches neither branch nor their mix")
+            found.append(f"{at(steps)} used a prediction that matches neither branch nor their mix")
         if steps := [i for i, step in self._as_asked() if step.scale is None]:
-            found.append(f"the scale at {_at(steps)} couldn't be read")
-        if self.expected.renorm and (steps := [i for i, step in self._as_asked() if step.norm_ratio_min is None]):
-            found.append(f"the norms at {_at(steps)} couldn't be read")
+            found.append(f"the scale at {at(steps)} couldn't be read")
+        if steps := [i for i, step in self._as_asked() if unread(step, self.expected)]:
+            found.append(f"the norms at {at(steps)} couldn't be read")
         if steps := self._where(lambda _, step: step.sign == 0):
-            found.append(f"the sign at {_at(steps)} couldn't be read")
+            found.append(f"the sign at {at(steps)} couldn't be read")
         return found
 
     def details(self) -> dict[str, object]:
@@ -187,24 +201,30 @@ class _Check:
             "expected_guided_steps": guided,
             "denoiser_calls": sum(len(step.branches) for step in self.guidance.steps),
             "predicted_saved_calls_rel": saved,
-            "renorm": self.expected.renorm,
+            "renorm": self.expected.renorm != "none",
+            "renorm_kind": self.expected.renorm,
             "norm_ratio": [min(ratios), max(ratios)] if ratios else None,
             "scale": self.expected.scale,
             "dtype_eps": self.guidance.dtype_eps,
+            "inert": self.inert,
+            "references": dict(self.expected.references),
         }
 
     def passed(self) -> str:
-        """What was asked for, and was done, with how exactly it could be told."""
+        """What was asked for, and was done, with how exactly it could be told; and what was asked for in vain."""
+        told = f"As asked: {self._did()}."
+        return f"{told} Without effect: {listed(self.inert)}." if self.inert else told
+
+    def _did(self) -> str:
         count, guided = self.expected.steps, len(self.expected.guided)
         calls = plural(sum(len(step.branches) for step in self.guidance.steps), "call")
         if not guided:
-            text = f"As asked: none of {plural(count, 'step')} guided, {calls}, {self.expected.truncation}"
-            return f"{text}."
-        text = f"As asked: {guided} of {plural(count, 'step')} guided, {calls}, {self.expected.truncation}"
-        unread = any(step.scale is None for _, step in self._as_asked())
+            return f"none of {plural(count, 'step')} guided, {calls}, {self.expected.truncation}"
+        text = f"{guided} of {plural(count, 'step')} guided, {calls}, {self.expected.truncation}"
+        missing = any(step.scale is None for _, step in self._as_asked())
         allowed = self._tolerance_rel(self.limits.scale_eps) * self.expected.scale
-        text += ", scale not read" if unread else f", scale {self.expected.scale:g} ± {allowed:.2g}"
-        if self.expected.renorm:
+        text += ", scale not read" if missing else f", scale {self.expected.scale:g} ± {allowed:.2g}"
+        if self.expected.renorm == "rows":
             within = max(
                 abs(ratio - 1)
                 for _, step in self._as_asked()
@@ -212,14 +232,7 @@ class _Check:
                 if ratio is not None
             )
             allowed = self._tolerance_rel(self.limits.norm_ratio_eps)
-            return f"{text}, renorm on (norm ratio 1 within {within:.1g}, allowed {allowed:.1g})."
-        return f"{text}, renorm off."
-
-
-def _at(steps: list[int]) -> str:
-    return step_list(format_steps(steps))
-
-
-def _one(low: float | None, high: float | None, allowed_rel: float) -> bool:
-    """Whether a range is 1 within rounding; NaN isn't."""
-    return low is not None and high is not None and abs(low - 1) <= allowed_rel and abs(high - 1) <= allowed_rel
+            return f"{text}, renorm on (norm ratio 1 within {within:.1g}, allowed {allowed:.1g})"
+        factor = f"{self.expected.renorm_factor:g}"
+        words = {"none": "renorm off", "clamp": f"norm clamped to {factor} times", "std": f"rescaled by {factor}"}
+        return f"{text}, {words[self.expected.renorm]}"

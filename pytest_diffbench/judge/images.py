@@ -1,10 +1,20 @@
-"""How far two images are apart: PSNR, SSIM, its worst tile, and the shift of the mean colour."""
+"""How far two images are apart: the vector of metrics, of which SSIM and its worst tile are computed here."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.judge.image_metrics import (
+    TileLevels,
+    check_images,
+    colour_levels,
+    hash_distance_of,
+    luma,
+    p999_levels,
+    worst_tile_p99,
+)
+from pytest_diffbench.judge.image_seams import Seam, find_seam
 from pytest_diffbench.pixels import psnr_db
 
 if TYPE_CHECKING:
@@ -16,9 +26,6 @@ WINDOW_PX = 7
 
 _C1 = (0.01 * 255) ** 2
 _C2 = (0.03 * 255) ** 2
-_LUMA = (0.299, 0.587, 0.114)
-"""Weights of red, green and blue by ITU-R BT.601, as Pillow's mode `L`."""
-
 _STRIP_PX = 64
 """Rows of the image that are worked on at a time, so that the intermediate arrays stay in the cache."""
 
@@ -40,15 +47,23 @@ class ImageDistance:
 
     Attributes:
         psnr_db: over all channels, alpha included; infinite for equal images.
+        p999_levels: 99.9th percentile of the absolute difference, in levels of 255.
         ssim: mean structural similarity of the luma, at most 1.
         worst_tile: the tile with the least SSIM.
-        colour_levels: largest shift of a channel's mean, in levels of 255.
+        colour_levels: RMS difference of the worst channel after reduction to 64 by 64 cells, in levels of 255.
+        tile_p99: the tile with the largest 99th percentile of the absolute difference.
+        seam: the line along which the difference jumps most.
+        hash_bits: bits of 64 in which the perceptual hashes differ.
     """
 
     psnr_db: float
+    p999_levels: int
     ssim: float
     worst_tile: Tile
     colour_levels: float
+    tile_p99: TileLevels
+    seam: Seam
+    hash_bits: int
 
 
 def distance(a: NDArray[np.uint8], b: NDArray[np.uint8], tile_size_px: int = 64) -> ImageDistance:
@@ -62,36 +77,19 @@ def distance(a: NDArray[np.uint8], b: NDArray[np.uint8], tile_size_px: int = 64)
     Raises:
         ValueError: shapes differ, or an array isn't such an image.
     """
-    _check(a, b)
-    similarity = ssim_map(luma(a), luma(b))
+    check_images(a, b)
+    one, other = luma(a), luma(b)
+    similarity = ssim_map(one, other)
     return ImageDistance(
         psnr_db=psnr_db(a, b),
+        p999_levels=p999_levels(a, b),
         ssim=float(similarity.mean()),
         worst_tile=worst_tile(similarity, a.shape[0], a.shape[1], tile_size_px),
         colour_levels=colour_levels(a, b),
+        tile_p99=worst_tile_p99(a, b, tile_size_px),
+        seam=find_seam(a, b),
+        hash_bits=hash_distance_of(one, other),
     )
-
-
-def colour_levels(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
-    """Largest shift of a channel's mean over the image, in levels of 255."""
-    import numpy as np
-
-    _check(a, b)
-    planes = a.shape[0] * a.shape[1]
-    means = [image.reshape(planes, -1).sum(axis=0, dtype=np.int64) / planes for image in (a, b)]
-    return float(np.abs(means[0] - means[1]).max())
-
-
-def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
-    """Brightness of each pixel by ITU-R BT.601, 0 to 255, of shape (height, width); alpha is left out."""
-    import numpy as np
-
-    if image.ndim == 2:
-        return image.astype(np.float64)
-    if image.shape[2] == 1:
-        return image[:, :, 0].astype(np.float64)
-    red, green, blue = (image[:, :, channel] * weight for channel, weight in enumerate(_LUMA))
-    return np.asarray(red + green + blue, dtype=np.float64)
 
 
 def ssim_map(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -188,13 +186,3 @@ def _starts(length_px: int, windows: int, margin_px: int, tile_size_px: int) -> 
 
 def _sizes(starts: list[int], end: int) -> list[int]:
     return [after - start for start, after in zip(starts, [*starts[1:], end], strict=True)]
-
-
-def _check(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> None:
-    for image in (a, b):
-        if str(image.dtype) != "uint8" or image.size == 0:
-            raise ValueError(f"an image must be uint8 with at least one pixel, not {image.dtype} of {image.shape}")
-        if image.ndim != 2 and (image.ndim != 3 or image.shape[2] not in (1, 3, 4)):
-            raise ValueError(f"an image must have shape (height, width[, 1, 3 or 4]), not {image.shape}")
-    if a.shape != b.shape:
-        raise ValueError(f"images of shapes {a.shape} and {b.shape} can't be compared")

@@ -43,8 +43,14 @@ class Limits:
     psnr_broken_db: float = 20.0
     """Under this no other machine is an excuse."""
 
-    ssim_machine: float = 0.99
-    """The same picture, in structure."""
+    p999_machine_levels: float = 8.0
+    """Noise of 45 dB reaches 5; a lost patch of two thousandths of the picture, over 100."""
+
+    p999_drift_levels: float = 128.0
+    """Edges of a drawing that move by half a pixel reach 100 while PSNR stays over 30 dB."""
+
+    ssim_machine: float = 0.96
+    """The same picture, in structure: noise of 45 dB leaves a flat grey picture .966, a coloured one .985."""
 
     ssim_drift: float = 0.95
     """Numerical drift between kinds of device."""
@@ -58,11 +64,29 @@ class Limits:
     tile_ssim_drift: float = 0.5
     """An edge that moves by a pixel halves a tile's SSIM; a lost patch still falls under this."""
 
-    colour_machine_levels: float = 2.0
-    """Mean of a colour channel, in levels of 255: a cast hardly moves SSIM at all."""
+    tile_p99_machine_levels: float = 8.0
+    """Noise of 45 dB reaches 4 in every tile; an edge that is blurred, compressed or moved a pixel, 12 and more."""
+
+    tile_p99_drift_levels: float = 128.0
+    """Edges that move by half a pixel reach 120 in the tile they cross; a black patch on a bright ground is more."""
+
+    colour_machine_levels: float = 1.0
+    """Noise of 45 dB leaves .7 after reduction in small pictures, and truncation .6; gamma 1.03 moves 1 to 3."""
 
     colour_drift_levels: float = 6.0
-    """Drift moves edges, not the mean; a visible cast is 8 levels."""
+    """Drift moves edges, not areas; a visible cast is 8 levels."""
+
+    seam_machine_levels: float = 2.0
+    """Noise of 45 dB reaches .4; seams of 6 levels keep at least 3 in the most textured picture."""
+
+    seam_drift_levels: float = 3.0
+    """Edges that move by most of a pixel reach 2.4, since an edge that both pictures have is no seam."""
+
+    hash_machine_bits: int = 4
+    """Of 64. Noise turns none, since frequencies that are zero but for rounding don't count."""
+
+    hash_drift_bits: int = 10
+    """Of 64. Drift turns none either; two pictures that have nothing to do with each other differ in about 32."""
 
     latents_machine_rel: float = 0.01
     """For results that are latents: the same 1 % as 40 dB."""
@@ -75,6 +99,9 @@ class Limits:
 
     rerun_margin_db: float = 3.0
     """Two draws of the same noise lie 3 dB further apart than one from its mean; as a ratio, 1.41."""
+
+    rerun_tail: float = 20.0
+    """Identical calls that differ on edges: a tile's p99 reaches 16 times the RMS, with the margin above."""
 
     tile_size_px: int = 64
     """Small enough for a lost patch to fill one, large enough for a steady mean."""

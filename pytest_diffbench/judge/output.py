@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.judge.definition import definition_changes
+from pytest_diffbench.judge.image_members import Member, decibels, figures, members, over, tile_text
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.text import listed, plural
 from pytest_diffbench.judge.tolerance import Tolerance, tolerance
-from pytest_diffbench.judge.traces import part, rounding_rel
+from pytest_diffbench.judge.traces import part, parting_threshold_rel
 
 if TYPE_CHECKING:
     from pytest_diffbench.artifacts import Artifacts
-    from pytest_diffbench.judge.images import ImageDistance, Tile
+    from pytest_diffbench.judge.images import ImageDistance
     from pytest_diffbench.judge.question import Question
     from pytest_diffbench.judge.traces import Parting
     from pytest_diffbench.records import Output, Verdict
@@ -93,17 +93,6 @@ def _unlike(now: Output, base: Output) -> Verdict | None:
     return None
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class _Member:
-    """One metric of one image, against its limit.
-
-    `excess` is its error over the allowed error: above 1 it is beyond the limit, whatever the metric's unit.
-    """
-
-    excess: float
-    text: str
-
-
 def _compare(question: Question, now: Output, base: Output) -> Verdict:
     reference = question.baseline
     stored = reference.artifacts()
@@ -114,7 +103,7 @@ def _compare(question: Question, now: Output, base: Output) -> Verdict:
         return verdict("output.not_seen", f"The images differ, but their pixels weren't kept {side}.")
     limits = question.limits
     dtype = question.observation.case.definition.dtype
-    parting = part(mine.trace, stored.trace, limits.trace_rounding_factor * rounding_rel(dtype))
+    parting = part(mine.trace, stored.trace, parting_threshold_rel(dtype, now.rerun, base.rerun, limits))
     if not now.images and parting.latents_rel is None:
         return verdict("output.not_seen", "The result is latents, and no trace of them was kept on both sides.")
     for number, (new, old) in enumerate(zip(mine.images, stored.images, strict=True)):
@@ -130,16 +119,16 @@ def _decide(
     """Hold the metrics against the tolerance of this machine, and what is beyond it against its excuses."""
     limits, distance = question.limits, question.baseline.distance
     allowed = tolerance(distance, now.rerun, base.rerun, limits)
-    members = _members(distances, parting, allowed)
-    worst = max(members, key=lambda member: member.excess)
-    changes = [parting.text, *(m.text for m in members if m.excess > 1 and m is not worst)]
+    found = _members(distances, parting, allowed)
+    worst = max(found, key=lambda member: member.excess)
+    changes = [parting.text, *(m.text for m in found if m.excess > 1 and m is not worst)]
     if now.latents_dtype != base.latents_dtype:
         changes.append(f"dtype of the latents: {base.latents_dtype} -> {now.latents_dtype}")
     gone = max(_members(distances, parting, allowed.broken(limits)), key=lambda member: member.excess)
     if _newly_random(now, base, allowed):
         reason = "output.nondeterministic"
         message = (
-            f"Rounds with one seed no longer agree (PSNR {_db(now.rerun.psnr_db)}), in the baseline they did."
+            f"Rounds with one seed no longer agree (PSNR {decibels(now.rerun.psnr_db)}), in the baseline they did."
             f" Against the baseline: {worst.text}."
         )
     elif worst.excess <= 1:
@@ -151,21 +140,22 @@ def _decide(
         reason = "output.rerun_noise"
         message = (
             f"The picture differs ({worst.text}), but identical calls of this case drift as much"
-            f" (PSNR {_db(allowed.rerun_db)}): it can't be judged."
+            f" (PSNR {decibels(allowed.rerun_db)}): it can't be judged."
         )
     elif distance == "machine":
-        reason, message = "output.differs", f"Another picture: {worst.text}. It {parting.text}.{_patch(distances)}"
+        reason = "output.differs"
+        message = f"Another picture: {worst.text}. It {parting.text}.{_patch(distances, worst)}"
     elif gone.excess > 1:
         reason = "output.differs"
         message = (
             f"Another picture, beyond what another machine explains: {gone.text}. It {parting.text}."
-            f"{_patch(distances)}"
+            f"{_patch(distances, gone)}"
         )
     else:
         reason = "output.other_machine"
         message = (
             f"The picture differs ({worst.text}), which may be this machine: the baseline is from another"
-            f" ({distance} match).{_patch(distances)}"
+            f" ({distance} match).{_patch(distances, worst)}"
         )
     return verdict(reason, message, details=_details(distances, parting, allowed, distance), changes=changes)
 
@@ -188,71 +178,27 @@ def _distances(mine: Artifacts, stored: Artifacts, tile_size_px: int) -> list[Im
     return [distance(new, old, tile_size_px) for new, old in zip(mine.images, stored.images, strict=True)]
 
 
-def _members(distances: list[ImageDistance], parting: Parting, allowed: Tolerance) -> list[_Member]:
-    members = []
-    for number, one in enumerate(distances):
-        tile = one.worst_tile
-        place = _place(tile)
-        # errors in amplitude, so that PSNR and the others are measured alike
-        noise = 10 ** ((allowed.psnr_db - one.psnr_db) / 20)
-        members += [
-            _Member(noise, f"PSNR {_db(one.psnr_db)} of image {number} (at least {allowed.psnr_db:.4g} dB)"),
-            _Member(
-                _over(1 - one.ssim, 1 - allowed.ssim),
-                f"SSIM {one.ssim:.4f} of image {number} (at least {allowed.ssim:.3g})",
-            ),
-            _Member(
-                _over(1 - tile.ssim, 1 - allowed.tile_ssim),
-                f"worst tile's SSIM {tile.ssim:.4f} of image {number}, {place} (at least {allowed.tile_ssim:.3g})",
-            ),
-            _Member(
-                _over(one.colour_levels, allowed.colour_levels),
-                f"mean colour {one.colour_levels:.2f} levels of 255 off in image {number}"
-                f" (at most {allowed.colour_levels:g})",
-            ),
-        ]
-    if not distances and parting.latents_rel is not None:
-        text = f"final latents {100 * parting.latents_rel:.3g} % apart (at most {100 * allowed.latents_rel:.3g} %)"
-        members.append(_Member(_over(parting.latents_rel, allowed.latents_rel), text))
-    return members
+def _members(distances: list[ImageDistance], parting: Parting, allowed: Tolerance) -> list[Member]:
+    if distances or parting.latents_rel is None:
+        return members(distances, allowed)
+    text = f"final latents {100 * parting.latents_rel:.3g} % apart (at most {100 * allowed.latents_rel:.3g} %)"
+    return [Member(over(parting.latents_rel, allowed.latents_rel), text)]
 
 
-def _place(tile: Tile) -> str:
-    return f"{tile.width_px} x {tile.height_px} px at ({tile.left_px}, {tile.top_px})"
-
-
-def _patch(distances: list[ImageDistance]) -> str:
-    """Where the images differ most, in words; empty for latents."""
-    if not distances:
+def _patch(distances: list[ImageDistance], named: Member) -> str:
+    """Where the images differ most, in words; empty for latents, and where the member that is named says it."""
+    if not distances or named.placed:
         return ""
     image, tile = min(enumerate(one.worst_tile for one in distances), key=lambda pair: pair[1].ssim)
-    return f" Most of it is in image {image}, {_place(tile)}."
-
-
-def _over(error: float, allowed: float) -> float:
-    # rounding may leave the error of equal images a little under 0
-    if error <= 0:
-        return 0.0
-    return error / allowed if allowed > 0 else math.inf
-
-
-def _db(value_db: float | None) -> str:
-    return "not measured" if value_db is None else "infinite" if math.isinf(value_db) else f"{value_db:.1f} dB"
+    return f" Most of it is in image {image}, {tile_text(tile)}."
 
 
 def _details(distances: list[ImageDistance], parting: Parting, allowed: Tolerance, distance: str) -> dict[str, Any]:
     finite = parting.latents_rel is not None and math.isfinite(parting.latents_rel)
     return {
         "distance": distance,
-        "images": [
-            {
-                "psnr_db": None if math.isinf(one.psnr_db) else one.psnr_db,
-                "ssim": one.ssim,
-                "worst_tile": dataclasses.asdict(one.worst_tile),
-                "colour_levels": one.colour_levels,
-            }
-            for one in distances
-        ],
+        "images": [figures(one) for one in distances],
         "latents_rel": parting.latents_rel if finite else None,
+        "trace": parting.details(),
         "allowed": allowed.figures(),
     }

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -17,9 +18,13 @@ class Tolerance:
     Attributes:
         distance: how near the baseline's machine is.
         psnr_db: least PSNR.
+        p999_levels: largest 99.9th percentile of the absolute difference.
         ssim: least mean SSIM.
         tile_ssim: least SSIM of a tile.
-        colour_levels: largest shift of a channel's mean.
+        tile_p99_levels: largest 99th percentile of the absolute difference in a tile.
+        colour_levels: largest RMS difference of a channel after reduction.
+        seam_levels: largest jump along a line.
+        hash_bits: most bits in which the perceptual hashes differ.
         latents_rel: largest relative L2 distance of latents, judged where the result is latents.
         rerun_db: PSNR between identical calls of the case, None when they agree or weren't repeated.
         hopeless: identical calls drift so far that a difference says nothing.
@@ -27,9 +32,13 @@ class Tolerance:
 
     distance: Distance
     psnr_db: float
+    p999_levels: float
     ssim: float
     tile_ssim: float
+    tile_p99_levels: float
     colour_levels: float
+    seam_levels: float
+    hash_bits: int
     latents_rel: float
     rerun_db: float | None = None
     hopeless: bool = False
@@ -38,23 +47,28 @@ class Tolerance:
         """The limits of images, in words."""
         noise = "" if self.rerun_db is None else f" (identical calls: {self.rerun_db:.1f} dB)"
         return (
-            f"PSNR {self.psnr_db:.4g} dB{noise}, SSIM {self.ssim:.3g}, tile {self.tile_ssim:.3g},"
-            f" colour {self.colour_levels:g} levels"
+            f"PSNR {self.psnr_db:.4g} dB{noise}, p99.9 {self.p999_levels:.3g} levels, SSIM {self.ssim:.3g},"
+            f" tile's SSIM {self.tile_ssim:.3g}, tile's p99 {self.tile_p99_levels:.3g} levels,"
+            f" colour {self.colour_levels:.3g} levels, seam {self.seam_levels:.3g} levels, hash {self.hash_bits} bits"
         )
 
     def figures(self) -> dict[str, float]:
         """The limits, as plain JSON."""
-        names = ("psnr_db", "ssim", "tile_ssim", "colour_levels", "latents_rel")
-        return {name: getattr(self, name) for name in names}
+        others = ("distance", "rerun_db", "hopeless")
+        return {one.name: getattr(self, one.name) for one in dataclasses.fields(self) if one.name not in others}
 
     def broken(self, limits: Limits) -> Tolerance:
         """Limits beyond which no other machine is an excuse: judged by PSNR and mean SSIM, or by the latents."""
         return Tolerance(
             distance=self.distance,
             psnr_db=min(self.psnr_db, limits.psnr_broken_db),
+            p999_levels=255.0,
             ssim=min(self.ssim, limits.ssim_broken),
             tile_ssim=-1.0,
+            tile_p99_levels=255.0,
             colour_levels=255.0,
+            seam_levels=255.0,
+            hash_bits=64,
             latents_rel=max(self.latents_rel, limits.latents_broken_rel),
         )
 
@@ -70,9 +84,13 @@ def tolerance(distance: Distance, now: RerunNoise, base: RerunNoise, limits: Lim
     chosen = Tolerance(
         distance=distance,
         psnr_db=limits.psnr_machine_db if near else limits.psnr_drift_db,
+        p999_levels=limits.p999_machine_levels if near else limits.p999_drift_levels,
         ssim=limits.ssim_machine if near else limits.ssim_drift,
         tile_ssim=limits.tile_ssim_machine if near else limits.tile_ssim_drift,
+        tile_p99_levels=limits.tile_p99_machine_levels if near else limits.tile_p99_drift_levels,
         colour_levels=limits.colour_machine_levels if near else limits.colour_drift_levels,
+        seam_levels=limits.seam_machine_levels if near else limits.seam_drift_levels,
+        hash_bits=limits.hash_machine_bits if near else limits.hash_drift_bits,
         latents_rel=limits.latents_machine_rel if near else limits.latents_drift_rel,
     )
     if noise.identical:
@@ -82,8 +100,9 @@ def tolerance(distance: Distance, now: RerunNoise, base: RerunNoise, limits: Lim
         chosen = dataclasses.replace(chosen, latents_rel=max(chosen.latents_rel, drift_rel))
     if noise.psnr_db is None:
         return chosen
-    least_db = min(chosen.psnr_db, noise.psnr_db - limits.rerun_margin_db)
-    chosen = dataclasses.replace(chosen, rerun_db=noise.psnr_db)
+    noise_db = noise.psnr_db - limits.rerun_margin_db
+    least_db = min(chosen.psnr_db, noise_db)
+    chosen = dataclasses.replace(_with_noise(chosen, 255 * 10 ** (-noise_db / 20), limits), rerun_db=noise.psnr_db)
     if least_db == chosen.psnr_db:
         return chosen
     # only PSNR is recorded of the noise: structure is not asked to survive more of it than flat areas can
@@ -93,8 +112,24 @@ def tolerance(distance: Distance, now: RerunNoise, base: RerunNoise, limits: Lim
         psnr_db=max(least_db, limits.psnr_broken_db),
         ssim=min(chosen.ssim, limits.ssim_drift, flat),
         tile_ssim=min(chosen.tile_ssim, limits.tile_ssim_drift, flat),
-        colour_levels=max(chosen.colour_levels, limits.colour_drift_levels),
+        seam_levels=max(chosen.seam_levels, limits.seam_drift_levels),
+        hash_bits=max(chosen.hash_bits, limits.hash_drift_bits),
         hopeless=least_db < limits.psnr_broken_db,
+    )
+
+
+def _with_noise(chosen: Tolerance, rms_levels: float, limits: Limits) -> Tolerance:
+    """Loosen what noise of that size may reach where it is all on the edges, up to the limits of another machine.
+
+    Percentiles and reduced colours see such noise long before PSNR does. Colours need no factor of their own: the
+    RMS of a channel's means is at most that of the channel, and this at most sqrt(3) times that of all three.
+    """
+    tail_levels = limits.rerun_tail * rms_levels
+    return dataclasses.replace(
+        chosen,
+        p999_levels=max(chosen.p999_levels, min(tail_levels, limits.p999_drift_levels)),
+        tile_p99_levels=max(chosen.tile_p99_levels, min(tail_levels, limits.tile_p99_drift_levels)),
+        colour_levels=max(chosen.colour_levels, min(math.sqrt(3) * rms_levels, limits.colour_drift_levels)),
     )
 
 

@@ -10,18 +10,25 @@ if TYPE_CHECKING:
 
     import torch
 
-    from pytest_diffbench.records import Branch
+    from pytest_diffbench.records import Branch, JointOrder
+
+_SAMPLE_NAMES = ("sample", "hidden_states", "x")
+"""What denoisers of diffusers call the noisy sample. A list of samples stands as `x.0`, `x.1` and so on."""
 
 
 class BranchFinder:
     """Recognises branches by the text embeddings that a denoiser call is handed.
 
     Pipelines encode the prompt before the negative prompt, and return them in that order: a call with the first
-    embedding that was encoded is conditional, one with a later embedding unconditional. Embeddings that were changed
-    on their way (projected, concatenated) are told apart by their content: the first that appears is conditional.
+    embedding that was encoded is conditional, one with a later embedding unconditional. A batch that holds the same
+    sample twice predicts both branches at once, where its embeddings allow that. Embeddings that were changed on
+    their way (projected, concatenated) are told apart by their content: the first that appears is conditional.
 
     Where prompt and negative prompt give the same embedding, the order of the calls within a step is all there is to
     go by: the conditional call comes first, as it does in diffusers.
+
+    What is neither is `unknown`: a batch with the same sample more than twice (InstructPix2Pix), one with the prompt
+    in both halves, and a further call beside a joint one (both are perturbed attention).
     """
 
     def __init__(self) -> None:
@@ -29,6 +36,7 @@ class BranchFinder:
         self._appeared: dict[str, Branch] = {}
         self._alike = False
         self._called: set[str] = set()
+        self._joint: set[str] = set()
 
     def encoded(self, tensors: Iterable[torch.Tensor]) -> None:
         """The pipeline has encoded these, in this order."""
@@ -42,6 +50,7 @@ class BranchFinder:
     def next_step(self) -> None:
         """The calls of another scheduler step begin."""
         self._called.clear()
+        self._joint.clear()
 
     def branch_of(self, arguments: dict[str, torch.Tensor], component: str = "") -> Branch:
         """Branch of a call of the denoiser `component` with these tensor arguments, as far as embeddings tell."""
@@ -49,13 +58,32 @@ class BranchFinder:
         if branch == "cond" and self._alike:
             branch = "uncond" if component in self._called else "cond"
             self._called.add(component)
+            return branch
+        if branch == "joint":
+            self._joint.add(component)
+        elif component in self._joint:
+            return "unknown"
         return branch
 
+    def order_of(self, arguments: dict[str, torch.Tensor]) -> JointOrder | None:
+        """Order of the branches in a joint call; None where the embeddings in its halves don't tell."""
+        for halves in self._places_of_halves(arguments):
+            first, second = (0 in places for places in halves)
+            if first != second and not self._alike:
+                return "cond_uncond" if first else "uncond_cond"
+        return None
+
     def _branch_by_content(self, arguments: dict[str, torch.Tensor]) -> Branch:
-        prints = [_fingerprint(tensor) for tensor in arguments.values() if is_embedding(tensor)]
-        places = [self._encoded[one] for one in prints if one in self._encoded]
-        if places:
+        copies = _copies(arguments)
+        embeddings = [tensor for tensor in arguments.values() if is_embedding(tensor)]
+        places = [self._encoded[one] for one in map(_fingerprint, embeddings) if one in self._encoded]
+        whole = copies == 1 or not _lists(arguments)
+        if places and whole:
             return "cond" if min(places) == 0 else "uncond"
+        if copies > 2:
+            return "unknown"
+        if copies == 2 and (branch := self._branch_of_halves(arguments)) is not None:
+            return branch
         # The sample changes with every step; what stays the same over steps is the conditioning.
         conditioning = ",".join(
             _fingerprint(tensor)
@@ -68,14 +96,68 @@ class BranchFinder:
             self._appeared[conditioning] = first[seen] if seen < len(first) else "unknown"
         return self._appeared[conditioning]
 
+    def _branch_of_halves(self, arguments: dict[str, torch.Tensor]) -> Branch | None:
+        """Branch of a batch that holds each sample twice; None where nothing in its halves differs."""
+        if self._alike:
+            return "joint"
+        if self.order_of(arguments) is not None:
+            return "joint"
+        if any(0 in first and 0 in second for first, second in self._places_of_halves(arguments)):
+            return "unknown"
+        differ = any(
+            len(tensor) % 2 == 0 and not tensor[: len(tensor) // 2].equal(tensor[len(tensor) // 2 :])
+            for name, tensor in arguments.items()
+            if name.partition(".")[0] not in _SAMPLE_NAMES and tensor.ndim >= 1 and len(tensor) > 1
+        )
+        return "joint" if differ else None
+
+    def _places_of_halves(self, arguments: dict[str, torch.Tensor]) -> Iterable[tuple[set[int | None], ...]]:
+        """Of each embedding of a call, the places in the order of encoding of what its halves hold."""
+        for tensor in arguments.values():
+            if is_embedding(tensor) and len(tensor) % 2 == 0:
+                yield tuple({self._encoded.get(_fingerprint(half))} for half in tensor.chunk(2))
+        for name, parts in _lists(arguments).items():
+            if name not in _SAMPLE_NAMES and len(parts) % 2 == 0:
+                places = [self._encoded.get(_fingerprint(part)) for part in parts]
+                yield set(places[: len(parts) // 2]), set(places[len(parts) // 2 :])
+
 
 def is_embedding(tensor: torch.Tensor) -> bool:
     """Whether a tensor can be an embedding: floating point, at least a batch of vectors."""
     return tensor.is_floating_point() and tensor.ndim >= 2
 
 
+def _lists(arguments: dict[str, torch.Tensor]) -> dict[str, list[torch.Tensor]]:
+    """The arguments that are lists of tensors, which stand one by one as `name.0`, `name.1`."""
+    found: dict[str, list[torch.Tensor]] = {}
+    for name, tensor in arguments.items():
+        base, dot, index = name.rpartition(".")
+        if dot and index.isdigit():
+            found.setdefault(base, []).append(tensor)
+    return found
+
+
+def _copies(arguments: dict[str, torch.Tensor]) -> int:
+    """How often the batch of a call holds the same samples, one copy after the other.
+
+    What is compared is the first entry of each sample alone, a channel or a token: behind it there may be a mask or
+    an image that differs between copies.
+    """
+    lists = _lists(arguments)
+    for name in _SAMPLE_NAMES:
+        batch = arguments.get(name, lists.get(name))
+        if batch is None or (not isinstance(batch, list) and batch.ndim < 2):
+            continue
+        prints = [_fingerprint(sample[:1]) for sample in batch]
+        size = len(prints)
+        return next((n for n in range(size, 1, -1) if size % n == 0 and prints == prints[: size // n] * n), 1)
+    return 1
+
+
 def _fingerprint(tensor: torch.Tensor) -> str:
     import torch
 
-    data = tensor.detach().to("cpu").contiguous().view(torch.uint8) if tensor.numel() else tensor.to("cpu")
-    return hashlib.blake2b(data.numpy().tobytes(), digest_size=16).hexdigest() + str(tuple(tensor.shape))
+    # Flat and a copy: a lone element may have any stride, and none can be read as bytes without an axis.
+    data = tensor.detach().to("cpu").reshape(-1).clone(memory_format=torch.contiguous_format)
+    raw = data.view(torch.uint8).numpy().tobytes() if data.numel() else b""
+    return hashlib.blake2b(raw, digest_size=16).hexdigest() + str(tuple(tensor.shape))

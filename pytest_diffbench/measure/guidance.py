@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Literal
 
+import msgspec
+
+from pytest_diffbench.measure.trace import first_tensor
 from pytest_diffbench.records import Branch, GuidanceStep
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from typing import Any
 
     import numpy as np
     import torch
     from numpy.typing import NDArray
+
+    from pytest_diffbench.records import JointOrder
 
 _EXPLAINED_EPS = 2
 """A prediction explains the scheduler's input when they differ by no more roundings than this: a copy or a cast."""
@@ -20,43 +27,101 @@ _FITTED_REL = 0.5
 """Share of the scheduler's input that a fit of both branches may leave unexplained. Rounding leaves up to .004, a
 rescaling along another axis about .2; an unrelated tensor leaves at least .9 on rows of 16."""
 
+_ROUNDED_EPS = 4
+"""Where a step has calls of which the branch isn't known, a mix of the known ones must explain the scheduler's input
+but for so many roundings: what else went into it would leave more."""
+
 _PARALLEL_EPS = 1e-9
 """Below this determinant, relative to the norms, a row can't tell the branches apart."""
 
 
-def derive_step(predictions: Sequence[tuple[Branch, torch.Tensor]], model_output: torch.Tensor) -> GuidanceStep:
+def derive_step(
+    predictions: Sequence[tuple[Branch, torch.Tensor]],
+    model_output: torch.Tensor,
+    *,
+    order: JointOrder | None = None,
+    timestep: float | None = None,
+) -> GuidanceStep:
     """Find out which predictions the scheduler's input is made of, and how.
 
     With c and u the conditional and unconditional prediction and o the scheduler's input, every row along the last
     axis is fitted by least squares with o = a (u + w (c - u)): w is the guidance scale, a what renormalisation or
     any other rescaling did to the row. A row-wise gain leaves w untouched, so the scale is found with renorm on too.
 
-    A joint prediction holds both branches one after the other in its batch, the unconditional first as in diffusers;
-    where only the other order gives a positive scale, it is taken the other way round. Of a prediction with twice the
-    channels (a learned variance behind it) the first half is the prediction.
+    A joint prediction holds both branches one after the other in its batch. Where `order` doesn't say which is
+    first, it is the unconditional one, as in most of diffusers, unless only the other order gives a positive scale;
+    `joint_order` of the step then tells what was guessed. Of a prediction with twice the channels (a learned variance
+    behind it) the first half is the prediction; axes of length 1 that only one of the tensors has don't matter.
 
     Args:
         predictions: branch and prediction of each denoiser call of the step, in order; shapes as `model_output`, a
-            `joint` one with twice the batch.
+            `joint` one with twice the batch. Others, and those of an `unknown` branch, can't be part of the answer;
+            where there are any, a mix that leaves more than rounding unexplained is `unknown`.
         model_output: what the scheduler's `step` was handed.
+        order: of the branches in a joint prediction, as far as the embeddings of the call tell.
+        timestep: what the scheduler's `step` was handed beside it.
     """
-    branches = tuple(branch for branch, _ in predictions)
+    known, branches, all_known = _by_branch(predictions, model_output)
     tolerance = _EXPLAINED_EPS * _eps(model_output)
     o = _double(model_output)
+    guessed: JointOrder | None = None
+    if "joint" not in known:
+        step = _derive(branches, o, known.get("cond"), known.get("uncond"), tolerance)
+    else:
+        halves = known["joint"][: len(o)], known["joint"][len(o) :]
+        first, second = halves if order != "cond_uncond" else halves[::-1]
+        step = _derive(branches, o, second, first, tolerance)
+        if order is None and step.used == "guided":
+            guessed = "uncond_cond"
+            if step.scale is not None and step.scale < 0:
+                swapped = _derive(branches, o, first, second, tolerance)
+                if swapped.scale is not None and swapped.scale > 0:
+                    step, guessed = swapped, "cond_uncond"
+    rounded = _ROUNDED_EPS * max(_eps(tensor) for tensor in (model_output, *(one for _, one in predictions)))
+    if not all_known and step.used == "guided" and not (step.residual_rel or 0) <= rounded:
+        step = GuidanceStep(branches=branches, used="unknown", sign=0, residual_rel=step.residual_rel)
+    return msgspec.structs.replace(step, joint_order=guessed, timestep=timestep)
+
+
+def prediction_in(output: Any) -> torch.Tensor | None:
+    """The prediction in what a denoiser returned; of one that returns its samples as a list, the batch of them."""
+    import torch
+
+    first = next(iter(output.values()), None) if isinstance(output, dict) else output
+    if isinstance(first, tuple) and first:
+        first = first[0]
+    if isinstance(first, list) and first and all(isinstance(one, torch.Tensor) for one in first):
+        return torch.stack(first) if len({one.shape for one in first}) == 1 else None
+    return first_tensor(output)
+
+
+def call_class_of(target: object) -> str:
+    """Name of the class that a target has its call from: its own, or an ancestor's where it inherits the call."""
+    return next(kind.__name__ for kind in type(target).__mro__ if "__call__" in vars(kind))
+
+
+def _by_branch(
+    predictions: Sequence[tuple[Branch, torch.Tensor]], model_output: torch.Tensor
+) -> tuple[dict[Branch, NDArray[np.float64]], tuple[Branch, ...], bool]:
+    """Predictions that can be part of the scheduler's input, the branches as borne out, and whether that is all."""
     known: dict[Branch, NDArray[np.float64]] = {}
+    branches: list[Branch] = []
+    all_known = True
     for branch, tensor in predictions:
         batch = len(model_output) * (2 if branch == "joint" else 1)
-        prediction = _without_variance(tensor, model_output)
-        if prediction.shape == (batch, *model_output.shape[1:]):
-            known[branch] = _double(prediction)
-    if "joint" not in known:
-        return _derive(branches, o, known.get("cond"), known.get("uncond"), tolerance)
-    first, second = known["joint"][: len(o)], known["joint"][len(o) :]
-    step = _derive(branches, o, second, first, tolerance)
-    if step.scale is not None and step.scale < 0:
-        swapped = _derive(branches, o, first, second, tolerance)
-        return swapped if swapped.scale is not None and swapped.scale > 0 else step
-    return step
+        prediction = _in_shape_of(model_output, tensor)
+        if branch == "unknown" or prediction is None or len(prediction) != batch:
+            branches.append(branch)
+            all_known = False
+            continue
+        array = _double(prediction)
+        # A further call of a branch that predicts something else is perturbed in some way, and so no such call.
+        alike = branch not in known or bool((known[branch] == array).all())
+        branches.append(branch if alike else "unknown")
+        all_known &= alike
+        if alike:
+            known[branch] = array
+    return known, tuple(branches), all_known
 
 
 def _derive(
@@ -66,29 +131,25 @@ def _derive(
     u: NDArray[np.float64] | None,
     tolerance: float,
 ) -> GuidanceStep:
+    import numpy as np
+
     norm_o = _norm(o)
     if norm_o == 0 or not _finite(o):
         return GuidanceStep(branches=branches, used="unknown", sign=0)
-    ratios = _norm_ratios(o, c)
+    seen = _Seen(branches, o, c, u)
     for used, prediction in (("cond", c), ("uncond", u)):
         if prediction is None:
             continue
         for sign in (-1, 1):
             residual = _norm(o - sign * prediction) / norm_o
             if residual <= tolerance:
-                return _step(branches, used, sign, ratios, scale=None, gains=(1.0, 1.0), residual=residual)  # type: ignore[arg-type]  # literals, from the tuples above
+                return seen.step(used, sign, scale=None, gains=np.ones(o.shape[:-1]), residual=residual)  # type: ignore[arg-type]  # literals, from the tuples above
     if c is None or u is None or not _finite(c) or not _finite(u):
         return GuidanceStep(branches=branches, used="unknown", sign=0)
-    return _fit(branches, o, c, u, ratios)
+    return _fit(seen, o, c, u)
 
 
-def _fit(
-    branches: tuple[Branch, ...],
-    o: NDArray[np.float64],
-    c: NDArray[np.float64],
-    u: NDArray[np.float64],
-    ratios: tuple[float, float] | None,
-) -> GuidanceStep:
+def _fit(seen: _Seen, o: NDArray[np.float64], c: NDArray[np.float64], u: NDArray[np.float64]) -> GuidanceStep:
     import numpy as np
 
     d = c - u
@@ -97,44 +158,71 @@ def _fit(
     determinant = uu * dd - ud * ud
     sound = determinant > _PARALLEL_EPS * uu * dd
     if not sound.any():
-        return GuidanceStep(branches=branches, used="unknown", sign=0)
+        return GuidanceStep(branches=seen.branches, used="unknown", sign=0)
     safe = np.where(sound, determinant, 1.0)
     a = (uo * dd - do * ud) / safe
     b = (do * uu - uo * ud) / safe
     residual = _norm((o - a[..., None] * u - b[..., None] * d)[sound]) / _norm(o[sound])
     usable = sound & (np.abs(a) > 1e-6 * np.abs(b))
     if residual > _FITTED_REL or not usable.any():
-        return GuidanceStep(branches=branches, used="unknown", sign=0, residual_rel=residual)
-    gains = np.abs(a[usable])
+        return GuidanceStep(branches=seen.branches, used="unknown", sign=0, residual_rel=residual)
     sign: Literal[-1, 0, 1] = -1 if np.median(a[usable]) < 0 else 1
     # The rows with the most to say decide: weak rows are all rounding.
     strong = usable & (dd >= np.median(dd[usable]))
     scale = float(np.median(b[strong] / a[strong]))
-    low, high = (float(x) for x in np.quantile(gains, (0.05, 0.95)))
-    return _step(branches, "guided", sign, ratios, scale=scale, gains=(low, high), residual=residual)
+    return seen.step("guided", sign, scale=scale, gains=np.where(usable, np.abs(a), np.nan), residual=residual)
 
 
-def _step(
-    branches: tuple[Branch, ...],
-    used: Literal["guided", "cond", "uncond"],
-    sign: Literal[-1, 0, 1],
-    ratios: tuple[float, float] | None,
-    *,
-    scale: float | None,
-    gains: tuple[float, float],
-    residual: float,
-) -> GuidanceStep:
-    return GuidanceStep(
-        branches=branches,
-        used=used,
-        sign=sign,
-        scale=scale,
-        gain_min=gains[0],
-        gain_max=gains[1],
-        norm_ratio_min=ratios[0] if ratios else None,
-        norm_ratio_max=ratios[1] if ratios else None,
-        residual_rel=residual,
-    )
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Seen:
+    """What the answers about a step have in common."""
+
+    branches: tuple[Branch, ...]
+    o: NDArray[np.float64]
+    c: NDArray[np.float64] | None
+    u: NDArray[np.float64] | None
+
+    def step(
+        self,
+        used: Literal["guided", "cond", "uncond"],
+        sign: Literal[-1, 0, 1],
+        *,
+        scale: float | None,
+        gains: NDArray[np.float64],
+        residual: float,
+    ) -> GuidanceStep:
+        """Write the answer. `gains` is |a| of each row, NaN where it couldn't be told."""
+        import numpy as np
+
+        ratios = _norm_ratios(self.o, self.c)
+        samples = self._samples(gains)
+        low, high = (float(x) for x in np.nanquantile(gains, (0.05, 0.95)))
+        return GuidanceStep(
+            branches=self.branches,
+            used=used,
+            sign=sign,
+            scale=scale,
+            gain_min=low,
+            gain_max=high,
+            norm_ratio_min=ratios[0] if ratios else None,
+            norm_ratio_max=ratios[1] if ratios else None,
+            residual_rel=residual,
+            cosine=_cosine(self.c, self.u),
+            norm_ratio=max((ratio for _, ratio, _ in samples), key=lambda ratio: abs(ratio - 1), default=None),
+            samples=samples,
+        )
+
+    def _samples(self, gains: NDArray[np.float64]) -> tuple[tuple[float, float, float], ...]:
+        import numpy as np
+
+        if self.c is None:
+            return ()
+        found = []
+        for o, c, gain in zip(self.o, self.c, gains, strict=True):
+            if not c.std() > 0 or np.isnan(gain).all():
+                return ()
+            found.append((float(np.nanmedian(gain)), _norm(o) / _norm(c), float(o.std() / c.std())))
+        return tuple(found)
 
 
 def _norm_ratios(o: NDArray[np.float64], c: NDArray[np.float64] | None) -> tuple[float, float] | None:
@@ -149,10 +237,22 @@ def _norm_ratios(o: NDArray[np.float64], c: NDArray[np.float64] | None) -> tuple
     return float(ratios.min()), float(ratios.max())
 
 
-def _without_variance(prediction: torch.Tensor, model_output: torch.Tensor) -> torch.Tensor:
+def _cosine(c: NDArray[np.float64] | None, u: NDArray[np.float64] | None) -> float | None:
+    import numpy as np
+
+    if c is None or u is None or not _finite(c) or not _finite(u):
+        return None
+    norms = _norm(c) * _norm(u)
+    return float(np.vdot(c, u)) / norms if norms > 0 else None
+
+
+def _in_shape_of(model_output: torch.Tensor, prediction: torch.Tensor) -> torch.Tensor | None:
+    """A prediction with the shape of the scheduler's input but for its batch; None where it has another."""
+    shape = model_output.shape[1:]
     if prediction.ndim == model_output.ndim > 1 and prediction.shape[1] == 2 * model_output.shape[1]:
-        return prediction[:, : model_output.shape[1]]
-    return prediction
+        prediction = prediction[:, : model_output.shape[1]]
+    mine, theirs = ([side for side in sides if side != 1] for sides in (prediction.shape[1:], shape))
+    return prediction.reshape(len(prediction), *shape) if mine == theirs else None
 
 
 def _eps(tensor: torch.Tensor) -> float:

@@ -14,6 +14,7 @@ from pytest_diffbench.measure.calibration import calibration_for
 from pytest_diffbench.measure.clock import clock_for
 from pytest_diffbench.measure.components import components_of, denoisers_of, is_compiled, modules_of, sites_of
 from pytest_diffbench.measure.environment import environment_of
+from pytest_diffbench.measure.guidance import call_class_of
 from pytest_diffbench.measure.layers import LayerTimer
 from pytest_diffbench.measure.memory import StageMemoryWatch, gauge_for
 from pytest_diffbench.measure.rounds import Caller, Returned, TimedRound, observe_once
@@ -210,7 +211,7 @@ class Measurement:
             return
         self._work = survey.work()
         facts = definition.resolved_facts(self._target, self._arguments)
-        self._guidance = survey.guidance(self._plan.definition.pipeline, facts)
+        self._guidance = survey.guidance(self._plan.definition.pipeline, facts, call_class_of(self._target))
         if not self._work.denoiser:
             self._notes.append("no call of a denoiser was seen")
         if not self._work.steps:

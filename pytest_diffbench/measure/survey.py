@@ -12,15 +12,10 @@ import msgspec
 from pytest_diffbench.measure.branches import BranchFinder, is_embedding
 from pytest_diffbench.measure.components import attention_modules, count_parameters
 from pytest_diffbench.measure.flops import FlopMeter
-from pytest_diffbench.measure.guidance import derive_step
+from pytest_diffbench.measure.guidance import derive_step, prediction_in
 from pytest_diffbench.measure.stages import STAGE_OF_ROLE
-from pytest_diffbench.measure.trace import (
-    WHOLE_TENSOR_LIMIT_BYTES,
-    first_tensor,
-    sketch,
-    tensors_in,
-    to_numpy,
-)
+from pytest_diffbench.measure.trace import first_tensor, outer_tensors, tensors_in
+from pytest_diffbench.measure.trace_recorder import TraceRecorder
 from pytest_diffbench.records import CallGroup, Fact, Guidance, GuidanceStep, Work, format_steps
 
 if TYPE_CHECKING:
@@ -31,7 +26,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.measure.components import Site
     from pytest_diffbench.measure.memory import StageMemoryWatch
-    from pytest_diffbench.records import Branch, Stage
+    from pytest_diffbench.records import Branch, JointOrder, Stage
 
 
 @dataclasses.dataclass(slots=True)
@@ -44,6 +39,7 @@ class _Call:
     shapes: dict[str, tuple[int, ...]]
     flops: int = 0
     prediction: torch.Tensor | None = None
+    order: JointOrder | None = None
 
 
 class Survey:
@@ -55,20 +51,19 @@ class Survey:
         count_flops: False where the call must stay as it is: counting runs compiled code eagerly.
 
     Attributes:
-        trace: float32 arrays by name, see `artifacts.Artifacts`.
         not_finite_where: the first place where a value wasn't finite.
     """
 
     def __init__(
         self, modules: dict[str, nn.Module], memory: StageMemoryWatch | None, *, count_flops: bool = True
     ) -> None:
-        self.trace: dict[str, NDArray[np.float32]] = {}
         self.not_finite_where: str | None = None
         self.latents_shape: tuple[int, ...] | None = None
         self.latents_dtype: str | None = None
         self._meter = FlopMeter() if count_flops else None
         self._modules = modules
         self._memory = memory
+        self._trace = TraceRecorder()
         self._stages: list[Stage] = ["unattributed"]
         self._branches = BranchFinder()
         self._calls: list[_Call] = []
@@ -78,7 +73,6 @@ class Survey:
         self._guidance: list[GuidanceStep] = []
         self._eps: list[float] = []
         self._steps = 0
-        self._texts = 0
         self._encoding_prompt = False
         self._denoising = False
 
@@ -88,6 +82,8 @@ class Survey:
             self._enter_denoiser(site, args, kwargs)
         elif site.role == "step":
             self._enter_step(site, args, kwargs)
+        elif site.role == "vae_decode":
+            self._record_decoder("decoder_input", (*args, *kwargs.values()))
         elif site.component == "":
             self._encoding_prompt = True
         self._stages.append(STAGE_OF_ROLE.get(site.role, self._stages[-1]))
@@ -108,6 +104,7 @@ class Survey:
             self._leave_text(site, output)
         elif site.role == "vae_decode":
             self._check_finite(first_tensor(output), site.name)
+            self._record_decoder("decoded", output)
         self._stages.pop()
         if site.role == "vae_decode":
             self._denoising = False
@@ -128,6 +125,12 @@ class Survey:
             call.flops = counted.flops
         self._component_flops = dict(other._component_flops)
         return True
+
+    @property
+    def trace(self) -> dict[str, NDArray[np.float32]]:
+        """Float32 arrays by name, see `artifacts.Artifacts`."""
+        self._record_predictions()  # those that no scheduler's step came after
+        return self._trace.arrays()
 
     def work(self) -> Work:
         """What the call computed."""
@@ -157,11 +160,17 @@ class Survey:
             },
         )
 
-    def guidance(self, pipeline: str, arguments: dict[str, Fact]) -> Guidance | None:
+    def guidance(self, pipeline: str, arguments: dict[str, Fact], call_class: str | None = None) -> Guidance | None:
         """What guidance did; None when no scheduler step was seen."""
         if not self._guidance:
             return None
-        return Guidance(pipeline=pipeline, arguments=arguments, dtype_eps=max(self._eps), steps=tuple(self._guidance))
+        return Guidance(
+            pipeline=pipeline,
+            arguments=arguments,
+            dtype_eps=max(self._eps),
+            steps=tuple(self._guidance),
+            call_class=call_class,
+        )
 
     def _enter_denoiser(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         tensors = _tensor_arguments(site.owner, args, kwargs)
@@ -171,13 +180,14 @@ class Survey:
                 component=site.name,
                 branch=self._branches.branch_of(tensors, site.name),
                 shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
+                order=self._branches.order_of(tensors),
             )
         )
 
     def _leave_denoiser(self, output: Any, flops: int) -> None:
         call = self._calls[-1]
         call.flops = flops
-        prediction = first_tensor(output)
+        prediction = prediction_in(output)
         if prediction is not None:
             # On the host: the device's memory is being watched, and compiled graphs reuse their output buffers.
             call.prediction = prediction.detach().to("cpu", copy=True)
@@ -192,42 +202,57 @@ class Survey:
             self._check_finite(value, f"{site.name} {name}, step {self._steps}")
         mine = [call for call in self._calls if call.step == self._steps and call.prediction is not None]
         for call in mine:
-            if _is_joint(call, model_output):
+            if call.branch != "unknown" and _is_joint(call, model_output):
                 call.branch = "joint"
         predictions = [(call.branch, call.prediction) for call in mine if call.prediction is not None]
         if predictions:
-            self._guidance.append(_settled(derive_step(predictions, model_output), predictions))
+            order = next((call.order for call in mine if call.branch == "joint"), None)
+            timestep = _number(kwargs.get("timestep", args[1] if len(args) > 1 else None))
+            derived = derive_step(predictions, model_output, order=order, timestep=timestep)
+            for call, branch in zip(mine, derived.branches, strict=True):
+                call.branch = branch
+            self._guidance.append(_settled(derived, predictions))
             # A pipeline that guides in float32 leaves the rounding of the predictions as it is.
             dtypes = {model_output.dtype, *(prediction.dtype for _, prediction in predictions)}
             self._eps.append(max(torch.finfo(dtype).eps for dtype in dtypes if dtype.is_floating_point))
-        for call in mine:
-            call.prediction = None
 
     def _leave_step(self, output: Any) -> None:
+        self._record_predictions()
         latents = first_tensor(output)
         if latents is not None:
             self._check_finite(latents, f"latents, step {self._steps}")
-            self.trace[f"latents/{self._steps}"] = sketch(latents)
+            self._trace.latents(self._steps, latents)
             self.latents_shape = tuple(latents.shape)
             self.latents_dtype = str(latents.dtype).removeprefix("torch.")
-            if latents.numel() * 4 <= WHOLE_TENSOR_LIMIT_BYTES:
-                self.trace["latents/final"] = to_numpy(latents)
         self._steps += 1
         self._branches.next_step()
+
+    def _record_predictions(self) -> None:
+        # Once the step is over: its input tells joint predictions from others.
+        for call in self._calls:
+            if call.prediction is not None:
+                cond_first = call.order == "cond_uncond"
+                self._trace.prediction(call.step, call.component, call.branch, call.prediction, cond_first=cond_first)
+                call.prediction = None
+
+    def _record_decoder(self, place: str, value: Any) -> None:
+        tensor = first_tensor(value)
+        if tensor is not None:
+            self._trace.decoder(place, tensor)
 
     def _leave_text(self, site: Site, output: Any) -> None:
         if site.component == "":
             self._encoding_prompt = False
-        elif self._encoding_prompt:
-            return  # what the pipeline makes of it is recorded when encode_prompt returns
+        else:
+            self._trace.encoder(site.name, [tensor for tensor in outer_tensors(output) if is_embedding(tensor)])
+            if self._encoding_prompt:
+                return  # what the pipeline makes of it is recorded when encode_prompt returns
         embeddings = [tensor for tensor in tensors_in(output) if is_embedding(tensor)]
         if site.component:
             embeddings = embeddings[:1]
         self._branches.encoded(embeddings)
         for embedding in embeddings:
-            self._check_finite(embedding, f"text embedding {self._texts}")
-            self.trace[f"text/{self._texts}"] = sketch(embedding)
-            self._texts += 1
+            self._check_finite(embedding, f"text embedding {self._trace.text(embedding)}")
 
     def _flops(self) -> int:
         return self._meter.total() if self._meter is not None else 0
@@ -264,7 +289,16 @@ def _settled(step: GuidanceStep, predictions: list[tuple[Branch, torch.Tensor]])
     return step
 
 
+def _number(value: Any) -> float | None:
+    import torch
+
+    single = isinstance(value, torch.Tensor) and value.numel() == 1
+    return float(value) if single or isinstance(value, (int, float)) else None
+
+
 def _batch(call: _Call) -> int:
+    if "x.0" in call.shapes:  # a list of samples
+        return sum(name.startswith("x.") for name in call.shapes)
     for name in ("hidden_states", "sample"):
         if call.shapes.get(name):
             return call.shapes[name][0]

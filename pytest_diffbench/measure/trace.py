@@ -11,29 +11,62 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SKETCH_SIZE = 256
-WHOLE_TENSOR_LIMIT_BYTES = 1 << 20
-"""Final latents up to this size (as float32) are kept whole."""
+WHOLE_TENSOR_LIMIT_BYTES = 1 << 19
+"""Final latents up to this size (as float32) are kept whole; with 150 sketches the trace is then 0.7 MB."""
+
+_CHUNK = 1 << 16
+"""Elements that are looked at together: what is watched is the pipeline's memory, not that of watching it."""
 
 
 def sketch(tensor: torch.Tensor) -> NDArray[np.float32]:
-    """Project a tensor to `SKETCH_SIZE` numbers such that distances survive.
+    """The sketch of `digest` alone."""
+    return digest(tensor)[0]
+
+
+def digest(tensor: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Project a tensor to `SKETCH_SIZE` numbers such that distances survive, and take its moments.
 
     A count sketch (Charikar, Chen, Farach-Colton 2002): each element is added, with a fixed pseudo-random sign, to
     one fixed pseudo-random bucket. The squared norm of a sketch is an unbiased estimate of the tensor's, with a
     relative standard deviation of about sqrt(2 / SKETCH_SIZE); the map is linear, so the same holds for differences.
     Position in the flattened tensor decides sign and bucket, the same on every machine.
 
+    Moments of the parts are put together as in Chan, Golub, LeVeque 1979, so that a mean far from 0 costs no digits.
+
     Args:
         tensor: any shape, any real dtype, any device (copied to the host: this synchronises).
 
     Returns:
-        float32 array of shape (SKETCH_SIZE,).
+        A float32 array of shape (SKETCH_SIZE,), in which values that aren't finite count as 0, and one of shape
+        (len(MOMENT_NAMES),) in the order of `artifacts.MOMENT_NAMES`. Both are finite: sizes beyond float32 are
+        cut to its largest.
     """
     import numpy as np
+    import torch
 
-    flat = to_numpy(tensor).ravel().astype(np.float64)
-    buckets, signs = _buckets_and_signs(flat.size)
-    return np.bincount(buckets, weights=signs * flat, minlength=SKETCH_SIZE).astype(np.float32)
+    flat = tensor.detach().to("cpu").reshape(-1)
+    sums = np.zeros(2 * SKETCH_SIZE)
+    count, mean, squares, scatter = 0, 0.0, 0.0, 0.0
+    low, high = np.inf, -np.inf
+    for number, begin in enumerate(range(0, flat.numel(), _CHUNK)):
+        values = flat[begin : begin + _CHUNK].to(torch.float64).numpy()
+        finite = np.isfinite(values)
+        kept = values[finite]
+        sums += np.bincount(
+            _signed_buckets(number)[: values.size], weights=np.where(finite, values, 0.0), minlength=2 * SKETCH_SIZE
+        )
+        if not kept.size:
+            continue
+        gap = float(kept.mean()) - mean
+        total = count + kept.size
+        scatter += float(np.square(kept - kept.mean()).sum()) + gap * gap * count * kept.size / total
+        mean += gap * kept.size / total
+        count = total
+        squares += float(np.square(kept).sum())
+        low, high = min(low, float(kept.min())), max(high, float(kept.max()))
+    spread = scatter / count if count else 0.0
+    moments = [squares**0.5, mean, spread**0.5, *((low, high) if count else (0.0, 0.0)), flat.numel() - count]
+    return _as_float32(sums[:SKETCH_SIZE] - sums[SKETCH_SIZE:]), _as_float32(np.array(moments))
 
 
 def to_numpy(tensor: torch.Tensor) -> NDArray[np.float32]:
@@ -67,6 +100,16 @@ def first_tensor(value: Any) -> torch.Tensor | None:
     return None
 
 
+def outer_tensors(value: Any) -> list[torch.Tensor]:
+    """The tensors that stand in a tuple, list or model output themselves, not in one within: no layers' states."""
+    import torch
+
+    if isinstance(value, torch.Tensor):
+        return [value]
+    parts = value.values() if isinstance(value, dict) else value if isinstance(value, (tuple, list)) else ()
+    return [part for part in parts if isinstance(part, torch.Tensor)]
+
+
 def tensors_in(value: Any) -> list[torch.Tensor]:
     """All tensors in a tuple, list, dict or model output, in order."""
     import torch
@@ -77,16 +120,26 @@ def tensors_in(value: Any) -> list[torch.Tensor]:
     return [tensor for part in parts for tensor in tensors_in(part)]
 
 
-@lru_cache(maxsize=8)
-def _buckets_and_signs(size: int) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
+def _as_float32(values: NDArray[np.float64]) -> NDArray[np.float32]:
     import numpy as np
 
+    most = np.finfo(np.float32).max
+    return np.clip(values, -most, most).astype(np.float32)
+
+
+@lru_cache(maxsize=64)
+def _signed_buckets(chunk: int) -> NDArray[np.uint16]:
+    """Bucket of each element of a chunk, SKETCH_SIZE higher where the element counts negatively."""
+    import numpy as np
+
+    first = chunk * _CHUNK + 1
     # splitmix64's finaliser: plain integer arithmetic, so that no library's generator can change it.
     with np.errstate(over="ignore"):
-        mixed = (np.arange(size, dtype=np.uint64) + np.uint64(1)) * np.uint64(0x9E3779B97F4A7C15)
+        mixed = np.arange(first, first + _CHUNK, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
         mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
         mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
         mixed ^= mixed >> np.uint64(31)
-    buckets = (mixed % np.uint64(SKETCH_SIZE)).astype(np.int64)
-    signs = np.where(mixed >> np.uint64(63), 1.0, -1.0)
-    return buckets, signs
+    negative = mixed >> np.uint64(63) == 0
+    buckets: NDArray[np.uint16] = (mixed % np.uint64(SKETCH_SIZE)).astype(np.uint16)
+    buckets[negative] += np.uint16(SKETCH_SIZE)
+    return buckets

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.report.curve import curve
 from pytest_diffbench.report.figures import (
     PASSING,
     STATUSES,
@@ -174,9 +175,10 @@ class Table:
     def _changes(self, verdict: Verdict) -> Sequence[str]:
         """All that changed where it got worse; elsewhere the first thing is enough, and too few runs say nothing."""
         changes = further_changes(verdict)
-        if verdict.decision == "worse" or self._verbose:
-            return changes
-        return [] if verdict.reason == "time.few_runs" else changes[:1]
+        drawn = curve(verdict)
+        if verdict.decision != "worse" and not self._verbose:
+            changes = [] if verdict.reason == "time.few_runs" else changes[:1]
+        return changes if drawn is None else [*changes, drawn]
 
     def _told(self, status: Status, code: str, message: str, changes: Sequence[str]) -> list[Line]:
         head: Line = [

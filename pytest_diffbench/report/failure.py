@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.records import DECISIONS
+from pytest_diffbench.report.curve import curve
 from pytest_diffbench.report.figures import (
     PASSING,
     by_gravity,
@@ -14,7 +15,7 @@ from pytest_diffbench.report.figures import (
     save_command,
     was_refused,
 )
-from pytest_diffbench.report.lines import hang, plain, segment
+from pytest_diffbench.report.lines import encodable, hang, plain, segment
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -51,6 +52,9 @@ def failure_text(report: CaseReport, nodeid: str | None = None) -> str:
     for heading, one in grouped(named):
         changes = (f"    - {change}" for change in further_changes(one))
         lines += ["", f"{one.decision}: {heading}", _indented(one.message), *changes]
+        if (drawn := curve(one)) is not None:
+            # Where it will be written isn't known, and pytest writes what can't be encoded as one line of escapes.
+            lines.append(_indented(encodable(drawn, "ascii"), "    - "))
     if rest:
         lines += ["", "other gates:", *(f"    {one.decision:12}  {one.reason}" for one in rest)]
     if report.changed_since:
@@ -92,8 +96,8 @@ def _headline(report: CaseReport) -> str:
     return "; ".join(found) or "nothing is wrong"
 
 
-def _indented(text: str) -> str:
-    return plain(hang([segment("    ")], text, _WIDTH, 4)).rstrip("\n")
+def _indented(text: str, head: str = "    ") -> str:
+    return plain(hang([segment(head)], text, _WIDTH, len(head))).rstrip("\n")
 
 
 def _remedy(report: CaseReport, command: str) -> Sequence[str]:

@@ -25,7 +25,12 @@ _KEPT = "\xa0"
 _UNIT = re.compile(r"(?<=\d) ((?:[munµ]?s|%|dB|B|[KMGT]iB|[kMGTP]?FLOP|px)\b|%)")
 """The blank between a figure and its unit, where no line is broken."""
 
-_ASCII = str.maketrans({"·": "-", "→": "->", "×": "x", "±": "+/-", "µ": "u"})
+BARS = "▁▂▃▄▅▆▇█"
+"""Heights of a curve that is drawn in one line, the least first."""
+
+_ASCII = str.maketrans(
+    {"·": "-", "→": "->", "×": "x", "±": "+/-", "µ": "u"} | dict(zip(BARS, "_.-~=+*#", strict=True))
+)
 
 
 def segment(text: str, *markup: str) -> Segment:

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.records import DECISIONS, GATES
+from pytest_diffbench.report.curve import curve
 from pytest_diffbench.report.figures import (
     STATUSES,
     further_changes,
@@ -127,6 +128,8 @@ def _details(report: CaseReport) -> list[str]:
     for heading, verdict in grouped(to_tell(report)):
         lines.append(f"- **{verdict.decision}** {_code(heading)}: {_text(verdict.message)}")
         lines += [f"  - {_text(change)}" for change in further_changes(verdict)]
+        if (drawn := curve(verdict)) is not None:
+            lines.append(f"  - {_text(drawn)}")
     if report.changed_since:
         lines += ["- changed since the baseline:", *(f"  - {_text(one)}" for one in report.changed_since)]
     return [*lines, "", "</details>", ""]

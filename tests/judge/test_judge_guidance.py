@@ -7,7 +7,9 @@ from typing import TYPE_CHECKING, Any
 import judge_factories as make
 import pytest
 
-from pytest_diffbench.judge.formulas import flux, lumina2
+from pytest_diffbench.judge.formula import Call
+from pytest_diffbench.judge.formula_diffusers import flux
+from pytest_diffbench.judge.formula_lumina2 import lumina2
 from pytest_diffbench.records import Case, Guidance
 
 if TYPE_CHECKING:
@@ -160,7 +162,7 @@ def test_no_steps_at_all_never_pass() -> None:
 
 
 def test_sigmas_set_the_number_of_steps() -> None:
-    expected = lumina2(make.guidance().arguments, {"sigmas": [1.0, 0.6, 0.3, 0.1]})
+    expected = lumina2(Call(arguments=make.guidance().arguments, passed={"sigmas": [1.0, 0.6, 0.3, 0.1]}))
     assert (expected.steps, expected.guided) == (4, frozenset({0, 1}))
 
 
@@ -183,7 +185,7 @@ def test_flux_takes_negative_embeddings_from_the_definition() -> None:
     tensor = {"shape": [1, 512, 64], "dtype": "float32", "digest": "00"}
     arguments: dict[str, Any] = {"num_inference_steps": 4, "true_cfg_scale": 2.0, "negative_prompt": None}
     names = ("negative_prompt_embeds", "negative_pooled_prompt_embeds")
-    assert len(flux(arguments, dict.fromkeys(names, tensor)).guided) == 4
-    assert len(flux(arguments, {names[0]: tensor}).guided) == 0
+    assert len(flux(Call(arguments=arguments, passed=dict.fromkeys(names, tensor))).guided) == 4
+    assert len(flux(Call(arguments=arguments, passed={names[0]: tensor})).guided) == 0
     del arguments["negative_prompt"]
     assert flux_case(4, make.plain_step(sign=1), true_cfg_scale="unknown").reason == "guidance.unknown"

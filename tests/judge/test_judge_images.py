@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_diffbench.judge import images
+from pytest_diffbench.judge.image_metrics import luma
 from pytest_diffbench.pixels import psnr_db
 
 if TYPE_CHECKING:
@@ -48,21 +49,21 @@ def slow_ssim(a: NDArray[np.float64], b: NDArray[np.float64], side: int) -> floa
 def test_ssim_equals_the_definition(seed: int, height_px: int, width_px: int, deviation: float) -> None:
     a = random_image(seed, height_px, width_px)
     b = make.noisy(a, deviation, seed)
-    expected = slow_ssim(images.luma(a), images.luma(b), 7)
+    expected = slow_ssim(luma(a), luma(b), 7)
     assert images.distance(a, b).ssim == pytest.approx(expected, abs=1e-9)
 
 
 def test_ssim_of_more_rows_than_one_strip_equals_the_definition() -> None:
     a = random_image(3, 150, 9, None)
     b = make.noisy(a, 30)
-    expected = slow_ssim(images.luma(a), images.luma(b), 7)
+    expected = slow_ssim(luma(a), luma(b), 7)
     assert images.distance(a, b).ssim == pytest.approx(expected, abs=1e-9)
 
 
 @pytest.mark.parametrize(("size_px", "side"), [((1, 1), 1), ((2, 9), 1), ((3, 5), 3), ((6, 6), 5), ((7, 7), 7)])
 def test_ssim_of_small_images_takes_the_largest_odd_window(size_px: tuple[int, int], side: int) -> None:
     a, b = random_image(0, *size_px), random_image(1, *size_px)
-    expected = slow_ssim(images.luma(a), images.luma(b), side)
+    expected = slow_ssim(luma(a), luma(b), side)
     assert images.distance(a, b).ssim == pytest.approx(expected, abs=1e-9)
 
 
@@ -146,7 +147,7 @@ def test_a_colour_cast_shows_in_the_mean_colour() -> None:
 @settings(max_examples=50, deadline=None)
 def test_tiles_cover_every_window_once(seed: int, size_px: tuple[int, int], tile_px: int) -> None:
     height_px, width_px = size_px
-    similarity = images.ssim_map(*(images.luma(random_image(seed + n, height_px, width_px)) for n in range(2)))
+    similarity = images.ssim_map(*(luma(random_image(seed + n, height_px, width_px)) for n in range(2)))
     found = images.worst_tile(similarity, height_px, width_px, tile_px)
     margins = [(whole - part) // 2 for whole, part in zip(size_px, similarity.shape, strict=True)]
     means: dict[tuple[int, int], list[float]] = {}

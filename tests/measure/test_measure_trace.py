@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffbench.measure.trace import SKETCH_SIZE, first_tensor, sketch, tensors_in
+from pytest_diffbench.artifacts import MOMENT_NAMES
+from pytest_diffbench.measure.trace import SKETCH_SIZE, digest, first_tensor, outer_tensors, sketch, tensors_in
 
 
 def random_tensor(seed: int, *shape: int) -> torch.Tensor:
@@ -39,9 +40,71 @@ def test_the_projection_never_changes() -> None:
 GOLDEN = {60: 7.0, 79: -2.0, 155: -4.0, 225: -6.0, 234: -5.0, 236: 3.0, 244: -1.0}
 
 
+def projected_at_once(tensor: torch.Tensor) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
+    """The same projection, written down as its definition: over the whole tensor, element by element."""
+    found = np.zeros(SKETCH_SIZE)
+    for position, value in enumerate(tensor.flatten().tolist()):
+        mixed = (position + 1) * 0x9E3779B97F4A7C15 % 2**64
+        mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
+        mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64
+        mixed ^= mixed >> 31
+        found[mixed % SKETCH_SIZE] += value if mixed >> 63 else -value
+    return found
+
+
+@pytest.mark.parametrize("size", [0, 1, 1000, (1 << 16) - 1, 1 << 16, (1 << 17) + 5])
+def test_parts_of_a_tensor_add_up_to_it(size: int) -> None:
+    tensor = 3 + random_tensor(0, size)
+    sketched, moments = digest(tensor)
+    assert sketched == pytest.approx(projected_at_once(tensor), rel=1e-5, abs=1e-3)
+    values = tensor.double().numpy()
+    expected = [np.linalg.norm(values), *((f(values) if size else 0) for f in (np.mean, np.std, np.min, np.max)), 0]
+    assert moments == pytest.approx(np.array(expected), rel=1e-6)
+
+
+def test_a_mean_far_from_zero_costs_the_deviation_no_digits() -> None:
+    tensor = 1e6 + random_tensor(0, 200_000).double()
+    moments = dict(zip(MOMENT_NAMES, digest(tensor)[1], strict=True))
+    assert moments["std"] == pytest.approx(tensor.numpy().std(), rel=1e-5)
+
+
+def test_values_that_are_not_finite_are_counted_and_left_out() -> None:
+    tensor = random_tensor(0, 4, 1000)
+    rest = tensor.clone()
+    for position, value in enumerate((float("nan"), float("inf"), -float("inf"))):
+        tensor[position, 7] = value
+        rest[position, 7] = 0
+    sketched, moments = digest(tensor)
+    found = dict(zip(MOMENT_NAMES, moments, strict=True))
+    assert sketched == pytest.approx(sketch(rest))
+    assert found["not_finite"] == 3
+    assert found["max"] == rest.max()
+    assert found["mean"] == pytest.approx(float(rest.sum()) / 3997, rel=1e-4)
+    nothing, lost = digest(torch.full((5,), float("nan")))
+    assert not nothing.any()
+    assert lost.tolist() == [0, 0, 0, 0, 0, 5]
+
+
+def test_what_float32_cannot_hold_is_cut_to_its_largest() -> None:
+    sketched, moments = digest(torch.full((1000,), 3e38))
+    assert np.isfinite(sketched).all()
+    assert np.isfinite(moments).all()
+    assert moments[0] == np.finfo(np.float32).max
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.int64])
+def test_dtypes_and_strides_do_not_matter(dtype: torch.dtype) -> None:
+    tensor = (10 * random_tensor(0, 1, 8, 16, 16)).to(dtype)
+    one, other = digest(tensor), digest(tensor.to(memory_format=torch.channels_last))
+    assert (one[0] == other[0]).all()
+    assert one[0] == pytest.approx(sketch(tensor.float()), rel=1e-6, abs=1e-4)
+
+
 def test_a_tensor_is_found_where_pipelines_put_it() -> None:
     tensor = torch.ones(2)
     assert first_tensor((tensor, 1)) is tensor
     assert first_tensor({"sample": tensor}) is tensor
     assert first_tensor("text") is None
     assert tensors_in((None, [tensor], {"x": tensor})) == [tensor, tensor]
+    assert outer_tensors({"last": tensor, "layers": (tensor, tensor), "more": None}) == [tensor]
+    assert outer_tensors(tensor) == [tensor]

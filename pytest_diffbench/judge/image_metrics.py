@@ -1,0 +1,266 @@
+"""Metrics of two images that see amplitude, colour and composition, each of which misses what another one sees."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+COLOUR_CELLS = 64
+"""Cells along each side of the reduction in which colours are compared."""
+
+HASH_CELLS = 32
+"""Cells along each side of the reduction that is hashed."""
+
+HASH_FREQUENCIES = 8
+"""Lowest frequencies of each axis that are hashed, the constant left out: 64 bits."""
+
+_LUMA = (0.299, 0.587, 0.114)
+"""Weights of red, green and blue by ITU-R BT.601, as Pillow's mode `L`."""
+
+
+def check_images(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> None:
+    """Refuse what isn't a pair of images.
+
+    Only uint8 passes, so the range is 255 wherever a metric needs one, and NaN can't come in.
+
+    Raises:
+        ValueError: an array isn't uint8 of shape (height, width[, 1, 3 or 4]), or the shapes differ.
+    """
+    for image in (a, b):
+        if str(image.dtype) != "uint8" or image.size == 0:
+            raise ValueError(f"an image must be uint8 with at least one pixel, not {image.dtype} of {image.shape}")
+        if image.ndim != 2 and (image.ndim != 3 or image.shape[2] not in (1, 3, 4)):
+            raise ValueError(f"an image must have shape (height, width[, 1, 3 or 4]), not {image.shape}")
+    if a.shape != b.shape:
+        raise ValueError(f"images of shapes {a.shape} and {b.shape} can't be compared")
+
+
+def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Brightness of each pixel by ITU-R BT.601, 0 to 255, of shape (height, width); alpha is left out."""
+    import numpy as np
+
+    if image.ndim == 2:
+        return image.astype(np.float64)
+    if image.shape[2] == 1:
+        return image[:, :, 0].astype(np.float64)
+    red, green, blue = (image[:, :, channel] * weight for channel, weight in enumerate(_LUMA))
+    return np.asarray(red + green + blue, dtype=np.float64)
+
+
+def signed_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.int16]:
+    """`a - b` of shape (height, width, channels), -255 to 255; uint8 would wrap around."""
+    import numpy as np
+
+    check_images(a, b)
+    difference: NDArray[np.int16] = np.subtract(a, b, dtype=np.int16)
+    return difference.reshape(a.shape[0], a.shape[1], -1)
+
+
+def absolute_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """`|a - b|` of shape (height, width, channels), 0 to 255: the larger less the smaller can't wrap around."""
+    import numpy as np
+
+    check_images(a, b)
+    return np.asarray(np.maximum(a, b) - np.minimum(a, b)).reshape(a.shape[0], a.shape[1], -1)
+
+
+def area_means(values: NDArray[Any], rows: int, columns: int) -> NDArray[np.float64]:
+    """Reduce an image by averaging over cells of whole pixels.
+
+    Args:
+        values: shape (height, width) or (height, width, channels); whole numbers and truth values are summed exactly.
+        rows: cells along the height; at most `height` are made.
+        columns: cells along the width; at most `width` are made.
+
+    Returns:
+        Means, of shape (rows, columns[, channels]). Where the size isn't a multiple, cells differ by one pixel.
+    """
+    import numpy as np
+
+    total = np.int32 if values.dtype.kind in "biu" else np.float64
+    tops, lefts = _cell_edges(values.shape[0], rows), _cell_edges(values.shape[1], columns)
+    sums = values
+    if len(tops) <= values.shape[0]:
+        # slices are summed several times faster than by `reduceat` along this axis
+        strips = [values[top:bottom] for top, bottom in itertools.pairwise(tops)]
+        sums = np.stack([strip.sum(axis=0, dtype=total) for strip in strips])
+    sums = np.add.reduceat(sums, lefts[:-1], axis=1, dtype=total)
+    areas = np.outer(np.diff(tops), np.diff(lefts))
+    return np.asarray(sums / areas.reshape(areas.shape + (1,) * (values.ndim - 2)), dtype=np.float64)
+
+
+def _cell_edges(length_px: int, cells: int) -> NDArray[np.int64]:
+    import numpy as np
+
+    count = min(cells, length_px)
+    return np.arange(count + 1) * length_px // count
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class TileLevels:
+    """A part of an image and how far it is off; place and size in pixels, counted from the top left corner."""
+
+    levels: int
+    left_px: int
+    top_px: int
+    width_px: int
+    height_px: int
+
+
+def p999_levels(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
+    """The 99.9th percentile of the absolute difference over all values, in levels of 255.
+
+    It is the least level that at least 999 of 1000 values don't exceed (the inverse of the empirical distribution,
+    definition 1 of Hyndman and Fan 1996, doi:10.1080/00031305.1996.10473566). A mean hides a lost patch;
+    this doesn't, from one pixel in a thousand on.
+
+    Args:
+        a: uint8 of shape (height, width) or (height, width, channels).
+        b: the same.
+
+    Raises:
+        ValueError: shapes differ, or an array isn't such an image.
+    """
+    return _percentile(absolute_difference(a, b), 1, 1, 0.001).levels
+
+
+def worst_tile_p99(a: NDArray[np.uint8], b: NDArray[np.uint8], tile_size_px: int = 64) -> TileLevels:
+    """The tile with the largest 99th percentile of the absolute difference over its values, in levels of 255.
+
+    A shift, a blur or a compression of a large flat drawing touches less than a thousandth of its pixels; yet where
+    an edge crosses a tile, it touches more than a hundredth of that tile. The percentile is that of `p999_levels`.
+
+    Args:
+        a: uint8 of shape (height, width) or (height, width, channels).
+        b: the same.
+        tile_size_px: largest side of a tile; the image is cut into as few tiles of almost one size as that allows.
+
+    Raises:
+        ValueError: shapes differ, or an array isn't such an image.
+    """
+    gap = absolute_difference(a, b)
+    rows, columns = (-(-length_px // tile_size_px) for length_px in gap.shape[:2])
+    return _percentile(gap, rows, columns, 0.01)
+
+
+def _percentile(gap: NDArray[np.uint8], rows: int, columns: int, exceeding_share: float) -> TileLevels:
+    """The least level that no more than a share of the values of any cell exceeds, and a cell that needs it."""
+    import numpy as np
+
+    low, high = 0, 255
+    row = column = 0
+    while low < high:
+        middle = (low + high) // 2
+        shares = area_means(gap > middle, rows, columns).mean(axis=2)
+        if shares.max() <= exceeding_share:
+            high = middle
+        else:
+            low = middle + 1
+            row, column = (int(index) for index in np.unravel_index(int(shares.argmax()), shares.shape))
+    tops, lefts = _cell_edges(gap.shape[0], rows).tolist(), _cell_edges(gap.shape[1], columns).tolist()
+    return TileLevels(
+        levels=low,
+        left_px=lefts[column],
+        top_px=tops[row],
+        width_px=lefts[column + 1] - lefts[column],
+        height_px=tops[row + 1] - tops[row],
+    )
+
+
+def colour_levels(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+    """Root mean square of the difference after reduction to 64 by 64 cells, of the worst channel, in levels of 255.
+
+    Averaging takes out noise and fine edges, and leaves casts, gains, tone curves and colours that moved. It is never
+    less than the shift of the channel's mean where all cells are of one size. Cells are at least 2 pixels wide, so
+    that noise is averaged in small images too.
+
+    Args:
+        a: uint8 of shape (height, width) or (height, width, channels).
+        b: the same.
+
+    Raises:
+        ValueError: shapes differ, or an array isn't such an image.
+    """
+    import numpy as np
+
+    difference = signed_difference(a, b)
+    rows, columns = (min(COLOUR_CELLS, max(length_px // 2, 1)) for length_px in difference.shape[:2])
+    means = area_means(difference, rows, columns)
+    return float(np.sqrt(np.square(means).mean(axis=(0, 1)).max()))
+
+
+def perceptual_hash(image: NDArray[np.uint8]) -> int:
+    """Hash of the composition: signs of low frequencies against their median, the DCT hash of Zauner (2010).
+
+    C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", Hagenberg 2010: luma,
+    reduced to 32 by 32 by area means, discrete cosine transform, frequencies 1 to 8 of each axis, one bit each for
+    being above the median. Zauner's 7 by 7 mean filter is left to the area means.
+
+    Args:
+        image: uint8 of shape (height, width) or (height, width, channels).
+
+    Returns:
+        At most 64 bits, row by row, the lowest frequencies first and most significant. Images of less than 9 pixels
+        along a side have fewer frequencies, and fewer bits.
+
+    Raises:
+        ValueError: it isn't such an image.
+    """
+    check_images(image, image)
+    hashed = 0
+    for margin in _hash_margins(luma(image)).ravel().tolist():
+        hashed = hashed << 1 | int(margin > 0)
+    return hashed
+
+
+def hamming_bits(one: int, other: int) -> int:
+    """Number of bits in which two hashes differ."""
+    return (one ^ other).bit_count()
+
+
+def hash_distance_bits(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
+    """Number of bits in which the perceptual hashes of two images truly differ.
+
+    In a drawn picture many frequencies are zero but for rounding, and so is their sign. A bit counts only where its
+    frequency moved against the median by more than a wave of one level's amplitude; so this is at most
+    `hamming_bits` of the two hashes.
+
+    Args:
+        a: uint8 of shape (height, width) or (height, width, channels).
+        b: the same.
+
+    Raises:
+        ValueError: shapes differ, or an array isn't such an image.
+    """
+    check_images(a, b)
+    return hash_distance_of(luma(a), luma(b))
+
+
+def hash_distance_of(a: NDArray[np.float64], b: NDArray[np.float64]) -> int:
+    """As `hash_distance_bits`, of two lumas that are at hand, each of shape (height, width)."""
+    import numpy as np
+
+    one, other = _hash_margins(a), _hash_margins(b)
+    return int(np.count_nonzero(((one > 0) != (other > 0)) & (np.abs(one - other) > 1.0)))
+
+
+def _hash_margins(brightness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Low frequencies less their median, as amplitudes of their waves in levels."""
+    import numpy as np
+
+    small = area_means(brightness, HASH_CELLS, HASH_CELLS)
+    amplitudes = _waves(small.shape[0]) @ small @ _waves(small.shape[1]).T
+    return amplitudes - np.median(amplitudes) if amplitudes.size else amplitudes
+
+
+def _waves(cells: int) -> NDArray[np.float64]:
+    """The DCT's waves of frequency 1 to 8, one a row, scaled so that a product with one gives its amplitude."""
+    import numpy as np
+
+    frequencies = np.arange(1, min(HASH_FREQUENCIES, cells - 1) + 1)
+    return np.asarray(np.cos(np.pi / cells * np.outer(frequencies, np.arange(cells) + 0.5)) * 2 / cells)

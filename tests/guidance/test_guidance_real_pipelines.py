@@ -1,0 +1,143 @@
+"""Formulas of further pipelines, on tiny real ones: sound, and with a fault planted in a line of their own source."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import guidance_pipelines as make
+import pytest
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+pytestmark = pytest.mark.pipeline
+
+BLUE: dict[str, Any] = {"negative_prompt": "a blue square"}
+_STEP = "self.scheduler.step(noise_pred, t"
+_NEGATED = "self.scheduler.step(-noise_pred, t"
+_MIX = "noise_pred_uncond + self.guidance_scale * (noise_pred_text - noise_pred_uncond)"
+_HALVES = "noise_pred_uncond, noise_pred_text = noise_pred.chunk(2)"
+_SWAPPED_HALVES = "noise_pred_text, noise_pred_uncond = noise_pred.chunk(2)"
+_RESCALE = "rescale_noise_cfg(noise_pred, noise_pred_text, guidance_rescale=self.guidance_rescale)"
+_RESCALE_CHANNELS = "noise_pred * (noise_pred_text.std((2, 3), keepdim=True) / noise_pred.std((2, 3), keepdim=True))"
+_TRUE = "neg_noise_pred + true_cfg_scale * (noise_pred - neg_noise_pred)"
+_TRUE_SWAPPED = "noise_pred + true_cfg_scale * (neg_noise_pred - noise_pred)"
+_NORMS_COLUMNS = "comb_pred * (noise_pred.norm(dim=1, keepdim=True) / comb_pred.norm(dim=1, keepdim=True))"
+_FIRST = "if do_true_cfg:\n                    if"
+_NOT_FIRST = "if i:\n                    if"
+_NORMS = "comb_pred * (cond_norm / noise_norm)"
+
+
+@pytest.mark.parametrize(
+    ("build", "arguments", "told"),
+    [
+        (make.stable_diffusion, BLUE, "3 of 3 steps guided, 3 calls, guidance at every step, scale 7.5"),
+        (
+            make.stable_diffusion,
+            {"guidance_scale": 1.0},
+            "none of 3 steps guided, 3 calls, guidance_scale 1",
+        ),
+        (make.stable_diffusion, {"guidance_rescale": 0.7}, "rescaled by 0.7."),
+        (make.stable_diffusion_xl, BLUE, "scale 5 ± 0.0005, renorm off."),
+        (make.stable_diffusion_xl, {"guidance_rescale": 1.0}, "rescaled by 1."),
+        (make.stable_diffusion_xl, {"guidance_rescale": 0.3, "prompt": ["a", "b"]}, "rescaled by 0.3."),
+        (make.stable_diffusion_xl, {"denoising_end": 0.5, "num_inference_steps": 4}, "2 of 2 steps guided"),
+        (make.stable_diffusion_3, BLUE, "3 of 3 steps guided, 3 calls, guidance at every step, scale 7"),
+        (make.stable_diffusion_3, {"sigmas": [1.0, 0.5]}, "2 of 2 steps guided"),
+        (make.flux, {}, "none of 3 steps guided, 3 calls, no true CFG."),
+        (make.flux, BLUE | {"true_cfg_scale": 3.0}, "3 of 3 steps guided, 6 calls, true CFG at every step, scale 3"),
+        (make.qwen_image, {}, "none of 3 steps guided, 3 calls, no true CFG."),
+        (make.qwen_image, BLUE, "3 of 3 steps guided, 6 calls, true CFG at every step, scale 4 ± 0.0004, renorm on"),
+        (make.lumina2, {"cfg_trunc_ratio": 0.7}, "2 of 3 steps guided, 5 calls, cfg_trunc_ratio 0.7, scale 4"),
+    ],
+)
+def test_a_sound_pipeline_does_as_asked(build: Callable[[], Any], arguments: dict[str, Any], told: str) -> None:
+    verdict = make.judged(build(), **arguments)
+    assert verdict.reason == "guidance.same", verdict.message
+    assert told in verdict.message
+
+
+@pytest.mark.parametrize(
+    ("build", "arguments", "before", "after", "reason"),
+    [
+        (make.stable_diffusion, BLUE, _MIX, _MIX.replace("self.", "1.02 * self."), "scale"),
+        (make.stable_diffusion, BLUE, _HALVES, _SWAPPED_HALVES, "wrong_branch"),
+        (make.stable_diffusion, BLUE, _STEP, _NEGATED, "sign"),
+        (make.stable_diffusion, {"guidance_rescale": 0.7}, _RESCALE, "noise_pred", "renorm_missing"),
+        (make.stable_diffusion_xl, BLUE, _MIX, _MIX.replace("self.", "1.02 * self."), "scale"),
+        (make.stable_diffusion_xl, BLUE, _HALVES, _SWAPPED_HALVES, "wrong_branch"),
+        (make.stable_diffusion_xl, BLUE, _STEP, _NEGATED, "sign"),
+        (make.stable_diffusion_xl, {"guidance_rescale": 0.7}, _RESCALE, "noise_pred", "renorm_missing"),
+        (make.stable_diffusion_xl, {"guidance_rescale": 0.7}, _RESCALE, _RESCALE_CHANNELS, "renorm_wrong"),
+        (make.stable_diffusion_xl, {}, "self.guidance_rescale > 0.0", "True", None),
+        (make.stable_diffusion_xl, {}, _MIX, f"0.9 * ({_MIX})", "gain"),
+        (make.stable_diffusion_3, BLUE, _MIX, _MIX.replace("self.", "1.02 * self."), "scale"),
+        (make.stable_diffusion_3, BLUE, _HALVES, _SWAPPED_HALVES, "wrong_branch"),
+        (make.stable_diffusion_3, BLUE, _STEP, _NEGATED, "sign"),
+        (make.stable_diffusion_3, BLUE, _MIX, "noise_pred_text", "truncated_too_much"),
+        (make.flux, BLUE | {"true_cfg_scale": 3.0}, _TRUE, _TRUE.replace("true_", "1.02 * true_"), "scale"),
+        (make.flux, BLUE | {"true_cfg_scale": 3.0}, _TRUE, _TRUE_SWAPPED, "wrong_branch"),
+        (make.flux, BLUE | {"true_cfg_scale": 3.0}, _STEP, _NEGATED, "sign"),
+        (make.flux, BLUE | {"true_cfg_scale": 3.0}, _FIRST, _NOT_FIRST, "truncated_too_much"),
+        (make.qwen_image, BLUE, _TRUE, _TRUE.replace("true_", "1.02 * true_"), "scale"),
+        (make.qwen_image, BLUE, _TRUE, _TRUE_SWAPPED, "wrong_branch"),
+        (make.qwen_image, BLUE, _STEP, _NEGATED, "sign"),
+        (make.qwen_image, BLUE, _NORMS, "comb_pred", "renorm_missing"),
+        (make.qwen_image, BLUE, _NORMS, _NORMS_COLUMNS, "renorm_wrong"),
+    ],
+)  # fmt: skip
+def test_a_planted_fault_has_its_reason(
+    build: Callable[[], Any], arguments: dict[str, Any], before: str, after: str, reason: str | None
+) -> None:
+    verdict = make.judged(make.broken(build, before, after), **arguments)
+    # A rescale by 0 is no rescale: a change of the source that changes nothing must pass.
+    assert verdict.reason == f"guidance.{reason or 'same'}", verdict.message
+
+
+def test_guidance_by_skipped_layers_is_not_covered() -> None:
+    arguments: dict[str, Any] = {"skip_guidance_layers": [0], "skip_layer_guidance_stop": 0.9}
+    verdict = make.judged(make.stable_diffusion_3(), **arguments)
+    assert verdict.reason == "guidance.no_formula"
+    assert "skip_guidance_layers" in verdict.message
+    seen = make.observed(make.stable_diffusion_3(), **arguments)
+    assert seen.guidance is not None
+    # The first step skips nothing. In the others a third prediction is part of the mix, which two can't explain.
+    assert [(step.branches, step.used) for step in seen.guidance.steps] == [
+        (("joint",), "guided"),
+        (("joint", "unknown"), "unknown"),
+        (("joint", "unknown"), "unknown"),
+    ]
+
+
+def test_a_scheduler_may_take_more_steps_than_it_is_asked_for() -> None:
+    import diffusers
+
+    pipeline = make.broken(make.stable_diffusion, _STEP, _STEP)
+    pipeline.scheduler = diffusers.HeunDiscreteScheduler()
+    verdict = make.judged(pipeline)
+    assert verdict.reason == "guidance.same", verdict.message
+    assert "5 of 5 steps guided" in verdict.message
+
+
+def test_a_loop_that_ends_early_is_a_fault() -> None:
+    verdict = make.judged(make.broken(make.stable_diffusion, "enumerate(timesteps)", "enumerate(timesteps[:-1])"))
+    assert verdict.reason == "guidance.steps"
+
+
+def test_a_scale_that_the_model_does_not_take_is_pointed_out() -> None:
+    takes = make.judged(make.flux(), guidance_scale=3.5)
+    assert takes.details["inert"] == []
+    without = make.judged(make.flux(guidance_embeds=False), guidance_scale=3.5)
+    assert without.reason == "guidance.same"
+    assert without.details["inert"] == ["guidance_scale 3.5 (the model takes no guidance)"]
+
+
+def test_cosine_and_norm_ratio_are_those_of_the_predictions() -> None:
+    seen = make.observed(make.lumina2(), cfg_trunc_ratio=0.7)
+    assert seen.guidance is not None
+    first, _, last = seen.guidance.steps
+    assert first.cosine is not None
+    assert 0.9 < first.cosine < 1 - 1e-6
+    assert first.norm_ratio == pytest.approx(1, abs=1e-6)
+    assert len(first.samples) == 1
+    assert (last.cosine, last.norm_ratio) == (None, 1.0)  # there is but one prediction
