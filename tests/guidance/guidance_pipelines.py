@@ -10,12 +10,13 @@ import textwrap
 from typing import TYPE_CHECKING, Any
 
 import torch
+from tiny_parts import quiet, tiny_autoencoder, tiny_clip
 
 from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.judge import Limits, judge
 from pytest_diffbench.measure import definition
 from pytest_diffbench.measure.runner import Measurement, Plan, drive_plainly
-from pytest_diffbench.pipelines.tokenizers import BOS, EOS, PAD, SPECIAL_TOKENS, build_tokenizer, vocabulary_size
+from pytest_diffbench.pipelines.tokenizers import build_tokenizer, vocabulary_size
 from pytest_diffbench.records import Definition
 
 if TYPE_CHECKING:
@@ -80,15 +81,15 @@ def stable_diffusion() -> Any:
     with _seeded():
         made = diffusers.StableDiffusionPipeline(
             unet=_unet(cross_attention_dim=_WIDTH),
-            vae=_autoencoder(),
-            text_encoder=_clip(projected=False),
+            vae=tiny_autoencoder(),
+            text_encoder=tiny_clip(projected=False),
             tokenizer=build_tokenizer(77, add_bos=True, add_eos=True),
             scheduler=diffusers.DDIMScheduler(steps_offset=1, clip_sample=False),
             safety_checker=None,
             feature_extractor=None,
             requires_safety_checker=False,
         )
-    return _quiet(made)
+    return quiet(made)
 
 
 @functools.cache
@@ -105,15 +106,15 @@ def stable_diffusion_xl() -> Any:
                 addition_time_embed_dim=8,
                 projection_class_embeddings_input_dim=6 * 8 + _WIDTH,
             ),
-            vae=_autoencoder(),
-            text_encoder=_clip(projected=False),
-            text_encoder_2=_clip(projected=True),
+            vae=tiny_autoencoder(),
+            text_encoder=tiny_clip(projected=False),
+            text_encoder_2=tiny_clip(projected=True),
             tokenizer=tokenizer,
             tokenizer_2=tokenizer,
             scheduler=diffusers.DDIMScheduler(steps_offset=1, clip_sample=False),
             add_watermarker=False,
         )
-    return _quiet(made)
+    return quiet(made)
 
 
 @functools.cache
@@ -137,15 +138,15 @@ def stable_diffusion_3() -> Any:
                 out_channels=4,
             ),
             scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
-            vae=_autoencoder(),
-            text_encoder=_clip(projected=True),
+            vae=tiny_autoencoder(),
+            text_encoder=tiny_clip(projected=True),
             tokenizer=tokenizer,
-            text_encoder_2=_clip(projected=True),
+            text_encoder_2=tiny_clip(projected=True),
             tokenizer_2=tokenizer,
             text_encoder_3=None,
             tokenizer_3=None,
         )
-    return _quiet(made)
+    return quiet(made)
 
 
 @functools.cache
@@ -172,13 +173,13 @@ def flux(*, guidance_embeds: bool = True) -> Any:
                 axes_dims_rope=(4, 4, 8),
             ),
             scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
-            vae=_autoencoder(),
-            text_encoder=_clip(projected=False),
+            vae=tiny_autoencoder(),
+            text_encoder=tiny_clip(projected=False),
             tokenizer=build_tokenizer(77, add_bos=True, add_eos=True),
             text_encoder_2=transformers.T5EncoderModel(t5),
             tokenizer_2=build_tokenizer(77, add_bos=False, add_eos=True),
         )
-    return _quiet(made)
+    return quiet(made)
 
 
 @functools.cache
@@ -215,11 +216,11 @@ def lumina2() -> Any:
                 )
             ),
             scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
-            vae=_autoencoder(),
+            vae=tiny_autoencoder(),
             text_encoder=transformers.Gemma2Model(gemma),
             tokenizer=build_tokenizer(256, add_bos=True, add_eos=False),
         )
-    return _quiet(made)
+    return quiet(made)
 
 
 @functools.cache
@@ -265,7 +266,7 @@ def qwen_image() -> Any:
             text_encoder=transformers.Qwen2_5_VLForConditionalGeneration(config),
             tokenizer=build_tokenizer(256, add_bos=True, add_eos=False),
         )
-    return _quiet(made)
+    return quiet(made)
 
 
 @functools.cache
@@ -301,11 +302,11 @@ def z_image() -> Any:
                 )
             ),
             scheduler=diffusers.FlowMatchEulerDiscreteScheduler(shift=3.0),
-            vae=_autoencoder(),
+            vae=tiny_autoencoder(),
             text_encoder=transformers.Qwen3Model(qwen),
             tokenizer=tokenizer,
         )
-    return _quiet(made)
+    return quiet(made)
 
 
 @contextlib.contextmanager
@@ -323,14 +324,6 @@ def _stirred(model: Any) -> Any:
     return model
 
 
-def _quiet(pipeline: Any) -> Any:
-    for part in pipeline.components.values():
-        if isinstance(part, torch.nn.Module):
-            part.eval().requires_grad_(False)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
 def _unet(**arguments: Any) -> Any:
     import diffusers
 
@@ -345,36 +338,4 @@ def _unet(**arguments: Any) -> Any:
         up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
         attention_head_dim=4,
         **arguments,
-    )
-
-
-def _clip(*, projected: bool) -> Any:
-    import transformers
-
-    pad, eos, bos = (SPECIAL_TOKENS.index(token) for token in (PAD, EOS, BOS))
-    config: Any = transformers.CLIPTextConfig(
-        vocab_size=vocabulary_size(),
-        hidden_size=_WIDTH,
-        intermediate_size=_WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        projection_dim=_WIDTH,
-        pad_token_id=pad,
-        eos_token_id=eos,
-        bos_token_id=bos,
-    )
-    return (transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel)(config)
-
-
-def _autoencoder() -> Any:
-    import diffusers
-
-    return diffusers.AutoencoderKL(
-        block_out_channels=(8, 8, 8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=1,
-        norm_num_groups=4,
-        latent_channels=4,
-        shift_factor=0.1,
     )

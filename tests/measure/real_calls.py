@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 import torch
+from tiny_parts import quiet, tiny_autoencoder, tiny_clip
 from tiny_pipelines import build_tiny
 
 from pytest_diffbench.measure import definition
 from pytest_diffbench.measure.runner import Measurement, Plan, drive_plainly
-from pytest_diffbench.pipelines.tokenizers import BOS, EOS, PAD, SPECIAL_TOKENS, build_tokenizer, vocabulary_size
+from pytest_diffbench.pipelines.tokenizers import build_tokenizer
 from pytest_diffbench.records import Definition, Observation
 
 if TYPE_CHECKING:
@@ -118,19 +119,19 @@ def stable_diffusion(kind: str = "") -> Any:
         )
         parts: dict[str, Any] = {
             "unet": unet,
-            "vae": _autoencoder(),
-            "text_encoder": _clip(projected=False),
+            "vae": tiny_autoencoder(),
+            "text_encoder": tiny_clip(projected=False),
             "tokenizer": build_tokenizer(77, add_bos=True, add_eos=True),
             "scheduler": scheduler or diffusers.DDIMScheduler(steps_offset=1, clip_sample=False),
         }
         if xl:
-            parts |= {"text_encoder_2": _clip(projected=True), "tokenizer_2": parts["tokenizer"]}
+            parts |= {"text_encoder_2": tiny_clip(projected=True), "tokenizer_2": parts["tokenizer"]}
             made = diffusers.StableDiffusionXLPipeline(**parts, add_watermarker=False)
         else:
             parts |= {"safety_checker": None, "feature_extractor": None}
             name = "StableDiffusionImg2ImgPipeline" if kind == "Img2Img" else "StableDiffusionPipeline"
             made = getattr(diffusers, name)(**parts, requires_safety_checker=False)
-    return _quiet(made)
+    return quiet(made)
 
 
 @functools.cache
@@ -156,52 +157,12 @@ def stable_diffusion_3() -> Any:
         made = diffusers.StableDiffusion3Pipeline(
             transformer=transformer,
             scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
-            vae=_autoencoder(),
-            text_encoder=_clip(projected=True),
+            vae=tiny_autoencoder(),
+            text_encoder=tiny_clip(projected=True),
             tokenizer=tokenizer,
-            text_encoder_2=_clip(projected=True),
+            text_encoder_2=tiny_clip(projected=True),
             tokenizer_2=tokenizer,
             text_encoder_3=None,
             tokenizer_3=None,
         )
-    return _quiet(made)
-
-
-def _quiet(pipeline: Any) -> Any:
-    for part in pipeline.components.values():
-        if isinstance(part, torch.nn.Module):
-            part.eval().requires_grad_(False)
-    pipeline.set_progress_bar_config(disable=True)
-    return pipeline
-
-
-def _clip(*, projected: bool) -> Any:
-    import transformers
-
-    pad, eos, bos = (SPECIAL_TOKENS.index(token) for token in (PAD, EOS, BOS))
-    config: Any = transformers.CLIPTextConfig(
-        vocab_size=vocabulary_size(),
-        hidden_size=_WIDTH,
-        intermediate_size=_WIDTH,
-        num_hidden_layers=2,
-        num_attention_heads=4,
-        projection_dim=_WIDTH,
-        pad_token_id=pad,
-        eos_token_id=eos,
-        bos_token_id=bos,
-    )
-    return (transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel)(config)
-
-
-def _autoencoder() -> Any:
-    import diffusers
-
-    return diffusers.AutoencoderKL(
-        block_out_channels=(8, 8, 8, 8),
-        down_block_types=("DownEncoderBlock2D",) * 4,
-        up_block_types=("UpDecoderBlock2D",) * 4,
-        layers_per_block=1,
-        norm_num_groups=4,
-        latent_channels=4,
-        shift_factor=0.1,
-    )
+    return quiet(made)
