@@ -6,9 +6,11 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from pytest_diffbench.artifacts import Artifacts, Reference
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.records import Observation
+    from pytest_diffbench.records import Observation, Run
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +23,10 @@ class Question:
         reference: the baseline, None where there is none.
         limits: thresholds.
         saving: this run is about to be accepted as baseline.
+        more_runs: of the same case in fresh processes, made since the first run left the verdict on time open.
+        neighbours: runs of the other baselines of this machine, by case: they tell the spread between runs while
+            this case has few.
+        decisions: cases of this session, over which one error budget is spread.
     """
 
     observation: Observation
@@ -28,6 +34,9 @@ class Question:
     reference: Reference | None
     limits: Limits
     saving: bool = False
+    more_runs: Sequence[Run] = ()
+    neighbours: Mapping[str, Sequence[Run]] = dataclasses.field(default_factory=dict)
+    decisions: int = 1
 
     @property
     def baseline(self) -> Reference:

@@ -1,0 +1,95 @@
+"""The plain data that flows from measuring to judging to reporting.
+
+Every record is frozen and slotted, is written to and read from JSON as it stands, and refuses unknown fields.
+Units stand in names: seconds `_s`, bytes `_bytes`, decibels `_db`, shares and relative differences `_rel`.
+Arrays never stand in a record; they travel beside it, see `artifacts`.
+"""
+
+from __future__ import annotations
+
+from pytest_diffbench.records.base import (
+    DECISIONS,
+    GATES,
+    STAGES,
+    Branch,
+    Bytes,
+    Count,
+    Decision,
+    Distance,
+    Fact,
+    Gate,
+    JointOrder,
+    Offload,
+    PositiveCount,
+    PositiveSeconds,
+    Record,
+    Seconds,
+    Stage,
+    Weights,
+)
+from pytest_diffbench.records.case import Case, Definition, Environment, PipelineSpec
+from pytest_diffbench.records.guidance import Guidance, GuidanceStep
+from pytest_diffbench.records.output import ImageFacts, Memory, Output, RerunNoise, StageMemory
+from pytest_diffbench.records.profile import Operator, Profile
+from pytest_diffbench.records.reports import (
+    BASELINE_SCHEMA,
+    SESSION_SCHEMA,
+    Baseline,
+    CaseReport,
+    Observation,
+    SessionReport,
+    Verdict,
+)
+from pytest_diffbench.records.run import LayerTimes, Round, Run
+from pytest_diffbench.records.telemetry import Telemetry, Warmup
+from pytest_diffbench.records.work import CallGroup, Work, format_steps, parse_steps
+
+__all__ = [
+    "BASELINE_SCHEMA",
+    "DECISIONS",
+    "GATES",
+    "SESSION_SCHEMA",
+    "STAGES",
+    "Baseline",
+    "Branch",
+    "Bytes",
+    "CallGroup",
+    "Case",
+    "CaseReport",
+    "Count",
+    "Decision",
+    "Definition",
+    "Distance",
+    "Environment",
+    "Fact",
+    "Gate",
+    "Guidance",
+    "GuidanceStep",
+    "ImageFacts",
+    "JointOrder",
+    "LayerTimes",
+    "Memory",
+    "Observation",
+    "Offload",
+    "Operator",
+    "Output",
+    "PipelineSpec",
+    "PositiveCount",
+    "PositiveSeconds",
+    "Profile",
+    "Record",
+    "RerunNoise",
+    "Round",
+    "Run",
+    "Seconds",
+    "SessionReport",
+    "Stage",
+    "StageMemory",
+    "Telemetry",
+    "Verdict",
+    "Warmup",
+    "Weights",
+    "Work",
+    "format_steps",
+    "parse_steps",
+]

@@ -1,0 +1,38 @@
+"""What all records are made of: their base class, the words they are written in, and checked numbers."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal, TypeAlias
+
+import msgspec
+from msgspec import Meta
+
+Gate: TypeAlias = Literal["work", "guidance", "output", "memory", "time"]
+GATES: tuple[Gate, ...] = ("work", "guidance", "output", "memory", "time")
+
+Decision: TypeAlias = Literal["same", "better", "worse", "unsure", "incomparable", "unbaselined"]
+DECISIONS: tuple[Decision, ...] = ("worse", "unsure", "incomparable", "unbaselined", "better", "same")
+"""From what needs a reader most to what needs one least."""
+
+Stage: TypeAlias = Literal["text_encode", "vae_encode", "denoise", "vae_decode", "unattributed"]
+STAGES: tuple[Stage, ...] = ("text_encode", "vae_encode", "denoise", "vae_decode", "unattributed")
+
+Branch: TypeAlias = Literal["cond", "uncond", "joint", "unknown"]
+JointOrder: TypeAlias = Literal["uncond_cond", "cond_uncond"]
+Weights: TypeAlias = Literal["mini", "random", "pretrained", "own"]
+"""`own`: a pipeline that the test built itself and passed in."""
+
+Offload: TypeAlias = Literal["none", "model", "sequential"]
+Distance: TypeAlias = Literal["machine", "family", "any"]
+"""How near the machine of a baseline is: the same class, the same type of device, or another."""
+
+Fact: TypeAlias = str | int | float | bool | None
+PositiveSeconds = Annotated[float, Meta(gt=0)]
+Seconds = Annotated[float, Meta(ge=0)]
+Count = Annotated[int, Meta(ge=0)]
+PositiveCount = Annotated[int, Meta(ge=1)]
+Bytes = Annotated[int, Meta(ge=0)]
+
+
+class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """Base of all records: frozen, slotted, strict about unknown fields. Subclasses take keywords only."""

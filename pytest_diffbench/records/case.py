@@ -1,0 +1,64 @@
+"""What is measured, and what it ran on."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pytest_diffbench.records.base import Fact, Offload, Record, Weights
+
+
+class PipelineSpec(Record, frozen=True, kw_only=True):
+    """Which pipeline to load, and how. Two equal specs are served by one resident pipeline."""
+
+    model: str
+    weights: Weights
+    device: str
+    dtype: str
+    offload: Offload = "none"
+    source: str | None = None
+    """Folder or hub id for `pretrained` weights; None for those that are built in code."""
+
+
+class Definition(Record, frozen=True, kw_only=True):
+    """All that makes a case what it is. Results of unequal definitions are never compared."""
+
+    pipeline: str
+    """Name of the pipeline's class, or of the callable."""
+
+    weights: Weights
+    model: str | None = None
+    revision: str | None = None
+    """Identity of the weights: hub commit, a digest of the folder's configuration, or one of a mini's checksums."""
+
+    dtype: str
+    offload: Offload = "none"
+    seed: int
+    arguments: dict[str, Any]
+    """Every argument that the test passed, as plain JSON; a tensor or image stands as shape, dtype and digest."""
+
+
+class Case(Record, frozen=True, kw_only=True):
+    """One benchmarked call: test id and definition."""
+
+    id: str
+    definition: Definition
+
+
+class Environment(Record, frozen=True, kw_only=True):
+    """What a run ran on. Units stand in the names of the facts; a fact that couldn't be read is None.
+
+    `hardware` and `settings` decide whether times and memory of two runs may be compared. `software` does not: it is
+    listed as changed since the baseline, since a slower library is what the plugin is there to catch. `state` tells
+    how busy the machine was.
+    """
+
+    machine: str
+    """Name of the class of machine, e.g. `cuda-nvidia-h200` or `cpu-amd-epyc-2c`; a folder under `baselines/`."""
+
+    family: str
+    """Type of the device: `cpu`, `cuda`, `mps` ..."""
+
+    hardware: dict[str, Fact]
+    settings: dict[str, Fact]
+    software: dict[str, Fact]
+    state: dict[str, Fact]

@@ -1,0 +1,67 @@
+"""What a call returned, and the memory that it took."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from pytest_diffbench.records.base import Bytes, Count, PositiveCount, Record, Stage
+
+
+class ImageFacts(Record, frozen=True, kw_only=True):
+    """What can be said of one image without another to compare it with."""
+
+    width_px: PositiveCount
+    height_px: PositiveCount
+    mode: str
+    constant: bool
+    """All pixels are equal, as in a black image."""
+
+    digest: str
+
+
+class RerunNoise(Record, frozen=True, kw_only=True):
+    """How far identical calls drifted within this run. Distances are of the worst round; None is 'no difference'."""
+
+    rounds: Count
+    identical: bool
+    psnr_db: float | None = None
+    latents_rel: float | None = None
+    """Relative L2 distance of the final latents."""
+
+
+class Output(Record, frozen=True, kw_only=True):
+    """The result of a call: its images and its final latents."""
+
+    images: tuple[ImageFacts, ...]
+    finite: bool
+    """No NaN or infinity in the final latents nor in what the decoder returned."""
+
+    not_finite_where: str | None = None
+    """First place where a value wasn't finite: `latents, step 3` or `vae.decode`."""
+
+    latents_shape: tuple[int, ...] | None = None
+    latents_dtype: str | None = None
+    rerun: RerunNoise
+
+
+class StageMemory(Record, frozen=True, kw_only=True):
+    """Peak memory while a stage ran."""
+
+    peak_bytes: Bytes
+    reserved_bytes: Bytes | None = None
+    """Peak of the caching allocator's reservation; None where there is no such allocator."""
+
+
+class Memory(Record, frozen=True, kw_only=True):
+    """Peak memory of the survey round, weights included.
+
+    `source` tells how rough it is: `cuda_allocator` is exact; `process_rss` is the process's resident set, which
+    includes everything else the process holds; `process_lifetime` can't even be reset between stages.
+    """
+
+    source: Literal["cuda_allocator", "device_allocator", "process_rss", "process_lifetime"]
+    peak_bytes: Annotated[int, Meta(gt=0)]
+    reserved_bytes: Bytes | None = None
+    stages: dict[Stage, StageMemory] = {}

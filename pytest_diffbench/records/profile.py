@@ -1,0 +1,37 @@
+"""Where a call's time goes, operator by operator: from a round of its own that is never timed for the verdict."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pytest_diffbench.records.base import PositiveCount, Record, Seconds, Stage
+
+
+class Operator(Record, frozen=True, kw_only=True):
+    """One operator or kernel within one stage.
+
+    Attributes:
+        name: as the profiler names it, `aten::addmm` or a kernel's name without its template arguments.
+        stage: that it ran in.
+        calls: how often.
+        self_s: its time without that of the operators it calls, summed over its calls.
+    """
+
+    name: str
+    stage: Stage
+    calls: PositiveCount
+    self_s: Seconds
+
+
+class Profile(Record, frozen=True, kw_only=True):
+    """The operators of one profiled round, the most expensive first.
+
+    Attributes:
+        kind: `cpu` for operators on the processor, `device` for kernels.
+        total_s: their time in all; what a bound on the number of rows leaves out is in it.
+        operators: the rows.
+    """
+
+    kind: Literal["cpu", "device"]
+    total_s: Seconds
+    operators: tuple[Operator, ...]

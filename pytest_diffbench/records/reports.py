@@ -1,0 +1,110 @@
+"""A measured case, what is stored of it, and what was made of it."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+from msgspec import Meta
+
+from pytest_diffbench.records.base import Count, Decision, Distance, Fact, Gate, PositiveCount, Record
+from pytest_diffbench.records.case import Case
+from pytest_diffbench.records.guidance import Guidance
+from pytest_diffbench.records.output import Memory, Output
+from pytest_diffbench.records.profile import Profile
+from pytest_diffbench.records.run import LayerTimes, Run
+from pytest_diffbench.records.work import Work
+
+BASELINE_SCHEMA = 1
+"""Version of `baseline.json`. Newer files are refused by name; older ones are migrated by `store`."""
+
+SESSION_SCHEMA = 1
+"""Version of the file that `--diffbench-json` writes."""
+
+
+class Observation(Record, frozen=True, kw_only=True):
+    """All that was measured of one case in one process. Parts that weren't seen are None, and `notes` says why."""
+
+    case: Case
+    run: Run
+    work: Work | None = None
+    guidance: Guidance | None = None
+    output: Output | None = None
+    memory: Memory | None = None
+    layers: LayerTimes | None = None
+    profile: Profile | None = None
+    complete: bool = True
+    """False when the measurement was interrupted or raised; such a run is reported but never judged or saved."""
+
+    notes: tuple[str, ...] = ()
+
+
+class Baseline(Record, frozen=True, kw_only=True):
+    """What was accepted for a case on a class of machine."""
+
+    schema: int = BASELINE_SCHEMA
+    case: Case
+    generation: PositiveCount = 1
+    """Counts up whenever work or output were accepted anew."""
+
+    runs: Annotated[tuple[Run, ...], Meta(min_length=1)]
+    """Oldest first, of this generation only."""
+
+    work: Work | None = None
+    output: Output | None = None
+    memory: Memory | None = None
+    layers: LayerTimes | None = None
+    profile: Profile | None = None
+
+
+class Verdict(Record, frozen=True, kw_only=True):
+    """A gate's answer."""
+
+    gate: Gate
+    decision: Decision
+    reason: str
+    """Stable code, `gate.what`: `work.denoiser_calls`, `time.few_runs` ..."""
+
+    message: str
+    """One sentence for a person, with the figures."""
+
+    details: dict[str, Any] = {}
+    """The figures behind it, as plain JSON."""
+
+    changes: tuple[str, ...] = ()
+    """Further lines: each thing that changed, and where."""
+
+
+class CaseReport(Record, frozen=True, kw_only=True):
+    """One case of a session: what was measured and what was made of it."""
+
+    observation: Observation
+    verdicts: tuple[Verdict, ...]
+    baseline_path: str | None = None
+    baseline_distance: Distance | None = None
+    saved: str | None = None
+    """`added run 3`, `new generation 2`, `created`, or `refused: why`; None when nothing was to be saved."""
+
+    changed_since: tuple[str, ...] = ()
+    """Facts of the environment that differ from the baseline's newest run: `torch 2.12.0 -> 2.13.0`."""
+
+    confirmations: tuple[Run, ...] = ()
+    """Runs of fresh processes, made since the first run left the verdict on time open, oldest first."""
+
+    error: str | None = None
+    """Why the measurement didn't complete."""
+
+
+class SessionReport(Record, frozen=True, kw_only=True):
+    """What `--diffbench-json` holds."""
+
+    schema: int = SESSION_SCHEMA
+    diffbench: str
+    """Version of the plugin."""
+
+    started: str
+    finished: str
+    interrupted: bool
+    settings: dict[str, Fact]
+    counts: dict[Decision, Count]
+    missing_baselines: tuple[str, ...]
+    cases: tuple[CaseReport, ...]

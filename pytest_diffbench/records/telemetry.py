@@ -1,0 +1,52 @@
+"""How the machine did while a case was measured: load, clocks, throttling."""
+
+from __future__ import annotations
+
+from pytest_diffbench.records.base import Count, Record, Seconds
+
+
+class Telemetry(Record, frozen=True, kw_only=True):
+    """How the machine did around one timed round, read just before and just after it, never within.
+
+    Of readings, the one that is worse for the round is kept; what couldn't be read is None.
+
+    Attributes:
+        cpu_s: processor time of this process during the round, over all of its threads.
+        steal_rel: share of the machine's processor time that the hypervisor gave to others.
+        others_rel: share of the machine's processor time that other processes had.
+        cpu_mhz: clock of the processor.
+        sm_clock_mhz: clock of the device's multiprocessors; `memory_clock_mhz` of its memory.
+        throttle_reasons: why the device held its clocks down, in NVML's words: `sw_power_cap`, `hw_thermal_slowdown`.
+        temperature_c: of the device.
+        power_w: drawn by the device.
+        energy_j: used by the device during the round.
+        other_processes: processes on the device besides this one.
+    """
+
+    cpu_s: Seconds | None = None
+    steal_rel: float | None = None
+    others_rel: float | None = None
+    cpu_mhz: float | None = None
+    sm_clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+    throttle_reasons: tuple[str, ...] = ()
+    temperature_c: float | None = None
+    power_w: float | None = None
+    energy_j: float | None = None
+    other_processes: Count | None = None
+
+
+class Warmup(Record, frozen=True, kw_only=True):
+    """Whether the rounds became steady before they were timed.
+
+    Attributes:
+        rounds: calls made to get there.
+        steady: False where the bound was reached first.
+        doubt: why not steady, in words: `drift of +12 %`, `two modes, 21 % apart`; None where steady.
+        compile_s: time that torch spent compiling or tuning kernels since the first call; None where it did neither.
+    """
+
+    rounds: Count
+    steady: bool
+    doubt: str | None = None
+    compile_s: Seconds | None = None

@@ -1,0 +1,75 @@
+"""What was computed, whatever it ran on."""
+
+from __future__ import annotations
+
+from pytest_diffbench.records.base import Branch, Count, PositiveCount, Record
+
+
+class CallGroup(Record, frozen=True, kw_only=True):
+    """Denoiser calls that are alike in all but their step."""
+
+    component: str
+    branch: Branch
+    batch: PositiveCount
+    shapes: dict[str, tuple[int, ...]]
+    """Shape of each tensor argument, by the name of the argument."""
+
+    flops: Count
+    """Of one call."""
+
+    steps: str
+    """The steps, counted from 0, as ranges: `0-14,20`. A step that calls twice alike stands twice: `0,0`."""
+
+
+class Work(Record, frozen=True, kw_only=True):
+    """What was computed, whatever it ran on."""
+
+    steps: Count
+    """Scheduler steps."""
+
+    denoiser: tuple[CallGroup, ...]
+    component_calls: dict[str, Count]
+    """Outermost calls by component; methods stand behind a dot: `vae.decode`."""
+
+    flops: dict[str, Count]
+    """By component, as counted by torch's formulas (one multiply-add is two)."""
+
+    parameters: dict[str, Count]
+    attention_parameters: dict[str, Count]
+
+    @property
+    def denoiser_calls(self) -> int:
+        """Number of calls of the denoiser over all steps and branches."""
+        return sum(len(parse_steps(group.steps)) for group in self.denoiser)
+
+    @property
+    def total_flops(self) -> int:
+        """FLOPs of all components together."""
+        return sum(self.flops.values())
+
+    def calls_by_branch(self) -> dict[Branch, int]:
+        """Number of denoiser calls of each branch that occurs."""
+        counts: dict[Branch, int] = {}
+        for group in self.denoiser:
+            counts[group.branch] = counts.get(group.branch, 0) + len(parse_steps(group.steps))
+        return counts
+
+
+def format_steps(steps: list[int]) -> str:
+    """Write step numbers as ranges: `[0, 1, 2, 5]` becomes `0-2,5`; a repeated step starts a new range."""
+    ranges: list[list[int]] = []
+    for step in steps:
+        if ranges and step == ranges[-1][1] + 1:
+            ranges[-1][1] = step
+        else:
+            ranges.append([step, step])
+    return ",".join(str(a) if a == b else f"{a}-{b}" for a, b in ranges)
+
+
+def parse_steps(text: str) -> list[int]:
+    """Read what `format_steps` wrote. Raises ValueError on anything else."""
+    steps: list[int] = []
+    for part in text.split(",") if text else []:
+        first, _, last = part.partition("-")
+        steps.extend(range(int(first), int(last or first) + 1))
+    return steps
