@@ -38,19 +38,20 @@ def main() -> int:
     if options.one:
         print(json.dumps(_comparison(options.one == "planted", options.steps, options.seed)))
         return 0
-    found: dict[str, list[dict[str, float]]] = {"planted": [], "sound": []}
+    found: dict[str, list[dict[str, Any]]] = {"planted": [], "sound": []}
     for number in range(options.comparisons):
         for kind, results in found.items():
             command = [sys.executable, __file__, "--one", kind, "--steps", str(options.steps), "--seed", str(number)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             results.append(json.loads(done.stdout.splitlines()[-1]))
-            print(f"{number + 1}: {kind}: {results[-1]}", file=sys.stderr, flush=True)
-    if options.out:
-        options.out.write_text(json.dumps(found, indent=2) + "\n")
+            told = {name: value for name, value in results[-1].items() if name != "log_ratios"}
+            print(f"{number + 1}: {kind}: {told}", file=sys.stderr, flush=True)
+            if options.out:
+                options.out.write_text(json.dumps(found, indent=2) + "\n")
     return _tell(found)
 
 
-def _tell(found: dict[str, list[dict[str, float]]]) -> int:
+def _tell(found: dict[str, list[dict[str, Any]]]) -> int:
     print(
         "| second variant | comparisons | slower | faster | neither | median speed-up | median half width | blocks |"
     )
@@ -80,7 +81,7 @@ def _tell(found: dict[str, list[dict[str, float]]]) -> int:
     return int(caught < _LEAST_FOUND or alarms > _MOST_ALARMS)
 
 
-def _comparison(planted: bool, steps: int, seed: int) -> dict[str, float]:
+def _comparison(planted: bool, steps: int, seed: int) -> dict[str, Any]:
     """Compare a pipeline with another one over the same components; returns the speed-up and its interval."""
     from pytest_diffbench.comparing import Asked, compare
     from pytest_diffbench.judge.speedups import estimate
@@ -124,6 +125,7 @@ def _comparison(planted: bool, steps: int, seed: int) -> dict[str, float]:
         "high": speedup.high,
         "blocks": compared.blocks,
         "standard_error": estimate(compared["second"].report.log_ratios, 0.99).standard_error_log,
+        "log_ratios": list(compared["second"].report.log_ratios),
     }
 
 

@@ -93,10 +93,10 @@ def ratio_of(variant: Observation, reference: Observation, confidence: float, lo
     denoise = _stage_estimate(variant, reference, "denoise", confidence, look)
     run = RatioRun(
         run=variant.run.id,
-        log_ratio=total.mean_log,
+        log_ratio=total.centre_log,
         standard_error_log=total.standard_error_log,
         blocks=total.blocks,
-        denoise_log_ratio=denoise.mean_log if denoise is not None else None,
+        denoise_log_ratio=denoise.centre_log if denoise is not None else None,
     )
     return Ratio(reference=reference.case, runs=(run,))
 
@@ -249,7 +249,7 @@ def _is_faster(other: VariantReport, one: VariantReport, confidence: float, look
     if len(logs) < 2:
         return False
     found = estimate(logs, confidence, look)
-    return found.mean_log > found.half_width_log
+    return found.low_log > 0
 
 
 def _is_more_alike(other: VariantReport, one: VariantReport) -> bool:

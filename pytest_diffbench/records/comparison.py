@@ -16,7 +16,7 @@ class Speedup(Record, frozen=True, kw_only=True):
     """Time of the reference over time of the variant: above 1 the variant is faster, 1.33 saves a quarter.
 
     Attributes:
-        value: geometric mean over the blocks.
+        value: estimated from the blocks, see `judge.speedups`.
         low: end of the interval, at the comparison's confidence; `high` is the other one.
     """
 
@@ -33,8 +33,8 @@ class RatioRun(Record, frozen=True, kw_only=True):
 
     Attributes:
         run: id of the variant's run.
-        log_ratio: mean over the blocks.
-        standard_error_log: of that mean, from the spread within this process alone.
+        log_ratio: estimated from the blocks.
+        standard_error_log: of it, from the spread within this process alone.
         blocks: rounds of each variant.
         denoise_log_ratio: the same of the denoise stage; None where it wasn't seen on both sides.
     """
