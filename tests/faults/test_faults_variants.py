@@ -115,7 +115,8 @@ def test_a_sweep_measures_what_counts_predict(project: Project) -> None:
         assert row.predicted_speedup_rel == pytest.approx(0.120 / time_s, rel=0.02)
         assert row.agrees_with_prediction is True
     assert {name: row.denoiser_calls for name, row in project.rows.items()} == {"1.0": 8, "0.5": 6, "0.25": 5}
-    assert project.rows["0.25"].work_saved_rel == project.rows["0.25"].flops_saved_rel == 3 / 8
+    assert project.rows["0.25"].work_saved_rel == 3 / 8
+    assert project.rows["0.25"].flops_saved_rel == pytest.approx(3 / 8, rel=0.02)  # "square" has a letter or two more
     denoise = project.rows["0.5"].stage_speedups_rel["denoise"]
     assert denoise.value == pytest.approx(80 / 60, rel=0.02)
     difference = project.rows["0.5"].image_difference
