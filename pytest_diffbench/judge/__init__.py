@@ -11,10 +11,12 @@ from pytest_diffbench.judge.guidance import judge_guidance
 from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.memory import judge_memory
 from pytest_diffbench.judge.output import judge_output
+from pytest_diffbench.judge.paired import judge_pairs
 from pytest_diffbench.judge.question import Question
 from pytest_diffbench.judge.reasons import REASONS, verdict
 from pytest_diffbench.judge.text import listed
-from pytest_diffbench.judge.timing import doubts, judge_time
+from pytest_diffbench.judge.time_runs import doubts
+from pytest_diffbench.judge.timing import judge_time
 from pytest_diffbench.judge.work import judge_work
 from pytest_diffbench.records import GATES
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.artifacts import Artifacts, Reference
     from pytest_diffbench.records import Gate, Observation, Run, Verdict
 
-__all__ = ["REASONS", "Limits", "definition_changes", "doubts", "judge", "wants_runs"]
+__all__ = ["REASONS", "Limits", "definition_changes", "doubts", "judge", "judge_pairs", "wants_runs"]
 
 _NO_NEIGHBOURS: Mapping[str, Sequence[Run]] = types.MappingProxyType({})
 

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_diffbench.judge import Limits, doubts
-from pytest_diffbench.judge.statistics import drift_rel, interquartile_rel, predict
+from pytest_diffbench.judge.statistics import drift_rel, interquartile_rel
 from pytest_diffbench.records import LayerTimes, Round, Run
 
 if TYPE_CHECKING:
@@ -27,45 +27,19 @@ def past(count: int, median_s: float = 12.0, spread_rel: float = 0.01, **changed
     return [make.run(median_s * (1 + spread_rel * SPREAD[n % len(SPREAD)]), **changed) for n in range(count)]
 
 
-def judged(now: Run, runs: Sequence[Run], limits: Limits | None = None) -> Verdict:
-    return make.ask("time", make.observation(run=now), make.reference(runs=runs), limits=limits)
+def judged(
+    now: Run, runs: Sequence[Run], limits: Limits | None = None, fresh: Sequence[Run] | int = 0, **more: Any
+) -> Verdict:
+    """The verdict; `fresh` are the runs of fresh processes, or how many that repeat the first."""
+    more_runs = [now] * fresh if isinstance(fresh, int) else fresh
+    return make.ask(
+        "time", make.observation(run=now), make.reference(runs=runs), limits=limits, more_runs=more_runs, **more
+    )
 
 
 def on_gpu(median_s: float, spread_rel: float = 0.002, count: int = 10) -> Verdict:
     env = make.environment("cuda")
     return judged(make.run(median_s, env=env), past(count, env=env, spread_rel=spread_rel))
-
-
-# Quantiles of Student's t from printed tables, one-sided .001.
-T_TABLE = {2: 22.327, 4: 7.173, 9: 4.297, 19: 3.579}
-
-
-@pytest.mark.parametrize("dof", T_TABLE)
-def test_the_interval_is_students_with_few_runs(dof: int) -> None:
-    count = dof + 1
-    logs = [float(n % 2) for n in range(count)]
-    spread = math.sqrt(sum((one - sum(logs) / count) ** 2 for one in logs) / dof)
-    found = predict(logs, 0.0, 0.001)
-    assert found.half_width_log == pytest.approx(T_TABLE[dof] * spread * math.sqrt(1 + 1 / count), rel=1e-3)
-    assert found.spread_log == pytest.approx(spread)
-
-
-def test_the_prior_keeps_lucky_runs_from_promising_too_much() -> None:
-    found = predict([0.0, 0.0, 0.0], 0.05, 0.001)
-    assert found.half_width_log == pytest.approx(3.0902 * 0.05 * math.sqrt(4 / 3), rel=1e-4)
-
-
-def test_the_smallest_visible_change_is_four_point_seven_spreads_with_many_runs() -> None:
-    logs = [0.01 * (-1) ** n for n in range(1000)]
-    found = predict(logs, 0.0, 0.001)
-    assert math.log1p(found.detectable_rel(0.0, 0.95)) == pytest.approx(4.74 * 0.01, rel=0.01)
-    floor = found.detectable_rel(0.2, 0.95)
-    assert math.log1p(floor) == pytest.approx(math.log(1.2) + 1.645 * found.noise_log, rel=1e-3)
-
-
-def test_one_run_has_no_spread() -> None:
-    with pytest.raises(ValueError, match="two runs"):
-        predict([0.0], 0.05, 0.001)
 
 
 def test_a_green_test_says_what_it_would_have_seen_and_would() -> None:
