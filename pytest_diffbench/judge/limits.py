@@ -129,8 +129,8 @@ class Limits:
     time_alpha: float = 0.01
     """Chance that a session calls any of its cases slower, by chance alone: 1 in 100 sessions, however many cases."""
 
-    time_suspicion: float = 0.02
-    """Chance that a case with nothing wrong buys fresh runs: of 20 cases, one in two or three sessions."""
+    time_suspicion: float = 0.05
+    """Chance that a case with nothing wrong buys fresh runs: one of 20 cases, at most."""
 
     time_confirmations: int = 2
     """Fresh processes that must agree before a test fails: one may share the luck of the first. 0 lets one run do."""

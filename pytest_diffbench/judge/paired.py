@@ -115,7 +115,7 @@ def _figures(pairs: Pairs, limits: Limits, family: str, neighbours: Sequence[Pai
     figures = []
     for name, mine in changes.items():
         around = time_rule.neighbours_of(
-            [one[name] for one in near if name in one], least_log, limits.time_prior_max_dof
+            [time_rule.spread_of(one[name]) for one in near if name in one], least_log, limits.time_prior_max_dof
         )
         scale = time_rule.paired_scale(mine, around, least_log)
         share = shares[0 if name == TOTAL else 2 if name.startswith("steps:") else 1]

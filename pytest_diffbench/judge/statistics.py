@@ -39,6 +39,12 @@ def within(sides: Sequence[Sequence[float]]) -> Variance:
     return Variance(total / dof if dof else 0.0, dof)
 
 
+def pooled(one: Variance, other: Variance) -> Variance:
+    """Two estimates of one variance, weighted by what they are known by."""
+    dof = one.dof + other.dof
+    return Variance((one.dof * one.value + other.dof * other.value) / dof, dof) if dof else one
+
+
 def prior_of(variances: Sequence[Variance], least: float, most_dof: float) -> Variance | None:
     """What the variances of other cases say about the variance of one more.
 
@@ -62,8 +68,8 @@ def prior_of(variances: Sequence[Variance], least: float, most_dof: float) -> Va
         shift, scatter = _log_chi_square(one.dof)
         scores.append(math.log(max(one.value, least)) - shift)
         expected += scatter / len(known)
-    centre = statistics.fmean(scores)
-    excess = statistics.variance(scores, centre) - expected
+    centre = math.fsum(scores) / len(scores)
+    excess = math.fsum((one - centre) ** 2 for one in scores) / (len(scores) - 1) - expected
     dof = min(most_dof, 2 * _inverse_trigamma(excess)) if excess > 0 else most_dof
     shift, _ = _log_chi_square(dof)
     # the scale is that of the capped prior where cases agree fully: then every case has the same variance
@@ -86,8 +92,7 @@ def moderated(own: Variance, prior: Variance | None) -> Variance:
 
         if fdtrc(own.dof, prior.dof, own.value / prior.value) < _NOISIER_CHANCE:
             return own
-    dof = own.dof + prior.dof
-    return Variance((own.dof * own.value + prior.dof * prior.value) / dof, dof)
+    return pooled(own, prior)
 
 
 def chance_beyond(score: float, dof: float) -> float:
@@ -132,7 +137,8 @@ def _log_chi_square(dof: float) -> tuple[float, float]:
 
 def _inverse_trigamma(value: float) -> float:
     """Solve trigamma(x) = value for a positive value, by Newton's method on 1 / trigamma, which is convex."""
-    from scipy.special import polygamma
+    # trigamma and its derivative are zeta(2, x) and -2 zeta(3, x)
+    from scipy.special import zeta
 
     if value > 1e7:
         return 1 / math.sqrt(value)
@@ -140,8 +146,8 @@ def _inverse_trigamma(value: float) -> float:
         return 1 / value
     x = 0.5 + 1 / value
     for _ in range(50):
-        trigamma = float(polygamma(1, x))
-        step = trigamma * (1 - trigamma / value) / float(polygamma(2, x))
+        trigamma = float(zeta(2, x))
+        step = trigamma * (1 - trigamma / value) / (-2 * float(zeta(3, x)))
         x += step
         if -step < 1e-8 * x:
             break

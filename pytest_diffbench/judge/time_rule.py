@@ -16,6 +16,7 @@ from pytest_diffbench.judge.statistics import (
     chance_beyond,
     holm,
     moderated,
+    pooled,
     prior_of,
     score_beyond,
     within,
@@ -27,6 +28,15 @@ if TYPE_CHECKING:
 TOTAL_SHARE = 0.5
 """Of a case's error budget. Stages and groups of steps share the other half: they are many, and seldom alone."""
 
+_TAIL_CHANCE = 0.01
+"""A stray run that chance alone would show less often than this among all neighbours tells of a tail."""
+
+_STRAY_MARGIN = 1.1
+"""The next stray may lie a little further than the furthest of a few."""
+
+_SUSPICION_FLOOR = 0.5
+"""Of the floor: a single run that falls short of it by chance must not hide a change that is worth a red test."""
+
 _LEAST_OF_PRIOR = 0.1
 """Spreads under this share of the least that is believed count as this much when neighbours are pooled."""
 
@@ -37,31 +47,67 @@ class Neighbours:
 
     Attributes:
         prior: variance between runs, None while too few cases have one.
-        stray_log: furthest that one run lay above the mean of the other runs of its case; 0 where none is known.
+        stray_log: furthest that one run lay above the mean of the others of its case, where that is further than
+            chance explains; 0 where no run strayed.
     """
 
     prior: Variance | None = None
     stray_log: float = 0.0
 
 
-def neighbours_of(cases: Sequence[Sequence[float]], least_log: float, most_dof: float) -> Neighbours:
-    """Pool other cases, each given as the logarithms of its past runs.
+@dataclasses.dataclass(frozen=True, slots=True)
+class CaseSpread:
+    """How far the past runs of one case spread.
+
+    Attributes:
+        runs: how many there are.
+        centre_log: their mean.
+        variance: between them.
+        usual_log: spread of the bulk of them, from the median deviation: a stray run hardly moves it.
+        stray_log: furthest that one run lies above the mean of the others; 0 for fewer than two.
+    """
+
+    runs: int
+    centre_log: float
+    variance: Variance
+    usual_log: float
+    stray_log: float
+
+
+def spread_of(past: Sequence[float]) -> CaseSpread:
+    """Sum up the logarithms of one case's past runs."""
+    ordered = sorted(past)
+    count = len(ordered)
+    middle, centre = ordered[count // 2], math.fsum(ordered) / count
+    usual_log = 1.4826 * sorted([abs(one - middle) for one in ordered])[count // 2]
+    stray_log = (ordered[-1] - centre) * count / (count - 1) if count > 1 else 0.0
+    return CaseSpread(count, centre, within([past]), usual_log, stray_log)
+
+
+def neighbours_of(cases: Sequence[CaseSpread], least_log: float, most_dof: float) -> Neighbours:
+    """Pool other cases.
+
+    Runs that strayed further than the largest of so many normal ones would are the machine's tail: it may hit any
+    case. Shorter ones are what the spread already says.
 
     Args:
         cases: one entry a case.
         least_log: spread between runs under which no machine of this kind is believed.
         most_dof: bound on what the neighbours count for.
     """
-    prior = prior_of([within([case]) for case in cases], (_LEAST_OF_PRIOR * least_log) ** 2, most_dof)
-    return Neighbours(prior, max((stray_of(case) for case in cases), default=0.0))
-
-
-def stray_of(past: Sequence[float]) -> float:
-    """Furthest that one run lies above the mean of the others; 0 for fewer than two."""
-    count = len(past)
-    if count < 2:
-        return 0.0
-    return max(0.0, (max(past) - math.fsum(past) / count) * count / (count - 1))
+    known = [case for case in cases if case.runs > 1]
+    if not known:
+        return Neighbours()
+    prior = prior_of([case.variance for case in known], (_LEAST_OF_PRIOR * least_log) ** 2, most_dof)
+    # of the bulk: where most cases have a stray run, their variances tell of nothing else
+    typical_log = max(least_log, sorted([case.usual_log for case in known])[len(known) // 2])
+    score = score_beyond(_TAIL_CHANCE / sum(case.runs for case in known), math.inf)
+    strays = [
+        case.stray_log
+        for case in known
+        if case.stray_log > score * max(typical_log, case.usual_log) * math.sqrt(1 + 1 / (case.runs - 1))
+    ]
+    return Neighbours(prior, max(strays, default=0.0))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -74,7 +120,7 @@ class Scale:
         variance: between runs, moderated by the neighbours'.
         spread_log: between the runs of this case alone.
         least_log: spread under which no machine of this kind is believed.
-        stray_log: furthest that a single run ever strayed upwards with the code unchanged.
+        stray_log: as far as a single run may stray upwards with the code unchanged.
     """
 
     each_log: tuple[float, ...]
@@ -118,17 +164,16 @@ class Scale:
         return self._widening(runs) * max(by_sample, score_beyond(alpha, math.inf) * self.least_log)
 
 
-def two_sided_scale(past: Sequence[float], now: Sequence[float], neighbours: Neighbours, least_log: float) -> Scale:
+def two_sided_scale(past: CaseSpread, now: Sequence[float], neighbours: Neighbours, least_log: float) -> Scale:
     """Hold the runs of a session against those of a baseline: a difference of two means."""
-    centre = math.fsum(past) / len(past)
-    own = within([past, now])
+    own = pooled(past.variance, within([now]))
     return Scale(
-        tuple(one - centre for one in now),
-        len(past),
+        tuple([one - past.centre_log for one in now]),
+        past.runs,
         moderated(own, neighbours.prior),
         own.deviation,
         least_log,
-        max(neighbours.stray_log, stray_of(past)),
+        _STRAY_MARGIN * max(neighbours.stray_log, past.stray_log),
     )
 
 
@@ -161,10 +206,12 @@ class Figure:
         """Runs of this session."""
         return len(self.scales[0].each_log)
 
+    def beyond(self, floor_log: float, way: int = 1) -> bool:
+        """Whether the change is larger than a floor on all scales."""
+        return all(way * scale.change_log > floor_log for scale in self.scales)
+
     def chance(self, way: int = 1) -> float:
-        """Chance of the change on the scale where it is likeliest; 1 within the floor."""
-        if any(way * scale.change_log <= self.floor_log for scale in self.scales):
-            return 1.0
+        """Chance of the change on the scale where it is likeliest."""
         return max(scale.chance(way) for scale in self.scales)
 
     @property
@@ -226,7 +273,7 @@ class Answer:
 
     Attributes:
         slower: proven.
-        suspicious: slower at the loose level; proven ones too.
+        suspicious: slower at the loose level; proven ones too, and by a single run those short of the floor.
         strayed: beyond chance and floor, but runs of unchanged code strayed as far.
         faster: the total is, proven.
         torn: the total is beyond chance on one scale only.
@@ -242,16 +289,53 @@ class Answer:
 def decide(figures: Sequence[Figure], rule: Rule) -> Answer:
     """Hold all figures of a case, the total first, against the rule."""
     total = figures[0]
-    chances = [one.chance() for one in figures]
-    beyond = [figures[n] for n in holm(chances, [one.share for one in figures], rule.look_alpha)]
+    # until there are enough runs for a proof, a change short of the floor may be one beyond it
+    allowance = _SUSPICION_FLOOR if total.runs <= rule.confirmations else 1.0
+    # most figures lie nearer: no quantile is needed to see that they aren't conspicuous
+    chances = [one.chance() if one.beyond(allowance * one.floor_log) else 1.0 for one in figures]
+    proofs = [chance if one.beyond(one.floor_log) else 1.0 for one, chance in zip(figures, chances, strict=True)]
+    beyond = [figures[n] for n in holm(proofs, [one.share for one in figures], rule.look_alpha)]
     ranked = sorted(zip(chances, figures, strict=True), key=lambda pair: pair[0] / pair[1].share)
     return Answer(
         slower=tuple(one for one in beyond if one.unprecedented and _confirmed(one, rule)),
         suspicious=tuple(one for chance, one in ranked if chance <= rule.suspicion * one.share),
         strayed=tuple(one for one in beyond if not one.unprecedented),
-        faster=total.chance(-1) <= rule.alpha,
+        faster=total.beyond(total.floor_log, -1) and total.chance(-1) <= rule.alpha,
         torn=len(set(total.ways(rule.look_alpha * total.share))) > 1,
     )
+
+
+def _confirmed(figure: Figure, rule: Rule) -> bool:
+    if not rule.confirmations:
+        return True
+    enough = figure.runs > rule.confirmations and figure.agreeing >= rule.confirmations
+    return enough and 2 * figure.agreeing > figure.fresh
+
+
+def reason_of(figures: Sequence[Figure], answer: Answer, rule: Rule, blind_rel: float) -> str:
+    """The second half of the reason code that an answer comes to, before the machine's readings are looked at.
+
+    Args:
+        figures: of the case, the total first.
+        answer: of `decide`.
+        rule: of the case.
+        blind_rel: a gate that would sleep through this much must not say `same`.
+    """
+    total = figures[0]
+    calibrated = len(total.scales) > 1
+    if answer.slower:
+        names = {one.name for one in answer.slower}
+        alone = "step_slower" if all(name.startswith("steps:") for name in names) else "stage_slower"
+        # without a calibration a slow machine can't be told from slow code
+        return "no_calibration" if not calibrated else "slower" if total.name in names else alone
+    if not calibrated and total.ways(rule.look_alpha * total.share) != (0,):
+        return "no_calibration"
+    if answer.faster:
+        return "faster"
+    if answer.suspicious or answer.torn:
+        return "unconfirmed"
+    # what chance alone would hide: a floor that somebody chose is no blindness
+    return "blind" if detectable_rel(total, rule, 0.0) > blind_rel else "same"
 
 
 def _confirmed(figure: Figure, rule: Rule) -> bool:
@@ -280,11 +364,14 @@ def detectable_rel(figure: Figure, rule: Rule, floor_log: float) -> float:
             needs.append(needed + score_beyond(1 - rule.power, math.inf) * scale.noise_log(figure.runs))
             continue
         margin = score_beyond((1 - rule.power) / 2, math.inf)
-        first = max(scale.needed_log(rule.suspicion * figure.share, rule.first_runs), floor_log)
+        first = max(scale.needed_log(rule.suspicion * figure.share, rule.first_runs), _SUSPICION_FLOOR * floor_log)
         last = max(scale.needed_log(proof, rule.most_runs), floor_log, scale.stray_log)
-        needs.append(
-            max(first + margin * scale.noise_log(rule.first_runs), last + margin * scale.noise_log(rule.most_runs))
-        )
+        needs += [
+            first + margin * scale.noise_log(rule.first_runs),
+            last + margin * scale.noise_log(rule.most_runs),
+            # most fresh runs have to lie beyond the floor by themselves
+            floor_log + score_beyond(1 - rule.power, math.inf) * scale.noise_log(1),
+        ]
     return math.expm1(max(needs))
 
 

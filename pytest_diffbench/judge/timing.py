@@ -252,22 +252,21 @@ class _Evidence:
             details["adjusted_ratio"] = math.exp(adjusted.change_log)
             details["adjusted_chance_interval"] = [math.exp(-wide_log), math.exp(wide_log)]
             after = f", {percent(math.expm1(adjusted.change_log))} after calibration"
-        if answer.slower:
+        reason = time_rule.reason_of(figures, answer, rule, self._limits.time_blind_rel)
+        if reason.endswith("slower"):
             return self._slower(answer.slower, half_log, after, details)
-        if answer.faster and len(total.scales) > 1:
+        if reason == "faster":
             message = f"Faster: {self._pair()}{after}. {self._explained(half_log, total.floor_log)}."
             return self.verdict("time.faster", message, **details)
-        if len(total.scales) == 1 and total.ways(alpha) != (0,):
+        if reason == "no_calibration":
             message = (
                 f"{self._pair()}, beyond chance, but without a calibration on both sides a slow machine can't"
                 " be told from slow code."
             )
             return self.verdict("time.no_calibration", message, **details)
-        if answer.suspicious or answer.torn:
+        if reason == "unconfirmed":
             return self._open(answer, total.ways(alpha), after, details)
-        # What chance alone would hide: a floor that somebody chose is no blindness.
-        chance_rel = time_rule.detectable_rel(total, rule, 0.0)
-        return self._same(seen_rel, chance_rel, details)
+        return self._same(reason, seen_rel, time_rule.detectable_rel(total, rule, 0.0), details)
 
     def _explained(self, half_log: float, floor_log: float) -> str:
         chance = f"{plural(len(self.past), 'run')} of the baseline explain ±{100 * math.expm1(half_log):.2g} %"
@@ -338,10 +337,10 @@ class _Evidence:
             why = f"{fresh} fresh {'process' if fresh == 1 else 'processes'} neither confirmed it nor ruled it out"
         return self.verdict("time.unconfirmed", f"{figures}: {why}.", **details)
 
-    def _same(self, seen_rel: float, chance_rel: float, details: dict[str, Any]) -> Verdict:
+    def _same(self, reason: str, seen_rel: float, chance_rel: float, details: dict[str, Any]) -> Verdict:
         if "adjusted_ratio" not in details:
             self.notes.append("no calibration on both sides: what the machine itself did isn't known")
-        if chance_rel > self._limits.time_blind_rel:
+        if reason == "blind":
             message = (
                 f"Can't tell: {self._pair()}; nothing under {percent(chance_rel)} would have been seen."
                 f" {plural(len(self.past), 'run')} in the baseline: save more, on a quiet machine."
@@ -376,9 +375,11 @@ def _scales(
     now, past = logs(mine), logs(theirs)
     return {
         name: time_rule.two_sided_scale(
-            past[name],
+            time_rule.spread_of(past[name]),
             now[name],
-            time_rule.neighbours_of([one[name] for one in near if name in one], least_log, most_dof),
+            time_rule.neighbours_of(
+                [time_rule.spread_of(one[name]) for one in near if name in one], least_log, most_dof
+            ),
             least_log,
         )
         for name in names
