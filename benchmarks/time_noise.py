@@ -9,7 +9,7 @@ import dataclasses
 import json
 import math
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -46,8 +46,8 @@ class Processes:
     pace_s: NDArray[np.float64]
     usable: NDArray[np.bool_]
 
-    def __getitem__(self, index: object) -> Processes:
-        return Processes(self.rounds_s[index], self.pace_s[index], self.usable[index])  # type: ignore[index]  # numpy's
+    def __getitem__(self, index: Any) -> Processes:
+        return Processes(self.rounds_s[index], self.pace_s[index], self.usable[index])
 
 
 @dataclasses.dataclass(frozen=True)

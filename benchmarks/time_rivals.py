@@ -35,11 +35,11 @@ class Rival:
 
 
 def _minimum(old: Rounds, new: Rounds) -> NDArray[np.float64]:
-    return new[:, 0].min(-1) / old[:, 0].min(-1) - 1
+    return np.asarray(new[:, 0].min(-1) / old[:, 0].min(-1) - 1)
 
 
 def _mean(old: Rounds, new: Rounds) -> NDArray[np.float64]:
-    return new[:, 0].mean(-1) / old[:, 0].mean(-1) - 1
+    return np.asarray(new[:, 0].mean(-1) / old[:, 0].mean(-1) - 1)
 
 
 def _criterion(old: Rounds, new: Rounds) -> NDArray[np.float64]:
@@ -102,7 +102,7 @@ def _sglang(old: Rounds, new: Rounds) -> NDArray[np.float64]:
     """Times of a single call against what is written down for it, over the tolerance; the worst figure counts."""
     figures = min(old.shape[1], len(_ALLOWED))
     ratios = [new[:, n, 0] / old[:, n, 0] / _ALLOWED[n] for n in range(figures)]
-    return np.max(ratios, axis=0) - 1
+    return np.asarray(np.max(ratios, axis=0) - 1)
 
 
 RIVALS = (

@@ -1,6 +1,6 @@
 """Replays runs of identical and of slowed code through the time gate's rule and through those of other tools.
 
-    python benchmarks/time_rules_study.py [--sessions 2000] [--baseline-runs 10 20]
+    python benchmarks/time_rules_study.py [--sessions 2000] [--baseline-runs 10 20] [--only TEXT]
 
 Prints the tables of docs/time-study.md. Noise is simulated, or resampled from recorded processes (`time_noise.py`);
 the other tools' rules are in `time_rivals.py`. The gate's own rule runs on bare numbers here;
@@ -89,12 +89,13 @@ class Gate:
             times_s, paces_s = all_s[kept], all_paces_s[kept]
             raw = np.log(times_s)
             both = raw.T.tolist(), (raw - np.log(paces_s)[:, None]).T.tolist()
-            spreads = tuple([time_rule.spread_of(one) for one in scale] for scale in both)
+            # where the median lies between two paces, no run may be left
+            spreads = tuple([time_rule.spread_of(one) for one in scale if one] for scale in both)
             found.append(
                 _Past(
                     spreads,  # type: ignore[arg-type]  # two of them
                     float(np.median(paces_s)),
-                    dict(zip(self.names, np.exp(raw.mean(0)).tolist(), strict=True)),
+                    dict(zip(self.names, np.exp(raw.mean(0)).tolist(), strict=True)) if len(raw) else {},
                     len(times_s),
                 )
             )
@@ -105,7 +106,7 @@ class Gate:
 
     def neighbours(self, pasts: Sequence[_Past], case: int) -> Around:
         """What the other cases say about a figure on a scale; worked out when it is asked for."""
-        others = [one for n, one in enumerate(pasts) if n != case]
+        others = [one for n, one in enumerate(pasts) if n != case and one.count > 1]
 
         @functools.cache
         def around(scale: int, figure: int) -> time_rule.Neighbours:
@@ -304,10 +305,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--sessions", type=int, default=2000)
     parser.add_argument("--baseline-runs", type=int, nargs="+", default=[10, 20])
+    parser.add_argument("--only", default="", help="noises whose names hold this text")
     options = parser.parse_args()
     begin_s = time.perf_counter()
     own, others = [], []
-    for noise in NOISES:
+    for noise in (one for one in NOISES if options.only in one.name):
         for past_runs in options.baseline_runs:
             tally, kept = replay(noise, past_runs, options.sessions, Limits())
             own.append((noise, past_runs, tally))

@@ -75,7 +75,7 @@ class CaseSpread:
 
 
 def spread_of(past: Sequence[float]) -> CaseSpread:
-    """Sum up the logarithms of one case's past runs."""
+    """Sum up the logarithms of one case's past runs, at least one."""
     ordered = sorted(past)
     count = len(ordered)
     middle, centre = ordered[count // 2], math.fsum(ordered) / count
@@ -336,13 +336,6 @@ def reason_of(figures: Sequence[Figure], answer: Answer, rule: Rule, blind_rel: 
         return "unconfirmed"
     # what chance alone would hide: a floor that somebody chose is no blindness
     return "blind" if detectable_rel(total, rule, 0.0) > blind_rel else "same"
-
-
-def _confirmed(figure: Figure, rule: Rule) -> bool:
-    if not rule.confirmations:
-        return True
-    enough = figure.runs > rule.confirmations and figure.agreeing >= rule.confirmations
-    return enough and 2 * figure.agreeing > figure.fresh
 
 
 def detectable_rel(figure: Figure, rule: Rule, floor_log: float) -> float:

@@ -44,7 +44,7 @@ def by_the_gate(past: list[Run], around: dict[str, list[Run]], now: list[Run]) -
             make.reference(runs=past),
             more_runs=now[1:made],
             neighbours=around,
-            decisions=study.CASES,
+            decisions=time_noise.CASES,
         )
         if not wants_runs(answer):
             break
@@ -59,8 +59,8 @@ def test_the_study_answers_as_the_gate_does(kind: str, slower_rel: float) -> Non
     seen = set()
     session = noise.draw(rng, 6)
     pasts = gate.baselines(session.past)
-    whole = [records(session.past[case], noise) for case in range(study.CASES)]
-    for case in range(0, study.CASES, 4):
+    whole = [records(session.past[case], noise) for case in range(time_noise.CASES)]
+    for case in range(0, time_noise.CASES, 4):
         now = study.planted(study.runs_of(noise, session, case, 3 * case), slower_rel)
         fast = gate.play(pasts[case], gate.neighbours(pasts, case), now)
         around = {f"case {n}": runs for n, runs in enumerate(whole) if n != case}
@@ -75,7 +75,7 @@ def test_parts_are_judged_alike_too() -> None:
     noise = NOISES["gpu"]
     gate, session = study.Gate(noise, Limits()), noise.draw(np.random.default_rng(5), 6)
     pasts = gate.baselines(session.past)
-    whole = [records(session.past[case], noise) for case in range(study.CASES)]
+    whole = [records(session.past[case], noise) for case in range(time_noise.CASES)]
     around = {f"case {n}": runs for n, runs in enumerate(whole) if n}
     for figures, reason in (([time_noise.NAMES.index("vae_decode")], "stage_slower"), ([7], "step_slower")):
         now = study.planted(session.now[0], 0.08 if figures == [7] else 0.25, figures)
