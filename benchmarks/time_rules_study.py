@@ -94,7 +94,7 @@ class Gate:
             found.append(
                 _Past(
                     spreads,  # type: ignore[arg-type]  # two of them
-                    float(np.median(paces_s)),
+                    float(np.median(paces_s)) if len(paces_s) else math.nan,
                     dict(zip(self.names, np.exp(raw.mean(0)).tolist(), strict=True)) if len(raw) else {},
                     len(times_s),
                 )
