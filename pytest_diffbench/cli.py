@@ -223,13 +223,29 @@ def _judged(new: SessionReport, references: dict[str, Reference]) -> SessionRepo
             reference = dataclasses.replace(
                 reference, distance="machine" if near else "family" if then.family == now.family else "any"
             )
+        verdicts = judge(
+            seen,
+            Artifacts(),
+            reference,
+            Limits(),
+            GATES,
+            more_runs=report.confirmations,
+            neighbours={
+                name: other.baseline.runs
+                for name, other in references.items()
+                if name != seen.case.id
+                and other.baseline.runs[-1].environment.machine == seen.run.environment.machine
+            },
+            decisions=len(new.cases),
+        )
         cases.append(
             CaseReport(
                 observation=seen,
-                verdicts=judge(seen, Artifacts(), reference, Limits(), GATES) if seen.complete else (),
+                verdicts=verdicts if seen.complete else (),
                 baseline_path=reference.path if reference is not None else None,
                 baseline_distance=reference.distance if reference is not None else None,
                 changed_since=_changed_since(reference, seen.run.environment.software),
+                confirmations=report.confirmations,
                 error=report.error,
             )
         )

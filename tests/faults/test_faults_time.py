@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 import virtual_time
 
+from pytest_diffbench import verdicts
 from pytest_diffbench.measure import clock
 from pytest_diffbench.report import session_json
 
@@ -39,6 +41,11 @@ class Project:
         self.pytester = pytester
         self.monkeypatch = monkeypatch
         monkeypatch.setattr(clock, "now_ns", virtual_time.CLOCK)
+        # A process of its own would have a clock of its own, so nothing can be confirmed here.
+        limits_of = verdicts.limits_of
+        monkeypatch.setattr(
+            verdicts, "limits_of", lambda settings: dataclasses.replace(limits_of(settings), time_confirmations=0)
+        )
         pytester.syspathinsert(Path(__file__).parent)
         pytester.makepyfile(test_project=TEST_FILE)
 

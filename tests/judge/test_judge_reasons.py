@@ -14,12 +14,12 @@ import numpy as np
 import pytest
 
 from pytest_diffbench.errors import BaselineError
-from pytest_diffbench.judge import REASONS
-from pytest_diffbench.records import GATES, Case, Memory, RerunNoise, Round, StageMemory
+from pytest_diffbench.judge import REASONS, Limits, judge_pairs
+from pytest_diffbench.records import GATES, Case, Memory, RerunNoise, Round, StageMemory, Telemetry
 
 if TYPE_CHECKING:
     from pytest_diffbench.artifacts import Artifacts, Reference
-    from pytest_diffbench.records import Observation, Run
+    from pytest_diffbench.records import Observation, Run, Verdict
 
 DOCS = Path(__file__).parents[2] / "docs" / "verdicts.md"
 
@@ -29,6 +29,8 @@ class Scenario:
     seen: Observation
     against: Reference | None
     mine: Artifacts | None = None
+    fresh: int = 0
+    """Runs of fresh processes that repeat the first."""
 
 
 def on(seen: Observation | None = None, against: Reference | None = None, mine: Artifacts | None = None) -> Scenario:
@@ -69,6 +71,17 @@ def unreadable() -> Artifacts:
 
 def noise(psnr_db: float) -> RerunNoise:
     return RerunNoise(rounds=5, identical=False, psnr_db=psnr_db, latents_rel=0.1)
+
+
+def confirmed(scenario: Scenario) -> Scenario:
+    return dataclasses.replace(scenario, fresh=2)
+
+
+def clocked(median_s: float, sm_clock_mhz: float) -> Run:
+    run = make.run(median_s)
+    telemetry = Telemetry(sm_clock_mhz=sm_clock_mhz)
+    rounds = tuple(msgspec.structs.replace(one, telemetry=telemetry) for one in run.rounds)
+    return msgspec.structs.replace(run, rounds=rounds)
 
 
 def without_first(run: Run, total_s: float) -> Run:
@@ -158,7 +171,10 @@ SCENARIOS: dict[str, Scenario] = {
     "memory.other_machine": with_memory(MEMORY, distance="family"),
     "time.same": on(),
     "time.faster": with_run(make.run(8.0)),
-    "time.slower": with_run(make.run(18.0)),
+    "time.slower": confirmed(with_run(make.run(18.0))),
+    "time.stage_slower": confirmed(with_run(make.run(12.4, decode_s=0.9))),
+    "time.step_slower": confirmed(with_run(make.run(12.4, slow_steps=dict.fromkeys(range(23, 30), 0.08)))),
+    "time.clocks": confirmed(with_run(clocked(18.0, 1320.0), runs=[clocked(12.0, 1980.0)] * 5)),
     "time.other_machine": with_run(make.run(), distance="family"),
     "time.hardware": with_run(make.run(env=OTHER_HARDWARE)),
     "time.settings": with_run(make.run(env=OTHER_SETTINGS)),
@@ -175,15 +191,24 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
+PAIRED = {"time.few_pairs": lambda: judge_pairs([(make.run(), make.run())], Limits(), 1, "cpu")}
+"""Of two environments in one session, which no gate is asked about."""
+
+
+def asked(reason: str) -> Verdict:
+    scenario = SCENARIOS[reason]
+    gate = next(one for one in GATES if reason.startswith(f"{one}."))
+    fresh = [scenario.seen.run] * scenario.fresh
+    return make.ask(gate, scenario.seen, scenario.against, mine=scenario.mine, more_runs=fresh)
+
+
 def test_every_reason_has_a_scenario() -> None:
-    assert SCENARIOS.keys() == REASONS.keys()
+    assert SCENARIOS.keys() | PAIRED.keys() == REASONS.keys()
 
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_reason_is_reached_with_its_decision(reason: str) -> None:
-    scenario = SCENARIOS[reason]
-    gate = next(one for one in GATES if reason.startswith(f"{one}."))
-    answer = make.ask(gate, scenario.seen, scenario.against, mine=scenario.mine)
+    answer = PAIRED[reason]() if reason in PAIRED else asked(reason)
     assert (answer.reason, answer.decision) == (reason, REASONS[reason])
     assert answer.message[-1] in ".!", "a message is a sentence"
     assert "  " not in answer.message
