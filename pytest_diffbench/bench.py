@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_diffbench.compared import Compared, Swept
+from pytest_diffbench.comparing import Asked, VariantMeasurement, compare
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.naming import case_id
 from pytest_diffbench.result import Result
+from pytest_diffbench.variants import check, sweep_of, value_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -16,7 +19,8 @@ if TYPE_CHECKING:
     from pytest_diffbench.loading import Loaded
     from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
     from pytest_diffbench.options import Settings
-    from pytest_diffbench.records import Definition, Fact
+    from pytest_diffbench.records import Comparison, Definition, Fact
+    from pytest_diffbench.variants import Variant
 
 
 class Bench:
@@ -41,8 +45,11 @@ class Bench:
         self._about = about
         self._facts = facts
         self._progress = progress
-        self.measurements: list[tuple[Measurement, str | None]] = []
+        self.measurements: list[tuple[Measurement | VariantMeasurement, str | None]] = []
         """Each with why it didn't complete, or None."""
+
+        self.comparisons: list[Comparison] = []
+        """What was compared, broken-off variants included."""
 
     def __call__(self, target: Any, /, *args: Any, label: str | None = None, **kwargs: Any) -> Result:
         """Measure `target(*args, **kwargs)`.
@@ -65,14 +72,116 @@ class Bench:
 
         plan, kwargs = self._plan(target, args, kwargs, label)
         measurement = Measurement(plan, target, args, kwargs)
+        drive = self._drive()
         self.measurements.append((measurement, "interrupted"))
         try:
-            measurement.take(self._drive(), self._progress)
+            measurement.take(drive, self._progress)
         except BaseException as error:
             self.measurements[-1] = (measurement, f"{type(error).__name__}: {error}".strip(": "))
             raise
         self.measurements[-1] = (measurement, None)
         return Result(measurement.observation(complete=True), measurement.artifacts())
+
+    def compare(
+        self,
+        target: Any,
+        /,
+        *args: Any,
+        variants: Mapping[str, Mapping[str, Any] | Variant],
+        reference: str | None = None,
+        label: str | None = None,
+        confidence: float = 0.99,
+        precision_rel: float = 0.05,
+        **kwargs: Any,
+    ) -> Compared:
+        """Measure variants of a call against each other, their timed rounds interleaved.
+
+        Each variant is surveyed as a call of its own, and is a case of its own: the test's id with `#` and the
+        variant's name. A block is one round of each; there are at least six, more where `rounds` asks for them, and
+        up to four times as many while an interval is wider than `precision_rel`.
+
+        Args:
+            target: a diffusers pipeline, or any callable that returns images.
+            *args: positional arguments that all variants share.
+            variants: by name the keyword arguments that a variant changes, or a `variants.Variant` where it has a
+                target of its own.
+            reference: name of the variant that the others are compared with; the first by default.
+            label: tells several comparisons in one test apart.
+            confidence: of each variant's interval, for whatever number of blocks.
+            precision_rel: rounds go on, within the bound, while an interval reaches further above its value.
+            **kwargs: keyword arguments that all variants share; a variant's own win.
+
+        Raises:
+            MeasureError: for what can't be compared, before anything is measured; and, once the others were measured
+                to the end, for variants that raised.
+        """
+        named, reference = check(variants, reference)
+        return self._compare(target, args, kwargs, named, reference, label, confidence, precision_rel)
+
+    def sweep(
+        self,
+        target: Any,
+        /,
+        *args: Any,
+        reference: Any = None,
+        label: str | None = None,
+        confidence: float = 0.99,
+        precision_rel: float = 0.05,
+        **kwargs: Any,
+    ) -> Swept:
+        """Compare the values of one argument: time against likeness to the reference's images.
+
+        `sweep(pipeline, prompt, "cfg_trunc_ratio", [1.0, 0.7, 0.5])`: the name and the values come last, behind the
+        call's own positional arguments. `reference` is one of the values, the first by default. Everything else is as
+        for `compare`.
+        """
+        args, argument, values = sweep_of(args, kwargs)
+        names = {value_name(value): value for value in values}
+        chosen = None if reference is None else value_name(reference)
+        named, chosen = check({name: {argument: value} for name, value in names.items()}, chosen)
+        compared = self._compare(
+            target, args, kwargs, named, chosen, label, confidence, precision_rel, argument=argument, values=names
+        )
+        return Swept(compared.comparison, compared.results)
+
+    def _compare(
+        self,
+        target: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        variants: Mapping[str, Variant],
+        reference: str,
+        label: str | None,
+        confidence: float,
+        precision_rel: float,
+        argument: str | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> Compared:
+        """See `compare`."""
+        asked = []
+        for name, variant in variants.items():
+            chosen = target if variant.target is None else variant.target
+            part = name if argument is None else f"{argument}={name}"
+            try:
+                plan, whole = self._plan(
+                    chosen, args, kwargs | dict(variant.arguments), part if label is None else f"{label}:{part}"
+                )
+            except MeasureError as error:
+                raise MeasureError(f"variant {name!r}: {error}") from None
+            asked.append(Asked(name, plan, chosen, args, whole, (values or {}).get(name)))
+        return compare(
+            asked,
+            reference,
+            comparison_id=case_id(self._item, label),
+            argument=argument,
+            confidence=confidence,
+            precision_rel=precision_rel,
+            seed=self._settings.seed,
+            drive=self._drive(),
+            progress=self._progress,
+            measurements=self.measurements,
+            comparisons=self.comparisons,
+        )
 
     def _plan(
         self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], label: str | None
@@ -150,7 +259,7 @@ class Bench:
         from pytest_diffbench.measure.runner import drive_plainly
 
         benchmark = self._benchmark
-        if benchmark is None or len(self.measurements) > 1:
+        if benchmark is None or self.measurements:
             return drive_plainly  # pytest-benchmark has one row a test, which the first call has got
 
         def drive(

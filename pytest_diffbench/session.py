@@ -14,7 +14,7 @@ from pytest_diffbench import __version__, loading, options
 from pytest_diffbench.bench import Bench
 from pytest_diffbench.errors import DiffbenchError, OptionError, PipelineError
 from pytest_diffbench.plugin import is_benchmark
-from pytest_diffbench.records import DECISIONS, CaseReport, Fact, PipelineSpec, SessionReport
+from pytest_diffbench.records import DECISIONS, CaseReport, Comparison, Fact, PipelineSpec, SessionReport
 from pytest_diffbench.report import junit, session_json, terminal
 from pytest_diffbench.report.progress import Progress
 from pytest_diffbench.store import Store
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 
 _BENCH = pytest.StashKey[Bench]()
 _CASES = pytest.StashKey[list[CaseReport]]()
+_COMPARISONS = pytest.StashKey[list[Comparison]]()
 _SETTINGS = pytest.StashKey["Settings"]()
 
 
@@ -47,6 +48,7 @@ class DiffbenchSession:
         self._interrupted = False
         self._not_written: str | None = None
         self._reports: list[CaseReport] = []
+        self._comparisons: list[Comparison] = []
         self._pipelines = loading.Pipelines(
             lambda spec: config.hook.pytest_diffbench_load_pipeline(spec=spec, config=config)
         )
@@ -205,7 +207,11 @@ class DiffbenchSession:
             concluded.append(one)
             self._config.hook.pytest_diffbench_outcome(report=one.report, config=self._config)
             item.user_properties.extend(junit.properties(one.report))
+        for comparison in bench.comparisons:
+            item.user_properties.extend(junit.comparison_properties(comparison))
+        item.stash[_COMPARISONS] = list(bench.comparisons)
         bench.measurements.clear()
+        bench.comparisons.clear()
         item.stash[_CASES] = [one.report for one in concluded]
         return concluded
 
@@ -219,12 +225,17 @@ class DiffbenchSession:
             cases = item.stash.get(_CASES, [])
             if cases:
                 report.diffbench = [msgspec.json.encode(case).decode() for case in cases]  # type: ignore[attr-defined]  # reports take extras
+            comparisons = item.stash.get(_COMPARISONS, [])
+            if comparisons:
+                report.diffbench_comparisons = [msgspec.json.encode(one).decode() for one in comparisons]  # type: ignore[attr-defined]  # as above
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect the cases of a finished test."""
         for text in getattr(report, "diffbench", ()):
             self._reports.append(msgspec.json.decode(text, type=CaseReport))
+        for text in getattr(report, "diffbench_comparisons", ()):
+            self._comparisons.append(msgspec.json.decode(text, type=Comparison))
 
     def pytest_keyboard_interrupt(self) -> None:
         """Remember that the session is a part."""
@@ -265,6 +276,7 @@ class DiffbenchSession:
                 if case.baseline_path is None and case.saved is None and case.error is None
             ),
             cases=tuple(self._reports),
+            comparisons=tuple(self._comparisons),
         )
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

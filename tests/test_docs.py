@@ -97,7 +97,7 @@ def test_every_link_between_pages_leads_somewhere(path: Path) -> None:
 def test_the_page_shows_the_examples_as_they_are() -> None:
     shown = re.findall(r"```python\n(.*?)```", page("writing-benchmarks.md"), flags=re.DOTALL)
     files = {path.name: path.read_text(encoding="utf-8") for path in EXAMPLES}
-    assert len(files) >= 5
+    assert len(files) >= 6
     named = [name for block in shown for name, text in files.items() if text == block]
     assert sorted(named) == sorted(files), "each file of docs/examples stands on the page once, to the letter"
     assert len(shown) == len(named), "a block of Python on the page is none of the files in docs/examples"
@@ -120,21 +120,21 @@ def test_the_examples_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyP
     pytester.makeini("[pytest]\naddopts = --strict-markers\ndiffbench_rounds = 1\ndiffbench_warmup_rounds = 0\n")
 
     saved = pytester.runpytest_inprocess("--diffbench-save", "--diffbench-json=session.json")
-    saved.assert_outcomes(passed=6)
+    saved.assert_outcomes(passed=8)
     session = session_json.load(pytester.path / "session.json")
     assert {one.saved for one in session.cases} == {"created"}
-    assert len(session.cases) == 7
+    assert len(session.cases) == 12
 
     compared = pytester.runpytest_inprocess("--diffbench", "--diffbench-json=session.json")
-    compared.assert_outcomes(passed=6)
+    compared.assert_outcomes(passed=8)
     for case in session_json.load(pytester.path / "session.json").cases:
         decisions = {verdict.gate: verdict.decision for verdict in case.verdicts}
         assert decisions["output"] == "same", case.observation.case.id
         assert "worse" not in decisions.values()
 
     lines = [json.loads(line) for line in (pytester.path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [line["case"] for line in lines[:7]] == [one.observation.case.id for one in session.cases]
+    assert [line["case"] for line in lines[:12]] == [one.observation.case.id for one in session.cases]
     assert all(line["median_s"] > 0 for line in lines)
 
     idle = pytester.runpytest_inprocess()
-    idle.assert_outcomes(skipped=6)
+    idle.assert_outcomes(skipped=8)

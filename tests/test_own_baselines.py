@@ -15,7 +15,7 @@ BASELINES = Path(__file__).parent.parent / "baselines"
 def test_every_baseline_reads_whole() -> None:
     store = Store(BASELINES)
     references = [store.load(folder) for folder in store.entries()]
-    assert len(references) >= 15
+    assert len(references) >= 17
     for reference in references:
         artifacts = reference.artifacts()
         assert len(artifacts.images) == 1
@@ -33,7 +33,7 @@ def test_the_suite_still_computes_them(pytester: pytest.Pytester, real_libraries
         "--pyargs",
         "pytest_diffbench.suite",
     )
-    result.assert_outcomes(passed=15)
+    result.assert_outcomes(passed=16)
     session = session_json.load(pytester.path / "session.json")
     assert session.missing_baselines == ()
     for case in session.cases:

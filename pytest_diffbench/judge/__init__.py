@@ -13,10 +13,10 @@ from pytest_diffbench.judge.memory import judge_memory
 from pytest_diffbench.judge.output import judge_output
 from pytest_diffbench.judge.paired import judge_pairs
 from pytest_diffbench.judge.question import Question
+from pytest_diffbench.judge.ratios import judge_time_or_ratio
 from pytest_diffbench.judge.reasons import REASONS, verdict
 from pytest_diffbench.judge.text import listed
 from pytest_diffbench.judge.time_runs import doubts
-from pytest_diffbench.judge.timing import judge_time
 from pytest_diffbench.judge.work import judge_work
 from pytest_diffbench.records import GATES
 
@@ -45,7 +45,7 @@ _TABLE: dict[Gate, _Entry] = {
     "guidance": _Entry(judge_guidance, lambda seen: seen.guidance, needs_baseline=False),
     "output": _Entry(judge_output, lambda seen: seen.output, needs_baseline=False),
     "memory": _Entry(judge_memory, lambda seen: seen.memory, needs_baseline=True),
-    "time": _Entry(judge_time, lambda seen: seen.run.rounds or None, needs_baseline=True),
+    "time": _Entry(judge_time_or_ratio, lambda seen: seen.run.rounds or None, needs_baseline=True),
 }
 """One line a gate. Those that need no baseline do without one, or judge first what can be judged without."""
 

@@ -201,6 +201,22 @@ class Limits:
     unattributed_floor_s: float = 0.010
     """The pipeline's own Python between stages, which fills a large share of a call of a few milliseconds."""
 
+    # ratios between variants, which stand under `time` too
+    ratio_alpha: float = 0.001
+    """Chance of an alarm, one-sided, by chance alone in one variant; below 1."""
+
+    ratio_spread_cpu_rel: float = 0.02
+    """Spread of a ratio between processes on a CPU, besides what shows within one: never believed to be less."""
+
+    ratio_spread_rel: float = 0.005
+    """The same elsewhere."""
+
+    ratio_family_rel: float = 0.10
+    """A denoiser's share of the total differs between machines of one kind, and a saving in it counts accordingly."""
+
+    ratio_any_rel: float = 0.25
+    """Between kinds of device that share may be half or nearly all: a saving of a quarter ends up 1.14 to 1.33."""
+
     stage_share_rel: float = 0.2
     """A stage or component that carries at least this share of a difference is named."""
 
@@ -214,7 +230,7 @@ class Limits:
         if not number or not math.isfinite(value) or value < 0:  # type: ignore[arg-type,operator]  # checked just before
             kind = "a whole number" if whole else "a finite number"
             raise OptionError(f"Limits.{name} is {value!r}. Give {kind} of at least 0.")
-        if name in _OPEN_UNIT and not 0 < value < 1:  # type: ignore[operator]  # a number by now
+        if (name in _OPEN_UNIT or name.endswith("_alpha")) and not 0 < value < 1:  # type: ignore[operator]  # a number by now
             raise OptionError(f"Limits.{name} is {value!r}. Give a probability between 0 and 1, both excluded.")
         if name.startswith(("ssim", "tile_ssim")) and value > 1:  # type: ignore[operator]  # a number by now
             raise OptionError(f"Limits.{name} is {value!r}. SSIM is at most 1: give a number between 0 and 1.")

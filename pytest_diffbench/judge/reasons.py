@@ -79,6 +79,12 @@ REASONS: dict[str, Decision] = {
     "time.clocks": "unsure",
     "time.no_calibration": "unsure",
     "time.unconfirmed": "unsure",
+    # ratios between variants
+    "time.ratio_same": "same",
+    "time.ratio_better": "better",
+    "time.ratio_worse": "worse",
+    "time.ratio_blind": "unsure",
+    "time.ratio_reference": "incomparable",
 }
 """A reason always goes with the same decision; `docs/verdicts.md` explains each."""
 

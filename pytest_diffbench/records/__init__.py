@@ -28,6 +28,14 @@ from pytest_diffbench.records.base import (
     Weights,
 )
 from pytest_diffbench.records.case import Case, Definition, Environment, PipelineSpec
+from pytest_diffbench.records.comparison import (
+    Comparison,
+    ImageDifference,
+    Ratio,
+    RatioRun,
+    Speedup,
+    VariantReport,
+)
 from pytest_diffbench.records.guidance import Guidance, GuidanceStep
 from pytest_diffbench.records.output import ImageFacts, Memory, Output, RerunNoise, StageMemory
 from pytest_diffbench.records.profile import Operator, Profile
@@ -56,6 +64,7 @@ __all__ = [
     "CallGroup",
     "Case",
     "CaseReport",
+    "Comparison",
     "Count",
     "Decision",
     "Definition",
@@ -65,6 +74,7 @@ __all__ = [
     "Gate",
     "Guidance",
     "GuidanceStep",
+    "ImageDifference",
     "ImageFacts",
     "JointOrder",
     "LayerTimes",
@@ -77,15 +87,19 @@ __all__ = [
     "PositiveCount",
     "PositiveSeconds",
     "Profile",
+    "Ratio",
+    "RatioRun",
     "Record",
     "RerunNoise",
     "Round",
     "Run",
     "Seconds",
     "SessionReport",
+    "Speedup",
     "Stage",
     "StageMemory",
     "Telemetry",
+    "VariantReport",
     "Verdict",
     "Warmup",
     "Weights",

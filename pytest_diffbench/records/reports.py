@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from pytest_diffbench.records.base import Count, Decision, Distance, Fact, Gate, PositiveCount, Record
 from pytest_diffbench.records.case import Case
+from pytest_diffbench.records.comparison import Comparison, Ratio
 from pytest_diffbench.records.guidance import Guidance
 from pytest_diffbench.records.output import Memory, Output
 from pytest_diffbench.records.profile import Profile
@@ -32,6 +33,9 @@ class Observation(Record, frozen=True, kw_only=True):
     memory: Memory | None = None
     layers: LayerTimes | None = None
     profile: Profile | None = None
+    ratio: Ratio | None = None
+    """Of a variant that was measured against a reference: its one run."""
+
     complete: bool = True
     """False when the measurement was interrupted or raised; such a run is reported but never judged or saved."""
 
@@ -54,6 +58,8 @@ class Baseline(Record, frozen=True, kw_only=True):
     memory: Memory | None = None
     layers: LayerTimes | None = None
     profile: Profile | None = None
+    ratio: Ratio | None = None
+    """Of a variant: how much faster than its reference it was in each of the last runs."""
 
 
 class Verdict(Record, frozen=True, kw_only=True):
@@ -108,3 +114,5 @@ class SessionReport(Record, frozen=True, kw_only=True):
     counts: dict[Decision, Count]
     missing_baselines: tuple[str, ...]
     cases: tuple[CaseReport, ...]
+    comparisons: tuple[Comparison, ...] = ()
+    """Variants that were measured against each other; each is a case of its own, too."""

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_diffbench.report.figures import image_figures, status_of
 
 if TYPE_CHECKING:
-    from pytest_diffbench.records import CaseReport
+    from pytest_diffbench.records import CaseReport, Comparison, Speedup
 
 
 def properties(report: CaseReport) -> list[tuple[str, str]]:
@@ -46,6 +46,41 @@ def properties(report: CaseReport) -> list[tuple[str, str]]:
     if report.error is not None:
         found.append(("diffbench.error", report.error))
     return found
+
+
+def comparison_properties(comparison: Comparison) -> list[tuple[str, str]]:
+    """Names and values of a comparison: a set for each variant, its name in brackets."""
+    found: list[tuple[str, str]] = [
+        ("diffbench.comparison", comparison.id),
+        ("diffbench.comparison.reference", comparison.reference),
+        ("diffbench.comparison.confidence", _figure(comparison.confidence)),
+        ("diffbench.comparison.blocks", str(comparison.blocks)),
+    ]
+    for one in comparison.variants:
+        figures: list[tuple[str, float | None]] = [("total_median_s", one.median_s)]
+        if one.speedup_rel is not None:
+            figures += [(f"speedup_rel{end}", value) for end, value in _ends(one.speedup_rel)]
+        for stage, speedup in one.stage_speedups_rel.items() if one.name != comparison.reference else ():
+            figures += [(f"{stage}_speedup_rel{end}", value) for end, value in _ends(speedup)]
+        figures += [
+            (name, getattr(one, name))
+            for name in ("predicted_speedup_rel", "work_saved_rel", "flops_saved_rel", "denoiser_calls")
+        ]
+        if one.image_difference is not None:
+            figures += [(name, getattr(one.image_difference, name)) for name in ("psnr_db", "ssim", "latents_rel")]
+        head = f"diffbench.variant[{one.name}]"
+        found += [(f"{head}.{name}", _figure(value)) for name, value in figures if value is not None]
+        if one.agrees_with_prediction is not None:
+            found.append((f"{head}.agrees_with_prediction", str(one.agrees_with_prediction).lower()))
+        if one.dominated_by:
+            found.append((f"{head}.dominated_by", ", ".join(one.dominated_by)))
+        if one.error is not None:
+            found.append((f"{head}.error", one.error))
+    return found
+
+
+def _ends(speedup: Speedup) -> list[tuple[str, float]]:
+    return [("", speedup.value), ("_low", speedup.low), ("_high", speedup.high)]
 
 
 def _figure(value: float) -> str:

@@ -7,6 +7,15 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.records import DECISIONS, GATES
+from pytest_diffbench.report.comparisons import (
+    calls_text,
+    confidence_text,
+    latents_text,
+    likeness_texts,
+    ratio_text,
+    remarks,
+    speedup_text,
+)
 from pytest_diffbench.report.curve import curve
 from pytest_diffbench.report.figures import (
     STATUSES,
@@ -40,7 +49,7 @@ def summary(session: SessionReport) -> str:
             "|:---|---:|---:|---:|---:|" + ":---|" * len(GATES),
             *(_row(one) for one in reports),
         ]
-    end = [*_truncation(session), *_missing(session)]
+    end = [*_comparisons(session), *_truncation(session), *_missing(session)]
     size = sum(len(one.encode()) + 1 for one in (*lines, *end))
     lines.append("")
     told = [one for one in reports if _needs_telling(one)]
@@ -91,6 +100,39 @@ def _gate(report: CaseReport, gate: Gate) -> str:
     what = verdict.reason.partition(".")[2]
     word = f"**{verdict.decision}**" if verdict.decision == "worse" else verdict.decision
     return word if what == verdict.decision else f"{word} {_code(what)}"
+
+
+def _comparisons(session: SessionReport) -> list[str]:
+    """A table for each comparison; figures that weren't measured are empty cells."""
+    lines: list[str] = []
+    for one in session.comparisons:
+        of = _text(one.argument) if one.argument is not None else "variant"
+        lines += [
+            f"**Variants** of {_code(one.id)}, {one.blocks} blocks interleaved in one process:",
+            "",
+            f"| {of} | total | speed-up ({confidence_text(one)}) | denoise | predicted | calls | PSNR | SSIM |"
+            " latents |",
+            "|:---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        ]
+        for row in one.variants:
+            is_reference = row.name == one.reference
+            cells = [
+                "" if row.median_s is None else format_seconds(row.median_s),
+                "reference" if is_reference else "**error**" if row.error else speedup_text(row.speedup_rel),
+                *(
+                    "" if is_reference else text
+                    for text in (
+                        speedup_text(row.stage_speedups_rel.get("denoise")),
+                        ratio_text(row.predicted_speedup_rel),
+                    )
+                ),
+                calls_text(row),
+                *("" if is_reference else text for text in (*likeness_texts(row), latents_text(row))),
+            ]
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (_code(row.name), *cells)) + " |")
+        told = [*remarks(one), *(f"{row.name}: {row.error}" for row in one.variants if row.error is not None)]
+        lines += ["", *(f"- {_text(text)}" for text in told), *([""] if told else [])]
+    return lines
 
 
 def _truncation(session: SessionReport) -> list[str]:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_diffbench.records import DECISIONS
 from pytest_diffbench.report.cases import MARKUP, Table
+from pytest_diffbench.report.comparisons import comparison_lines
 from pytest_diffbench.report.failure import failure_text
 from pytest_diffbench.report.figures import (
     STATUSES,
@@ -67,6 +68,8 @@ def summary_lines(session: SessionReport, width: int, verbose: bool) -> list[Lin
         lines += [[], *_title(title, reports, width)]
         for report in reports:
             lines += table.block(report)
+    compared = comparison_lines(session.comparisons, width)
+    lines += [[], *compared] if compared else []
     return [*lines, [], *_foot(session, width)]
 
 

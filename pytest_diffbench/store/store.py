@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_diffbench.artifacts import Artifacts
-    from pytest_diffbench.records import Case, Distance, Environment, Observation
+    from pytest_diffbench.records import Case, Distance, Environment, Observation, Ratio
 
 MOST_RUNS = 20
 """Runs that a baseline keeps; the oldest go first."""
@@ -95,7 +95,7 @@ class Store:
             _refuse_other_case(current, observation.case, folder)
             if _adds(current, observation, previous, unchanged):
                 runs = (*current.runs, observation.run)[-MOST_RUNS:]
-                _write(folder, msgspec.structs.replace(current, runs=runs), None)
+                _write(folder, msgspec.structs.replace(current, runs=runs, ratio=_joined(current, observation)), None)
                 return f"added run {len(runs)}"
             generation = current.generation + 1
             _write(folder, _accepted(observation, generation), artifacts)
@@ -225,7 +225,18 @@ def _accepted(observation: Observation, generation: int) -> Baseline:
         output=observation.output,
         memory=observation.memory,
         layers=observation.layers,
+        ratio=observation.ratio,
     )
+
+
+def _joined(current: Baseline, observation: Observation) -> Ratio | None:
+    """The ratios that are kept: those to a reference that is defined otherwise now say nothing of this one."""
+    now, kept = observation.ratio, current.ratio
+    if now is None or kept is None:
+        return now or kept
+    if kept.reference != now.reference:
+        return now
+    return msgspec.structs.replace(now, runs=(*kept.runs, *now.runs)[-MOST_RUNS:])
 
 
 def _write(folder: Path, baseline: Baseline, artifacts: Artifacts | None) -> None:

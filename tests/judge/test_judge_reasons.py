@@ -15,7 +15,17 @@ import pytest
 
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.judge import REASONS, Limits, judge_pairs
-from pytest_diffbench.records import GATES, Case, Memory, RerunNoise, Round, StageMemory, Telemetry
+from pytest_diffbench.records import (
+    GATES,
+    Case,
+    Memory,
+    Ratio,
+    RatioRun,
+    RerunNoise,
+    Round,
+    StageMemory,
+    Telemetry,
+)
 
 if TYPE_CHECKING:
     from pytest_diffbench.artifacts import Artifacts, Reference
@@ -97,6 +107,18 @@ def unattributed(run: Run, share_rel: float) -> Run:
         for one in run.rounds
     )
     return msgspec.structs.replace(run, rounds=rounds)
+
+
+def with_ratio(now: Ratio, base: Ratio, **changed: Any) -> Scenario:
+    seen = make.observation(ratio=now)
+    reference = make.reference(seen, **changed)
+    stored = msgspec.structs.replace(reference.baseline, ratio=base)
+    return on(seen, dataclasses.replace(reference, baseline=stored))
+
+
+def ratio(speedup: float, error: float = 0.003, **arguments: Any) -> Ratio:
+    run = RatioRun(run="run", log_ratio=math.log(speedup), standard_error_log=error, blocks=12)
+    return Ratio(reference=Case(id="case#full", definition=make.definition(**arguments)), runs=(run,))
 
 
 IMAGE = make.BASE_IMAGE
@@ -188,6 +210,11 @@ SCENARIOS: dict[str, Scenario] = {
     "time.machine_faster": with_run(make.run(8.0, calibration_s=0.015)),
     "time.no_calibration": with_run(make.run(18.0, calibration_s=None)),
     "time.unconfirmed": with_run(make.run(14.6, calibration_s=0.0216)),
+    "time.ratio_same": with_ratio(ratio(1.33), ratio(1.34)),
+    "time.ratio_better": with_ratio(ratio(1.60), ratio(1.33)),
+    "time.ratio_worse": with_ratio(ratio(1.10), ratio(1.33)),
+    "time.ratio_blind": with_ratio(ratio(1.30, error=0.2), ratio(1.33)),
+    "time.ratio_reference": with_ratio(ratio(1.33, cfg_trunc_ratio=0.7), ratio(1.33)),
 }
 
 

@@ -1,0 +1,118 @@
+"""Truncation on a mini: time against likeness, and whether the measured speed-up is the one that calls predict.
+
+    python benchmarks/truncation_sweep.py [--model lumina2] [--steps 30] [--rounds 6] [--values 1.0 0.7 0.5 0.25]
+
+All ratios are measured in one process with one thread, their rounds interleaved as `diffbench.sweep` does it. Prints
+a Markdown table of medians, speed-ups with 99 % intervals, and the prediction T / (T - D s), where T and D are the
+untruncated call's total and denoise stage, and s the share of denoiser work that is saved. Exits with 1 where a
+prediction lies outside its interval.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pytest_diffbench.compared import Compared
+    from pytest_diffbench.records import Speedup
+
+PROMPT = "a large red circle on a blue background"
+ARGUMENT = "cfg_trunc_ratio"
+
+
+def main() -> int:
+    """Measure, print the table and what became of the predictions."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--model", default="lumina2", choices=["lumina2", "neta-lumina"])
+    parser.add_argument("--steps", type=int, help="the mini's own number by default")
+    parser.add_argument("--rounds", type=int, default=6, help="blocks at first; up to four times as many follow")
+    parser.add_argument("--precision", type=float, default=0.02, help="half width of intervals that is enough")
+    parser.add_argument("--values", type=float, nargs="+", default=[1.0, 0.7, 0.5, 0.25])
+    options = parser.parse_args()
+    compared = _sweep(options.model, options.steps, options.rounds, options.precision, options.values)
+    print(_table(compared))
+    rows = [one for one in compared if one.name != compared.reference]
+    agree = sum(one.agrees_with_prediction for one in rows)
+    print(
+        f"\n{compared.blocks} blocks. {agree} of {len(rows)} predictions lie inside the interval that was measured."
+    )
+    return int(agree < len(rows))
+
+
+def _sweep(model: str, steps: int | None, rounds: int, precision_rel: float, values: list[float]) -> Compared:
+    from pytest_diffbench.comparing import Asked, compare
+    from pytest_diffbench.measure.definition import bind, describe, name_of
+    from pytest_diffbench.measure.runner import Plan, drive_plainly
+    from pytest_diffbench.pipelines.loader import load
+    from pytest_diffbench.pipelines.registry import model_named
+    from pytest_diffbench.records import Definition, PipelineSpec
+
+    pipeline: Any = load(PipelineSpec(model=model, weights="mini", device="cpu", dtype="float32"))
+    shared = dict(model_named(model).mini_recommended) | ({"num_inference_steps": steps} if steps else {})
+    asked = []
+    for value in values:
+        arguments = shared | {ARGUMENT: value}
+        definition = Definition(
+            pipeline=name_of(pipeline),
+            weights="mini",
+            model=model,
+            dtype="float32",
+            seed=0,
+            arguments=describe(bind(pipeline, (PROMPT,), arguments)),
+        )
+        plan = Plan(
+            case_id=f"sweep#{ARGUMENT}={value!r}", device="cpu", definition=definition, rounds=rounds, threads=1
+        )
+        asked.append(Asked(repr(value), plan, pipeline, (PROMPT,), arguments, value))
+    return compare(
+        asked,
+        repr(values[0]),
+        comparison_id="sweep",
+        argument=ARGUMENT,
+        confidence=0.99,
+        precision_rel=precision_rel,
+        seed=0,
+        drive=drive_plainly,
+        progress=lambda *_: None,
+        measurements=[],
+        comparisons=[],
+    )
+
+
+def _table(compared: Compared) -> str:
+    lines = [
+        f"| `{ARGUMENT}` | calls | total | denoise | speed-up (99 %) | predicted | of denoise (99 %) | PSNR | SSIM |",
+        "|---|---|---|---|---|---|---|---|---|",
+    ]
+    for one in compared:
+        calls, saved_rel = one.denoiser_calls, one.work_saved_rel
+        cells = [
+            f"{one.name}",
+            f"{calls}" + (f" (-{100 * saved_rel:.1f} %)" if saved_rel else ""),
+            f"{one.result.median_s * 1e3:.0f} ms",
+            f"{one.result.stages_s['denoise'] * 1e3:.0f} ms",
+        ]
+        if one.name == compared.reference:
+            cells += ["reference", "", "", "", ""]
+        else:
+            difference = one.image_difference
+            inside = "" if one.agrees_with_prediction else " **outside**"
+            cells += [
+                _interval(one.speedup_rel),
+                f"{one.predicted_speedup_rel:.3f}{inside}",
+                _interval(one.stage_speedups_rel["denoise"]),
+                "equal" if difference.psnr_db is None else f"{difference.psnr_db:.1f} dB",
+                "" if difference.ssim is None else f"{difference.ssim:.3f}",
+            ]
+        lines.append(f"| {' | '.join(cells)} |")
+    return "\n".join(lines)
+
+
+def _interval(speedup: Speedup) -> str:
+    return f"{speedup.value:.3f} ({speedup.low:.3f} to {speedup.high:.3f})"
+
+
+if __name__ == "__main__":
+    sys.exit(main())

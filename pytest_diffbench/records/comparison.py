@@ -1,0 +1,137 @@
+"""Variants measured against each other in one process, and the ratios of their times."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from msgspec import Meta
+
+from pytest_diffbench.records.base import Count, Fact, PositiveCount, PositiveSeconds, Record, Stage
+from pytest_diffbench.records.case import Case
+
+PositiveRatio = Annotated[float, Meta(gt=0)]
+
+
+class Speedup(Record, frozen=True, kw_only=True):
+    """Time of the reference over time of the variant: above 1 the variant is faster, 1.33 saves a quarter.
+
+    Attributes:
+        value: estimated from the blocks, see `judge.speedups`.
+        low: end of the interval, at the comparison's confidence; `high` is the other one.
+    """
+
+    value: PositiveRatio
+    low: PositiveRatio
+    high: PositiveRatio
+
+    def __contains__(self, ratio: float) -> bool:
+        return self.low <= ratio <= self.high
+
+
+class RatioRun(Record, frozen=True, kw_only=True):
+    """The ratio of two times in one process, as it is kept with a baseline. Logarithms are natural, of the speed-up.
+
+    Attributes:
+        run: id of the variant's run.
+        log_ratio: estimated from the blocks.
+        standard_error_log: of it, from the spread within this process alone.
+        blocks: rounds of each variant.
+        denoise_log_ratio: the same of the denoise stage; None where it wasn't seen on both sides.
+    """
+
+    run: str
+    log_ratio: float
+    standard_error_log: Annotated[float, Meta(ge=0)]
+    blocks: PositiveCount
+    denoise_log_ratio: float | None = None
+
+
+class Ratio(Record, frozen=True, kw_only=True):
+    """How much faster than its reference a variant is: one run where it was just measured, several where stored."""
+
+    reference: Case
+    """What it was measured against; a ratio to another reference is never compared."""
+
+    runs: Annotated[tuple[RatioRun, ...], Meta(min_length=1)]
+    """Oldest first."""
+
+
+class ImageDifference(Record, frozen=True, kw_only=True):
+    """How far a variant's images are from the reference's; of each metric the worst image's.
+
+    Attributes:
+        same_bits: every pixel is equal.
+        psnr_db: None without any difference, and where images can't be compared.
+        ssim: mean structural similarity.
+        worst: the metric that is furthest beyond what counts as the same picture, in words.
+        latents_rel: relative L2 distance of the final latents.
+        problem: why images can't be compared: `different size: 128 x 128 px, 64 x 64 px`.
+    """
+
+    same_bits: bool
+    psnr_db: float | None = None
+    ssim: float | None = None
+    worst: str | None = None
+    latents_rel: float | None = None
+    problem: str | None = None
+
+
+class VariantReport(Record, frozen=True, kw_only=True):
+    """One variant beside the reference. What wasn't measured is None; the reference's own row holds 1 and 0.
+
+    Attributes:
+        name: of the variant.
+        case_id: of its case, whose work, guidance and output stand there.
+        value: of the argument that a sweep changes.
+        median_s: of all its rounds.
+        speedup_rel: of the total.
+        stage_speedups_rel: of each stage that both have.
+        denoiser_calls: of one call.
+        work_saved_rel: share of the reference's denoiser calls that it does without; below 0 it makes more.
+        flops_saved_rel: the same of the denoiser's FLOPs.
+        predicted_speedup_rel: T / (T - D s), with the reference's median total T and denoise stage D, and the share
+            of denoiser work s that is saved.
+        predicted_from: what s counts.
+        agrees_with_prediction: the prediction lies in the interval of `speedup_rel`.
+        image_difference: from the reference's images.
+        dominated_by: names of variants that are faster and more alike to the reference.
+        log_ratios: logarithm of the speed-up in each block.
+        error: why it broke off.
+    """
+
+    name: str
+    case_id: str
+    value: Fact = None
+    median_s: PositiveSeconds | None = None
+    speedup_rel: Speedup | None = None
+    stage_speedups_rel: dict[Stage, Speedup] = {}
+    denoiser_calls: Count | None = None
+    work_saved_rel: float | None = None
+    flops_saved_rel: float | None = None
+    predicted_speedup_rel: PositiveRatio | None = None
+    predicted_from: Literal["flops", "calls"] | None = None
+    agrees_with_prediction: bool | None = None
+    image_difference: ImageDifference | None = None
+    dominated_by: tuple[str, ...] = ()
+    log_ratios: tuple[float, ...] = ()
+    error: str | None = None
+
+
+class Comparison(Record, frozen=True, kw_only=True):
+    """Variants of one call, their rounds interleaved in one process.
+
+    Attributes:
+        id: the test's, with the comparison's label.
+        reference: name of the variant that the others are compared with.
+        argument: that a sweep changes; None for variants with names of their own.
+        confidence: of every interval.
+        blocks: rounds of each variant; a block holds one of each.
+        variants: in the test's order, the reference among them.
+    """
+
+    id: str
+    reference: str
+    argument: str | None = None
+    confidence: Annotated[float, Meta(gt=0, lt=1)]
+    blocks: Count
+    variants: Annotated[tuple[VariantReport, ...], Meta(min_length=2)]

@@ -1,0 +1,189 @@
+"""Draws variants beside their reference: a table of speed-ups, what counts predict, and how alike the images are."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.report.lines import SEPARATOR, Line, hang, segment, visible
+from pytest_diffbench.report.units import format_decibels, format_percent, format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_diffbench.records import Comparison, Speedup, VariantReport
+
+_INDENT = 4
+_LEAST_NAME = 7
+"""Columns for names below which they stand on lines of their own."""
+
+
+def comparison_lines(comparisons: Sequence[Comparison], width: int) -> list[Line]:
+    """Draw all comparisons of a session; nothing where there are none.
+
+    Args:
+        comparisons: in the order of the session.
+        width: columns of the terminal.
+    """
+    if not comparisons:
+        return []
+    title: Line = [segment("variants", "bold"), segment(f"{SEPARATOR}interleaved in one process")]
+    lines = [title]
+    for one in comparisons:
+        lines += _block(one, width)
+    how = (
+        "speed-up: time of the reference over time of the variant, (low-high) its interval; predicted: what the"
+        " denoiser work that is saved leaves of the reference's time"
+    )
+    return [*lines, *hang([segment(" " * _INDENT)], how, width, _INDENT)]
+
+
+def confidence_text(comparison: Comparison) -> str:
+    """`99 %`, or `99.9 %`."""
+    return f"{100 * comparison.confidence:g} %"
+
+
+def speedup_text(speedup: Speedup | None) -> str:
+    """A speed-up with its interval: `1.34× (1.31-1.37)`."""
+    if speedup is None:
+        return ""
+    return f"{ratio_text(speedup.value)} ({_digits(speedup.low)}-{_digits(speedup.high)})"
+
+
+def ratio_text(ratio: float | None) -> str:
+    """A ratio: `1.34×`."""
+    return "" if ratio is None else f"{_digits(ratio)}×"
+
+
+def _digits(ratio: float) -> str:
+    return f"{ratio:.2f}" if ratio < 99.995 else f"{ratio:.3g}"
+
+
+def calls_text(report: VariantReport) -> str:
+    """Denoiser calls, and how many fewer: `45 -25 %`."""
+    if report.denoiser_calls is None:
+        return ""
+    saved = report.work_saved_rel
+    return f"{report.denoiser_calls:,}" + (f" {format_percent(-saved, signed=True)}" if saved else "")
+
+
+def likeness_texts(report: VariantReport) -> tuple[str, str]:
+    """PSNR and SSIM against the reference's images; empty where they weren't compared."""
+    found = report.image_difference
+    if found is None or found.problem is not None:
+        return "", ""
+    if found.same_bits:
+        return "equal", "1.0000"
+    psnr = "" if found.psnr_db is None else format_decibels(found.psnr_db)
+    return psnr, "" if found.ssim is None else f"{found.ssim:.4f}"
+
+
+def latents_text(report: VariantReport) -> str:
+    """Relative distance of the final latents from the reference's."""
+    found = report.image_difference
+    return "" if found is None or found.latents_rel is None else format_percent(found.latents_rel)
+
+
+def remarks(comparison: Comparison) -> list[str]:
+    """What a table can't hold, one line each: disagreement, domination, images that can't be compared."""
+    told = []
+    for one in comparison.variants:
+        if one.agrees_with_prediction is False and one.predicted_speedup_rel is not None:
+            told.append(
+                f"{one.name}: {ratio_text(one.predicted_speedup_rel)}, which the denoiser's"
+                f" {'FLOPs' if one.predicted_from == 'flops' else 'calls'} predict, lies outside the interval"
+            )
+        if one.dominated_by:
+            told.append(f"{one.name}: dominated, {', '.join(one.dominated_by)} is faster and more alike")
+        if one.image_difference is not None and one.image_difference.problem is not None:
+            told.append(f"{one.name}: images not compared, {one.image_difference.problem}")
+    return told
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class _Column:
+    head: str
+    cells: tuple[str, ...]
+
+    @property
+    def width(self) -> int:
+        return max(map(len, (self.head, *self.cells)))
+
+    @property
+    def empty(self) -> bool:
+        return not any(self.cells)
+
+
+def _columns(comparison: Comparison) -> tuple[list[_Column], list[_Column]]:
+    """Columns that are always shown, where they hold anything, and those that a wide terminal has room for."""
+    rows = comparison.variants
+
+    def column(head: str, cells: Sequence[str]) -> _Column:
+        return _Column(head, tuple(cells))
+
+    def speedup(one: VariantReport) -> str:
+        return "reference" if one.name == comparison.reference else speedup_text(one.speedup_rel)
+
+    def beside(one: VariantReport, text: str) -> str:
+        return "" if one.name == comparison.reference else text
+
+    likeness = [likeness_texts(one) for one in rows]
+    shown = [
+        column("total", ["" if one.median_s is None else format_seconds(one.median_s) for one in rows]),
+        column(f"speed-up ({confidence_text(comparison)})", [speedup(one) for one in rows]),
+        column("predicted", [beside(one, ratio_text(one.predicted_speedup_rel)) for one in rows]),
+        column("calls", [calls_text(one) for one in rows]),
+        column("PSNR", [beside(one, psnr) for one, (psnr, _) in zip(rows, likeness, strict=True)]),
+        column("SSIM", [beside(one, ssim) for one, (_, ssim) in zip(rows, likeness, strict=True)]),
+    ]
+    further = [
+        column("denoise", [beside(one, speedup_text(one.stage_speedups_rel.get("denoise"))) for one in rows]),
+        column("latents", [beside(one, latents_text(one)) for one in rows]),
+    ]
+    return [one for one in shown if not one.empty], [one for one in further if not one.empty]
+
+
+def _block(comparison: Comparison, width: int) -> list[Line]:
+    shown, further = _columns(comparison)
+    names = [visible(one.name) for one in comparison.variants]
+    longest = max(map(len, (*names, "variant")))
+    for column in further:
+        if _INDENT + longest + sum(one.width + 2 for one in (*shown, column)) <= width:
+            shown.append(column)
+    room = width - _INDENT - sum(one.width + 2 for one in shown)
+    stacked = longest > room and room < max(map(len, names))
+    name_width = longest if not stacked else _LEAST_NAME
+    head = comparison.argument if comparison.argument is not None and len(comparison.argument) <= room else None
+    head = head or ("value" if comparison.argument is not None else "variant")
+    name_width = max(name_width, len(head)) if not stacked else name_width
+    lines = _title(comparison, width)
+    # Without room for the names, columns that fit stand below each of them.
+    fitting = list(shown)
+    while (
+        _INDENT + (2 if stacked else name_width) + sum(one.width + 2 for one in fitting) > width and len(fitting) > 2
+    ):
+        fitting.pop()
+    lead = " " * (2 if stacked else name_width)
+    first = lead if stacked else f"{head:{name_width}}"
+    lines.append(_row(first, [f"{one.head:>{one.width}}" for one in fitting], "light"))
+    for at, one in enumerate(comparison.variants):
+        if stacked:
+            lines += hang([segment(" " * _INDENT)], names[at], width, _INDENT + 2)
+        if one.error is not None:
+            error: Line = [segment(" " * _INDENT + (lead if stacked else f"{names[at]:{name_width}}") + "  ")]
+            lines += hang([*error, segment("error", "red", "bold"), segment("  ")], one.error, width, _INDENT + 2)
+            continue
+        cells = [f"{column.cells[at]:>{column.width}}" for column in fitting]
+        lines.append(_row(lead if stacked else f"{names[at]:{name_width}}", cells))
+    for text in remarks(comparison):
+        lines += hang([segment(" " * _INDENT), segment("· ", "light")], text, width, _INDENT + 2)
+    return lines
+
+
+def _title(comparison: Comparison, width: int) -> list[Line]:
+    about = f"{comparison.blocks} blocks" + (f", {comparison.argument}" if comparison.argument is not None else "")
+    return hang([segment("  ")], f"{comparison.id}{SEPARATOR}{about}", width, _INDENT)
+
+
+def _row(name: str, cells: Sequence[str], *markup: str) -> Line:
+    return [segment(" " * _INDENT + name + "".join(f"  {cell}" for cell in cells), *markup)]

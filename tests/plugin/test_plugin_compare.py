@@ -1,0 +1,359 @@
+"""`compare` and `sweep` in a measuring session, with small targets on a clock that only they move."""
+
+from __future__ import annotations
+
+import fnmatch
+import gc
+import json
+import xml.etree.ElementTree as ET
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_diffbench.report import session_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_diffbench.records import CaseReport, Comparison, SessionReport, VariantReport
+
+pytestmark = pytest.mark.usefixtures("real_libraries")
+
+HEAD = """
+import random
+import pytest
+from PIL import Image
+from pytest_diffbench.measure import clock
+from pytest_diffbench.variants import Variant
+
+class Clock:
+    now_ns = 0
+    def __call__(self):
+        self.now_ns += 1000
+        return self.now_ns
+
+CLOCK, DRAW, CALLS = Clock(), random.Random(1), {}
+
+@pytest.fixture(autouse=True)
+def virtual(monkeypatch):
+    monkeypatch.setattr(clock, "now_ns", CLOCK)
+
+def paint(size=32, shade=200, seconds=0.1, fail_at=None, error=RuntimeError):
+    CALLS[shade] = CALLS.get(shade, 0) + 1
+    if CALLS[shade] == fail_at:
+        raise error("out of paint")
+    CLOCK.now_ns += round(seconds * 1e9 * (1 + 0.02 * DRAW.random()))
+    image = Image.new("RGB", (size, size), (shade, 0, 0))
+    image.putpixel((0, 0), (0, 255, 0))
+    return [image]
+
+"""
+
+COMPARE = """
+def test_paint(diffbench):
+    c = diffbench.compare(paint, variants={"full": {}, "half": {"seconds": HALF_S, "shade": 100}}, seconds=0.1)
+    half = c["half"]
+    assert c.names == ("full", "half") and c.reference == "full" and len(c) == 2
+    assert c["full"].speedup_rel.value == 1
+    assert c["full"].image_difference.same_bits
+    assert half.speedup_rel.value == pytest.approx(0.1 / HALF_S, rel=0.02)
+    assert half.speedup_rel.low > 0.97 * 0.1 / HALF_S
+    assert half.result.median_s == pytest.approx(HALF_S, rel=0.03)
+    assert half.image_difference.psnr_db < 20
+    assert c.blocks == 6 and c.confidence == 0.99
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def frozen_heap(real_libraries: None) -> Iterator[None]:
+    """Keep what exists out of collections: each measurement begins with one, over all that was imported."""
+    gc.collect()
+    gc.freeze()
+    yield
+    gc.unfreeze()
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    # pytest-benchmark switches itself off where it reads this.
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    return pytester
+
+
+def write(project: pytest.Pytester, body: str, half_s: float = 0.05) -> None:
+    project.makepyfile(test_paint=HEAD + body.replace("HALF_S", str(half_s)))
+
+
+def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return project.runpytest_inprocess("--diffbench-json=session.json", "--diffbench-gates=output,time", *arguments)
+
+
+def session(project: pytest.Pytester) -> SessionReport:
+    return session_json.load(project.path / "session.json")
+
+
+def comparison(project: pytest.Pytester) -> Comparison:
+    (found,) = session(project).comparisons
+    return found
+
+
+def rows(project: pytest.Pytester) -> dict[str, VariantReport]:
+    return {one.name: one for one in comparison(project).variants}
+
+
+def cases(project: pytest.Pytester) -> dict[str, CaseReport]:
+    return {one.observation.case.id.partition("#")[2]: one for one in session(project).cases}
+
+
+def time_reason(report: CaseReport) -> str:
+    return next(one.reason for one in report.verdicts if one.gate == "time")
+
+
+def test_each_variant_is_a_case_and_all_are_a_comparison(project: pytest.Pytester) -> None:
+    write(project, COMPARE)
+    result = run(project, "--diffbench-save", "--junitxml=junit.xml")
+    result.assert_outcomes(passed=1)
+    assert {name: one.saved for name, one in cases(project).items()} == {"full": "created", "half": "created"}
+    found = comparison(project)
+    assert (found.id, found.reference, found.blocks) == ("test_paint.py::test_paint", "full", 6)
+    assert rows(project)["half"].case_id == "test_paint.py::test_paint#half"
+    assert len(rows(project)["half"].log_ratios) == 6
+    ratio = cases(project)["half"].observation.ratio
+    assert ratio is not None
+    assert ratio.reference == cases(project)["full"].observation.case
+    assert cases(project)["full"].observation.ratio is None
+    result.stdout.fnmatch_lines(["*variants*interleaved*", "*speed-up (99 %)*", "*half *1.99? (*"])
+    root = ET.parse(project.path / "junit.xml").getroot()
+    properties = {one.get("name"): one.get("value") for one in root.findall(".//property")}
+    assert float(str(properties["diffbench.variant[half].speedup_rel_low"])) > 1.9
+
+
+def test_the_life_of_a_ratio(project: pytest.Pytester) -> None:
+    write(project, COMPARE)
+    run(project, "--diffbench-save").assert_outcomes(passed=1)
+    run(project, "--diffbench").assert_outcomes(passed=1)
+    assert {name: time_reason(one) for name, one in cases(project).items()} == {
+        "full": "time.few_runs",
+        "half": "time.ratio_same",
+    }
+    run(project, "--diffbench-save").assert_outcomes(passed=1)
+    assert cases(project)["half"].saved == "added run 2"
+    run(project, "--diffbench").assert_outcomes(passed=1)
+    (verdict,) = [one for one in cases(project)["half"].verdicts if one.gate == "time"]
+    assert verdict.details["runs"] == 2
+
+    # The definition holds the seconds, so what slows the half has to come from elsewhere.
+    slower = HEAD.replace("round(seconds", "round((1.3 if shade == 100 else 1.0) * seconds")
+    body = "def test_paint(diffbench):\n    diffbench.compare(paint, seconds=0.1, variants="
+    body += '{"full": {}, "half": {"seconds": 0.05, "shade": 100}})\n'
+    project.makepyfile(test_paint=slower + body)
+    worse = run(project, "--diffbench")
+    worse.assert_outcomes(failed=1)
+    worse.stdout.fnmatch_lines(["*worse in time*", "*time.ratio_worse*"])
+    assert time_reason(cases(project)["half"]) == "time.ratio_worse"
+    assert time_reason(cases(project)["full"]) == "time.few_runs"
+
+
+def test_another_reference_makes_the_ratio_incomparable(project: pytest.Pytester) -> None:
+    body = "def test_paint(diffbench):\n    diffbench.compare(paint, variants="
+    body += '{{"full": {{"shade": {}}}, "half": {{"seconds": 0.05}}}}, seconds=0.1)\n'
+    write(project, body.format(150))
+    run(project, "--diffbench-save").assert_outcomes(passed=1)
+    write(project, body.format(160))
+    run(project, "--diffbench")
+    assert time_reason(cases(project)["half"]) == "time.ratio_reference"
+    run(project, "--diffbench-save").assert_outcomes(passed=1)
+    run(project, "--diffbench")
+    assert time_reason(cases(project)["half"]) == "time.ratio_same"
+
+
+def test_a_noisy_machine_is_measured_longer(project: pytest.Pytester) -> None:
+    body = "def test_paint(diffbench):\n    c = diffbench.compare(paint, variants={'a': {}, 'b': {}})\n"
+    body += "    assert c.blocks == 24 and 1 in c['b'].speedup_rel\n"
+    project.makepyfile(test_paint=HEAD.replace("0.02 * DRAW", "0.9 * DRAW") + body)
+    run(project, "--diffbench", "--diffbench-gates=guidance").assert_outcomes(passed=1)
+    body = body.replace("{}})", "{}}, precision_rel=10.0)").replace("24", "6")
+    project.makepyfile(test_paint=HEAD.replace("0.02 * DRAW", "0.9 * DRAW") + body)
+    run(project, "--diffbench", "--diffbench-gates=guidance").assert_outcomes(passed=1)
+
+
+def test_a_variant_that_raises_leaves_the_others_and_fails_the_test(project: pytest.Pytester) -> None:
+    body = """
+def test_paint(diffbench):
+    diffbench.compare(paint, variants={"full": {}, "bad": {"shade": 1, "fail_at": 5}, "half": {"seconds": 0.05}})
+"""
+    write(project, body)
+    result = run(project, "--diffbench-save")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*variant 'bad' raised RuntimeError: out of paint. The others were measured*"])
+    result.stdout.fnmatch_lines(["*bad *error*RuntimeError: out of paint*"])
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+    assert rows(project)["bad"].speedup_rel is None
+    half = rows(project)["half"].speedup_rel
+    assert half is not None
+    assert half.low > 1.9
+    found = cases(project)
+    assert found["bad"].error == "RuntimeError: out of paint"
+    assert 0 < len(found["bad"].observation.run.rounds) < 6
+    assert len(found["half"].observation.run.rounds) == 6
+    assert found["half"].error is None
+    assert not (project.path / "baselines").exists()
+
+
+def test_a_reference_that_raises_ends_all(project: pytest.Pytester) -> None:
+    body = (
+        "def test_paint(diffbench):\n    diffbench.compare(paint, variants={'a': {'fail_at': 5}, 'b': {'shade': 1}})"
+    )
+    write(project, body)
+    result = run(project, "--diffbench")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*'a' raised RuntimeError: out of paint. It is the reference*"])
+    assert all(one.speedup_rel is None for one in comparison(project).variants)
+    assert "the reference 'a' raised" in str(cases(project)["b"].error)
+
+
+def test_an_interrupt_keeps_what_was_measured(project: pytest.Pytester) -> None:
+    body = (
+        "def test_paint(diffbench):\n    diffbench.compare(paint, variants={'a': {}, 'b': {'shade': 1, 'fail_at': 5, "
+    )
+    write(project, body + "'error': KeyboardInterrupt}})")
+    with pytest.raises(KeyboardInterrupt):
+        run(project, "--diffbench")
+    found = cases(project)
+    assert {name: one.error for name, one in found.items()} == {"a": "interrupted", "b": "interrupted"}
+    assert all(one.observation.run.rounds for one in found.values())
+    assert session(project).comparisons == ()
+
+
+def test_images_of_different_sizes_are_no_crash(project: pytest.Pytester) -> None:
+    body = "def test_paint(diffbench):\n    c = diffbench.compare(paint, variants={'a': {}, 'b': {'size': 48}})\n"
+    body += "    assert c['b'].image_difference.problem == 'different size: 32 x 32 px, 48 x 48 px'\n"
+    write(project, body)
+    result = run(project, "--diffbench-save")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*b: images not compared, different size*"])
+
+
+def test_a_variant_may_have_a_target_of_its_own(project: pytest.Pytester) -> None:
+    body = """
+def other(size=32, seconds=0.1):
+    return paint(size, 90, seconds / 2)
+
+def test_paint(diffbench):
+    c = diffbench.compare(paint, variants={"a": {}, "b": Variant({"size": 32}, target=other)}, reference="b")
+    assert c["a"].speedup_rel.high < 0.6
+    assert c.reference == "b"
+"""
+    write(project, body)
+    run(project, "--diffbench-save").assert_outcomes(passed=1)
+    assert {one.observation.case.definition.pipeline for one in session(project).cases} == {"paint", "other"}
+
+
+def test_it_stands_beside_plain_calls_and_other_comparisons(project: pytest.Pytester) -> None:
+    body = """
+def test_paint(diffbench):
+    diffbench(paint, shade=10)
+    diffbench.compare(paint, variants={"a": {}, "b": {}})
+    diffbench.compare(paint, variants={"a": {}, "b": {}}, label="again")
+    diffbench(paint, shade=11, label="plain")
+"""
+    write(project, body)
+    run(project, "--diffbench-save").assert_outcomes(passed=1)
+    assert set(cases(project)) == {"", "a", "b", "again:a", "again:b", "plain"}
+    assert [one.id for one in session(project).comparisons] == [
+        "test_paint.py::test_paint",
+        "test_paint.py::test_paint#again",
+    ]
+    run(project, "--diffbench", "-p", "no:benchmark").assert_outcomes(passed=1)
+    run(project, "--diffbench", "--benchmark-disable").assert_outcomes(passed=1)
+
+
+def test_a_sweep_has_a_row_for_each_value(project: pytest.Pytester) -> None:
+    body = """
+def test_paint(diffbench):
+    s = diffbench.sweep(paint, 32, "seconds", [0.1, 0.05, 0.2], shade=7, reference=0.05)
+    assert [row.value for row in s.rows] == [0.1, 0.05, 0.2]
+    assert s.reference == "0.05" and s["0.1"].speedup_rel.high < 0.6
+    assert [row.name for row in s.frontier] == ["0.1", "0.05", "0.2"]  # all images are equal
+"""
+    write(project, body)
+    result = run(project, "--diffbench-save")
+    result.assert_outcomes(passed=1)
+    assert set(cases(project)) == {"seconds=0.1", "seconds=0.05", "seconds=0.2"}
+    assert comparison(project).argument == "seconds"
+    result.stdout.fnmatch_lines(["*blocks, seconds*", "*0.05 *reference*"])
+
+
+BAD = {
+    "compare(paint, variants={'a': {}})": "*one variant, 'a': there is nothing to compare. Give two or more*",
+    "compare(paint, variants={})": "*no variant: there is nothing to compare*",
+    "compare(paint, variants=['a'])": "*variants=[[]'a']. Give names and arguments*",
+    "compare(paint, variants={'a': {}, 'b': 3})": "*was given 3 as variant 'b'. Give a dict of arguments*",
+    "compare(paint, variants={'a': {}, 'b': {1: 2}})": "*as variant 'b'. Give a dict of arguments*",
+    "compare(paint, variants={'a': {}, 'b': {}}, reference='c')": "*reference='c'*Name one of: a, b.",
+    "compare(paint, variants={'a': {}, 'b': {'sighs': 3}})": "variant 'b': paint can't be called*'sighs'*",
+    "compare(paint, 32, variants={'a': {}, 'b': {'size': 3}})": "variant 'b': paint can't be called*'size'*",
+    "compare(paint, variants={'a': {}, 'a#b': {}})": "*named 'a#b'*give a text on one line, without '#'.",
+    "compare(paint, variants={'a': {}, 3: {}})": "*named 3. A name becomes part of its case's id*",
+    "compare(paint, variants={'a': {}, 'A': {}})": "*named 'a' and 'A', which can't be told apart. Rename one.",
+    "compare(paint, variants={'a': {}, 'b': {}}, confidence=99)": "*confidence=99. Give a probability*",
+    "compare(paint, variants={'a': {}, 'b': {}}, precision_rel=0)": "*precision_rel=0. Give a positive number*",
+    "compare(3, variants={'a': {}, 'b': {}})": "*3, which can't be called*",
+    "sweep(paint, 'shade')": "sweep() takes the name of an argument and a list of its values last*",
+    "sweep(paint, 'shade', [1])": "sweep() was given [[]1] for shade: give two values or more*",
+    "sweep(paint, 'shade', [1, 2], shade=3)": "sweep() was given shade=3 and shade to change*",
+    "sweep(paint, 'shade', [1, 1])": "sweep() was given 1 for shade more than once*",
+    "sweep(paint, 'shade', [1, paint])": "*It takes plain values; compare() takes any*",
+    "sweep(paint, 'sighs', [1, 2])": "variant '1': paint can't be called*'sighs'*",
+    "sweep(paint, 'shade', [1, 2], reference=3)": "*reference='3'*Name one of: 1, 2.",
+}
+"""Calls, and patterns of what is said of them, as `fnmatch` takes them."""
+
+
+def test_bad_input_is_one_sentence_before_anything_runs(project: pytest.Pytester) -> None:
+    body = f"""
+CALLS_ASKED = {list(BAD)!r}
+
+def test_paint(diffbench):
+    import json
+    from pathlib import Path
+    from pytest_diffbench.errors import MeasureError
+    told = {{}}
+    for call in CALLS_ASKED:
+        with pytest.raises(MeasureError) as error:
+            eval("diffbench." + call)
+        told[call] = str(error.value)
+    assert not CALLS
+    Path("told.json").write_text(json.dumps(told))
+"""
+    project.makepyfile(test_paint=HEAD + body)
+    run(project, "--diffbench")
+    assert session(project).cases == ()
+    told = json.loads((project.path / "told.json").read_text())
+    for call, pattern in BAD.items():
+        assert fnmatch.fnmatchcase(told[call], pattern), (call, told[call])
+
+
+def test_a_second_comparison_needs_a_label(project: pytest.Pytester) -> None:
+    body = "def test_paint(diffbench):\n    for names in ('ab', 'cd'):\n"
+    write(project, body + "        diffbench.compare(paint, variants={name: {} for name in names})\n")
+    result = run(project, "--diffbench")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*was compared already*needs a label of its own*"])
+
+
+def test_an_unknown_variant_is_named_with_those_that_are_known(project: pytest.Pytester) -> None:
+    body = "def test_paint(diffbench):\n    diffbench.compare(paint, variants={'a': {}, 'b': {}})['c']\n"
+    write(project, body)
+    result = run(project, "--diffbench")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*has no variant 'c'. It has: a, b.*"])
+
+
+def test_what_a_function_does_not_show_says_so(project: pytest.Pytester) -> None:
+    body = (
+        "def test_paint(diffbench):\n    diffbench.compare(paint, variants={'a': {}, 'b': {}})['b'].work_saved_rel\n"
+    )
+    write(project, body)
+    result = run(project, "--diffbench")
+    result.stdout.fnmatch_lines(["*#b: no work_saved_rel was seen: the target has no components*"])

@@ -1,0 +1,103 @@
+"""Comparisons in every report: golden files, columns that fit, and text that stays text."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import comparison_factories as compared
+import msgspec
+import pytest
+from golden_files import assert_golden
+
+from pytest_diffbench.report import session_json
+from pytest_diffbench.report.comparisons import comparison_lines
+from pytest_diffbench.report.junit import comparison_properties
+from pytest_diffbench.report.lines import for_encoding, plain, text_of, width_of
+from pytest_diffbench.report.markdown import summary
+from pytest_diffbench.report.terminal import summary_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_diffbench.records import Comparison
+
+KINDS = [compared.named, compared.swept, compared.long_names, compared.of_functions]
+SESSION = compared.session(compared.named(), compared.swept())
+
+
+@pytest.mark.parametrize("width", [80, 100, 140])
+def test_golden_summary(width: int) -> None:
+    assert_golden(f"terminal-compared-{width}.txt", plain(summary_lines(SESSION, width, verbose=False)))
+
+
+def test_golden_ascii_and_narrow() -> None:
+    lines = for_encoding(comparison_lines([kind() for kind in KINDS], 60), "ascii")
+    text = plain(lines)
+    assert text.isascii()
+    assert_golden("terminal-compared-60-ascii.txt", text)
+
+
+def test_golden_page() -> None:
+    assert_golden("markdown-compared.md", summary(SESSION))
+
+
+def test_golden_properties() -> None:
+    properties = [*comparison_properties(compared.named()), *comparison_properties(compared.swept())]
+    assert_golden("junit-compared.txt", "".join(f"{name}={value}\n" for name, value in properties))
+
+
+def test_golden_json() -> None:
+    text = msgspec.json.format(msgspec.json.encode(SESSION.comparisons, order="deterministic"), indent=2)
+    assert_golden("json-compared.json", text.decode() + "\n")
+    assert msgspec.json.decode(text, type=tuple[type(SESSION.comparisons[0]), ...]) == SESSION.comparisons  # type: ignore[misc]  # a type that is made here
+    assert msgspec.json.decode(session_json.dump(SESSION), type=type(SESSION)) == SESSION
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("width", [60, 72, 80, 99, 140, 200])
+def test_no_line_is_wider_than_the_terminal(kind: Callable[[], Comparison], width: int) -> None:
+    assert all(width_of(line) <= width for line in comparison_lines([kind()], width))
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_figures_stand_in_columns(kind: Callable[[], Comparison]) -> None:
+    lines = [text_of(line).rstrip() for line in comparison_lines([kind()], 160)]
+    (head,) = [line for line in lines if "speed-up (" in line]
+    ends = [line.index("× (") for line in lines if re.search(r"\d× \(", line)]
+    assert ends, lines
+    for line in lines:
+        total = re.search(r"\d m?s(?=  +(reference|\d))", line)
+        if total is not None:
+            assert total.end() == head.index("total") + len("total"), line
+
+
+def test_a_session_without_comparisons_says_nothing_of_them() -> None:
+    assert comparison_lines([], 80) == []
+    assert "variants" not in plain(summary_lines(compared.session(), 80, verbose=False))
+
+
+def test_what_needs_a_reader_is_said_below_the_table() -> None:
+    text = plain(comparison_lines([compared.swept()], 160))
+    assert "0.5: 1.28×, which the denoiser's FLOPs predict, lies outside the interval" in text
+    assert "0.5: dominated, 0.7 is faster and more alike" in text
+    assert "0.7:" not in text
+
+
+def test_names_are_text() -> None:
+    nasty = "</b>|`x`\x1b[31m"
+    one, other, *_ = compared.named().variants
+    named = msgspec.structs.replace(
+        compared.named(), reference=nasty, variants=(msgspec.structs.replace(one, name=nasty), other)
+    )
+    page = summary(compared.session(named))
+    (row,) = [line for line in page.splitlines() if "`x`" in line]
+    assert len(re.findall(r"(?<!\\)\|", row)) == 10
+    assert "\x1b" not in plain(comparison_lines([named], 80))
+
+
+def test_properties_are_text_and_their_names_unique() -> None:
+    for kind in KINDS:
+        found = comparison_properties(kind())
+        assert len(dict(found)) == len(found)
+        assert all(type(name) is str and type(value) is str and value for name, value in found)
