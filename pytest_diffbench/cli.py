@@ -1,4 +1,6 @@
-"""The `diffbench` command: looks at baselines and stored sessions without running pytest, or having torch.
+"""The `diffbench` command: looks at baselines and stored sessions, and makes environments to hold each other against.
+
+It runs no pytest, and needs no torch.
 
 Exit status: 0 when all is well, 1 when something is worse or bad, 2 when the command can't do what it was asked.
 """
@@ -7,6 +9,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import sys
 import time
@@ -83,6 +86,12 @@ def _parser() -> argparse.ArgumentParser:
     judge.add_argument("old", metavar="OLD.json", type=Path)
     judge.add_argument("-v", "--verbose", action="store_true", help="with the messages of gates that passed")
     judge.set_defaults(run=_judge)
+
+    env = commands.add_parser("env", help="make an environment for pytest --diffbench-against, and print its Python")
+    env.add_argument("what", metavar="REVISION|REQUIREMENTS.txt", help="the project at a git revision, or a file")
+    env.add_argument("--into", metavar="DIR", type=Path, help="folder to make; .diffbench/env-... by default")
+    env.add_argument("--pip", metavar="ARGUMENTS", default="", help='for pip install, such as --pip="--no-index"')
+    env.set_defaults(run=_env)
     return parser
 
 
@@ -173,6 +182,13 @@ def _judge(arguments: argparse.Namespace) -> int:
         for name in dict.fromkeys(names):
             _print(hang([segment(f"{label:14}", "cyan")], name, _width(), 14))
     return WORSE if judged.counts.get("worse") else FINE
+
+
+def _env(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.processes.environment import make_environment
+
+    print(make_environment(arguments.what, arguments.into, shlex.split(arguments.pip)))
+    return FINE
 
 
 def _references(old: SessionReport, path: str) -> dict[str, Reference]:

@@ -69,6 +69,16 @@ def _share(value: Any) -> float:
     return number
 
 
+def _seconds(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < math.inf or isinstance(value, bool):
+        raise ValueError("is a positive number of seconds")
+    return number
+
+
 def _switch(value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -130,6 +140,24 @@ class Settings:
     json: str | None = _setting(_text, None, "c", "write all results of the session to FILE", "FILE")
     memory_limit_rel: float | None = _setting(_share, None, "mi", "growth of peak memory that is let through")
     time_floor_rel: float | None = _setting(_share, None, "mi", "change of time that is too small to matter")
+    time_floor_s: float | None = _setting(_seconds, None, "mi", "the same in seconds")
+    confirm: int = _setting(
+        _whole(0),
+        4,
+        "cmi",
+        "fresh processes at most that may confirm a suspicion about a case's time; 0 for none",
+        "N",
+    )
+    against: str | None = _setting(
+        _text, None, "c", "hold all against the same tests under another environment's interpreter", "PYTHON"
+    )
+    pairs: int = _setting(_whole(1), 5, "ci", "pairs of processes with --diffbench-against", "N")
+    selftest: bool = _setting(
+        _switch, False, "c", "instead of the tests, find out what the time gate sees on this machine"
+    )
+    max_time: float = _setting(
+        _seconds, 600.0, "ci", "seconds that further processes may take, all in all", "SECONDS"
+    )
 
 
 _PATHS = ("models", "baselines", "json")
@@ -167,8 +195,8 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def is_active(config: pytest.Config) -> bool:
-    """Whether this session measures. Saving without measuring makes no sense, so it asks for both."""
-    return bool(config.getoption("diffbench") or config.getoption("diffbench_save"))
+    """Whether this session measures. Saving and the self-test make no sense without."""
+    return any(config.getoption(name) for name in ("diffbench", "diffbench_save", "diffbench_selftest"))
 
 
 def resolve(config: pytest.Config, marker: Mapping[str, Any], where: str) -> Settings:

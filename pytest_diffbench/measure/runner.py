@@ -104,6 +104,11 @@ class Measurement:
         """Id of the case."""
         return self._plan.case_id
 
+    @property
+    def target(self) -> Any:
+        """What is measured."""
+        return self._target
+
     def take(self, drive: Drive, progress: Progress) -> None:
         """Measure. Raises whatever the target raises; a device that runs out of memory raises MeasureError."""
         with preserved(self._plan.threads):

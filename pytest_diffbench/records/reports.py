@@ -96,6 +96,12 @@ class CaseReport(Record, frozen=True, kw_only=True):
     confirmations: tuple[Run, ...] = ()
     """Runs of fresh processes, made since the first run left the verdict on time open, oldest first."""
 
+    against: str | None = None
+    """Interpreter of the environment that it was held against in place of a baseline."""
+
+    pairs: tuple[tuple[Run, Run], ...] = ()
+    """Runs of that environment and of this one, made by turns in fresh processes."""
+
     error: str | None = None
     """Why the measurement didn't complete."""
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from typing import TYPE_CHECKING
@@ -22,10 +23,13 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_diffbench.artifacts import Artifacts
-    from pytest_diffbench.records import Case, Distance, Environment, Observation, Ratio
+    from pytest_diffbench.records import Case, Distance, Environment, Observation, Ratio, Run
 
 MOST_RUNS = 20
 """Runs that a baseline keeps; the oldest go first."""
+
+MOST_NEIGHBOURS = 50
+"""Baselines of other cases whose runs are read to learn a machine's spread: more tell little more, and cost time."""
 
 
 class Store:
@@ -107,6 +111,20 @@ class Store:
             for name in _folders(self.root / machine):
                 if (self.root / machine / name / BASELINE).exists():
                     yield self.root / machine / name
+
+    def runs(self, machine: str, most: int) -> dict[str, tuple[Run, ...]]:
+        """The runs of baselines of one machine, by case: evenly picked where there are more than `most`.
+
+        Baselines that can't be read are left out: they are told of when their own case is judged.
+        """
+        names = _folders(self._folder(machine, ""))
+        found: dict[str, tuple[Run, ...]] = {}
+        for name in names if len(names) <= most else [names[i * len(names) // most] for i in range(most)]:
+            with contextlib.suppress(BaselineError):
+                baseline = _read(self.root / machine / name)
+                if baseline is not None:
+                    found[baseline.case.id] = baseline.runs
+        return found
 
     def load(self, folder: Path, distance: Distance = "any") -> Reference:
         """Read the baseline in one folder.

@@ -26,7 +26,7 @@ def likeness(psnr_db: float, ssim: float, latents_rel: float) -> ImageDifference
 
 def variant(name: str, speedup: float, spread: float, **fields: Any) -> VariantReport:
     """A variant that is `speedup` times as fast as one of 1.06 s, give or take `spread`."""
-    around = {
+    around: dict[str, Any] = {
         "speedup_rel": Speedup(value=speedup, low=speedup - spread, high=speedup + spread),
         "stage_speedups_rel": {
             "denoise": Speedup(value=1.1 * speedup, low=1.1 * speedup - spread, high=1.1 * speedup + spread)
