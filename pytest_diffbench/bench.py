@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     import pytest
 
     from pytest_diffbench.loading import Loaded
+    from pytest_diffbench.measure.planned_measurement import PlannedMeasurement
     from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
     from pytest_diffbench.options import Settings
     from pytest_diffbench.records import Definition, Fact
@@ -41,7 +42,7 @@ class Bench:
         self._about = about
         self._facts = facts
         self._progress = progress
-        self.measurements: list[tuple[Measurement, str | None]] = []
+        self.measurements: list[tuple[Measurement | PlannedMeasurement, str | None]] = []
         """Each with why it didn't complete, or None."""
 
     def __call__(self, target: Any, /, *args: Any, label: str | None = None, **kwargs: Any) -> Result:
@@ -61,10 +62,8 @@ class Bench:
             MeasureError: for arguments that the target doesn't take, a second call without a label of its own, or a
                 device that ran out of memory. What the target itself raises passes through.
         """
-        from pytest_diffbench.measure.runner import Measurement
-
         plan, kwargs = self._plan(target, args, kwargs, label)
-        measurement = Measurement(plan, target, args, kwargs)
+        measurement = self._measurement(plan, target, args, kwargs)
         self.measurements.append((measurement, "interrupted"))
         try:
             measurement.take(self._drive(), self._progress)
@@ -73,6 +72,21 @@ class Bench:
             raise
         self.measurements[-1] = (measurement, None)
         return Result(measurement.observation(complete=True), measurement.artifacts())
+
+    def _measurement(
+        self, plan: Plan, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Measurement | PlannedMeasurement:
+        if plan.definition.planned:
+            from pytest_diffbench.measure.planned_measurement import PlannedMeasurement
+
+            if self._benchmark is not None and not self.measurements:
+                # pytest-benchmark warns where it isn't used; nothing is timed, so it must not show a time.
+                self._benchmark.disabled = True
+                self._benchmark.pedantic(lambda: None)
+            return PlannedMeasurement(plan, target, args, kwargs)
+        from pytest_diffbench.measure.runner import Measurement
+
+        return Measurement(plan, target, args, kwargs)
 
     def _plan(
         self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], label: str | None

@@ -30,6 +30,7 @@ from pytest_diffbench.records.base import (
 from pytest_diffbench.records.case import Case, Definition, Environment, PipelineSpec
 from pytest_diffbench.records.guidance import Guidance, GuidanceStep
 from pytest_diffbench.records.output import ImageFacts, Memory, Output, RerunNoise, StageMemory
+from pytest_diffbench.records.plan import PLAN_SCHEMA, PartPlan, PipelinePlan, Roofline
 from pytest_diffbench.records.profile import Operator, Profile
 from pytest_diffbench.records.reports import (
     BASELINE_SCHEMA,
@@ -48,6 +49,7 @@ __all__ = [
     "BASELINE_SCHEMA",
     "DECISIONS",
     "GATES",
+    "PLAN_SCHEMA",
     "SESSION_SCHEMA",
     "STAGES",
     "Baseline",
@@ -73,12 +75,15 @@ __all__ = [
     "Offload",
     "Operator",
     "Output",
+    "PartPlan",
+    "PipelinePlan",
     "PipelineSpec",
     "PositiveCount",
     "PositiveSeconds",
     "Profile",
     "Record",
     "RerunNoise",
+    "Roofline",
     "Round",
     "Run",
     "Seconds",
