@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pytest_diffbench.compared import Compared, Swept
 from pytest_diffbench.comparing import Asked, VariantMeasurement, compare
 from pytest_diffbench.errors import MeasureError
@@ -14,9 +16,8 @@ from pytest_diffbench.variants import check, sweep_of, value_name
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
-    import pytest
-
     from pytest_diffbench.loading import Loaded
+    from pytest_diffbench.measure.planned_measurement import PlannedMeasurement
     from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
     from pytest_diffbench.options import Settings
     from pytest_diffbench.records import Comparison, Definition, Fact
@@ -45,7 +46,7 @@ class Bench:
         self._about = about
         self._facts = facts
         self._progress = progress
-        self.measurements: list[tuple[Measurement | VariantMeasurement, str | None]] = []
+        self.measurements: list[tuple[Measurement | PlannedMeasurement | VariantMeasurement, str | None]] = []
         """Each with why it didn't complete, or None."""
 
         self.comparisons: list[Comparison] = []
@@ -68,10 +69,8 @@ class Bench:
             MeasureError: for arguments that the target doesn't take, a second call without a label of its own, or a
                 device that ran out of memory. What the target itself raises passes through.
         """
-        from pytest_diffbench.measure.runner import Measurement
-
         plan, kwargs = self._plan(target, args, kwargs, label)
-        measurement = Measurement(plan, target, args, kwargs)
+        measurement = self._measurement(plan, target, args, kwargs)
         drive = self._drive()
         self.measurements.append((measurement, "interrupted"))
         try:
@@ -168,6 +167,8 @@ class Bench:
                 )
             except MeasureError as error:
                 raise MeasureError(f"variant {name!r}: {error}") from None
+            if plan.definition.planned:
+                pytest.skip("variants are timed against each other, and a plan times nothing")
             asked.append(Asked(name, plan, chosen, args, whole, (values or {}).get(name)))
         return compare(
             asked,
@@ -182,6 +183,21 @@ class Bench:
             measurements=self.measurements,
             comparisons=self.comparisons,
         )
+
+    def _measurement(
+        self, plan: Plan, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Measurement | PlannedMeasurement:
+        if plan.definition.planned:
+            from pytest_diffbench.measure.planned_measurement import PlannedMeasurement
+
+            if self._benchmark is not None and not self.measurements:
+                # pytest-benchmark warns where it isn't used; nothing is timed, so it must not show a time.
+                self._benchmark.disabled = True
+                self._benchmark.pedantic(lambda: None)
+            return PlannedMeasurement(plan, target, args, kwargs)
+        from pytest_diffbench.measure.runner import Measurement
+
+        return Measurement(plan, target, args, kwargs)
 
     def _plan(
         self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], label: str | None

@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from pytest_diffbench import __version__
+from pytest_diffbench import __version__, plan_command
 from pytest_diffbench.errors import DiffbenchError
 
 if TYPE_CHECKING:
@@ -80,6 +80,10 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("--format", choices=("terminal", "markdown"), default="terminal")
     show.add_argument("-v", "--verbose", action="store_true", help="with the messages of gates that passed")
     show.set_defaults(run=_show)
+
+    plan = commands.add_parser("plan", help="count what a full-size pipeline computes, without weights and GPU")
+    plan_command.add_arguments(plan)
+    plan.set_defaults(run=_plan)
 
     judge = commands.add_parser("judge", help="judge the cases of one stored session against those of another")
     judge.add_argument("new", metavar="NEW.json", type=Path)
@@ -157,6 +161,17 @@ def _show(arguments: argparse.Namespace) -> int:
         sys.stdout.write(encodable(markdown.summary(session), sys.stdout.encoding))
     else:
         _print(summary_lines(session, _width(), arguments.verbose))
+    return FINE
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report.plan import dump, plan_lines
+
+    plan = plan_command.plan(arguments)
+    if arguments.json:
+        sys.stdout.write(dump(plan).decode())
+    else:
+        _print(plan_lines(plan, _width()))
     return FINE
 
 

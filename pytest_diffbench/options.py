@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-WEIGHTS = ("mini", "random", "pretrained")
+WEIGHTS = ("mini", "plan", "random", "pretrained")
 OFFLOADS = ("none", "model", "sequential")
 GATE_NAMES = ("work", "guidance", "output", "memory", "time")
 """As `records.GATES`, which costs more to import than an idle run may; a test holds them equal."""
@@ -114,7 +114,13 @@ class Settings:
     """All settings of one test. Precedence: command line, marker, ini file, default."""
 
     model: str | None = _setting(_text, None, "m", "name of a registered model")
-    weights: str = _setting(_one_of(*WEIGHTS), "mini", "cmi", "weights to run on: mini, random or pretrained", "KIND")
+    weights: str = _setting(
+        _one_of(*WEIGHTS),
+        "mini",
+        "cmi",
+        "weights to run on: mini, plan (full size, work alone), random, pretrained",
+        "KIND",
+    )
     models: str | None = _setting(
         _text, None, "ci", "folder with pretrained pipelines, one sub-folder a model, or one pipeline's folder", "DIR"
     )

@@ -20,6 +20,9 @@ if TYPE_CHECKING:
 
 _NEEDS_BASELINE: frozenset[Gate] = frozenset({"work", "output", "memory", "time"})
 
+_PLANNED: frozenset[Gate] = frozenset({"work", "guidance"})
+"""Gates that a plan answers."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Concluded:
@@ -78,6 +81,9 @@ def conclude(
     """
     evidence = evidence or Evidence()
     gates: tuple[Gate, ...] = settings.gates  # type: ignore[assignment]  # checked when they were parsed
+    if observation.case.definition.planned:
+        # What nobody computed isn't asked about, unless nothing else is.
+        gates = tuple(gate for gate in gates if gate in _PLANNED) or gates
     limits = limits_of(settings)
     try:
         reference = store.find(observation.case, observation.run.environment)
@@ -253,14 +259,18 @@ def _save(
 
     if failed:
         return "refused: the test failed"
-    doubt = doubts(observation.run, limits)
+    planned = observation.case.definition.planned
+    doubt = doubts(observation.run, limits) if not planned else None
     if doubt is not None:
         return f"refused: {doubt[1]}"
     verdicts = judge(observation, artifacts, reference, limits, ("work", "guidance", "output"), saving=True)
     broken = [one for one in verdicts if one.decision == "worse" and _needs_no_baseline(one)]
     if broken:
         return f"refused: {broken[0].message}"
-    return store.save(observation, artifacts, reference, reference is not None and _unchanged(verdicts, reference))
+    unchanged = reference is not None and _unchanged(verdicts, reference)
+    if planned and unchanged:
+        return "kept: the plan is the same"  # it would be no further evidence
+    return store.save(observation, artifacts, reference, unchanged)
 
 
 def _unchanged(verdicts: tuple[Verdict, ...], reference: Reference) -> bool:

@@ -24,6 +24,7 @@ REASONS: dict[str, Decision] = {
     "work.parameters": "worse",
     "work.flops": "worse",
     "guidance.same": "same",
+    "guidance.planned": "incomparable",
     "guidance.no_formula": "incomparable",
     "guidance.unknown": "unsure",
     "guidance.steps": "worse",

@@ -49,12 +49,19 @@ class FlopMeter:
 
 
 @functools.cache
+def flop_formulas() -> dict[Any, Callable[..., int]]:
+    """By operator, the function of its arguments and its result (`out_val`) that gives its FLOPs."""
+    from torch.utils.flop_counter import flop_registry
+
+    return {**flop_registry, **_missing_formulas()}
+
+
+@functools.cache
 def _counter_class() -> Any:
     # made when it is first wanted, since its base class comes with torch
     from torch.utils._python_dispatch import TorchDispatchMode
-    from torch.utils.flop_counter import flop_registry
 
-    formulas: dict[Any, Callable[..., int]] = {**flop_registry, **_missing_formulas()}
+    formulas = flop_formulas()
 
     class Counter(TorchDispatchMode):
         """Adds up what each operator's formula says; operators that are made of others are taken apart first."""

@@ -88,7 +88,7 @@ class CaseReport(Record, frozen=True, kw_only=True):
     baseline_path: str | None = None
     baseline_distance: Distance | None = None
     saved: str | None = None
-    """`added run 3`, `new generation 2`, `created`, or `refused: why`; None when nothing was to be saved."""
+    """`added run 3`, `new generation 2`, `created`, `kept: why` or `refused: why`; None: nothing was to be saved."""
 
     changed_since: tuple[str, ...] = ()
     """Facts of the environment that differ from the baseline's newest run: `torch 2.12.0 -> 2.13.0`."""

@@ -205,7 +205,7 @@ def _refuse_unfit(observation: Observation, artifacts: Artifacts, folder: Path) 
     remedy = "Run it again with --diffbench-save once it completes."
     if not observation.complete:
         raise BaselineError(folder, "the measurement isn't complete", remedy)
-    if not observation.run.rounds:
+    if not observation.run.rounds and not observation.case.definition.planned:
         raise BaselineError(folder, "the run has no rounds", remedy)
     output = observation.output
     if output is not None and not output.finite:

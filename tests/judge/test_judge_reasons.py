@@ -18,6 +18,7 @@ from pytest_diffbench.judge import REASONS, Limits, judge_pairs
 from pytest_diffbench.records import (
     GATES,
     Case,
+    GuidanceStep,
     Memory,
     Ratio,
     RatioRun,
@@ -49,6 +50,13 @@ def on(seen: Observation | None = None, against: Reference | None = None, mine: 
 
 def other_definition() -> Observation:
     return make.observation(case=Case(id="case", definition=make.definition(num_inference_steps=20)))
+
+
+def planned() -> Observation:
+    guided = GuidanceStep(branches=("cond", "uncond"), used="guided", sign=0)
+    steps = half(guided, GuidanceStep(branches=("cond",), used="cond", sign=0))
+    definition = msgspec.structs.replace(make.definition(), weights="plan")
+    return make.observation(case=Case(id="case", definition=definition), guidance=make.guidance(steps))
 
 
 def with_work(*groups: Any, **changed: Any) -> Scenario:
@@ -148,6 +156,7 @@ SCENARIOS: dict[str, Scenario] = {
     "work.parameters": with_work(parameters=BASE_WORK.parameters | {"vae": 1_000_001}),
     "work.flops": with_work(flops=BASE_WORK.flops | {"vae.decode": BASE_WORK.flops["vae.decode"] + 1}),
     "guidance.same": on(),
+    "guidance.planned": on(planned()),
     "guidance.no_formula": on(make.observation(guidance=make.guidance(pipeline="OwnPipeline"))),
     "guidance.unknown": with_steps(half(make.guided_step(used="unknown"))),
     "guidance.steps": with_steps([*half(make.guided_step()), make.plain_step()]),
