@@ -10,6 +10,7 @@ from pytest_diffbench.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     import pytest
 
@@ -104,8 +105,26 @@ class Bench:
             threads=self._threads(device, made),
             workers=getattr(self._item.config, "workerinput", {}).get("workercount", 1),
             facts=self._facts,
+            profile=self._settings.save,
+            trace_file=self._trace_file(identity, made),
         )
         return plan, kwargs
+
+    def _trace_file(self, identity: str, made: Definition) -> Path | None:
+        if self._settings.profile is None:
+            return None
+        from pytest_diffbench.options import flag, folder
+        from pytest_diffbench.records import Case
+        from pytest_diffbench.store.names import case_folder
+
+        where = folder(self._item.config, self._settings.profile)
+        try:
+            where.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MeasureError(
+                f"{flag('profile')}: {where} can't be made a folder ({error.strerror or error}). Name one that can."
+            ) from None
+        return where / f"{case_folder(Case(id=identity, definition=made))}.json.gz"
 
     def _definition(
         self,

@@ -95,7 +95,8 @@ class Store:
             _refuse_other_case(current, observation.case, folder)
             if _adds(current, observation, previous, unchanged):
                 runs = (*current.runs, observation.run)[-MOST_RUNS:]
-                _write(folder, msgspec.structs.replace(current, runs=runs), None)
+                profile = current.profile or observation.profile  # the first may have been taken without one
+                _write(folder, msgspec.structs.replace(current, runs=runs, profile=profile), None)
                 return f"added run {len(runs)}"
             generation = current.generation + 1
             _write(folder, _accepted(observation, generation), artifacts)
@@ -225,6 +226,7 @@ def _accepted(observation: Observation, generation: int) -> Baseline:
         output=observation.output,
         memory=observation.memory,
         layers=observation.layers,
+        profile=observation.profile,
     )
 
 
