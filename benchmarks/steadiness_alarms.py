@@ -46,10 +46,14 @@ def main() -> int:
     print("\n| planted, spread 2 % | times | drift | two modes | falling |\n|---|---|---|---|---|")
     for count in (6, 11):
         for size in (0.15, 0.3):
-            noisy = lambda: _NOISES["normal"](draw, 0.02)  # noqa: E731 - said once, used thrice
-            drifts = [[noisy() * (1 + size * i / (count - 1)) for i in range(count)] for _ in range(_DRAWS // 10)]
+            drifts = [
+                [draw.gauss(1, 0.02) * (1 + size * i / (count - 1)) for i in range(count)]
+                for _ in range(_DRAWS // 10)
+            ]
             _row(f"drift of {size:.0%}", count, drifts)
-            modes = [[noisy() * draw.choice((1, 1 + size)) for _ in range(count)] for _ in range(_DRAWS // 10)]
+            modes = [
+                [draw.gauss(1, 0.02) * draw.choice((1, 1 + size)) for _ in range(count)] for _ in range(_DRAWS // 10)
+            ]
             _row(f"modes {size:.0%} apart", count, modes)
     return 0
 

@@ -46,24 +46,25 @@ def doubt_about(times_s: Sequence[float]) -> str | None:
     gap_s = gap_between_modes(times_s)
     if gap_s is not None and _matters(gap_s, middle_s):
         return f"two modes, {100 * gap_s / middle_s:.0f} % apart"
-    change_s = drift(times_s)
-    if change_s is not None and _matters(change_s, middle_s):
-        return f"drift of {100 * change_s / middle_s:+.0f} %"
+    change_rel = drift_rel(times_s)
+    if change_rel is not None and _matters(change_rel * middle_s, middle_s):
+        return f"drift of {100 * change_rel:+.0f} %"
     return None
 
 
-def drift(times_s: Sequence[float]) -> float | None:
-    """Change from the first time to the last, in seconds, where the times are too much in order for chance.
+def drift_rel(times_s: Sequence[float]) -> float | None:
+    """Relative change from the first time to the last, where the times are too much in order for chance.
 
     Order by Mann (1945) and Kendall (1975), exact, so that outliers count no more than others; size by the median of
-    all slopes (Theil 1950, Sen 1968). Six times can be told, where all are in order; five never.
+    all slopes (Theil 1950, Sen 1968), of logarithms. Six times can be told, where all are in order; five never.
     """
     count = len(times_s)
     pairs = [(i, j) for i in range(count) for j in range(i + 1, count)]
     score = sum((times_s[j] > times_s[i]) - (times_s[j] < times_s[i]) for i, j in pairs)
     if _chance_of_order(count, abs(score)) > _DRIFT_CHANCE:
         return None
-    return (count - 1) * statistics.median((times_s[j] - times_s[i]) / (j - i) for i, j in pairs)
+    slope = statistics.median(math.log(times_s[j] / times_s[i]) / (j - i) for i, j in pairs)
+    return math.expm1((count - 1) * slope)
 
 
 def gap_between_modes(times_s: Sequence[float]) -> float | None:

@@ -6,7 +6,7 @@ import dataclasses
 import statistics
 from typing import TYPE_CHECKING, TypeAlias
 
-from pytest_diffbench.judge.text import percent, seconds
+from pytest_diffbench.judge.text import percent, plural, seconds
 from pytest_diffbench.records import STAGES, Stage
 
 if TYPE_CHECKING:
@@ -21,16 +21,17 @@ _SLOWER_REL = 0.25
 """A row is from a single round: by itself, less than this is that round's noise."""
 
 _SHARE_REL = 0.10
-"""A row that is only slower is named when it carries at least this share of the difference ..."""
+"""A row that is only slower is named when it carries at least this share of the added time ..."""
 
-_TOTAL_REL = 0.02
+_TOTAL_REL = 0.05
 """... and this share of the whole profile."""
 
 _CALLS_REL = 0.01
-"""A row that is called more or less often is named from this share of the difference on: counts don't err."""
+"""Of the rows that are called more or less often, those are named that differ by this share of what all of them add:
+counts don't err, but one more attention brings a dozen views along."""
 
 _PACE_REL = 0.10
-"""A change of pace that all rows share is told from here on."""
+"""A change of pace of the rows at large is told from here on."""
 
 _FEWEST_FOR_PACE = 3
 
@@ -60,9 +61,9 @@ def kernel_changes(question: Question) -> list[str]:
 
 
 def explain(base: Profile, now: Profile, *, most: int = 6) -> tuple[str, ...]:
-    """Tell which rows of two profiles differ, the largest part of the difference first.
+    """Tell which rows of two profiles differ: first those of which counts differ, which never is noise.
 
-    Calls are compared as they are. Times are held against the pace of the two rounds, which is the median ratio of the
+    Of each kind, the largest difference stands first. Calls are compared as they are. Times are held against the pace of the two rounds, which is the median ratio of the
     rows that are called as often in both: a slow machine makes all rows slow, and none stands out.
 
     Args:
@@ -71,22 +72,29 @@ def explain(base: Profile, now: Profile, *, most: int = 6) -> tuple[str, ...]:
         most: number of lines.
 
     Returns:
-        Lines such as `denoise: aten::addmm called 4,200 -> 5,040 times (+20 %), 61 % of the difference`. None for
+        Lines such as `denoise: aten::addmm called 4,200 -> 5,040 times (+20 %), 61 % of the added time`. None for
         profiles of different kinds.
     """
     if base.kind != now.kind:
         return ()
     pace = _pace(base, now)
     changes = _changes(base, now, pace)
-    # What is left over when the pace is taken out; where rows cancel out, the sum of what was added.
-    whole_s = max(now.total_s - pace * base.total_s, sum(max(one.extra_s, 0.0) for one in changes) / 2)
-    named = [one for one in changes if _counts(one, whole_s, now.total_s)]
-    named.sort(key=lambda one: (-abs(one.extra_s), STAGES.index(one.stage), one.name))
-    lines = [_line(one, whole_s) for one in named[:most]]
+    # Not the difference of the totals: what became faster would make shares of more than all of it.
+    added_s = sum(max(one.extra_s, 0.0) for one in changes)
+    counted = [one for one in changes if one.calls != one.calls_before]
+    least_s = _CALLS_REL * sum(max(one.extra_s, 0.0) for one in counted)
+    counted = [one for one in counted if abs(one.extra_s) >= least_s]
+    slower = [one for one in changes if one.calls == one.calls_before and _is_slower(one, added_s, now.total_s)]
+    named = [
+        one
+        for group in (counted, slower)
+        for one in sorted(group, key=lambda one: (-abs(one.extra_s), STAGES.index(one.stage), one.name))
+    ]
+    lines = [_line(one, added_s) for one in named[:most]]
     if len(named) > most:
         lines.append(f"and {len(named) - most} more operators")
     if abs(pace - 1) >= _PACE_REL:
-        lines.append(f"the operators that are called as often as before took {percent(pace - 1)} time, all alike")
+        lines.append(f"operators that are called as often as before took {percent(pace - 1)} in the median")
     return tuple(lines)
 
 
@@ -138,17 +146,16 @@ def _least_s(profile: Profile) -> dict[Stage, float]:
     return {stage: min(row.self_s for row in profile.operators if row.stage == stage) for stage in stages}
 
 
-def _counts(one: _Change, whole_s: float, total_s: float) -> bool:
-    if one.calls != one.calls_before:
-        return abs(one.extra_s) >= _CALLS_REL * whole_s
+def _is_slower(one: _Change, added_s: float, total_s: float) -> bool:
     return (
-        one.extra_s >= _SHARE_REL * whole_s
+        one.extra_s > 0
+        and one.extra_s >= _SHARE_REL * added_s
         and one.extra_s >= _TOTAL_REL * total_s
         and one.after_s >= (1 + _SLOWER_REL) * one.before_s
     )
 
 
-def _line(one: _Change, whole_s: float) -> str:
+def _line(one: _Change, added_s: float) -> str:
     if not one.calls_before:
         what = f"is new, {_times(one.calls)}, {seconds(one.after_s)}"
     elif not one.calls:
@@ -158,8 +165,8 @@ def _line(one: _Change, whole_s: float) -> str:
         what = f"called {one.calls_before:,} -> {one.calls:,} times ({more})"
     else:
         more = percent(one.after_s / one.before_s - 1)
-        what = f"{seconds(one.before_s)} -> {seconds(one.after_s)} ({more}) in {_times(one.calls)}"
-    share = f", {100 * one.extra_s / whole_s:.0f} % of the difference" if whole_s > 0 and one.extra_s > 0 else ""
+        what = f"{seconds(one.before_s)} -> {seconds(one.after_s)} ({more}) in {plural(one.calls, 'call')}"
+    share = f", {100 * one.extra_s / added_s:.0f} % of the added time" if added_s > 0 and one.extra_s > 0 else ""
     return f"{one.stage}: {one.name} {what}{share}"
 
 

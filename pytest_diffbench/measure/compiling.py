@@ -25,7 +25,7 @@ def compiled_s() -> float | None:
 
         names, values = compile_times(repr="csv", aggregate=True)
         times_s = {name: float(str(value)) for name, value in zip(names, values, strict=True)}
-    except Exception:  # noqa: BLE001 - it isn't a stable interface, and no reason to lose a measurement
+    except Exception:
         return None
     compiling_s = sum(times_s.get(name, 0.0) for name in _COMPILING)
     tuning_s = sum(times_s.get(name, 0.0) for name in _TUNING)

@@ -79,7 +79,7 @@ class Gpu:
             return
         try:
             nvml.nvmlInit()
-        except Exception as error:  # noqa: BLE001 - a library of the driver's: nothing of it may stop a measurement
+        except Exception as error:
             self._problem = f"NVML doesn't start ({_words(error)}): {_WITHOUT}"
             return
         self._started = True
@@ -93,11 +93,12 @@ class Gpu:
         properties = torch.cuda.get_device_properties(torch.device(device))
         uuid = str(getattr(properties, "uuid", ""))
         place = [getattr(properties, f"pci_{part}_id", None) for part in ("domain", "bus", "device")]
-        pci_bus_id = None if None in place else "{:08X}:{:02X}:{:02X}.0".format(*place)
+        domain, bus, slot = (number if number is not None else -1 for number in place)
+        pci_bus_id = f"{domain:08X}:{bus:02X}:{slot:02X}.0" if min(domain, bus, slot) >= 0 else None
         uuids = (f"MIG-{uuid}", f"GPU-{uuid}") if uuid else ()
         try:
             import pynvml
-        except Exception as error:  # noqa: BLE001 - absent, or a module of that name that is none of NVIDIA's
+        except Exception as error:
             return cls(None, uuids, pci_bus_id, f"nvidia-ml-py can't be imported ({_words(error)}): {_WITHOUT}")
         return cls(pynvml, uuids, pci_bus_id)
 
@@ -156,7 +157,7 @@ class Gpu:
             self._handle = None
             try:
                 self._nvml.nvmlShutdown()
-            except Exception:  # noqa: BLE001 - over is over
+            except Exception:
                 return
 
     def _find(self, uuids: tuple[str, ...], pci_bus_id: str | None) -> None:
@@ -173,7 +174,7 @@ class Gpu:
                 if number < len(uuids) and uuids[number].startswith("MIG-"):
                     # An instance has no clocks of its own: those of the card that it is a part of are read.
                     handle, self._part = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle), True
-            except Exception as error:  # noqa: BLE001 - the next way may find it
+            except Exception as error:
                 why = _words(error)
                 continue
             self._handle = handle
@@ -187,7 +188,7 @@ class Gpu:
     def _is_split(self) -> bool:
         try:
             current, _pending = self._nvml.nvmlDeviceGetMigMode(self._handle)
-        except Exception:  # noqa: BLE001 - what can't be split says so by an error
+        except Exception:
             return False
         return bool(current)
 
@@ -215,7 +216,7 @@ class Gpu:
             return None
         try:
             return question()
-        except Exception as error:  # noqa: BLE001 - not supported, not permitted, lost: the round counts all the same
+        except Exception as error:
             self._untold[name] = _words(error)
             return None
 

@@ -1,4 +1,4 @@
-"""One call under torch's profiler: a table of its operators, and a trace to look at."""
+"""Calls under torch's profiler: a table of its operators, and a trace to look at."""
 
 from __future__ import annotations
 
@@ -10,10 +10,15 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import msgspec
-
 from pytest_diffbench.measure.boundaries import observed
-from pytest_diffbench.measure.profile_table import SITE_PREFIX, Timeline, roles_by_name, with_spans
+from pytest_diffbench.measure.profile_table import (
+    SITE_PREFIX,
+    Timeline,
+    quieter,
+    roles_by_name,
+    table,
+    with_spans,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -52,7 +57,7 @@ class SiteSpans:
 def profile_call(
     caller: Caller, sites: Sequence[Site], device: str, trace_file: Path | None = None
 ) -> tuple[Profile | None, str | None]:
-    """Call the target once under the profiler.
+    """Call the target under the profiler: once, and on the processor once more.
 
     Args:
         caller: calls it.
@@ -66,14 +71,17 @@ def profile_call(
     """
     import torch
 
-    if torch.autograd._profiler_enabled():
+    if torch.autograd._profiler_enabled():  # type: ignore[attr-defined]  # all that tells
         # torch has one profiler a process; a second one would silently end the first.
         return None, "not profiled: another profiler was active. Run without it to see where time goes."
     try:
         trace = _traced_call(caller, sites, device)
         timeline = Timeline(trace, roles_by_name(sites))
-        profile = timeline.profile()
-    except Exception as error:  # noqa: BLE001 - whatever it is, the measurement stands
+        profile = table("device", timeline.kernels())
+        if profile is None:
+            again = Timeline(_traced_call(caller, sites, device), roles_by_name(sites))
+            profile = table("cpu", quieter(timeline.operators(), again.operators()))
+    except Exception as error:
         what = f"{type(error).__name__}: {error}".partition("\n")[0][:_ERROR_LETTERS]
         return None, f"not profiled: the call under torch's profiler failed ({what})."
     note = None
@@ -103,9 +111,14 @@ def _traced_call(caller: Caller, sites: Sequence[Site], device: str) -> bytes:
     gc.disable()
     try:
         with contextlib.ExitStack() as undo:
+            try:
+                with _hushed():
+                    profiler.start()
+            except BaseException:
+                with contextlib.suppress(Exception):  # it may have got half way
+                    _stop(profiler)
+                raise
             undo.callback(_stop, profiler)
-            with _hushed():
-                profiler.start()
             with observed(sites, spans):
                 undo.callback(spans.close)
                 caller.call()
