@@ -14,10 +14,11 @@ if TYPE_CHECKING:
 
     import pytest
 
+    from pytest_diffbench.artifacts import Artifacts
     from pytest_diffbench.loading import Loaded
     from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
     from pytest_diffbench.options import Settings
-    from pytest_diffbench.records import Definition, Fact
+    from pytest_diffbench.records import Definition, Fact, Observation
 
 
 class Bench:
@@ -35,6 +36,7 @@ class Bench:
         about: Callable[[object], Loaded | None],
         facts: Mapping[str, Fact],
         progress: Progress,
+        wants_profile: Callable[[Observation, Artifacts], bool] = lambda _observation, _artifacts: False,
     ) -> None:
         self._item = item
         self._settings = settings
@@ -42,6 +44,7 @@ class Bench:
         self._about = about
         self._facts = facts
         self._progress = progress
+        self._wants_profile = wants_profile
         self.measurements: list[tuple[Measurement, str | None]] = []
         """Each with why it didn't complete, or None."""
 
@@ -69,6 +72,9 @@ class Bench:
         self.measurements.append((measurement, "interrupted"))
         try:
             measurement.take(self._drive(), self._progress)
+            if self._wants_profile(measurement.observation(complete=True), measurement.artifacts()):
+                # Now, since the test may take back what it did to the target as soon as it has its result.
+                measurement.take_profile()
         except BaseException as error:
             self.measurements[-1] = (measurement, f"{type(error).__name__}: {error}".strip(": "))
             raise
@@ -105,7 +111,6 @@ class Bench:
             threads=self._threads(device, made),
             workers=getattr(self._item.config, "workerinput", {}).get("workercount", 1),
             facts=self._facts,
-            profile=self._settings.save,
             trace_file=self._trace_file(identity, made),
         )
         return plan, kwargs

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import datetime
+import functools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -18,7 +19,7 @@ from pytest_diffbench.records import DECISIONS, CaseReport, Fact, PipelineSpec, 
 from pytest_diffbench.report import junit, session_json, terminal
 from pytest_diffbench.report.progress import Progress
 from pytest_diffbench.store import Store
-from pytest_diffbench.verdicts import Concluded, conclude, incomplete
+from pytest_diffbench.verdicts import Concluded, conclude, incomplete, wants_profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator
@@ -118,6 +119,7 @@ class DiffbenchSession:
             about=self._pipelines.about,
             facts=self._environment_facts(),
             progress=self._progress_of(item),
+            wants_profile=functools.partial(wants_profile, store=self._store, settings=item.stash[_SETTINGS]),
         )
         item.stash[_BENCH] = bench
         return bench

@@ -70,9 +70,9 @@ def drift_rel(times_s: Sequence[float]) -> float | None:
 def gap_between_modes(times_s: Sequence[float]) -> float | None:
     """Width of the gap between two groups of times, in seconds, where noise of one kind seldom leaves such a gap.
 
-    Each group holds a fifth of the times, and two at least: what is slow once is an outlier and no mode. The gap takes
-    more of the whole range than that of 199 in 200 draws from a normal distribution; the formula lies above the
-    quantiles of simulations from 5 to 30 times.
+    Each group holds a fifth of the times, and two at least: what is slow once is an outlier and no mode. The gap
+    takes more of the whole range than that of 199 in 200 draws from a normal distribution; the formula lies above
+    the quantiles of simulations from 5 to 30 times.
     """
     count = len(times_s)
     if count < _FEWEST_FOR_MODES:

@@ -5,12 +5,15 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.records import CaseReport
 
 if TYPE_CHECKING:
     from pytest_diffbench.artifacts import Artifacts, Reference
     from pytest_diffbench.judge import Limits
+    from pytest_diffbench.judge.question import Question
     from pytest_diffbench.options import Settings
     from pytest_diffbench.records import Environment, Gate, Observation, Verdict
     from pytest_diffbench.store import Store
@@ -51,12 +54,15 @@ def conclude(
         failed: the test has failed on its own; nothing is saved then.
     """
     from pytest_diffbench.judge import judge
+    from pytest_diffbench.judge.question import Question
 
     gates: tuple[Gate, ...] = settings.gates  # type: ignore[assignment]  # checked when they were parsed
     limits = limits_of(settings)
     try:
         reference = store.find(observation.case, observation.run.environment)
         verdicts = judge(observation, artifacts, reference, limits, gates, saving=settings.save)
+        question = Question(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
+        verdicts = tuple(_explained(one, question) for one in verdicts)
         saved = None
         if settings.save:
             saved = _save(observation, artifacts, reference, limits, store, failed)
@@ -72,6 +78,38 @@ def conclude(
         changed_since=_changed_since(reference, observation.run.environment),
     )
     return Concluded(report, _failure(report, settings, nodeid))
+
+
+def wants_profile(observation: Observation, artifacts: Artifacts, *, store: Store, settings: Settings) -> bool:
+    """Whether to look where time goes: for a baseline that has no profile, and where time is worse than its baseline.
+
+    To be asked while the target is still as it was measured: a test may take back afterwards what it did to it.
+    """
+    from pytest_diffbench.judge import judge
+
+    limits = limits_of(settings)
+    try:
+        reference = store.find(observation.case, observation.run.environment)
+        if settings.save:
+            if reference is None or reference.distance != "machine" or reference.baseline.profile is None:
+                return True
+            verdicts = judge(observation, artifacts, reference, limits, ("work", "output"), saving=True)
+            return not _unchanged(verdicts, reference)
+        if reference is None or reference.baseline.profile is None or "time" not in settings.gates:
+            return False
+        (verdict,) = judge(observation, artifacts, reference, limits, ("time",))
+    except BaselineError:
+        return False  # told when the case is judged
+    return verdict.decision == "worse"
+
+
+def _explained(verdict: Verdict, question: Question) -> Verdict:
+    """A verdict on time that is worse, with the operators that make it so."""
+    from pytest_diffbench.judge.kernels import kernel_changes
+
+    if (verdict.gate, verdict.decision) != ("time", "worse"):
+        return verdict
+    return msgspec.structs.replace(verdict, changes=(*verdict.changes, *kernel_changes(question)))
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -1,4 +1,4 @@
-"""Which operators or kernels carry a difference in time: what is new, gone, called more often, or slower by itself."""
+"""Which operators or kernels carry a difference in time: new ones, gone ones, called more often, or just slower."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from pytest_diffbench.judge.text import percent, plural, seconds
 from pytest_diffbench.records import STAGES, Stage
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Collection, Mapping, Sequence
 
     from pytest_diffbench.judge.question import Question
-    from pytest_diffbench.records import Operator, Profile
+    from pytest_diffbench.records import Operator, Profile, Run
 
 _Place: TypeAlias = tuple[Stage, str]
 
@@ -56,20 +56,39 @@ def kernel_changes(question: Question) -> list[str]:
     """Lines for a verdict on time; empty where either side has no profile, or the two are of different kinds."""
     if question.reference is None:
         return []
-    base, now = question.reference.baseline.profile, question.observation.profile
-    return list(explain(base, now)) if base is not None and now is not None else []
+    baseline, seen = question.reference.baseline, question.observation
+    if baseline.profile is None or seen.profile is None:
+        return []
+    return list(explain(baseline.profile, seen.profile, slower_in=_slower_stages(seen.run, baseline.runs)))
 
 
-def explain(base: Profile, now: Profile, *, most: int = 6) -> tuple[str, ...]:
+def _slower_stages(now: Run, runs: Sequence[Run]) -> frozenset[Stage]:
+    """Stages that took longer in the timed rounds; all of them where the rounds don't tell stages."""
+    past = [run.stage_medians_s for run in runs]
+    medians = {
+        stage: (statistics.median(one[stage] for one in past if stage in one), after_s)
+        for stage, after_s in now.stage_medians_s.items()
+        if any(stage in one for one in past)
+    }
+    grown = frozenset(
+        stage for stage, (before_s, after_s) in medians.items() if after_s > (1 + _TOTAL_REL) * before_s
+    )
+    return grown if medians else frozenset(STAGES)
+
+
+def explain(base: Profile, now: Profile, *, most: int = 6, slower_in: Collection[Stage] = STAGES) -> tuple[str, ...]:
     """Tell which rows of two profiles differ: first those of which counts differ, which never is noise.
 
-    Of each kind, the largest difference stands first. Calls are compared as they are. Times are held against the pace of the two rounds, which is the median ratio of the
-    rows that are called as often in both: a slow machine makes all rows slow, and none stands out.
+    Of each kind, the largest difference stands first. Calls are compared as they are. Times are held against the pace
+    of the two rounds, which is the median ratio of the rows that are called as often in both: a slow machine makes
+    all rows slow, and none stands out.
 
     Args:
         base: of the baseline.
         now: of this run.
         most: number of lines.
+        slower_in: stages that the timed rounds found slower. Elsewhere, a row that is only slower isn't told: it is
+            of a round or two, they are of many.
 
     Returns:
         Lines such as `denoise: aten::addmm called 4,200 -> 5,040 times (+20 %), 61 % of the added time`. None for
@@ -84,7 +103,11 @@ def explain(base: Profile, now: Profile, *, most: int = 6) -> tuple[str, ...]:
     counted = [one for one in changes if one.calls != one.calls_before]
     least_s = _CALLS_REL * sum(max(one.extra_s, 0.0) for one in counted)
     counted = [one for one in counted if abs(one.extra_s) >= least_s]
-    slower = [one for one in changes if one.calls == one.calls_before and _is_slower(one, added_s, now.total_s)]
+    slower = [
+        one
+        for one in changes
+        if one.calls == one.calls_before and one.stage in slower_in and _is_slower(one, added_s, now.total_s)
+    ]
     named = [
         one
         for group in (counted, slower)

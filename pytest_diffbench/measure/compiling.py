@@ -15,8 +15,8 @@ _TUNING = ("CachingAutotuner.benchmark_all_configs", "CachingAutotuner.coordinat
 def compiled_s() -> float | None:
     """Seconds that this process spent compiling and tuning so far; None where it did neither, or torch doesn't tell.
 
-    `compile_times` is what torch documents for this purpose. Tuning that takes place within compiling isn't told apart
-    and would count twice, so it counts only where it exceeds the compiling.
+    `compile_times` is what torch documents for this purpose. Tuning that takes place within compiling isn't told
+    apart and would count twice, so it counts only where it exceeds the compiling.
     """
     if "torch._dynamo" not in sys.modules:
         return None  # nothing was compiled, and asking would cost seconds

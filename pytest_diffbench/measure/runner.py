@@ -186,7 +186,7 @@ class Measurement:
             self._take_profile()
 
     def take_profile(self) -> None:
-        """Look where time goes, in one further call, after `take`. A target that is slower has reason to.
+        """Look where time goes, in further calls, after `take`: for a target that turned out slower.
 
         Never raises but for an interruption; a profile that was taken already isn't taken again.
         """

@@ -79,6 +79,19 @@ def test_the_noise_of_a_single_round_is_not_told() -> None:
     assert explain(profile(*BASE), changed("aten::copy_", self_s=0.15)) == ()  # 1 % of the whole
 
 
+def test_an_operator_that_is_only_slower_is_told_where_the_rounds_are_slower_too() -> None:
+    now = changed("aten::convolution", self_s=0.9)
+    assert explain(profile(*BASE), now, slower_in=STAGES[2:3]) == ()
+    assert len(explain(profile(*BASE), now, slower_in=STAGES[3:4])) == 1
+    more = changed("aten::convolution", 32, 0.9)
+    assert len(explain(profile(*BASE), more, slower_in=())) == 1  # counts don't err
+    for decode_s, lines in ((0.5, 0), (0.9, 1)):
+        reference = make.reference(profile=profile(*BASE))
+        seen = make.observation(run=make.run(12.0, decode_s=decode_s), profile=now)
+        question = Question(observation=seen, artifacts=make.artifacts(), reference=reference, limits=Limits())
+        assert len(kernel_changes(question)) == lines
+
+
 def test_new_and_gone_operators_in_the_order_of_what_they_carry() -> None:
     base = profile(*BASE, row("aten::silu", 300, 0.05))
     now = profile(*BASE, row("aten::gelu", 300, 0.3), row("aten::cat", 1, 0.1))
@@ -134,7 +147,7 @@ def test_a_question_without_two_profiles_has_no_lines() -> None:
         question = Question(
             observation=make.observation(profile=mine),
             artifacts=make.artifacts(),
-            reference=type(reference)(stored, reference.distance, reference.path, lambda: make.artifacts()),
+            reference=type(reference)(stored, reference.distance, reference.path, make.artifacts),
             limits=Limits(),
         )
         assert len(kernel_changes(question)) == lines

@@ -72,7 +72,7 @@ def profiled(pipeline: Any, trace_file: Path | None = None, **changed: Any) -> M
 
 
 def profiler_is_on() -> bool:
-    return torch.autograd._profiler_enabled()  # type: ignore[attr-defined,no-any-return]  # all that tells
+    return torch.autograd._profiler_enabled()  # type: ignore[attr-defined]  # all that tells
 
 
 def calls(profile: Profile | None) -> dict[tuple[Stage, str], int]:
@@ -201,7 +201,7 @@ def test_two_calls_alike_have_equal_counts_in_every_row(base: Observation) -> No
     again = take(profiled(mini("lumina2"))).profile
     assert base.profile is not None
     assert again is not None
-    assert not [line for line in explain(base.profile, again, most=100) if "called" in line or "is new" in line]
+    assert not [line for line in explain(base.profile, again, most=100) if "times" in line]
     mine, theirs = calls(base.profile), calls(again)
     both = set(mine) & set(theirs)
     assert len(both) > 80
