@@ -15,12 +15,14 @@ from pytest_diffbench.variants import check, sweep_of, value_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
+    from pytest_diffbench.artifacts import Artifacts
     from pytest_diffbench.loading import Loaded
     from pytest_diffbench.measure.planned_measurement import PlannedMeasurement
     from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
     from pytest_diffbench.options import Settings
-    from pytest_diffbench.records import Comparison, Definition, Fact
+    from pytest_diffbench.records import Comparison, Definition, Fact, Observation
     from pytest_diffbench.variants import Variant
 
 
@@ -39,6 +41,7 @@ class Bench:
         about: Callable[[object], Loaded | None],
         facts: Mapping[str, Fact],
         progress: Progress,
+        wants_profile: Callable[[Observation, Artifacts], bool] = lambda _observation, _artifacts: False,
     ) -> None:
         self._item = item
         self._settings = settings
@@ -46,6 +49,7 @@ class Bench:
         self._about = about
         self._facts = facts
         self._progress = progress
+        self._wants_profile = wants_profile
         self.measurements: list[tuple[Measurement | PlannedMeasurement | VariantMeasurement, str | None]] = []
         """Each with why it didn't complete, or None."""
 
@@ -75,6 +79,11 @@ class Bench:
         self.measurements.append((measurement, "interrupted"))
         try:
             measurement.take(drive, self._progress)
+            if not plan.definition.planned and self._wants_profile(
+                measurement.observation(complete=True), measurement.artifacts()
+            ):
+                # Now, since the test may take back what it did to the target as soon as it has its result.
+                measurement.take_profile()
         except BaseException as error:
             self.measurements[-1] = (measurement, f"{type(error).__name__}: {error}".strip(": "))
             raise
@@ -229,8 +238,25 @@ class Bench:
             threads=self._threads(device, made),
             workers=getattr(self._item.config, "workerinput", {}).get("workercount", 1),
             facts=self._facts,
+            trace_file=self._trace_file(identity, made),
         )
         return plan, kwargs
+
+    def _trace_file(self, identity: str, made: Definition) -> Path | None:
+        if self._settings.profile is None:
+            return None
+        from pytest_diffbench.options import flag, folder
+        from pytest_diffbench.records import Case
+        from pytest_diffbench.store.names import case_folder
+
+        where = folder(self._item.config, self._settings.profile)
+        try:
+            where.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MeasureError(
+                f"{flag('profile')}: {where} can't be made a folder ({error.strerror or error}). Name one that can."
+            ) from None
+        return where / f"{case_folder(Case(id=identity, definition=made))}.json.gz"
 
     def _definition(
         self,

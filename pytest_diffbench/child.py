@@ -53,6 +53,9 @@ class ChildSession(DiffbenchSession):
             self._planted = pipeline
         return pipeline
 
+    def _wants_profile(self, *_: Any) -> bool:
+        return False
+
     def _conclude(self, item: pytest.Item, *, failed: bool) -> list[Concluded]:  # noqa: ARG002  # a failure is told with its phase
         from pytest_diffbench.verdicts import incomplete
 

@@ -144,6 +144,9 @@ class Settings:
     save: bool = _setting(_switch, False, "c", "measure, and accept the results as baselines")
     baselines: str = _setting(_text, "baselines", "ci", "folder of the baselines", "DIR")
     json: str | None = _setting(_text, None, "c", "write all results of the session to FILE", "FILE")
+    profile: str | None = _setting(
+        _text, None, "c", "write a Chrome trace of each case into FOLDER, which Perfetto opens", "FOLDER"
+    )
     memory_limit_rel: float | None = _setting(_share, None, "mi", "growth of peak memory that is let through")
     time_floor_rel: float | None = _setting(_share, None, "mi", "change of time that is too small to matter")
     time_floor_s: float | None = _setting(_seconds, None, "mi", "the same in seconds")
@@ -166,7 +169,7 @@ class Settings:
     )
 
 
-_PATHS = ("models", "baselines", "json")
+_PATHS = ("models", "baselines", "json", "profile")
 """Relative ones start where the shell is on the command line, and beside the ini file when they stand in it."""
 
 _SETTINGS = {field.name: field for field in dataclasses.fields(Settings)}

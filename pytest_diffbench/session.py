@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
+import functools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +24,7 @@ from pytest_diffbench.records import DECISIONS, CaseReport, Comparison, Fact, Pi
 from pytest_diffbench.report import junit, session_json, terminal
 from pytest_diffbench.report.progress import Progress
 from pytest_diffbench.store import MOST_NEIGHBOURS, Store
-from pytest_diffbench.verdicts import Concluded, Evidence, conclude, conclude_against, incomplete
+from pytest_diffbench.verdicts import Concluded, Evidence, conclude, conclude_against, incomplete, wants_profile
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -145,9 +147,21 @@ class DiffbenchSession:
             about=self._pipelines.about,
             facts=self._environment_facts(),
             progress=self._progress_of(item),
+            wants_profile=functools.partial(self._wants_profile, item),
         )
         item.stash[_BENCH] = bench
         return bench
+
+    def _wants_profile(self, item: pytest.Item, observation: Observation, artifacts: Artifacts) -> bool:
+        if self._other is not None:
+            return False  # nothing stored is compared with
+        return wants_profile(
+            observation,
+            artifacts,
+            store=self._store,
+            settings=item.stash[_SETTINGS],
+            evidence=self._evidence(observation),
+        )
 
     def pipeline_for(self, item: pytest.Item) -> Any:
         """The pipeline that a test's marker asks for."""
@@ -268,13 +282,15 @@ class DiffbenchSession:
             settings=item.stash[_SETTINGS],
             nodeid=item.nodeid,
             failed=failed,
-            evidence=Evidence(
-                decisions=self._decisions,
-                neighbours=lambda: self._neighbours_of(observation.run.environment.machine),
-                more=confirming.source(observation.case, notes),
-                notes=notes,
+            evidence=dataclasses.replace(
+                self._evidence(observation), more=confirming.source(observation.case, notes), notes=notes
             ),
         )
+
+    def _evidence(self, observation: Observation) -> Evidence:
+        """What other cases tell about one."""
+        machine = observation.run.environment.machine
+        return Evidence(decisions=self._decisions, neighbours=lambda: self._neighbours_of(machine))
 
     def _confirming(self, item: pytest.Item, targets: list[Any], room: contextlib.ExitStack) -> Confirming:
         """Fresh processes for a test. The first of them is given the device's memory."""

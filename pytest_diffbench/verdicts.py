@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.records import CaseReport
 
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.artifacts import Artifacts, Reference
     from pytest_diffbench.judge import Limits
+    from pytest_diffbench.judge.question import Question
     from pytest_diffbench.options import Settings
     from pytest_diffbench.processes.against import Other
     from pytest_diffbench.records import Environment, Gate, Observation, Run, Verdict
@@ -79,6 +82,8 @@ def conclude(
         failed: the test has failed on its own; nothing is saved then, nor confirmed.
         evidence: of time, besides this run.
     """
+    from pytest_diffbench.judge.question import Question
+
     evidence = evidence or Evidence()
     gates: tuple[Gate, ...] = settings.gates  # type: ignore[assignment]  # checked when they were parsed
     if observation.case.definition.planned:
@@ -89,6 +94,8 @@ def conclude(
         reference = store.find(observation.case, observation.run.environment)
         ask = _Judge(observation, artifacts, reference, limits, settings.save, evidence)
         verdicts, confirmations = _confirmed(ask(gates), ask, wanted=not failed and not settings.save)
+        question = Question(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
+        verdicts = tuple(_explained(one, question) for one in verdicts)
         saved = None
         if settings.save:
             saved = _save(observation, artifacts, reference, limits, store, failed)
@@ -161,6 +168,40 @@ def noted(observation: Observation, notes: Sequence[str]) -> Observation:
     if not notes:
         return observation
     return msgspec.structs.replace(observation, notes=(*observation.notes, *notes))
+
+
+def wants_profile(
+    observation: Observation, artifacts: Artifacts, *, store: Store, settings: Settings, evidence: Evidence
+) -> bool:
+    """Whether to look where time goes: for a baseline without a profile, and where time is worse, or may well be.
+
+    To be asked while the target is still as it was measured: a test may take back afterwards what it did to it.
+    """
+    from pytest_diffbench.judge import judge, wants_runs
+
+    limits = limits_of(settings)
+    try:
+        reference = store.find(observation.case, observation.run.environment)
+        if settings.save:
+            if reference is None or reference.distance != "machine" or reference.baseline.profile is None:
+                return True
+            verdicts = judge(observation, artifacts, reference, limits, ("work", "output"), saving=True)
+            return not _unchanged(verdicts, reference)
+        if reference is None or reference.baseline.profile is None or "time" not in settings.gates:
+            return False
+        (verdict,) = _Judge(observation, artifacts, reference, limits, False, evidence)(("time",))
+    except BaselineError:
+        return False  # told when the case is judged
+    return verdict.decision == "worse" or wants_runs(verdict)
+
+
+def _explained(verdict: Verdict, question: Question) -> Verdict:
+    """A verdict on time that is worse, with the operators that make it so."""
+    from pytest_diffbench.judge.kernels import kernel_changes
+
+    if (verdict.gate, verdict.decision) != ("time", "worse"):
+        return verdict
+    return msgspec.structs.replace(verdict, changes=(*verdict.changes, *kernel_changes(question)))
 
 
 def limits_of(settings: Settings) -> Limits:

@@ -72,6 +72,9 @@ class PlannedMeasurement:
         if not self._work.steps:
             self._notes.append("no scheduler step was seen")
 
+    def take_profile(self) -> None:
+        """Nothing ran, so there is nowhere that time goes."""
+
     def observation(self, *, complete: bool) -> Observation:
         """All that was seen, as a record. Its run has no rounds."""
         return Observation(

@@ -99,7 +99,11 @@ class Store:
             _refuse_other_case(current, observation.case, folder)
             if _adds(current, observation, previous, unchanged):
                 runs = (*current.runs, observation.run)[-MOST_RUNS:]
-                _write(folder, msgspec.structs.replace(current, runs=runs, ratio=_joined(current, observation)), None)
+                profile = current.profile or observation.profile  # the first may have been taken without one
+                grown = msgspec.structs.replace(
+                    current, runs=runs, ratio=_joined(current, observation), profile=profile
+                )
+                _write(folder, grown, None)
                 return f"added run {len(runs)}"
             generation = current.generation + 1
             _write(folder, _accepted(observation, generation), artifacts)
@@ -244,6 +248,7 @@ def _accepted(observation: Observation, generation: int) -> Baseline:
         memory=observation.memory,
         layers=observation.layers,
         ratio=observation.ratio,
+        profile=observation.profile,
     )
 
 
