@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.errors import BaselineError
@@ -77,13 +78,14 @@ def conclude(
 def limits_of(settings: Settings) -> Limits:
     """The thresholds of a test: the defaults, and what its marker or the ini file says."""
     from pytest_diffbench.judge import Limits
+    from pytest_diffbench.judge.loosening import limit_fields
 
-    changed: dict[str, float] = {}
+    changed = limit_fields(settings.tolerance or (), settings.reason)
     if settings.memory_limit_rel is not None:
         changed |= {"memory_rel": settings.memory_limit_rel, "memory_rss_rel": settings.memory_limit_rel}
     if settings.time_floor_rel is not None:
         changed |= {"time_floor_rel": settings.time_floor_rel, "time_floor_cpu_rel": settings.time_floor_rel}
-    return Limits(**changed)  # type: ignore[arg-type]  # only thresholds that are floats
+    return Limits(**changed)
 
 
 def _save(
@@ -96,6 +98,7 @@ def _save(
 ) -> str:
     """Save a case; returns what was done, or `refused: why`."""
     from pytest_diffbench.judge import doubts, judge
+    from pytest_diffbench.judge.loosening import history_with
 
     if failed:
         return "refused: the test failed"
@@ -106,7 +109,8 @@ def _save(
     broken = [one for one in verdicts if one.decision == "worse" and _needs_no_baseline(one)]
     if broken:
         return f"refused: {broken[0].message}"
-    return store.save(observation, artifacts, reference, reference is not None and _unchanged(verdicts, reference))
+    unchanged = reference is not None and _unchanged(verdicts, reference)
+    return store.save(observation, artifacts, reference, unchanged, functools.partial(history_with, limits))
 
 
 def _unchanged(verdicts: tuple[Verdict, ...], reference: Reference) -> bool:

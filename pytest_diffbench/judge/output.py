@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.judge.definition import definition_changes
 from pytest_diffbench.judge.image_members import Member, decibels, figures, members, over, tile_text
+from pytest_diffbench.judge.loosening import told
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.text import listed, plural
 from pytest_diffbench.judge.tolerance import Tolerance, tolerance
@@ -50,6 +51,7 @@ def judge_output(question: Question) -> Verdict:
             "output.same_bits",
             f"{plural(len(now.images), 'image')}, equal to the last bit; any change would have been seen.",
             details={"distance": reference.distance},
+            changes=told(question.limits, reference.baseline.tolerances),
         )
     return _compare(question, now, base)
 
@@ -150,6 +152,7 @@ def _decide(
     else:
         gone = max(_members(distances, parting, allowed.broken(limits)), key=lambda member: member.excess)
         reason, message = _across_machines(question, distances, parting, worst, gone, allowed)
+    changes += told(limits, question.baseline.baseline.tolerances)
     return verdict(reason, message, details=_details(distances, parting, allowed, distance), changes=changes)
 
 

@@ -29,7 +29,7 @@ from pytest_diffbench.records.base import (
 )
 from pytest_diffbench.records.case import Case, Definition, Environment, PipelineSpec
 from pytest_diffbench.records.guidance import Guidance, GuidanceStep
-from pytest_diffbench.records.output import ImageFacts, Memory, Output, RerunNoise, StageMemory
+from pytest_diffbench.records.output import ImageFacts, Memory, Output, RerunNoise, StageMemory, ToleranceChange
 from pytest_diffbench.records.profile import Operator, Profile
 from pytest_diffbench.records.reports import (
     BASELINE_SCHEMA,
@@ -86,6 +86,7 @@ __all__ = [
     "Stage",
     "StageMemory",
     "Telemetry",
+    "ToleranceChange",
     "Verdict",
     "Warmup",
     "Weights",

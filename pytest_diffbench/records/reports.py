@@ -9,7 +9,7 @@ from msgspec import Meta
 from pytest_diffbench.records.base import Count, Decision, Distance, Fact, Gate, PositiveCount, Record
 from pytest_diffbench.records.case import Case
 from pytest_diffbench.records.guidance import Guidance
-from pytest_diffbench.records.output import Memory, Output
+from pytest_diffbench.records.output import Memory, Output, ToleranceChange
 from pytest_diffbench.records.profile import Profile
 from pytest_diffbench.records.run import LayerTimes, Run
 from pytest_diffbench.records.work import Work
@@ -54,6 +54,8 @@ class Baseline(Record, frozen=True, kw_only=True):
     memory: Memory | None = None
     layers: LayerTimes | None = None
     profile: Profile | None = None
+    tolerances: tuple[ToleranceChange, ...] = ()
+    """How the thresholds of output were changed for this case, oldest first, over all generations."""
 
 
 class Verdict(Record, frozen=True, kw_only=True):
