@@ -17,6 +17,9 @@ if TYPE_CHECKING:
     from pytest_diffbench.judge.traces import Parting
 
 
+_LEFT_TO_THE_PICTURE = ("decoder_input", "decoded")
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Strayed:
     """The place of a trace that is furthest beyond its limit.
@@ -43,7 +46,7 @@ def strayed(parting: Parting, limits: Limits) -> Strayed | None:
     found: Strayed | None = None
     for name, gap_rel in parting.series:
         place = place_of(name)
-        if place is None or place.kind in ("decoder_input", "decoded"):
+        if place is None or place.kind in _LEFT_TO_THE_PICTURE:
             continue
         limit_rel = max(
             limits.trace_first_rel if _first(place) else limits.latents_machine_rel, parting.threshold_rel
@@ -53,6 +56,20 @@ def strayed(parting: Parting, limits: Limits) -> Strayed | None:
             text = f"{place.words} {share(gap_rel)} apart (at most {share(limit_rel)})"
             found = Strayed(place=name, excess=excess, text=text)
     return found
+
+
+def largest_rel(parting: Parting) -> tuple[float, float]:
+    """The largest distance of embeddings and first step, and that of later places; 0 where there are none."""
+    first, later = 0.0, 0.0
+    for name, gap_rel in parting.series:
+        place = place_of(name)
+        if place is None or place.kind in _LEFT_TO_THE_PICTURE:
+            continue
+        if _first(place):
+            first = max(first, gap_rel)
+        else:
+            later = max(later, gap_rel)
+    return first, later
 
 
 def first_not_finite(trace: Trace) -> Place | None:
