@@ -96,6 +96,21 @@ def _parser() -> argparse.ArgumentParser:
     env.add_argument("--into", metavar="DIR", type=Path, help="folder to make; .diffbench/env-... by default")
     env.add_argument("--pip", metavar="ARGUMENTS", default="", help='for pip install, such as --pip="--no-index"')
     env.set_defaults(run=_env)
+
+    calibrate = commands.add_parser("calibrate", help="measure which tolerance of output tests need, and propose it")
+    calibrate.add_argument("tests", metavar="TEST", nargs="+", help="node ids or other arguments of pytest")
+    calibrate.add_argument("--runs", type=_at_least_2, default=5, metavar="N", help="runs of each test as it is (5)")
+    for name, what in (
+        ("dtypes", "dtypes to run in, too"),
+        ("threads", "numbers of threads"),
+        ("attention", "attention backends of diffusers"),
+    ):
+        calibrate.add_argument(
+            f"--{name}", type=_names, default=[], metavar="LIST", help=f"{what}, with commas between"
+        )
+    calibrate.add_argument("--margin-db", type=float, default=3.0, metavar="DB", help="margin over the worst run (3)")
+    calibrate.add_argument("--json", type=Path, metavar="FILE", help="write the evidence to FILE")
+    calibrate.set_defaults(run=_calibrate)
     return parser
 
 
@@ -120,7 +135,8 @@ def _models(_: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from pytest_diffbench.report.lines import segment
+    from pytest_diffbench.judge.loosening import line
+    from pytest_diffbench.report.lines import hang, segment
     from pytest_diffbench.report.units import format_count, format_seconds
     from pytest_diffbench.store import Store
 
@@ -143,6 +159,8 @@ def _check(arguments: argparse.Namespace) -> int:
             baseline = reference.baseline
             about = f"generation {baseline.generation}, {format_count(len(baseline.runs), 'run')}"
             _print([[segment("ok   ", "green"), segment(f"{folder.relative_to(root)}  "), segment(about, "light")]])
+            for change in baseline.tolerances:
+                _print(hang([segment("     ")], line(change), _width(), 5))
     if not good + bad:
         # A check that looked at nothing must not look like one that found nothing wrong.
         raise DiffbenchError(f"{root}: holds no baseline. Name another folder, or add some: pytest --diffbench-save.")
@@ -204,6 +222,36 @@ def _env(arguments: argparse.Namespace) -> int:
 
     print(make_environment(arguments.what, arguments.into, shlex.split(arguments.pip)))
     return FINE
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench import calibrate
+
+    settings = calibrate.settings_of(arguments.runs, arguments.dtypes, arguments.threads, arguments.attention)
+    proposals = calibrate.calibrate(arguments.tests, settings, arguments.margin_db, _complain)
+    from pytest_diffbench.report.lines import segment
+
+    for proposal in proposals:
+        _print([[segment(text)] for text in calibrate.lines(proposal)])
+    if arguments.json is not None:
+        try:
+            arguments.json.write_text(calibrate.written(proposals), encoding="utf-8")
+        except OSError as error:
+            raise DiffbenchError(
+                f"{arguments.json}: can't be written: {error.strerror}. Name another file."
+            ) from error
+    return FINE
+
+
+def _names(text: str) -> list[str]:
+    return [name for part in text.split(",") if (name := part.strip())]
+
+
+def _at_least_2(text: str) -> int:
+    number = int(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError(f"{number} runs can't be compared: give at least 2")
+    return number
 
 
 def _references(old: SessionReport, path: str) -> dict[str, Reference]:

@@ -97,6 +97,12 @@ def _gates(value: Any) -> tuple[str, ...]:
     return tuple(name for name in GATE_NAMES if name in chosen)
 
 
+def _tolerance(value: Any) -> tuple[tuple[str, float], ...]:
+    from pytest_diffbench.judge.loosening import checked  # costs more to import than an idle run may
+
+    return checked(value)
+
+
 def _setting(
     parse: Callable[[Any], Any],
     default: Any,
@@ -167,6 +173,10 @@ class Settings:
     max_time: float = _setting(
         _seconds, 600.0, "ci", "seconds that further processes may take, all in all", "SECONDS"
     )
+    tolerance: tuple[tuple[str, float], ...] | None = _setting(
+        _tolerance, None, "m", "thresholds of output for this case, such as {'psnr_db': 35}"
+    )
+    reason: str | None = _setting(_text, None, "m", "why they are looser than by default; without it they can't be")
 
 
 _PATHS = ("models", "baselines", "json", "profile")
@@ -239,7 +249,25 @@ def resolve(config: pytest.Config, marker: Mapping[str, Any], where: str) -> Set
                     what = f"the marker's {name}" if label == "marker" else label
                     raise OptionError(f"{place}: {what} {error}, not {value!r}.") from None
                 break
-    return Settings(**values)
+    settings = Settings(**values)
+    _refuse_silent_loosening(settings, where)
+    return settings
+
+
+def _refuse_silent_loosening(settings: Settings, where: str) -> None:
+    if settings.reason is not None and not settings.tolerance:
+        raise OptionError(
+            f"{where}: the marker's reason {settings.reason!r} explains no tolerance. Give both, or none."
+        )
+    if not settings.tolerance or settings.reason is not None:
+        return
+    from pytest_diffbench.judge.loosening import looser_than_default
+
+    if looser := looser_than_default(settings.tolerance):
+        raise OptionError(
+            f"{where}: the marker loosens thresholds of output ({', '.join(looser)}) and doesn't say why. "
+            "Add reason='...', which is kept in the baseline's history."
+        )
 
 
 def _candidates(config: pytest.Config, marker: Mapping[str, Any], name: str, sources: str) -> list[tuple[str, Any]]:

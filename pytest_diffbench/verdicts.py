@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -207,8 +208,9 @@ def _explained(verdict: Verdict, question: Question) -> Verdict:
 def limits_of(settings: Settings) -> Limits:
     """The thresholds of a test: the defaults, and what its marker or the ini file says."""
     from pytest_diffbench.judge import Limits
+    from pytest_diffbench.judge.loosening import limit_fields
 
-    changed: dict[str, float] = {}
+    changed = limit_fields(settings.tolerance or (), settings.reason)
     if settings.memory_limit_rel is not None:
         changed |= {"memory_rel": settings.memory_limit_rel, "memory_rss_rel": settings.memory_limit_rel}
     if settings.time_floor_rel is not None:
@@ -297,6 +299,7 @@ def _save(
 ) -> str:
     """Save a case; returns what was done, or `refused: why`."""
     from pytest_diffbench.judge import doubts, judge
+    from pytest_diffbench.judge.loosening import history_with
 
     if failed:
         return "refused: the test failed"
@@ -311,7 +314,7 @@ def _save(
     unchanged = reference is not None and _unchanged(verdicts, reference)
     if planned and unchanged:
         return "kept: the plan is the same"  # it would be no further evidence
-    return store.save(observation, artifacts, reference, unchanged)
+    return store.save(observation, artifacts, reference, unchanged, functools.partial(history_with, limits))
 
 
 def _unchanged(verdicts: tuple[Verdict, ...], reference: Reference) -> bool:

@@ -47,6 +47,8 @@ REASONS: dict[str, Decision] = {
     "output.same_bits": "same",
     "output.within_tolerance": "same",
     "output.differs": "worse",
+    "output.trace": "worse",
+    "output.decoder": "worse",
     "output.nondeterministic": "worse",
     "output.rerun_noise": "unsure",
     "output.other_machine": "unsure",

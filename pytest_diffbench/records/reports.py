@@ -10,7 +10,7 @@ from pytest_diffbench.records.base import Count, Decision, Distance, Fact, Gate,
 from pytest_diffbench.records.case import Case
 from pytest_diffbench.records.comparison import Comparison, Ratio
 from pytest_diffbench.records.guidance import Guidance
-from pytest_diffbench.records.output import Memory, Output
+from pytest_diffbench.records.output import Memory, Output, ToleranceChange
 from pytest_diffbench.records.profile import Profile
 from pytest_diffbench.records.run import LayerTimes, Run
 from pytest_diffbench.records.work import Work
@@ -60,6 +60,8 @@ class Baseline(Record, frozen=True, kw_only=True):
     profile: Profile | None = None
     ratio: Ratio | None = None
     """Of a variant: how much faster than its reference it was in each of the last runs."""
+    tolerances: tuple[ToleranceChange, ...] = ()
+    """How the thresholds of output were changed for this case, oldest first, over all generations."""
 
 
 class Verdict(Record, frozen=True, kw_only=True):

@@ -19,11 +19,11 @@ from pytest_diffbench.store.names import case_folder
 from pytest_diffbench.store.schema import decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pytest_diffbench.artifacts import Artifacts
-    from pytest_diffbench.records import Case, Distance, Environment, Observation, Ratio, Run
+    from pytest_diffbench.records import Case, Distance, Environment, Observation, Ratio, Run, ToleranceChange
 
 MOST_RUNS = 20
 """Runs that a baseline keeps; the oldest go first."""
@@ -68,7 +68,12 @@ class Store:
         return _reference(nearest, _expected(nearest), "family" if family else "any", case)
 
     def save(
-        self, observation: Observation, artifacts: Artifacts, previous: Reference | None, unchanged: bool
+        self,
+        observation: Observation,
+        artifacts: Artifacts,
+        previous: Reference | None,
+        unchanged: bool,
+        tolerances: Callable[[Sequence[ToleranceChange], str], tuple[ToleranceChange, ...]] | None = None,
     ) -> str:
         """Accept a run.
 
@@ -82,6 +87,8 @@ class Store:
             artifacts: its images, equal to those whose digests `observation.output` holds, and its trace.
             previous: what `find` gave, and `unchanged` was judged against.
             unchanged: work and output are as in `previous`.
+            tolerances: makes of the history of thresholds that stands, and of the time that the run began, the one to
+                keep; by default it stays as it is.
 
         Returns:
             `created`, `added run N` (N runs are kept now) or `new generation N`.
@@ -93,20 +100,22 @@ class Store:
         _refuse_unfit(observation, artifacts, folder)
         with locked(self.root):
             current = _read(folder)
+            history = current.tolerances if current is not None else ()
+            if tolerances is not None:
+                history = tolerances(history, observation.run.started)
             if current is None:
-                _write(folder, _accepted(observation, 1), artifacts)
+                _write(folder, _accepted(observation, 1, history), artifacts)
                 return "created"
             _refuse_other_case(current, observation.case, folder)
             if _adds(current, observation, previous, unchanged):
                 runs = (*current.runs, observation.run)[-MOST_RUNS:]
                 profile = current.profile or observation.profile  # the first may have been taken without one
-                grown = msgspec.structs.replace(
-                    current, runs=runs, ratio=_joined(current, observation), profile=profile
-                )
+                ratio = _joined(current, observation)
+                grown = msgspec.structs.replace(current, runs=runs, ratio=ratio, profile=profile, tolerances=history)
                 _write(folder, grown, None)
                 return f"added run {len(runs)}"
             generation = current.generation + 1
-            _write(folder, _accepted(observation, generation), artifacts)
+            _write(folder, _accepted(observation, generation, history), artifacts)
             return f"new generation {generation}"
 
     def entries(self) -> Iterator[Path]:
@@ -237,7 +246,7 @@ def _adds(current: Baseline, observation: Observation, previous: Reference | Non
     )
 
 
-def _accepted(observation: Observation, generation: int) -> Baseline:
+def _accepted(observation: Observation, generation: int, tolerances: tuple[ToleranceChange, ...]) -> Baseline:
     return Baseline(
         schema=BASELINE_SCHEMA,
         case=observation.case,
@@ -249,6 +258,7 @@ def _accepted(observation: Observation, generation: int) -> Baseline:
         layers=observation.layers,
         ratio=observation.ratio,
         profile=observation.profile,
+        tolerances=tolerances,
     )
 
 

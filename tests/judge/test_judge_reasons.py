@@ -189,7 +189,16 @@ SCENARIOS: dict[str, Scenario] = {
     "output.rerun_noise": with_image(
         make.noisy(IMAGE, 60), make.reference(make.observation(output=make.output(IMAGE, rerun=noise(12))))
     ),
-    "output.other_machine": with_image(np.minimum(IMAGE, 247) + np.uint8(8), make.reference(distance="family")),
+    "output.trace": on(
+        make.observation(output=make.output(make.noisy(IMAGE, 1))),
+        mine=make.artifacts(make.noisy(IMAGE, 1), texts=0.01),
+    ),
+    "output.decoder": with_image(np.minimum(IMAGE, 247) + np.uint8(8), make.reference(distance="family")),
+    "output.other_machine": on(
+        make.observation(output=make.output(np.minimum(IMAGE, 247) + np.uint8(8))),
+        make.reference(distance="family"),
+        make.artifacts(np.minimum(IMAGE, 247) + np.uint8(8), scale=0.05),
+    ),
     "memory.same": on(),
     "memory.less": with_memory(make.memory(6 * make.GIB)),
     "memory.peak": with_memory(make.memory(9 * make.GIB)),
