@@ -2,6 +2,7 @@
 #
 #   make bench       the ready-made benchmarks, held against baselines/
 #   make bench-save  the same, accepted as baselines of this machine
+#   make plan        the same at full size, without weights or a GPU: their work and guided steps
 #   make test        the project's tests
 #   make lint        ruff and mypy
 #   make minis       trains the miniature pipelines anew, in hours: see tools/README.md
@@ -20,13 +21,16 @@ SUITE := $(BIN)/python -m pytest --pyargs pytest_diffbench.suite --diffbench-bas
 # Tests share few cores with each other: a thread more in each only makes them wait.
 TEST_ENV := OMP_NUM_THREADS=1
 
-.PHONY: bench bench-save test lint format minis clean
+.PHONY: bench bench-save plan test lint format minis clean
 
 bench: $(VENV)/.ready
 	$(SUITE) --diffbench $(ARGS)
 
 bench-save: $(VENV)/.ready
 	$(SUITE) --diffbench-save $(ARGS)
+
+plan: $(VENV)/.ready
+	$(SUITE) --diffbench --diffbench-weights plan $(ARGS)
 
 test: $(VENV)/.ready
 	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)

@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT / "tests" / "judge"), str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT / "tests" / "judge"), str(ROOT / "tools")]
 
 import image_damages as damage  # noqa: E402  # found by the path that was just set
 import judge_factories as make  # noqa: E402

@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pytest_diffbench.measure.rounds import Caller, TimedRound
+    from pytest_diffbench.measure.telemetry import TelemetryWatch
 
 PROMPT = "a large red circle on a blue background"
 _LEAST_CALLS = 60
@@ -58,6 +59,7 @@ def _blocks_s(name: str, count: int) -> tuple[int, list[tuple[float, float, floa
     from pytest_diffbench.measure.components import sites_of
     from pytest_diffbench.measure.rounds import Caller, TimedRound
     from pytest_diffbench.measure.state import preserved
+    from pytest_diffbench.measure.telemetry import TelemetryWatch
     from pytest_diffbench.pipelines.loader import load
     from pytest_diffbench.pipelines.registry import model_named
     from pytest_diffbench.records import PipelineSpec
@@ -68,11 +70,14 @@ def _blocks_s(name: str, count: int) -> tuple[int, list[tuple[float, float, floa
     clock = clock_for("cpu")
     caller = Caller(pipeline, (PROMPT,), arguments, 0, clock)
     timed = TimedRound(caller, list(sites_of(pipeline)), clock)
+    watch = TelemetryWatch("cpu")
     with preserved(threads=1):
         for _ in range(2):
             _bare_s(caller)
-            _timed_s(timed)
-        blocks = [(_bare_s(caller), _timed_s(timed), _timed_s(timed), _bare_s(caller)) for _ in range(count)]
+            _timed_s(timed, watch)
+        blocks = [
+            (_bare_s(caller), _timed_s(timed, watch), _timed_s(timed, watch), _bare_s(caller)) for _ in range(count)
+        ]
     return int(str(arguments["num_inference_steps"])), blocks
 
 
@@ -86,14 +91,16 @@ def _bare_s(caller: Caller) -> float:
     return taken_s
 
 
-def _timed_s(timed: TimedRound) -> float:
-    """Seconds from outside: putting the hooks on and taking them off is part of it."""
+def _timed_s(timed: TimedRound, watch: TelemetryWatch) -> float:
+    """Seconds from outside: putting the hooks on and taking them off is part of it; telemetry is read around it."""
     timed.prepare()
+    watch.before()
     gc.disable()
     begin_s = time.perf_counter()
     timed.run()
     taken_s = time.perf_counter() - begin_s
     gc.enable()
+    watch.after()
     timed.finish()
     return taken_s
 

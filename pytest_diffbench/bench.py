@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import pytest
+
 from pytest_diffbench.compared import Compared, Swept
 from pytest_diffbench.comparing import Asked, VariantMeasurement, compare
 from pytest_diffbench.errors import MeasureError
@@ -13,13 +15,14 @@ from pytest_diffbench.variants import check, sweep_of, value_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
-    import pytest
-
+    from pytest_diffbench.artifacts import Artifacts
     from pytest_diffbench.loading import Loaded
+    from pytest_diffbench.measure.planned_measurement import PlannedMeasurement
     from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
     from pytest_diffbench.options import Settings
-    from pytest_diffbench.records import Comparison, Definition, Fact
+    from pytest_diffbench.records import Comparison, Definition, Fact, Observation
     from pytest_diffbench.variants import Variant
 
 
@@ -38,6 +41,7 @@ class Bench:
         about: Callable[[object], Loaded | None],
         facts: Mapping[str, Fact],
         progress: Progress,
+        wants_profile: Callable[[Observation, Artifacts], bool] = lambda _observation, _artifacts: False,
     ) -> None:
         self._item = item
         self._settings = settings
@@ -45,7 +49,8 @@ class Bench:
         self._about = about
         self._facts = facts
         self._progress = progress
-        self.measurements: list[tuple[Measurement | VariantMeasurement, str | None]] = []
+        self._wants_profile = wants_profile
+        self.measurements: list[tuple[Measurement | PlannedMeasurement | VariantMeasurement, str | None]] = []
         """Each with why it didn't complete, or None."""
 
         self.comparisons: list[Comparison] = []
@@ -68,14 +73,17 @@ class Bench:
             MeasureError: for arguments that the target doesn't take, a second call without a label of its own, or a
                 device that ran out of memory. What the target itself raises passes through.
         """
-        from pytest_diffbench.measure.runner import Measurement
-
         plan, kwargs = self._plan(target, args, kwargs, label)
-        measurement = Measurement(plan, target, args, kwargs)
+        measurement = self._measurement(plan, target, args, kwargs)
         drive = self._drive()
         self.measurements.append((measurement, "interrupted"))
         try:
             measurement.take(drive, self._progress)
+            if not plan.definition.planned and self._wants_profile(
+                measurement.observation(complete=True), measurement.artifacts()
+            ):
+                # Now, since the test may take back what it did to the target as soon as it has its result.
+                measurement.take_profile()
         except BaseException as error:
             self.measurements[-1] = (measurement, f"{type(error).__name__}: {error}".strip(": "))
             raise
@@ -168,6 +176,8 @@ class Bench:
                 )
             except MeasureError as error:
                 raise MeasureError(f"variant {name!r}: {error}") from None
+            if plan.definition.planned:
+                pytest.skip("variants are timed against each other, and a plan times nothing")
             asked.append(Asked(name, plan, chosen, args, whole, (values or {}).get(name)))
         return compare(
             asked,
@@ -182,6 +192,21 @@ class Bench:
             measurements=self.measurements,
             comparisons=self.comparisons,
         )
+
+    def _measurement(
+        self, plan: Plan, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Measurement | PlannedMeasurement:
+        if plan.definition.planned:
+            from pytest_diffbench.measure.planned_measurement import PlannedMeasurement
+
+            if self._benchmark is not None and not self.measurements:
+                # pytest-benchmark warns where it isn't used; nothing is timed, so it must not show a time.
+                self._benchmark.disabled = True
+                self._benchmark.pedantic(lambda: None)
+            return PlannedMeasurement(plan, target, args, kwargs)
+        from pytest_diffbench.measure.runner import Measurement
+
+        return Measurement(plan, target, args, kwargs)
 
     def _plan(
         self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], label: str | None
@@ -213,8 +238,25 @@ class Bench:
             threads=self._threads(device, made),
             workers=getattr(self._item.config, "workerinput", {}).get("workercount", 1),
             facts=self._facts,
+            trace_file=self._trace_file(identity, made),
         )
         return plan, kwargs
+
+    def _trace_file(self, identity: str, made: Definition) -> Path | None:
+        if self._settings.profile is None:
+            return None
+        from pytest_diffbench.options import flag, folder
+        from pytest_diffbench.records import Case
+        from pytest_diffbench.store.names import case_folder
+
+        where = folder(self._item.config, self._settings.profile)
+        try:
+            where.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MeasureError(
+                f"{flag('profile')}: {where} can't be made a folder ({error.strerror or error}). Name one that can."
+            ) from None
+        return where / f"{case_folder(Case(id=identity, definition=made))}.json.gz"
 
     def _definition(
         self,

@@ -1,4 +1,6 @@
-"""The `diffbench` command: looks at baselines and stored sessions without running pytest, or having torch.
+"""The `diffbench` command: looks at baselines and stored sessions, and makes environments to hold each other against.
+
+It runs no pytest, and needs no torch.
 
 Exit status: 0 when all is well, 1 when something is worse or bad, 2 when the command can't do what it was asked.
 """
@@ -7,13 +9,14 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
 import shutil
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from pytest_diffbench import __version__
+from pytest_diffbench import __version__, plan_command
 from pytest_diffbench.errors import DiffbenchError
 
 if TYPE_CHECKING:
@@ -78,11 +81,36 @@ def _parser() -> argparse.ArgumentParser:
     show.add_argument("-v", "--verbose", action="store_true", help="with the messages of gates that passed")
     show.set_defaults(run=_show)
 
+    plan = commands.add_parser("plan", help="count what a full-size pipeline computes, without weights and GPU")
+    plan_command.add_arguments(plan)
+    plan.set_defaults(run=_plan)
+
     judge = commands.add_parser("judge", help="judge the cases of one stored session against those of another")
     judge.add_argument("new", metavar="NEW.json", type=Path)
     judge.add_argument("old", metavar="OLD.json", type=Path)
     judge.add_argument("-v", "--verbose", action="store_true", help="with the messages of gates that passed")
     judge.set_defaults(run=_judge)
+
+    env = commands.add_parser("env", help="make an environment for pytest --diffbench-against, and print its Python")
+    env.add_argument("what", metavar="REVISION|REQUIREMENTS.txt", help="the project at a git revision, or a file")
+    env.add_argument("--into", metavar="DIR", type=Path, help="folder to make; .diffbench/env-... by default")
+    env.add_argument("--pip", metavar="ARGUMENTS", default="", help='for pip install, such as --pip="--no-index"')
+    env.set_defaults(run=_env)
+
+    calibrate = commands.add_parser("calibrate", help="measure which tolerance of output tests need, and propose it")
+    calibrate.add_argument("tests", metavar="TEST", nargs="+", help="node ids or other arguments of pytest")
+    calibrate.add_argument("--runs", type=_at_least_2, default=5, metavar="N", help="runs of each test as it is (5)")
+    for name, what in (
+        ("dtypes", "dtypes to run in, too"),
+        ("threads", "numbers of threads"),
+        ("attention", "attention backends of diffusers"),
+    ):
+        calibrate.add_argument(
+            f"--{name}", type=_names, default=[], metavar="LIST", help=f"{what}, with commas between"
+        )
+    calibrate.add_argument("--margin-db", type=float, default=3.0, metavar="DB", help="margin over the worst run (3)")
+    calibrate.add_argument("--json", type=Path, metavar="FILE", help="write the evidence to FILE")
+    calibrate.set_defaults(run=_calibrate)
     return parser
 
 
@@ -107,7 +135,8 @@ def _models(_: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from pytest_diffbench.report.lines import segment
+    from pytest_diffbench.judge.loosening import line
+    from pytest_diffbench.report.lines import hang, segment
     from pytest_diffbench.report.units import format_count, format_seconds
     from pytest_diffbench.store import Store
 
@@ -130,6 +159,8 @@ def _check(arguments: argparse.Namespace) -> int:
             baseline = reference.baseline
             about = f"generation {baseline.generation}, {format_count(len(baseline.runs), 'run')}"
             _print([[segment("ok   ", "green"), segment(f"{folder.relative_to(root)}  "), segment(about, "light")]])
+            for change in baseline.tolerances:
+                _print(hang([segment("     ")], line(change), _width(), 5))
     if not good + bad:
         # A check that looked at nothing must not look like one that found nothing wrong.
         raise DiffbenchError(f"{root}: holds no baseline. Name another folder, or add some: pytest --diffbench-save.")
@@ -148,6 +179,17 @@ def _show(arguments: argparse.Namespace) -> int:
         sys.stdout.write(encodable(markdown.summary(session), sys.stdout.encoding))
     else:
         _print(summary_lines(session, _width(), arguments.verbose))
+    return FINE
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report.plan import dump, plan_lines
+
+    plan = plan_command.plan(arguments)
+    if arguments.json:
+        sys.stdout.write(dump(plan).decode())
+    else:
+        _print(plan_lines(plan, _width()))
     return FINE
 
 
@@ -173,6 +215,43 @@ def _judge(arguments: argparse.Namespace) -> int:
         for name in dict.fromkeys(names):
             _print(hang([segment(f"{label:14}", "cyan")], name, _width(), 14))
     return WORSE if judged.counts.get("worse") else FINE
+
+
+def _env(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.processes.environment import make_environment
+
+    print(make_environment(arguments.what, arguments.into, shlex.split(arguments.pip)))
+    return FINE
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench import calibrate
+
+    settings = calibrate.settings_of(arguments.runs, arguments.dtypes, arguments.threads, arguments.attention)
+    proposals = calibrate.calibrate(arguments.tests, settings, arguments.margin_db, _complain)
+    from pytest_diffbench.report.lines import segment
+
+    for proposal in proposals:
+        _print([[segment(text)] for text in calibrate.lines(proposal)])
+    if arguments.json is not None:
+        try:
+            arguments.json.write_text(calibrate.written(proposals), encoding="utf-8")
+        except OSError as error:
+            raise DiffbenchError(
+                f"{arguments.json}: can't be written: {error.strerror}. Name another file."
+            ) from error
+    return FINE
+
+
+def _names(text: str) -> list[str]:
+    return [name for part in text.split(",") if (name := part.strip())]
+
+
+def _at_least_2(text: str) -> int:
+    number = int(text)
+    if number < 2:
+        raise argparse.ArgumentTypeError(f"{number} runs can't be compared: give at least 2")
+    return number
 
 
 def _references(old: SessionReport, path: str) -> dict[str, Reference]:
@@ -223,13 +302,29 @@ def _judged(new: SessionReport, references: dict[str, Reference]) -> SessionRepo
             reference = dataclasses.replace(
                 reference, distance="machine" if near else "family" if then.family == now.family else "any"
             )
+        verdicts = judge(
+            seen,
+            Artifacts(),
+            reference,
+            Limits(),
+            GATES,
+            more_runs=report.confirmations,
+            neighbours={
+                name: other.baseline.runs
+                for name, other in references.items()
+                if name != seen.case.id
+                and other.baseline.runs[-1].environment.machine == seen.run.environment.machine
+            },
+            decisions=len(new.cases),
+        )
         cases.append(
             CaseReport(
                 observation=seen,
-                verdicts=judge(seen, Artifacts(), reference, Limits(), GATES) if seen.complete else (),
+                verdicts=verdicts if seen.complete else (),
                 baseline_path=reference.path if reference is not None else None,
                 baseline_distance=reference.distance if reference is not None else None,
                 changed_since=_changed_since(reference, seen.run.environment.software),
+                confirmations=report.confirmations,
                 error=report.error,
             )
         )

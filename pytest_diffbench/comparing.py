@@ -52,6 +52,11 @@ class VariantMeasurement:
         """Id of the case."""
         return self.measurement.case_id
 
+    @property
+    def target(self) -> Any:
+        """What is called."""
+        return self.measurement.target
+
     def observation(self, *, complete: bool) -> Observation:
         """All that was measured, as a record."""
         return msgspec.structs.replace(self.measurement.observation(complete=complete), ratio=self.ratio)

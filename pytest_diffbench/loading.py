@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import OptionError, PipelineError
 from pytest_diffbench.pipelines.loader import default_dtype, parse_dtype, resolve_device
-from pytest_diffbench.pipelines.registry import model_named
+from pytest_diffbench.pipelines.registry import Model, model_named
 from pytest_diffbench.pipelines.resident import Resident
 from pytest_diffbench.records import PipelineSpec, Weights
 
@@ -61,14 +61,12 @@ class Pipelines:
 
     def about(self, target: object) -> Loaded | None:
         """What is known of a target, None where it isn't the resident pipeline."""
-        from pytest_diffbench.pipelines import mini, pretrained
-
         if self._spec is None or target is not self._pipeline:
             return None
         model, weights = model_named(self._spec.model), self._spec.weights
         return Loaded(
             spec=self._spec,
-            revision=pretrained.revision(target) if weights == "pretrained" else mini.revision(model),
+            revision=_revision(target, model, weights),
             recommended=model.mini_recommended if weights == "mini" else model.recommended,
         )
 
@@ -84,6 +82,14 @@ class Pipelines:
         return pipeline
 
 
+def _revision(target: Any, model: Model, weights: Weights) -> str | None:
+    from pytest_diffbench.pipelines import mini, pretrained
+
+    if weights == "pretrained":
+        return pretrained.revision(target)
+    return mini.revision(model) if weights == "mini" else None  # a plan has none
+
+
 def check(settings: Settings, where: str) -> None:
     """Find out before anything runs whether model, dtype and device exist.
 
@@ -95,7 +101,8 @@ def check(settings: Settings, where: str) -> None:
             model_named(settings.model)
         if settings.dtype is not None:
             parse_dtype(settings.dtype)
-        resolve_device(settings.device)
+        if settings.weights != "plan":
+            resolve_device(settings.device)
     except PipelineError as error:
         raise PipelineError(f"{where}: {error}") from None
 
@@ -107,8 +114,8 @@ def spec_of(settings: Settings, where: str) -> PipelineSpec:
             f"{where} asks for diffbench_pipeline, but its marker names no model. "
             "Write @pytest.mark.diffbench(model='lumina2'), or pass a pipeline of your own to diffbench()."
         )
-    device = resolve_device(settings.device)
     weights: Weights = settings.weights  # type: ignore[assignment]  # checked when it was parsed
+    device = "cpu" if weights == "plan" else resolve_device(settings.device)
     dtype = parse_dtype(settings.dtype or default_dtype(device, weights))
     return PipelineSpec(
         model=settings.model,

@@ -21,12 +21,12 @@ def case_id(item: pytest.Item, label: str | None) -> str:
     if "site-packages" not in path.parts and path.is_relative_to(root):
         where = path.relative_to(root).as_posix()
     else:
-        where = path.relative_to(_package_parent(path)).as_posix()
+        where = path.relative_to(package_parent(path)).as_posix()
     whole = f"{where}::{name}" if name else where
     return f"{whole}#{label}" if label else whole
 
 
-def _package_parent(path: Path) -> Path:
+def package_parent(path: Path) -> Path:
     folder = path.parent
     while (folder / "__init__.py").exists() and folder.parent != folder:
         folder = folder.parent

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-WEIGHTS = ("mini", "random", "pretrained")
+WEIGHTS = ("mini", "plan", "random", "pretrained")
 OFFLOADS = ("none", "model", "sequential")
 GATE_NAMES = ("work", "guidance", "output", "memory", "time")
 """As `records.GATES`, which costs more to import than an idle run may; a test holds them equal."""
@@ -69,6 +69,16 @@ def _share(value: Any) -> float:
     return number
 
 
+def _seconds(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < math.inf or isinstance(value, bool):
+        raise ValueError("is a positive number of seconds")
+    return number
+
+
 def _switch(value: Any) -> bool:
     if isinstance(value, bool):
         return value
@@ -85,6 +95,12 @@ def _gates(value: Any) -> tuple[str, ...]:
     if not chosen:
         raise ValueError(f"is a list of gates, with commas between: {','.join(GATE_NAMES)}")
     return tuple(name for name in GATE_NAMES if name in chosen)
+
+
+def _tolerance(value: Any) -> tuple[tuple[str, float], ...]:
+    from pytest_diffbench.judge.loosening import checked  # costs more to import than an idle run may
+
+    return checked(value)
 
 
 def _setting(
@@ -104,7 +120,13 @@ class Settings:
     """All settings of one test. Precedence: command line, marker, ini file, default."""
 
     model: str | None = _setting(_text, None, "m", "name of a registered model")
-    weights: str = _setting(_one_of(*WEIGHTS), "mini", "cmi", "weights to run on: mini, random or pretrained", "KIND")
+    weights: str = _setting(
+        _one_of(*WEIGHTS),
+        "mini",
+        "cmi",
+        "weights to run on: mini, plan (full size, work alone), random, pretrained",
+        "KIND",
+    )
     models: str | None = _setting(
         _text, None, "ci", "folder with pretrained pipelines, one sub-folder a model, or one pipeline's folder", "DIR"
     )
@@ -128,11 +150,36 @@ class Settings:
     save: bool = _setting(_switch, False, "c", "measure, and accept the results as baselines")
     baselines: str = _setting(_text, "baselines", "ci", "folder of the baselines", "DIR")
     json: str | None = _setting(_text, None, "c", "write all results of the session to FILE", "FILE")
+    profile: str | None = _setting(
+        _text, None, "c", "write a Chrome trace of each case into FOLDER, which Perfetto opens", "FOLDER"
+    )
     memory_limit_rel: float | None = _setting(_share, None, "mi", "growth of peak memory that is let through")
     time_floor_rel: float | None = _setting(_share, None, "mi", "change of time that is too small to matter")
+    time_floor_s: float | None = _setting(_seconds, None, "mi", "the same in seconds")
+    confirm: int = _setting(
+        _whole(0),
+        4,
+        "cmi",
+        "fresh processes at most that may confirm a suspicion about a case's time; 0 for none",
+        "N",
+    )
+    against: str | None = _setting(
+        _text, None, "c", "hold all against the same tests under another environment's interpreter", "PYTHON"
+    )
+    pairs: int = _setting(_whole(1), 5, "ci", "pairs of processes with --diffbench-against", "N")
+    selftest: bool = _setting(
+        _switch, False, "c", "instead of the tests, find out what the time gate sees on this machine"
+    )
+    max_time: float = _setting(
+        _seconds, 600.0, "ci", "seconds that further processes may take, all in all", "SECONDS"
+    )
+    tolerance: tuple[tuple[str, float], ...] | None = _setting(
+        _tolerance, None, "m", "thresholds of output for this case, such as {'psnr_db': 35}"
+    )
+    reason: str | None = _setting(_text, None, "m", "why they are looser than by default; without it they can't be")
 
 
-_PATHS = ("models", "baselines", "json")
+_PATHS = ("models", "baselines", "json", "profile")
 """Relative ones start where the shell is on the command line, and beside the ini file when they stand in it."""
 
 _SETTINGS = {field.name: field for field in dataclasses.fields(Settings)}
@@ -167,8 +214,8 @@ def add_options(parser: pytest.Parser) -> None:
 
 
 def is_active(config: pytest.Config) -> bool:
-    """Whether this session measures. Saving without measuring makes no sense, so it asks for both."""
-    return bool(config.getoption("diffbench") or config.getoption("diffbench_save"))
+    """Whether this session measures. Saving and the self-test make no sense without."""
+    return any(config.getoption(name) for name in ("diffbench", "diffbench_save", "diffbench_selftest"))
 
 
 def resolve(config: pytest.Config, marker: Mapping[str, Any], where: str) -> Settings:
@@ -202,7 +249,25 @@ def resolve(config: pytest.Config, marker: Mapping[str, Any], where: str) -> Set
                     what = f"the marker's {name}" if label == "marker" else label
                     raise OptionError(f"{place}: {what} {error}, not {value!r}.") from None
                 break
-    return Settings(**values)
+    settings = Settings(**values)
+    _refuse_silent_loosening(settings, where)
+    return settings
+
+
+def _refuse_silent_loosening(settings: Settings, where: str) -> None:
+    if settings.reason is not None and not settings.tolerance:
+        raise OptionError(
+            f"{where}: the marker's reason {settings.reason!r} explains no tolerance. Give both, or none."
+        )
+    if not settings.tolerance or settings.reason is not None:
+        return
+    from pytest_diffbench.judge.loosening import looser_than_default
+
+    if looser := looser_than_default(settings.tolerance):
+        raise OptionError(
+            f"{where}: the marker loosens thresholds of output ({', '.join(looser)}) and doesn't say why. "
+            "Add reason='...', which is kept in the baseline's history."
+        )
 
 
 def _candidates(config: pytest.Config, marker: Mapping[str, Any], name: str, sources: str) -> list[tuple[str, Any]]:

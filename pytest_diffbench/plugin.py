@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -10,6 +11,10 @@ from pytest_diffbench import options
 
 if TYPE_CHECKING:
     from pytest_diffbench.bench import Bench
+    from pytest_diffbench.session import DiffbenchSession
+
+TASK = "PYTEST_DIFFBENCH_TASK"
+"""As `processes.exchange.VARIABLE`, which costs more to import than an idle run may; a test holds them equal."""
 
 FIXTURES = ("diffbench", "diffbench_pipeline")
 
@@ -36,9 +41,17 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.pluginmanager.hasplugin("benchmark"):
         config.pluginmanager.register(NoBenchmark(), "diffbench-no-benchmark")
     if options.is_active(config):
-        from pytest_diffbench.session import DiffbenchSession
+        config.pluginmanager.register(_session(config), "diffbench-session")
 
-        config.pluginmanager.register(DiffbenchSession(config), "diffbench-session")
+
+def _session(config: pytest.Config) -> DiffbenchSession:
+    if TASK in os.environ:
+        from pytest_diffbench.child import ChildSession
+
+        return ChildSession(config)
+    from pytest_diffbench.session import DiffbenchSession
+
+    return DiffbenchSession(config)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import datetime
+import functools
 import time
 from typing import TYPE_CHECKING, Any
 
@@ -13,23 +15,31 @@ import pytest
 from pytest_diffbench import __version__, loading, options
 from pytest_diffbench.bench import Bench
 from pytest_diffbench.errors import DiffbenchError, OptionError, PipelineError
+from pytest_diffbench.other_environment import OtherEnvironment
 from pytest_diffbench.plugin import is_benchmark
+from pytest_diffbench.processes.budget import Budget
+from pytest_diffbench.processes.confirming import Confirming
+from pytest_diffbench.processes.launch import Launcher
 from pytest_diffbench.records import DECISIONS, CaseReport, Comparison, Fact, PipelineSpec, SessionReport
 from pytest_diffbench.report import junit, session_json, terminal
 from pytest_diffbench.report.progress import Progress
-from pytest_diffbench.store import Store
-from pytest_diffbench.verdicts import Concluded, conclude, incomplete
+from pytest_diffbench.store import MOST_NEIGHBOURS, Store
+from pytest_diffbench.verdicts import Concluded, Evidence, conclude, conclude_against, incomplete, wants_profile
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Generator, Mapping, Sequence
     from pathlib import Path
 
+    from pytest_diffbench.artifacts import Artifacts
     from pytest_diffbench.options import Settings
+    from pytest_diffbench.records import Observation, Run
+    from pytest_diffbench.selftest import SelftestSession
 
 _BENCH = pytest.StashKey[Bench]()
 _CASES = pytest.StashKey[list[CaseReport]]()
 _COMPARISONS = pytest.StashKey[list[Comparison]]()
 _SETTINGS = pytest.StashKey["Settings"]()
+_BEGAN_S = pytest.StashKey[float]()
 
 
 def session_of(config: pytest.Config) -> DiffbenchSession:
@@ -54,11 +64,25 @@ class DiffbenchSession:
         )
         self._facts: dict[str, Fact] | None = None
         self._progress: Progress | None = None
+        self._decisions = 1
+        self._longest_setup_s = 0.0
+        self._neighbours: dict[str, Mapping[str, Sequence[Run]]] = {}
+        self._launcher = Launcher(config)
         try:
             self._settings = options.resolve(config, {}, "pytest")
         except OptionError as error:
             raise pytest.UsageError(str(error)) from None
         self._models = self._models_folder()
+        self._budget = Budget(self._settings.max_time)
+        self._other: OtherEnvironment | SelftestSession | None = None
+        if self._settings.selftest:
+            from pytest_diffbench.selftest import SelftestSession
+
+            self._other = SelftestSession(config, self._launcher, self._budget)
+            config.pluginmanager.register(self._other, "diffbench-selftest")
+        elif self._settings.against is not None:
+            self._other = OtherEnvironment(config, self._settings, self._launcher, self._budget)
+            config.pluginmanager.register(self._other, "diffbench-against")
         self._store = Store(options.folder(config, self._settings.baselines))
 
     # -- collection
@@ -69,6 +93,7 @@ class DiffbenchSession:
         places = [i for i, item in enumerate(items) if is_benchmark(item)]
         if not places:
             return
+        self._decisions = len(places)
         try:
             for i in places:
                 items[i].stash[_SETTINGS] = self._resolve(items[i])
@@ -79,6 +104,8 @@ class DiffbenchSession:
         benchmarks = [items[i] for _, i in sorted(zip(specs, places, strict=True), key=lambda pair: first[pair[0]])]
         for i, item in zip(places, benchmarks, strict=True):
             items[i] = item
+        if self._other is not None:
+            self._other.tests = [(item, item.stash[_SETTINGS]) for item in benchmarks]
 
     def _resolve(self, item: pytest.Item) -> Settings:
         marker: dict[str, Any] = {}
@@ -120,9 +147,21 @@ class DiffbenchSession:
             about=self._pipelines.about,
             facts=self._environment_facts(),
             progress=self._progress_of(item),
+            wants_profile=functools.partial(self._wants_profile, item),
         )
         item.stash[_BENCH] = bench
         return bench
+
+    def _wants_profile(self, item: pytest.Item, observation: Observation, artifacts: Artifacts) -> bool:
+        if self._other is not None:
+            return False  # nothing stored is compared with
+        return wants_profile(
+            observation,
+            artifacts,
+            store=self._store,
+            settings=item.stash[_SETTINGS],
+            evidence=self._evidence(observation),
+        )
 
     def pipeline_for(self, item: pytest.Item) -> Any:
         """The pipeline that a test's marker asks for."""
@@ -151,12 +190,16 @@ class DiffbenchSession:
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Let go of the resident pipeline before a test that brings its own."""
+        item.stash[_BEGAN_S] = time.monotonic()
         if is_benchmark(item) and "diffbench_pipeline" not in getattr(item, "fixturenames", ()):
             self._pipelines.release()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Judge what the test measured, after its own assertions; fail it where something got worse."""
+        began_s = item.stash.get(_BEGAN_S, time.monotonic())
+        item.stash[_BEGAN_S] = time.monotonic()
+        self._longest_setup_s = max(self._longest_setup_s, item.stash[_BEGAN_S] - began_s)
         try:
             outcome = yield
         except KeyboardInterrupt:
@@ -186,34 +229,109 @@ class DiffbenchSession:
         return outcome
 
     def _conclude(self, item: pytest.Item, *, failed: bool) -> list[Concluded]:
-        bench = item.stash.get(_BENCH, None)
+        bench = self._bench_of(item)
         if bench is None:
             return []
         if self._progress is not None:
             self._progress.finish()
-        concluded: list[Concluded] = []
-        for measurement, problem in bench.measurements:
-            if problem is not None:
-                one = incomplete(measurement.observation(complete=False), problem)
-            else:
-                one = conclude(
-                    measurement.observation(complete=True),
-                    measurement.artifacts(),
-                    store=self._store,
-                    settings=item.stash[_SETTINGS],
-                    nodeid=item.nodeid,
-                    failed=failed,
-                )
-            concluded.append(one)
-            self._config.hook.pytest_diffbench_outcome(report=one.report, config=self._config)
-            item.user_properties.extend(junit.properties(one.report))
+        seen = [
+            (one.observation(complete=problem is None), one.artifacts(), problem)
+            for one, problem in bench.measurements
+        ]
+        targets = [one.target for one, _ in bench.measurements]
         for comparison in bench.comparisons:
             item.user_properties.extend(junit.comparison_properties(comparison))
         item.stash[_COMPARISONS] = list(bench.comparisons)
         bench.measurements.clear()
         bench.comparisons.clear()
+        concluded: list[Concluded] = []
+        with contextlib.ExitStack() as room:
+            room.callback(lambda: self._progress.finish() if self._progress is not None else None)
+            confirming = self._confirming(item, targets, room)
+            for observation, artifacts, problem in seen:
+                if problem is not None:
+                    one = incomplete(observation, problem)
+                else:
+                    one = self._judged(item, observation, artifacts, confirming, failed)
+                concluded.append(one)
+                self._config.hook.pytest_diffbench_outcome(report=one.report, config=self._config)
+                item.user_properties.extend(junit.properties(one.report))
         item.stash[_CASES] = [one.report for one in concluded]
+        if confirming.interrupted:
+            self._reports.extend(one.report for one in concluded)
+            raise KeyboardInterrupt
         return concluded
+
+    def _judged(
+        self, item: pytest.Item, observation: Observation, artifacts: Artifacts, confirming: Confirming, failed: bool
+    ) -> Concluded:
+        if isinstance(self._other, OtherEnvironment):
+            return conclude_against(
+                observation,
+                artifacts,
+                self._other.of(observation.case.id),
+                settings=item.stash[_SETTINGS],
+                nodeid=item.nodeid,
+                decisions=self._decisions,
+            )
+        notes: list[str] = []
+        return conclude(
+            observation,
+            artifacts,
+            store=self._store,
+            settings=item.stash[_SETTINGS],
+            nodeid=item.nodeid,
+            failed=failed,
+            evidence=dataclasses.replace(
+                self._evidence(observation), more=confirming.source(observation.case, notes), notes=notes
+            ),
+        )
+
+    def _evidence(self, observation: Observation) -> Evidence:
+        """What other cases tell about one."""
+        machine = observation.run.environment.machine
+        return Evidence(decisions=self._decisions, neighbours=lambda: self._neighbours_of(machine))
+
+    def _confirming(self, item: pytest.Item, targets: list[Any], room: contextlib.ExitStack) -> Confirming:
+        """Fresh processes for a test. The first of them is given the device's memory."""
+        settings = item.stash[_SETTINGS]
+        parallel = hasattr(self._config, "workerinput")  # where time isn't judged
+
+        def tell(phase: str, done: int, total: int) -> None:
+            self._progress_of(item)(phase, done, total)  # not begun before there is something to tell
+
+        return Confirming(
+            self._launcher,
+            self._budget,
+            item,
+            most=0 if parallel else settings.confirm,
+            first_s=self._longest_setup_s + time.monotonic() - item.stash.get(_BEGAN_S, time.monotonic()),
+            make_room=lambda: self._make_room(item, targets, room),
+            progress=tell,
+        )
+
+    def _make_room(self, item: pytest.Item, targets: list[Any], room: contextlib.ExitStack) -> None:
+        """Give the device's memory to another process until `room` is left."""
+        from pytest_diffbench.pipelines.aside import moved_aside, return_memory, sent_to_cpu
+
+        while targets:
+            if self._pipelines.about(targets[-1]) is None:
+                room.enter_context(moved_aside(targets[-1]))
+            else:
+                sent_to_cpu(targets[-1])  # a fixture of the test's own may hold it, suspended until its teardown
+            targets.pop()
+        drop_fixture(item, "diffbench_pipeline")
+        self._pipelines.release()
+        return_memory()
+
+    def _neighbours_of(self, machine: str) -> Mapping[str, Sequence[Run]]:
+        if machine not in self._neighbours:
+            self._neighbours[machine] = self._store.runs(machine, MOST_NEIGHBOURS)
+        return self._neighbours[machine]
+
+    @staticmethod
+    def _bench_of(item: pytest.Item) -> Bench | None:
+        return item.stash.get(_BENCH, None)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -247,6 +365,7 @@ class DiffbenchSession:
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Give memory back and write the session's file."""
         self._pipelines.release()
+        self._launcher.close()
         if self._settings.json is None or hasattr(self._config, "workerinput"):
             return
         try:
@@ -273,7 +392,7 @@ class DiffbenchSession:
             missing_baselines=tuple(
                 case.observation.case.id
                 for case in self._reports
-                if case.baseline_path is None and case.saved is None and case.error is None
+                if {case.baseline_path, case.saved, case.error, case.against} == {None}
             ),
             cases=tuple(self._reports),
             comparisons=tuple(self._comparisons),
@@ -316,3 +435,19 @@ class DiffbenchSession:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
+
+
+def drop_fixture(item: pytest.Item, name: str) -> None:
+    """Let a test that is over go of a fixture's value, also under other names, long before it is torn down."""
+    values = getattr(item, "funcargs", {})
+    value = values.get(name)
+    if value is None:
+        return
+    for other in [key for key, held in values.items() if held is value]:
+        del values[other]
+    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
+    for definition in (one for each in definitions.values() for one in each):
+        # Of wider scopes the next test is to find it still.
+        if definition.scope == "function" and definition.cached_result and definition.cached_result[0] is value:
+            # Emptied, not taken away: without a result pytest wouldn't tear the fixture down.
+            definition.cached_result = (None, *definition.cached_result[1:])

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
+
+import msgspec
 
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.records import CaseReport
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
     from pytest_diffbench.artifacts import Artifacts, Reference
     from pytest_diffbench.judge import Limits
+    from pytest_diffbench.judge.question import Question
     from pytest_diffbench.options import Settings
-    from pytest_diffbench.records import Environment, Gate, Observation, Verdict
+    from pytest_diffbench.processes.against import Other
+    from pytest_diffbench.records import Environment, Gate, Observation, Run, Verdict
     from pytest_diffbench.store import Store
 
 _NEEDS_BASELINE: frozenset[Gate] = frozenset({"work", "output", "memory", "time"})
+
+_PLANNED: frozenset[Gate] = frozenset({"work", "guidance"})
+"""Gates that a plan answers."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,6 +34,27 @@ class Concluded:
 
     report: CaseReport
     failure: str | None
+
+
+def _no_neighbours() -> Mapping[str, Sequence[Run]]:
+    return {}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What beside a case's own run tells how sure a verdict on its time can be.
+
+    Attributes:
+        decisions: cases of this session.
+        neighbours: reads the runs of other baselines of this machine, by case.
+        more: measures the case once more in a fresh process; None where nothing more is to be had.
+        notes: what `more` has to tell, of processes that died.
+    """
+
+    decisions: int = 1
+    neighbours: Callable[[], Mapping[str, Sequence[Run]]] = _no_neighbours
+    more: Callable[[], Run | None] = lambda: None
+    notes: list[str] = dataclasses.field(default_factory=list)
 
 
 def incomplete(observation: Observation, problem: str) -> Concluded:
@@ -39,6 +70,7 @@ def conclude(
     settings: Settings,
     nodeid: str,
     failed: bool,
+    evidence: Evidence | None = None,
 ) -> Concluded:
     """Judge a case, save it where that was asked for, and say whether its test fails.
 
@@ -48,24 +80,33 @@ def conclude(
         store: the baselines.
         settings: of the test.
         nodeid: the test's id, for the remedy.
-        failed: the test has failed on its own; nothing is saved then.
+        failed: the test has failed on its own; nothing is saved then, nor confirmed.
+        evidence: of time, besides this run.
     """
-    from pytest_diffbench.judge import judge
+    from pytest_diffbench.judge.question import Question
 
+    evidence = evidence or Evidence()
     gates: tuple[Gate, ...] = settings.gates  # type: ignore[assignment]  # checked when they were parsed
+    if observation.case.definition.planned:
+        # What nobody computed isn't asked about, unless nothing else is.
+        gates = tuple(gate for gate in gates if gate in _PLANNED) or gates
     limits = limits_of(settings)
     try:
         reference = store.find(observation.case, observation.run.environment)
-        verdicts = judge(observation, artifacts, reference, limits, gates, saving=settings.save)
+        ask = _Judge(observation, artifacts, reference, limits, settings.save, evidence)
+        verdicts, confirmations = _confirmed(ask(gates), ask, wanted=not failed and not settings.save)
+        question = Question(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
+        verdicts = tuple(_explained(one, question) for one in verdicts)
         saved = None
         if settings.save:
             saved = _save(observation, artifacts, reference, limits, store, failed)
     except BaselineError as error:
-        report = CaseReport(observation=observation, verdicts=(), error=str(error))
+        report = CaseReport(observation=noted(observation, evidence.notes), verdicts=(), error=str(error))
         return Concluded(report, str(error))
     report = CaseReport(
-        observation=observation,
+        observation=noted(observation, evidence.notes),
         verdicts=verdicts,
+        confirmations=tuple(confirmations),
         baseline_path=reference.path if reference is not None else None,
         baseline_distance=reference.distance if reference is not None else None,
         saved=saved,
@@ -74,16 +115,178 @@ def conclude(
     return Concluded(report, _failure(report, settings, nodeid))
 
 
+class _Judge:
+    """Asks gates about one case. Other cases' runs are only read where they can tell something."""
+
+    def __init__(
+        self,
+        observation: Observation,
+        artifacts: Artifacts,
+        reference: Reference | None,
+        limits: Limits,
+        saving: bool,
+        evidence: Evidence,
+    ) -> None:
+        self.evidence = evidence
+        self._subject = (observation, artifacts, reference, limits)
+        self._saving = saving
+        self._comparable = reference is not None and reference.distance == "machine"
+
+    def __call__(self, gates: Sequence[Gate], more_runs: Sequence[Run] = ()) -> tuple[Verdict, ...]:
+        from pytest_diffbench.judge import judge
+
+        case_id = self._subject[0].case.id
+        runs = self.evidence.neighbours() if "time" in gates and self._comparable else {}
+        return judge(
+            *self._subject,
+            gates,
+            saving=self._saving,
+            more_runs=more_runs,
+            neighbours={name: others for name, others in runs.items() if name != case_id},
+            decisions=self.evidence.decisions,
+        )
+
+
+def _confirmed(verdicts: tuple[Verdict, ...], ask: _Judge, *, wanted: bool) -> tuple[tuple[Verdict, ...], list[Run]]:
+    """Buy runs for as long as they can change the verdict on time; returns the last verdicts and the runs."""
+    from pytest_diffbench.judge import wants_runs
+
+    runs: list[Run] = []
+    while wanted and any(one.gate == "time" and wants_runs(one) for one in verdicts):
+        run = ask.evidence.more()
+        if run is None:
+            break
+        runs.append(run)
+        (time,) = ask(("time",), runs)
+        verdicts = tuple(time if one.gate == "time" else one for one in verdicts)
+    return verdicts, runs
+
+
+def noted(observation: Observation, notes: Sequence[str]) -> Observation:
+    """The observation with further notes."""
+    import msgspec
+
+    if not notes:
+        return observation
+    return msgspec.structs.replace(observation, notes=(*observation.notes, *notes))
+
+
+def wants_profile(
+    observation: Observation, artifacts: Artifacts, *, store: Store, settings: Settings, evidence: Evidence
+) -> bool:
+    """Whether to look where time goes: for a baseline without a profile, and where time is worse, or may well be.
+
+    To be asked while the target is still as it was measured: a test may take back afterwards what it did to it.
+    """
+    from pytest_diffbench.judge import judge, wants_runs
+
+    limits = limits_of(settings)
+    try:
+        reference = store.find(observation.case, observation.run.environment)
+        if settings.save:
+            if reference is None or reference.distance != "machine" or reference.baseline.profile is None:
+                return True
+            verdicts = judge(observation, artifacts, reference, limits, ("work", "output"), saving=True)
+            return not _unchanged(verdicts, reference)
+        if reference is None or reference.baseline.profile is None or "time" not in settings.gates:
+            return False
+        (verdict,) = _Judge(observation, artifacts, reference, limits, False, evidence)(("time",))
+    except BaselineError:
+        return False  # told when the case is judged
+    return verdict.decision == "worse" or wants_runs(verdict)
+
+
+def _explained(verdict: Verdict, question: Question) -> Verdict:
+    """A verdict on time that is worse, with the operators that make it so."""
+    from pytest_diffbench.judge.kernels import kernel_changes
+
+    if (verdict.gate, verdict.decision) != ("time", "worse"):
+        return verdict
+    return msgspec.structs.replace(verdict, changes=(*verdict.changes, *kernel_changes(question)))
+
+
 def limits_of(settings: Settings) -> Limits:
     """The thresholds of a test: the defaults, and what its marker or the ini file says."""
     from pytest_diffbench.judge import Limits
+    from pytest_diffbench.judge.loosening import limit_fields
 
-    changed: dict[str, float] = {}
+    changed = limit_fields(settings.tolerance or (), settings.reason)
     if settings.memory_limit_rel is not None:
         changed |= {"memory_rel": settings.memory_limit_rel, "memory_rss_rel": settings.memory_limit_rel}
     if settings.time_floor_rel is not None:
         changed |= {"time_floor_rel": settings.time_floor_rel, "time_floor_cpu_rel": settings.time_floor_rel}
-    return Limits(**changed)  # type: ignore[arg-type]  # only thresholds that are floats
+    if settings.time_floor_s is not None:
+        changed["time_floor_s"] = settings.time_floor_s
+    # The first run alone decides where nothing may confirm it.
+    runs = {
+        "time_confirmations": min(Limits().time_confirmations, settings.confirm),
+        "time_max_runs": 1 + settings.confirm,
+    }
+    runs["time_max_pairs"] = max(Limits().time_max_pairs, settings.pairs)
+    return Limits(**changed, **runs)  # type: ignore[arg-type]  # only thresholds that are numbers
+
+
+def conclude_against(
+    observation: Observation, artifacts: Artifacts, other: Other, *, settings: Settings, nodeid: str, decisions: int
+) -> Concluded:
+    """Judge a case by what another environment has of it. No stored baseline is read, and nothing is saved.
+
+    Args:
+        observation: a complete one.
+        artifacts: its images and trace.
+        other: the other environment's results.
+        settings: of the test.
+        nodeid: the test's id, for messages.
+        decisions: cases of this session.
+    """
+    from pytest_diffbench.judge import judge
+
+    gates: tuple[Gate, ...] = settings.gates  # type: ignore[assignment]  # checked when they were parsed
+    limits = limits_of(settings)
+    observation = noted(observation, other.notes)
+    try:
+        judged = judge(observation, artifacts, other.reference, limits, [gate for gate in gates if gate != "time"])
+    except BaselineError as error:
+        report = CaseReport(observation=observation, verdicts=(), against=other.interpreter, error=str(error))
+        return Concluded(report, str(error))
+    verdicts = [_told_missing(one, other) for one in judged]
+    if "time" in gates:
+        verdicts.append(_time_against(observation, other, limits, decisions))
+    report = CaseReport(
+        observation=observation,
+        verdicts=tuple(verdicts),
+        baseline_path=other.interpreter if other.reference is not None else None,
+        baseline_distance="machine" if other.reference is not None else None,
+        changed_since=_changed_since(other.reference, observation.run.environment),
+        against=other.interpreter,
+        pairs=tuple(other.pairs),
+    )
+    return Concluded(report, _failure(report, settings, nodeid))
+
+
+def _time_against(observation: Observation, other: Other, limits: Limits, decisions: int) -> Verdict:
+    from pytest_diffbench.judge import definition_changes, judge_pairs
+    from pytest_diffbench.judge.reasons import verdict
+    from pytest_diffbench.judge.text import listed
+
+    if other.reference is None or not other.pairs:
+        return verdict("time.no_baseline", f"There is no pair of runs to judge: {other.missing}.")
+    changed = definition_changes(other.reference.baseline.case.definition, observation.case.definition)
+    if changed:
+        message = f"The case is defined differently in the other environment: {listed(changed)}."
+        return verdict("time.definition_changed", message, changes=changed)
+    family = observation.run.environment.family
+    return judge_pairs(other.pairs, limits, decisions, family, other.neighbours)
+
+
+def _told_missing(verdict: Verdict, other: Other) -> Verdict:
+    """A verdict for want of a baseline, in words that fit another environment."""
+    import msgspec
+
+    if not verdict.reason.endswith(".no_baseline"):
+        return verdict
+    message = f"The other environment has nothing to hold it against: {other.missing}."
+    return msgspec.structs.replace(verdict, message=message)
 
 
 def _save(
@@ -96,17 +299,22 @@ def _save(
 ) -> str:
     """Save a case; returns what was done, or `refused: why`."""
     from pytest_diffbench.judge import doubts, judge
+    from pytest_diffbench.judge.loosening import history_with
 
     if failed:
         return "refused: the test failed"
-    doubt = doubts(observation.run, limits)
+    planned = observation.case.definition.planned
+    doubt = doubts(observation.run, limits) if not planned else None
     if doubt is not None:
         return f"refused: {doubt[1]}"
     verdicts = judge(observation, artifacts, reference, limits, ("work", "guidance", "output"), saving=True)
     broken = [one for one in verdicts if one.decision == "worse" and _needs_no_baseline(one)]
     if broken:
         return f"refused: {broken[0].message}"
-    return store.save(observation, artifacts, reference, reference is not None and _unchanged(verdicts, reference))
+    unchanged = reference is not None and _unchanged(verdicts, reference)
+    if planned and unchanged:
+        return "kept: the plan is the same"  # it would be no further evidence
+    return store.save(observation, artifacts, reference, unchanged, functools.partial(history_with, limits))
 
 
 def _unchanged(verdicts: tuple[Verdict, ...], reference: Reference) -> bool:
@@ -135,7 +343,10 @@ def _failure(report: CaseReport, settings: Settings, nodeid: str) -> str | None:
         # Saving accepts what changed; what it refused has to be seen.
         return failure_text(report, nodeid) if report.saved.startswith("refused") else None
     fails = [one for one in report.verdicts if one.decision == "worse"]
-    missing = report.baseline_path is None and not _NEEDS_BASELINE.isdisjoint(settings.gates)
+    # What is new has no counterpart in another environment, and needs none.
+    missing = (
+        report.against is None and report.baseline_path is None and not _NEEDS_BASELINE.isdisjoint(settings.gates)
+    )
     if settings.strict:
         fails = [one for one in report.verdicts if one.decision not in ("same", "better")]
     return failure_text(report, nodeid) if fails or missing else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import types
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.definition import definition_changes
@@ -10,21 +11,24 @@ from pytest_diffbench.judge.guidance import judge_guidance
 from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.memory import judge_memory
 from pytest_diffbench.judge.output import judge_output
+from pytest_diffbench.judge.paired import judge_pairs
 from pytest_diffbench.judge.question import Question
 from pytest_diffbench.judge.ratios import judge_time_or_ratio
 from pytest_diffbench.judge.reasons import REASONS, verdict
 from pytest_diffbench.judge.text import listed
-from pytest_diffbench.judge.timing import doubts
+from pytest_diffbench.judge.time_runs import doubts
 from pytest_diffbench.judge.work import judge_work
 from pytest_diffbench.records import GATES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_diffbench.artifacts import Artifacts, Reference
-    from pytest_diffbench.records import Gate, Observation, Verdict
+    from pytest_diffbench.records import Gate, Observation, Run, Verdict
 
-__all__ = ["REASONS", "Limits", "definition_changes", "doubts", "judge"]
+__all__ = ["REASONS", "Limits", "definition_changes", "doubts", "judge", "judge_pairs", "wants_runs"]
+
+_NO_NEIGHBOURS: Mapping[str, Sequence[Run]] = types.MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -53,6 +57,10 @@ def judge(
     limits: Limits,
     gates: Sequence[Gate],
     saving: bool = False,
+    *,
+    more_runs: Sequence[Run] = (),
+    neighbours: Mapping[str, Sequence[Run]] = _NO_NEIGHBOURS,
+    decisions: int = 1,
 ) -> tuple[Verdict, ...]:
     """Judge one case. Nothing is read but the baseline's artifacts, and those only where images differ.
 
@@ -63,20 +71,37 @@ def judge(
         limits: thresholds.
         gates: those to ask; order and repetition don't matter.
         saving: this run is about to be accepted as baseline, which messages then say.
+        more_runs: runs of the same case in fresh processes, made since `wants_runs` asked for them.
+        neighbours: runs of the other baselines of this machine, by case.
+        decisions: cases of this session, over which the error budget of time is spread.
 
     Returns:
         One verdict for each gate, in the order of `GATES`.
 
     Raises:
-        ValueError: a gate that doesn't exist.
+        ValueError: a gate that doesn't exist, or fewer than one decision.
         BaselineError: images differ, and the baseline's can't be read: never a reason to pass.
     """
     if unknown := sorted(set(gates) - set(GATES)):
         raise ValueError(f"no such gate: {', '.join(unknown)}. Gates are {', '.join(GATES)}.")
+    if decisions < 1:
+        raise ValueError(f"a session decides at least one case, not {decisions}")
     question = Question(
-        observation=observation, artifacts=artifacts, reference=reference, limits=limits, saving=saving
+        observation=observation,
+        artifacts=artifacts,
+        reference=reference,
+        limits=limits,
+        saving=saving,
+        more_runs=more_runs,
+        neighbours=neighbours,
+        decisions=decisions,
     )
     return tuple(_ask(gate, question) for gate in GATES if gate in gates)
+
+
+def wants_runs(verdict: Verdict) -> bool:
+    """Whether a run of a fresh process may change this verdict on time; judge again with it and all before."""
+    return bool(verdict.details.get("more_runs_help"))
 
 
 def _ask(gate: Gate, question: Question) -> Verdict:

@@ -47,13 +47,16 @@ def judge_guidance(question: Question) -> Verdict:
     if faults:
         told = listed([text for _, text in faults], most=2)
         return verdict(faults[0][0], f"Guidance isn't as asked: {told}.", details=details, changes=changes)
-    if any(step.used == "unknown" for step in guidance.steps) or check.renorm_unseen():
+    planned = question.observation.case.definition.planned
+    if any(step.used == "unknown" for step in guidance.steps) or (check.renorm_unseen() and not planned):
         return verdict(
             "guidance.unknown",
             f"What guidance did can't be told: {listed(unclear)}.",
             details=details,
             changes=changes,
         )
+    if planned:
+        return verdict("guidance.planned", check.planned(), details=details)
     return verdict("guidance.same", check.passed(), details=details, changes=unclear)
 
 
@@ -214,6 +217,16 @@ class _Check:
         """What was asked for, and was done, with how exactly it could be told; and what was asked for in vain."""
         told = f"As asked: {self._did()}."
         return f"{told} Without effect: {listed(self.inert)}." if self.inert else told
+
+    def planned(self) -> str:
+        """What can be said where nothing was computed."""
+        count, guided = self.expected.steps, len(self.expected.guided)
+        calls = plural(sum(len(step.branches) for step in self.guidance.steps), "call")
+        return (
+            f"Planned: the branches called, and those that each step depends on, are as asked: {guided} of "
+            f"{plural(count, 'step')} guided, {calls}, {self.expected.truncation}. Scale, sign and renorm weren't "
+            "seen: they need values, which a plan doesn't have."
+        )
 
     def _did(self) -> str:
         count, guided = self.expected.steps, len(self.expected.guided)

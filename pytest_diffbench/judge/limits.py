@@ -89,10 +89,10 @@ class Limits:
     """Of 64. Drift turns none either; two pictures that have nothing to do with each other differ in about 32."""
 
     latents_machine_rel: float = 0.01
-    """For results that are latents: the same 1 % as 40 dB."""
+    """For latents and predictions, results or on their way: the same 1 % as 40 dB."""
 
     latents_drift_rel: float = 0.1
-    """For results that are latents, on another kind of device."""
+    """For final latents on another machine, which are compared before any pixel."""
 
     latents_broken_rel: float = 0.5
     """For results that are latents: half of the result is something else."""
@@ -106,8 +106,15 @@ class Limits:
     tile_size_px: int = 64
     """Small enough for a lost patch to fill one, large enough for a steady mean."""
 
+    output_reason: str = ""
+    """Why a test changed thresholds of output for its case."""
+
     trace_rounding_factor: float = 10.0
     """Traces part where their distance exceeds this many roundings (eps / sqrt(12)) of the dtype."""
+
+    trace_first_rel: float = 1e-4
+    """Of embeddings and of the first step, on this class of machine: kernels that sum in another order reach 1e-6 in
+    float32, rounding to half precision at any place 3e-4; never under ten roundings of the dtype."""
 
     # memory
     memory_rel: float = 0.02
@@ -126,8 +133,17 @@ class Limits:
     """One library more or less in the process."""
 
     # time
-    time_alpha: float = 0.001
-    """Chance of an alarm, one-sided, by chance alone in one case; 20 cases stay under 2 %, before confirmation."""
+    time_alpha: float = 0.01
+    """Chance that a session calls any of its cases slower, by chance alone: 1 in 100 sessions, however many cases."""
+
+    time_suspicion: float = 0.05
+    """Chance that a case with nothing wrong buys fresh runs: one of 20 cases, at most."""
+
+    time_confirmations: int = 2
+    """Fresh processes that must agree before a test fails: one may share the luck of the first. 0 lets one run do."""
+
+    time_max_runs: int = 5
+    """Runs of a case in one session, the first included: beside ten in the baseline, more would sharpen little."""
 
     time_min_runs: int = 3
     """Fewer baseline runs tell nothing about the spread between runs."""
@@ -146,6 +162,30 @@ class Limits:
 
     time_floor_s: float = 0.001
     """Smaller changes are the interpreter's, whatever their share."""
+
+    time_part_floor_rel: float = 0.05
+    """For a stage or a group of steps alone: parts are worth less than the whole, and spread more."""
+
+    time_part_floor_cpu_rel: float = 0.125
+    """The same on a CPU."""
+
+    time_part_total_rel: float = 0.01
+    """A part that costs the call less than this must not fail it: 3 ms may become 9 ms in a call of 600 ms."""
+
+    time_prior_max_dof: float = 60.0
+    """Neighbours never count for more than this many runs: they are other cases, however alike they spread."""
+
+    time_min_pairs: int = 4
+    """Fewer pairs of runs tell too little about the spread between pairs."""
+
+    time_max_pairs: int = 10
+    """Pairs of runs of one case: more would cost longer than what they show is worth."""
+
+    time_pair_spread_cpu_rel: float = 0.02
+    """Spread between pairs on a CPU: never believed to be less. Adjacent runs share what the machine is doing."""
+
+    time_pair_spread_rel: float = 0.005
+    """The same elsewhere."""
 
     time_power: float = 0.95
     """The smallest change that would have been seen is meant with this probability; below 1."""
@@ -189,7 +229,8 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            self._check(field.name, getattr(self, field.name), whole=isinstance(field.default, int))
+            if not isinstance(field.default, str):
+                self._check(field.name, getattr(self, field.name), whole=isinstance(field.default, int))
 
     @staticmethod
     def _check(name: str, value: object, *, whole: bool) -> None:
@@ -206,6 +247,13 @@ class Limits:
             raise OptionError(f"Limits.{name} is {value!r}. Give at least {least}.")
 
 
-_OPEN_UNIT = frozenset({"time_alpha", "time_power"})
-_AT_LEAST = {"time_min_runs": 2, "tile_size_px": 1}
+_OPEN_UNIT = frozenset({"time_alpha", "time_power", "time_suspicion"})
+_AT_LEAST = {
+    "time_min_runs": 2,
+    "time_min_pairs": 2,
+    "time_max_pairs": 2,
+    "time_max_runs": 1,
+    "time_prior_max_dof": 1,
+    "tile_size_px": 1,
+}
 """Two runs are the least that have a spread; a tile holds at least one pixel."""

@@ -7,14 +7,18 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.judge.definition import definition_changes
 from pytest_diffbench.judge.image_members import Member, decibels, figures, members, over, tile_text
+from pytest_diffbench.judge.loosening import told
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.text import listed, plural
 from pytest_diffbench.judge.tolerance import Tolerance, tolerance
+from pytest_diffbench.judge.trace_limits import first_not_finite, strayed
+from pytest_diffbench.judge.trace_words import share
 from pytest_diffbench.judge.traces import part, parting_threshold_rel
 
 if TYPE_CHECKING:
     from pytest_diffbench.artifacts import Artifacts
     from pytest_diffbench.judge.images import ImageDistance
+    from pytest_diffbench.judge.limits import Limits
     from pytest_diffbench.judge.question import Question
     from pytest_diffbench.judge.traces import Parting
     from pytest_diffbench.records import Output, Verdict
@@ -47,15 +51,14 @@ def judge_output(question: Question) -> Verdict:
             "output.same_bits",
             f"{plural(len(now.images), 'image')}, equal to the last bit; any change would have been seen.",
             details={"distance": reference.distance},
+            changes=told(question.limits, reference.baseline.tolerances),
         )
     return _compare(question, now, base)
 
 
 def _hard_gates(question: Question, now: Output) -> Verdict | None:
     if not now.finite:
-        where = now.not_finite_where or "place unknown"
-        message = f"The result holds NaN or infinity, first at: {where}."
-        return verdict("output.not_finite", message, details={"where": now.not_finite_where})
+        return _not_finite(question, now)
     if not now.images and question.observation.case.definition.arguments.get("output_type") != "latent":
         return verdict("output.no_images", "The call returned no images.")
     constant = [number for number, image in enumerate(now.images) if image.constant]
@@ -64,6 +67,14 @@ def _hard_gates(question: Question, now: Output) -> Verdict | None:
         message = f"All pixels of image {which} are equal, as in a black image."
         return verdict("output.constant", message, details={"images": constant})
     return None
+
+
+def _not_finite(question: Question, now: Output) -> Verdict:
+    """Name the first place; a trace knows it better than the checks at the boundaries."""
+    place = first_not_finite(question.artifacts.trace)
+    where = place.words if place is not None else now.not_finite_where or "place unknown"
+    details = {"where": now.not_finite_where, "place": place.name if place is not None else None}
+    return verdict("output.not_finite", f"The result holds NaN or infinity, first at: {where}.", details=details)
 
 
 def _healthy(now: Output) -> str:
@@ -124,40 +135,74 @@ def _decide(
     changes = [parting.text, *(m.text for m in found if m.excess > 1 and m is not worst)]
     if now.latents_dtype != base.latents_dtype:
         changes.append(f"dtype of the latents: {base.latents_dtype} -> {now.latents_dtype}")
-    gone = max(_members(distances, parting, allowed.broken(limits)), key=lambda member: member.excess)
     if _newly_random(now, base, allowed):
         reason = "output.nondeterministic"
         message = (
             f"Rounds with one seed no longer agree (PSNR {decibels(now.rerun.psnr_db)}), in the baseline they did."
             f" Against the baseline: {worst.text}."
         )
-    elif worst.excess <= 1:
-        reason = "output.within_tolerance"
-        message = (
-            f"Not the same bits, but within tolerance; nearest to its limit: {worst.text}. Allowed: {allowed.text()}."
-        )
-    elif allowed.hopeless:
+    elif worst.excess > 1 and allowed.hopeless:
         reason = "output.rerun_noise"
         message = (
             f"The picture differs ({worst.text}), but identical calls of this case drift as much"
             f" (PSNR {decibels(allowed.rerun_db)}): it can't be judged."
         )
     elif distance == "machine":
-        reason = "output.differs"
-        message = f"Another picture: {worst.text}. It {parting.text}.{_patch(distances, worst)}"
-    elif gone.excess > 1:
-        reason = "output.differs"
-        message = (
-            f"Another picture, beyond what another machine explains: {gone.text}. It {parting.text}."
-            f"{_patch(distances, gone)}"
-        )
+        reason, message = _on_this_machine(limits, distances, parting, worst, allowed)
     else:
-        reason = "output.other_machine"
-        message = (
-            f"The picture differs ({worst.text}), which may be this machine: the baseline is from another"
-            f" ({distance} match).{_patch(distances, worst)}"
-        )
+        gone = max(_members(distances, parting, allowed.broken(limits)), key=lambda member: member.excess)
+        reason, message = _across_machines(question, distances, parting, worst, gone, allowed)
+    changes += told(limits, question.baseline.baseline.tolerances)
     return verdict(reason, message, details=_details(distances, parting, allowed, distance), changes=changes)
+
+
+def _on_this_machine(
+    limits: Limits, distances: list[ImageDistance], parting: Parting, worst: Member, allowed: Tolerance
+) -> tuple[str, str]:
+    """Reason and message of a comparison on one class of machine."""
+    if worst.excess > 1:
+        return "output.differs", f"Another picture: {worst.text}. It {parting.text}.{_patch(distances, worst)}"
+    told = f"within tolerance; nearest to its limit: {worst.text}. Allowed: {allowed.text()}."
+    # what identical calls drift by, no trace can be held against
+    astray = None if allowed.hopeless else strayed(parting, limits)
+    if astray is None:
+        return "output.within_tolerance", f"Not the same bits, but {told}"
+    message = f"The picture came about in another way: {astray.text}. It {parting.text}. The picture itself is {told}"
+    return "output.trace", message
+
+
+def _across_machines(
+    question: Question,
+    distances: list[ImageDistance],
+    parting: Parting,
+    worst: Member,
+    gone: Member,
+    allowed: Tolerance,
+) -> tuple[str, str]:
+    """Reason and message where the baseline is another machine's: latents first, which are steadier than pixels."""
+    there = question.baseline.baseline.runs[-1].environment.machine
+    here = question.observation.run.environment.machine
+    rel = parting.latents_rel
+    latents = (
+        "" if rel is None else f"The final latents are {share(rel)} apart (at most {share(allowed.latents_rel)})"
+    )
+    machines = f" Across machines ({there} -> {here}), allowed: {allowed.text()}."
+    if gone.excess > 1:
+        message = f"Another picture, beyond what another machine explains: {gone.text}. It {parting.text}."
+        return "output.differs", f"{message}{_patch(distances, gone)}{machines}"
+    if rel is not None and rel > allowed.latents_rel:
+        message = f"{latents}, which may be this machine. It {parting.text}. Furthest off: {worst.text}."
+        return "output.other_machine", f"{message}{machines}"
+    if worst.excess <= 1:
+        seen = f"{latents}. " if distances and latents else ""
+        message = f"{seen}Not the same bits, but within tolerance; nearest to its limit: {worst.text}."
+        return "output.within_tolerance", f"{message}{machines}"
+    if rel is not None and rel <= question.limits.latents_machine_rel:
+        message = f"{latents}, so the decoder or what comes after it drew another picture: {worst.text}."
+        return "output.decoder", f"{message}{_patch(distances, worst)}{machines}"
+    before = f"{latents}. " if latents else ""
+    message = f"{before}The picture differs ({worst.text}), which may be this machine.{_patch(distances, worst)}"
+    return "output.other_machine", f"{message}{machines}"
 
 
 def _newly_random(now: Output, base: Output, allowed: Tolerance) -> bool:

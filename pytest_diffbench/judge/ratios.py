@@ -14,7 +14,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_diffbench.judge.definition import definition_changes, environment_changes
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.text import listed, percent, plural
-from pytest_diffbench.judge.timing import doubts, judge_time
+from pytest_diffbench.judge.time_runs import doubts
+from pytest_diffbench.judge.timing import judge_time
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -1,8 +1,9 @@
-"""What a few past runs say about the next one: a prediction interval, and how steady a run's rounds are."""
+"""How far runs spread, from a few of them and from those of other cases, and how steady a run's rounds are."""
 
 from __future__ import annotations
 
 import dataclasses
+import functools
 import math
 import statistics
 from typing import TYPE_CHECKING
@@ -10,68 +11,147 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Prediction:
-    """Where one more run should fall if nothing changed; logarithms are natural, of seconds or of a ratio.
-
-    Attributes:
-        runs: number of past runs.
-        centre_log: mean of their logarithms.
-        spread_log: sample standard deviation of their logarithms; about a relative spread.
-        half_width_log: a new run further than this from the centre is beyond what the spread explains.
-        noise_log: standard deviation of the difference between a new run and the centre.
-    """
-
-    runs: int
-    centre_log: float
-    spread_log: float
-    half_width_log: float
-    noise_log: float
-
-    def detectable_rel(self, floor_rel: float, power: float) -> float:
-        """Smallest slowdown that is found with probability `power`, when it must also pass a practical floor.
-
-        With many runs, `alpha` .001 and `power` .95 this is 4.7 times the spread: 3.09 to be beyond chance, 1.64 to
-        be found nearly always.
-        """
-        needed_log = max(self.half_width_log, math.log1p(floor_rel))
-        return math.expm1(needed_log + statistics.NormalDist().inv_cdf(power) * self.noise_log)
+_NOISIER_CHANCE = 0.05
+"""A case whose runs spread more than its neighbours' with less chance than this isn't moderated by them."""
 
 
-def predict(logs: Sequence[float], prior_rel: float, alpha: float) -> Prediction:
-    """Predict the logarithm of one more run, one-sided.
+@dataclasses.dataclass(frozen=True, slots=True)
+class Variance:
+    """A variance of logarithms, with the degrees of freedom that it is known by; infinite ones are exact."""
 
-    The half width is the larger of Student's interval for a new observation, `t(1 - alpha, k - 1) s sqrt(1 + 1/k)`,
-    and of the normal one with the prior spread, `z(1 - alpha) s0 sqrt(1 + 1/k)`. The first alone alarms with
-    probability `alpha` whatever the true spread is; the second keeps a few runs that agree by luck from promising
-    a precision that the kind of machine doesn't have. It needs no t quantile: it wasn't estimated from the runs.
+    value: float
+    dof: float
+
+    @property
+    def deviation(self) -> float:
+        """Standard deviation."""
+        return math.sqrt(self.value)
+
+
+def within(sides: Sequence[Sequence[float]]) -> Variance:
+    """Variance within groups of logarithms, pooled over them; with no degree of freedom it is 0."""
+    total, dof = 0.0, 0
+    for side in sides:
+        if len(side) > 1:
+            centre = math.fsum(side) / len(side)
+            total += math.fsum((one - centre) ** 2 for one in side)
+            dof += len(side) - 1
+    return Variance(total / dof if dof else 0.0, dof)
+
+
+def pooled(one: Variance, other: Variance) -> Variance:
+    """Two estimates of one variance, weighted by what they are known by."""
+    dof = one.dof + other.dof
+    return Variance((one.dof * one.value + other.dof * other.value) / dof, dof) if dof else one
+
+
+def prior_of(variances: Sequence[Variance], least: float, most_dof: float) -> Variance | None:
+    """What the variances of other cases say about the variance of one more.
+
+    Variances of cases are taken to be scattered like a scaled inverse chi-square. Its degrees of freedom and its
+    scale are estimated from the moments of the logarithms of the sample variances (Smyth 2004, section 6.2): the more
+    alike the cases are, the more is known about the next one.
 
     Args:
-        logs: logarithms of the past runs' figures, at least two.
-        prior_rel: spread between runs below which no machine of this kind is believed.
-        alpha: probability of an alarm by chance.
+        variances: of the other cases; those without a degree of freedom are left out.
+        least: variance under which none is believed; exact zeros have no logarithm.
+        most_dof: the prior never counts for more than this, however alike the cases are.
 
-    Raises:
-        ValueError: fewer than two runs.
+    Returns:
+        None where fewer than two cases have a spread.
     """
-    count = len(logs)
-    if count < 2:
-        raise ValueError(f"a spread needs two runs or more, not {count}")
-    # imported late: loading the judges must not cost what scipy costs
-    from scipy.special import stdtrit
+    known = [one for one in variances if one.dof > 0]
+    if len(known) < 2:
+        return None
+    scores, expected = [], 0.0
+    for one in known:
+        shift, scatter = _log_chi_square(one.dof)
+        scores.append(math.log(max(one.value, least)) - shift)
+        expected += scatter / len(known)
+    centre = math.fsum(scores) / len(scores)
+    excess = math.fsum((one - centre) ** 2 for one in scores) / (len(scores) - 1) - expected
+    dof = min(most_dof, 2 * _inverse_trigamma(excess)) if excess > 0 else most_dof
+    shift, _ = _log_chi_square(dof)
+    # the scale is that of the capped prior where cases agree fully: then every case has the same variance
+    value = math.exp(centre + (shift if excess > 0 else 0.0))
+    return Variance(value, dof)
 
-    spread = statistics.stdev(logs)
-    widening = math.sqrt(1 + 1 / count)
-    by_sample = float(stdtrit(count - 1, 1 - alpha)) * spread
-    by_prior = statistics.NormalDist().inv_cdf(1 - alpha) * prior_rel
-    return Prediction(
-        runs=count,
-        centre_log=statistics.fmean(logs),
-        spread_log=spread,
-        half_width_log=widening * max(by_sample, by_prior),
-        noise_log=widening * max(spread, prior_rel),
-    )
+
+def moderated(own: Variance, prior: Variance | None) -> Variance:
+    """A case's variance, drawn towards its neighbours' by as much as either is known.
+
+    A case that is noisier than its neighbours beyond chance keeps its own: they must not flatter it.
+    """
+    if prior is None:
+        return own
+    if own.dof <= 0:
+        return prior
+    if own.value > prior.value:
+        # imported late: loading the judges must not cost what scipy costs
+        from scipy.special import fdtrc
+
+        if fdtrc(own.dof, prior.dof, own.value / prior.value) < _NOISIER_CHANCE:
+            return own
+    return pooled(own, prior)
+
+
+def chance_beyond(score: float, dof: float) -> float:
+    """Probability that Student's t (the normal where `dof` is infinite) exceeds a score."""
+    from scipy.special import ndtr, stdtr
+
+    return float(ndtr(-score) if math.isinf(dof) else stdtr(dof, -score))
+
+
+@functools.lru_cache(maxsize=4096)
+def score_beyond(chance: float, dof: float) -> float:
+    """The score that Student's t exceeds with a probability."""
+    from scipy.special import ndtri, stdtrit
+
+    return -float(ndtri(chance) if math.isinf(dof) else stdtrit(dof, chance))
+
+
+def holm(chances: Sequence[float], weights: Sequence[float], alpha: float) -> list[int]:
+    """Hypotheses that Holm's procedure with weights rejects at `alpha`, the least likely first.
+
+    Each step holds the smallest chance for its weight against `alpha` over the weights that are left (Holm 1979).
+    """
+    left = set(range(len(chances)))
+    rejected: list[int] = []
+    while left:
+        total = math.fsum(weights[one] for one in left)
+        best = min(left, key=lambda one: chances[one] / weights[one])
+        if chances[best] > alpha * weights[best] / total:
+            break
+        rejected.append(best)
+        left.discard(best)
+    return rejected
+
+
+@functools.lru_cache(maxsize=256)
+def _log_chi_square(dof: float) -> tuple[float, float]:
+    """Mean and variance of the logarithm of a chi-square over its degrees of freedom."""
+    from scipy.special import digamma, polygamma
+
+    return float(digamma(dof / 2)) - math.log(dof / 2), float(polygamma(1, dof / 2))
+
+
+def _inverse_trigamma(value: float) -> float:
+    """Solve trigamma(x) = value for a positive value, by Newton's method on 1 / trigamma, which is convex."""
+    # trigamma and its derivative are zeta(2, x) and -2 zeta(3, x)
+    from scipy.special import zeta
+
+    if value > 1e7:
+        return 1 / math.sqrt(value)
+    if value < 1e-6:
+        return 1 / value
+    x = 0.5 + 1 / value
+    for _ in range(50):
+        trigamma = float(zeta(2, x))
+        step = trigamma * (1 - trigamma / value) / (-2 * float(zeta(3, x)))
+        x += step
+        if -step < 1e-8 * x:
+            break
+    return x
 
 
 def interquartile_rel(times_s: Sequence[float]) -> float | None:
@@ -83,7 +163,7 @@ def interquartile_rel(times_s: Sequence[float]) -> float | None:
 
 
 def drift_rel(times_s: Sequence[float]) -> float | None:
-    """Median of the last third over that of the first third, less 1; None for fewer than six times."""
+    """Median of the last third over that of the first, less 1; None for fewer than six times."""
     if len(times_s) < 6:
         return None
     third = len(times_s) // 3

@@ -10,273 +10,377 @@ import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
+from pytest_diffbench.judge import time_rule, time_telemetry
 from pytest_diffbench.judge.definition import environment_changes
-from pytest_diffbench.judge.places import carriers
+from pytest_diffbench.judge.places import carriers, moved_steps, pair
 from pytest_diffbench.judge.reasons import verdict
-from pytest_diffbench.judge.statistics import Prediction, drift_rel, interquartile_rel, predict
-from pytest_diffbench.judge.text import percent, plural, seconds
+from pytest_diffbench.judge.text import listed, percent, plural, seconds, step_list
+from pytest_diffbench.judge.time_figures import TOTAL, calibration_s, label, logs, times_of
+from pytest_diffbench.judge.time_runs import INVALID, alike, doubts, floors_of, is_valid, on_pace, sound
+from pytest_diffbench.records import format_steps
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_diffbench.judge.limits import Limits
     from pytest_diffbench.judge.question import Question
+    from pytest_diffbench.judge.time_rule import Figure
     from pytest_diffbench.records import Run, Verdict
+
+_HELPED = frozenset({"time.invalid", "time.unsteady"})
+"""Doubts about one run that the run of another process may not share."""
 
 
 def judge_time(question: Question) -> Verdict:
-    """Compare this run's median with the baseline's runs."""
-    now, reference, limits = question.observation.run, question.baseline, question.limits
+    """Compare this session's runs with the baseline's."""
+    first, reference, limits = question.observation.run, question.baseline, question.limits
     newest = reference.baseline.runs[-1]
     if reference.distance != "machine":
         message = f"Time is compared on one class of machine only; the baseline is of {newest.environment.machine}."
         return verdict("time.other_machine", message)
-    if not _valid(now):
-        return verdict(*_INVALID)
-    comparable = [r for r in reference.baseline.runs if environment_changes(r.environment, now.environment) is None]
+    comparable = [r for r in reference.baseline.runs if environment_changes(r.environment, first.environment) is None]
     if not comparable:
-        kind, facts = environment_changes(newest.environment, now.environment) or ("settings", "")
+        kind, facts = environment_changes(newest.environment, first.environment) or ("settings", "")
         what = "hardware differs" if kind == "hardware" else "settings differ"
         return verdict(f"time.{kind}", f"The {what} from the baseline's, so times can't be compared: {facts}.")
-    runs = _alike([run for run in comparable if _valid(run) and not _parallel(run)], limits)
-    evidence = _Evidence(now, runs, limits)
-    details = evidence.details()
-    left_out = len(reference.baseline.runs) - len(runs)
-    why = "measured in parallel, with other settings, or on a machine off its usual pace"
-    notes = [f"{plural(left_out, 'run')} of the baseline left out: {why}"] if left_out else []
-    places = carriers(question, runs) if runs else []
-    doubt = doubts(now, limits)
-    if doubt is not None:
-        reason, message = doubt
-        return verdict(reason, message + evidence.aside(), details=details, changes=[*places, *notes])
-    if len(runs) < limits.time_min_runs:
-        missing = limits.time_min_runs - len(runs)
+    past = alike(sound(comparable), limits)
+    more = limits.time_confirmations > 0 and 1 + len(question.more_runs) < _rule(question).most_runs
+    notes = []
+    if left_out := len(reference.baseline.runs) - len(past):
+        why = "measured in parallel, with other settings, or on a machine off its usual pace"
+        notes.append(f"{plural(left_out, 'run')} of the baseline left out: {why}")
+    now = _usable(question)
+    if not now:
+        return _doubted(question, past, notes, more=more)
+    if aside := 1 + len(question.more_runs) - len(now):
+        notes.append(f"{plural(aside, 'run')} of this session left out: unsteady, or not comparable with the first")
+    if len(past) < limits.time_min_runs:
+        evidence = _Evidence(question, now, past, notes)
+        missing = limits.time_min_runs - len(past)
         message = (
-            f"{plural(len(runs), 'run')} in the baseline, {plural(missing, 'more run')} needed to know their spread."
+            f"{plural(len(past), 'run')} in the baseline, {plural(missing, 'more run')} needed to know their spread."
             f"{evidence.aside()}"
         )
-        return verdict("time.few_runs", message, details=details, changes=[*places, *notes])
-    return evidence.decide(details, places, notes)
+        return evidence.verdict("time.few_runs", message)
+    paced, machine = on_pace(now, past, limits)
+    if machine is not None and not paced:
+        evidence = _Evidence(question, now, past, notes, machine=machine, may_buy=more)
+        return evidence.off_pace()
+    if len(paced) < len(now):
+        notes.append(f"{plural(len(now) - len(paced), 'run')} of this session left out: machine off its usual pace")
+    return _Evidence(question, paced, past, notes, machine=machine, may_buy=more).decide()
 
 
-def doubts(run: Run, limits: Limits) -> tuple[str, str] | None:
-    """Tell why a run's time can't be trusted, whatever it is compared with.
-
-    Returns:
-        A reason code and a message; None when nothing speaks against the run.
-    """
-    if not _valid(run):
-        return _INVALID
-    if _parallel(run):
-        workers = run.environment.state["xdist_workers"]
-        return "time.parallel", f"{workers} test processes ran at once and slowed each other down."
-    times_s = run.totals_s
-    spread, drift = interquartile_rel(times_s), drift_rel(times_s)
-    # Below the practical floor a spread is the interpreter's, however large its share of a tiny call.
-    floor_rel = limits.time_floor_s / run.median_s
-    if spread is not None and spread > max(limits.unsteady_rel, floor_rel):
-        message = (
-            f"The rounds never were steady: interquartile range {100 * spread:.0f} % of the median,"
-            f" {100 * limits.unsteady_rel:g} % allowed."
-        )
-        return "time.unsteady", message
-    if drift is not None and abs(math.log1p(drift)) > math.log1p(max(limits.drift_rel, floor_rel)):
-        message = (
-            f"The rounds drifted by {percent(drift)} from the first third to the last,"
-            f" {100 * limits.drift_rel:g} % allowed."
-        )
-        return "time.unsteady", message
-    unattributed_s = run.stage_medians_s.get("unattributed")
-    if unattributed_s is not None and len(run.stage_medians_s) > 1:
-        allowed_s = max(limits.unattributed_rel * run.median_s, limits.unattributed_floor_s)
-        if unattributed_s > allowed_s:
-            message = (
-                f"{seconds(unattributed_s)} of {seconds(run.median_s)} lie outside all stages,"
-                f" {seconds(allowed_s)} allowed."
-            )
-            return "time.unattributed", message
-    return None
+def _usable(question: Question) -> list[Run]:
+    """Runs of this session that nothing speaks against, the first among them where it is one."""
+    first = question.observation.run
+    return [
+        run
+        for run in (first, *question.more_runs)
+        if doubts(run, question.limits) is None and environment_changes(first.environment, run.environment) is None
+    ]
 
 
-_INVALID = ("time.invalid", "A round's time is missing, zero, negative or not finite.")
+def _doubted(question: Question, past: list[Run], notes: list[str], *, more: bool) -> Verdict:
+    """Say what speaks against the first run, where no other stands in for it."""
+    first = question.observation.run
+    reason, message = doubts(first, question.limits) or INVALID
+    if not is_valid(first):
+        return verdict(reason, message, details={"more_runs_help": more}, changes=notes)
+    evidence = _Evidence(question, [first], past, notes, may_buy=more and reason in _HELPED)
+    return evidence.verdict(reason, message + evidence.aside(), more_runs_help=evidence.may_buy)
 
 
-def _valid(run: Run) -> bool:
-    """Whether a run has rounds, all of them with a finite time above 0."""
-    return bool(run.rounds) and all(math.isfinite(total_s) and total_s > 0 for total_s in run.totals_s)
+def _rule(question: Question) -> time_rule.Rule:
+    limits = question.limits
+    return time_rule.Rule(
+        alpha=limits.time_alpha / question.decisions,
+        suspicion=limits.time_suspicion,
+        power=limits.time_power,
+        confirmations=limits.time_confirmations,
+        most_runs=max(limits.time_max_runs, 1 + limits.time_confirmations),
+    )
 
 
-def _parallel(run: Run) -> bool:
-    workers = run.environment.state.get("xdist_workers")
-    return isinstance(workers, int) and workers > 1
-
-
-def _calibration_s(run: Run) -> float | None:
-    """Median time of the fixed work, None where it wasn't timed or isn't a time."""
-    times_s = run.calibration_s
-    if not times_s or not all(math.isfinite(one) and one > 0 for one in times_s):
-        return None
-    return statistics.median(times_s)
-
-
-def _alike(runs: list[Run], limits: Limits) -> list[Run]:
-    """Leave out past runs that the machine's pace sets apart, by the rule that a new run has to pass too.
-
-    The choice looks at the calibration only, never at the case's own times, so it doesn't flatter their spread.
-    """
-    paces_s = [pace_s for run in runs if (pace_s := _calibration_s(run)) is not None]
-    if not paces_s:
-        return runs
-    usual_s = statistics.median(paces_s)
-    return [run for run in runs if (pace_s := _calibration_s(run)) is None or not _off(pace_s / usual_s, limits)]
-
-
-def _off(machine_ratio: float, limits: Limits) -> bool:
-    """Whether a machine's pace moved by more than the limit, either way."""
-    return abs(math.log(machine_ratio)) > math.log1p(limits.machine_rel)
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
+@dataclasses.dataclass(slots=True)
 class _Evidence:
-    """A new run and the past runs that it may be held against."""
+    """The runs of a session and of a baseline that may be held against each other, and what they say."""
 
-    now: Run
-    runs: list[Run]
-    limits: Limits
+    question: Question
+    now: list[Run]
+    past: list[Run]
+    notes: list[str]
+    machine: float | None = None
+    may_buy: bool = False
 
     @property
-    def _on_cpu(self) -> bool:
-        return self.now.environment.family == "cpu"
+    def _limits(self) -> Limits:
+        return self.question.limits
 
     @property
-    def _floor_rel(self) -> float:
-        return self.limits.time_floor_cpu_rel if self._on_cpu else self.limits.time_floor_rel
+    def _family(self) -> str:
+        return self.now[0].environment.family
+
+    @property
+    def _now_s(self) -> float:
+        """Geometric mean of this session's medians, as the baseline's is one."""
+        return statistics.geometric_mean(run.median_s for run in self.now)
 
     @property
     def _base_s(self) -> float:
-        """Geometric mean of the past runs' medians."""
-        return statistics.geometric_mean(run.median_s for run in self.runs)
+        return statistics.geometric_mean(run.median_s for run in self.past)
 
-    @property
-    def _log_ratio(self) -> float:
-        return math.log(self.now.median_s / self._base_s)
-
-    def _predict(self, logs: list[float]) -> Prediction:
-        prior_rel = self.limits.time_spread_cpu_rel if self._on_cpu else self.limits.time_spread_rel
-        return predict(logs, prior_rel, self.limits.time_alpha)
-
-    def _beyond(self, log_ratio: float, prediction: Prediction) -> int:
-        """1 for slower beyond chance and beyond the practical floor, -1 for faster, 0 for neither."""
-        floor_rel = max(self._floor_rel, self.limits.time_floor_s / self._base_s)
-        needed_log = max(prediction.half_width_log, math.log1p(floor_rel))
-        return 0 if abs(log_ratio) <= needed_log else 1 if log_ratio > 0 else -1
-
-    def _calibrated(self) -> tuple[float, list[tuple[float, float]]] | None:
-        """This run's calibration, and time and calibration of each past run that has one; None when too few have."""
-        mine_s = _calibration_s(self.now)
-        past = [(run.median_s, calibration_s) for run in self.runs if (calibration_s := _calibration_s(run))]
-        return None if mine_s is None or len(past) < self.limits.time_min_runs else (mine_s, past)
-
-    def details(self) -> dict[str, Any]:
+    def _details(self) -> dict[str, Any]:
         """Figures that are known before anything is decided."""
+        on_cpu = self._family == "cpu"
         figures: dict[str, Any] = {
-            "runs": len(self.runs),
-            "runs_needed": self.limits.time_min_runs,
-            "rounds": len(self.now.rounds),
-            "median_s": self.now.median_s,
-            "floor_rel": self._floor_rel,
+            "runs": len(self.past),
+            "runs_needed": self._limits.time_min_runs,
+            "session_runs": len(self.now),
+            "rounds": sum(len(run.rounds) for run in self.now),
+            "median_s": self._now_s,
+            "floor_rel": self._limits.time_floor_cpu_rel if on_cpu else self._limits.time_floor_rel,
+            "more_runs_help": False,
         }
-        if self.runs:
+        if self.machine is not None:
+            figures["machine_ratio"] = self.machine
+        if self.past:
             figures["baseline_s"] = self._base_s
-            figures["ratio"] = math.exp(self._log_ratio)
-            past = [run.stage_medians_s for run in self.runs]
+            figures["ratio"] = self._now_s / self._base_s
+            mine, theirs = [r.stage_medians_s for r in self.now], [r.stage_medians_s for r in self.past]
             figures["stage_ratios"] = {
-                stage: now_s / past_s
-                for stage, now_s in self.now.stage_medians_s.items()
-                if all(stage in one for one in past) and (past_s := statistics.median(one[stage] for one in past)) > 0
+                stage: statistics.median(one[stage] for one in mine) / before_s
+                for stage in mine[0]
+                if all(stage in one for one in (*mine, *theirs))
+                and (before_s := statistics.median(one[stage] for one in theirs)) > 0
             }
         return figures
 
+    def verdict(self, reason: str, message: str, *, located: bool = True, **details: Any) -> Verdict:
+        """Write the answer, with the bare figures, the places that moved and the remarks."""
+        places = carriers(self.question, self.now, self.past) if located and self.past else []
+        changes = [*places, *self.notes, *time_telemetry.remarks(self.now)]
+        return verdict(reason, message, details=self._details() | details, changes=changes)
+
     def aside(self) -> str:
         """The bare figures, for a verdict that rests on something else."""
-        if not self.runs:
-            return f" Measured: {seconds(self.now.median_s)}."
-        return f" For what it is worth: {self._figures()}."
+        if not self.past:
+            return f" Measured: {seconds(self._now_s)}."
+        return f" For what it is worth: {self._pair()}."
 
-    def _figures(self) -> str:
-        return f"{seconds(self._base_s)} -> {seconds(self.now.median_s)} ({percent(math.expm1(self._log_ratio))})"
+    def _pair(self) -> str:
+        return pair(self._base_s, self._now_s)
 
-    def decide(self, figures: dict[str, Any], places: list[str], notes: list[str]) -> Verdict:
-        """Judge by the ratio as measured and by the ratio after calibration, which must agree."""
-        raw = self._predict([math.log(run.median_s) for run in self.runs])
-        way = self._beyond(self._log_ratio, raw)
-        details = figures | {
-            "spread_rel": raw.spread_log,
-            "chance_interval": [math.exp(-raw.half_width_log), math.exp(raw.half_width_log)],
-            "ratio_interval": [math.exp(self._log_ratio + s * raw.half_width_log) for s in (-1, 1)],
-        }
-        floor_rel = max(self._floor_rel, self.limits.time_floor_s / self._base_s)
-        seen_rel = raw.detectable_rel(floor_rel, self.limits.time_power)
-        # What chance alone would hide: a floor that somebody chose is no blindness.
-        chance_rel = raw.detectable_rel(0.0, self.limits.time_power)
-        calibrated = self._calibrated()
-        if calibrated is None:
-            details["detectable_rel"] = seen_rel
-            if way:
-                message = (
-                    f"{self._figures()}, beyond chance, but without a calibration on both sides a slow machine can't"
-                    " be told from slow code."
-                )
-                return verdict("time.no_calibration", message, details=details, changes=[*places, *notes])
-            notes = [*notes, "no calibration on both sides: what the machine itself did isn't known"]
-            return self._same(raw, seen_rel, chance_rel, details, notes)
-        mine_s, past = calibrated
-        machine = mine_s / statistics.median(calibration_s for _, calibration_s in past)
-        adjusted = self._predict([math.log(total_s / calibration_s) for total_s, calibration_s in past])
-        log_adjusted = math.log(self.now.median_s / mine_s) - adjusted.centre_log
-        seen_rel = max(seen_rel, adjusted.detectable_rel(floor_rel, self.limits.time_power))
-        chance_rel = max(chance_rel, adjusted.detectable_rel(0.0, self.limits.time_power))
-        details |= {
-            "detectable_rel": seen_rel,
-            "machine_ratio": machine,
-            "adjusted_ratio": math.exp(log_adjusted),
-            "adjusted_chance_interval": [math.exp(-adjusted.half_width_log), math.exp(adjusted.half_width_log)],
-        }
-        changes = [*places, *notes]
-        if _off(machine, self.limits):
-            kind = "slower" if machine > 1 else "faster"
-            message = (
-                f"The machine itself is {kind} than it was: fixed work took {percent(machine - 1)}."
-                f" The case: {self._figures()}."
-            )
-            return verdict(f"time.machine_{kind}", message, details=details, changes=changes)
-        adjusted_way = self._beyond(log_adjusted, adjusted)
-        after = f"{percent(math.expm1(log_adjusted))} after calibration"
-        if way != adjusted_way:
-            message = (
-                f"{self._figures()}, {after}: only {'the first' if way else 'the second'} is beyond chance and the"
-                " practical floor."
-            )
-            return verdict("time.unconfirmed", message, details=details, changes=changes)
-        if way == 0:
-            return self._same(raw, seen_rel, chance_rel, details, notes)
-        carried = f" Most of it: {places[0]}." if places else ""
+    def off_pace(self) -> Verdict:
+        """Say that the machine is another one today."""
+        assert self.machine is not None  # known, since it is off
+        kind = "slower" if self.machine > 1 else "faster"
         message = (
-            f"{'Slower' if way > 0 else 'Faster'}: {self._figures()}, {after}. {plural(raw.runs, 'run')} of the"
-            f" baseline explain ±{100 * math.expm1(raw.half_width_log):.2g} %, the floor is"
-            f" {100 * floor_rel:.2g} %.{carried}"
+            f"The machine itself is {kind} than it was: fixed work took {percent(self.machine - 1)}."
+            f" The case: {self._pair()}."
         )
-        return verdict("time.slower" if way > 0 else "time.faster", message, details=details, changes=changes)
+        return self.verdict(f"time.machine_{kind}", message, more_runs_help=self.may_buy)
 
-    def _same(
-        self, raw: Prediction, seen_rel: float, chance_rel: float, details: dict[str, Any], notes: list[str]
-    ) -> Verdict:
-        if chance_rel > self.limits.time_blind_rel:
-            message = (
-                f"Can't tell: {self._figures()}; nothing under {percent(chance_rel)} would have been seen."
-                f" {plural(raw.runs, 'run')} in the baseline: save more, on a quiet machine."
+    def _figures(self) -> list[Figure]:
+        """All times that are judged, as measured and, where both sides have enough of it, by the calibration."""
+        limits, family = self._limits, self._family
+        least_log = limits.time_spread_cpu_rel if family == "cpu" else limits.time_spread_rel
+        mine, theirs = times_of(self.now), times_of(self.past)
+        if len(self.now[0].step_medians_s) != len(self.past[0].step_medians_s):
+            theirs = {name: times for name, times in theirs.items() if not name.startswith("steps:")}
+        names = [name for name in mine if name in theirs]
+        base_s = {name: statistics.geometric_mean(theirs[name]) for name in names}
+        floors = floors_of(limits, family, names, base_s)
+        groups = sum(name.startswith("steps:") for name in names)
+        shares = time_rule.shares_of(len(names) - 1 - groups, groups)
+        around = [alike(sound(self._comparable(runs)), limits) for runs in self.question.neighbours.values()]
+        scales = [_scales(mine, theirs, [times_of(runs) for runs in around if len(runs) > 1], names, self, least_log)]
+        calibrated = self._calibrated(around)
+        if calibrated is not None:
+            scales.append(_scales(*calibrated, names, self, least_log))
+        # the first run asked the question; those of fresh processes confirm it
+        fresh = len(self.now) - (self.now[0] is self.question.observation.run)
+        return [
+            time_rule.Figure(
+                name,
+                tuple(one[name] for one in scales),
+                floors[name],
+                shares[0 if name == TOTAL else 2 if name.startswith("steps:") else 1],
+                fresh,
             )
-            return verdict("time.blind", message, details=details, changes=notes)
+            for name in names
+        ]
+
+    def _comparable(self, runs: Sequence[Run]) -> list[Run]:
+        return [run for run in runs if environment_changes(run.environment, self.now[0].environment) is None]
+
+    def _calibrated(self, around: list[list[Run]]) -> tuple[_Logs, _Logs, list[_Logs]] | None:
+        """Times over the pace of the machine, of this session, of the baseline, and of the neighbours."""
+        past = [run for run in self.past if calibration_s(run) is not None]
+        if self.machine is None or len(past) < self._limits.time_min_runs:
+            return None
+        near = [[run for run in runs if calibration_s(run) is not None] for runs in around]
+        return _paced(self.now), _paced(past), [_paced(runs) for runs in near if len(runs) > 1]
+
+    def decide(self) -> Verdict:
+        """Judge by the change as measured and by the change after calibration, which must agree."""
+        figures, rule = self._figures(), _rule(self.question)
+        answer = time_rule.decide(figures, rule)
+        total = figures[0]
+        raw = total.scales[0]
+        alpha = rule.look_alpha * total.share
+        half_log = raw.needed_log(alpha, total.runs)
+        steps = len(self.now[0].step_medians_s)
+        seen_rel = time_rule.detectable_rel(total, rule, total.floor_log)
+        details: dict[str, Any] = {
+            "spread_rel": raw.spread_log,
+            "moderated_spread_rel": raw.variance.deviation,
+            "chance_interval": [math.exp(-half_log), math.exp(half_log)],
+            "ratio_interval": [math.exp(raw.change_log + way * half_log) for way in (-1, 1)],
+            "detectable_rel": seen_rel,
+            "parts_detectable_rel": {
+                label(one.name, steps): time_rule.detectable_rel(one, rule, one.floor_log) for one in figures[1:]
+            },
+            "confirmed": total.agreeing,
+            "fresh_runs": total.fresh,
+            "decisions": self.question.decisions,
+        }
+        after = ""
+        if len(total.scales) > 1:
+            adjusted = total.scales[1]
+            wide_log = adjusted.needed_log(alpha, total.runs)
+            details["adjusted_ratio"] = math.exp(adjusted.change_log)
+            details["adjusted_chance_interval"] = [math.exp(-wide_log), math.exp(wide_log)]
+            after = f", {percent(math.expm1(adjusted.change_log))} after calibration"
+        reason = time_rule.reason_of(figures, answer, rule, self._limits.time_blind_rel)
+        if reason.endswith("slower"):
+            return self._slower(answer.slower, half_log, after, details)
+        if reason == "faster":
+            message = f"Faster: {self._pair()}{after}. {self._explained(half_log, total.floor_log)}."
+            return self.verdict("time.faster", message, **details)
+        if reason == "no_calibration":
+            message = (
+                f"{self._pair()}, beyond chance, but without a calibration on both sides a slow machine can't"
+                " be told from slow code."
+            )
+            return self.verdict("time.no_calibration", message, **details)
+        if reason == "unconfirmed":
+            return self._open(answer, total.ways(alpha), after, details)
+        return self._same(reason, seen_rel, time_rule.detectable_rel(total, rule, 0.0), details)
+
+    def _explained(self, half_log: float, floor_log: float) -> str:
+        chance = f"{plural(len(self.past), 'run')} of the baseline explain ±{100 * math.expm1(half_log):.2g} %"
+        return f"{chance}, the floor is {100 * math.expm1(floor_log):.2g} %"
+
+    def _slower(self, slower: Sequence[Figure], half_log: float, after: str, details: dict[str, Any]) -> Verdict:
+        """Write what is proven: the total where it is, else the stages, else the steps."""
+        # the reason follows what weighs most, whichever of them is least likely
+        leading = min(slower, key=lambda one: (one.name != TOTAL, one.name.startswith("steps:")))
+        if self._limits.time_confirmations:
+            details["confirmed"], details["fresh_runs"] = leading.agreeing, leading.fresh
+            after += f", confirmed by {leading.agreeing} of {plural(leading.fresh, 'fresh process')[:-1]}es"
+        if leading.name == TOTAL:
+            explained = time_telemetry.clocks_explain(self.now, self.past, leading.floor_log)
+            if explained is not None:
+                message = f"{self._pair()}, but {explained}. A slow clock isn't slow code."
+                return self.verdict("time.clocks", message, **details | {"more_runs_help": self.may_buy})
+        waits = time_telemetry.host_bound(self.now, self.past, slower[0].floor_log)
+        details["host_bound"] = waits
+        bound = " Host-bound: wall time grew, processor time didn't." if waits else ""
+        if leading.name == TOTAL:
+            places = carriers(self.question, self.now, self.past)
+            carried = f" Most of it: {places[0]}." if places else ""
+            message = (
+                f"Slower: {self._pair()}{after}. {self._explained(half_log, leading.floor_log)}.{carried}{bound}"
+            )
+            return self.verdict("time.slower", message, **details)
+        steps = len(self.now[0].step_medians_s)
+        told = [(label(one.name, steps), self._part(one.name)) for one in slower]
+        details["slower"] = [name for name, _ in told]
+        kind = "step" if leading.name.startswith("steps:") else "stage"
+        alike = [
+            text for one, text in zip(slower, told, strict=True) if one.name.startswith("steps:") == (kind == "step")
+        ]
+        named = listed([f"{name} {text}" for name, text in alike])
+        where = self._where() if kind == "step" else ""
+        message = f"Slower in {named}{after}.{where} The whole call: {self._pair()}.{bound}"
+        return self.verdict(f"time.{kind}_slower", message, **details)
+
+    def _part(self, name: str) -> str:
+        before, after = times_of(self.past)[name], times_of(self.now)[name]
+        return pair(statistics.geometric_mean(before), statistics.geometric_mean(after))
+
+    def _where(self) -> str:
+        moved = moved_steps(self.now, self.past)
+        if moved is None or moved[2] <= moved[1]:
+            return ""
+        return f" Most of it in {step_list(format_steps(moved[0]))}, {pair(moved[1], moved[2])} each."
+
+    def _open(self, answer: time_rule.Answer, ways: Sequence[int], after: str, details: dict[str, Any]) -> Verdict:
+        """Write that the evidence points one way and doesn't get there."""
+        details["more_runs_help"] = self.may_buy
+        steps = len(self.now[0].step_medians_s)
+        figures = f"{self._pair()}{after}"
+        parts = [one for one in answer.suspicious if one.name != TOTAL]
+        if parts and len(parts) == len(answer.suspicious):
+            told = listed([f"{label(one.name, steps)} {self._part(one.name)}" for one in parts])
+            figures = f"{told}; the whole call {figures}"
+        fresh = details["fresh_runs"]
+        if answer.torn:
+            which = "the first" if ways[0] else "the second"
+            why = f"only {which} is beyond chance and the practical floor"
+        elif answer.strayed:
+            why = "beyond chance, but single runs of unchanged code strayed as far on this machine"
+        elif not fresh:
+            why = "suspicious, and no fresh process has confirmed it"
+        else:
+            why = f"{fresh} fresh {'process' if fresh == 1 else 'processes'} neither confirmed it nor ruled it out"
+        return self.verdict("time.unconfirmed", f"{figures}: {why}.", **details)
+
+    def _same(self, reason: str, seen_rel: float, chance_rel: float, details: dict[str, Any]) -> Verdict:
+        if "adjusted_ratio" not in details:
+            self.notes.append("no calibration on both sides: what the machine itself did isn't known")
+        if reason == "blind":
+            message = (
+                f"Can't tell: {self._pair()}; nothing under {percent(chance_rel)} would have been seen."
+                f" {plural(len(self.past), 'run')} in the baseline: save more, on a quiet machine."
+            )
+            return self.verdict("time.blind", message, located=False, **details)
+        cleared = f", {plural(details['fresh_runs'], 'fresh run')} included" if details["fresh_runs"] else ""
         message = (
-            f"As fast as {plural(raw.runs, 'run')} of the baseline: {self._figures()};"
+            f"As fast as {plural(len(self.past), 'run')} of the baseline: {self._pair()}{cleared};"
             f" would have seen {percent(seen_rel)}."
         )
-        return verdict("time.same", message, details=details, changes=notes)
+        return self.verdict("time.same", message, located=False, **details)
+
+
+_Logs = dict[str, list[float]]
+
+
+def _paced(runs: Sequence[Run]) -> _Logs:
+    """Times of runs that all have a calibration, over it."""
+    paces_s = [pace_s for run in runs if (pace_s := calibration_s(run)) is not None]
+    return {
+        name: [value / pace_s for value, pace_s in zip(values, paces_s, strict=True)]
+        for name, values in times_of(runs).items()
+    }
+
+
+def _scales(
+    mine: _Logs, theirs: _Logs, around: Sequence[_Logs], names: Sequence[str], evidence: _Evidence, least_log: float
+) -> dict[str, time_rule.Scale]:
+    """Each figure on one scale."""
+    most_dof = evidence.question.limits.time_prior_max_dof
+    near = [logs(one) for one in around]
+    now, past = logs(mine), logs(theirs)
+    return {
+        name: time_rule.two_sided_scale(
+            time_rule.spread_of(past[name]),
+            now[name],
+            time_rule.neighbours_of(
+                [time_rule.spread_of(one[name]) for one in near if name in one], least_log, most_dof
+            ),
+            least_log,
+        )
+        for name in names
+    }

@@ -25,7 +25,7 @@ class Tolerance:
         colour_levels: largest RMS difference of a channel after reduction.
         seam_levels: largest jump along a line.
         hash_bits: most bits in which the perceptual hashes differ.
-        latents_rel: largest relative L2 distance of latents, judged where the result is latents.
+        latents_rel: largest relative L2 distance of the final latents: of a result, and across machines.
         rerun_db: PSNR between identical calls of the case, None when they agree or weren't repeated.
         hopeless: identical calls drift so far that a difference says nothing.
     """
@@ -44,12 +44,13 @@ class Tolerance:
     hopeless: bool = False
 
     def text(self) -> str:
-        """The limits of images, in words."""
+        """The limits, in words."""
         noise = "" if self.rerun_db is None else f" (identical calls: {self.rerun_db:.1f} dB)"
         return (
             f"PSNR {self.psnr_db:.4g} dB{noise}, p99.9 {self.p999_levels:.3g} levels, SSIM {self.ssim:.3g},"
             f" tile's SSIM {self.tile_ssim:.3g}, tile's p99 {self.tile_p99_levels:.3g} levels,"
-            f" colour {self.colour_levels:.3g} levels, seam {self.seam_levels:.3g} levels, hash {self.hash_bits} bits"
+            f" colour {self.colour_levels:.3g} levels, seam {self.seam_levels:.3g} levels,"
+            f" hash {self.hash_bits} bits, latents {100 * self.latents_rel:.3g} %"
         )
 
     def figures(self) -> dict[str, float]:

@@ -1,4 +1,4 @@
-"""The order of a measurement: survey, layers, warm-up, timed rounds."""
+"""The order of a measurement: survey, layers, warm-up, timed rounds, and a profiled one where it is asked for."""
 
 from __future__ import annotations
 
@@ -7,19 +7,25 @@ import datetime
 import uuid
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import msgspec
+
 from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.measure import clock as host
 from pytest_diffbench.measure import definition
 from pytest_diffbench.measure.calibration import calibration_for
 from pytest_diffbench.measure.clock import clock_for
+from pytest_diffbench.measure.compiling import compiled_s
 from pytest_diffbench.measure.components import components_of, denoisers_of, is_compiled, modules_of, sites_of
 from pytest_diffbench.measure.environment import environment_of
 from pytest_diffbench.measure.guidance import call_class_of
 from pytest_diffbench.measure.layers import LayerTimer
 from pytest_diffbench.measure.memory import StageMemoryWatch, gauge_for
+from pytest_diffbench.measure.profiling import profile_call
 from pytest_diffbench.measure.rounds import Caller, Returned, TimedRound, observe_once
 from pytest_diffbench.measure.state import preserved
 from pytest_diffbench.measure.survey import Survey
+from pytest_diffbench.measure.telemetry import TelemetryWatch
 from pytest_diffbench.pixels import image_digest, psnr_db
 from pytest_diffbench.records import (
     Case,
@@ -31,20 +37,27 @@ from pytest_diffbench.records import (
     Memory,
     Observation,
     Output,
+    Profile,
     RerunNoise,
     Round,
     Run,
+    Warmup,
     Work,
 )
+from pytest_diffbench.steadiness import doubt_about, still_falling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
 Drive: TypeAlias = "Callable[[Callable[[], None], Callable[[], None], Callable[[], None], int], None]"
 """Runs `prepare, run, finish` a number of times: `drive(prepare, run, finish, rounds)`."""
 
 Progress: TypeAlias = "Callable[[str, int, int], None]"
 """Is told `phase, done, total`."""
+
+MOST_EXTRA_WARMUPS = 5
+"""Calls that are made beyond `warmup_rounds` while the times still fall, or torch still compiles."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -56,10 +69,13 @@ class Plan:
         device: torch device that the target runs on.
         definition: of the case, arguments included.
         rounds: timed rounds, at least 1.
-        warmup_rounds: calls before them, besides the survey and the pass over the layers.
+        warmup_rounds: least number of calls before them, besides the survey and the pass over the layers; with 0
+            there are none, else up to `MOST_EXTRA_WARMUPS` more until they are steady.
         threads: torch's threads on the CPU while measuring; None leaves them as they are.
         workers: test processes that run at once, this one among them.
         facts: the user's own facts of the environment.
+        profile: look where time goes, in one more call behind the timed rounds.
+        trace_file: where that call's trace is written to, a gzipped Chrome trace; None for nowhere.
     """
 
     case_id: str
@@ -70,6 +86,8 @@ class Plan:
     threads: int | None = None
     workers: int = 1
     facts: Mapping[str, Fact] = dataclasses.field(default_factory=dict)
+    profile: bool = False
+    trace_file: Path | None = None
 
 
 class Measurement:
@@ -87,11 +105,18 @@ class Measurement:
         self._run_id = uuid.uuid4().hex[:12]
         self._started = datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
         self._environment = environment_of(plan.device, target, plan.facts, plan.threads, plan.workers)
+        self._telemetry: TelemetryWatch | None = None
+        self._telemetry_notes: tuple[str, ...] = ()
+        self._compiled_before_s = compiled_s() or 0.0
+        self._compiled_last = False
+        self._extra_warmups_spent = False
         self._survey: Survey | None = None
         self._work: Work | None = None
         self._guidance: Guidance | None = None
         self._memory: Memory | None = None
         self._layers: LayerTimes | None = None
+        self._layers_call_s: float | None = None
+        self._profile: Profile | None = None
         self._warmup_s: list[float] = []
         self._rounds: list[Round] = []
         self._returned: list[Returned] = []
@@ -103,6 +128,11 @@ class Measurement:
     def case_id(self) -> str:
         """Id of the case."""
         return self._plan.case_id
+
+    @property
+    def target(self) -> Any:
+        """What is measured."""
+        return self._target
 
     def take(self, drive: Drive, progress: Progress) -> None:
         """Measure. Raises whatever the target raises; a device that runs out of memory raises MeasureError."""
@@ -117,6 +147,7 @@ class Measurement:
                 return
             finally:
                 self._caller.close()
+                self._end_telemetry()
         # Raised out here, so that nothing refers to the frames that hold the tensors, nor they to the device.
         self._caller = None  # type: ignore[assignment]  # this measurement is over
         raise MeasureError(
@@ -134,22 +165,42 @@ class Measurement:
         for i in range(plan.warmup_rounds):
             progress(f"warm-up {i + 1}/{plan.warmup_rounds}", 2 + i, total)
             self._take_warmup()
+        self._warm_up_until_steady(lambda i: progress(f"extra warm-up {i}", 1 + plan.warmup_rounds, total))
         calibrate = calibration_for(plan.device)
         one = TimedRound(self._caller, self._sites, self._clock)
+        telemetry = self._begin_telemetry()
 
         def prepare() -> None:
             done = len(self._rounds)
             progress(f"round {done + 1}/{plan.rounds}", 2 + plan.warmup_rounds + done, total)
             self._calibration_s.append(calibrate())
             one.prepare()
+            telemetry.before()
 
         def finish() -> None:
+            around = telemetry.after()
             round_, returned = one.finish()
+            round_ = msgspec.structs.replace(round_, telemetry=around)
             if len(self._rounds) < plan.rounds:  # pytest-benchmark's profiler adds a call that isn't a round
                 self._rounds.append(round_)
                 self._keep(returned)
 
         drive(prepare, one.run, finish, plan.rounds)
+        if plan.profile or plan.trace_file is not None:
+            progress("profile", total, total)
+            self._take_profile()
+
+    def take_profile(self) -> None:
+        """Look where time goes, in further calls, after `take`: for a target that turned out slower.
+
+        Never raises but for an interruption; a profile that was taken already isn't taken again.
+        """
+        if self._profile is None and self._caller is not None:
+            with preserved(self._plan.threads):
+                try:
+                    self._take_profile()
+                finally:
+                    self._caller.close()
 
     def observation(self, *, complete: bool) -> Observation:
         """All that was measured, as a record."""
@@ -160,6 +211,7 @@ class Measurement:
                 id=self._run_id,
                 started=self._started,
                 warmup_s=tuple(self._warmup_s),
+                warmup=self._warmup(),
                 rounds=tuple(self._rounds),
                 calibration_s=tuple(self._calibration_s),
                 environment=self._environment,
@@ -169,8 +221,9 @@ class Measurement:
             output=self._output(),
             memory=self._memory,
             layers=self._layers,
+            profile=self._profile,
             complete=complete,
-            notes=tuple(self._notes),
+            notes=(*self._notes, *self._telemetry_notes),
         )
 
     def artifacts(self) -> Artifacts:
@@ -227,17 +280,68 @@ class Measurement:
         timer = LayerTimer(denoisers, self._clock)
         self._caller.prepare()
         with timer.installed():
+            begin_ns = host.now_ns()
             output = self._caller.call()
+            self._layers_call_s = (host.now_ns() - begin_ns) / 1e9
         self._layers = timer.times()
         self._untimed.append(self._caller.returned(output, None))
 
     def _take_warmup(self) -> None:
         one = TimedRound(self._caller, self._sites, self._clock)
+        before_s = compiled_s()
         one.prepare()
         one.run()
         round_, returned = one.finish()
+        self._compiled_last = compiled_s() != before_s
         self._warmup_s.append(round_.total_s)
         self._untimed.append(dataclasses.replace(returned, latents=None))
+
+    def _warm_up_until_steady(self, progress: Callable[[int], None]) -> None:
+        if not self._warmup_s:
+            return  # none were wanted
+        # The pass over the layers is a call, too; its hooks are far less than what counts as falling.
+        times_s = [*([self._layers_call_s] if self._layers_call_s is not None else []), *self._warmup_s]
+        for i in range(MOST_EXTRA_WARMUPS):
+            if not (self._compiled_last or still_falling(times_s)):
+                return
+            progress(i + 1)
+            self._take_warmup()
+            times_s.append(self._warmup_s[-1])
+        self._extra_warmups_spent = self._compiled_last or still_falling(times_s)
+
+    def _warmup(self) -> Warmup | None:
+        if not self._warmup_s and not self._rounds:
+            return None
+        compile_s = (compiled_s() or 0.0) - self._compiled_before_s
+        # The last warm-up is one of the steady calls already, and six times show a drift that five can't.
+        doubt = doubt_about([*self._warmup_s[-1:], *(one.total_s for one in self._rounds)])
+        if doubt is None and self._extra_warmups_spent:
+            doubt = f"still warming up after {len(self._warmup_s)} calls"
+        return Warmup(
+            rounds=len(self._warmup_s),
+            steady=doubt is None,
+            doubt=doubt,
+            compile_s=compile_s if compile_s > 0 else None,
+        )
+
+    def _begin_telemetry(self) -> TelemetryWatch:
+        self._telemetry = TelemetryWatch(self._plan.device)
+        facts = self._telemetry.facts()
+        if facts:
+            state = self._environment.state | facts
+            self._environment = msgspec.structs.replace(self._environment, state=state)
+        return self._telemetry
+
+    def _end_telemetry(self) -> None:
+        if self._telemetry is not None:
+            self._telemetry_notes = self._telemetry.notes
+            self._telemetry.close()
+
+    def _take_profile(self) -> None:
+        plan = self._plan
+        self._profile, note = profile_call(self._caller, self._sites, plan.device, plan.trace_file)
+        if note is not None:
+            self._notes.append(note)
 
     def _keep(self, returned: Returned) -> None:
         # Only what differs is worth its memory; the first is the reference.

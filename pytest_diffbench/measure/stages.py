@@ -6,7 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_diffbench.measure.clock import Clock
     from pytest_diffbench.measure.components import Role, Site
@@ -33,6 +33,15 @@ class Passage:
     role: Role
     entered: bool
     at_s: float
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stretch:
+    """A part of a call that belongs to one stage, in seconds since the call began."""
+
+    stage: Stage
+    begin_s: float
+    end_s: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,29 +102,39 @@ def attribute(passages: Sequence[Passage], total_s: float) -> StageTimes:
     """
     if not any(STAGE_OF_ROLE.get(one.role) for one in passages):
         return StageTimes({}, ())
-    begin_s, end_s = _denoise_window(passages)
     stages: dict[Stage, float] = {}
+    for one in stretches(passages):
+        if one.stage != "unattributed":
+            stages[one.stage] = stages.get(one.stage, 0.0) + one.end_s - one.begin_s
+    # Events and the host's clock differ by microseconds; a rounding below zero is no time at all.
+    stages["unattributed"] = max(total_s - sum(stages.values()), 0.0)
+    return StageTimes(
+        {stage: round(time_s, _CLOCK_DIGITS) for stage, time_s in stages.items()},
+        tuple(round(end_s - begin_s, _CLOCK_DIGITS) for begin_s, end_s in step_spans(passages)),
+    )
+
+
+def stretches(passages: Sequence[Passage]) -> Iterator[Stretch]:
+    """The stages between one passage and the next, by the rules of `attribute`; the first begins with the call."""
+    begin_s, end_s = _denoise_window(passages)
     inside: list[Role] = []
-    steps: list[float] = []
-    last_s, last_step_s = 0.0, begin_s
+    last_s = 0.0
     for one in passages:
-        stage = _stage(inside, begin_s <= last_s < end_s)
-        if stage != "unattributed":
-            stages[stage] = stages.get(stage, 0.0) + one.at_s - last_s
+        yield Stretch(_stage(inside, begin_s <= last_s < end_s), last_s, one.at_s)
         last_s = one.at_s
         if one.entered:
             inside.append(one.role)
         else:
             inside.pop()
-            if one.role == "step" and begin_s <= one.at_s:
-                steps.append(one.at_s - last_step_s)
-                last_step_s = one.at_s
-    # Events and the host's clock differ by microseconds; a rounding below zero is no time at all.
-    stages["unattributed"] = max(total_s - sum(stages.values()), 0.0)
-    return StageTimes(
-        {stage: round(time_s, _CLOCK_DIGITS) for stage, time_s in stages.items()},
-        tuple(round(time_s, _CLOCK_DIGITS) for time_s in steps),
-    )
+
+
+def step_spans(passages: Sequence[Passage]) -> Iterator[tuple[float, float]]:
+    """Begin and end of each scheduler step, in seconds: it begins where the one before ended."""
+    begin_s, _ = _denoise_window(passages)
+    for one in passages:
+        if one.role == "step" and not one.entered and one.at_s >= begin_s:
+            yield begin_s, one.at_s
+            begin_s = one.at_s
 
 
 def _stage(inside: Sequence[Role], denoising: bool) -> Stage:

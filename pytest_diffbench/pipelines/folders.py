@@ -68,7 +68,7 @@ def check_pipeline(folder: Path, model: Model) -> None:
     Raises:
         PipelineError: the first thing that is wrong.
     """
-    index = _read_json(folder / INDEX)
+    index = read_json(folder / INDEX)
     declared = index.get("_class_name")
     if isinstance(declared, list):
         raise _custom_code(folder / INDEX, "_class_name", declared)
@@ -98,7 +98,7 @@ def digest(folder: Path) -> str:
     for path in sorted([folder / INDEX, *folder.glob("*/*config.json")]):
         config = {
             key: value
-            for key, value in _read_json(path).items()
+            for key, value in read_json(path).items()
             if key not in ("_name_or_path", "_diffusers_version", "transformers_version")
         }
         total.update(f"{path.relative_to(folder).as_posix()}\n{json.dumps(config, sort_keys=True)}\n".encode())
@@ -113,6 +113,28 @@ def digest(folder: Path) -> str:
     return total.hexdigest()[:16]
 
 
+def read_index(folder: Path) -> tuple[str, list[tuple[str, str | None, str]], dict[str, Any]]:
+    """Read what a pipeline is made of.
+
+    Returns:
+        The pipeline's class; name, library and class of each component, the library None where it was left out; and
+        the other arguments of the pipeline's constructor.
+
+    Raises:
+        PipelineError: naming the field that can't be used.
+    """
+    path = folder / INDEX
+    index = read_json(path)
+    declared = index.get("_class_name")
+    if not isinstance(declared, str):
+        raise _custom_code(path, "_class_name", declared)
+    absent = [name for name, value in index.items() if value == [None, None] and not name.startswith("_")]
+    settings = {
+        name: value for name, value in index.items() if not name.startswith("_") and not isinstance(value, list)
+    }
+    return declared, [*_components(path, index), *((name, None, "") for name in absent)], settings
+
+
 def commit(folder: Path) -> str | None:
     """Read the commit off the path of a snapshot in the hub's cache; None for any other folder."""
     for path in (folder.absolute(), folder.resolve()):
@@ -121,7 +143,8 @@ def commit(folder: Path) -> str | None:
     return None
 
 
-def _read_json(path: Path) -> dict[str, Any]:
+def read_json(path: Path) -> dict[str, Any]:
+    """Read a JSON object. Raises PipelineError where the file holds anything else."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
@@ -183,7 +206,7 @@ def _check_component(folder: Path, class_name: str, model: Model) -> None:
         _read_header(path)
     for path in files:
         if path.name.endswith(".safetensors.index.json"):
-            shards = set(_read_json(path).get("weight_map", {}).values())
+            shards = set(read_json(path).get("weight_map", {}).values())
             missing = sorted(shards - {weight.name for weight in weights})
             if missing:
                 raise PipelineError(f"{path}: lists {', '.join(missing)}, which aren't there. {remedy}")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import PipelineError
 from pytest_diffbench.pipelines.dtypes import parse_dtype
+from pytest_diffbench.pipelines.full_size import build_full_size
 from pytest_diffbench.pipelines.mini import build_mini
 from pytest_diffbench.pipelines.pretrained import load_pretrained
 from pytest_diffbench.pipelines.registry import model_named
@@ -69,8 +70,11 @@ def default_dtype(device: str, weights: Weights) -> str:
     """Name the dtype in which a pipeline runs unless told otherwise.
 
     `float32` on a CPU, where half precision is slow and coarse, and for minis, which so have the same work and nearly
-    the same pictures on every device; `bfloat16`, in which the models are published, elsewhere.
+    the same pictures on every device; `bfloat16`, in which the models are published, elsewhere, and for plans, which
+    compute nothing.
     """
+    if weights == "plan":
+        return "bfloat16"
     return "float32" if weights == "mini" or device.partition(":")[0] == "cpu" else "bfloat16"
 
 
@@ -99,9 +103,14 @@ def load(spec: PipelineSpec, folder: Path | None = None) -> DiffusionPipeline:
             pipeline = build_mini(model, parse_dtype(spec.dtype))
         case "pretrained":
             pipeline = load_pretrained(spec, model, folder)
+        case "plan":
+            pipeline = build_full_size(model, parse_dtype(spec.dtype))
+            pipeline.set_progress_bar_config(disable=True)
+            return pipeline  # type: ignore[no-any-return]  # as above; there's nothing to place
         case _:
             raise PipelineError(
-                f"weights={spec.weights!r} can't be loaded yet for model={spec.model!r}. Use mini or pretrained."
+                f"weights={spec.weights!r} can't be loaded yet for model={spec.model!r}. "
+                "Use mini, plan or pretrained."
             )
     _place(pipeline, device, spec)
     pipeline.set_progress_bar_config(disable=True)

@@ -47,13 +47,16 @@ ight ness less ment able
 """
 
 
-def build_tokenizer(model_max_length: int, *, add_bos: bool, add_eos: bool) -> PreTrainedTokenizerFast:
+def build_tokenizer(
+    model_max_length: int, *, add_bos: bool, add_eos: bool, whole_system_prompt: bool = True
+) -> PreTrainedTokenizerFast:
     """Build the tokenizer.
 
     Args:
         model_max_length: tokens after which a text is cut off where the caller asks for that.
         add_bos: begin every text with `<bos>`, as Gemma and CLIP do.
         add_eos: end every text with `<eos>`, as CLIP and T5 do.
+        whole_system_prompt: read `LUMINA_SYSTEM_PROMPT` as one token.
 
     Returns:
         A tokenizer of transformers' own class, so that it can be saved and loaded without this package.
@@ -64,7 +67,8 @@ def build_tokenizer(model_max_length: int, *, add_bos: bool, add_eos: bool) -> P
     vocabulary = _vocabulary()
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=SPECIAL_TOKENS.index(UNK), byte_fallback=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=_SPACE, prepend_scheme="always")
-    tokenizer.add_tokens([AddedToken(LUMINA_SYSTEM_PROMPT, normalized=False)])
+    if whole_system_prompt:
+        tokenizer.add_tokens([AddedToken(LUMINA_SYSTEM_PROMPT, normalized=False)])
     tokenizer.decoder = decoders.Sequence([decoders.ByteFallback(), decoders.Metaspace(replacement=_SPACE)])
     tokenizer.post_processor = processors.TemplateProcessing(
         single=" ".join(([BOS] if add_bos else []) + ["$A"] + ([EOS] if add_eos else [])),

@@ -37,7 +37,8 @@ from pytest_diffbench.records.comparison import (
     VariantReport,
 )
 from pytest_diffbench.records.guidance import Guidance, GuidanceStep
-from pytest_diffbench.records.output import ImageFacts, Memory, Output, RerunNoise, StageMemory
+from pytest_diffbench.records.output import ImageFacts, Memory, Output, RerunNoise, StageMemory, ToleranceChange
+from pytest_diffbench.records.plan import PLAN_SCHEMA, PartPlan, PipelinePlan, Roofline
 from pytest_diffbench.records.profile import Operator, Profile
 from pytest_diffbench.records.reports import (
     BASELINE_SCHEMA,
@@ -56,6 +57,7 @@ __all__ = [
     "BASELINE_SCHEMA",
     "DECISIONS",
     "GATES",
+    "PLAN_SCHEMA",
     "SESSION_SCHEMA",
     "STAGES",
     "Baseline",
@@ -83,6 +85,8 @@ __all__ = [
     "Offload",
     "Operator",
     "Output",
+    "PartPlan",
+    "PipelinePlan",
     "PipelineSpec",
     "PositiveCount",
     "PositiveSeconds",
@@ -91,6 +95,7 @@ __all__ = [
     "RatioRun",
     "Record",
     "RerunNoise",
+    "Roofline",
     "Round",
     "Run",
     "Seconds",
@@ -99,6 +104,7 @@ __all__ = [
     "Stage",
     "StageMemory",
     "Telemetry",
+    "ToleranceChange",
     "VariantReport",
     "Verdict",
     "Warmup",

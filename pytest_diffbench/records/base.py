@@ -19,8 +19,9 @@ STAGES: tuple[Stage, ...] = ("text_encode", "vae_encode", "denoise", "vae_decode
 
 Branch: TypeAlias = Literal["cond", "uncond", "joint", "unknown"]
 JointOrder: TypeAlias = Literal["uncond_cond", "cond_uncond"]
-Weights: TypeAlias = Literal["mini", "random", "pretrained", "own"]
-"""`own`: a pipeline that the test built itself and passed in."""
+Weights: TypeAlias = Literal["mini", "random", "pretrained", "plan", "own"]
+"""`plan`: the full-size model without weights, whose work is counted and whose arithmetic isn't done; `own`: a
+pipeline that the test built itself and passed in."""
 
 Offload: TypeAlias = Literal["none", "model", "sequential"]
 Distance: TypeAlias = Literal["machine", "family", "any"]

@@ -36,6 +36,11 @@ class Definition(Record, frozen=True, kw_only=True):
     arguments: dict[str, Any]
     """Every argument that the test passed, as plain JSON; a tensor or image stands as shape, dtype and digest."""
 
+    @property
+    def planned(self) -> bool:
+        """Whether nothing was computed: such a case has work and guided steps, and no rounds."""
+        return self.weights == "plan"
+
 
 class Case(Record, frozen=True, kw_only=True):
     """One benchmarked call: test id and definition."""

@@ -31,6 +31,20 @@ class RerunNoise(Record, frozen=True, kw_only=True):
     """Relative L2 distance of the final latents."""
 
 
+class ToleranceChange(Record, frozen=True, kw_only=True):
+    """A threshold of the output gate that was changed for a case, and why."""
+
+    changed: str
+    """When it was accepted: UTC, ISO 8601."""
+
+    limit: str
+    """Its name in a test's `tolerance`: `psnr_db`."""
+
+    before: float
+    after: float
+    reason: str
+
+
 class Output(Record, frozen=True, kw_only=True):
     """The result of a call: its images and its final latents."""
 

@@ -1,4 +1,4 @@
-"""Where a call's time goes, operator by operator: from a round of its own that is never timed for the verdict."""
+"""Where a call's time goes, operator by operator: from rounds of their own that are never timed for the verdict."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class Operator(Record, frozen=True, kw_only=True):
 
 
 class Profile(Record, frozen=True, kw_only=True):
-    """The operators of one profiled round, the most expensive first.
+    """The operators of one profiled round, on the processor of the quieter of two, the most expensive first.
 
     Attributes:
         kind: `cpu` for operators on the processor, `device` for kernels.

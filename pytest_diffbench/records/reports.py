@@ -10,7 +10,7 @@ from pytest_diffbench.records.base import Count, Decision, Distance, Fact, Gate,
 from pytest_diffbench.records.case import Case
 from pytest_diffbench.records.comparison import Comparison, Ratio
 from pytest_diffbench.records.guidance import Guidance
-from pytest_diffbench.records.output import Memory, Output
+from pytest_diffbench.records.output import Memory, Output, ToleranceChange
 from pytest_diffbench.records.profile import Profile
 from pytest_diffbench.records.run import LayerTimes, Run
 from pytest_diffbench.records.work import Work
@@ -60,6 +60,8 @@ class Baseline(Record, frozen=True, kw_only=True):
     profile: Profile | None = None
     ratio: Ratio | None = None
     """Of a variant: how much faster than its reference it was in each of the last runs."""
+    tolerances: tuple[ToleranceChange, ...] = ()
+    """How the thresholds of output were changed for this case, oldest first, over all generations."""
 
 
 class Verdict(Record, frozen=True, kw_only=True):
@@ -88,13 +90,19 @@ class CaseReport(Record, frozen=True, kw_only=True):
     baseline_path: str | None = None
     baseline_distance: Distance | None = None
     saved: str | None = None
-    """`added run 3`, `new generation 2`, `created`, or `refused: why`; None when nothing was to be saved."""
+    """`added run 3`, `new generation 2`, `created`, `kept: why` or `refused: why`; None: nothing was to be saved."""
 
     changed_since: tuple[str, ...] = ()
     """Facts of the environment that differ from the baseline's newest run: `torch 2.12.0 -> 2.13.0`."""
 
     confirmations: tuple[Run, ...] = ()
     """Runs of fresh processes, made since the first run left the verdict on time open, oldest first."""
+
+    against: str | None = None
+    """Interpreter of the environment that it was held against in place of a baseline."""
+
+    pairs: tuple[tuple[Run, Run], ...] = ()
+    """Runs of that environment and of this one, made by turns in fresh processes."""
 
     error: str | None = None
     """Why the measurement didn't complete."""

@@ -58,8 +58,11 @@ def failure_text(report: CaseReport, nodeid: str | None = None) -> str:
     if rest:
         lines += ["", "other gates:", *(f"    {one.decision:12}  {one.reason}" for one in rest)]
     if report.changed_since:
-        lines += ["", "changed since the baseline:", *(f"    {one}" for one in report.changed_since)]
-    if report.baseline_path is not None:
+        since = "the baseline" if report.against is None else "the other environment"
+        lines += ["", f"changed since {since}:", *(f"    {one}" for one in report.changed_since)]
+    if report.against is not None:
+        lines += ["", f"held against: {report.against}"]
+    elif report.baseline_path is not None:
         lines += ["", f"baseline: {report.baseline_path}{_DISTANCES[report.baseline_distance or 'machine']}"]
     return "\n".join([*lines, "", *_remedy(report, command)])
 
@@ -107,6 +110,8 @@ def _remedy(report: CaseReport, command: str) -> Sequence[str]:
         return [
             f"{', '.join(faults)}: no baseline makes this pass. Correct the pipeline, or the arguments of its call."
         ]
+    if report.against is not None:
+        return ["No baseline takes part in this: where it is intended, it is accepted by whoever reviews the change."]
     if was_refused(report):
         return ["Nothing was accepted. Put right what it names, then run this again:", f"    {command}"]
     if worse:

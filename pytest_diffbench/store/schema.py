@@ -140,7 +140,7 @@ def _check(baseline: Baseline, path: Path) -> None:
     if not baseline.case.id:
         raise BaselineError(path, "case.id is empty", RESTORE)
     for index, run in enumerate(baseline.runs):
-        if not run.rounds:
+        if not run.rounds and not baseline.case.definition.planned:
             raise BaselineError(path, f"runs[{index}].rounds is empty: a run without rounds is no evidence", RESTORE)
     if baseline.work is not None:
         for index, group in enumerate(baseline.work.denoiser):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import os
 from typing import TYPE_CHECKING
@@ -18,14 +19,17 @@ from pytest_diffbench.store.names import case_folder
 from pytest_diffbench.store.schema import decode, encode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from pytest_diffbench.artifacts import Artifacts
-    from pytest_diffbench.records import Case, Distance, Environment, Observation, Ratio
+    from pytest_diffbench.records import Case, Distance, Environment, Observation, Ratio, Run, ToleranceChange
 
 MOST_RUNS = 20
 """Runs that a baseline keeps; the oldest go first."""
+
+MOST_NEIGHBOURS = 50
+"""Baselines of other cases whose runs are read to learn a machine's spread: more tell little more, and cost time."""
 
 
 class Store:
@@ -64,7 +68,12 @@ class Store:
         return _reference(nearest, _expected(nearest), "family" if family else "any", case)
 
     def save(
-        self, observation: Observation, artifacts: Artifacts, previous: Reference | None, unchanged: bool
+        self,
+        observation: Observation,
+        artifacts: Artifacts,
+        previous: Reference | None,
+        unchanged: bool,
+        tolerances: Callable[[Sequence[ToleranceChange], str], tuple[ToleranceChange, ...]] | None = None,
     ) -> str:
         """Accept a run.
 
@@ -78,6 +87,8 @@ class Store:
             artifacts: its images, equal to those whose digests `observation.output` holds, and its trace.
             previous: what `find` gave, and `unchanged` was judged against.
             unchanged: work and output are as in `previous`.
+            tolerances: makes of the history of thresholds that stands, and of the time that the run began, the one to
+                keep; by default it stays as it is.
 
         Returns:
             `created`, `added run N` (N runs are kept now) or `new generation N`.
@@ -89,16 +100,22 @@ class Store:
         _refuse_unfit(observation, artifacts, folder)
         with locked(self.root):
             current = _read(folder)
+            history = current.tolerances if current is not None else ()
+            if tolerances is not None:
+                history = tolerances(history, observation.run.started)
             if current is None:
-                _write(folder, _accepted(observation, 1), artifacts)
+                _write(folder, _accepted(observation, 1, history), artifacts)
                 return "created"
             _refuse_other_case(current, observation.case, folder)
             if _adds(current, observation, previous, unchanged):
                 runs = (*current.runs, observation.run)[-MOST_RUNS:]
-                _write(folder, msgspec.structs.replace(current, runs=runs, ratio=_joined(current, observation)), None)
+                profile = current.profile or observation.profile  # the first may have been taken without one
+                ratio = _joined(current, observation)
+                grown = msgspec.structs.replace(current, runs=runs, ratio=ratio, profile=profile, tolerances=history)
+                _write(folder, grown, None)
                 return f"added run {len(runs)}"
             generation = current.generation + 1
-            _write(folder, _accepted(observation, generation), artifacts)
+            _write(folder, _accepted(observation, generation, history), artifacts)
             return f"new generation {generation}"
 
     def entries(self) -> Iterator[Path]:
@@ -107,6 +124,20 @@ class Store:
             for name in _folders(self.root / machine):
                 if (self.root / machine / name / BASELINE).exists():
                     yield self.root / machine / name
+
+    def runs(self, machine: str, most: int) -> dict[str, tuple[Run, ...]]:
+        """The runs of baselines of one machine, by case: evenly picked where there are more than `most`.
+
+        Baselines that can't be read are left out: they are told of when their own case is judged.
+        """
+        names = _folders(self._folder(machine, ""))
+        found: dict[str, tuple[Run, ...]] = {}
+        for name in names if len(names) <= most else [names[i * len(names) // most] for i in range(most)]:
+            with contextlib.suppress(BaselineError):
+                baseline = _read(self.root / machine / name)
+                if baseline is not None:
+                    found[baseline.case.id] = baseline.runs
+        return found
 
     def load(self, folder: Path, distance: Distance = "any") -> Reference:
         """Read the baseline in one folder.
@@ -187,7 +218,7 @@ def _refuse_unfit(observation: Observation, artifacts: Artifacts, folder: Path) 
     remedy = "Run it again with --diffbench-save once it completes."
     if not observation.complete:
         raise BaselineError(folder, "the measurement isn't complete", remedy)
-    if not observation.run.rounds:
+    if not observation.run.rounds and not observation.case.definition.planned:
         raise BaselineError(folder, "the run has no rounds", remedy)
     output = observation.output
     if output is not None and not output.finite:
@@ -215,7 +246,7 @@ def _adds(current: Baseline, observation: Observation, previous: Reference | Non
     )
 
 
-def _accepted(observation: Observation, generation: int) -> Baseline:
+def _accepted(observation: Observation, generation: int, tolerances: tuple[ToleranceChange, ...]) -> Baseline:
     return Baseline(
         schema=BASELINE_SCHEMA,
         case=observation.case,
@@ -226,6 +257,8 @@ def _accepted(observation: Observation, generation: int) -> Baseline:
         memory=observation.memory,
         layers=observation.layers,
         ratio=observation.ratio,
+        profile=observation.profile,
+        tolerances=tolerances,
     )
 
 

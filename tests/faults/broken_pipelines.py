@@ -66,16 +66,16 @@ FAULTS: dict[str, tuple[str, str]] = {
 """By name: a piece of `Lumina2Pipeline.__call__`'s source, and what it becomes."""
 
 
-def broken_call(pipeline_class: type, before: str, after: str) -> Any:
-    """The pipeline's `__call__` with a piece of its source replaced. The piece must stand in it exactly once."""
-    function = inspect.unwrap(pipeline_class.__call__)
+def broken_method(pipeline_class: type, method: str, *changes: tuple[str, str]) -> Any:
+    """A method with pieces of its source replaced, each of which must stand in it exactly once."""
+    function = inspect.unwrap(getattr(pipeline_class, method))
     source = inspect.getsource(function)
-    assert source.count(before) == 1, f"{pipeline_class.__name__}.__call__ has changed: {before!r}"
+    for before, after in changes:
+        assert source.count(before) == 1, f"{pipeline_class.__name__}.{method} has changed: {before!r}"
+        source = source.replace(before, after)
     scope = dict(vars(sys.modules[pipeline_class.__module__]))
-    exec(
-        compile(textwrap.dedent(source.replace(before, after)), f"<broken {pipeline_class.__name__}>", "exec"), scope
-    )
-    return scope["__call__"]
+    exec(compile(textwrap.dedent(source), f"<broken {pipeline_class.__name__}>", "exec"), scope)
+    return scope[method]
 
 
 @contextlib.contextmanager
@@ -97,7 +97,7 @@ def planted(fault: str | None, pipeline: Any) -> Iterator[None]:
             yield
     else:
         sound = type(pipeline)
-        call = broken_call(sound, *FAULTS[fault])
+        call = broken_method(sound, "__call__", FAULTS[fault])
         pipeline.__class__ = type(sound.__name__, (sound,), {"__call__": call, "__module__": sound.__module__})
         try:
             yield

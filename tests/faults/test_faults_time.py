@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -20,7 +21,10 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries")]
 TEST_FILE = """
 import os
 import pytest
-from virtual_time import taking
+from pytest_diffbench.measure import clock
+from virtual_time import CLOCK, taking
+
+clock.now_ns = CLOCK  # in fresh processes too
 
 PACE = float(os.environ["DIFFBENCH_TEST_PACE"])
 DENOISER_S = float(os.environ["DIFFBENCH_TEST_DENOISER_S"])
@@ -39,7 +43,9 @@ class Project:
         self.pytester = pytester
         self.monkeypatch = monkeypatch
         monkeypatch.setattr(clock, "now_ns", virtual_time.CLOCK)
+        monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
         pytester.syspathinsert(Path(__file__).parent)
+        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
         pytester.makepyfile(test_project=TEST_FILE)
 
     def run(self, option: str, pace: float = 1.0, denoiser_s: float = 0.010) -> pytest.RunResult:
@@ -80,6 +86,7 @@ def test_half_as_much_time_again_in_the_denoiser_is_red_and_located(project: Pro
     # 6 calls of 10 ms, 2 text encodings of 10 ms and a decoding of 20 ms: 100 ms become 130 ms.
     assert verdict.details["ratio"] == pytest.approx(1.3, rel=0.02)
     assert "denoise" in verdict.message
+    assert "confirmed by 2 of 2 fresh processes" in verdict.message
     assert not any("vae_decode" in change for change in (verdict.message, *verdict.changes))
     result.stdout.fnmatch_lines(["*diffbench: worse in time*"])
 

@@ -32,7 +32,7 @@ from pytest_diffbench.records import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -297,9 +297,22 @@ def ask(
     mine: Artifacts | None = None,
     limits: Limits | None = None,
     saving: bool = False,
+    more_runs: Sequence[Run] = (),
+    neighbours: Mapping[str, Sequence[Run]] | None = None,
+    decisions: int = 1,
 ) -> Verdict:
     """The verdict of one gate, after a trip through JSON, which every verdict must survive."""
-    (answer,) = judge(seen, mine or artifacts(), against, limits or Limits(), [gate], saving=saving)
+    (answer,) = judge(
+        seen,
+        mine or artifacts(),
+        against,
+        limits or Limits(),
+        [gate],
+        saving=saving,
+        more_runs=more_runs,
+        neighbours=neighbours or {},
+        decisions=decisions,
+    )
     assert msgspec.json.decode(msgspec.json.encode(answer), type=Verdict) == answer
     assert answer.gate == gate
     return answer

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import judge_factories as make
+import msgspec
 import pytest
 
 from pytest_diffbench.judge.formula import Call
 from pytest_diffbench.judge.formula_diffusers import flux
 from pytest_diffbench.judge.formula_lumina2 import lumina2
-from pytest_diffbench.records import Case, Guidance
+from pytest_diffbench.records import Case, Guidance, GuidanceStep
 
 if TYPE_CHECKING:
-    from pytest_diffbench.records import GuidanceStep, Verdict
+    from pytest_diffbench.records import Branch, Verdict
 
 
 def judged(guidance: Guidance, **passed: Any) -> Verdict:
@@ -189,3 +190,37 @@ def test_flux_takes_negative_embeddings_from_the_definition() -> None:
     assert len(flux(Call(arguments=arguments, passed={names[0]: tensor})).guided) == 0
     del arguments["negative_prompt"]
     assert flux_case(4, make.plain_step(sign=1), true_cfg_scale="unknown").reason == "guidance.unknown"
+
+
+# -- planned calls, whose predictions hold nothing
+
+
+def planned(guided: int, count: int = 30, branches: tuple[Branch, ...] = ("cond",), **arguments: Any) -> Verdict:
+    both: tuple[Branch, ...] = ("cond", "uncond")
+    steps = [GuidanceStep(branches=both, used="guided", sign=0)] * guided
+    steps += [GuidanceStep(branches=branches, used="cond", sign=0)] * (count - guided)
+    record = make.guidance(steps, num_inference_steps=count, **arguments)
+    definition = msgspec.structs.replace(make.definition(), weights="plan")
+    return make.ask("guidance", make.observation(guidance=record, case=Case(id="case", definition=definition)))
+
+
+def test_of_a_plan_it_says_what_was_seen_and_what_not() -> None:
+    answer = planned(15)
+    assert (answer.decision, answer.reason) == ("incomparable", "guidance.planned")
+    assert "15 of 30 steps guided, 45 calls, cfg_trunc_ratio 0.5" in answer.message
+    assert "Scale, sign and renorm weren't seen" in answer.message
+    assert answer.changes == ()
+
+
+def test_faults_in_the_branches_of_a_plan_are_found() -> None:
+    assert planned(16).reason == "guidance.truncation_ignored"
+    assert planned(14).reason == "guidance.truncated_too_much"
+    assert planned(15, branches=("cond", "uncond")).reason == "guidance.wasted_call"
+
+
+def test_a_plan_that_cannot_be_followed_is_unsure() -> None:
+    steps = [GuidanceStep(branches=("unknown",), used="unknown", sign=0)] * 30
+    definition = msgspec.structs.replace(make.definition(), weights="plan")
+    record = make.guidance(steps, num_inference_steps=30)
+    answer = make.ask("guidance", make.observation(guidance=record, case=Case(id="case", definition=definition)))
+    assert answer.reason == "guidance.unknown"

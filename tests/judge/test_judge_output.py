@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import judge_factories as make
+import msgspec
 import numpy as np
 import pytest
 
@@ -39,8 +40,10 @@ def judged(
     return make.ask("output", seen, against, mine=make.artifacts(*images, **(trace or {})))
 
 
-def drifted(psnr_db: float | None, identical: bool = False, rounds: int = 5) -> RerunNoise:
-    return RerunNoise(rounds=rounds, identical=identical, psnr_db=psnr_db)
+def drifted(
+    psnr_db: float | None, identical: bool = False, rounds: int = 5, latents_rel: float | None = None
+) -> RerunNoise:
+    return RerunNoise(rounds=rounds, identical=identical, psnr_db=psnr_db, latents_rel=latents_rel)
 
 
 def test_not_finite_wins_over_everything_and_says_where() -> None:
@@ -107,10 +110,75 @@ def test_a_colour_cast_is_caught() -> None:
 
 @pytest.mark.parametrize("distance", ["family", "any"])
 def test_another_machine_is_an_excuse_down_to_a_bound(distance: Distance) -> None:
-    assert judged(make.noisy(IMAGE, 2), distance=distance).reason == "output.within_tolerance"
+    drift = {"scale": 0.03}
+    assert judged(make.noisy(IMAGE, 2), distance=distance, trace=drift).reason == "output.within_tolerance"
     cast = np.minimum(IMAGE, 240) + np.uint8(15)
-    assert judged(cast, distance=distance).reason == "output.other_machine"
-    assert judged(make.noisy(IMAGE, 60), distance=distance).reason == "output.differs"
+    assert judged(cast, distance=distance, trace=drift).reason == "output.other_machine"
+    assert judged(make.noisy(IMAGE, 60), distance=distance, trace=drift).reason == "output.differs"
+
+
+@pytest.mark.parametrize("distance", ["family", "any"])
+def test_on_another_machine_latents_are_compared_before_pixels(distance: Distance) -> None:
+    faint = make.noisy(IMAGE, 2)
+    cast = np.minimum(IMAGE, 240) + np.uint8(15)
+    same = judged(faint, distance=distance)
+    assert same.message.startswith("The final latents are 0 % apart (at most 10 %). Not the same bits, but within")
+    assert "Across machines (cpu-test -> cpu-test), allowed: PSNR 28 dB" in same.message
+    decoder = judged(cast, distance=distance)
+    assert (decoder.decision, decoder.reason) == ("worse", "output.decoder")
+    assert "so the decoder or what comes after it drew another picture: colour 1" in decoder.message
+    far = judged(faint, distance=distance, trace={"scale": 0.2, "from_step": 7})
+    assert (far.decision, far.reason) == ("unsure", "output.other_machine")
+    assert far.message.startswith(
+        "The final latents are 20 % apart (at most 10 %), which may be this machine. It parts"
+    )
+    assert all("Across machines" in one.message for one in (same, decoder, far))
+
+
+@pytest.mark.parametrize(
+    ("trace", "reason", "words"),
+    [
+        ({"texts": 5e-5}, "within_tolerance", "within tolerance"),
+        ({"texts": 5e-3}, "trace", "in another way: text embedding 0 0.5 % apart (at most 0.01 %)"),
+        ({"scale": 5e-3}, "trace", "in another way: latents of step 0 0.5 % apart (at most 0.01 %)"),
+        ({"scale": 5e-3, "from_step": 1}, "within_tolerance", "within tolerance"),
+        ({"scale": 0.02, "from_step": 4}, "trace", "It parts at latents of step 4: jumped from 0 % to 2 %"),
+    ],
+)
+def test_a_picture_that_came_about_in_another_way_is_worse(trace: dict[str, float], reason: str, words: str) -> None:
+    answer = judged(make.noisy(IMAGE, 1), trace=trace)
+    assert answer.reason == f"output.{reason}"
+    assert words in answer.message
+
+
+def test_what_identical_calls_drift_by_is_no_other_way() -> None:
+    noise = {"rerun": drifted(45.0, latents_rel=0.02)}
+    answer = judged(make.noisy(IMAGE, 1), base=noise, trace={"scale": 0.02})
+    assert answer.reason == "output.within_tolerance"
+
+
+def test_half_precision_explains_its_own_rounding_and_no_more() -> None:
+    def judged_in_half(texts: float) -> str:
+        case = Case(id="case", definition=msgspec.structs.replace(make.definition(), dtype="bfloat16"))
+        image = make.noisy(IMAGE, 1)
+        seen = make.observation(output=make.output(image), case=case)
+        against = make.reference(make.observation(case=case), stored=make.artifacts(IMAGE))
+        return make.ask("output", seen, against, mine=make.artifacts(image, texts=texts)).reason
+
+    assert judged_in_half(0.02) == "output.within_tolerance"
+    assert judged_in_half(0.03) == "output.trace"
+
+
+def test_the_first_place_that_isnt_finite_is_named_from_the_trace() -> None:
+    names = ("text/0", "prediction/0/cond", "prediction/0/uncond", "latents/0")
+    trace = {name: np.ones(4, np.float32) for name in names}
+    lost = {"prediction/0/uncond": 3.0, "latents/0": 9.0}
+    trace["moments"] = np.array([[2, 1, 0, 1, 1, lost.get(name, 0)] for name in sorted(names)], np.float32)
+    seen = make.observation(output=make.output(IMAGE, finite=False, not_finite_where="latents, step 0"))
+    answer = make.ask("output", seen, mine=Artifacts(images=(IMAGE,), trace=trace))
+    assert answer.reason == "output.not_finite"
+    assert "first at: the unconditional prediction of step 0." in answer.message
+    assert answer.details == {"where": "latents, step 0", "place": "prediction/0/uncond"}
 
 
 def test_the_limit_follows_the_baselines_own_noise_down_to_a_bound() -> None:
@@ -168,7 +236,8 @@ def test_pixels_that_werent_kept_are_not_seen() -> None:
     ("scale", "distance", "reason"),
     [
         (0.0, "machine", "output.within_tolerance"),
-        (0.005, "machine", "output.within_tolerance"),
+        (0.00005, "machine", "output.within_tolerance"),
+        (0.005, "machine", "output.trace"),
         (0.05, "machine", "output.differs"),
         (0.05, "any", "output.within_tolerance"),
         (0.3, "any", "output.other_machine"),

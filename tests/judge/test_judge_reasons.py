@@ -14,12 +14,23 @@ import numpy as np
 import pytest
 
 from pytest_diffbench.errors import BaselineError
-from pytest_diffbench.judge import REASONS
-from pytest_diffbench.records import GATES, Case, Memory, Ratio, RatioRun, RerunNoise, Round, StageMemory
+from pytest_diffbench.judge import REASONS, Limits, judge_pairs
+from pytest_diffbench.records import (
+    GATES,
+    Case,
+    GuidanceStep,
+    Memory,
+    Ratio,
+    RatioRun,
+    RerunNoise,
+    Round,
+    StageMemory,
+    Telemetry,
+)
 
 if TYPE_CHECKING:
     from pytest_diffbench.artifacts import Artifacts, Reference
-    from pytest_diffbench.records import Observation, Run
+    from pytest_diffbench.records import Observation, Run, Verdict
 
 DOCS = Path(__file__).parents[2] / "docs" / "verdicts.md"
 
@@ -29,6 +40,8 @@ class Scenario:
     seen: Observation
     against: Reference | None
     mine: Artifacts | None = None
+    fresh: int = 0
+    """Runs of fresh processes that repeat the first."""
 
 
 def on(seen: Observation | None = None, against: Reference | None = None, mine: Artifacts | None = None) -> Scenario:
@@ -37,6 +50,13 @@ def on(seen: Observation | None = None, against: Reference | None = None, mine: 
 
 def other_definition() -> Observation:
     return make.observation(case=Case(id="case", definition=make.definition(num_inference_steps=20)))
+
+
+def planned() -> Observation:
+    guided = GuidanceStep(branches=("cond", "uncond"), used="guided", sign=0)
+    steps = half(guided, GuidanceStep(branches=("cond",), used="cond", sign=0))
+    definition = msgspec.structs.replace(make.definition(), weights="plan")
+    return make.observation(case=Case(id="case", definition=definition), guidance=make.guidance(steps))
 
 
 def with_work(*groups: Any, **changed: Any) -> Scenario:
@@ -69,6 +89,17 @@ def unreadable() -> Artifacts:
 
 def noise(psnr_db: float) -> RerunNoise:
     return RerunNoise(rounds=5, identical=False, psnr_db=psnr_db, latents_rel=0.1)
+
+
+def confirmed(scenario: Scenario) -> Scenario:
+    return dataclasses.replace(scenario, fresh=2)
+
+
+def clocked(median_s: float, sm_clock_mhz: float) -> Run:
+    run = make.run(median_s)
+    telemetry = Telemetry(sm_clock_mhz=sm_clock_mhz)
+    rounds = tuple(msgspec.structs.replace(one, telemetry=telemetry) for one in run.rounds)
+    return msgspec.structs.replace(run, rounds=rounds)
 
 
 def without_first(run: Run, total_s: float) -> Run:
@@ -125,6 +156,7 @@ SCENARIOS: dict[str, Scenario] = {
     "work.parameters": with_work(parameters=BASE_WORK.parameters | {"vae": 1_000_001}),
     "work.flops": with_work(flops=BASE_WORK.flops | {"vae.decode": BASE_WORK.flops["vae.decode"] + 1}),
     "guidance.same": on(),
+    "guidance.planned": on(planned()),
     "guidance.no_formula": on(make.observation(guidance=make.guidance(pipeline="OwnPipeline"))),
     "guidance.unknown": with_steps(half(make.guided_step(used="unknown"))),
     "guidance.steps": with_steps([*half(make.guided_step()), make.plain_step()]),
@@ -157,7 +189,16 @@ SCENARIOS: dict[str, Scenario] = {
     "output.rerun_noise": with_image(
         make.noisy(IMAGE, 60), make.reference(make.observation(output=make.output(IMAGE, rerun=noise(12))))
     ),
-    "output.other_machine": with_image(np.minimum(IMAGE, 247) + np.uint8(8), make.reference(distance="family")),
+    "output.trace": on(
+        make.observation(output=make.output(make.noisy(IMAGE, 1))),
+        mine=make.artifacts(make.noisy(IMAGE, 1), texts=0.01),
+    ),
+    "output.decoder": with_image(np.minimum(IMAGE, 247) + np.uint8(8), make.reference(distance="family")),
+    "output.other_machine": on(
+        make.observation(output=make.output(np.minimum(IMAGE, 247) + np.uint8(8))),
+        make.reference(distance="family"),
+        make.artifacts(np.minimum(IMAGE, 247) + np.uint8(8), scale=0.05),
+    ),
     "memory.same": on(),
     "memory.less": with_memory(make.memory(6 * make.GIB)),
     "memory.peak": with_memory(make.memory(9 * make.GIB)),
@@ -170,7 +211,10 @@ SCENARIOS: dict[str, Scenario] = {
     "memory.other_machine": with_memory(MEMORY, distance="family"),
     "time.same": on(),
     "time.faster": with_run(make.run(8.0)),
-    "time.slower": with_run(make.run(18.0)),
+    "time.slower": confirmed(with_run(make.run(18.0))),
+    "time.stage_slower": confirmed(with_run(make.run(12.4, decode_s=0.9))),
+    "time.step_slower": confirmed(with_run(make.run(12.4, slow_steps=dict.fromkeys(range(23, 30), 0.08)))),
+    "time.clocks": confirmed(with_run(clocked(18.0, 1320.0), runs=[clocked(12.0, 1980.0)] * 5)),
     "time.other_machine": with_run(make.run(), distance="family"),
     "time.hardware": with_run(make.run(env=OTHER_HARDWARE)),
     "time.settings": with_run(make.run(env=OTHER_SETTINGS)),
@@ -192,15 +236,24 @@ SCENARIOS: dict[str, Scenario] = {
 }
 
 
+PAIRED = {"time.few_pairs": lambda: judge_pairs([(make.run(), make.run())], Limits(), 1, "cpu")}
+"""Of two environments in one session, which no gate is asked about."""
+
+
+def asked(reason: str) -> Verdict:
+    scenario = SCENARIOS[reason]
+    gate = next(one for one in GATES if reason.startswith(f"{one}."))
+    fresh = [scenario.seen.run] * scenario.fresh
+    return make.ask(gate, scenario.seen, scenario.against, mine=scenario.mine, more_runs=fresh)
+
+
 def test_every_reason_has_a_scenario() -> None:
-    assert SCENARIOS.keys() == REASONS.keys()
+    assert SCENARIOS.keys() | PAIRED.keys() == REASONS.keys()
 
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_reason_is_reached_with_its_decision(reason: str) -> None:
-    scenario = SCENARIOS[reason]
-    gate = next(one for one in GATES if reason.startswith(f"{one}."))
-    answer = make.ask(gate, scenario.seen, scenario.against, mine=scenario.mine)
+    answer = PAIRED[reason]() if reason in PAIRED else asked(reason)
     assert (answer.reason, answer.decision) == (reason, REASONS[reason])
     assert answer.message[-1] in ".!", "a message is a sentence"
     assert "  " not in answer.message

@@ -15,7 +15,7 @@ import judge_factories as make
 import msgspec
 import pytest
 
-from pytest_diffbench.judge import Limits, doubts
+from pytest_diffbench.judge import Limits, doubts, wants_runs
 from pytest_diffbench.records import Round, Run
 
 RECORDING = Path(__file__).parent / "data" / "cpu_shared_2core.jsonl"
@@ -46,7 +46,8 @@ def recorded_runs(calibration: str, noise_rel: float = 0.0, seed: int = 0) -> li
 def replay(runs: list[Run], count: int, planted: float | None = None) -> Answers:
     """Judge each run against the `count` steady runs before it, as a store keeps them.
 
-    With a planted slowdown, only steady runs at the machine's ordinary pace are judged.
+    Where the gate asks for runs of fresh processes, it gets the processes that came next. With a planted slowdown,
+    only steady runs at the machine's ordinary pace are judged first.
     """
     answers: Answers = collections.Counter()
     limits = Limits()
@@ -55,13 +56,20 @@ def replay(runs: list[Run], count: int, planted: float | None = None) -> Answers
         past = [one for one, kept in zip(runs[:number], steady[:number], strict=True) if kept][-count:]
         if len(past) < count:
             continue
-        now = run
-        if planted is not None:
-            if not steady[number] or run.median_s > 1.2 * usual_s():
-                continue
-            now = msgspec.structs.replace(run, rounds=tuple(Round(total_s=one * planted) for one in run.totals_s))
-        answers[make.ask("time", make.observation(run=now), make.reference(runs=past)).reason] += 1
+        if planted is not None and (not steady[number] or run.median_s > 1.2 * usual_s()):
+            continue
+        now = [slowed(one, planted or 1.0) for one in runs[number : number + limits.time_max_runs]]
+        for made in range(1, len(now) + 1):
+            seen, against = make.observation(run=now[0]), make.reference(runs=past)
+            answer = make.ask("time", seen, against, more_runs=now[1:made])
+            if not wants_runs(answer):
+                break
+        answers[answer.reason] += 1
     return answers
+
+
+def slowed(run: Run, factor: float) -> Run:
+    return msgspec.structs.replace(run, rounds=tuple(Round(total_s=one * factor) for one in run.totals_s))
 
 
 @pytest.mark.parametrize("count", WINDOWS)
@@ -77,37 +85,40 @@ def test_identical_code_never_alarms(count: int, noise_rel: float) -> None:
 
 
 def test_a_calibration_that_sees_nothing_costs_few_alarms() -> None:
+    """The worst there can be, in a session of one case that has no neighbours to tell of the machine's tail."""
     answers = [replay(recorded_runs("blind"), count) for count in WINDOWS]
     assert sum(one.total() for one in answers) == 198
-    assert sum(one["time.slower"] for one in answers) == 1
-    assert sum(one["time.faster"] for one in answers) == 1
+    # docs/time-study.md tells these: three processes in a row at 1.6 times the usual time are what slow code is
+    assert sum(one["time.slower"] for one in answers) <= 6
+    assert sum(one["time.faster"] for one in answers) <= 4
 
 
-@pytest.mark.parametrize(("count", "found_rel"), [(3, 0.10), (5, 0.55), (10, 0.89), (20, 0.86)])
-def test_a_planted_slowdown_is_found_as_often_as_documented(count: int, found_rel: float) -> None:
-    """With a calibration that follows the pace exactly, which is the best there can be."""
-    answers = replay(recorded_runs("follows"), count, planted=1.5)
-    assert answers["time.slower"] / answers.total() == pytest.approx(found_rel, abs=0.005)
-    assert answers["time.same"] == 0
-
-
-def test_a_noisy_calibration_costs_detections_and_more_runs_win_them_back() -> None:
-    """The exact calibration above flatters the rule: here is what noise of 5 % leaves of it."""
+@pytest.mark.parametrize("noise_rel", [0.0, 0.05])
+def test_a_planted_slowdown_is_found_or_left_open_and_more_runs_find_more(noise_rel: float) -> None:
     found_rel = {}
     for count in WINDOWS:
-        answers = replay(recorded_runs("follows", 0.05), count, planted=1.5)
+        answers = replay(recorded_runs("follows", noise_rel), count, planted=1.5)
         found_rel[count] = answers["time.slower"] / answers.total()
-    assert found_rel[3] < 0.1
-    assert found_rel[5] < 0.5
-    assert found_rel[20] > 0.6
+        assert answers["time.same"] == answers["time.faster"] == 0
+    assert found_rel[3] <= found_rel[10]
+    assert found_rel[20] > 0.75
 
 
-def test_simulated_normal_spread_alarms_as_rarely_as_promised() -> None:
-    """A/A over normal noise of 5 % with five past runs: .1 % is promised for each direction."""
+@pytest.mark.parametrize("confirmations", [0, 2])
+def test_simulated_normal_spread_alarms_as_rarely_as_promised(confirmations: int) -> None:
+    """A/A over normal noise of 5 % with five past runs: 1 % is promised to a session of one case, in all looks."""
     rng = random.Random(7)
+    limits = Limits(time_confirmations=confirmations)
     alarms = 0
     for _ in range(1000):
-        runs = [make.run(12.0 * math.exp(rng.gauss(0, 0.05)), calibration_s=0.02) for _ in range(6)]
-        reason = make.ask("time", make.observation(run=runs[-1]), make.reference(runs=runs[:-1])).reason
-        alarms += reason == "time.slower"
-    assert alarms <= 5
+        past = [make.run(12.0 * math.exp(rng.gauss(0, 0.05)), calibration_s=0.02) for _ in range(5)]
+        now: list[Run] = []
+        while True:
+            now.append(make.run(12.0 * math.exp(rng.gauss(0, 0.05)), calibration_s=0.02))
+            seen, against = make.observation(run=now[0]), make.reference(runs=past)
+            answer = make.ask("time", seen, against, limits=limits, more_runs=now[1:])
+            if not wants_runs(answer):
+                break
+        alarms += answer.decision == "worse"
+    # 19 or fewer in 1000 have a chance of 99.4 % where 1 % is true
+    assert alarms <= 19

@@ -10,6 +10,7 @@ import torch
 from real_calls import PROMPT, observe, prepared, read_back
 
 from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.measure.nvml import Gpu
 from pytest_diffbench.measure.runner import drive_plainly
 from pytest_diffbench.pipelines.loader import load
 from pytest_diffbench.records import PipelineSpec
@@ -130,6 +131,46 @@ def test_bfloat16_guidance_is_read_within_its_rounding(name: str, sign: int, arg
             assert (step.norm_ratio_min, step.norm_ratio_max) == pytest.approx((1, 1), abs=4 * eps)
         else:
             assert (step.gain_min, step.gain_max) == pytest.approx((1, 1), abs=8 * eps)
+
+
+def test_the_driver_tells_how_the_device_did() -> None:
+    pytest.importorskip("pynvml", reason="needs nvidia-ml-py, the extra nvml")
+    seen = observe(loaded(), PROMPT, device="cuda", rounds=2, **SIZE)
+    assert not [note for note in seen.notes if "NVML" in note and "part of a card" not in note]
+    state = seen.run.environment.state
+    assert isinstance(state["device_power_limit_w"], float)
+    assert state["device_power_limit_w"] > 50
+    assert state["device_driver"]
+    for one in seen.run.rounds:
+        told = one.telemetry
+        assert told is not None
+        assert told.cpu_s is not None
+        assert told.temperature_c is not None
+        assert 10 < told.temperature_c < 110
+        assert told.memory_clock_mhz is None or told.memory_clock_mhz > 100  # None where both readings were at rest
+
+
+def test_nvml_and_torch_mean_the_same_device() -> None:
+    pynvml = pytest.importorskip("pynvml", reason="needs nvidia-ml-py, the extra nvml")
+    for number in range(torch.cuda.device_count()):
+        one = Gpu.of(f"cuda:{number}")
+        assert one._handle is not None, one.notes
+        name = pynvml.nvmlDeviceGetName(one._handle)
+        assert (name.decode() if isinstance(name, bytes) else name) == torch.cuda.get_device_name(number)
+        one.close()
+
+
+def test_kernels_are_profiled_in_the_stage_that_launched_them() -> None:
+    measurement = prepared(loaded(), PROMPT, device="cuda", **SIZE)
+    measurement.take(drive_plainly, lambda *_: None)
+    measurement.take_profile()
+    seen = read_back(measurement, complete=True)
+    assert seen.profile is not None
+    assert seen.profile.kind == "device"
+    assert {"text_encode", "denoise", "vae_decode"} <= {one.stage for one in seen.profile.operators}
+    assert all("<" not in one.name for one in seen.profile.operators)
+    denoise_s = sum(one.self_s for one in seen.profile.operators if one.stage == "denoise")
+    assert denoise_s > 0.2 * seen.profile.total_s
 
 
 def test_work_and_guidance_are_those_of_the_cpu() -> None:

@@ -103,6 +103,17 @@ def test_flops_equal_an_independent_count(name: str, monkeypatch: pytest.MonkeyP
     assert seen.work.flops["transformer"] == sum(expected)
 
 
+@pytest.mark.parametrize("name", ["lumina2", "flux"])
+def test_flops_equal_those_of_the_counter_of_torch(name: str) -> None:
+    pipeline = mini(name)
+    with FlopMeter() as meter:
+        pipeline(PROMPT, **SMALL)
+    # math attention on this side, since torch has no formula for the CPU's fused one
+    with sdpa_kernel(SDPBackend.MATH), FlopCounterMode(display=False) as counter:
+        pipeline(PROMPT, **SMALL)
+    assert meter.total() == counter.get_total_flops() > 0
+
+
 def test_flops_do_not_depend_on_the_kernel_of_attention() -> None:
     seen = observe(mini("lumina2"), PROMPT, **SMALL)
     with sdpa_kernel(SDPBackend.MATH):

@@ -133,7 +133,7 @@ def test_a_loaded_mini_paints_the_very_same_picture(model: str, tmp_path: Any) -
 
 @pytest.mark.parametrize("weights", ["random", "own"])
 def test_weights_that_cannot_be_loaded(weights: str) -> None:
-    with pytest.raises(PipelineError, match=rf"weights='{weights}' can't be loaded yet .* mini or pretrained"):
+    with pytest.raises(PipelineError, match=rf"weights='{weights}' can't be loaded yet .* mini, plan or pretrained"):
         load(spec_with(weights=weights))
 
 

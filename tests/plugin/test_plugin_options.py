@@ -54,7 +54,7 @@ def test_gates_come_in_their_own_order(pytester: pytest.Pytester) -> None:
         ({"rounds": 0}, "the marker's rounds is a whole number, at least 1, not 0"),
         ({"rounds": True}, "a whole number"),
         ({"rounds": "many"}, "a whole number"),
-        ({"weights": "minis"}, "is one of mini, random, pretrained \\(did you mean 'mini'"),
+        ({"weights": "minis"}, "is one of mini, plan, random, pretrained \\(did you mean 'mini'"),
         ({"offload": "disk"}, "is one of none, model, sequential"),
         ({"gates": "tyme"}, "did you mean 'time'"),
         ({"gates": 3}, "not 3"),
@@ -86,7 +86,7 @@ def test_a_wrong_ini_value_names_the_file(pytester: pytest.Pytester) -> None:
     ("arguments", "message"),
     [
         (["--diffbench-rounds=0"], "*--diffbench-rounds is a whole number, at least 1, not '0'*"),
-        (["--diffbench-weights=huge"], "*--diffbench-weights is one of mini, random, pretrained*"),
+        (["--diffbench-weights=huge"], "*--diffbench-weights is one of mini, plan, random, pretrained*"),
         (["--diffbench-gates=tyme"], "*did you mean 'time'*"),
         (["--diffbench-dtype=float33"], "*float33*float32*"),
         (["--diffbench-device=cuda:77"], "*cuda:77*"),

@@ -180,7 +180,12 @@ def test_several_runs_of_a_case_are_its_baseline(tmp_path: Path, capsys: pytest.
     same = written(tmp_path / "same.json", make.session(make.report(make.flux("t"))))
     assert cli.main(["judge", same, old]) == 0
     assert "time.same" in capsys.readouterr().out
-    slow = written(tmp_path / "slow.json", make.session(make.report(faster_by(make.flux("t"), 0.8))))
+    slower = make.report(faster_by(make.flux("t"), 0.8))
+    alone = written(tmp_path / "alone.json", make.session(slower))
+    assert cli.main(["judge", alone, old]) == 0
+    assert "time.unconfirmed" in capsys.readouterr().out
+    confirmed = msgspec.structs.replace(slower, confirmations=(slower.observation.run,) * 2)
+    slow = written(tmp_path / "slow.json", make.session(confirmed))
     assert cli.main(["judge", slow, old]) == 1
     assert "time.slower" in capsys.readouterr().out
 

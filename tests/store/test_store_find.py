@@ -207,3 +207,19 @@ assert "pytest" not in sys.modules
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
+
+
+def test_runs_of_other_cases_are_those_of_this_machine_and_bounded(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    assert store.runs("cpu-here", 3) == {}
+    ids = [f"test_{letter}.py::test" for letter in "abcdefghij"]
+    for one in ids:
+        save(store, HERE, make_case(one))
+    save(store, make_environment("cpu-there", "cpu"), make_case("test_z.py::test"))
+    broken = next((tmp_path / "cpu-here").glob("test_b*")) / "baseline.json"
+    broken.write_text("{")
+    found = store.runs("cpu-here", 20)
+    assert set(found) == set(ids) - {"test_b.py::test"}
+    assert all(run.environment == HERE for runs in found.values() for run in runs)
+    # Picked over all of them, so that no model's cases are all there is.
+    assert list(store.runs("cpu-here", 3)) == ["test_a.py::test", "test_d.py::test", "test_g.py::test"]

@@ -1,0 +1,60 @@
+"""Which gate catches which planted fault, for which reason, and where it says that the fault lies.
+
+    OMP_NUM_THREADS=1 python benchmarks/fault_matrix.py [--only WORDS]
+
+Prints the table of docs/verdicts.md: the faults of tests/faults/fault_table.py, measured and judged one by one. Exits
+with 1 where a gate misses its fault. `tests/faults/test_faults_matrix.py` holds the same, and the places.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT / "tests" / name) for name in ("faults", "helpers")] + [str(ROOT / "tools")]
+
+from fault_subjects import SUBJECTS, measured, verdicts  # noqa: E402  # found by the path that was just set
+from fault_table import FAULTS  # noqa: E402
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import Verdict
+
+
+def main() -> int:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", default="", help="faults whose name holds this")
+    options = parser.parse_args()
+    warnings.filterwarnings("ignore")
+    print("| fault | pipeline | caught as | where | also worse |\n|---|---|---|---|---|")
+    missed = 0
+    for fault in FAULTS:
+        if options.only not in fault.name:
+            continue
+        subject = SUBJECTS[fault.subject]
+        assert subject.accepted
+        found = verdicts(subject, measured(subject, fault.plant, rounds=2))
+        verdict = found[fault.gate]
+        missed += verdict.reason not in fault.reasons
+        others = [one.reason for gate, one in found.items() if gate != fault.gate and one.decision == "worse"]
+        also = ", ".join(f"`{reason}`" for reason in others) or "-"
+        print(f"| {fault.name} | {fault.subject} | `{verdict.reason}` | {_where(verdict)} | {also} |", flush=True)
+    print(f"\n{missed} missed", file=sys.stderr)
+    return int(missed > 0)
+
+
+def _where(verdict: Verdict) -> str:
+    place = verdict.details.get("place") or verdict.details.get("trace", {}).get("place")
+    if place is not None:
+        return f"`{place}`"
+    if "trace" in verdict.details:
+        return "after the decoder"
+    return verdict.message.partition(": ")[2].partition("; ")[0].rstrip(".") or verdict.message.rstrip(".")
+
+
+if __name__ == "__main__":
+    sys.exit(main())

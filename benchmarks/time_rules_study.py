@@ -1,0 +1,362 @@
+"""Replays runs of identical and of slowed code through the time gate's rule and through those of other tools.
+
+    python benchmarks/time_rules_study.py [--sessions 2000] [--baseline-runs 10 20] [--only TEXT]
+
+Prints the tables of docs/time-study.md. Noise is simulated, or resampled from recorded processes (`time_noise.py`);
+the other tools' rules are in `time_rivals.py`. The gate's own rule runs on bare numbers here;
+tests/judge/test_judge_time_study.py proves that it answers as the gate does on whole records.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+import math
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import special
+
+sys.path.insert(0, str(Path(__file__).parent))
+
+import time_noise
+from time_noise import CASES, DENOISE, FIRST_GROUP, NAMES, TOTAL, Noise, Processes, Session
+from time_rivals import RIVALS
+
+from pytest_diffbench.judge import Limits, time_rule
+from pytest_diffbench.judge.statistics import Variance
+from pytest_diffbench.judge.time_runs import floors_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias
+
+    from numpy.typing import NDArray
+
+    Around: TypeAlias = Callable[[int, int], time_rule.Neighbours]
+
+PLANTED = (0.03, 0.05, 0.10, 0.50)
+SEED = 20_240_501
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """What became of one case: the gate's reason, without its gate, how many runs were made, and what it promised."""
+
+    reason: str
+    runs: int
+    detectable_rel: float = math.nan
+
+
+@dataclasses.dataclass(frozen=True)
+class _Past:
+    """A baseline as the rule sees it, on both scales, by figure."""
+
+    spreads: tuple[list[time_rule.CaseSpread], list[time_rule.CaseSpread]]
+    usual_s: float
+    base_s: dict[str, float]
+    count: int
+
+
+_UNMOVED = time_rule.Scale((0.0,), 1, Variance(0.0, 1), 0.0, 1.0, 0.0)
+
+
+class Gate:
+    """The time gate, fed with bare numbers: the same choices of runs, the same rule."""
+
+    def __init__(self, noise: Noise, limits: Limits, decisions: int = CASES) -> None:
+        self.names, self.family, self.limits = noise.names, noise.family, limits
+        self.least_log = limits.time_spread_cpu_rel if noise.family == "cpu" else limits.time_spread_rel
+        self.rule = time_rule.Rule(
+            alpha=limits.time_alpha / decisions,
+            suspicion=limits.time_suspicion,
+            power=limits.time_power,
+            confirmations=limits.time_confirmations,
+            most_runs=max(limits.time_max_runs, 1 + limits.time_confirmations),
+        )
+        groups = sum(name.startswith("steps:") for name in self.names)
+        total, stage, group = time_rule.shares_of(len(self.names) - 1 - groups, groups)
+        self.shares = [
+            total if name == "total" else group if name.startswith("steps:") else stage for name in self.names
+        ]
+
+    def baselines(self, past: Processes) -> list[_Past]:
+        """Sum up the baselines of a session's cases, leaving out the runs at another pace."""
+        medians = np.median(past.rounds_s, axis=-1)
+        found = []
+        for all_s, all_paces_s in zip(medians, past.pace_s, strict=True):
+            kept = self._paced(all_paces_s, float(np.median(all_paces_s)))
+            times_s, paces_s = all_s[kept], all_paces_s[kept]
+            raw = np.log(times_s)
+            both = raw.T.tolist(), (raw - np.log(paces_s)[:, None]).T.tolist()
+            # where the median lies between two paces, no run may be left
+            spreads = tuple([time_rule.spread_of(one) for one in scale if one] for scale in both)
+            found.append(
+                _Past(
+                    spreads,  # type: ignore[arg-type]  # two of them
+                    float(np.median(paces_s)) if len(paces_s) else math.nan,
+                    dict(zip(self.names, np.exp(raw.mean(0)).tolist(), strict=True)) if len(raw) else {},
+                    len(times_s),
+                )
+            )
+        return found
+
+    def _paced(self, paces_s: NDArray[np.float64], usual_s: float) -> NDArray[np.bool_]:
+        return np.asarray(np.abs(np.log(paces_s / usual_s)) <= math.log1p(self.limits.machine_rel))
+
+    def neighbours(self, pasts: Sequence[_Past], case: int) -> Around:
+        """What the other cases say about a figure on a scale; worked out when it is asked for."""
+        others = [one for n, one in enumerate(pasts) if n != case and one.count > 1]
+
+        @functools.cache
+        def around(scale: int, figure: int) -> time_rule.Neighbours:
+            spreads = [one.spreads[scale][figure] for one in others]
+            return time_rule.neighbours_of(spreads, self.least_log, self.limits.time_prior_max_dof)
+
+        return around
+
+    def play(self, past: _Past, around: Around, now: Processes) -> Outcome:
+        """Judge a case, buying runs while the gate asks for them; `now` holds the runs that could be made."""
+        if past.count < self.limits.time_min_runs:
+            return Outcome("few_runs", 1)
+        floors = floors_of(self.limits, self.family, self.names, past.base_s)
+        medians = np.median(now.rounds_s, axis=-1)
+        fits = self._paced(now.pace_s, past.usual_s)
+        raw = np.log(medians)
+        scales = raw, raw - np.log(now.pace_s)[:, None]
+        made = 0
+        while True:
+            made += 1
+            may_buy = self.rule.confirmations > 0 and made < self.rule.most_runs
+            used = [n for n in range(made) if now.usable[n] and fits[n]]
+            if not used:
+                if may_buy:
+                    continue
+                return Outcome("off", made)
+            figures = []
+            fresh = len(used) - (used[0] == 0)
+            for n, name in enumerate(self.names):
+                values = [[float(scales[side][run, n]) for run in used] for side in (0, 1)]
+                spreads = [past.spreads[side][n] for side in (0, 1)]
+                near = all(
+                    sum(mine) / len(mine) - one.centre_log > 0.25 * floors[name]
+                    for mine, one in zip(values, spreads, strict=True)
+                )
+                if name == "total" or near:
+                    both = tuple(
+                        time_rule.two_sided_scale(spreads[side], values[side], around(side, n), self.least_log)
+                        for side in (0, 1)
+                    )
+                else:
+                    # the rule passes over parts that lie near their baseline, whatever else is known of them
+                    both = (_UNMOVED,)
+                figures.append(time_rule.Figure(name, both, floors[name], self.shares[n], fresh))
+            answer = time_rule.decide(figures, self.rule)
+            reason = time_rule.reason_of(figures, answer, self.rule, self.limits.time_blind_rel)
+            if reason != "unconfirmed" or not may_buy:
+                return Outcome(reason, made, time_rule.detectable_rel(figures[0], self.rule, figures[0].floor_log))
+
+
+def planted(now: Processes, slower_rel: float, figures: Sequence[int] | None = None) -> Processes:
+    """The same processes with slower code: all of it, or some figures, whose time the total gains."""
+    rounds_s = now.rounds_s.copy()
+    if figures is None:
+        rounds_s *= 1 + slower_rel
+    else:
+        rounds_s[..., TOTAL, :] += slower_rel * rounds_s[..., figures[0], :]
+        rounds_s[..., figures, :] *= 1 + slower_rel
+    return dataclasses.replace(now, rounds_s=rounds_s)
+
+
+def runs_of(noise: Noise, session: Session, case: int, at: int) -> Processes:
+    """The runs that could be made of a case; a recorded session moves on, process by process."""
+    if noise.family == "cpu":
+        index = (at + np.arange(time_noise.MOST_RUNS)) % len(session.now.pace_s)
+        return session.now[index]
+    return session.now[case]
+
+
+@dataclasses.dataclass
+class Tally:
+    """What the gate did over many sessions."""
+
+    sessions: int = 0
+    alarmed: int = 0
+    bought: int = 0
+    unsure: int = 0
+    better: int = 0
+    promises: int = 0
+    kept: int = 0
+    promised_rel: list[float] = dataclasses.field(default_factory=list)
+    found: dict[str, int] = dataclasses.field(default_factory=dict)
+    silent: dict[str, int] = dataclasses.field(default_factory=dict)
+
+
+def replay(
+    noise: Noise, past_runs: int, sessions: int, limits: Limits, seed: int = SEED
+) -> tuple[Tally, list[Session]]:
+    """Play whole sessions of identical code, and in each once more its first case with slower code."""
+    rng = np.random.default_rng(seed)
+    gate, tally = Gate(noise, limits), Tally()
+    faults: dict[str, tuple[float, list[int] | None]] = {f"{100 * one:+g} %": (one, None) for one in PLANTED}
+    if len(noise.names) > 1:
+        faults |= {
+            "decode +30 %": (0.30, [NAMES.index("vae_decode")]),
+            "last quarter of the steps +15 %": (0.15, [FIRST_GROUP + 3]),
+        }
+    kept = []
+    for _ in range(sessions):
+        session = noise.draw(rng, past_runs)
+        kept.append(_first_rounds(noise, session))
+        pasts = gate.baselines(session.past)
+        at, alarmed = 0, False
+        for case in range(CASES):
+            now = runs_of(noise, session, case, at)
+            around = gate.neighbours(pasts, case)
+            outcome = gate.play(pasts[case], around, now)
+            at += outcome.runs
+            alarmed |= outcome.reason.endswith("slower")
+            tally.bought += outcome.runs - 1
+            tally.better += outcome.reason == "faster"
+            tally.unsure += not outcome.reason.endswith(("same", "slower", "faster"))
+            if case == 0 and not math.isnan(outcome.detectable_rel):
+                tally.promises += 1
+                promised = gate.play(pasts[0], around, planted(now, outcome.detectable_rel))
+                tally.kept += promised.reason.endswith("slower")
+                tally.promised_rel.append(outcome.detectable_rel)
+            if case == 0:
+                for name, (slower_rel, figures) in faults.items():
+                    bad = planted(now, slower_rel, figures)
+                    if figures == [FIRST_GROUP + 3]:
+                        bad.rounds_s[..., DENOISE, :] += (
+                            bad.rounds_s[..., FIRST_GROUP + 3, :] - now.rounds_s[..., FIRST_GROUP + 3, :]
+                        )
+                    said = gate.play(pasts[0], around, bad).reason
+                    tally.found[name] = tally.found.get(name, 0) + said.endswith("slower")
+                    tally.silent[name] = tally.silent.get(name, 0) + (said in ("same", "faster"))
+        tally.sessions += 1
+        tally.alarmed += alarmed
+    return tally, kept
+
+
+def _first_rounds(noise: Noise, session: Session) -> Session:
+    """What the other tools see: each case's newest baseline run and its first run of this session."""
+    if noise.family == "cpu":
+        return Session(session.past[:, -1], session.now[np.arange(CASES) % len(session.now.pace_s)])
+    return Session(session.past[:, -1], session.now[:, 0])
+
+
+def rival_rows(sessions: Sequence[Session]) -> list[tuple[str, float, list[float], float, list[float]]]:
+    """For each tool: alarmed sessions and found changes by default; and tuned to 1 % of sessions."""
+    old = np.stack([one.past.rounds_s for one in sessions])
+    new = np.stack([one.now.rounds_s for one in sessions])
+    rows = []
+    for rival in RIVALS:
+        same = rival.score(old.reshape(-1, *old.shape[2:]), new.reshape(-1, *new.shape[2:]))
+        worst = np.sort(same.reshape(len(sessions), CASES).max(-1))
+        slow = [rival.score(old[:, 0], new[:, 0] * (1 + one)) for one in PLANTED]
+        # at most 1 % of these very sessions lie above the threshold, which no tool could know beforehand
+        fair = float(worst[len(worst) - 1 - len(worst) // 100])
+        fair = fair if math.isfinite(fair) else 0.0
+        rows.append(
+            (
+                rival.name,
+                float((worst > rival.default).mean()),
+                [float((one > rival.default).mean()) for one in slow],
+                fair,
+                [float((one > fair).mean()) for one in slow],
+            )
+        )
+    return rows
+
+
+def interval(count: int, of: int) -> tuple[float, float]:
+    """Clopper and Pearson's 95 % interval of a share."""
+    low = 0.0 if count == 0 else float(special.betaincinv(count, of - count + 1, 0.025))
+    high = 1.0 if count == of else float(special.betaincinv(count + 1, of - count, 0.975))
+    return low, high
+
+
+def header(columns: Sequence[str]) -> str:
+    """The first two lines of a Markdown table."""
+    return f"| {' | '.join(columns)} |\n{'|---' * len(columns)}|"
+
+
+def share(count: int, of: int) -> str:
+    """A share with its interval: `0.4 % (0.2-0.8)`."""
+    low, high = interval(count, of)
+    return f"{100 * count / of:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
+
+
+BLIND = time_noise.recorded("blind", 0.02)
+NOISES = (
+    time_noise.gpu(0.003),
+    time_noise.gpu(0.005),
+    time_noise.gpu(0.01),
+    time_noise.recorded("follows", 0.0),
+    time_noise.recorded("follows", 0.05),
+    BLIND,
+    time_noise.recorded("blind", 0.02, unseen=True),
+)
+
+
+def main() -> None:
+    """Print the tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--sessions", type=int, default=2000)
+    parser.add_argument("--baseline-runs", type=int, nargs="+", default=[10, 20])
+    parser.add_argument("--only", default="", help="noises whose names hold this text")
+    options = parser.parse_args()
+    begin_s = time.process_time()
+    own, others = [], []
+    for noise in (one for one in NOISES if options.only in one.name):
+        for past_runs in options.baseline_runs:
+            tally, kept = replay(noise, past_runs, options.sessions, Limits())
+            own.append((noise, past_runs, tally))
+        # the other tools look at no calibration: one kind of it is enough
+        if noise.family != "cpu" or noise is BLIND:
+            others.append((noise, rival_rows(kept)))
+        print(f"{noise.name}: {time.process_time() - begin_s:.0f} s", file=sys.stderr)
+    print(f"{options.sessions} sessions of {CASES} cases in each row; 95 % intervals in brackets.\n")
+    changes = [f"{100 * one:+g} %" for one in PLANTED]
+    columns = ["noise", "baseline runs", "alarmed sessions", *changes, "runs bought", "unsure cases"]
+    print(header([*columns, "would have seen", "and saw it"]))
+    for noise, past_runs, tally in own:
+        cells = [share(tally.found[f"{100 * one:+g} %"], tally.sessions) for one in PLANTED]
+        promised = f"{100 * float(np.median(tally.promised_rel)):+.1f} %"
+        bought, unsure = tally.bought / tally.sessions, tally.unsure / tally.sessions / CASES
+        print(
+            f"| {noise.name} | {past_runs} | {share(tally.alarmed, tally.sessions)} | {' | '.join(cells)}"
+            f" | {bought:.1f} | {100 * unsure:.1f} % | {promised} | {share(tally.kept, tally.promises)} |"
+        )
+    print("\n| noise | baseline runs | decode +30 % | last quarter of the steps +15 % |\n|---|---|---|---|")
+    for noise, past_runs, tally in own:
+        if len(noise.names) > 1:
+            parts = [share(tally.found[name], tally.sessions) for name in list(tally.found)[len(PLANTED) :]]
+            print(f"| {noise.name} | {past_runs} | {' | '.join(parts)} |")
+    print("\n" + header(["noise", "rule", "alarmed sessions", *changes, "at 1 %: threshold", *changes]))
+    for noise, rows in others:
+        mine = [tally for kind, _, tally in own if kind is noise]
+        for past_runs, tally in zip(options.baseline_runs, mine, strict=True):
+            cells = [f"{100 * tally.found[f'{100 * one:+g} %'] / tally.sessions:.0f} %" for one in PLANTED]
+            alarmed = f"{100 * tally.alarmed / tally.sessions:.1f} %"
+            print(
+                f"| {noise.name} | **this gate, {past_runs} runs** | {alarmed} | {' | '.join(cells)} | as it is"
+                f" | {' | '.join(cells)} |"
+            )
+        for name, alarmed_rel, found, fair, fair_found in rows:
+            cells = [f"{100 * one:.0f} %" for one in found]
+            fair_cells = [f"{100 * one:.0f} %" for one in fair_found]
+            print(
+                f"| {noise.name} | {name} | {100 * alarmed_rel:.1f} % | {' | '.join(cells)} | {100 * fair:.1f} %"
+                f" | {' | '.join(fair_cells)} |"
+            )
+    print(f"\n{time.process_time() - begin_s:.0f} s of processor time.", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,212 @@
+"""Judges the time of one environment against another by pairs of runs, made by turns on one machine.
+
+A pair is its own baseline: what the machine was doing while it was made is in both of its runs.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.judge import time_rule, time_telemetry
+from pytest_diffbench.judge.definition import environment_changes
+from pytest_diffbench.judge.places import moved_parts, pair
+from pytest_diffbench.judge.reasons import verdict
+from pytest_diffbench.judge.text import listed, percent, plural
+from pytest_diffbench.judge.time_figures import TOTAL, calibration_s, label, times_of
+from pytest_diffbench.judge.time_runs import doubts, floors_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TypeAlias
+
+    from pytest_diffbench.judge.limits import Limits
+    from pytest_diffbench.judge.time_rule import Figure
+    from pytest_diffbench.records import Run, Verdict
+
+    Pairs: TypeAlias = Sequence[tuple[Run, Run]]
+
+
+def judge_pairs(
+    pairs: Pairs, limits: Limits, decisions: int, family: str, neighbours: Sequence[Pairs] = ()
+) -> Verdict:
+    """Judge whether the second run of each pair took longer than the first, beyond chance and the practical floor.
+
+    Args:
+        pairs: of the base's and the head's run, in the order they were made, whichever of the two came first.
+        limits: thresholds.
+        decisions: cases of this session, over which one error budget is spread.
+        family: type of the device.
+        neighbours: pairs of the session's other cases; they tell the spread between pairs while this case has few.
+
+    Returns:
+        A verdict of the gate `time`. Where its details say `more_runs_help`, a further pair may change it.
+
+    Raises:
+        ValueError: fewer than one decision.
+    """
+    if decisions < 1:
+        raise ValueError(f"a session decides at least one case, not {decisions}")
+    for base, head in pairs:
+        if (changed := environment_changes(base.environment, head.environment)) is not None:
+            kind, facts = changed
+            what = "hardware differs" if kind == "hardware" else "settings differ"
+            return verdict(f"time.{kind}", f"The {what} between the two sides, so times can't be compared: {facts}.")
+    sound = _sound(pairs, limits)
+    notes = []
+    if left_out := len(pairs) - len(sound):
+        notes.append(
+            f"{plural(left_out, 'pair')} left out: a run died, wasn't steady, or the machine changed its pace between"
+            " the two"
+        )
+    details: dict[str, Any] = {
+        "pairs": len(sound),
+        "pairs_needed": limits.time_min_pairs,
+        "more_runs_help": len(pairs) < limits.time_max_pairs,
+    }
+    if sound:
+        base_s, head_s = ([side.median_s for side in sides] for sides in zip(*sound, strict=True))
+        details["baseline_s"], details["median_s"] = map(statistics.geometric_mean, (base_s, head_s))
+        details["ratio"] = details["median_s"] / details["baseline_s"]
+    if len(sound) < limits.time_min_pairs:
+        missing = limits.time_min_pairs - len(sound)
+        measured = f" For what it is worth: {_pair(sound, TOTAL)}." if sound else ""
+        message = f"{plural(len(sound), 'pair')} of runs, {missing} more needed to know their spread.{measured}"
+        return verdict("time.few_pairs", message, details=details, changes=notes)
+    return _decided(sound, limits, decisions, family, [_sound(one, limits) for one in neighbours], details, notes)
+
+
+def _sound(pairs: Pairs, limits: Limits) -> list[tuple[Run, Run]]:
+    """Pairs of which nothing speaks against either run, and between which the machine kept its pace."""
+    return [
+        (base, head)
+        for base, head in pairs
+        if doubts(base, limits) is None and doubts(head, limits) is None and _same_pace(base, head, limits)
+    ]
+
+
+def _same_pace(base: Run, head: Run, limits: Limits) -> bool:
+    before_s, after_s = calibration_s(base), calibration_s(head)
+    if before_s is None or after_s is None:
+        return True
+    return abs(math.log(after_s / before_s)) <= math.log1p(limits.machine_rel)
+
+
+def _changes(pairs: Pairs) -> dict[str, list[float]]:
+    """Logarithm of head over base of each time that all runs have, by its name."""
+    base, head = times_of([one for one, _ in pairs]), times_of([one for _, one in pairs])
+    if pairs and len(pairs[0][0].step_medians_s) != len(pairs[0][1].step_medians_s):
+        base = {name: times for name, times in base.items() if not name.startswith("steps:")}
+    return {
+        name: [math.log(after / before) for before, after in zip(base[name], times, strict=True)]
+        for name, times in head.items()
+        if name in base
+    }
+
+
+def _figures(pairs: Pairs, limits: Limits, family: str, neighbours: Sequence[Pairs]) -> list[Figure]:
+    least_log = limits.time_pair_spread_cpu_rel if family == "cpu" else limits.time_pair_spread_rel
+    changes, near = _changes(pairs), [_changes(one) for one in neighbours if len(one) > 1]
+    base = times_of([one for one, _ in pairs])
+    floors = floors_of(limits, family, changes, {name: statistics.geometric_mean(base[name]) for name in changes})
+    groups = sum(name.startswith("steps:") for name in changes)
+    shares = time_rule.shares_of(len(changes) - 1 - groups, groups)
+    figures = []
+    for name, mine in changes.items():
+        around = time_rule.neighbours_of(
+            [time_rule.spread_of(one[name]) for one in near if name in one], least_log, limits.time_prior_max_dof
+        )
+        scale = time_rule.paired_scale(mine, around, least_log)
+        share = shares[0 if name == TOTAL else 2 if name.startswith("steps:") else 1]
+        figures.append(time_rule.Figure(name, (scale,), floors[name], share, len(pairs)))
+    return figures
+
+
+def _decided(
+    pairs: list[tuple[Run, Run]],
+    limits: Limits,
+    decisions: int,
+    family: str,
+    neighbours: Sequence[Pairs],
+    details: dict[str, Any],
+    notes: list[str],
+) -> Verdict:
+    figures = _figures(pairs, limits, family, neighbours)
+    rule = time_rule.Rule(
+        alpha=limits.time_alpha / decisions,
+        suspicion=limits.time_suspicion,
+        power=limits.time_power,
+        confirmations=limits.time_min_pairs - 1,
+        most_runs=max(limits.time_max_pairs, limits.time_min_pairs),
+        first_runs=limits.time_min_pairs,
+    )
+    answer = time_rule.decide(figures, rule)
+    total, may_buy = figures[0], details["more_runs_help"]
+    scale, steps = total.scales[0], len(pairs[0][0].step_medians_s)
+    half_log = scale.needed_log(rule.look_alpha * total.share, total.runs)
+    seen_rel = time_rule.detectable_rel(total, rule, total.floor_log)
+    details |= {
+        "more_runs_help": False,
+        "spread_rel": scale.spread_log,
+        "ratio_interval": [math.exp(scale.change_log + way * half_log) for way in (-1, 1)],
+        "detectable_rel": seen_rel,
+        "parts_detectable_rel": {
+            label(one.name, steps): time_rule.detectable_rel(one, rule, one.floor_log) for one in figures[1:]
+        },
+        "decisions": decisions,
+    }
+    base, head = [one for one, _ in pairs], [one for _, one in pairs]
+    changes = [*moved_parts(head, base, limits.stage_share_rel), *notes, *time_telemetry.remarks(head)]
+    if answer.slower:
+        return _slower(pairs, answer.slower, steps, details, changes)
+    if answer.faster:
+        message = f"Faster in {plural(len(pairs), 'pair')} of runs: {_pair(pairs, TOTAL)}."
+        return verdict("time.faster", message, details=details, changes=changes)
+    if answer.suspicious:
+        details["more_runs_help"] = may_buy
+        told = listed([f"{label(one.name, steps)} {_pair(pairs, one.name)}" for one in answer.suspicious])
+        message = f"{plural(len(pairs), 'pair')} of runs neither prove it nor rule it out: {told}."
+        return verdict("time.unconfirmed", message, details=details, changes=changes)
+    chance_rel = time_rule.detectable_rel(total, rule, 0.0)
+    if chance_rel > limits.time_blind_rel:
+        details["more_runs_help"] = may_buy
+        message = f"Can't tell: {_pair(pairs, TOTAL)}; nothing under {percent(chance_rel)} would have been seen."
+        return verdict("time.blind", message, details=details, changes=notes)
+    message = (
+        f"As fast as the other side in {plural(len(pairs), 'pair')} of runs: {_pair(pairs, TOTAL)};"
+        f" would have seen {percent(seen_rel)}."
+    )
+    return verdict("time.same", message, details=details, changes=notes)
+
+
+def _slower(
+    pairs: list[tuple[Run, Run]],
+    slower: Sequence[Figure],
+    steps: int,
+    details: dict[str, Any],
+    changes: list[str],
+) -> Verdict:
+    leading = min(slower, key=lambda one: (one.name != TOTAL, one.name.startswith("steps:")))
+    details["confirmed"], details["fresh_runs"] = leading.agreeing, leading.fresh
+    details["slower"] = [label(one.name, steps) for one in slower]
+    base, head = [one for one, _ in pairs], [one for _, one in pairs]
+    details["host_bound"] = time_telemetry.host_bound(head, base, leading.floor_log)
+    agreed = f"in {leading.agreeing} of {plural(leading.fresh, 'pair')} of runs"
+    bound = " Host-bound: wall time grew, processor time didn't." if details["host_bound"] else ""
+    if leading.name == TOTAL:
+        carried = f" Most of it: {changes[0]}." if changes and "of the difference" in changes[0] else ""
+        message = f"Slower {agreed}: {_pair(pairs, TOTAL)}.{carried}{bound}"
+        return verdict("time.slower", message, details=details, changes=changes)
+    kind = "step" if leading.name.startswith("steps:") else "stage"
+    alike = [one.name for one in slower if one.name.startswith("steps:") == (kind == "step")]
+    named = listed([f"{label(name, steps)} {_pair(pairs, name)}" for name in alike])
+    message = f"Slower {agreed}, in {named}. The whole call: {_pair(pairs, TOTAL)}.{bound}"
+    return verdict(f"time.{kind}_slower", message, details=details, changes=changes)
+
+
+def _pair(pairs: Pairs, name: str) -> str:
+    """A time before and after: geometric means, whose ratio is the mean ratio of the pairs."""
+    sides = (times_of([one[side] for one in pairs]) for side in (0, 1))
+    before_s, after_s = (statistics.geometric_mean(side[name]) for side in sides)
+    return pair(before_s, after_s)

@@ -1,0 +1,100 @@
+"""What the machine's own readings say about a change in time: clocks, processor time, throttling, other processes."""
+
+from __future__ import annotations
+
+import collections
+import math
+import statistics
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.judge.text import percent, plural
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_diffbench.records import Run, Telemetry
+
+
+def clocks_explain(now: Sequence[Run], past: Sequence[Run], floor_log: float) -> str | None:
+    """Tell that a slowdown vanishes in clock cycles of the device.
+
+    Returns:
+        The clocks in words; None where they weren't read in every run, or where cycles grew beyond the floor as well.
+    """
+    mine, theirs = _clocks_mhz(now), _clocks_mhz(past)
+    if mine is None or theirs is None:
+        return None
+    after, before = statistics.median(mine), statistics.median(theirs)
+    cycles = _mean_log([run.median_s * mhz for run, mhz in zip(now, mine, strict=True)]) - _mean_log(
+        [run.median_s * mhz for run, mhz in zip(past, theirs, strict=True)]
+    )
+    if after >= before or cycles > floor_log:
+        return None
+    return (
+        f"the device's clock fell from {before:,.0f} to {after:,.0f} MHz, and in clock cycles the call changed by"
+        f" {percent(math.expm1(cycles))}"
+    )
+
+
+def host_bound(now: Sequence[Run], past: Sequence[Run], floor_log: float) -> bool:
+    """Whether wall time grew alone: this process used no more processor time, so the call waited for something."""
+    mine, theirs = _cpu_s(now), _cpu_s(past)
+    if mine is None or theirs is None:
+        return False
+    return _mean_log(mine) - _mean_log(theirs) <= floor_log
+
+
+def remarks(runs: Sequence[Run]) -> list[str]:
+    """Say which rounds of this session were throttled, and who else was on the device. No round is thrown away."""
+    seen = [one.telemetry for run in runs for one in run.rounds if one.telemetry is not None]
+    reasons = collections.Counter(reason for one in seen for reason in one.throttle_reasons)
+    throttled = sum(bool(one.throttle_reasons) for one in seen)
+    lines = []
+    if throttled:
+        named = ", ".join(sorted(reasons))
+        lines.append(f"{throttled} of {plural(len(seen), 'round')} throttled: {named}")
+    most = max((one.other_processes or 0 for one in seen), default=0)
+    if most:
+        lines.append(f"{most} other {'process' if most == 1 else 'processes'} on the device")
+    for name, read in (("other processes", _others), ("the hypervisor's other guests", _steal)):
+        shares = [share for one in seen if (share := read(one)) is not None]
+        if shares and statistics.median(shares) >= _BUSY_REL:
+            lines.append(f"{name} had {100 * statistics.median(shares):.0f} % of the processors")
+    return lines
+
+
+_BUSY_REL = 0.05
+"""Less than this of the processors in other hands is any machine's background."""
+
+
+def _others(one: Telemetry) -> float | None:
+    return one.others_rel
+
+
+def _steal(one: Telemetry) -> float | None:
+    return one.steal_rel
+
+
+def _medians(runs: Sequence[Run], read: Callable[[Telemetry], float | None]) -> list[float] | None:
+    """Median reading of each run; None where a run has none, or one that isn't above 0."""
+    found = []
+    for run in runs:
+        values = [
+            value for one in run.rounds if one.telemetry is not None and (value := read(one.telemetry)) is not None
+        ]
+        if not values or not all(math.isfinite(value) and value > 0 for value in values):
+            return None
+        found.append(statistics.median(values))
+    return found or None
+
+
+def _clocks_mhz(runs: Sequence[Run]) -> list[float] | None:
+    return _medians(runs, lambda one: one.sm_clock_mhz)
+
+
+def _cpu_s(runs: Sequence[Run]) -> list[float] | None:
+    return _medians(runs, lambda one: one.cpu_s)
+
+
+def _mean_log(values: Sequence[float]) -> float:
+    return math.fsum(map(math.log, values)) / len(values)

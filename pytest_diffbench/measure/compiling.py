@@ -1,0 +1,32 @@
+"""How long torch compiled and tuned kernels, by its own counters."""
+
+from __future__ import annotations
+
+import sys
+
+_COMPILING = ("_compile.compile_inner",)
+"""From the first look at the bytecode to the compiled graph, backend included; what every table of
+`torch._dynamo.utils.compile_times` begins with."""
+
+_TUNING = ("CachingAutotuner.benchmark_all_configs", "CachingAutotuner.coordinate_descent_tuning")
+"""Done when a kernel is first called, so mostly outside of compiling."""
+
+
+def compiled_s() -> float | None:
+    """Seconds that this process spent compiling and tuning so far; None where it did neither, or torch doesn't tell.
+
+    `compile_times` is what torch documents for this purpose. Tuning that takes place within compiling isn't told
+    apart and would count twice, so it counts only where it exceeds the compiling.
+    """
+    if "torch._dynamo" not in sys.modules:
+        return None  # nothing was compiled, and asking would cost seconds
+    try:
+        from torch._dynamo.utils import compile_times
+
+        names, values = compile_times(repr="csv", aggregate=True)
+        times_s = {name: float(str(value)) for name, value in zip(names, values, strict=True)}
+    except Exception:
+        return None
+    compiling_s = sum(times_s.get(name, 0.0) for name in _COMPILING)
+    tuning_s = sum(times_s.get(name, 0.0) for name in _TUNING)
+    return max(compiling_s, tuning_s) or None

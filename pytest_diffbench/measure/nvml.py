@@ -1,0 +1,228 @@
+"""Clocks, heat and power of an NVIDIA device, as its driver tells them through NVML."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from pytest_diffbench.records import Fact
+
+_Value = TypeVar("_Value")
+
+_IDLE = 0x1
+_THROTTLES = {
+    0x002: "applications_clocks_setting",
+    0x004: "sw_power_cap",
+    0x008: "hw_slowdown",
+    0x010: "sync_boost",
+    0x020: "sw_thermal_slowdown",
+    0x040: "hw_thermal_slowdown",
+    0x080: "hw_power_brake_slowdown",
+    0x100: "display_clock_setting",
+    0x200: "board_limit",
+    0x400: "reliability",
+}
+"""Bits of nvmlDeviceGetCurrentClocksEventReasons, which used to be called throttle reasons (nvml.h)."""
+
+_INSTALL = "pip install 'pytest-diffbench[nvml]'"
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class GpuReading:
+    """A device at one moment; None is what its driver doesn't tell.
+
+    Attributes:
+        idle: nothing was running, so the clocks are those of a device at rest.
+        sm_clock_mhz: of the multiprocessors.
+        memory_clock_mhz: of the memory.
+        throttle_reasons: why the clocks were held down; empty where they weren't, or where it isn't told.
+        temperature_c: of the chip.
+        power_w: drawn at the moment.
+        energy_j: used since the driver was loaded.
+        other_processes: on the device, besides this one.
+    """
+
+    idle: bool = False
+    sm_clock_mhz: float | None = None
+    memory_clock_mhz: float | None = None
+    throttle_reasons: tuple[str, ...] = ()
+    temperature_c: float | None = None
+    power_w: float | None = None
+    energy_j: float | None = None
+    other_processes: int | None = None
+
+
+class Gpu:
+    """One device, found in NVML by what it is and not by its number: CUDA_VISIBLE_DEVICES counts anew.
+
+    Nothing here raises. What isn't told is None, and `notes` says what and why, once.
+
+    Args:
+        nvml: the module `pynvml`; None where there is none.
+        uuids: names under which NVML may know the device, the likeliest first.
+        pci_bus_id: its place, for drivers that know it by none of them; None where torch doesn't tell.
+        problem: why there is no module.
+    """
+
+    def __init__(self, nvml: Any, uuids: tuple[str, ...], pci_bus_id: str | None, problem: str | None = None) -> None:
+        self._nvml = nvml
+        self._handle: Any = None
+        self._part = False
+        self._started = False
+        self._untold: dict[str, str] = {}
+        self._problem = problem
+        if nvml is None:
+            return
+        try:
+            nvml.nvmlInit()
+        except Exception as error:
+            self._problem = f"NVML doesn't start ({_words(error)}): {_WITHOUT}"
+            return
+        self._started = True
+        self._find(uuids, pci_bus_id)
+
+    @classmethod
+    def of(cls, device: str) -> Gpu:
+        """The device that torch calls `device`."""
+        import torch
+
+        properties = torch.cuda.get_device_properties(torch.device(device))
+        uuid = str(getattr(properties, "uuid", ""))
+        place = [getattr(properties, f"pci_{part}_id", None) for part in ("domain", "bus", "device")]
+        domain, bus, slot = (number if number is not None else -1 for number in place)
+        pci_bus_id = f"{domain:08X}:{bus:02X}:{slot:02X}.0" if min(domain, bus, slot) >= 0 else None
+        uuids = (f"MIG-{uuid}", f"GPU-{uuid}") if uuid else ()
+        try:
+            import pynvml
+        except Exception as error:
+            return cls(None, uuids, pci_bus_id, f"nvidia-ml-py can't be imported ({_words(error)}): {_WITHOUT}")
+        return cls(pynvml, uuids, pci_bus_id)
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What isn't told, and why."""
+        if self._problem is not None:
+            return (self._problem,)
+        if not self._untold:
+            return ()
+        told = ", ".join(f"{name} ({why})" for name, why in self._untold.items())
+        return (f"NVML doesn't tell of this device: {told}",)
+
+    def read(self) -> GpuReading:
+        """Read everything."""
+        nvml = self._nvml
+        if self._handle is None:
+            return GpuReading()
+        reasons = self._ask("throttle_reasons", self._reasons) or 0
+        whole = not self._part
+        return GpuReading(
+            idle=bool(reasons & _IDLE),
+            sm_clock_mhz=self._ask("sm_clock", lambda: nvml.nvmlDeviceGetClockInfo(self._handle, nvml.NVML_CLOCK_SM)),
+            memory_clock_mhz=self._ask(
+                "memory_clock", lambda: nvml.nvmlDeviceGetClockInfo(self._handle, nvml.NVML_CLOCK_MEM)
+            ),
+            throttle_reasons=tuple(name for bit, name in _THROTTLES.items() if reasons & bit),
+            temperature_c=self._ask(
+                "temperature", lambda: nvml.nvmlDeviceGetTemperature(self._handle, nvml.NVML_TEMPERATURE_GPU)
+            ),
+            power_w=self._ask("power", lambda: nvml.nvmlDeviceGetPowerUsage(self._handle) / 1e3) if whole else None,
+            energy_j=(
+                self._ask("energy", lambda: nvml.nvmlDeviceGetTotalEnergyConsumption(self._handle) / 1e3)
+                if whole
+                else None
+            ),
+            other_processes=self._ask("processes", self._others) if whole else None,
+        )
+
+    def facts(self) -> dict[str, Fact]:
+        """Facts that hold for the whole run."""
+        nvml = self._nvml
+        if self._handle is None:
+            return {}
+        limit_w = self._ask("power_limit", lambda: nvml.nvmlDeviceGetEnforcedPowerLimit(self._handle) / 1e3)
+        driver = self._ask("driver", nvml.nvmlSystemGetDriverVersion)
+        return {
+            "device_power_limit_w": limit_w,
+            "device_driver": driver.decode() if isinstance(driver, bytes) else driver,
+        }
+
+    def close(self) -> None:
+        """Let go of the library; others that use it keep theirs, since it counts."""
+        if self._started:
+            self._started = False
+            self._handle = None
+            try:
+                self._nvml.nvmlShutdown()
+            except Exception:
+                return
+
+    def _find(self, uuids: tuple[str, ...], pci_bus_id: str | None) -> None:
+        nvml, why = self._nvml, "torch tells neither its UUID nor its place"
+        ways: list[Callable[[], Any]] = [
+            lambda uuid=uuid: nvml.nvmlDeviceGetHandleByUUID(uuid)  # type: ignore[misc]  # a default binds it
+            for uuid in uuids
+        ]
+        if pci_bus_id is not None:
+            ways.append(lambda: nvml.nvmlDeviceGetHandleByPciBusId(pci_bus_id))
+        for number, way in enumerate(ways):
+            try:
+                handle = way()
+                if number < len(uuids) and uuids[number].startswith("MIG-"):
+                    # An instance has no clocks of its own: those of the card that it is a part of are read.
+                    handle, self._part = nvml.nvmlDeviceGetDeviceHandleFromMigDeviceHandle(handle), True
+            except Exception as error:
+                why = _words(error)
+                continue
+            self._handle = handle
+            self._part = self._part or self._is_split()
+            if self._part:
+                why = "this is a part of a card: what is told is of all of it"
+                self._untold |= dict.fromkeys(("power", "energy", "processes"), why)
+            return
+        self._problem = f"NVML doesn't find the device ({why}): {_WITHOUT}"
+
+    def _is_split(self) -> bool:
+        try:
+            current, _pending = self._nvml.nvmlDeviceGetMigMode(self._handle)
+        except Exception:
+            return False
+        return bool(current)
+
+    def _reasons(self) -> int:
+        ask = getattr(self._nvml, "nvmlDeviceGetCurrentClocksEventReasons", None)
+        if ask is None:  # nvidia-ml-py before 12.535
+            ask = self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons
+        return int(ask(self._handle))
+
+    def _others(self) -> int | None:
+        nvml = self._nvml
+        running = [
+            *nvml.nvmlDeviceGetComputeRunningProcesses(self._handle),
+            *nvml.nvmlDeviceGetGraphicsRunningProcesses(self._handle),
+        ]
+        found = {process.pid for process in running}
+        if not found:
+            # This process is on the device, so who sees none sees nobody: a container, say.
+            return None
+        # From within a container this one has another number outside; it is one of them all the same.
+        return len(found - {os.getpid()}) if os.getpid() in found else len(found) - 1
+
+    def _ask(self, name: str, question: Callable[[], _Value]) -> _Value | None:
+        if name in self._untold:
+            return None
+        try:
+            return question()
+        except Exception as error:
+            self._untold[name] = _words(error)
+            return None
+
+
+_WITHOUT = f"clocks, throttling and power of the device aren't recorded. With the driver in place: {_INSTALL}"
+
+
+def _words(error: BaseException) -> str:
+    return str(error) or type(error).__name__

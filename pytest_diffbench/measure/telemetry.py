@@ -1,0 +1,205 @@
+"""How the machine does around a timed round: read just before it and just after it, never within."""
+
+from __future__ import annotations
+
+import dataclasses
+import os
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.measure.nvml import Gpu
+from pytest_diffbench.records import Fact, Telemetry
+
+if TYPE_CHECKING:
+    from pytest_diffbench.measure.nvml import GpuReading
+
+_SLOW_READING_S = 0.0005
+"""Where no reading of the processor's clock was faster than this, none is taken any more: some systems ask every core
+for its own."""
+
+_TRIALS = 3
+
+_FEWEST_TICKS = 20
+"""The kernel counts in hundredths of a second. Of fewer ticks, over all cores, a share would be a rounding."""
+
+_BUSY = (0, 1, 2, 5, 6)
+"""Columns of /proc/stat: user, nice, system, irq, softirq (proc(5)). User holds guests already."""
+
+_STEAL = 7
+_COLUMNS = 8
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class HostReading:
+    """The host at one moment; None is what this system doesn't tell.
+
+    Attributes:
+        process_s: processor time of this process so far.
+        ticks: processor time of the machine so far by what it went to, in hundredths of a second.
+        mhz: clock of the core that this process last ran on.
+    """
+
+    process_s: float
+    ticks: tuple[int, ...] | None
+    mhz: float | None
+
+
+class Host:
+    """Reads the host. Elsewhere than on Linux only this process's own time is to be had.
+
+    Args:
+        proc: the folder that is `/proc` on Linux.
+        sys: the folder that is `/sys`.
+    """
+
+    def __init__(self, proc: Path = Path("/proc"), sys: Path = Path("/sys")) -> None:
+        self._proc = proc
+        self._cores = sys / "devices/system/cpu"
+        self._trials_s: list[float] = []
+        self._clock_is_told = True
+
+    def read(self) -> HostReading:
+        """Read everything, in well under a millisecond."""
+        return HostReading(process_s=time.process_time(), ticks=self._ticks(), mhz=self._mhz())
+
+    def _ticks(self) -> tuple[int, ...] | None:
+        try:
+            with (self._proc / "stat").open(encoding="ascii") as stat:
+                name, *columns = stat.readline().split()
+            ticks = tuple(int(column) for column in columns[:_COLUMNS])
+        except (OSError, ValueError):
+            return None
+        return ticks if name == "cpu" and len(ticks) == _COLUMNS else None
+
+    def _mhz(self) -> float | None:
+        if not self._clock_is_told:
+            return None
+        begin_s = time.perf_counter()
+        mhz = self._clock_of_core()
+        self._clock_is_told = mhz is not None
+        if len(self._trials_s) < _TRIALS:
+            self._trials_s.append(time.perf_counter() - begin_s)
+            if len(self._trials_s) == _TRIALS:
+                self._clock_is_told &= min(self._trials_s) <= _SLOW_READING_S
+        return mhz
+
+    def _clock_of_core(self) -> float | None:
+        try:
+            # Behind the command, which may hold spaces and parentheses; the 39th field of proc(5).
+            core = int((self._proc / "self/stat").read_text().rpartition(")")[2].split()[36])
+        except (OSError, ValueError, IndexError):
+            return None
+        try:
+            return int((self._cores / f"cpu{core}/cpufreq/scaling_cur_freq").read_text()) / 1000
+        except (OSError, ValueError):
+            return self._clock_in_cpuinfo(core)
+
+    def _clock_in_cpuinfo(self, core: int) -> float | None:
+        mine = False
+        try:
+            for line in (self._proc / "cpuinfo").read_text().splitlines():
+                key, _, value = line.partition(":")
+                if key.strip() == "processor":
+                    mine = int(value) == core
+                elif mine and key.strip() == "cpu MHz":
+                    return float(value)
+        except (OSError, ValueError):
+            pass
+        return None
+
+
+class TelemetryWatch:
+    """Samples the machine around each timed round. Never raises: what can't be read is None, and noted once."""
+
+    def __init__(self, device: str) -> None:
+        self._host = Host()
+        self._gpu = Gpu.of(device) if device.partition(":")[0] == "cuda" else None
+        self._before: tuple[HostReading, GpuReading | None] | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What couldn't be read, and why."""
+        return self._gpu.notes if self._gpu is not None else ()
+
+    def facts(self) -> dict[str, Fact]:
+        """Facts of the device for the environment's state."""
+        return self._gpu.facts() if self._gpu is not None else {}
+
+    def before(self) -> None:
+        """Read. To be called last before a round begins."""
+        gpu = self._gpu.read() if self._gpu is not None else None
+        self._before = self._host.read(), gpu
+
+    def after(self) -> Telemetry | None:
+        """Read again. To be called first when a round has ended; None where `before` wasn't."""
+        if self._before is None:
+            return None
+        host = self._host.read()
+        gpu = self._gpu.read() if self._gpu is not None else None
+        (host_before, gpu_before), self._before = self._before, None
+        return telemetry(host_before, host, gpu_before, gpu)
+
+    def close(self) -> None:
+        """Let go of the device's library."""
+        if self._gpu is not None:
+            self._gpu.close()
+
+
+def telemetry(
+    host_before: HostReading, host: HostReading, gpu_before: GpuReading | None, gpu: GpuReading | None
+) -> Telemetry:
+    """Two readings of the machine as one record: of counters the difference, of gauges the worse."""
+    cpu_s = max(host.process_s - host_before.process_s, 0.0)
+    steal_rel, others_rel = _shares(host_before.ticks, host.ticks, cpu_s)
+    made = Telemetry(
+        cpu_s=cpu_s, steal_rel=steal_rel, others_rel=others_rel, cpu_mhz=_lowest(host_before.mhz, host.mhz)
+    )
+    if gpu_before is None or gpu is None:
+        return made
+    # What an idle device's clocks are says nothing of the round.
+    busy = [one for one in (gpu_before, gpu) if not one.idle]
+    energy_j = (
+        gpu.energy_j - gpu_before.energy_j if gpu.energy_j is not None and gpu_before.energy_j is not None else None
+    )
+    return Telemetry(
+        cpu_s=made.cpu_s,
+        steal_rel=made.steal_rel,
+        others_rel=made.others_rel,
+        cpu_mhz=made.cpu_mhz,
+        sm_clock_mhz=_lowest(*(one.sm_clock_mhz for one in busy)),
+        memory_clock_mhz=_lowest(*(one.memory_clock_mhz for one in busy)),
+        throttle_reasons=tuple(sorted({*gpu_before.throttle_reasons, *gpu.throttle_reasons})),
+        temperature_c=_highest(gpu_before.temperature_c, gpu.temperature_c),
+        power_w=_highest(gpu_before.power_w, gpu.power_w),
+        # The driver starts the counter anew when it is loaded.
+        energy_j=energy_j if energy_j is not None and energy_j >= 0 else None,
+        other_processes=_most(gpu_before.other_processes, gpu.other_processes),
+    )
+
+
+def _shares(
+    before: tuple[int, ...] | None, after: tuple[int, ...] | None, mine_s: float
+) -> tuple[float | None, float | None]:
+    """Shares of the machine's processor time that the hypervisor kept and that other processes had."""
+    if before is None or after is None:
+        return None, None
+    spent = [b - a for a, b in zip(before, after, strict=True)]
+    total = sum(spent)
+    # Idle time and time lost to input and output run backwards now and then (proc(5)).
+    if total < _FEWEST_TICKS or min(spent[i] for i in (*_BUSY, _STEAL)) < 0:
+        return None, None
+    others = sum(spent[i] for i in _BUSY) - mine_s * os.sysconf("SC_CLK_TCK")
+    return spent[_STEAL] / total, min(max(others / total, 0.0), 1.0)
+
+
+def _lowest(*values: float | None) -> float | None:
+    return min((value for value in values if value is not None), default=None)
+
+
+def _highest(*values: float | None) -> float | None:
+    return max((value for value in values if value is not None), default=None)
+
+
+def _most(*values: int | None) -> int | None:
+    return max((value for value in values if value is not None), default=None)

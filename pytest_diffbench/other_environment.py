@@ -1,0 +1,109 @@
+"""The session's side of `--diffbench-against`: when both environments are measured, and what is asked of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_diffbench import options
+from pytest_diffbench.errors import MeasureError, OptionError
+from pytest_diffbench.judge import Limits, judge_pairs, wants_runs
+from pytest_diffbench.naming import case_id
+from pytest_diffbench.processes.against import Against, Other
+from pytest_diffbench.processes.interpreter import checked_interpreter
+from pytest_diffbench.verdicts import limits_of
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from pytest_diffbench.options import Settings
+    from pytest_diffbench.processes.budget import Budget
+    from pytest_diffbench.processes.launch import Launcher
+
+
+class OtherEnvironment:
+    """Registered as a plugin while tests are held against another environment.
+
+    Args:
+        config: pytest's.
+        settings: of the session.
+        launcher: starts the processes.
+        budget: their time.
+
+    Raises:
+        UsageError: the other environment can't be used, or not together with the other options.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings, launcher: Launcher, budget: Budget) -> None:
+        self.tests: list[tuple[pytest.Item, Settings]] = []
+        self._config = config
+        name = settings.against or ""
+        if settings.save:
+            raise pytest.UsageError(
+                f"{options.flag('against')} and {options.flag('save')} can't be combined: what is held against "
+                "another environment isn't held against baselines. Save in a run of its own."
+            )
+        if hasattr(config, "workerinput") or config.getoption("dist", default="no") != "no":
+            raise pytest.UsageError(
+                f"{options.flag('against')} can't be combined with -n: processes that run at once slow each other "
+                "down. Leave out -n."
+            )
+        try:
+            interpreter = checked_interpreter(name, config.invocation_params.dir)
+        except OptionError as error:
+            raise pytest.UsageError(str(error)) from None
+        self._against = Against(
+            launcher, budget, interpreter, pairs=settings.pairs, most=Limits().time_max_pairs, tell=self._tell
+        )
+
+    def of(self, case: str) -> Other:
+        """What the other environment has of a case, by its id."""
+        return self._against.of(case)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """Measure both environments before anything is loaded here."""
+        broken = session.testsfailed and not self._config.getoption("continue_on_collection_errors")
+        if not broken and not self._config.getoption("collectonly"):
+            try:
+                self._against.measure([item for item, _ in self.tests], self._undecided)
+            except MeasureError as error:
+                raise pytest.UsageError(str(error)) from None
+        return (yield)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Warn where both sides ran the same code."""
+        shared = self._against.shared_modules
+        if shared:
+            terminalreporter.write_line(
+                f"{options.flag('against')}: both environments import {', '.join(shared)} from "
+                f"{self._config.rootpath}, so no difference in it can be seen. Install it in both, and keep it off "
+                "the tests' import path.",
+                yellow=True,
+            )
+
+    def _undecided(self) -> list[pytest.Item]:
+        """Tests of which a further pair may decide a case."""
+        cases = {one: self._against.of(one) for one in self._against.cases}
+        return [
+            item
+            for item, settings in self.tests
+            if "time" in settings.gates
+            and any(
+                self._is_undecided(other, settings)
+                for one, other in cases.items()
+                if one == (test := case_id(item, None)) or one.startswith(f"{test}#")
+            )
+        ]
+
+    def _is_undecided(self, other: Other, settings: Settings) -> bool:
+        if not other.pairs:
+            return False
+        family = other.pairs[0][1].environment.family
+        return wants_runs(judge_pairs(other.pairs, limits_of(settings), len(self.tests), family, other.neighbours))
+
+    def _tell(self, text: str) -> None:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and self._config.get_verbosity() >= 0:
+            reporter.write_line(f"diffbench: {text}")

@@ -1,0 +1,74 @@
+"""Makes room on a device for another process, and takes it back."""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+
+@contextlib.contextmanager
+def moved_aside(target: Any) -> Iterator[str | None]:
+    """Keep a pipeline on the CPU for a while, with its device's memory given back.
+
+    Pipelines that can't be moved stay where they are: those that offload by themselves, quantised ones, and targets
+    that are no pipelines.
+
+    Yields:
+        Why it stays on its device; None where it left, or has no memory of a device.
+    """
+    device = getattr(target, "device", None)
+    if not _is_movable(target):
+        yield None
+        return
+    problem = sent_to_cpu(target)
+    return_memory()
+    try:
+        yield problem
+    finally:
+        if problem is None:
+            target.to(device)
+
+
+def sent_to_cpu(target: Any) -> str | None:
+    """Move a pipeline to the CPU; it stays where it is where that can't be done.
+
+    Returns:
+        Why it stays on its device; None where it left, or has no memory of a device.
+    """
+    if not _is_movable(target):
+        return None
+    if _offloads(target):
+        return "it offloads by itself"
+    device = target.device
+    try:
+        target.to("cpu")
+    except Exception as error:  # whatever a pipeline of somebody else's raises
+        with contextlib.suppress(Exception):
+            target.to(device)
+        return f"{type(error).__name__}: {error}"
+    return None
+
+
+def return_memory() -> None:
+    """Give what nobody holds any more back to the device."""
+    import torch
+
+    gc.collect()
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        torch.cuda.empty_cache()
+
+
+def _offloads(target: Any) -> bool:
+    if getattr(target, "_all_hooks", None) or getattr(target, "hf_device_map", None):
+        return True
+    components = getattr(target, "components", None)
+    return isinstance(components, dict) and any(hasattr(one, "_hf_hook") for one in components.values())
+
+
+def _is_movable(target: Any) -> bool:
+    device = getattr(target, "device", None)
+    return getattr(device, "type", "cpu") not in ("cpu", "meta") and hasattr(target, "to")

@@ -1,0 +1,135 @@
+"""The models at their full size, from their published configurations, with blank weights: for planning only.
+
+The libraries' class defaults are the published configuration where nothing is said here. Tokenizers are built in
+code: they cut everyday prompts into about as many tokens as the published ones do, not into the same.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.pipelines import architectures
+from pytest_diffbench.pipelines.tokenizers import BOS, EOS, PAD, SPECIAL_TOKENS, build_tokenizer
+from pytest_diffbench.pipelines.unloaded import blank_module
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    import torch
+
+    from pytest_diffbench.pipelines.registry import Model
+
+_PAD_ID, _EOS_ID, _BOS_ID = (SPECIAL_TOKENS.index(token) for token in (PAD, EOS, BOS))
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """A component with weights.
+
+    Attributes:
+        library: `diffusers` or `transformers`.
+        class_name: of the model.
+        config: what differs from the class's defaults.
+    """
+
+    library: str
+    class_name: str
+    config: Mapping[str, Any]
+
+
+def _part(library: str, class_name: str, **config: Any) -> Part:
+    return Part(library, class_name, MappingProxyType(config))
+
+
+VAE = _part(
+    "diffusers",
+    "AutoencoderKL",
+    block_out_channels=(128, 256, 512, 512),
+    down_block_types=("DownEncoderBlock2D",) * 4,
+    up_block_types=("UpDecoderBlock2D",) * 4,
+    layers_per_block=2,
+    latent_channels=16,
+    sample_size=1024,
+    scaling_factor=0.3611,
+    shift_factor=0.1159,
+    use_quant_conv=False,
+    use_post_quant_conv=False,
+    force_upcast=True,
+)
+"""FLUX's autoencoder, which Lumina uses too."""
+
+LUMINA2: Mapping[str, Part] = MappingProxyType(
+    {
+        "text_encoder": _part(
+            "transformers", "Gemma2Model", pad_token_id=_PAD_ID, bos_token_id=_BOS_ID, eos_token_id=_EOS_ID
+        ),
+        "transformer": _part("diffusers", "Lumina2Transformer2DModel", cap_feat_dim=2304),
+        "vae": VAE,
+    }
+)
+"""Gemma-2-2B is the class's defaults but for the ids of the tokenizer's own tokens."""
+
+FLUX: Mapping[str, Part] = MappingProxyType(
+    {
+        "text_encoder": _part(
+            "transformers",
+            "CLIPTextModel",
+            hidden_size=768,
+            intermediate_size=3072,
+            num_hidden_layers=12,
+            num_attention_heads=12,
+            projection_dim=768,
+            pad_token_id=_PAD_ID,
+            bos_token_id=_BOS_ID,
+            eos_token_id=_EOS_ID,
+        ),
+        "text_encoder_2": _part(
+            "transformers",
+            "T5EncoderModel",
+            d_model=4096,
+            d_kv=64,
+            d_ff=10240,
+            num_layers=24,
+            num_heads=64,
+            feed_forward_proj="gated-gelu",
+            pad_token_id=_PAD_ID,
+            eos_token_id=_EOS_ID,
+            decoder_start_token_id=_PAD_ID,
+        ),
+        "transformer": _part("diffusers", "FluxTransformer2DModel", guidance_embeds=True),
+        "vae": VAE,
+    }
+)
+"""CLIP-L and T5 v1.1 XXL."""
+
+PARTS: Mapping[str, Mapping[str, Part]] = MappingProxyType({"lumina2": LUMINA2, "neta-lumina": LUMINA2, "flux": FLUX})
+"""By the name of the model."""
+
+
+def build_full_size(model: Model, dtype: torch.dtype) -> Any:
+    """Build a registered model at its full size with blank weights, on the CPU, in evaluation mode.
+
+    torch's random state is left as it was.
+
+    Raises:
+        PipelineError: its configuration isn't in the package.
+    """
+    if model.name not in PARTS:
+        raise PipelineError(
+            f"model={model.name!r}: its full-size configuration isn't in the package; it is for "
+            f"{', '.join(sorted(PARTS))}. Plan a folder that holds its configuration: diffbench plan FOLDER."
+        )
+    assembly = architectures.ASSEMBLIES[model.pipeline_class]
+    parts = PARTS[model.name]
+    pipeline = assembly.pipeline(
+        **{name: blank_module(part.library, part.class_name, part.config, dtype) for name, part in parts.items()}
+    )
+    if model.pipeline_class == "Lumina2Pipeline":
+        # Word by word: a full-size model does read the system prompt.
+        pipeline.register_modules(
+            tokenizer=build_tokenizer(8192, add_bos=True, add_eos=False, whole_system_prompt=False)
+        )
+    return pipeline

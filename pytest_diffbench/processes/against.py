@@ -1,0 +1,202 @@
+"""Measures the same tests in two environments, by turns in fresh processes of both."""
+
+from __future__ import annotations
+
+import dataclasses
+import random
+import time
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.processes.exchange import reference_of
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    import pytest
+
+    from pytest_diffbench.artifacts import Reference
+    from pytest_diffbench.processes.budget import Budget
+    from pytest_diffbench.processes.launch import Launcher, Told
+    from pytest_diffbench.records import Run
+
+Side: TypeAlias = Literal["base", "head"]
+Pair: TypeAlias = "tuple[Run, Run]"
+
+NAMES: dict[Side, str] = {"base": "the other environment", "head": "this environment"}
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Other:
+    """What the other environment has of one case.
+
+    Attributes:
+        interpreter: its path.
+        reference: the case as it was measured there, in place of a baseline; None where it wasn't.
+        missing: why there is no reference, or no pair.
+        pairs: runs of the other environment and of this one, in the order they were made.
+        neighbours: pairs of the session's other cases.
+        notes: of processes that died, and of what was left out.
+    """
+
+    interpreter: str
+    reference: Reference | None
+    missing: str | None
+    pairs: Sequence[Pair] = ()
+    neighbours: Sequence[Sequence[Pair]] = ()
+    notes: Sequence[str] = ()
+
+
+class Against:
+    """Both environments' results.
+
+    Args:
+        launcher: starts the processes.
+        budget: their time.
+        interpreter: the other environment's.
+        pairs: to be made of all tests.
+        most: at most, of those that want more.
+        tell: is told in words what is being done.
+        chance: decides which side begins.
+    """
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        budget: Budget,
+        interpreter: str,
+        *,
+        pairs: int,
+        most: int,
+        tell: Callable[[str], None],
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self.interpreter = interpreter
+        self._launcher = launcher
+        self._budget = budget
+        self._wanted = pairs
+        self._most = max(pairs, most)
+        self._tell = tell
+        self._base_begins = chance() < 0.5
+        self._made: list[dict[Side, Told]] = []
+        self._over: str | None = None
+        self._longest_s = 0.0
+
+    def measure(self, items: Sequence[pytest.Item], wants_more: Callable[[], Sequence[pytest.Item]]) -> None:
+        """Run all pairs.
+
+        Args:
+            items: the tests.
+            wants_more: those of them that a further pair may decide, asked after the pairs that all tests get.
+
+        Raises:
+            MeasureError: one side measured nothing at all, so that nothing can be compared.
+        """
+        while items and len(self._made) < self._most:
+            if len(self._made) >= self._wanted:
+                items = wants_more()
+                if not items:
+                    return
+            if not self._make_pair(items):
+                return
+
+    def of(self, case_id: str) -> Other:
+        """What there is of a case."""
+        told = [pair["base"].case(case_id) for pair in self._made]
+        found = [(one, pair["base"]) for one, pair in zip(told, self._made, strict=True) if not isinstance(one, str)]
+        reference = None
+        if found:
+            measured, process = found[0]
+            reference = reference_of(measured, process.folder, self.interpreter)
+        why = next((one for one in told if isinstance(one, str)), self._over or "no process was run there")
+        pairs = self._pairs(case_id)
+        lacks_head = next(iter(self._deaths(case_id, "head")), self._over)
+        ids = dict.fromkeys(
+            one.observation.case.id for pair in self._made for one in pair["head"].measured if one.problem is None
+        )
+        return Other(
+            interpreter=self.interpreter,
+            reference=reference,
+            missing=why if reference is None else lacks_head if not pairs else None,
+            pairs=pairs,
+            neighbours=[self._pairs(one) for one in ids if one != case_id],
+            notes=[
+                *(note for side in NAMES for note in self._deaths(case_id, side)),
+                *([self._over] if self._over is not None else []),
+            ],
+        )
+
+    @property
+    def cases(self) -> list[str]:
+        """Ids of all cases that this environment's processes measured."""
+        return list(dict.fromkeys(one.observation.case.id for pair in self._made for one in pair["head"].measured))
+
+    @property
+    def shared_modules(self) -> list[str]:
+        """Modules of the project that both sides took from the same file, so that no difference can be seen."""
+        first = next((pair for pair in self._made if all(pair[side].farewell for side in NAMES)), None)
+        if first is None:
+            return []
+        base, head = (first[side].farewell for side in NAMES)
+        assert base is not None  # as was looked for
+        assert head is not None
+        return sorted(name for name, file in head.modules.items() if base.modules.get(name) == file)
+
+    def _make_pair(self, items: Sequence[pytest.Item]) -> bool:
+        number = len(self._made)
+        order: tuple[Side, Side] = ("base", "head") if self._base_begins == (number % 2 == 0) else ("head", "base")
+        made: dict[Side, Told] = {}
+        for side in order:
+            if self._budget.left_s <= 0:
+                self._over = (
+                    f"no more than {number} pairs: the {self._budget.seconds:g} s of --diffbench-max-time are used up"
+                )
+                return False
+            self._tell(f"pair {number + 1}: {NAMES[side]}")
+            made[side] = self._launched(side, items, artifacts=side == "base")
+            if number == 0 and not made[side].measured:
+                raise MeasureError(self._nothing(side, made[side]))
+        self._made.append(made)
+        return True
+
+    def _launched(self, side: Side, items: Sequence[pytest.Item], *, artifacts: bool) -> Told:
+        timeout_s = self._budget.timeout_s(self._longest_s) if self._made else self._budget.left_s
+        began_s = time.monotonic()
+        try:
+            with self._budget:
+                return self._launcher.launch(
+                    items,
+                    timeout_s=timeout_s,
+                    interpreter=self.interpreter if side == "base" else None,
+                    artifacts=artifacts,
+                )
+        except OSError as error:
+            raise MeasureError(f"{NAMES[side]}: no process could be started ({error}).") from None
+        finally:
+            self._longest_s = max(self._longest_s, time.monotonic() - began_s)
+
+    def _nothing(self, side: Side, told: Told) -> str:
+        why = told.outcomes[0].text if told.outcomes else told.ended.in_words()
+        name = f"{NAMES[side]} ({self.interpreter})" if side == "base" else NAMES[side]
+        return (
+            f"--diffbench-against: {name} measured no test, so there is nothing to compare: {why}. Run the "
+            "tests there by themselves with --diffbench-save, and put right what fails."
+        )
+
+    def _pairs(self, case_id: str) -> list[Pair]:
+        pairs: list[Pair] = []
+        for made in self._made:
+            base, head = made["base"].case(case_id), made["head"].case(case_id)
+            if not isinstance(base, str) and not isinstance(head, str):
+                pairs.append((base.observation.run, head.observation.run))
+        return pairs
+
+    def _deaths(self, case_id: str, side: Side) -> list[str]:
+        numbers: dict[str, list[str]] = {}
+        for number, made in enumerate(self._made, 1):
+            if made[side].was_asked(case_id) and isinstance(why := made[side].case(case_id), str):
+                numbers.setdefault(why, []).append(str(number))
+        return [
+            f"pair{'s' if len(which) > 1 else ''} {', '.join(which)}, {NAMES[side]}: {why}"
+            for why, which in numbers.items()
+        ]

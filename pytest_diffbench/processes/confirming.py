@@ -1,0 +1,124 @@
+"""Measures a case once more in fresh processes, within a number and a time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.naming import case_id
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    import pytest
+
+    from pytest_diffbench.processes.budget import Budget
+    from pytest_diffbench.processes.launch import Launcher, Told
+    from pytest_diffbench.records import Case, Run
+
+
+class Confirming:
+    """Further runs of the cases of one test.
+
+    Several cases of a test come from each process, so the runs that one case has bought are there for the next.
+
+    Args:
+        launcher: starts the processes.
+        budget: their time.
+        item: the test.
+        most: processes at most.
+        first_s: time that the test took in this process, loading its pipeline included.
+        make_room: gives the device's memory back, before the first process starts.
+        progress: is told `phase, done, total`.
+    """
+
+    def __init__(
+        self,
+        launcher: Launcher,
+        budget: Budget,
+        item: pytest.Item,
+        *,
+        most: int,
+        first_s: float,
+        make_room: Callable[[], None],
+        progress: Callable[[str, int, int], None],
+    ) -> None:
+        self._launcher = launcher
+        self._budget = budget
+        self._item = item
+        self._most = most
+        self._first_s = first_s
+        self._make_room = make_room
+        self._progress = progress
+        self._processes: list[Told] = []
+        self._over: str | None = None
+        self.interrupted = False
+
+    def source(self, case: Case, notes: list[str]) -> Callable[[], Run | None]:
+        """Where a case gets its further runs from.
+
+        Args:
+            case: as it was measured first.
+            notes: is given what there is to tell of processes that died.
+        """
+        taken = 0
+
+        def more() -> Run | None:
+            nonlocal taken
+            while taken < self._most:
+                if taken == len(self._processes) and not self._start():
+                    if self._over is not None:
+                        notes.append(self._over)
+                    return None
+                told = self._processes[taken]
+                taken += 1
+                run = _run_of(told, case)
+                if not isinstance(run, str):
+                    return run
+                notes.append(f"process {taken} of at most {self._most} that was to confirm the time died: {run}")
+            return None
+
+        return more
+
+    def _start(self) -> bool:
+        """Run the test in one more process. False where there is no time for one, or somebody interrupts it."""
+        if self.interrupted or self._over is not None:
+            return False
+        if self._budget.left_s <= 0:
+            self._over = (
+                f"no more processes to confirm the time: the {self._budget.seconds:g} s of --diffbench-max-time "
+                "are used up"
+            )
+            return False
+        self._progress(f"confirming {len(self._processes) + 1}", len(self._processes), self._most)
+        try:
+            if not self._processes:
+                self._make_room()
+            with self._budget:
+                told = self._launcher.launch([self._item], timeout_s=self._budget.timeout_s(self._first_s))
+        except KeyboardInterrupt:
+            self.interrupted = True
+            return False
+        except OSError as error:
+            self._over = f"no process could be started to confirm the time: {error}"
+            return False
+        self._processes.append(told)
+        if told.ended.status is None:
+            # It would hang again.
+            self._over = (
+                f"no more processes to confirm the time after one that didn't end in {case_id(self._item, None)}"
+            )
+        return True
+
+
+def _run_of(told: Told, case: Case) -> Run | str:
+    """A case's run in a process, or why there is none."""
+    from pytest_diffbench.judge import definition_changes
+
+    found = told.case(case.id)
+    if isinstance(found, str):
+        return found
+    changed = definition_changes(case.definition, found.observation.case.definition)
+    if changed:
+        return f"it measured another case: {', '.join(changed)}"
+    run: Run = found.observation.run
+    return run if run.rounds else "it timed no rounds"

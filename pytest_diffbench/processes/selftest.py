@@ -1,0 +1,285 @@
+"""What the time gate sees on this machine: real processes, sound and slowed down, judged by the gate's own rules.
+
+Processes are made by turns, sound and slowed as `s p p s s p p s`. Such a block is one trial of the paired rule, and
+its runs are trials of the rule of stored baselines, which takes a fresh run of the same kind where it would start a
+fresh process. No run serves two trials of one rule, so outcomes are independent but for the machine's own moods.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from collections import Counter
+from typing import TYPE_CHECKING, Literal, TypeAlias
+
+from pytest_diffbench.artifacts import Artifacts, Reference
+from pytest_diffbench.judge import Limits, judge, judge_pairs, wants_runs
+from pytest_diffbench.records import Baseline
+from pytest_diffbench.records.base import Record
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from pytest_diffbench.records import Observation, Run, Verdict
+
+SIZES = (0.05, 0.1, 0.2, 0.5)
+"""Shares of the denoiser's time that are planted."""
+
+Kind: TypeAlias = Literal["delay", "attention", "calls"]
+KINDS: tuple[Kind, ...] = ("delay", "attention", "calls")
+
+BASELINE_RUNS = 5
+"""As many as a baseline should have at the least."""
+
+CONFIDENCE = 0.95
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Arm:
+    """A slowdown: of a size, a share of the denoiser's time, planted in one way. The sound arm has size 0."""
+
+    size_rel: float = 0.0
+    kind: Kind | None = None
+
+    def plant(self, sound: Observation) -> str | None:
+        """How a process is told to plant it; None where this case can't have it."""
+        calls = sound.work.denoiser_calls if sound.work is not None else 0
+        share = sound.layers.attention_rel if sound.layers is not None else None
+        if self.kind == "delay":
+            return f"delay:{self.size_rel:g}"
+        if self.kind == "attention" and share:
+            return f"attention:{self.size_rel / share:.6g}"
+        if self.kind == "calls" and round(self.size_rel * calls) >= 1:
+            return f"calls:{round(self.size_rel * calls)}/{calls}"
+        return None
+
+
+SOUND = Arm()
+
+
+class Rate(Record, frozen=True, kw_only=True):
+    """How often something was seen, with the bounds of its probability (Clopper and Pearson, 95 %)."""
+
+    seen: int
+    trials: int
+    low: float
+    high: float
+
+
+class ArmReport(Record, frozen=True, kw_only=True):
+    """One size and kind of slowdown.
+
+    Attributes:
+        size_rel: planted, as a share of the denoiser's time; 0 is identical code, where every alarm is false.
+        kind: `delay`, `attention`, `calls`; None for identical code.
+        total_rel: change of the whole call's time that came of it, by the medians over all runs.
+        stored: how often the rule of stored baselines said `worse`.
+        paired: how often the rule of pairs did.
+        died: processes that left no run.
+    """
+
+    size_rel: float
+    kind: str | None
+    total_rel: float | None
+    stored: Rate
+    paired: Rate
+    died: int
+
+
+class SelftestReport(Record, frozen=True, kw_only=True):
+    """What `--diffbench-selftest` found for one case."""
+
+    case: str
+    machine: str
+    baseline_runs: int
+    processes: int
+    arms: tuple[ArmReport, ...]
+
+
+def rate(seen: int, trials: int) -> Rate:
+    """A share with the bounds within which its probability lies, by Clopper and Pearson."""
+    from scipy.special import betaincinv
+
+    tail = (1 - CONFIDENCE) / 2
+    low = float(betaincinv(seen, trials - seen + 1, tail)) if seen else 0.0
+    high = float(betaincinv(seen + 1, trials - seen, 1 - tail)) if seen < trials else 1.0
+    return Rate(seen=seen, trials=trials, low=low, high=high)
+
+
+def stored_verdicts(
+    sound: Observation, baseline: Sequence[Run], runs: Sequence[Run], limits: Limits
+) -> list[Verdict]:
+    """Judge runs one by one against a baseline, each with the runs after it as its fresh processes if it wants any.
+
+    A trial that runs out of fresh runs is dropped.
+    """
+    import msgspec
+
+    record = Baseline(case=sound.case, runs=tuple(baseline))
+    reference = Reference(record, "machine", "self-test", Artifacts)
+    left = list(runs)
+    verdicts: list[Verdict] = []
+    while left:
+        first = left.pop(0)
+        more: list[Run] = []
+        while True:
+            seen = msgspec.structs.replace(sound, run=first)
+            (said,) = judge(seen, Artifacts(), reference, limits, ("time",), more_runs=more)
+            if not wants_runs(said):
+                verdicts.append(said)
+                break
+            if not left:
+                return verdicts
+            more.append(left.pop(0))
+    return verdicts
+
+
+def paired_verdicts(blocks: Sequence[Sequence[tuple[Run, Run]]], limits: Limits) -> list[Verdict]:
+    """Judge each block of pairs by itself."""
+    return [
+        judge_pairs(pairs, limits, 1, pairs[0][0].environment.family)
+        for pairs in blocks
+        if len(pairs) >= limits.time_min_pairs
+    ]
+
+
+class Selftest:
+    """Measures and judges one case.
+
+    Args:
+        measure: runs the case in a process of its own, slowed down as it is told, or not where that is None; returns
+            its observation, why there is none, or None when there is no time left.
+        limits: thresholds.
+        tell: is told in words what is being done.
+    """
+
+    def __init__(
+        self, measure: Callable[[str | None], Observation | str | None], limits: Limits, tell: Callable[[str], None]
+    ) -> None:
+        self._measure = measure
+        self._limits = limits
+        self._tell = tell
+        self._processes = 0
+        self._over = False
+        self._why = "there was no time"
+        self._died: Counter[Arm] = Counter()
+        self._runs: dict[Arm, list[Run]] = {SOUND: []}
+        self._blocks: dict[Arm, list[list[tuple[Run, Run]]]] = {SOUND: []}
+
+    def run(self, rounds: int) -> SelftestReport | str:
+        """Make a baseline, then rounds of identical code and of each size, until the time is used up.
+
+        Returns:
+            What was found, or why nothing could be.
+        """
+        sound: list[Observation] = []
+        while len(sound) < BASELINE_RUNS:
+            self._tell(f"self-test: run {len(sound) + 1} of {BASELINE_RUNS} for a baseline")
+            seen = self._observe(SOUND, None)
+            if seen is not None:
+                sound.append(seen)
+            elif self._over or self._died[SOUND] >= BASELINE_RUNS:
+                return f"{len(sound)} of {BASELINE_RUNS} runs for a baseline were had, then: {self._why}"
+        for number in range(rounds):
+            for arm in _arms(number, sound[0]):
+                if self._over:
+                    break
+                self._tell(f"self-test: round {number + 1}, {_name(arm)}")
+                self._block(arm, arm.plant(sound[0]))
+        return self._report(sound[0], [one.run for one in sound])
+
+    def _observe(self, arm: Arm, plant: str | None) -> Observation | None:
+        seen = None if self._over else self._measure(plant)
+        if seen is None:
+            self._over = True
+            return None
+        self._processes += 1
+        if isinstance(seen, str):
+            self._died[arm] += 1
+            self._why = seen
+            return None
+        return seen
+
+    def _block(self, arm: Arm, plant: str | None) -> None:
+        """Pairs of sound and slowed runs, by turns."""
+        pairs: list[tuple[Run, Run]] = []
+        for number in range(self._limits.time_min_pairs):
+            made: dict[bool, Run] = {}
+            for slowed in (False, True) if number % 2 == 0 else (True, False):
+                seen = self._observe(arm if slowed else SOUND, plant if slowed else None)
+                if seen is not None:
+                    made[slowed] = seen.run
+                    self._runs.setdefault(arm if slowed else SOUND, []).append(seen.run)
+            if len(made) == 2:
+                pairs.append((made[False], made[True]))
+        self._blocks.setdefault(arm, []).append(pairs)
+
+    def _report(self, first: Observation, baseline: list[Run]) -> SelftestReport:
+        arms: list[ArmReport] = []
+        for arm in sorted(self._blocks, key=lambda one: (one.size_rel, one.kind or "")):
+            runs = self._runs.get(arm, [])
+            stored = stored_verdicts(first, baseline, runs, self._limits)
+            paired = paired_verdicts(self._blocks[arm], self._limits)
+            arms.append(
+                ArmReport(
+                    size_rel=arm.size_rel,
+                    kind=arm.kind,
+                    total_rel=_change_rel(baseline, runs),
+                    stored=_rate_of(stored),
+                    paired=_rate_of(paired),
+                    died=self._died[arm],
+                )
+            )
+        return SelftestReport(
+            case=first.case.id,
+            machine=first.run.environment.machine,
+            baseline_runs=len(baseline),
+            processes=self._processes,
+            arms=tuple(arms),
+        )
+
+
+def _arms(number: int, sound: Observation) -> list[Arm]:
+    """What a round measures: identical code, and each size in one of the ways that this case can have."""
+    arms = [SOUND]
+    for place, size_rel in enumerate(SIZES):
+        arm = Arm(size_rel, KINDS[(number + place) % len(KINDS)])
+        arms.append(arm if arm.plant(sound) is not None else Arm(size_rel, "delay"))
+    return arms
+
+
+def _name(arm: Arm) -> str:
+    return f"{100 * arm.size_rel:g} % by {arm.kind}" if arm.kind is not None else "identical code"
+
+
+def _change_rel(before: Sequence[Run], after: Sequence[Run]) -> float | None:
+    if not after:
+        return None
+    return statistics.median(run.median_s for run in after) / statistics.median(run.median_s for run in before) - 1
+
+
+def _rate_of(verdicts: Sequence[Verdict]) -> Rate:
+    return rate(sum(one.decision == "worse" for one in verdicts), len(verdicts))
+
+
+def lines(report: SelftestReport) -> list[str]:
+    """A report as a table of plain text."""
+    rows = [("slowdown of the denoiser", "whole call", "stored baseline", "pairs")]
+    for arm in report.arms:
+        name = _name(Arm(arm.size_rel, arm.kind))  # type: ignore[arg-type]  # as it was written
+        change = "" if arm.total_rel is None else f"{100 * arm.total_rel:+.1f} %"
+        rows.append((name, change, _told(arm.stored), _told(arm.paired)))
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    table = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
+    return [
+        f"{report.case} on {report.machine}: {report.processes} processes, {report.baseline_runs} for the baseline",
+        *table,
+        "Called worse, of how many trials, with the bounds of its probability (95 %). On identical code each is a "
+        "false alarm.",
+    ]
+
+
+def _told(one: Rate) -> str:
+    if not one.trials:
+        return "no trial"
+    return f"{one.seen} of {one.trials} ({100 * one.low:.0f} to {100 * one.high:.0f} %)"

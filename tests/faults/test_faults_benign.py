@@ -1,0 +1,30 @@
+"""Changes that no gate may call worse, in the pipelines that faults are planted in."""
+
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+from benign_table import BENIGN, Benign
+from fault_subjects import SUBJECTS, measured, measured_afresh, verdicts
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.pipeline
+
+
+@pytest.mark.parametrize("change", BENIGN, ids=lambda change: f"{change.name} ({change.subject})")
+def test_a_benign_change_is_the_same(change: Benign, tmp_path: Path) -> None:
+    if change.compiler and shutil.which("g++") is None:
+        pytest.skip("needs g++")
+    subject = SUBJECTS[change.subject]
+    assert subject.accepted
+    if change.fresh:
+        seen = measured_afresh(change.subject, change.threads, tmp_path)
+    else:
+        seen = measured(subject, change.plant, **change.arguments)
+    found = verdicts(subject, seen)
+    told = {gate: (verdict.decision, verdict.message) for gate, verdict in found.items()}
+    assert {decision for decision, _ in told.values()} == {"same"}, told

@@ -1,0 +1,51 @@
+"""Every planted fault is caught by its gate, for its reason, at its place; `benchmarks/fault_matrix.py` tells how."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+from fault_subjects import SUBJECTS, measured, verdicts
+from fault_table import BEHIND, FAULTS, Fault
+
+pytestmark = pytest.mark.pipeline
+
+
+@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.gate}: {fault.name} ({fault.subject})")
+def test_a_fault_is_caught_by_its_gate_at_its_place(fault: Fault) -> None:
+    subject = SUBJECTS[fault.subject]
+    assert subject.accepted  # measured before anything is broken
+    rounds = 2 if "output.nondeterministic" in fault.reasons else 1
+    found = verdicts(subject, measured(subject, fault.plant, rounds=rounds))
+    verdict = found[fault.gate]
+    assert verdict.decision == "worse"
+    assert verdict.reason in fault.reasons, verdict.message
+    assert fault.words in "; ".join([verdict.message, *verdict.changes])
+    assert {gate: found[gate].message for gate in fault.green if found[gate].decision == "worse"} == {}
+    if fault.place == BEHIND:
+        assert verdict.details["trace"]["place"] is None
+        assert "It parts after the decoder" in verdict.message
+    elif fault.place is not None:
+        assert verdict.details.get("place", verdict.details.get("trace", {}).get("place")) == fault.place
+
+
+@pytest.mark.parametrize("name", sorted({fault.subject for fault in FAULTS}))
+def test_a_fault_is_taken_out_again(name: str) -> None:
+    subject = SUBJECTS[name]
+    assert subject.accepted
+    for fault in FAULTS:
+        if fault.subject == name:
+            with fault.plant(subject.build()):
+                pass
+    found = verdicts(subject, measured(subject))
+    assert {gate: verdict.reason for gate, verdict in found.items()} == {
+        "work": "work.same",
+        "guidance": "guidance.same",
+        "output": "output.same_bits",
+    }
+
+
+def test_the_table_tells_its_faults_apart() -> None:
+    assert len(FAULTS) >= 36
+    names = Counter((fault.gate, fault.name, fault.subject) for fault in FAULTS)
+    assert [name for name, count in names.items() if count > 1] == []

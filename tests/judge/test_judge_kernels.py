@@ -1,0 +1,180 @@
+"""What two tables of operators say about why a call got slower: pure arithmetic."""
+
+from __future__ import annotations
+
+import judge_factories as make
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_diffbench.judge import Limits
+from pytest_diffbench.judge.kernels import explain, kernel_changes
+from pytest_diffbench.judge.question import Question
+from pytest_diffbench.records import STAGES, Operator, Profile, Stage
+
+
+def row(name: str, calls: int, self_s: float, stage: Stage = "denoise") -> Operator:
+    return Operator(name=name, stage=stage, calls=calls, self_s=self_s)
+
+
+def profile(*rows: Operator, left_out_s: float = 0.0) -> Profile:
+    return Profile(kind="cpu", total_s=sum(one.self_s for one in rows) + left_out_s, operators=rows)
+
+
+BASE = (
+    row("aten::addmm", 4200, 2.0),
+    row("aten::scaled_dot_product_attention", 480, 1.0),
+    row("aten::mul", 9000, 0.4),
+    row("aten::copy_", 900, 0.1),
+    row("aten::convolution", 16, 0.5, "vae_decode"),
+    row("aten::mm", 20, 0.2, "text_encode"),
+)
+
+
+def changed(name: str, calls: int | None = None, self_s: float | None = None, pace: float = 1.0) -> Profile:
+    """The base at another pace, with one row changed."""
+    rows = []
+    for one in BASE:
+        mine = one.name == name
+        rows.append(
+            msgspec.structs.replace(
+                one,
+                calls=calls if mine and calls is not None else one.calls,
+                self_s=pace * (self_s if mine and self_s is not None else one.self_s),
+            )
+        )
+    return profile(*rows)
+
+
+def test_nothing_changed_is_nothing_to_tell() -> None:
+    assert explain(profile(*BASE), profile(*BASE)) == ()
+
+
+def test_an_operator_that_is_called_more_often_is_told_with_its_counts() -> None:
+    assert explain(profile(*BASE), changed("aten::addmm", 5040, 2.4)) == (
+        "denoise: aten::addmm called 4,200 -> 5,040 times (+20 %), 100 % of the added time",
+    )
+
+
+@pytest.mark.parametrize("pace", [0.25, 0.95, 1.05, 3.0])
+def test_the_pace_of_the_machine_makes_no_operator_slow(pace: float) -> None:
+    assert not [line for line in explain(profile(*BASE), changed("", pace=pace)) if ":" in line]
+    (line, *_) = explain(profile(*BASE), changed("aten::copy_", 1800, 0.2, pace))
+    assert line == "denoise: aten::copy_ called 900 -> 1,800 times (+100 %), 100 % of the added time"
+
+
+def test_a_pace_that_all_share_is_told() -> None:
+    (line,) = explain(profile(*BASE), changed("", pace=1.5))
+    assert line == "operators that are called as often as before took +50 % in the median"
+
+
+def test_an_operator_that_is_slower_by_itself_is_told_with_its_times() -> None:
+    (line,) = explain(profile(*BASE), changed("aten::convolution", self_s=0.9))
+    assert line == "vae_decode: aten::convolution 500 ms -> 900 ms (+80 %) in 16 calls, 100 % of the added time"
+
+
+def test_the_noise_of_a_single_round_is_not_told() -> None:
+    assert explain(profile(*BASE), changed("aten::addmm", self_s=2.4)) == ()  # 20 % slower
+    assert explain(profile(*BASE), changed("aten::copy_", self_s=0.15)) == ()  # 1 % of the whole
+
+
+def test_an_operator_that_is_only_slower_is_told_where_the_rounds_are_slower_too() -> None:
+    now = changed("aten::convolution", self_s=0.9)
+    assert explain(profile(*BASE), now, slower_in=STAGES[2:3]) == ()
+    assert len(explain(profile(*BASE), now, slower_in=STAGES[3:4])) == 1
+    more = changed("aten::convolution", 32, 0.9)
+    assert len(explain(profile(*BASE), more, slower_in=())) == 1  # counts don't err
+    for decode_s, lines in ((0.5, 0), (0.9, 1)):
+        reference = make.reference(profile=profile(*BASE))
+        seen = make.observation(run=make.run(12.0, decode_s=decode_s), profile=now)
+        question = Question(observation=seen, artifacts=make.artifacts(), reference=reference, limits=Limits())
+        assert len(kernel_changes(question)) == lines
+
+
+def test_new_and_gone_operators_in_the_order_of_what_they_carry() -> None:
+    base = profile(*BASE, row("aten::silu", 300, 0.05))
+    now = profile(*BASE, row("aten::gelu", 300, 0.3), row("aten::cat", 1, 0.1))
+    assert explain(base, now) == (
+        "denoise: aten::gelu is new, 300 times, 300 ms, 75 % of the added time",
+        "denoise: aten::cat is new, once, 100 ms, 25 % of the added time",
+        "denoise: aten::silu is gone, it was called 300 times, 50 ms",
+    )
+
+
+def test_one_operator_in_two_stages_is_two_things() -> None:
+    now = profile(*BASE, row("aten::addmm", 7, 0.2, "text_encode"))
+    assert explain(profile(*BASE), now) == (
+        "text_encode: aten::addmm is new, 7 times, 200 ms, 100 % of the added time",
+    )
+
+
+def test_a_small_row_that_a_full_table_may_have_left_out_is_not_called_new_or_gone() -> None:
+    small, large = row("aten::neg", 5, 0.05), row("aten::sort", 5, 0.6)
+    full = profile(*BASE, left_out_s=0.2)
+    assert explain(full, profile(*BASE, small)) == ()
+    assert explain(profile(*BASE, small), full) == ()
+    assert "aten::sort is new" in explain(full, profile(*BASE, large))[0]
+    assert "aten::neg is new" in explain(profile(*BASE), profile(*BASE, small))[0]
+
+
+def test_of_many_changes_the_largest_are_told() -> None:
+    more = [row(f"op{n:02}", 1, 0.1 * (n + 1)) for n in range(9)]
+    lines = explain(profile(*BASE), profile(*BASE, *more))
+    assert [line.split()[1] for line in lines[:-1]] == [f"op{n:02}" for n in (8, 7, 6, 5, 4, 3)]
+    assert lines[-1] == "and 3 more operators"
+
+
+def test_operators_of_the_processor_and_kernels_of_a_device_are_not_compared() -> None:
+    kernels = msgspec.structs.replace(profile(*BASE), kind="device")
+    assert explain(profile(*BASE), kernels) == ()
+
+
+def test_empty_tables_and_rows_without_time() -> None:
+    nothing = Profile(kind="cpu", total_s=0, operators=())
+    assert explain(nothing, nothing) == ()
+    assert len(explain(nothing, profile(*BASE))) == len(BASE)
+    assert explain(profile(row("a", 1, 0.0)), profile(row("a", 2, 0.0))) == (
+        "denoise: a called 1 -> 2 times (+100 %)",
+    )
+
+
+def test_a_question_without_two_profiles_has_no_lines() -> None:
+    now = profile(*BASE, row("aten::gelu", 300, 0.3))
+    for base, mine, lines in ((None, now, 0), (profile(*BASE), None, 0), (profile(*BASE), now, 1)):
+        reference = make.reference()
+        stored = msgspec.structs.replace(reference.baseline, profile=base)
+        question = Question(
+            observation=make.observation(profile=mine),
+            artifacts=make.artifacts(),
+            reference=type(reference)(stored, reference.distance, reference.path, make.artifacts),
+            limits=Limits(),
+        )
+        assert len(kernel_changes(question)) == lines
+    bare = Question(
+        observation=make.observation(profile=now), artifacts=make.artifacts(), reference=None, limits=Limits()
+    )
+    assert kernel_changes(bare) == []
+
+
+ROWS = st.lists(
+    st.builds(
+        row,
+        st.sampled_from([f"op{n}" for n in range(6)]),
+        st.integers(1, 10_000),
+        st.floats(0, 10),
+        st.sampled_from(STAGES),
+    ),
+    unique_by=lambda one: (one.stage, one.name),
+)
+
+
+@given(base=ROWS, now=ROWS, reverse=st.booleans())
+def test_any_two_tables_can_be_compared_and_their_order_does_not_matter(
+    base: list[Operator], now: list[Operator], reverse: bool
+) -> None:
+    lines = explain(profile(*base), profile(*now))
+    assert lines == explain(profile(*reversed(base)), profile(*reversed(now)))
+    assert explain(profile(*base), profile(*base)) == ()
+    shares = [int(line.rpartition(", ")[2].split()[0]) for line in lines if line.endswith("of the added time")]
+    assert sum(shares) <= 100 + len(shares)

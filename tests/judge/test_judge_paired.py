@@ -1,0 +1,158 @@
+"""Pairs of runs: two environments by turns on one machine, each pair its own baseline."""
+
+from __future__ import annotations
+
+import math
+import random
+from typing import TYPE_CHECKING, Any
+
+import judge_factories as make
+import msgspec
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from pytest_diffbench.judge import Limits, judge_pairs, wants_runs
+from pytest_diffbench.records import Round, Run, Verdict
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+WOBBLE = (0.0, 0.004, -0.003, 0.002, -0.004, 0.003, -0.002, 0.001, 0.0, -0.001)
+PACE = (1.0, 1.3, 0.8, 1.1, 1.6, 0.9, 1.2, 1.0, 1.4, 0.7)
+"""What the machine does to both runs of a pair."""
+
+
+def pairs(count: int, ratio: float = 1.0, family: str = "cuda", **changed: Any) -> list[tuple[Run, Run]]:
+    env = make.environment(family)
+
+    def run(pace: float, factor: float, **more: Any) -> Run:
+        return make.run(12.0 * pace * factor, calibration_s=0.02 * pace, env=env, **more)
+
+    return [(run(PACE[n], 1 + WOBBLE[n]), run(PACE[n], ratio, **changed)) for n in range(count)]
+
+
+def judged(both: Sequence[tuple[Run, Run]], family: str = "cuda", **more: Any) -> Verdict:
+    answer = judge_pairs(both, more.pop("limits", Limits()), more.pop("decisions", 1), family, **more)
+    assert msgspec.json.decode(msgspec.json.encode(answer), type=Verdict) == answer
+    assert answer.gate == "time"
+    assert answer.message[-1] in ".!"
+    return answer
+
+
+def test_the_same_speed_is_the_same_whatever_the_machine_does() -> None:
+    answer = judged(pairs(6))
+    assert answer.reason == "time.same"
+    assert answer.message.startswith("As fast as the other side in 6 pairs of runs: ")
+    assert "would have seen +" in answer.message
+    assert 0 < answer.details["detectable_rel"] < 0.05
+    assert not wants_runs(answer)
+
+
+def test_what_would_have_been_seen_is_seen() -> None:
+    seen_rel = judged(pairs(10)).details["detectable_rel"]
+    assert judged(pairs(10, 1 + seen_rel)).reason == "time.slower"
+
+
+def test_slower_names_the_part_and_how_many_pairs_agree() -> None:
+    answer = judged(pairs(6, 1.10))
+    assert (answer.decision, answer.reason) == ("worse", "time.slower")
+    assert answer.message.startswith("Slower in 6 of 6 pairs of runs: ")
+    assert "Most of it: denoise" in answer.message
+    assert answer.details["ratio"] == pytest.approx(1.1, rel=0.01)
+
+
+def test_faster_is_better() -> None:
+    assert judged(pairs(6, 0.9)).reason == "time.faster"
+
+
+def test_a_stage_and_steps_are_judged_alone() -> None:
+    longer = [(base, make.run(base.median_s, decode_s=1.5, env=base.environment)) for base, _ in pairs(6)]
+    longer = [(base, msgspec.structs.replace(head, calibration_s=base.calibration_s)) for base, head in longer]
+    answer = judged(longer)
+    assert answer.reason == "time.stage_slower"
+    assert "vae_decode 500 ms -> 1.5 s (+200 %)" in answer.message
+    slow = dict.fromkeys(range(23, 30), 0.15)
+    steps = judged([(make.run(12.0), make.run(12.0, slow_steps=slow)) for _ in range(6)], "cpu")
+    assert steps.reason == "time.step_slower"
+    assert "steps 22-29" in steps.message
+
+
+@pytest.mark.parametrize("count", [0, 1, 3])
+def test_few_pairs_ask_for_more(count: int) -> None:
+    answer = judged(pairs(count, 2.0))
+    assert (answer.decision, answer.reason) == ("unsure", "time.few_pairs")
+    assert f"{4 - count} more needed" in answer.message
+    assert wants_runs(answer)
+
+
+def test_a_dead_run_takes_its_pair_with_it() -> None:
+    dead = msgspec.structs.replace(make.run(), rounds=())
+    broken = msgspec.structs.replace(make.run(), rounds=(Round(total_s=math.nan),))
+    left = judged([*pairs(4), (dead, make.run()), (make.run(), broken)])
+    assert left.details["pairs"] == 4
+    assert "2 pairs left out" in left.changes[-1]
+    nothing = judged([(dead, dead)] * 10)
+    assert nothing.reason == "time.few_pairs"
+    assert not wants_runs(nothing)
+
+
+def test_a_machine_that_changes_pace_within_a_pair_takes_it_out() -> None:
+    torn = [(base, msgspec.structs.replace(head, calibration_s=(0.05,))) for base, head in pairs(5, 1.5)]
+    assert judged(torn).reason == "time.few_pairs"
+
+
+def test_other_settings_are_named() -> None:
+    other = make.environment(settings={"threads": 8, "attention_backend": "native"})
+    answer = judged([(make.run(), make.run(env=other))] * 6)
+    assert answer.reason == "time.settings"
+    assert "threads: 1 -> 8" in answer.message
+    torch = make.environment(software={"torch": "2.14.0"})
+    assert judged([(make.run(), make.run(env=torch))] * 6, "cpu").reason == "time.same"
+
+
+def test_evidence_that_points_one_way_asks_for_a_further_pair() -> None:
+    wild = [make.run(12.0 * factor) for factor in (1.12, 1.22, 1.04, 1.20, 1.05)]
+    answer = judged([(make.run(), head) for head in wild], "cpu")
+    assert answer.reason == "time.unconfirmed"
+    assert wants_runs(answer)
+    assert not wants_runs(judged([(make.run(), head) for head in wild * 2], "cpu", limits=Limits(time_max_pairs=10)))
+
+
+def test_neighbours_tell_the_spread_of_few_pairs() -> None:
+    alone = judged(pairs(4), limits=Limits(time_pair_spread_rel=0.001))
+    among = judged(pairs(4), limits=Limits(time_pair_spread_rel=0.001), neighbours=[pairs(10)] * 8)
+    assert among.details["detectable_rel"] < alone.details["detectable_rel"]
+
+
+def test_no_decision_is_a_mistake() -> None:
+    with pytest.raises(ValueError, match="at least one case"):
+        judge_pairs([], Limits(), 0, "cpu")
+
+
+@given(st.floats(2e-6, 1e4), st.integers(4, 10), st.sampled_from(["cpu", "cuda"]))
+@settings(max_examples=30, deadline=None)
+def test_identical_pairs_are_the_same(total_s: float, count: int, family: str) -> None:
+    run = make.run(totals_s=[total_s] * 5, env=make.environment(family))
+    assert judged([(run, run)] * count, family).reason == "time.same"
+
+
+@pytest.mark.parametrize(("ratio", "least", "most"), [(1.0, 0.0, 0.002), (1.05, 0.95, 1.0)])
+def test_alarms_are_as_rare_and_finds_as_frequent_as_promised(ratio: float, least: float, most: float) -> None:
+    """Runs that spread by 1 %, judged after each further pair, as a session of 20 cases would."""
+    rng = random.Random(3)
+    red = 0
+    for _ in range(400):
+        both: list[tuple[Run, Run]] = []
+        while True:
+            factors = [math.exp(rng.gauss(0, 0.01)) for _ in range(2)]
+            base, head = (
+                msgspec.structs.replace(make.run(), rounds=(Round(total_s=12.0 * one),) * 3)
+                for one in (factors[0], factors[1] * ratio)
+            )
+            both.append((base, head))
+            answer = judge_pairs(both, Limits(), 20, "cuda")
+            if not wants_runs(answer):
+                break
+        red += answer.decision == "worse"
+    assert least <= red / 400 <= most

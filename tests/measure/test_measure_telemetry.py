@@ -1,0 +1,406 @@
+"""Readings of the machine around a round, from made-up files and a made-up driver: no GPU."""
+
+from __future__ import annotations
+
+import os
+import sys
+from types import ModuleType, SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+
+from pytest_diffbench.measure.nvml import Gpu, GpuReading
+from pytest_diffbench.measure.telemetry import Host, HostReading, TelemetryWatch, telemetry
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+HERTZ = os.sysconf("SC_CLK_TCK")
+
+
+def ticks(user: int = 0, idle: int = 0, steal: int = 0, system: int = 0) -> tuple[int, ...]:
+    return (user, 0, system, idle, 0, 0, 0, steal)
+
+
+def host(process_s: float = 0.0, at: tuple[int, ...] | None = None, mhz: float | None = None) -> HostReading:
+    return HostReading(process_s=process_s, ticks=at, mhz=mhz)
+
+
+def test_time_of_the_machine_is_shared_out() -> None:
+    # 200 ticks: 100 busy, of which this process had 60; 20 stolen.
+    seen = telemetry(
+        host(1.0, ticks(user=1000, idle=500, steal=7)),
+        host(1.0 + 60 / HERTZ, ticks(user=1080, idle=580, steal=27, system=20)),
+        None,
+        None,
+    )
+    assert seen.cpu_s == pytest.approx(60 / HERTZ)
+    assert seen.steal_rel == pytest.approx(0.1)
+    assert seen.others_rel == pytest.approx(0.2)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (None, None),
+        (ticks(1000), None),
+        (ticks(1000, 10), ticks(1010, 15)),  # 15 ticks: too few for a share
+        (ticks(1000, 10), ticks(990, 100)),  # a counter that ran backwards
+        (ticks(1000, 10, 5), ticks(1090, 100, 4)),
+    ],
+)
+def test_a_share_that_cannot_be_told_is_none(before: Any, after: Any) -> None:
+    seen = telemetry(host(0, before), host(0.1, after), None, None)
+    assert (seen.steal_rel, seen.others_rel) == (None, None)
+    assert seen.cpu_s == pytest.approx(0.1)
+
+
+def test_a_process_that_had_it_all_leaves_nothing_below_zero() -> None:
+    seen = telemetry(host(0, ticks(0, 0)), host(101 / HERTZ, ticks(100, 100)), None, None)
+    assert seen.others_rel == 0
+
+
+def test_of_two_clocks_the_slower_is_kept() -> None:
+    assert telemetry(host(mhz=3000), host(mhz=2500), None, None).cpu_mhz == 2500
+    assert telemetry(host(mhz=None), host(mhz=2500), None, None).cpu_mhz == 2500
+
+
+class Files:
+    """A made-up /proc and /sys."""
+
+    def __init__(self, folder: Path) -> None:
+        self.proc, self.sys = folder / "proc", folder / "sys"
+        (self.proc / "self").mkdir(parents=True)
+        self.write("stat", "cpu  10 1 2 300 4 5 6 7 0 0\ncpu0 10 1 2 300 4 5 6 7 0 0\n")
+        self.write("self/stat", f"12 (a (strange) name) S {' '.join(str(n) for n in range(4, 53))}\n")
+        self.write("cpuinfo", "processor\t: 38\ncpu MHz\t: 1000.5\n\nprocessor\t: 39\ncpu MHz\t: 2000.25\n")
+
+    def write(self, name: str, text: str) -> None:
+        (self.proc / name).write_text(text)
+
+    def read(self) -> HostReading:
+        return Host(self.proc, self.sys).read()
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Files:
+    return Files(tmp_path)
+
+
+def test_linux_tells_ticks_and_the_clock_of_the_core_at_hand(files: Files) -> None:
+    seen = files.read()
+    assert seen.ticks == (10, 1, 2, 300, 4, 5, 6, 7)
+    assert seen.mhz == 2000.25
+    cpufreq = files.sys / "devices/system/cpu/cpu39/cpufreq"
+    cpufreq.mkdir(parents=True)
+    (cpufreq / "scaling_cur_freq").write_text("3141592\n")
+    assert files.read().mhz == 3141.592
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("stat", ""), ("stat", "cpu 1 2"), ("stat", "cpu a b c d e f g h"), ("stat", "intr 1 2 3 4 5 6 7 8 9")],
+)
+def test_a_strange_stat_tells_nothing(files: Files, name: str, content: str) -> None:
+    files.write(name, content)
+    assert files.read().ticks is None
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [("self/stat", ""), ("self/stat", "12 (x) S 1"), ("cpuinfo", ""), ("cpuinfo", "processor: 39\ncpu MHz: fast")],
+)
+def test_a_strange_clock_tells_nothing(files: Files, name: str, content: str) -> None:
+    files.write(name, content)
+    assert files.read().mhz is None
+
+
+def test_without_proc_there_is_only_the_process_itself(tmp_path: Path) -> None:
+    seen = Host(tmp_path / "none", tmp_path / "none").read()
+    assert (seen.ticks, seen.mhz) == (None, None)
+    assert seen.process_s > 0
+
+
+def test_a_clock_that_is_slow_to_tell_is_not_asked_for_long(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+    now_s = 0.0
+
+    def tick() -> float:
+        nonlocal now_s
+        now_s += 0.001
+        return now_s
+
+    monkeypatch.setattr("pytest_diffbench.measure.telemetry.time.perf_counter", tick)
+    one = Host(files.proc, files.sys)
+    assert [one.read().mhz for _ in range(5)] == [2000.25] * 3 + [None] * 2
+
+
+def test_on_this_machine_a_round_is_watched_without_notes() -> None:
+    watch = TelemetryWatch("cpu")
+    assert watch.after() is None
+    watch.before()
+    seen = watch.after()
+    assert seen is not None
+    assert seen.cpu_s is not None
+    assert (watch.notes, watch.facts()) == ((), {})
+    watch.close()
+
+
+class RefusedError(Exception):
+    """What NVML raises."""
+
+
+MINE, OTHER, INSTANCE, CARD = "mine", "other", "instance", "card"
+
+
+class Driver(ModuleType):
+    """NVML as `pynvml` offers it: two devices in another order than CUDA's, and answers that can be made to fail."""
+
+    NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = 1, 2, 0
+
+    def __init__(self, **failing: str) -> None:
+        super().__init__("pynvml")
+        self.failing = failing
+        self.calls: list[str] = []
+        self.handles: dict[str, str] = {"GPU-abc": MINE, "GPU-def": OTHER, "00000000:3B:00.0": MINE}
+        self.split = False
+        self.reasons = 0
+        self.energy_mj = 5000
+        self.pids = [os.getpid(), 11]
+        for name, answer in self.answers().items():
+            setattr(self, name, self.answering(name, answer))
+
+    def answering(self, name: str, answer: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            self.calls.append(name)
+            if name in self.failing:
+                raise RefusedError(self.failing[name])
+            return answer(*args)
+
+        return call
+
+    def answers(self) -> dict[str, Callable[..., Any]]:
+        clocks = {1: 1980, 2: 2619}
+        return {
+            "nvmlInit": lambda: None,
+            "nvmlShutdown": lambda: None,
+            "nvmlDeviceGetHandleByUUID": self.find,
+            "nvmlDeviceGetHandleByPciBusId": self.find,
+            "nvmlDeviceGetDeviceHandleFromMigDeviceHandle": lambda handle: {INSTANCE: CARD}[handle],
+            "nvmlDeviceGetMigMode": lambda handle: (int(self.split), 0),
+            "nvmlDeviceGetClockInfo": lambda handle, kind: self.of(handle, clocks[kind]),
+            "nvmlDeviceGetTemperature": lambda handle, sensor: self.of(handle, 61),
+            "nvmlDeviceGetPowerUsage": lambda handle: self.of(handle, 312_500),
+            "nvmlDeviceGetTotalEnergyConsumption": lambda handle: self.of(handle, self.energy_mj),
+            "nvmlDeviceGetCurrentClocksEventReasons": lambda handle: self.of(handle, self.reasons),
+            "nvmlDeviceGetComputeRunningProcesses": lambda handle: [SimpleNamespace(pid=one) for one in self.pids],
+            "nvmlDeviceGetGraphicsRunningProcesses": lambda handle: [
+                SimpleNamespace(pid=one) for one in self.pids[1:]
+            ],
+            "nvmlDeviceGetEnforcedPowerLimit": lambda handle: self.of(handle, 700_000),
+            "nvmlSystemGetDriverVersion": lambda: "580.10",
+        }
+
+    def find(self, name: str) -> str:
+        if name not in self.handles:
+            raise RefusedError("Not Found")
+        return self.handles[name]
+
+    @staticmethod
+    def of(handle: str, answer: int) -> int:
+        return answer if handle in (MINE, CARD) else -1
+
+
+def gpu(driver: Driver, uuid: str = "abc", pci_bus_id: str | None = "00000000:3B:00.0") -> Gpu:
+    return Gpu(driver, (f"MIG-{uuid}", f"GPU-{uuid}") if uuid else (), pci_bus_id)
+
+
+def test_the_driver_tells_everything_of_the_device_that_is_meant() -> None:
+    driver = Driver()
+    driver.reasons = 0x4 | 0x40
+    one = gpu(driver)
+    assert one.read() == GpuReading(
+        idle=False,
+        sm_clock_mhz=1980,
+        memory_clock_mhz=2619,
+        throttle_reasons=("sw_power_cap", "hw_thermal_slowdown"),
+        temperature_c=61,
+        power_w=312.5,
+        energy_j=5.0,
+        other_processes=1,
+    )
+    assert one.facts() == {"device_power_limit_w": 700.0, "device_driver": "580.10"}
+    assert one.notes == ()
+    one.close()
+    one.close()
+    assert driver.calls.count("nvmlShutdown") == 1
+
+
+def test_a_device_without_a_uuid_is_found_by_its_place() -> None:
+    for uuid in ("", "unknown"):
+        one = gpu(Driver(), uuid)
+        assert one.read().sm_clock_mhz == 1980
+        assert one.notes == ()
+
+
+def test_a_device_that_is_not_found_is_noted_once() -> None:
+    for uuid, place, why in (("zzz", "1", "Not Found"), ("", None, "neither its UUID nor its place")):
+        one = gpu(Driver(), uuid, place)
+        assert one.read() == one.read() == GpuReading()
+        assert one.facts() == {}
+        (note,) = one.notes
+        assert why in note
+        assert "pytest-diffbench[nvml]" in note
+        one.close()
+
+
+def test_a_library_that_does_not_start_is_noted() -> None:
+    one = gpu(Driver(nvmlInit="Driver Not Loaded"))
+    assert one.read() == GpuReading()
+    (note,) = one.notes
+    assert "NVML doesn't start (Driver Not Loaded)" in note
+    one.close()
+
+
+FIELDS = {
+    "nvmlDeviceGetClockInfo": ("sm_clock_mhz", "memory_clock_mhz"),
+    "nvmlDeviceGetTemperature": ("temperature_c",),
+    "nvmlDeviceGetPowerUsage": ("power_w",),
+    "nvmlDeviceGetTotalEnergyConsumption": ("energy_j",),
+    "nvmlDeviceGetComputeRunningProcesses": ("other_processes",),
+    "nvmlDeviceGetCurrentClocksEventReasons": ("throttle_reasons",),
+}
+
+
+@pytest.mark.parametrize("name", FIELDS)
+@pytest.mark.parametrize("why", ["Not Supported", "Insufficient Permissions", "GPU is lost"])
+def test_a_field_that_is_refused_is_none_and_noted_and_not_asked_again(name: str, why: str) -> None:
+    driver = Driver()
+    driver.reasons = 0x4
+    whole = gpu(driver).read()
+    driver.failing, driver.calls = {name: why}, []
+    one = gpu(driver)
+    seen = one.read()
+    assert one.read() == seen
+    for field in GpuReading.__slots__:
+        expected = getattr(GpuReading(), field) if field in FIELDS[name] else getattr(whole, field)
+        assert getattr(seen, field) == expected, field
+    assert driver.calls.count(name) == len(FIELDS[name])
+    (note,) = one.notes
+    assert note.count(why) == len(FIELDS[name])
+
+
+def test_all_fields_at_once_may_be_refused() -> None:
+    one = gpu(Driver(**dict.fromkeys([*FIELDS, "nvmlDeviceGetEnforcedPowerLimit"], "Not Supported")))
+    assert one.read() == GpuReading()
+    assert one.facts() == {"device_power_limit_w": None, "device_driver": "580.10"}
+    assert len(one.notes) == 1
+
+
+@pytest.mark.parametrize("way", ["instance", "card"])
+def test_a_part_of_a_card_has_the_clocks_of_the_card_and_no_power_of_its_own(way: str) -> None:
+    driver = Driver()
+    driver.split = True
+    if way == "instance":
+        driver.handles = {"MIG-abc": INSTANCE}
+    one = gpu(driver)
+    seen = one.read()
+    assert (seen.sm_clock_mhz, seen.temperature_c) == (1980, 61)
+    assert (seen.power_w, seen.energy_j, seen.other_processes) == (None, None, None)
+    (note,) = one.notes
+    assert "part of a card" in note
+
+
+@pytest.mark.parametrize(
+    ("pids", "others"),
+    [([os.getpid()], 0), ([os.getpid(), 1, 2], 2), ([90001], 0), ([90001, 90002], 1), ([], None)],
+    ids=["alone", "two more", "a container's number", "a container and another", "a container that sees nobody"],
+)
+def test_this_process_is_no_other(pids: list[int], others: int | None) -> None:
+    driver = Driver()
+    driver.pids = pids
+    assert gpu(driver).read().other_processes == others
+
+
+def test_before_a_rename_reasons_had_another_name() -> None:
+    driver = Driver()
+    driver.reasons = 0x8
+    names = vars(driver)
+    names["nvmlDeviceGetCurrentClocksThrottleReasons"] = names.pop("nvmlDeviceGetCurrentClocksEventReasons")
+    assert gpu(driver).read().throttle_reasons == ("hw_slowdown",)
+
+
+def test_of_two_readings_of_a_device_the_worse_is_kept() -> None:
+    before = GpuReading(sm_clock_mhz=1980, temperature_c=50, power_w=300, energy_j=10, other_processes=0)
+    after = GpuReading(
+        sm_clock_mhz=1700,
+        temperature_c=70,
+        power_w=250,
+        energy_j=35,
+        other_processes=2,
+        throttle_reasons=("sw_power_cap",),
+    )
+    seen = telemetry(host(), host(), before, after)
+    assert (seen.sm_clock_mhz, seen.temperature_c, seen.power_w) == (1700, 70, 300)
+    assert (seen.energy_j, seen.other_processes, seen.throttle_reasons) == (25, 2, ("sw_power_cap",))
+
+
+def test_the_clocks_of_an_idle_device_are_not_those_of_the_round() -> None:
+    driver = Driver()
+    driver.reasons = 0x1
+    idle = gpu(driver).read()
+    assert (idle.idle, idle.throttle_reasons) == (True, ())
+    busy = GpuReading(sm_clock_mhz=1980)
+    resting = GpuReading(idle=True, sm_clock_mhz=345)
+    assert telemetry(host(), host(), resting, busy).sm_clock_mhz == 1980
+    assert telemetry(host(), host(), resting, resting).sm_clock_mhz is None
+
+
+def test_a_counter_of_energy_that_began_anew_tells_nothing() -> None:
+    assert telemetry(host(), host(), GpuReading(energy_j=9), GpuReading(energy_j=1)).energy_j is None
+
+
+@pytest.fixture
+def device(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
+    """What torch tells of a device."""
+    properties = SimpleNamespace(uuid="abc", pci_domain_id=0, pci_bus_id=0x3B, pci_device_id=0)
+    monkeypatch.setattr(torch.cuda, "get_device_properties", lambda _device: properties)
+    return properties
+
+
+def test_another_order_of_devices_is_no_matter(device: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = Driver()
+    driver.handles = {"GPU-def": OTHER, "GPU-abc": MINE}  # the first is somebody else's
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+    watch = TelemetryWatch("cuda:0")
+    watch.before()
+    driver.energy_mj += 250_000
+    seen = watch.after()
+    assert seen is not None
+    assert (seen.sm_clock_mhz, seen.energy_j) == (1980, 250)
+    assert watch.facts()["device_power_limit_w"] == 700
+    watch.close()
+
+
+def test_torch_before_it_told_uuids_tells_the_place(device: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+    del device.uuid
+    driver = Driver()
+    driver.handles = {"00000000:3B:00.0": MINE}
+    monkeypatch.setitem(sys.modules, "pynvml", driver)
+    assert Gpu.of("cuda:0").read().sm_clock_mhz == 1980
+
+
+@pytest.mark.parametrize("module", [None, ModuleType("pynvml")], ids=["absent", "something else of that name"])
+def test_without_the_package_a_note_says_what_to_install(
+    device: SimpleNamespace, monkeypatch: pytest.MonkeyPatch, module: ModuleType | None
+) -> None:
+    monkeypatch.setitem(sys.modules, "pynvml", module)
+    watch = TelemetryWatch("cuda:0")
+    watch.before()
+    seen = watch.after()
+    assert seen is not None
+    assert (seen.sm_clock_mhz, watch.facts()) == (None, {})
+    (note,) = watch.notes
+    assert "pip install 'pytest-diffbench[nvml]'" in note
+    watch.close()

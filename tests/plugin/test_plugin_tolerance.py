@@ -1,0 +1,85 @@
+"""Thresholds of output that a marker loosens: only for a reason, which stays in the baseline and shows in reports."""
+
+from __future__ import annotations
+
+import pytest
+
+from pytest_diffbench import cli
+from pytest_diffbench.report import session_json
+from pytest_diffbench.store import Store
+
+pytestmark = pytest.mark.usefixtures("real_libraries")
+
+TEST_FILE = """
+import pytest
+from PIL import Image
+
+def paint():
+    image = Image.new("RGB", (64, 64), ({shade}, 0, 0))
+    image.putpixel((0, 0), (0, 255, 0))
+    return [image]
+
+{marker}
+def test_paint(diffbench):
+    diffbench(paint)
+"""
+LOOSE = '@pytest.mark.diffbench(tolerance={"colour_levels": 6}, reason="the lamp is warmer")'
+
+
+def run(pytester: pytest.Pytester, *arguments: str, shade: int = 200, marker: str = "") -> pytest.RunResult:
+    pytester.makepyfile(test_paint=TEST_FILE.format(shade=shade, marker=marker))
+    return pytester.runpytest_inprocess("--diffbench-rounds=1", "--diffbench-json=session.json", *arguments)
+
+
+def history(pytester: pytest.Pytester) -> list[tuple[str, float, float, str]]:
+    store = Store(pytester.path / "baselines")
+    (folder,) = store.entries()
+    kept = store.load(folder).baseline.tolerances
+    return [(one.limit, one.before, one.after, one.reason) for one in kept]
+
+
+def test_the_life_of_a_loosened_threshold(pytester: pytest.Pytester, capsys: pytest.CaptureFixture[str]) -> None:
+    run(pytester, "--diffbench-save").assert_outcomes(passed=1)
+    assert history(pytester) == []
+    run(pytester, "--diffbench", shade=203).assert_outcomes(failed=1)
+
+    looser = run(pytester, "--diffbench", "-v", shade=203, marker=LOOSE)
+    looser.assert_outcomes(passed=1)
+    (case,) = session_json.load(pytester.path / "session.json").cases
+    output = next(one for one in case.verdicts if one.gate == "output")
+    assert output.reason == "output.within_tolerance"
+    assert any("colour_levels 1 -> 6: the lamp is warmer (not in" in change for change in output.changes)
+
+    run(pytester, "--diffbench-save", shade=203, marker=LOOSE).assert_outcomes(passed=1)
+    first = ("colour_levels", 1.0, 6.0, "the lamp is warmer")
+    assert history(pytester) == [first]
+    run(pytester, "--diffbench-save", shade=203, marker=LOOSE).assert_outcomes(passed=1)
+    assert history(pytester) == [first]
+
+    capsys.readouterr()
+    assert cli.main(["check", str(pytester.path / "baselines")]) == 0
+    assert "tolerance colour_levels 1 -> 6 since 20" in capsys.readouterr().out
+
+    run(pytester, "--diffbench-save").assert_outcomes(passed=1)
+    assert history(pytester) == [first, ("colour_levels", 6.0, 1.0, "back to the default")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ('tolerance={"psnr_db": 35}', "loosens thresholds of output (psnr_db 40 -> 35) and doesn't say why"),
+        ('tolerance={"psnr": 35}, reason="x"', "has no threshold 'psnr'"),
+        ('tolerance=35, reason="x"', "is a dict of thresholds"),
+        ('reason="x"', "explains no tolerance"),
+    ],
+)
+def test_a_tolerance_that_cant_stand_stops_the_session(pytester: pytest.Pytester, arguments: str, words: str) -> None:
+    result = run(pytester, "--diffbench", marker=f"@pytest.mark.diffbench({arguments})")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    assert words in result.stderr.str()
+
+
+def test_stricter_needs_no_reason(pytester: pytest.Pytester) -> None:
+    marker = '@pytest.mark.diffbench(tolerance={"psnr_db": 50})'
+    run(pytester, "--diffbench-save", marker=marker).assert_outcomes(passed=1)
+    assert history(pytester) == [("psnr_db", 40.0, 50.0, "stricter, which needs no reason")]

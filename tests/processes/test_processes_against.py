@@ -1,0 +1,158 @@
+"""The order of two environments' processes, how many there are, and what becomes of those that die."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+from observations import CASE_ID as CASE
+from observations import make_observation
+
+from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.processes.against import Against
+from pytest_diffbench.processes.budget import Budget
+from pytest_diffbench.processes.exchange import Farewell, Measured, Outcome
+from pytest_diffbench.processes.launch import Told
+from pytest_diffbench.processes.process import Ended
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+class Launcher:
+    """Stands in for the real one: what each side's processes leave, in their order; the last one again and again."""
+
+    def __init__(self, folder: Path, **sides: list[Told]) -> None:
+        self.folder = folder
+        self.sides = sides
+        self.order = ""
+        self.timeouts_s: list[float] = []
+
+    def launch(
+        self, items: Any, *, timeout_s: float, interpreter: str | None = None, artifacts: bool = False
+    ) -> Told:
+        side = "head" if interpreter is None else "base"
+        assert artifacts is (side == "base")
+        self.order += side[0]
+        self.timeouts_s.append(timeout_s)
+        left = self.sides[side]
+        return left.pop(0) if len(left) > 1 else left[0]
+
+
+def told(tmp_path: Path, *, modules: dict[str, str] | None = None) -> Told:
+    return Told(
+        asked=(CASE,),
+        folder=tmp_path,
+        ended=Ended(0, 60, ""),
+        measured=(Measured(test=CASE, observation=make_observation(), artifacts="case-0"),),
+        outcomes=(),
+        farewell=Farewell(tests=(CASE,), modules=modules or {}),
+    )
+
+
+def died(tmp_path: Path, status: int | None = -11) -> Told:
+    return Told(
+        asked=(CASE,), folder=tmp_path, ended=Ended(status, 60, "last words"), measured=(), outcomes=(), farewell=None
+    )
+
+
+def failed(tmp_path: Path) -> Told:
+    return Told(
+        asked=(CASE,),
+        folder=tmp_path,
+        ended=Ended(1, 60, ""),
+        measured=(),
+        outcomes=(Outcome(test=CASE, when="call", outcome="failed", text="ValueError: no"),),
+        farewell=Farewell(tests=(CASE,), modules={}),
+    )
+
+
+def against(
+    launcher: Launcher, *, begins: float = 0.0, pairs: int = 4, most: int = 6, budget_s: float = 600
+) -> Against:
+    return Against(
+        launcher,  # type: ignore[arg-type]  # stands in for it
+        Budget(budget_s),
+        "other/python",
+        pairs=pairs,
+        most=most,
+        tell=lambda _: None,
+        chance=lambda: begins,
+    )
+
+
+@pytest.mark.parametrize(("begins", "order"), [(0.0, "bhhbbhhb"), (0.9, "hbbhhbbh")])
+def test_sides_take_turns_and_chance_says_which_begins(tmp_path: Path, begins: float, order: str) -> None:
+    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])
+    both = against(launcher, begins=begins)
+    both.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
+    assert launcher.order == order
+    other = both.of(CASE)
+    assert (len(other.pairs), other.missing, other.notes) == (4, None, [])
+    assert other.reference is not None
+    assert other.reference.distance == "machine"
+
+
+def test_what_is_undecided_buys_more_pairs_up_to_the_most(tmp_path: Path) -> None:
+    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])
+    asked: list[int] = []
+    both = against(launcher)
+
+    def wants_more() -> list[Any]:
+        asked.append(len(both.of(CASE).pairs))
+        return ["test"]
+
+    both.measure(["test"], wants_more)  # type: ignore[list-item]  # only handed on
+    assert (asked, len(both.of(CASE).pairs)) == ([4, 5], 6)
+
+
+def test_a_process_that_died_costs_its_pair_alone_and_is_told_of(tmp_path: Path) -> None:
+    launcher = Launcher(
+        tmp_path,
+        base=[told(tmp_path), died(tmp_path), told(tmp_path)],
+        head=[told(tmp_path), told(tmp_path), died(tmp_path, None), told(tmp_path)],
+    )
+    both = against(launcher)
+    both.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
+    other = both.of(CASE)
+    assert len(other.pairs) == 2
+    assert other.notes == [
+        "pair 2, the other environment: it was ended by SIGSEGV: last words",
+        "pair 3, this environment: it didn't end within 60 s: last words",
+    ]
+    # After the first pair, nothing may take much longer than what was the longest.
+    assert launcher.timeouts_s[0] > 500
+    assert all(one < 61 for one in launcher.timeouts_s[2:])
+
+
+@pytest.mark.parametrize(
+    ("kind", "why"),
+    [(died, "it was ended by SIGSEGV: last words"), (failed, "ValueError: no")],
+    ids=["died", "failed"],
+)
+def test_a_side_that_measured_nothing_stops_the_session_at_once(tmp_path: Path, kind: Any, why: str) -> None:
+    launcher = Launcher(tmp_path, base=[kind(tmp_path)], head=[told(tmp_path)])
+    with pytest.raises(MeasureError, match=f"the other environment .other/python. measured no test.*{why}"):
+        against(launcher).measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
+    assert launcher.order == "b"
+
+
+def test_no_pair_is_begun_when_the_time_is_used_up(tmp_path: Path) -> None:
+    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])
+    both = against(launcher, budget_s=1e-9)
+    both.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
+    other = both.of(CASE)
+    assert (launcher.order, other.pairs, other.reference) == ("b", [], None)
+    assert other.missing == "no more than 0 pairs: the 1e-09 s of --diffbench-max-time are used up"
+
+
+def test_modules_from_one_file_on_both_sides_are_known(tmp_path: Path) -> None:
+    launcher = Launcher(
+        tmp_path,
+        base=[told(tmp_path, modules={"engine": "/here/engine.py", "other": "/there/other.py"})],
+        head=[told(tmp_path, modules={"engine": "/here/engine.py", "other": "/here/other.py"})],
+    )
+    both = against(launcher)
+    assert both.shared_modules == []
+    both.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
+    assert both.shared_modules == ["engine"]

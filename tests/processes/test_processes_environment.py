@@ -1,0 +1,126 @@
+"""Another environment is made offline, from a revision or a file, over this one's packages."""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import sysconfig
+from pathlib import Path
+
+import msgspec
+import pytest
+from two_environments import ROOT
+
+from pytest_diffbench import cli
+from pytest_diffbench.processes import environment
+
+OFFLINE = "--pip=--no-index --no-build-isolation"
+PROJECT = """
+[build-system]
+requires = ["setuptools"]
+build-backend = "setuptools.build_meta"
+[project]
+name = "engine-of-a-test"
+version = "{version}"
+[tool.setuptools]
+py-modules = ["engine"]
+"""
+
+
+def git(folder: Path, *arguments: str) -> str:
+    who = ("-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false")
+    done = subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    return done.stdout.strip()
+
+
+def package(folder: Path, version: str) -> None:
+    folder.mkdir(exist_ok=True)
+    (folder / "pyproject.toml").write_text(PROJECT.format(version=version))
+    (folder / "engine.py").write_text(f"PACE = {version!r}\n")
+
+
+@pytest.fixture(autouse=True)
+def _this_working_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Take for this environment's plugin what is tested, wherever another state of it may be installed."""
+    folder = tmp_path / "packages"
+    folder.mkdir()
+    (folder / "all.pth").write_text(f"{ROOT}\n{sysconfig.get_path('purelib')}\n")
+    monkeypatch.setattr(environment, "_own_packages", lambda: [str(folder)])
+
+
+@pytest.fixture
+def repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A repository with versions 1 and 2 of a package in a folder of it, which is the current one."""
+    folder = tmp_path / "repository"
+    folder.mkdir()
+    git(folder, "init", "--quiet")
+    git(folder, "commit", "--quiet", "--allow-empty", "-m", "nothing")
+    for version in ("1", "2"):
+        package(folder / "inner", version)
+        git(folder, "add", ".")
+        git(folder, "commit", "--quiet", "-m", version)
+    monkeypatch.chdir(folder / "inner")
+    return folder
+
+
+def says(python: str, code: str) -> str:
+    return subprocess.run([python, "-P", "-c", code], check=True, capture_output=True, text=True).stdout.strip()
+
+
+def test_a_revision_is_installed_over_this_environments_packages(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["env", "HEAD~1", OFFLINE]) == 0
+    python = capsys.readouterr().out.strip()
+    assert Path(python).is_relative_to(repository / "inner" / ".diffbench")
+    assert says(python, "import engine; print(engine.PACE)") == "1"
+    # Not copied: the very package that is imported here.
+    assert says(python, "import msgspec; print(msgspec.__file__)") == msgspec.__file__
+    # The repository is as it was: no worktree, nothing that git would want to add.
+    assert git(repository, "status", "--porcelain") == ""
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+    assert cli.main(["env", "HEAD~1", OFFLINE]) == 2
+    assert "is there already" in capsys.readouterr().err
+
+
+def test_requirements_stand_before_this_environments_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package(tmp_path / "package", "3")
+    (tmp_path / "requirements.txt").write_text("./package\n")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["env", "requirements.txt", "--into", "other", OFFLINE]) == 0
+    python = capsys.readouterr().out.strip()
+    assert Path(python).is_relative_to(tmp_path / "other")
+    assert says(python, "import engine; print(engine.PACE)") == "3"
+    assert not (tmp_path / ".diffbench").exists()
+
+
+@pytest.mark.parametrize(
+    ("what", "message"),
+    [
+        ("nowhere", "nowhere: is neither a file of requirements nor a revision of the git repository"),
+        ("--upload-pack=x", "See diffbench"),
+        ("HEAD~2", "has neither pyproject.toml nor setup.py in inner/"),
+        ("broken.txt", "pip can't install it there: .*no-such-package-here"),
+    ],
+)
+def test_what_cannot_be_made_leaves_nothing(
+    repository: Path, capsys: pytest.CaptureFixture[str], what: str, message: str
+) -> None:
+    Path("broken.txt").write_text("no-such-package-here==1\n")
+    assert cli.main(["env", what, "--into", "made", OFFLINE]) == 2
+    told = capsys.readouterr()
+    assert (told.out, Path("made").exists()) == ("", False)
+    assert len(told.err.splitlines()) == 1
+    assert re.search(message, told.err), told.err
+
+
+def test_outside_of_a_repository_a_revision_is_none(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GIT_CEILING_DIRECTORIES", str(tmp_path.parent))
+    assert cli.main(["env", "main"]) == 2
+    assert "not a git repository" in capsys.readouterr().err

@@ -1,0 +1,80 @@
+"""A measuring process is started with the root folder, ini file and options of its session, on its tests' files."""
+
+from __future__ import annotations
+
+import sys
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.processes.launch import Launcher
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def items(*paths: Path) -> Any:
+    return [SimpleNamespace(path=path, nodeid=f"{path}::test") for path in paths]
+
+
+def command(config: pytest.Config, folder: Path, *paths: Path, interpreter: str | None = None) -> list[str]:
+    return Launcher(config).command(items(*paths), folder, interpreter)
+
+
+def test_the_session_is_repeated_for_its_file_alone(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    ini = pytester.makeini("[pytest]\naddopts = -n 2 --strict-markers\n")
+    test = pytester.makepyfile("def test(): ...")
+    config = pytester.parseconfig("-k", "name", "--diffbench-save", "--diffbench-rounds=7", "-p", "no:anyio", "tests")
+    made = command(config, tmp_path, test, test)
+    assert made[0] == sys.executable
+    assert made[made.index("-m") :][:3] == ["-m", "pytest", "--diffbench"]
+    assert made[-1] == str(test)
+    assert made.count(str(test)) == 1
+    assert {"--strict-markers", "--diffbench-rounds=7", "no:anyio", "name", "--capture=no", "addopts="} < set(made)
+    assert {"-n", "--diffbench-save", "tests", "--pyargs"}.isdisjoint(made)
+    assert made[made.index("-c") + 1] == str(ini)
+    assert f"--rootdir={pytester.path}" in made
+    assert f"cache_dir={tmp_path / 'cache'}" in made
+
+
+def test_without_an_ini_file_none_is_looked_for(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    config = pytester.parseconfig("--rootdir", str(pytester.path), "-p", "no:cacheprovider")
+    made = command(config, tmp_path, pytester.makepyfile("def test(): ..."))
+    assert config.inipath is None
+    assert made[made.index("-c") + 1] == str(tmp_path / "pytest.ini")
+    assert f"--confcutdir={pytester.path}" in made
+    assert not any(word.startswith("cache_dir=") for word in made), "which would be an unknown key without its plugin"
+
+
+def test_installed_tests_go_by_their_modules_name(pytester: pytest.Pytester, tmp_path: Path) -> None:
+    package = tmp_path / "site-packages" / "engine" / "tests"
+    package.mkdir(parents=True)
+    for folder in (package, package.parent):
+        (folder / "__init__.py").touch()
+    made = command(pytester.parseconfig(), tmp_path, package / "test_speed.py")
+    assert made[-2:] == ["--pyargs", "engine.tests.test_speed"]
+
+    editable = tmp_path / "editable"
+    editable.mkdir()
+    (editable / "__init__.py").touch()
+    made = command(pytester.parseconfig("--pyargs", "editable"), tmp_path, editable / "test_speed.py")
+    assert made[-2:] == ["--pyargs", "editable.test_speed"]
+    made = command(pytester.parseconfig(), tmp_path, editable / "test_speed.py")
+    assert made[-1] == str(editable / "test_speed.py")
+
+
+def test_another_interpreter_is_led_to_nothing_of_this_environments(
+    pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("PYTHONPATH", "VIRTUAL_ENV", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "COV_CORE_SOURCE"):
+        monkeypatch.setenv(name, "x")
+    made = command(pytester.parseconfig(), tmp_path, pytester.makepyfile(""), interpreter="/other/python")
+    # -P, or the shell's folder would stand before all that is installed there.
+    assert made[:4] == ["/other/python", "-P", "-m", "pytest"]
+    own, other = (Launcher._environment(tmp_path, one) for one in (None, "/other/python"))
+    assert own["PYTHONPATH"] == "x"
+    assert {"PYTHONPATH", "VIRTUAL_ENV"}.isdisjoint(other)
+    for environment in (own, other):
+        assert environment["PYTEST_DIFFBENCH_TASK"] == str(tmp_path)
+        assert {"PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "COV_CORE_SOURCE"}.isdisjoint(environment)

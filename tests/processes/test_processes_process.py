@@ -1,0 +1,88 @@
+"""A process ends with its time or with whoever waits for it, and its last words are kept."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.processes import exchange
+from pytest_diffbench.processes.budget import Budget
+from pytest_diffbench.processes.process import Ended, run
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+WAITING = "import threading; threading.Event().wait()"
+
+
+def ran(code: str, folder: Path, timeout_s: float = 60) -> Ended:
+    return run([sys.executable, "-c", code], environment=os.environ, cwd=folder, timeout_s=timeout_s, folder=folder)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        ("pass", "it ended with status 0"),
+        ("import sys; print('out'); sys.exit('a\\n\\nb\\nc\\nd')", "it ended with status 1: b / c / d"),
+        ("print('only out'); raise SystemExit(7)", "it ended with status 7: only out"),
+        ("import os, signal; os.kill(os.getpid(), signal.SIGKILL)", "it was ended by SIGKILL"),
+        (r"import sys; sys.stderr.buffer.write(b'\xff\n')", "it ended with status 0: \ufffd"),
+    ],
+)
+def test_it_says_how_it_ended(tmp_path: Path, code: str, words: str) -> None:
+    assert ran(code, tmp_path).in_words() == words
+
+
+def test_what_runs_too_long_is_ended(tmp_path: Path) -> None:
+    ended = ran(WAITING, tmp_path, timeout_s=0.01)
+    assert (ended.status, ended.in_words()) == (None, "it didn't end within 0 s")
+
+
+def test_an_interruption_ends_the_process_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    started: list[subprocess.Popen[bytes]] = []
+    wait = subprocess.Popen.wait
+
+    def interrupted(self: subprocess.Popen[bytes], timeout: float | None = None) -> int:
+        started.append(self)
+        if len(started) == 1:
+            raise KeyboardInterrupt
+        return wait(self, timeout)
+
+    monkeypatch.setattr(subprocess.Popen, "wait", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ran(WAITING, tmp_path)
+    assert started[0].poll() is not None
+
+
+def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
+    teller = exchange.Teller(tmp_path)
+    line = exchange.Outcome(test="a", when="call", outcome="failed", text="é")
+    teller.tell(line)
+    with (tmp_path / "results.jsonl").open("ab") as file:
+        file.write(b'{"type":"outc')
+    assert exchange.told(tmp_path) == [line]
+
+
+def test_a_task_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+    with pytest.raises(MeasureError, match=r"PYTEST_DIFFBENCH_TASK=.*unset it"):
+        exchange.take(tmp_path)
+
+
+def test_a_budget_is_used_up_by_what_runs_in_it() -> None:
+    now = [0.0]
+    budget = Budget(100, clock=lambda: now[0])
+    assert budget.timeout_s(2.0) == 70.0
+    with budget:
+        now[0] += 60
+    now[0] += 1000
+    assert (budget.left_s, budget.timeout_s(2.0)) == (40.0, 40.0)
+    with contextlib.suppress(KeyboardInterrupt), budget:
+        now[0] += 60
+        raise KeyboardInterrupt
+    assert budget.left_s == 0.0

@@ -1,0 +1,176 @@
+"""The self-test: its trials and bounds on made-up runs, and once for real on a mini."""
+
+from __future__ import annotations
+
+import json
+import random
+from typing import TYPE_CHECKING
+
+import msgspec
+import pytest
+from observations import make_observation, make_run
+
+from pytest_diffbench.judge import Limits
+from pytest_diffbench.processes.selftest import (
+    BASELINE_RUNS,
+    KINDS,
+    SIZES,
+    SOUND,
+    Arm,
+    Selftest,
+    SelftestReport,
+    lines,
+    rate,
+    stored_verdicts,
+)
+from pytest_diffbench.records import CallGroup, LayerTimes, Work
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import Observation
+
+WORK = Work(
+    steps=8,
+    denoiser=(CallGroup(component="transformer", branch="cond", batch=1, shapes={}, flops=1, steps="0-7"),),
+    component_calls={},
+    flops={},
+    parameters={},
+    attention_parameters={},
+)
+
+
+@pytest.mark.parametrize(
+    ("seen", "trials", "low", "high"),
+    # Clopper and Pearson, 1934: .95 bounds as tables print them
+    [(0, 10, 0.0, 0.3085), (10, 10, 0.6915, 1.0), (5, 10, 0.1871, 0.8129), (1, 20, 0.0013, 0.2487)],
+)
+def test_bounds_are_those_of_the_tables(seen: int, trials: int, low: float, high: float) -> None:
+    found = rate(seen, trials)
+    assert [found.low, found.high] == pytest.approx([low, high], abs=5e-5)
+
+
+def test_nothing_is_known_without_a_trial() -> None:
+    assert rate(0, 0) == rate(0, 0).__class__(seen=0, trials=0, low=0.0, high=1.0)
+
+
+def test_a_slowdown_is_only_planted_where_the_case_can_have_it() -> None:
+    bare = make_observation()
+    assert [Arm(0.2, kind).plant(bare) for kind in KINDS] == ["delay:0.2", None, None]
+    layers = LayerTimes(attention_s=1.0, other_s=3.0, attention_layers=2)
+    whole = msgspec.structs.replace(bare, work=WORK, layers=layers)
+    assert [Arm(0.5, kind).plant(whole) for kind in KINDS] == ["delay:0.5", "attention:2", "calls:4/8"]
+    assert Arm(0.05, "calls").plant(whole) is None, "a fifth of a call can't be made twice"
+    assert SOUND.plant(whole) is None
+
+
+def test_no_run_serves_two_trials() -> None:
+    sound = make_observation()
+    baseline = [make_run(str(i)) for i in range(5)]
+    slow = [make_run(f"slow {i}", 0.2) for i in range(7)]
+    # A first run and two fresh ones each; the seventh has none left to confirm it.
+    assert [one.reason for one in stored_verdicts(sound, baseline, slow, Limits())] == ["time.slower"] * 2
+    assert [one.reason for one in stored_verdicts(sound, baseline, baseline, Limits())] == ["time.same"] * 5
+
+
+class Machine:
+    """Makes runs of a spread of 1 %, slower by half of what is planted, until it has made enough."""
+
+    def __init__(self, most: int) -> None:
+        self.left = most
+        self.plants: list[str | None] = []
+        self.chance = random.Random(4711)
+
+    def measure(self, plant: str | None) -> Observation | str | None:
+        if self.left == 0:
+            return None
+        self.left -= 1
+        self.plants.append(plant)
+        size_rel = float(plant.partition(":")[2]) if plant is not None else 0.0
+        total_s = 0.1 * (1 + size_rel / 2) * (1 + self.chance.gauss(0, 0.01))
+        return make_observation(make_run(str(self.left), total_s))
+
+
+def selftest(machine: Machine, rounds: int = 100) -> SelftestReport | str:
+    return Selftest(machine.measure, Limits(), lambda _: None).run(rounds)
+
+
+def test_it_finds_large_slowdowns_and_none_in_identical_code() -> None:
+    machine = Machine(5 + 2 * 40)
+    report = selftest(machine, rounds=2)
+    assert isinstance(report, SelftestReport)
+    assert report.processes == 85
+    assert [arm.size_rel for arm in report.arms] == [0.0, *SIZES]
+    sound, *_, largest = report.arms
+    assert (sound.stored.seen, sound.paired.seen) == (0, 0)
+    # Identical code, and the sound side of each of four sizes, four runs a round each: some run as confirmation.
+    assert 40 <= sound.stored.trials <= 48
+    assert sound.paired.trials == 2
+    assert (largest.stored.seen, largest.paired.seen) == (largest.stored.trials, largest.paired.trials) == (2, 2)
+    assert largest.total_rel == pytest.approx(0.25, abs=0.03)
+    # Sides take turns within a block.
+    assert machine.plants[BASELINE_RUNS + 8 :][:8] == [None, "delay:0.05", "delay:0.05", None] * 2
+    text = "\n".join(lines(report))
+    assert "identical code" in text
+    assert "50 % by delay" in text
+    assert "2 of 2 (16 to 100 %)" in text
+
+
+def test_what_is_there_when_the_time_is_used_up_is_reported() -> None:
+    report = selftest(Machine(5 + 11))
+    assert isinstance(report, SelftestReport)
+    assert [(arm.size_rel, arm.paired.trials) for arm in report.arms] == [(0.0, 1), (0.05, 0)]
+    assert "no trial" in "\n".join(lines(report))
+
+
+def test_without_a_baseline_it_says_why() -> None:
+    assert selftest(Machine(3)) == f"3 of {BASELINE_RUNS} runs for a baseline were had, then: there was no time"
+    broken = Selftest(lambda _: "the test failed (call): no", Limits(), lambda _: None).run(1)
+    assert broken == f"0 of {BASELINE_RUNS} runs for a baseline were had, then: the test failed (call): no"
+
+
+@pytest.mark.parametrize(
+    ("test", "message"),
+    [
+        ("def test_it(diffbench): ...", "*none of the tests asks for diffbench_pipeline*"),
+        ("def test_it(): ...", "*none of the tests asks for diffbench_pipeline*"),
+    ],
+)
+def test_tests_that_it_can_do_nothing_with_are_a_usage_error(
+    pytester: pytest.Pytester, real_libraries: None, test: str, message: str
+) -> None:
+    path = pytester.makepyfile(test)
+    result = pytester.runpytest_inprocess("--diffbench-selftest", path)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+REAL = """
+import pytest
+
+@pytest.mark.diffbench(model="lumina2")
+def test_case(diffbench, diffbench_pipeline):
+    result = diffbench(diffbench_pipeline, "a red circle", num_inference_steps=2, height=128, width=128)
+    with open("flops.txt", "a") as file:
+        file.write(f"{result.work.flops['transformer']}\\n")
+"""
+
+
+@pytest.mark.pipeline
+def test_a_real_pipeline_is_slowed_down_in_real_processes(pytester: pytest.Pytester, real_libraries: None) -> None:
+    path = pytester.makepyfile(test_real=REAL)
+    with pytest.MonkeyPatch.context() as patch:
+        # As few processes as there can be.
+        patch.setattr("pytest_diffbench.processes.selftest._arms", lambda *_: [Arm(0.5, "calls")])
+        patch.setattr("pytest_diffbench.processes.selftest.BASELINE_RUNS", 2)
+        patch.setattr("pytest_diffbench.selftest.limits_of", lambda _: Limits(time_min_pairs=2))
+        patch.setattr("pytest_diffbench.selftest._MOST_ROUNDS", 1)
+        result = pytester.runpytest_inprocess(
+            "--diffbench-selftest", "--diffbench-rounds=1", "--diffbench-max-time=86400", path
+        )
+    assert result.ret == 0
+    (report,) = json.loads((pytester.path / ".diffbench" / "selftest.json").read_text())
+    assert [(arm["size_rel"], arm["died"]) for arm in report["arms"]] == [(0.0, 0), (0.5, 0)]
+    assert report["processes"] == 2 + 4
+    result.stdout.fnmatch_lines(["*diffbench self-test*", "*test_case on *: 6 processes*", "*identical code*"])
+    # Two of four calls were made twice, in two of the processes: by turns, after the two of the baseline.
+    flops = [int(line) for line in (pytester.path / "flops.txt").read_text().splitlines()]
+    assert [one / flops[0] for one in flops] == pytest.approx([1, 1, 1, 1.5, 1.5, 1], rel=0.01)

@@ -1,0 +1,114 @@
+"""`diffbench calibrate`: the proposal from evidence, its table, and the whole command on a real target."""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_diffbench import calibrate, cli
+from pytest_diffbench.calibrate import AS_IT_IS, Evidence, lines, proposed, settings_of, written
+from pytest_diffbench.judge.loosening import checked, looser_than_default
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+EQUAL = Evidence(
+    setting=AS_IT_IS,
+    figures={
+        "psnr_db": None, "p999_levels": 0, "tile_p99_levels": 0, "ssim": 1.0, "tile_ssim": 1.0, "colour_levels": 0.0,
+        "seam_levels": 0.0, "hash_bits": 0, "trace_first_rel": 0.0, "latents_rel": 0.0,
+    },
+)  # fmt: skip
+FAR = Evidence(
+    setting="dtype bfloat16",
+    figures={
+        "psnr_db": 33.2, "p999_levels": 30, "tile_p99_levels": 21, "ssim": 0.97, "tile_ssim": 0.85,
+        "colour_levels": 1.5, "seam_levels": 0.4, "hash_bits": 4, "trace_first_rel": 0.0071, "latents_rel": 0.031,
+    },
+    parted="text/text_encoder/0",
+)  # fmt: skip
+
+
+def test_runs_that_agree_need_nothing() -> None:
+    found = proposed("a case", [EQUAL, EQUAL], 3.0)
+    assert (found.tolerance, found.marker) == ({}, "")
+    assert "no tolerance is needed" in lines(found)[-1]
+
+
+def test_a_proposal_is_the_worst_with_a_margin_where_the_default_is_not_enough() -> None:
+    found = proposed("a case", [EQUAL, FAR], 3.0)
+    assert found.tolerance == {
+        "psnr_db": 30, "p999_levels": 42.4, "tile_p99_levels": 29.7, "ssim": 0.95, "tile_ssim": 0.78,
+        "colour_levels": 2.2, "hash_bits": 6, "latents_rel": 0.044, "trace_first_rel": 0.011,
+    }  # fmt: skip
+    assert checked(found.tolerance)
+    assert len(looser_than_default(list(found.tolerance.items()))) == len(found.tolerance)
+    assert found.marker.endswith('reason="calibrated over 2 runs: as it is, dtype bfloat16"')
+
+
+def test_the_table_has_a_row_a_run_and_says_where_it_parts() -> None:
+    table = lines(proposed("a case", [EQUAL, FAR, Evidence(setting="2 threads", problem="not measured")], 3.0))
+    assert table[0] == "a case"
+    assert table[2].split()[:4] == ["as", "it", "is", "equal"]
+    assert table[3].endswith("text/text_encoder/0")
+    assert "33.2 dB" in table[3]
+    assert table[4].strip() == "2 threads       not measured"
+
+
+def test_json_holds_the_evidence_and_is_strict() -> None:
+    lost = Evidence(setting="odd", figures={"latents_rel": float("inf")})
+    plain = json.loads(written([proposed("a case", [FAR, lost], 3.0)]), parse_constant=pytest.fail)
+    (case,) = plain["cases"]
+    assert case["evidence"][0]["figures"]["psnr_db"] == 33.2
+    assert case["evidence"][1]["figures"]["latents_rel"] is None
+
+
+def test_settings_are_runs_as_it_is_and_once_each_other_way() -> None:
+    found = settings_of(2, ["bfloat16"], ["2"], ["_native_math"])
+    assert [one.name for one in found] == [
+        AS_IT_IS, AS_IT_IS, "dtype bfloat16", "2 threads", "attention _native_math",
+    ]  # fmt: skip
+    assert found[-1].environment == {"DIFFUSERS_ATTN_BACKEND": "_native_math"}
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["calibrate"], "TEST"),
+        (["calibrate", "--runs=1", "test_it.py"], "at least 2"),
+    ],
+)
+def test_wrong_usage_is_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(arguments) == 2
+    assert said in capsys.readouterr().err
+
+
+@pytest.mark.pipeline
+def test_the_whole_command(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("PYTEST_ADDOPTS", "")
+    (tmp_path / "test_it.py").write_text(
+        "import pytest\n"
+        '@pytest.mark.diffbench(model="lumina2", warmup_rounds=0)\n'
+        "def test_it(diffbench, diffbench_pipeline):\n"
+        '    diffbench(diffbench_pipeline, "a red circle", num_inference_steps=2, max_sequence_length=64)\n'
+    )
+    settings = ["--runs=2", "--dtypes=bfloat16", "--json=evidence.json", "test_it.py"]
+    assert cli.main(["calibrate", *settings]) == 0
+    (case,) = json.loads((tmp_path / "evidence.json").read_text())["cases"]
+    again, half = case["evidence"]
+    assert again["figures"]["psnr_db"] is None
+    assert (half["setting"], half["parted"]) == ("dtype bfloat16", "text/text_encoder/0")
+    assert case["tolerance"]["trace_first_rel"] > 1e-4
+    assert "to paste into the marker: tolerance={" in capsys.readouterr().out
+    assert not (tmp_path / "baselines").exists()
+    assert calibrate.__doc__
+
+
+def test_a_run_that_fails_is_told_with_its_own_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main(["calibrate", "--runs=2", str(tmp_path / "nowhere.py")]) == 2
+    assert "nowhere.py" in capsys.readouterr().err

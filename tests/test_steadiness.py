@@ -1,0 +1,89 @@
+"""When a sequence of times is doubted, and that noise seldom is."""
+
+from __future__ import annotations
+
+import itertools
+import random
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pytest_diffbench.steadiness import doubt_about, drift_rel, gap_between_modes, still_falling
+
+TIMES = st.lists(st.floats(0.001, 1000), max_size=12)
+
+
+@pytest.mark.parametrize(
+    ("times_s", "falling"),
+    [
+        ([], False),
+        ([1.0], False),
+        ([1.0, 0.91], False),
+        ([1.0, 0.89], True),
+        ([1.0, 1.5], False),
+        ([2.0, 1.0, 0.95], False),
+        ([0.0020, 0.0012], False),  # less than the interpreter's own
+    ],
+)
+def test_a_call_much_faster_than_the_one_before_is_still_warming_up(times_s: list[float], falling: bool) -> None:
+    assert still_falling(times_s) is falling
+
+
+@pytest.mark.parametrize(
+    ("times_s", "doubt"),
+    [
+        ([1.00, 1.03, 1.06, 1.09, 1.12, 1.15], "drift of +15 %"),
+        ([1.15, 1.12, 1.09, 1.06, 1.03, 1.00], "drift of -13 %"),
+        ([1.00, 1.01, 1.02, 1.03, 1.04, 1.05], None),  # in order, yet small
+        ([1.00, 1.03, 1.06, 1.09, 1.12], None),  # five in order are chance once in sixty times
+        ([1.00, 1.06, 1.03, 1.09, 1.12, 1.15], None),  # one pair is not in order
+        ([1.00, 1.21, 1.01, 1.20, 1.01, 1.22], "two modes, 17 % apart"),
+        ([1.00, 1.01, 1.00, 1.01, 1.00, 1.80], None),  # one outlier is no mode
+        ([1.00, 1.09, 1.00, 1.08, 1.01, 1.09], None),  # modes, yet near each other
+        ([1.00, 1.20, 1.00, 1.20], None),  # four are too few
+        ([0.0010, 0.0012, 0.0010, 0.0012, 0.0010, 0.0012], None),  # the interpreter's own
+        ([1.0] * 6, None),
+        ([], None),
+        ([1.0, float("nan"), 1.0, 2.0, 2.0, 2.0], None),
+        ([1.0, 0.0, 1.0, 2.0, 2.0, 2.0], None),
+    ],
+)
+def test_what_is_doubted(times_s: list[float], doubt: str | None) -> None:
+    assert doubt_about(times_s) == doubt
+
+
+def test_drift_of_any_order_comes_by_chance_as_often_as_it_says() -> None:
+    found = [drift_rel([1.0 + place for place in order]) is not None for order in itertools.permutations(range(6))]
+    assert sum(found) == 2  # of 720: up and down
+    found = [drift_rel([1.0 + place for place in order]) is not None for order in itertools.permutations(range(7))]
+    assert sum(found) / len(found) <= 0.005
+
+
+@pytest.mark.parametrize("count", [5, 6, 8, 11, 16, 21, 30])
+def test_a_gap_in_normal_noise_is_rare(count: int) -> None:
+    draw = random.Random(count)
+    found = sum(gap_between_modes([draw.gauss(10, 1) for _ in range(count)]) is not None for _ in range(5000))
+    assert found / 5000 <= 0.005
+
+
+@pytest.mark.parametrize("count", [11, 21])
+def test_what_is_planted_is_mostly_found(count: int) -> None:
+    draw = random.Random(count)
+    drifts = [[draw.gauss(1, 0.02) * (1 + 0.3 * i / count) for i in range(count)] for _ in range(300)]
+    modes = [[draw.gauss(1, 0.02) * (1 + 0.3 * (i % 2)) for i in range(count)] for _ in range(300)]
+    assert sum("drift" in (doubt_about(one) or "") for one in drifts) > 280
+    assert sum("two modes" in (doubt_about(one) or "") for one in modes) > 280
+
+
+@given(TIMES, st.floats(2, 50))
+def test_slower_by_a_factor_is_no_less_doubted(times_s: list[float], factor: float) -> None:
+    # Only the floor for tiny calls has a unit.
+    if doubt_about(times_s) is not None:
+        assert doubt_about([factor * one for one in times_s]) is not None
+
+
+@given(st.floats(0.001, 1000), st.integers(0, 12))
+def test_equal_times_are_steady(time_s: float, count: int) -> None:
+    assert doubt_about([time_s] * count) is None
+    assert not still_falling([time_s] * count)
