@@ -13,8 +13,9 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.records import Branch, JointOrder
 
-_SAMPLE_NAMES = ("sample", "hidden_states", "x")
-"""What denoisers of diffusers call the noisy sample. A list of samples stands as `x.0`, `x.1` and so on."""
+_SAMPLE_NAMES = ("sample", "hidden_states", "x", "input_ids")
+"""What denoisers of diffusers call the noisy sample: of several the first that a call has, since tokens are a prompt
+beside latents, and a masked picture without. A list of samples stands as `x.0`, `x.1` and so on."""
 
 _EMPTY_TOKENS = 3
 """Distinct tokens of an empty text, at most: what begins, ends and fills it up."""
@@ -49,11 +50,24 @@ class BranchFinder:
     def __init__(self) -> None:
         self._encoded: dict[str, int] = {}
         self._encoders: dict[Hashable, _Encoder] = {}
+        self._made_first: set[str] = set()
+        self._texts_read: dict[Hashable, int] = {}
         self._appeared: dict[str, dict[str, Branch]] = {}
         self._alike = False
         self._called: set[str] = set()
         self._joint: set[str] = set()
         self._cond_seen = False
+
+    def read(self, tensors: Iterable[torch.Tensor], by: Hashable = None) -> None:
+        """The encoder `by` has read one more text, and made these of it.
+
+        Beside `encoded`, for embeddings that stand alone in a call: a pooled one, in whatever shape, comes late among
+        those that a pipeline returns, and yet belongs to the prompt.
+        """
+        number = self._texts_read.get(by, 0)
+        self._texts_read[by] = number + 1
+        if number == 0:
+            self._made_first |= {_fingerprint(tensor.flatten()) for tensor in tensors if is_embedding(tensor)}
 
     def encoded(self, tensors: Iterable[torch.Tensor], by: Hashable = None, tokens: Set[int] = frozenset()) -> None:
         """These were encoded, in this order.
@@ -112,17 +126,19 @@ class BranchFinder:
         places = [self._encoded[one] for one in map(_fingerprint, embeddings) if one in self._encoded]
         whole = copies == 1 or not _lists(arguments)
         if places and whole:
-            self._cond_seen |= min(places) == 0
-            return "cond" if min(places) == 0 else "uncond"
+            of_prompt = 0 in places or any(_fingerprint(one.flatten()) in self._made_first for one in embeddings)
+            self._cond_seen |= of_prompt
+            return "cond" if of_prompt else "uncond"
         if copies > 2:
             return "unknown"
         if copies == 2 and (branch := self._branch_of_halves(arguments)) is not None:
             return branch
         # The sample changes with every step; what stays the same over steps is the conditioning.
+        sample = _sample_name(arguments)
         conditioning = ",".join(
             _fingerprint(tensor)
             for name, tensor in arguments.items()
-            if name.partition(".")[0] not in _SAMPLE_NAMES and tensor.ndim >= 2
+            if name.partition(".")[0] != sample and tensor.ndim >= 2
         )
         appeared = self._appeared.setdefault(component, {})
         if conditioning not in appeared:
@@ -139,10 +155,11 @@ class BranchFinder:
             return "joint"
         if any(0 in first and 0 in second for first, second in self._places_of_halves(arguments)):
             return "unknown"
+        sample = _sample_name(arguments)
         differ = any(
             len(tensor) % 2 == 0 and not tensor[: len(tensor) // 2].equal(tensor[len(tensor) // 2 :])
             for name, tensor in arguments.items()
-            if name.partition(".")[0] not in _SAMPLE_NAMES and tensor.ndim >= 1 and len(tensor) > 1
+            if name.partition(".")[0] != sample and tensor.ndim >= 1 and len(tensor) > 1
         )
         return "joint" if differ else None
 
@@ -152,7 +169,7 @@ class BranchFinder:
             if is_embedding(tensor) and len(tensor) % 2 == 0:
                 yield tuple({self._encoded.get(_fingerprint(half))} for half in tensor.chunk(2))
         for name, parts in _lists(arguments).items():
-            if name not in _SAMPLE_NAMES and len(parts) % 2 == 0:
+            if name != _sample_name(arguments) and len(parts) % 2 == 0:
                 places = [self._encoded.get(_fingerprint(part)) for part in parts]
                 yield set(places[: len(parts) // 2]), set(places[len(parts) // 2 :])
 
@@ -179,14 +196,22 @@ def _copies(arguments: dict[str, torch.Tensor]) -> int:
     an image that differs between copies.
     """
     lists = _lists(arguments)
+    name = _sample_name(arguments)
+    batch = arguments.get(name, lists.get(name))
+    if batch is None:
+        return 1
+    prints = [_fingerprint(sample[:1]) for sample in batch]
+    size = len(prints)
+    return next((n for n in range(size, 1, -1) if size % n == 0 and prints == prints[: size // n] * n), 1)
+
+
+def _sample_name(arguments: dict[str, torch.Tensor]) -> str:
+    """Name of the argument that is the noisy sample; empty where none has such a name."""
+    lists = _lists(arguments)
     for name in _SAMPLE_NAMES:
-        batch = arguments.get(name, lists.get(name))
-        if batch is None or (not isinstance(batch, list) and batch.ndim < 2):
-            continue
-        prints = [_fingerprint(sample[:1]) for sample in batch]
-        size = len(prints)
-        return next((n for n in range(size, 1, -1) if size % n == 0 and prints == prints[: size // n] * n), 1)
-    return 1
+        if name in lists or (name in arguments and arguments[name].ndim >= 2):
+            return name
+    return ""
 
 
 def _fingerprint(tensor: torch.Tensor) -> str:

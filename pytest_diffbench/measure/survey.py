@@ -247,7 +247,9 @@ class Survey:
         if site.component == "":
             self._encoding_prompt = False
         else:
-            self._trace.encoder(site.name, [tensor for tensor in outer_tensors(output) if is_embedding(tensor)])
+            outer = [tensor for tensor in outer_tensors(output) if is_embedding(tensor)]
+            self._trace.encoder(site.name, outer)
+            self._branches.read(outer, by=id(site.owner))
             if self._encoding_prompt:
                 return  # what the pipeline makes of it is recorded when encode_prompt returns
         embeddings = [tensor for tensor in tensors_in(output) if is_embedding(tensor)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -11,8 +12,14 @@ import zoo_transformers as transformers
 import zoo_unets as unets
 from tiny_parts import quiet
 
+from pytest_diffbench.measure import definition
+from pytest_diffbench.measure.runner import Measurement, Plan, drive_plainly
+from pytest_diffbench.records import Definition
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+
+    from pytest_diffbench.records import Observation
 
 STEPS = 3
 CALL: dict[str, Any] = {"prompt": "a red circle", "num_inference_steps": STEPS, "height": 64, "width": 64}
@@ -194,7 +201,7 @@ ZOO: dict[str, Kind] = {
     "LuminaPipeline": joint(language.lumina),
     "Lumina2Pipeline": twice(language.lumina_2),
     "SanaPipeline": joint(language.sana, call=_UNBINNED),
-    "SanaSprintPipeline": once(language.sana_sprint, call=_UNBINNED),
+    "SanaSprintPipeline": once(language.sana_sprint, call=_UNBINNED | {"intermediate_timesteps": None}),
     "QwenImagePipeline": twice(language.qwen_image, "true_cfg_scale"),
     "ZImagePipeline": joint(language.z_image, off=0.0),
     "Flux2Pipeline": once(language.flux_2, call=_THREE_LAYERS),
@@ -236,8 +243,6 @@ def build(name: str) -> Any:
 
 def arguments(name: str, pipeline: Any, guided: bool) -> dict[str, Any] | None:
     """What the guided or the plain call of a class is called with; None where it has no such call."""
-    import inspect
-
     kind = ZOO[name]
     mine = kind.guided if guided else kind.plain
     if mine is None:
@@ -245,3 +250,23 @@ def arguments(name: str, pipeline: Any, guided: bool) -> dict[str, Any] | None:
     accepted = inspect.signature(pipeline.__call__).parameters
     general = {key: value for key, value in CALL.items() if key in accepted}
     return general | dict(kind.call) | dict(mine)
+
+
+def measured(name: str, pipeline: Any, asked: Mapping[str, Any], *, rounds: int = 1) -> Observation:
+    """Measure a call on the CPU, as a benchmark does it."""
+    plan = Plan(
+        case_id=name,
+        device="cpu",
+        definition=Definition(
+            pipeline=definition.name_of(pipeline),
+            weights="own",
+            dtype="float32",
+            seed=0,
+            arguments=definition.describe(definition.bind(pipeline, (), dict(asked))),
+        ),
+        rounds=rounds,
+        warmup_rounds=0,
+    )
+    measurement = Measurement(plan, pipeline, (), dict(asked))
+    measurement.take(drive_plainly, lambda *_: None)
+    return measurement.observation(complete=True)

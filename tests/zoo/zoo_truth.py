@@ -43,21 +43,31 @@ def count(pipeline: Any, arguments: dict[str, Any]) -> Count:
     return found
 
 
-def branches(pipeline: Any, arguments: dict[str, Any], other_prompt: str) -> list[tuple[str, str]]:
-    """Component and branch of each call of a module up to the first repetition, told by what another prompt changes.
-
-    Both calls begin with the same noise. What the prompt doesn't reach is unconditional; where it reaches one half of
-    a batch and not the other, both branches are in it. Once a component is called with another timestep its sample
-    has changed as well, so each counts only as long as the sample it is called with is the same in both.
-    """
+def count_twice(pipeline: Any, arguments: dict[str, Any], other_prompt: str) -> tuple[Count, Count]:
+    """Count a call, and the same call with another prompt."""
     first, second = (
         count(pipeline, arguments | {"prompt": prompt}) for prompt in (arguments["prompt"], other_prompt)
     )
     assert [name for name, _ in first.arguments] == [name for name, _ in second.arguments]
-    return [
-        (name, _branch(mine, theirs))
-        for (name, mine), (_, theirs) in zip(first.arguments, second.arguments, strict=True)
-    ]
+    return first, second
+
+
+def branches_of_first_calls(first: Count, second: Count) -> dict[str, set[str]]:
+    """Branches in the first step of each component, told by what another prompt changes in the calls.
+
+    Both calls begin with the same noise. What the prompt doesn't reach is unconditional; where it reaches one half of
+    a batch and not the other, both branches are in it. From the second step on the prompt has reached the sample: the
+    first step is over where a component is handed a sample that it wasn't handed at first.
+    """
+    found: dict[str, set[str]] = {}
+    samples: dict[str, torch.Tensor] = {}
+    for (name, mine), (_, theirs) in zip(first.arguments, second.arguments, strict=True):
+        if not mine:
+            continue
+        sample = next(iter(mine.values()))
+        if samples.setdefault(name, sample).shape == sample.shape and samples[name].equal(sample):
+            found.setdefault(name, set()).add(_branch(mine, theirs))
+    return found
 
 
 def _branch(mine: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> str:
