@@ -28,6 +28,15 @@ _HELPERS = ("image_encoder", "text_proj")
 
 
 @pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    """Use one thread: handing out work this small to several costs more than it takes."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture(scope="module", autouse=True)
 def frozen_heap() -> Iterator[None]:
     """Keep what exists out of collections: each measurement begins with one, over all that the session imported."""
     zoo.build("QwenImagePipeline")  # libraries are imported as they are needed
