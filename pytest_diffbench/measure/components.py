@@ -153,7 +153,7 @@ def _can_be_called(module: nn.Module) -> bool:
     """Whether a module has a `forward` of its own; one that only keeps parameters (a normaliser) hasn't."""
     from torch import nn
 
-    return type(module).forward is not nn.Module.forward
+    return type(_plain(module)).forward is not nn.Module.forward
 
 
 def _is_told_a_time(module: nn.Module) -> bool:
@@ -161,6 +161,11 @@ def _is_told_a_time(module: nn.Module) -> bool:
 
     A wrapper that hands on whatever it gets (data parallelism) may be told one.
     """
-    plain = getattr(module, "_orig_mod", module)  # inside what torch.compile(module) returned
-    parameters = inspect.signature(type(plain).forward).parameters.values()
+    parameters = inspect.signature(type(_plain(module)).forward).parameters.values()
     return any(one.kind is one.VAR_POSITIONAL or "time" in one.name or one.name in _TIMES for one in parameters)
+
+
+def _plain(module: nn.Module) -> nn.Module:
+    """A module, taken out of what `torch.compile(module)` returned."""
+    inner: nn.Module = getattr(module, "_orig_mod", module)
+    return inner

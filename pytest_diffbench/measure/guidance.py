@@ -169,7 +169,7 @@ def _derive(
 
 
 def _has_variance(o: NDArray[np.float64], c: NDArray[np.float64]) -> bool:
-    """Whether the second half of the scheduler's input is the conditional prediction's to the bit, and the first isn't.
+    """Whether the second half of the scheduler's input is the conditional prediction's as it is, and the first isn't.
 
     So do pipelines whose model predicts a variance beside the noise: they guide the noise alone.
     """

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
-import zoo
+import zoo_kinds as zoo
 import zoo_truth
 
 from pytest_diffbench.measure.components import modules_of, sites_of

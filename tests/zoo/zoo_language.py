@@ -1,4 +1,4 @@
-"""Pipelines of the zoo that denoise with a transformer, and read the prompt with a language model, or with nothing."""
+"""Pipelines of the zoo that denoise with a transformer, and read the prompt with a language model."""
 
 from __future__ import annotations
 
@@ -191,6 +191,7 @@ def _flux_2_transformer(**arguments: Any) -> Any:
 def flux_2() -> Any:
     import diffusers
     import transformers
+
     from pytest_diffbench.pipelines.tokenizers import vocabulary_size
 
     config: Any = transformers.Mistral3Config(
@@ -381,8 +382,9 @@ def longcat_image() -> Any:
 def prx() -> Any:
     import diffusers
     import transformers
-    from pytest_diffbench.pipelines.tokenizers import vocabulary_size
     from transformers.models.t5gemma.modeling_t5gemma import T5GemmaEncoder
+
+    from pytest_diffbench.pipelines.tokenizers import vocabulary_size
 
     shape: Any = transformers.T5GemmaModuleConfig(
         vocab_size=vocabulary_size(),
@@ -423,6 +425,7 @@ def prx() -> Any:
 
 def _qwen3_vl(model: str, layers: int = 2) -> Any:
     import transformers
+
     from pytest_diffbench.pipelines.tokenizers import vocabulary_size
 
     config: Any = transformers.Qwen3VLConfig(

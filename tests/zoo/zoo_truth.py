@@ -79,7 +79,7 @@ def _branch(mine: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> s
             continue
         halves = zip(tensor.chunk(2), other.chunk(2), strict=True)
         same = [one.shape == two.shape and one.equal(two) for one, two in halves] if len(tensor) == batch else []
-        reached.add({(True, False): "second", (False, True): "first"}.get(tuple(same), "all"))  # type: ignore[call-overload]  # of any length
+        reached.add({(True, False): "second", (False, True): "first"}.get(tuple(same), "all"))  # type: ignore[arg-type]  # of any length
     if not reached:
         return "uncond"
     return "joint" if len(reached - {"all"}) == 1 else "cond"
