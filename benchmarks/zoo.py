@@ -61,7 +61,7 @@ def _be_quiet() -> None:
 
     warnings.simplefilter("ignore")
     diffusers.utils.logging.set_verbosity_error()
-    transformers.logging.set_verbosity_error()
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers leaves it without annotations
     torch.set_num_threads(1)
 
 

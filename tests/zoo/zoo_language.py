@@ -238,7 +238,7 @@ def flux_2_klein() -> Any:
 
 def hunyuan_image() -> Any:
     import diffusers
-    from diffusers.guiders import AdaptiveProjectedMixGuidance
+    from diffusers.guiders.adaptive_projected_guidance_mix import AdaptiveProjectedMixGuidance
 
     return diffusers.HunyuanImagePipeline(
         scheduler=_flow(shift=7.0),
@@ -305,7 +305,7 @@ def kandinsky_5() -> Any:
         def __call__(self, text: list[str], images: Any = None, videos: Any = None, **arguments: Any) -> Any:
             return parts.tokenizer(600)(text, **arguments)
 
-    made = diffusers.Kandinsky5T2IPipeline(
+    made: Any = diffusers.Kandinsky5T2IPipeline(
         transformer=parts.stirred(
             diffusers.Kandinsky5Transformer3DModel(
                 in_text_dim=WIDTH,
@@ -386,7 +386,8 @@ def prx() -> Any:
 
     from pytest_diffbench.pipelines.tokenizers import vocabulary_size
 
-    shape: Any = transformers.T5GemmaModuleConfig(
+    kind: Any = transformers.T5GemmaModuleConfig
+    shape = kind(
         vocab_size=vocabulary_size(),
         hidden_size=WIDTH,
         intermediate_size=WIDTH,
@@ -403,7 +404,7 @@ def prx() -> Any:
         def clean_text(self, text: str) -> str:
             return text
 
-    made = diffusers.PRXPipeline(
+    made: Any = diffusers.PRXPipeline(
         transformer=parts.stirred(
             diffusers.PRXTransformer2DModel(
                 in_channels=4,

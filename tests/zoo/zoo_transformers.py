@@ -230,7 +230,7 @@ def cogview_3() -> Any:
 def hidream() -> Any:
     import diffusers
 
-    made = diffusers.HiDreamImagePipeline(
+    made: Any = diffusers.HiDreamImagePipeline(
         scheduler=_flow(),
         vae=parts.tiny_autoencoder(),
         text_encoder=parts.long_clip(),

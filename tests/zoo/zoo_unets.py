@@ -86,7 +86,8 @@ def kolors() -> Any:
         add_qkv_bias=True,
         original_rope=True,
     )
-    return KolorsPipeline(
+    kind: Any = KolorsPipeline
+    return kind(
         vae=parts.tiny_autoencoder(),
         text_encoder=parts.stirred(ChatGLMModel(glm)),
         tokenizer=Tokenizer(),
@@ -331,9 +332,12 @@ def wuerstchen() -> Any:
 
 def stable_cascade() -> Any:
     import diffusers
+    from diffusers.models.unets.unet_stable_cascade import StableCascadeUNet
+
+    kind: Any = StableCascadeUNet
 
     def unet(**arguments: Any) -> Any:
-        return diffusers.StableCascadeUNet(
+        return kind(
             conditioning_dim=WIDTH,
             block_out_channels=(16, 16),
             num_attention_heads=(2, 2),
