@@ -40,7 +40,7 @@ def variant(name: str, speedup: float, spread: float, **fields: Any) -> VariantR
 
 def full(name: str, **fields: Any) -> VariantReport:
     """The reference."""
-    figures = {"speedup_rel": ONE, "stage_speedups_rel": {"denoise": ONE}, "denoiser_calls": 60}
+    figures: dict[str, Any] = {"speedup_rel": ONE, "stage_speedups_rel": {"denoise": ONE}, "denoiser_calls": 60}
     figures |= {
         "work_saved_rel": 0.0,
         "flops_saved_rel": 0.0,
@@ -53,7 +53,12 @@ def full(name: str, **fields: Any) -> VariantReport:
 
 def named() -> Comparison:
     """Names of a test's own; one variant that broke off and one of another size."""
-    saved = {"work_saved_rel": 0.25, "flops_saved_rel": 0.25, "predicted_from": "flops", "denoiser_calls": 45}
+    saved: dict[str, Any] = {
+        "work_saved_rel": 0.25,
+        "flops_saved_rel": 0.25,
+        "predicted_from": "flops",
+        "denoiser_calls": 45,
+    }
     return Comparison(
         id=f"{make.FILE}::test_truncation_pays",
         reference="full",
