@@ -390,7 +390,7 @@ def changed(before: Measured, after: Measured, fact: str) -> tuple[int, int]:
 def mcnemar(gained: int, lost: int) -> float:
     """Give the probability of a split at least so uneven if both directions were as likely (exact, two-sided)."""
     count = gained + lost
-    tail = sum(math.comb(count, few) for few in range(min(gained, lost) + 1)) / 2**count
+    tail = sum(math.comb(count, few) for few in range(min(gained, lost) + 1)) / 2.0**count
     return min(1.0, 2 * tail)
 
 
