@@ -74,7 +74,7 @@ def neta_lumina(options: argparse.Namespace) -> None:
 def flux(options: argparse.Namespace) -> None:
     """Train FLUX's denoiser and text encoders, at a guidance scale of 1.
 
-    The package's denoiser is the distilled one. Told a scale of 1 it predicts as the undistilled one does.
+    The package's denoiser is the distilled one. Told a scale of 1 it is a beginning, but no teacher yet.
     """
     torch.manual_seed(0)
     trainee = Flux()
@@ -87,24 +87,16 @@ def flux(options: argparse.Namespace) -> None:
 def flux_distilled(options: argparse.Namespace) -> None:
     """Distil FLUX's guidance into one call; the text encoders stay.
 
-    The package has no undistilled weights. Trained further, its model is its own teacher.
+    The package has no undistilled weights, so `flux` has to be trained first, be it from the package.
     """
-    student = Flux()
-    frozen = ("text_encoder", "text_encoder_2")
-    settings = _further(options, "flux", student, frozen=frozen)
-    batch = options.batch or 64
-    if not settings:
-        student.parts.load_state_dict(load_file(options.folder / "flux.safetensors"))
-        settings = {"steps": 620, "lr_scale": 0.5, "frozen": frozen}
+    student, teacher = Flux(), Flux()
+    for one in (student, teacher):
+        one.parts.load_state_dict(load_file(options.folder / "flux.safetensors"))
+    teacher.parts.requires_grad_(False)
     with _prepared(options, student, "flat") as (autoencoder, drawn):
-        if options.from_package:
-            loss_of = train_flow.guided_flow_loss(student, drawn, batch)
-        else:
-            teacher = Flux()
-            teacher.parts.load_state_dict(student.parts.state_dict())
-            teacher.parts.requires_grad_(False)
-            loss_of = train_flow.distillation_loss(student, teacher, drawn, batch)
-        _train(options, "flux-distilled", student, autoencoder, loss_of, **settings)
+        loss_of = train_flow.distillation_loss(student, teacher, drawn, options.batch or 64)
+        frozen = ("text_encoder", "text_encoder_2")
+        _train(options, "flux-distilled", student, autoencoder, loss_of, steps=620, lr_scale=0.5, frozen=frozen)
 
 
 def _further(options: argparse.Namespace, name: str, trainee: Any, *, frozen: Sequence[str]) -> dict[str, Any]:

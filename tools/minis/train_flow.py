@@ -153,36 +153,6 @@ def distillation_loss(student: Flux, teacher: Flux, data: Data, batch: int) -> L
     return loss_of
 
 
-def guided_flow_loss(trainee: Flux, data: Data, batch: int) -> Loss:
-    """Flow matching for a model whose guidance is distilled: it is its own teacher.
-
-    Half of the pictures are told a scale of 1, and their target is that of flow matching. The others are told a scale
-    `w` between 1 and `_LARGEST_SCALE`, and `(w - 1) (c - u)` is added to it, with what the model itself predicts at a
-    scale of 1, with the text and without. The mean of that is the target of `distillation_loss`.
-    """
-    guided = batch // 2
-
-    def loss_of(rng: np.random.Generator, seed: int) -> torch.Tensor:
-        noisy, target, sigma, said = _drawn(data, batch, rng, seed)
-        scale = torch.ones(batch)
-        scale[:guided] = torch.from_numpy(rng.uniform(1.0, _LARGEST_SCALE, size=guided)).float()
-        empty = [Text("", negative=True)] * guided
-        with torch.autocast("cpu", torch.bfloat16):
-            with torch.no_grad():
-                conditional, unconditional = (
-                    trainee.predict(noisy[:guided], sigma[:guided], one, rng).float()
-                    for one in (said[:guided], empty)
-                )
-            # `no_grad` leaves copies of the weights in the cache that have no gradients
-            torch.clear_autocast_cache()
-            predicted = trainee.predict(noisy, sigma, said, rng, guidance=scale)
-        more = (scale[:guided, None, None, None] - 1) * (conditional - unconditional)
-        target = torch.cat([target[:guided] + more, target[guided:]])
-        return F.mse_loss(predicted.float(), target)
-
-    return loss_of
-
-
 def _drawn(
     data: Data, batch: int, rng: np.random.Generator, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[Text]]:
