@@ -9,6 +9,7 @@ with 1 where a gate misses its fault. `tests/faults/test_faults_matrix.py` holds
 from __future__ import annotations
 
 import argparse
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -53,7 +54,9 @@ def _where(verdict: Verdict) -> str:
         return f"`{place}`"
     if "trace" in verdict.details:
         return "after the decoder"
-    return verdict.message.partition(": ")[2].partition("; ")[0].rstrip(".") or verdict.message.rstrip(".")
+    told = verdict.message.partition(": ")[2].partition("; ")[0].rstrip(".") or verdict.message.rstrip(".")
+    # figures that follow from the weights say nothing of the place
+    return re.split(r": (?:norm ratio|ratio|up to) ", told)[0]
 
 
 if __name__ == "__main__":

@@ -15,6 +15,7 @@ import pytest
 from pytest_diffbench import __version__, loading, options
 from pytest_diffbench.bench import Bench
 from pytest_diffbench.errors import DiffbenchError, OptionError, PipelineError
+from pytest_diffbench.lending import lend_memory
 from pytest_diffbench.other_environment import OtherEnvironment
 from pytest_diffbench.plugin import is_benchmark
 from pytest_diffbench.processes.budget import Budget
@@ -306,23 +307,9 @@ class DiffbenchSession:
             item,
             most=0 if parallel else settings.confirm,
             first_s=self._longest_setup_s + time.monotonic() - item.stash.get(_BEGAN_S, time.monotonic()),
-            make_room=lambda: self._make_room(item, targets, room),
+            make_room=lambda: lend_memory(self._pipelines, item, targets, room),
             progress=tell,
         )
-
-    def _make_room(self, item: pytest.Item, targets: list[Any], room: contextlib.ExitStack) -> None:
-        """Give the device's memory to another process until `room` is left."""
-        from pytest_diffbench.pipelines.aside import moved_aside, return_memory, sent_to_cpu
-
-        while targets:
-            if self._pipelines.about(targets[-1]) is None:
-                room.enter_context(moved_aside(targets[-1]))
-            else:
-                sent_to_cpu(targets[-1])  # a fixture of the test's own may hold it, suspended until its teardown
-            targets.pop()
-        drop_fixture(item, "diffbench_pipeline")
-        self._pipelines.release()
-        return_memory()
 
     def _neighbours_of(self, machine: str) -> Mapping[str, Sequence[Run]]:
         if machine not in self._neighbours:
@@ -435,19 +422,3 @@ class DiffbenchSession:
 
 def _now() -> str:
     return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
-
-
-def drop_fixture(item: pytest.Item, name: str) -> None:
-    """Let a test that is over go of a fixture's value, also under other names, long before it is torn down."""
-    values = getattr(item, "funcargs", {})
-    value = values.get(name)
-    if value is None:
-        return
-    for other in [key for key, held in values.items() if held is value]:
-        del values[other]
-    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-    for definition in (one for each in definitions.values() for one in each):
-        # Of wider scopes the next test is to find it still.
-        if definition.scope == "function" and definition.cached_result and definition.cached_result[0] is value:
-            # Emptied, not taken away: without a result pytest wouldn't tear the fixture down.
-            definition.cached_result = (None, *definition.cached_result[1:])

@@ -2,27 +2,43 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Hashable, Iterable, Set
 
     import torch
 
     from pytest_diffbench.records import Branch, JointOrder
 
-_SAMPLE_NAMES = ("sample", "hidden_states", "x")
-"""What denoisers of diffusers call the noisy sample. A list of samples stands as `x.0`, `x.1` and so on."""
+_SAMPLE_NAMES = ("sample", "hidden_states", "x", "input_ids")
+"""What denoisers of diffusers call the noisy sample: of several the first that a call has, since tokens are a prompt
+beside latents, and a masked picture without. A list of samples stands as `x.0`, `x.1` and so on."""
+
+_EMPTY_TOKENS = 3
+"""Distinct tokens of an empty text, at most: what begins, ends and fills it up."""
+
+
+@dataclasses.dataclass(slots=True)
+class _Encoder:
+    """What one encoder has made: how many texts it read, the first one's tokens, and the places of embeddings."""
+
+    read: int = 0
+    tokens: frozenset[int] = frozenset()
+    places: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
 class BranchFinder:
     """Recognises branches by the text embeddings that a denoiser call is handed.
 
     Pipelines encode the prompt before the negative prompt, and return them in that order: a call with the first
-    embedding that was encoded is conditional, one with a later embedding unconditional. A batch that holds the same
+    embedding that an encoder made is conditional, one with a later embedding unconditional. The exception is an
+    encoder that reads an empty text before another: that is what stands for no prompt. A batch that holds the same
     sample twice predicts both branches at once, where its embeddings allow that. Embeddings that were changed on
-    their way (projected, concatenated) are told apart by their content: the first that appears is conditional.
+    their way (projected, concatenated) are told apart by their content: beside a call that was recognised as
+    conditional in the same step they are unconditional, else the first that a denoiser is handed is conditional.
 
     Where prompt and negative prompt give the same embedding, the order of the calls within a step is all there is to
     go by: the conditional call comes first, as it does in diffusers.
@@ -33,28 +49,59 @@ class BranchFinder:
 
     def __init__(self) -> None:
         self._encoded: dict[str, int] = {}
-        self._appeared: dict[str, Branch] = {}
+        self._encoders: dict[Hashable, _Encoder] = {}
+        self._made_first: set[str] = set()
+        self._texts_read: dict[Hashable, int] = {}
+        self._appeared: dict[str, dict[str, Branch]] = {}
         self._alike = False
         self._called: set[str] = set()
         self._joint: set[str] = set()
+        self._cond_seen = False
 
-    def encoded(self, tensors: Iterable[torch.Tensor]) -> None:
-        """The pipeline has encoded these, in this order."""
+    def read(self, tensors: Iterable[torch.Tensor], by: Hashable = None) -> None:
+        """The encoder `by` has read one more text, and made these of it.
+
+        Beside `encoded`, for embeddings that stand alone in a call: a pooled one, in whatever shape, comes late among
+        those that a pipeline returns, and yet belongs to the prompt.
+        """
+        number = self._texts_read.get(by, 0)
+        self._texts_read[by] = number + 1
+        if number == 0:
+            self._made_first |= {_fingerprint(tensor.flatten()) for tensor in tensors if is_embedding(tensor)}
+
+    def encoded(self, tensors: Iterable[torch.Tensor], by: Hashable = None, tokens: Set[int] = frozenset()) -> None:
+        """These were encoded, in this order.
+
+        Args:
+            tensors: the embeddings, and whatever came with them.
+            by: who encoded them. Each encoder begins with the prompt: a stage of its own has encoders of its own.
+            tokens: distinct ones of the text that was read, where it was a single one; empty where that isn't known.
+        """
+        encoder = self._encoders.setdefault(by, _Encoder())
+        late = encoder.read == 1 and len(encoder.tokens) <= _EMPTY_TOKENS and encoder.tokens < tokens
+        encoder.read += 1
+        if encoder.read == 1:
+            encoder.tokens = frozenset(tokens)
+        elif late and encoder.tokens:
+            self._encoded.update(dict.fromkeys(encoder.places, 1))
+            encoder.places = {}
         for tensor in tensors:
             if is_embedding(tensor):
                 fingerprint = _fingerprint(tensor)
                 # Only the first counts: position ids and the like are alike for every prompt, and come later.
-                self._alike |= self._encoded.get(fingerprint) == 0
-                self._encoded.setdefault(fingerprint, len(self._encoded))
+                self._alike |= encoder.places.get(fingerprint) == 0
+                encoder.places.setdefault(fingerprint, len(encoder.places))
+                self._encoded.setdefault(fingerprint, encoder.places[fingerprint])
 
     def next_step(self) -> None:
         """The calls of another scheduler step begin."""
         self._called.clear()
         self._joint.clear()
+        self._cond_seen = False
 
     def branch_of(self, arguments: dict[str, torch.Tensor], component: str = "") -> Branch:
         """Branch of a call of the denoiser `component` with these tensor arguments, as far as embeddings tell."""
-        branch = self._branch_by_content(arguments)
+        branch = self._branch_by_content(arguments, component)
         if branch == "cond" and self._alike:
             branch = "uncond" if component in self._called else "cond"
             self._called.add(component)
@@ -73,28 +120,32 @@ class BranchFinder:
                 return "cond_uncond" if first else "uncond_cond"
         return None
 
-    def _branch_by_content(self, arguments: dict[str, torch.Tensor]) -> Branch:
+    def _branch_by_content(self, arguments: dict[str, torch.Tensor], component: str) -> Branch:
         copies = _copies(arguments)
         embeddings = [tensor for tensor in arguments.values() if is_embedding(tensor)]
         places = [self._encoded[one] for one in map(_fingerprint, embeddings) if one in self._encoded]
         whole = copies == 1 or not _lists(arguments)
         if places and whole:
-            return "cond" if min(places) == 0 else "uncond"
+            of_prompt = 0 in places or any(_fingerprint(one.flatten()) in self._made_first for one in embeddings)
+            self._cond_seen |= of_prompt
+            return "cond" if of_prompt else "uncond"
         if copies > 2:
             return "unknown"
         if copies == 2 and (branch := self._branch_of_halves(arguments)) is not None:
             return branch
         # The sample changes with every step; what stays the same over steps is the conditioning.
+        sample = _sample_name(arguments)
         conditioning = ",".join(
             _fingerprint(tensor)
             for name, tensor in arguments.items()
-            if name not in ("sample", "hidden_states") and tensor.ndim >= 2
+            if name.partition(".")[0] != sample and tensor.ndim >= 2
         )
-        if conditioning not in self._appeared:
-            first: tuple[Branch, ...] = ("cond", "uncond")
-            seen = len(self._appeared)
-            self._appeared[conditioning] = first[seen] if seen < len(first) else "unknown"
-        return self._appeared[conditioning]
+        appeared = self._appeared.setdefault(component, {})
+        if conditioning not in appeared:
+            first: tuple[Branch, ...] = ("uncond",) if self._cond_seen else ("cond", "uncond")
+            seen = len(appeared)
+            appeared[conditioning] = first[seen] if seen < len(first) else "unknown"
+        return appeared[conditioning]
 
     def _branch_of_halves(self, arguments: dict[str, torch.Tensor]) -> Branch | None:
         """Branch of a batch that holds each sample twice; None where nothing in its halves differs."""
@@ -104,10 +155,11 @@ class BranchFinder:
             return "joint"
         if any(0 in first and 0 in second for first, second in self._places_of_halves(arguments)):
             return "unknown"
+        sample = _sample_name(arguments)
         differ = any(
             len(tensor) % 2 == 0 and not tensor[: len(tensor) // 2].equal(tensor[len(tensor) // 2 :])
             for name, tensor in arguments.items()
-            if name.partition(".")[0] not in _SAMPLE_NAMES and tensor.ndim >= 1 and len(tensor) > 1
+            if name.partition(".")[0] != sample and tensor.ndim >= 1 and len(tensor) > 1
         )
         return "joint" if differ else None
 
@@ -117,7 +169,7 @@ class BranchFinder:
             if is_embedding(tensor) and len(tensor) % 2 == 0:
                 yield tuple({self._encoded.get(_fingerprint(half))} for half in tensor.chunk(2))
         for name, parts in _lists(arguments).items():
-            if name not in _SAMPLE_NAMES and len(parts) % 2 == 0:
+            if name != _sample_name(arguments) and len(parts) % 2 == 0:
                 places = [self._encoded.get(_fingerprint(part)) for part in parts]
                 yield set(places[: len(parts) // 2]), set(places[len(parts) // 2 :])
 
@@ -144,14 +196,22 @@ def _copies(arguments: dict[str, torch.Tensor]) -> int:
     an image that differs between copies.
     """
     lists = _lists(arguments)
+    name = _sample_name(arguments)
+    batch = arguments.get(name, lists.get(name))
+    if batch is None:
+        return 1
+    prints = [_fingerprint(sample[:1]) for sample in batch]
+    size = len(prints)
+    return next((n for n in range(size, 1, -1) if size % n == 0 and prints == prints[: size // n] * n), 1)
+
+
+def _sample_name(arguments: dict[str, torch.Tensor]) -> str:
+    """Name of the argument that is the noisy sample; empty where none has such a name."""
+    lists = _lists(arguments)
     for name in _SAMPLE_NAMES:
-        batch = arguments.get(name, lists.get(name))
-        if batch is None or (not isinstance(batch, list) and batch.ndim < 2):
-            continue
-        prints = [_fingerprint(sample[:1]) for sample in batch]
-        size = len(prints)
-        return next((n for n in range(size, 1, -1) if size % n == 0 and prints == prints[: size // n] * n), 1)
-    return 1
+        if name in lists or (name in arguments and arguments[name].ndim >= 2):
+            return name
+    return ""
 
 
 def _fingerprint(tensor: torch.Tensor) -> str:

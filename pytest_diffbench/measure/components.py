@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 if TYPE_CHECKING:
@@ -11,6 +12,9 @@ if TYPE_CHECKING:
     from torch import nn
 
 Role: TypeAlias = Literal["text", "denoiser", "vae_encode", "vae_decode", "step", "other"]
+
+_TIMES = frozenset({"t", "r", "sigma", "sigmas", "noise_level"})
+"""What denoisers call the time that they are told, besides the many names with `time` in them."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,7 +59,7 @@ def modules_of(target: object) -> dict[str, nn.Module]:
 
 def denoisers_of(target: object) -> dict[str, nn.Module]:
     """The modules that predict noise or velocity."""
-    return {name: module for name, module in modules_of(target).items() if _role_of_module(module) == "denoiser"}
+    return {name: module for name, (module, role) in _roles_of(target).items() if role == "denoiser"}
 
 
 def sites_of(target: object) -> Iterator[Site]:
@@ -63,21 +67,22 @@ def sites_of(target: object) -> Iterator[Site]:
 
     A module that encodes and decodes is an autoencoder and is entered by those methods; a transformers model that
     reads `input_ids` encodes text; a transformers model that reads anything else is a helper (an image encoder, a
-    safety checker); every other module predicts noise or velocity. Whatever has `step` and `set_timesteps` is the
-    scheduler.
+    safety checker). Of the other modules those that are told a time predict noise or velocity, and the rest are
+    helpers too (projections, adapters); where none is told a time, as in masked generation, all of them predict.
+    Whatever has `step` and `set_timesteps` is the scheduler. A pipeline made of others encodes prompts in those.
     """
-    if callable(getattr(target, "encode_prompt", None)) and components_of(target):
-        yield Site("", "encode_prompt", "text", target)
-    modules = modules_of(target)
-    for name, module in modules.items():
-        role = _role_of_module(module)
+    for pipeline in _pipelines_in(target):
+        if callable(getattr(pipeline, "encode_prompt", None)):
+            yield Site("", "encode_prompt", "text", pipeline)
+    roles = _roles_of(target)
+    for name, (module, role) in roles.items():
         if role == "vae_decode":
             yield Site(name, "decode", "vae_decode", module)
             yield Site(name, "encode", "vae_encode", module)
         else:
             yield Site(name, None, role, module)
     for name, part in components_of(target).items():
-        if name not in modules and callable(getattr(part, "step", None)) and hasattr(part, "set_timesteps"):
+        if name not in roles and callable(getattr(part, "step", None)) and hasattr(part, "set_timesteps"):
             yield Site(name, "step", "step", part)
 
 
@@ -115,10 +120,52 @@ def count_parameters(module: nn.Module) -> int:
     return sum(parameter.numel() for parameter in module.parameters())
 
 
-def _role_of_module(module: nn.Module) -> Role:
+def _pipelines_in(target: object) -> list[object]:
+    """A pipeline and those that it keeps in attributes, as combined ones keep their stages."""
+    if not components_of(target):
+        return []
+    parts = [part for part in vars(target).values() if components_of(part) and callable(part)]
+    return [target, *parts]
+
+
+def _roles_of(target: object) -> dict[str, tuple[nn.Module, Role]]:
+    """The modules of a pipeline and what each does for it."""
+    modules = modules_of(target)
+    known = {name: _role_by_interface(module) for name, module in modules.items()}
+    rest = {name: module for name, module in modules.items() if known[name] is None and _can_be_called(module)}
+    timed = {name for name, module in rest.items() if _is_told_a_time(module)} or set(rest)
+    return {
+        name: (module, known[name] or ("denoiser" if name in timed else "other")) for name, module in modules.items()
+    }
+
+
+def _role_by_interface(module: nn.Module) -> Role | None:
+    """The role of an autoencoder or of a model of transformers; None of any other module."""
     if callable(getattr(module, "decode", None)) and callable(getattr(module, "encode", None)):
         return "vae_decode"
     reads = getattr(module, "main_input_name", None)
     if reads is not None:
         return "text" if reads == "input_ids" else "other"
-    return "denoiser"
+    return None
+
+
+def _can_be_called(module: nn.Module) -> bool:
+    """Whether a module has a `forward` of its own; one that only keeps parameters (a normaliser) hasn't."""
+    from torch import nn
+
+    return type(_plain(module)).forward is not nn.Module.forward
+
+
+def _is_told_a_time(module: nn.Module) -> bool:
+    """Whether `forward` asks for a time step, under any of the names that diffusers has for it.
+
+    A wrapper that hands on whatever it gets (data parallelism) may be told one.
+    """
+    parameters = inspect.signature(type(_plain(module)).forward).parameters.values()
+    return any(one.kind is one.VAR_POSITIONAL or "time" in one.name or one.name in _TIMES for one in parameters)
+
+
+def _plain(module: nn.Module) -> nn.Module:
+    """A module, taken out of what `torch.compile(module)` returned."""
+    inner: nn.Module = getattr(module, "_orig_mod", module)
+    return inner

@@ -51,7 +51,10 @@ def derive_step(
     A joint prediction holds both branches one after the other in its batch. Where `order` doesn't say which is
     first, it is the unconditional one, as in most of diffusers, unless only the other order gives a positive scale;
     `joint_order` of the step then tells what was guessed. Of a prediction with twice the channels (a learned variance
-    behind it) the first half is the prediction; axes of length 1 that only one of the tensors has don't matter.
+    behind it) the first half is the prediction, and where the scheduler's input has them too, behind it, its second
+    half is the conditional variance as it is. Of a prediction with more tokens (of a text, of other pictures) those
+    at its beginning or at its end are the prediction, whichever explains the scheduler's input. Axes of length 1 that
+    only one of the tensors has don't matter.
 
     Args:
         predictions: branch and prediction of each denoiser call of the step, in order; shapes as `model_output`, a
@@ -61,7 +64,21 @@ def derive_step(
         order: of the branches in a joint prediction, as far as the embeddings of the call tell.
         timestep: what the scheduler's `step` was handed beside it.
     """
-    known, branches, all_known = _by_branch(predictions, model_output)
+    step = _derive_from(predictions, model_output, order, tokens_last=False)
+    if step.used == "unknown" and any(_has_more_tokens(tensor, model_output) for _, tensor in predictions):
+        other = _derive_from(predictions, model_output, order, tokens_last=True)
+        step = step if other.used == "unknown" else other
+    return msgspec.structs.replace(step, timestep=timestep)
+
+
+def _derive_from(
+    predictions: Sequence[tuple[Branch, torch.Tensor]],
+    model_output: torch.Tensor,
+    order: JointOrder | None,
+    *,
+    tokens_last: bool,
+) -> GuidanceStep:
+    known, branches, all_known = _by_branch(predictions, model_output, tokens_last=tokens_last)
     tolerance = _EXPLAINED_EPS * _eps(model_output)
     o = _double(model_output)
     guessed: JointOrder | None = None
@@ -80,7 +97,7 @@ def derive_step(
     rounded = _ROUNDED_EPS * max(_eps(tensor) for tensor in (model_output, *(one for _, one in predictions)))
     if not all_known and step.used == "guided" and not (step.residual_rel or 0) <= rounded:
         step = GuidanceStep(branches=branches, used="unknown", sign=0, residual_rel=step.residual_rel)
-    return msgspec.structs.replace(step, joint_order=guessed, timestep=timestep)
+    return msgspec.structs.replace(step, joint_order=guessed)
 
 
 def prediction_in(output: Any) -> torch.Tensor | None:
@@ -101,7 +118,7 @@ def call_class_of(target: object) -> str:
 
 
 def _by_branch(
-    predictions: Sequence[tuple[Branch, torch.Tensor]], model_output: torch.Tensor
+    predictions: Sequence[tuple[Branch, torch.Tensor]], model_output: torch.Tensor, *, tokens_last: bool
 ) -> tuple[dict[Branch, NDArray[np.float64]], tuple[Branch, ...], bool]:
     """Predictions that can be part of the scheduler's input, the branches as borne out, and whether that is all."""
     known: dict[Branch, NDArray[np.float64]] = {}
@@ -109,7 +126,7 @@ def _by_branch(
     all_known = True
     for branch, tensor in predictions:
         batch = len(model_output) * (2 if branch == "joint" else 1)
-        prediction = _in_shape_of(model_output, tensor)
+        prediction = _in_shape_of(model_output, tensor, tokens_last=tokens_last)
         if branch == "unknown" or prediction is None or len(prediction) != batch:
             branches.append(branch)
             all_known = False
@@ -133,6 +150,8 @@ def _derive(
 ) -> GuidanceStep:
     import numpy as np
 
+    if c is not None and u is not None and _has_variance(o, c):
+        o, c, u = (array[:, : array.shape[1] // 2] for array in (o, c, u))
     norm_o = _norm(o)
     if norm_o == 0 or not _finite(o):
         return GuidanceStep(branches=branches, used="unknown", sign=0)
@@ -147,6 +166,17 @@ def _derive(
     if c is None or u is None or not _finite(c) or not _finite(u):
         return GuidanceStep(branches=branches, used="unknown", sign=0)
     return _fit(seen, o, c, u)
+
+
+def _has_variance(o: NDArray[np.float64], c: NDArray[np.float64]) -> bool:
+    """Whether the second half of the scheduler's input is the conditional prediction's as it is, and the first isn't.
+
+    So do pipelines whose model predicts a variance beside the noise: they guide the noise alone.
+    """
+    if o.ndim < 3 or o.shape[1] % 2:
+        return False
+    half = o.shape[1] // 2
+    return bool((o[:, half:] == c[:, half:]).all()) and not bool((o[:, :half] == c[:, :half]).all())
 
 
 def _fit(seen: _Seen, o: NDArray[np.float64], c: NDArray[np.float64], u: NDArray[np.float64]) -> GuidanceStep:
@@ -246,10 +276,19 @@ def _cosine(c: NDArray[np.float64] | None, u: NDArray[np.float64] | None) -> flo
     return float(np.vdot(c, u)) / norms if norms > 0 else None
 
 
-def _in_shape_of(model_output: torch.Tensor, prediction: torch.Tensor) -> torch.Tensor | None:
+def _has_more_tokens(prediction: torch.Tensor, model_output: torch.Tensor) -> bool:
+    """Whether a prediction of shape (batch, tokens, features) has more tokens than the scheduler's input."""
+    alike = prediction.ndim == model_output.ndim == 3 and prediction.shape[2] == model_output.shape[2]
+    return alike and prediction.shape[1] > model_output.shape[1]
+
+
+def _in_shape_of(model_output: torch.Tensor, prediction: torch.Tensor, *, tokens_last: bool) -> torch.Tensor | None:
     """A prediction with the shape of the scheduler's input but for its batch; None where it has another."""
     shape = model_output.shape[1:]
-    if prediction.ndim == model_output.ndim > 1 and prediction.shape[1] == 2 * model_output.shape[1]:
+    if _has_more_tokens(prediction, model_output):
+        tokens = model_output.shape[1]
+        prediction = prediction[:, -tokens:] if tokens_last else prediction[:, :tokens]
+    elif prediction.ndim == model_output.ndim > 1 and prediction.shape[1] == 2 * model_output.shape[1]:
         prediction = prediction[:, : model_output.shape[1]]
     mine, theirs = ([side for side in sides if side != 1] for sides in (prediction.shape[1:], shape))
     return prediction.reshape(len(prediction), *shape) if mine == theirs else None

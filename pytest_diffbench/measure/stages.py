@@ -94,7 +94,8 @@ def attribute(passages: Sequence[Passage], total_s: float) -> StageTimes:
 
     Time inside a component belongs to the component's stage. Between the first entrance to a denoiser and the last
     exit from the scheduler's step (or from the denoiser, where no scheduler was seen) what lies between components
-    belongs to `denoise` too: guidance arithmetic, scheduling, callbacks. The rest is `unattributed`.
+    belongs to `denoise` too: guidance arithmetic, scheduling, callbacks. What lies between two calls of text encoders
+    with nothing else between them belongs to `text_encode`: the next text is made ready. The rest is `unattributed`.
 
     Args:
         passages: in the order of their time, each entrance with its exit.
@@ -119,9 +120,13 @@ def stretches(passages: Sequence[Passage]) -> Iterator[Stretch]:
     begin_s, end_s = _denoise_window(passages)
     inside: list[Role] = []
     last_s = 0.0
+    last: Passage | None = None
     for one in passages:
-        yield Stretch(_stage(inside, begin_s <= last_s < end_s), last_s, one.at_s)
-        last_s = one.at_s
+        stage = _stage(inside, begin_s <= last_s < end_s)
+        if not inside and last is not None and last.role == one.role == "text":
+            stage = "text_encode"
+        yield Stretch(stage, last_s, one.at_s)
+        last_s, last = one.at_s, one
         if one.entered:
             inside.append(one.role)
         else:

@@ -74,6 +74,7 @@ class Survey:
         self._eps: list[float] = []
         self._steps = 0
         self._encoding_prompt = False
+        self._tokens: frozenset[int] = frozenset()
         self._denoising = False
 
     def enter(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -86,6 +87,8 @@ class Survey:
             self._record_decoder("decoder_input", (*args, *kwargs.values()))
         elif site.component == "":
             self._encoding_prompt = True
+        elif site.role == "text":
+            self._tokens = _tokens_read(site.owner, args, kwargs)
         self._stages.append(STAGE_OF_ROLE.get(site.role, self._stages[-1]))
         self._watch_memory()
         self._open_flops.append(self._flops())
@@ -244,13 +247,15 @@ class Survey:
         if site.component == "":
             self._encoding_prompt = False
         else:
-            self._trace.encoder(site.name, [tensor for tensor in outer_tensors(output) if is_embedding(tensor)])
+            outer = [tensor for tensor in outer_tensors(output) if is_embedding(tensor)]
+            self._trace.encoder(site.name, outer)
+            self._branches.read(outer, by=id(site.owner))
             if self._encoding_prompt:
                 return  # what the pipeline makes of it is recorded when encode_prompt returns
         embeddings = [tensor for tensor in tensors_in(output) if is_embedding(tensor)]
         if site.component:
             embeddings = embeddings[:1]
-        self._branches.encoded(embeddings)
+        self._branches.encoded(embeddings, by=id(site.owner), tokens=self._tokens if site.component else frozenset())
         for embedding in embeddings:
             self._check_finite(embedding, f"text embedding {self._trace.text(embedding)}")
 
@@ -303,6 +308,14 @@ def _batch(call: _Call) -> int:
         if call.shapes.get(name):
             return call.shapes[name][0]
     return next((shape[0] for shape in call.shapes.values() if shape), 1)
+
+
+def _tokens_read(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> frozenset[int]:
+    """Distinct tokens of the one text that a text encoder is handed; none where there are several texts."""
+    tokens = _tensor_arguments(module, args, kwargs).get("input_ids")
+    if tokens is None or tokens.ndim != 2 or len(tokens) != 1:
+        return frozenset()
+    return frozenset(tokens.flatten().tolist())
 
 
 def _tensor_arguments(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, torch.Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import xml.etree.ElementTree as ET
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -27,7 +28,8 @@ class Project:
         self.pytester = pytester
         self.monkeypatch = monkeypatch
         pytester.syspathinsert(Path(__file__).parent)
-        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # for runs in a process of their own
+        # for runs in a process of their own
+        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
         pytester.makepyfile(test_project=test_file)
 
     def run(self, *args: str, fault: str = "", rounds: int = 1, subprocess: bool = False) -> pytest.RunResult:

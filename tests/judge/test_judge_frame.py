@@ -99,7 +99,9 @@ def test_every_field_of_a_definition_counts() -> None:
     assert named == set(Definition.__struct_fields__)
 
 
-@pytest.mark.parametrize("field", [field.name for field in dataclasses.fields(Limits)])
+@pytest.mark.parametrize(
+    "field", [field.name for field in dataclasses.fields(Limits) if not isinstance(field.default, str)]
+)
 @pytest.mark.parametrize("value", [-0.5, math.nan, math.inf, "1", True, None])
 def test_limits_refuse_what_is_no_threshold(field: str, value: Any) -> None:
     with pytest.raises(OptionError, match=rf"Limits\.{field} is .*Give "):

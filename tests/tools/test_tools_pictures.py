@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+from collections import Counter
 from typing import get_args
 
 import numpy as np
@@ -60,6 +61,29 @@ def test_captions_leave_things_out_now_and_then() -> None:
     named = [set(facts_in(caption)) for _, caption in drawn_by_lot(2000, things=1)]
     shares = {fact: np.mean([fact in facts for facts in named]) for fact in ("size", "place", "ground")}
     assert shares == pytest.approx({"size": 0.6, "place": 0.46, "ground": 0.96}, abs=0.05)
+
+
+def test_captions_leave_out_only_what_is_as_usual() -> None:
+    left_out = {"size": 0, "place": 0}
+    for scene, caption in drawn_by_lot(2000, things=1):
+        facts, (thing,) = facts_in(caption), scene.things
+        if "size" not in facts:
+            left_out["size"] += 1
+            assert 26 < thing.radius_px < 34, caption
+        if "place" not in facts:
+            left_out["place"] += 1
+            assert max(abs(thing.x_px - MIDDLE_PX), abs(thing.y_px - MIDDLE_PX)) < 2, caption
+    assert min(left_out.values()) > 500
+
+
+def test_scenes_are_mostly_as_usual_and_otherwise_even() -> None:
+    drawn = [scene.things[0] for scene, _ in drawn_by_lot(4000, things=1)]
+    sizes, places = (Counter(name(thing) for thing in drawn) for name in (pictures.size_of, pictures.place_of))
+    assert {size: count / len(drawn) for size, count in sizes.items()} == pytest.approx(
+        {"small": 0.25, "medium": 0.5, "large": 0.25}, abs=0.03
+    )
+    assert places.pop("in the center") / len(drawn) == pytest.approx(0.6, abs=0.03)
+    assert [count / len(drawn) for count in places.values()] == pytest.approx([0.05] * 8, abs=0.015)
 
 
 def test_captions_of_two_objects_tell_the_truth() -> None:

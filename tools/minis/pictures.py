@@ -1,7 +1,8 @@
 """Draws what the miniature pipelines learn: coloured shapes on coloured grounds, and captions that say so.
 
 A scene is drawn at `SIDE_PX` pixels by signed distances, so edges are smooth. Captions tell the truth about a scene,
-but not always all of it: where size, place or ground aren't named, they may be anything.
+but not always all of it: a size that isn't named is medium, a place that isn't named is the middle, and a ground that
+isn't named may be any.
 """
 
 from __future__ import annotations
@@ -39,9 +40,19 @@ _SIZES: dict[str, tuple[float, float]] = {"small": (19.0, 32.0), "medium": (30.0
 """Radius, and distance from the middle of what isn't in the middle, in pixels. Nine places and three sizes are what a
 model of this size learns to draw well in an hour."""
 
+_USUAL_SIZE, _USUAL_PLACE = "medium", "in the center"
+_MEDIUM_SHARE, _CENTRED_SHARE = 0.5, 0.6
+"""Of scenes of one object. The other sizes, and the eight other places, share the rest evenly."""
+
+_SIZE_LEFT_OUT, _PLACE_LEFT_OUT = 0.8, 0.9
+"""Share of captions that leave out what is as usual. A model that may draw anything instead draws mixtures."""
+
 _PAIR_RADIUS_PX = 22.0
 _PAIR_OFFSET_PX = 32.0
 """Of two objects, side by side or above each other."""
+
+_AROUND = [(column, row) for row in (-1, 0, 1) for column in (-1, 0, 1) if (column, row) != (0, 0)]
+"""The places that aren't the middle, in steps from there."""
 
 _WOBBLE_PX = 1.5
 """Largest deviation of a coordinate; of a radius, two thirds of it."""
@@ -87,8 +98,10 @@ def scene(rng: np.random.Generator, *, things: int | None = None) -> Scene:
     count = things or (2 if rng.random() < 0.15 else 1)
     ground, *colours = rng.permutation(list(COLOURS))[: count + 1]
     if count == 1:
-        radius, offset = _SIZES[rng.choice(list(_SIZES))]
-        x, y = (SIDE_PX / 2 + offset * rng.integers(-1, 2) for _ in range(2))
+        medium, centred = rng.random() < _MEDIUM_SHARE, rng.random() < _CENTRED_SHARE
+        radius, offset = _SIZES[_USUAL_SIZE if medium else rng.choice([s for s in _SIZES if s != _USUAL_SIZE])]
+        column, row = (0, 0) if centred else _AROUND[rng.integers(len(_AROUND))]
+        x, y = SIDE_PX / 2 + offset * column, SIDE_PX / 2 + offset * row
         return Scene((_thing(rng, colours[0], x, y, radius),), str(ground))
     middle = SIDE_PX / 2
     centres = [(middle - _PAIR_OFFSET_PX, middle), (middle + _PAIR_OFFSET_PX, middle)]
@@ -118,12 +131,12 @@ def place_of(thing: Thing) -> str:
     column = "left" if dx < -_OFF_CENTRE_PX else "right" if dx > _OFF_CENTRE_PX else ""
     row = "top" if dy < -_OFF_CENTRE_PX else "bottom" if dy > _OFF_CENTRE_PX else ""
     if not (row or column):
-        return "in the center"
+        return _USUAL_PLACE
     return f"at the {row} {column}".strip() if row and column else f"at the {row}" if row else f"on the {column}"
 
 
 def caption(drawn: Scene, rng: np.random.Generator) -> str:
-    """Say what is in a scene, in one of several ways."""
+    """Say what is in a scene, in one of several ways, of which some leave out what is as usual."""
     ground = f"{_article(drawn.ground)} {drawn.ground} background"
     if len(drawn.things) == 2:
         first, second = drawn.things
@@ -134,18 +147,19 @@ def caption(drawn: Scene, rng: np.random.Generator) -> str:
         return f"{f' {relation} '.join(pair)} on {ground}"
     (thing,) = drawn.things
     words = [thing.colour, thing.shape]
-    if rng.random() < 0.6:
+    if size_of(thing) != _USUAL_SIZE or rng.random() >= _SIZE_LEFT_OUT:
         words.insert(0, size_of(thing))
     noun = " ".join(words)
+    placed = place_of(thing) != _USUAL_PLACE or rng.random() >= _PLACE_LEFT_OUT
     chance = rng.random()
-    if chance < 0.08:
+    if not placed and chance < 0.15:
         return f"{noun}, {drawn.ground} background"
     noun = f"{_article(noun)} {noun}"
-    if rng.random() < 0.5:
+    if placed:
         noun = f"{noun} {place_of(thing)}"
-    if chance < 0.12:
+    if chance > 0.96:
         return noun
-    return f"a picture of {noun} on {ground}" if chance < 0.16 else f"{noun} on {ground}"
+    return f"a picture of {noun} on {ground}" if chance > 0.92 else f"{noun} on {ground}"
 
 
 def held_out(drawn: Scene) -> bool:

@@ -19,13 +19,15 @@ from pytest_diffbench.pipelines.registry import model_named
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Iterator, Sequence
 
     from minis import pictures
 
 _PICTURES = 24_000
 _SCENE_SEED = 21
+
+_FURTHER_STEPS = 400
+"""Of a training that begins with the package's weights."""
 
 
 def vae(options: argparse.Namespace) -> None:
@@ -47,38 +49,46 @@ def vae(options: argparse.Namespace) -> None:
 
 
 def lumina2(options: argparse.Namespace) -> None:
-    """Train Lumina's denoiser and text encoder."""
+    """Train Lumina's denoiser and text encoder; from the package, the denoiser alone: Neta reads the same encoder."""
     torch.manual_seed(0)
     trainee = Lumina2()
-    _begin(options, "lumina2", trainee)
+    further = _further(options, "lumina2", trainee, frozen=("text_encoder",))
     with _prepared(options, trainee, "flat") as (autoencoder, drawn):
         loss_of = train_flow.flow_loss(trainee, drawn, options.batch or 64)
-        _train(options, "lumina2", trainee, autoencoder, loss_of, steps=8000)
+        _train(options, "lumina2", trainee, autoencoder, loss_of, **(further or {"steps": 8000}))
 
 
 def neta_lumina(options: argparse.Namespace) -> None:
     """Fine-tune Lumina's denoiser to another style; the text encoder stays."""
     trainee = Lumina2()
-    trainee.parts.load_state_dict(load_file(options.folder / "lumina2.safetensors"))
+    frozen = ("text_encoder",)
+    settings = _further(options, "neta-lumina", trainee, frozen=frozen)
+    if not settings:
+        trainee.parts.load_state_dict(load_file(options.folder / "lumina2.safetensors"))
+        settings = {"steps": 1200, "lr_scale": 0.5, "frozen": frozen}
     with _prepared(options, trainee, "outlined") as (autoencoder, drawn):
         loss_of = train_flow.flow_loss(trainee, drawn, options.batch or 64)
-        _train(
-            options, "neta-lumina", trainee, autoencoder, loss_of, steps=1200, lr_scale=0.5, frozen=("text_encoder",)
-        )
+        _train(options, "neta-lumina", trainee, autoencoder, loss_of, **settings)
 
 
 def flux(options: argparse.Namespace) -> None:
-    """Train FLUX's denoiser and text encoders, at a guidance scale of 1."""
+    """Train FLUX's denoiser and text encoders, at a guidance scale of 1.
+
+    The package's denoiser is the distilled one. Told a scale of 1 it is a beginning, but no teacher yet.
+    """
     torch.manual_seed(0)
     trainee = Flux()
-    _begin(options, "flux", trainee)
+    further = _further(options, "flux", trainee, frozen=())
     with _prepared(options, trainee, "flat") as (autoencoder, drawn):
         loss_of = train_flow.flow_loss(trainee, drawn, options.batch or 64)
-        _train(options, "flux", trainee, autoencoder, loss_of, steps=6000)
+        _train(options, "flux", trainee, autoencoder, loss_of, **(further or {"steps": 6000}))
 
 
 def flux_distilled(options: argparse.Namespace) -> None:
-    """Distil FLUX's guidance into one call; the text encoders stay."""
+    """Distil FLUX's guidance into one call; the text encoders stay.
+
+    The package has no undistilled weights, so `flux` has to be trained first, be it from the package.
+    """
     student, teacher = Flux(), Flux()
     for one in (student, teacher):
         one.parts.load_state_dict(load_file(options.folder / "flux.safetensors"))
@@ -89,19 +99,38 @@ def flux_distilled(options: argparse.Namespace) -> None:
         _train(options, "flux-distilled", student, autoencoder, loss_of, steps=620, lr_scale=0.5, frozen=frozen)
 
 
-def _begin(options: argparse.Namespace, name: str, trainee: Any) -> None:
-    """Begin with the weights of the package where that is asked for. FLUX's are told a scale; 1 is no guidance."""
+def _further(options: argparse.Namespace, name: str, trainee: Any, *, frozen: Sequence[str]) -> dict[str, Any]:
+    """Begin with the package's weights where that is asked for, and give the settings of such a training."""
     if not options.from_package:
-        return
-    pipeline: Any = build_mini(model_named(name))
-    for part in trainee.parts:
-        trainee.parts[part].load_state_dict(getattr(pipeline, part).state_dict())
+        return {}
+    trainee.parts.load_state_dict(_packaged(name))
+    return {"steps": _FURTHER_STEPS, "lr_scale": 0.5, "frozen": frozen}
+
+
+def _weights(options: argparse.Namespace, name: str) -> dict[str, torch.Tensor]:
+    """Read what a stage has left in the folder; where it wasn't run, the package's weights, if that is asked for."""
+    path = options.folder / f"{name}.safetensors"
+    if path.exists() or not options.from_package:
+        return load_file(path)
+    return _packaged(name)
+
+
+def _packaged(name: str) -> dict[str, torch.Tensor]:
+    """Give the package's weights as a stage leaves them, in single precision."""
+    pipeline: Any = build_mini(model_named("lumina2" if name == "vae" else name.removesuffix("-distilled")))
+    if name == "vae":
+        parts = pipeline.vae
+    else:
+        names = ("text_encoder", "text_encoder_2") if name.startswith("flux") else ("text_encoder",)
+        parts = torch.nn.ModuleDict({part: getattr(pipeline, part) for part in (*names, "transformer")})
+    weights: dict[str, torch.Tensor] = parts.state_dict()
+    return weights
 
 
 @contextmanager
 def _prepared(options: argparse.Namespace, trainee: Any, style: pictures.Style) -> Iterator[tuple[Any, data.Data]]:
     """The autoencoder and the pictures, and torch set for short sequences."""
-    autoencoder = load_vae(options.folder)
+    autoencoder = load_vae(options)
     path = options.folder / f"latents-{style}.safetensors"
     drawn = data.load_or_encode(path, autoencoder, style, count=_PICTURES, seed=_SCENE_SEED)
     if options.compile:
@@ -126,10 +155,10 @@ def _compile_layers(transformer: Any) -> None:
             layer.compile(dynamic=True)
 
 
-def load_vae(folder: Path) -> Any:
+def load_vae(options: argparse.Namespace) -> Any:
     """Load the trained autoencoder."""
     trained = _new_vae()
-    trained.load_state_dict(load_file(folder / "vae.safetensors"))
+    trained.load_state_dict(_weights(options, "vae"))
     return trained.eval().requires_grad_(False)
 
 
@@ -139,10 +168,7 @@ def _new_vae() -> Any:
 
 def export(options: argparse.Namespace) -> None:
     """Write the weights into the package, in half precision, with their checksums."""
-    trained = {
-        name: load_file(options.folder / f"{name}.safetensors")
-        for name in ("vae", "lumina2", "neta-lumina", "flux-distilled")
-    }
+    trained = {name: _weights(options, name) for name in ("vae", "lumina2", "neta-lumina", "flux-distilled")}
     files = {
         "vae": trained["vae"],
         "lumina2-text_encoder": _part(trained["lumina2"], "text_encoder"),
