@@ -21,7 +21,7 @@ from pytest_diffbench.measure.environment import environment_of
 from pytest_diffbench.measure.guidance import call_class_of
 from pytest_diffbench.measure.layers import LayerTimer
 from pytest_diffbench.measure.memory import StageMemoryWatch, gauge_for
-from pytest_diffbench.measure.profiling import profile_call
+from pytest_diffbench.measure.profiling import profile_call, release_host_memory
 from pytest_diffbench.measure.rounds import Caller, Returned, TimedRound, observe_once
 from pytest_diffbench.measure.state import preserved
 from pytest_diffbench.measure.survey import Survey
@@ -340,6 +340,7 @@ class Measurement:
     def _take_profile(self) -> None:
         plan = self._plan
         self._profile, note = profile_call(self._caller, self._sites, plan.device, plan.trace_file)
+        release_host_memory()
         if note is not None:
             self._notes.append(note)
 
