@@ -76,7 +76,7 @@ def test_what_makes_it_slower_is_told(project: pytest.Pytester, monkeypatch: pyt
     same = run(project, "--diffbench")
     assert same.observation.profile is None  # nobody asked why
     monkeypatch.setenv("DIFFBENCH_TEST_EXTRA", "20")
-    slower = run(project, "--diffbench")
+    slower = run(project, "--diffbench", "--diffbench-confirm=0")  # the first run decides
     verdict = next(one for one in slower.verdicts if one.gate == "time")
     assert (verdict.decision, verdict.reason) == ("worse", "time.slower")
     assert slower.observation.profile is not None

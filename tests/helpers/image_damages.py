@@ -41,7 +41,7 @@ def photograph(size_px: int, seed: int = 0) -> NDArray[np.uint8]:
 
 def drawing(size_px: int, seed: int = 0) -> NDArray[np.uint8]:
     """One or two flat shapes on a plain ground, as the miniature pipelines learn them, at any size; uint8 RGB."""
-    scene = pictures.scene(np.random.default_rng(seed))
+    scene = _scene(np.random.default_rng(seed))
     scale = size_px / pictures.SIDE_PX
     y, x = np.mgrid[0:size_px, 0:size_px] + 0.5
     image = np.broadcast_to(np.array(pictures.COLOURS[scene.ground], np.float64), (size_px, size_px, 3)).copy()
@@ -51,6 +51,24 @@ def drawing(size_px: int, seed: int = 0) -> NDArray[np.uint8]:
         )
         image += np.clip(0.5 - away_px, 0, 1)[..., None] * (np.array(pictures.COLOURS[thing.colour]) - image)
     return _rounded(image)
+
+
+def _scene(rng: np.random.Generator) -> pictures.Scene:
+    """Any size anywhere, whatever the minis are taught: these pictures mustn't change with them."""
+    count = 2 if rng.random() < 0.15 else 1
+    ground, *colours = rng.permutation(list(pictures.COLOURS))[: count + 1]
+    middle = pictures.SIDE_PX / 2
+    if count == 1:
+        radius, offset = {"small": (19.0, 32.0), "medium": (30.0, 24.0), "large": (42.0, 16.0)}[
+            rng.choice(["small", "medium", "large"])
+        ]
+        x, y = (middle + offset * rng.integers(-1, 2) for _ in range(2))
+        return pictures.Scene((pictures._thing(rng, colours[0], x, y, radius),), str(ground))
+    centres = [(middle - 32.0, middle), (middle + 32.0, middle)]
+    if rng.random() < 0.5:
+        centres = [(y, x) for x, y in centres]
+    things = (pictures._thing(rng, colour, x, y, 22.0) for colour, (x, y) in zip(colours, centres, strict=True))
+    return pictures.Scene(tuple(things), str(ground))
 
 
 PICTURES: dict[str, Callable[[int, int], NDArray[np.uint8]]] = {"photograph": photograph, "drawing": drawing}
