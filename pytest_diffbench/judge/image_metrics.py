@@ -83,7 +83,7 @@ def area_means(values: NDArray[Any], rows: int, columns: int) -> NDArray[np.floa
     import numpy as np
 
     total = np.int32 if values.dtype.kind in "biu" else np.float64
-    tops, lefts = _cell_edges(values.shape[0], rows), _cell_edges(values.shape[1], columns)
+    tops, lefts = cell_edges(values.shape[0], rows), cell_edges(values.shape[1], columns)
     sums = values
     if len(tops) <= values.shape[0]:
         # slices are summed several times faster than by `reduceat` along this axis
@@ -94,7 +94,8 @@ def area_means(values: NDArray[Any], rows: int, columns: int) -> NDArray[np.floa
     return np.asarray(sums / areas.reshape(areas.shape + (1,) * (values.ndim - 2)), dtype=np.float64)
 
 
-def _cell_edges(length_px: int, cells: int) -> NDArray[np.int64]:
+def cell_edges(length_px: int, cells: int) -> NDArray[np.int64]:
+    """First pixel of each cell along an axis, and the axis's end."""
     import numpy as np
 
     count = min(cells, length_px)
@@ -162,7 +163,7 @@ def _percentile(gap: NDArray[np.uint8], rows: int, columns: int, exceeding_share
         else:
             low = middle + 1
             row, column = (int(index) for index in np.unravel_index(int(shares.argmax()), shares.shape))
-    tops, lefts = _cell_edges(gap.shape[0], rows).tolist(), _cell_edges(gap.shape[1], columns).tolist()
+    tops, lefts = cell_edges(gap.shape[0], rows).tolist(), cell_edges(gap.shape[1], columns).tolist()
     return TileLevels(
         levels=low,
         left_px=lefts[column],
