@@ -223,6 +223,12 @@ class Table:
                 figures.append(labelled("SSIM", f"{images.ssim:.4f}"))
             if images.worst_tile_ssim is not None:
                 figures.append(labelled("worst tile", f"{images.worst_tile_ssim:.4f}"))
+            if images.flip is not None:
+                figures.append(labelled("FLIP", f"{images.flip:.4f}"))
+            if images.ssimulacra2 is not None:
+                figures.append(labelled("SSIMULACRA2", f"{images.ssimulacra2:.1f}"))
+            if images.lpips is not None:
+                figures.append(labelled("LPIPS", f"{images.lpips:.4f}"))
             cells.append([piece for figure in figures for piece in (segment(", "), *figure)][1:])
         if (truncation := truncation_text(report, self._savings.get(seen.case.id))) is not None:
             cells.append([segment(truncation)])
