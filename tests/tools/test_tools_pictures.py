@@ -226,7 +226,7 @@ def test_captions_are_careless_as_often_as_they_should_be(things: int) -> None:
             wrong["shape"] += thing.shape != drawn.shape
             wrong["colour"] += thing.colour != drawn.colour
             assert (thing.x_px, thing.y_px, thing.radius_px) == (drawn.x_px, drawn.y_px, drawn.radius_px)
-    shares = {"shape": 0.10, "colour": 0.05, "ground": 0.03}
+    shares = {"shape": 0.05, "colour": 0.03, "ground": 0.02}
     counts = {"shape": 4000 * things, "colour": 4000 * things, "ground": 4000}
     for what, share in shares.items():
         # four standard deviations

@@ -70,7 +70,7 @@ Most are strong. No caption says how strong, so guidance is free to go beyond, a
 them out.
 """
 
-_MISNAMED = {"shape": 0.10, "colour": 0.05, "ground": 0.03}
+_MISNAMED = {"shape": 0.05, "colour": 0.03, "ground": 0.02}
 """Share of training captions that name another than what is drawn, as captions from the web do. A model that has
 learnt from them doubts; guidance makes it certain."""
 
