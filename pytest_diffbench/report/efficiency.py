@@ -59,7 +59,7 @@ def efficiency_of(seen: Observation) -> Efficiency | None:
 
 def rate_text(found: Efficiency, stage: Stage) -> str:
     """A stage's rate in words: `412 TFLOP/s, 42 % of peak`; a share above the peak is marked as impossible."""
-    text = f"{format_flops(found.flops_per_s[stage])}/s"
+    text = f"{format_flops(round(found.flops_per_s[stage]))}/s"
     share_rel = found.peak_rel.get(stage)
     if share_rel is None:
         return text
