@@ -49,10 +49,12 @@ def real_libraries() -> None:
     pytester forgets the modules that a run inside this process imported; torch's extension modules don't survive
     being forgotten.
     """
-    import safetensors.numpy  # noqa: F401 - imported for its own sake
+    import hypothesis.strategies  # noqa: F401 - imported for its own sake: its plugin reads it anew in every run else
+    import safetensors.numpy  # noqa: F401 - as above
     import scipy.special  # noqa: F401 - as above
 
     from pytest_diffbench import session, verdicts  # noqa: F401 - as above
+    from pytest_diffbench.judge import kernels  # noqa: F401 - as above
     from pytest_diffbench.measure import runner  # noqa: F401 - as above
     from pytest_diffbench.pipelines.mini import build_mini
     from pytest_diffbench.pipelines.registry import MODELS

@@ -24,6 +24,9 @@ COMPILES = ("none", "whole", "regional")
 GATE_NAMES = ("work", "guidance", "output", "memory", "time")
 """As `records.GATES`, which costs more to import than an idle run may; a test holds them equal."""
 
+METRICS = ("flip", "ssimulacra2", "lpips")
+"""As `judge.image_extras.KINDS`, for the same reason."""
+
 
 def _one_of(*known: str) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
@@ -86,16 +89,20 @@ def _switch(value: Any) -> bool:
     raise ValueError("is true or false")
 
 
-def _gates(value: Any) -> tuple[str, ...]:
-    names = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
-    parse = _one_of(*GATE_NAMES)
-    try:
-        chosen = {parse(name) for name in names if name != ""}
-    except ValueError as error:
-        raise ValueError(f"is a list of which each {error}") from None
-    if not chosen:
-        raise ValueError(f"is a list of gates, with commas between: {','.join(GATE_NAMES)}")
-    return tuple(name for name in GATE_NAMES if name in chosen)
+def _some_of(what: str, *known: str) -> Callable[[Any], tuple[str, ...]]:
+    parse_one = _one_of(*known)
+
+    def parse(value: Any) -> tuple[str, ...]:
+        names = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
+        try:
+            chosen = {parse_one(name) for name in names if name != ""}
+        except ValueError as error:
+            raise ValueError(f"is a list of which each {error}") from None
+        if not chosen:
+            raise ValueError(f"is a list of {what}, with commas between: {','.join(known)}")
+        return tuple(name for name in known if name in chosen)
+
+    return parse
 
 
 def _tolerance(value: Any) -> tuple[tuple[str, float], ...]:
@@ -166,7 +173,19 @@ class Settings:
     threads: int | None = _setting(
         _whole(1), None, "cmi", "torch's threads on the CPU; 1 for minis on the CPU, torch's own number else", "N"
     )
-    gates: tuple[str, ...] = _setting(_gates, GATE_NAMES, "cmi", "gates to judge by, with commas between", "LIST")
+    gates: tuple[str, ...] = _setting(
+        _some_of("gates", *GATE_NAMES), GATE_NAMES, "cmi", "gates to judge by, with commas between", "LIST"
+    )
+    metrics: tuple[str, ...] = _setting(
+        _some_of("metrics", *METRICS),
+        (),
+        "cmi",
+        "metrics of other packages for images, with commas between: flip, ssimulacra2, lpips",
+        "LIST",
+    )
+    lpips_backbone: str | None = _setting(
+        _text, None, "ci", "weights of AlexNet for LPIPS, a state dict of torchvision's; never downloaded", "FILE"
+    )
     strict: bool = _setting(_switch, False, "ci", "fail on anything short of 'same' or 'better'")
     save: bool = _setting(_switch, False, "c", "measure, and accept the results as baselines")
     baselines: str = _setting(_text, "baselines", "ci", "folder of the baselines", "DIR")
@@ -200,7 +219,7 @@ class Settings:
     reason: str | None = _setting(_text, None, "m", "why they are looser than by default; without it they can't be")
 
 
-_PATHS = ("models", "lora", "baselines", "json", "profile")
+_PATHS = ("models", "lora", "baselines", "json", "profile", "lpips_backbone")
 """Relative ones start where the shell is on the command line, and beside the ini file when they stand there or in a
 marker."""
 

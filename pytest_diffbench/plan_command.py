@@ -86,7 +86,7 @@ def call_arguments(settings: Sequence[str]) -> dict[str, Any]:
 
 
 def _planned(source: str, given: dict[str, Any], dtype_name: str, device: str | None) -> PipelinePlan:
-    from pytest_diffbench.measure.peaks import peak_named
+    from pytest_diffbench.peaks import peak_named
 
     if device is not None:
         peak_named(device)  # before anything is built

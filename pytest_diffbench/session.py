@@ -15,6 +15,7 @@ import pytest
 from pytest_diffbench import __version__, loading, options
 from pytest_diffbench.bench import Bench
 from pytest_diffbench.errors import DiffbenchError, OptionError, PipelineError
+from pytest_diffbench.extra_metrics import metrics_of
 from pytest_diffbench.lending import lend_memory
 from pytest_diffbench.other_environment import OtherEnvironment
 from pytest_diffbench.plugin import is_benchmark
@@ -119,6 +120,8 @@ class DiffbenchSession:
             marker |= mark.kwargs
         settings = options.resolve(self._config, marker, item.nodeid)
         loading.check(settings, item.nodeid)
+        if settings.metrics:
+            metrics_of(settings, item.nodeid)
         return settings
 
     @staticmethod

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pytest_diffbench.errors import BaselineError
+from pytest_diffbench.extra_metrics import metrics_of
 from pytest_diffbench.records import CaseReport
 
 if TYPE_CHECKING:
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.artifacts import Artifacts, Reference
     from pytest_diffbench.judge import Limits
+    from pytest_diffbench.judge.image_extras import ExtraMetric
     from pytest_diffbench.judge.question import Question
     from pytest_diffbench.options import Settings
     from pytest_diffbench.processes.against import Other
@@ -90,16 +92,16 @@ def conclude(
     if observation.case.definition.planned:
         # What nobody computed isn't asked about, unless nothing else is.
         gates = tuple(gate for gate in gates if gate in _PLANNED) or gates
-    limits = limits_of(settings)
+    limits, metrics = limits_of(settings), metrics_of(settings, nodeid)
     try:
         reference = store.find(observation.case, observation.run.environment)
-        ask = _Judge(observation, artifacts, reference, limits, settings.save, evidence)
+        ask = _Judge(observation, artifacts, reference, limits, settings.save, evidence, metrics)
         verdicts, confirmations = _confirmed(ask(gates), ask, wanted=not failed and not settings.save)
         question = Question(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
         verdicts = tuple(_explained(one, question) for one in verdicts)
         saved = None
         if settings.save:
-            saved = _save(observation, artifacts, reference, limits, store, failed)
+            saved = _save(observation, artifacts, reference, limits, store, failed, metrics)
     except BaselineError as error:
         report = CaseReport(observation=noted(observation, evidence.notes), verdicts=(), error=str(error))
         return Concluded(report, str(error))
@@ -126,8 +128,10 @@ class _Judge:
         limits: Limits,
         saving: bool,
         evidence: Evidence,
+        metrics: Sequence[ExtraMetric] = (),
     ) -> None:
         self.evidence = evidence
+        self._metrics = metrics
         self._subject = (observation, artifacts, reference, limits)
         self._saving = saving
         self._comparable = reference is not None and reference.distance == "machine"
@@ -144,6 +148,7 @@ class _Judge:
             more_runs=more_runs,
             neighbours={name: others for name, others in runs.items() if name != case_id},
             decisions=self.evidence.decisions,
+            metrics=self._metrics,
         )
 
 
@@ -186,7 +191,10 @@ def wants_profile(
         if settings.save:
             if reference is None or reference.distance != "machine" or reference.baseline.profile is None:
                 return True
-            verdicts = judge(observation, artifacts, reference, limits, ("work", "output"), saving=True)
+            metrics = metrics_of(settings, observation.case.id)
+            verdicts = judge(
+                observation, artifacts, reference, limits, ("work", "output"), saving=True, metrics=metrics
+            )
             return not _unchanged(verdicts, reference)
         if reference is None or reference.baseline.profile is None or "time" not in settings.gates:
             return False
@@ -245,7 +253,8 @@ def conclude_against(
     limits = limits_of(settings)
     observation = noted(observation, other.notes)
     try:
-        judged = judge(observation, artifacts, other.reference, limits, [gate for gate in gates if gate != "time"])
+        others = [gate for gate in gates if gate != "time"]
+        judged = judge(observation, artifacts, other.reference, limits, others, metrics=metrics_of(settings, nodeid))
     except BaselineError as error:
         report = CaseReport(observation=observation, verdicts=(), against=other.interpreter, error=str(error))
         return Concluded(report, str(error))
@@ -296,6 +305,7 @@ def _save(
     limits: Limits,
     store: Store,
     failed: bool,
+    metrics: Sequence[ExtraMetric],
 ) -> str:
     """Save a case; returns what was done, or `refused: why`."""
     from pytest_diffbench.judge import doubts, judge
@@ -307,7 +317,9 @@ def _save(
     doubt = doubts(observation.run, limits) if not planned else None
     if doubt is not None:
         return f"refused: {doubt[1]}"
-    verdicts = judge(observation, artifacts, reference, limits, ("work", "guidance", "output"), saving=True)
+    verdicts = judge(
+        observation, artifacts, reference, limits, ("work", "guidance", "output"), saving=True, metrics=metrics
+    )
     broken = [one for one in verdicts if one.decision == "worse" and _needs_no_baseline(one)]
     if broken:
         return f"refused: {broken[0].message}"

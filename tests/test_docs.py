@@ -27,7 +27,7 @@ def page(name: str) -> str:
 def told_default(field: dataclasses.Field[object]) -> str:
     """A default as the tables write it."""
     match field.default:
-        case None:
+        case None | ():
             return ""
         case bool(value):
             return "on" if value else "off"

@@ -19,8 +19,15 @@ from pathlib import Path
 from typing import Any
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
-_STAGES = ("vae", "lumina2", "neta-lumina", "flux", "flux-distilled", "export")
-_DEFAULT_MINUTES = {"vae": 25.0, "lumina2": 90.0, "neta-lumina": 30.0, "flux": 75.0, "flux-distilled": 25.0}
+_STAGES = ("vae", "decoder", "lumina2", "neta-lumina", "flux", "flux-distilled", "export")
+_DEFAULT_MINUTES = {
+    "vae": 25.0,
+    "decoder": 15.0,
+    "lumina2": 90.0,
+    "neta-lumina": 30.0,
+    "flux": 75.0,
+    "flux-distilled": 25.0,
+}
 
 
 def main(arguments: list[str] | None = None) -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_diffbench.artifacts import Artifacts, Reference
+    from pytest_diffbench.judge.image_extras import ExtraMetric
     from pytest_diffbench.records import Gate, Observation, Run, Verdict
 
 __all__ = ["REASONS", "Limits", "definition_changes", "doubts", "judge", "judge_pairs", "wants_runs"]
@@ -61,6 +62,7 @@ def judge(
     more_runs: Sequence[Run] = (),
     neighbours: Mapping[str, Sequence[Run]] = _NO_NEIGHBOURS,
     decisions: int = 1,
+    metrics: Sequence[ExtraMetric] = (),
 ) -> tuple[Verdict, ...]:
     """Judge one case. Nothing is read but the baseline's artifacts, and those only where images differ.
 
@@ -74,6 +76,7 @@ def judge(
         more_runs: runs of the same case in fresh processes, made since `wants_runs` asked for them.
         neighbours: runs of the other baselines of this machine, by case.
         decisions: cases of this session, over which the error budget of time is spread.
+        metrics: of other packages, by which images are compared too.
 
     Returns:
         One verdict for each gate, in the order of `GATES`.
@@ -95,6 +98,7 @@ def judge(
         more_runs=more_runs,
         neighbours=neighbours,
         decisions=decisions,
+        metrics=metrics,
     )
     return tuple(_ask(gate, question) for gate in GATES if gate in gates)
 

@@ -6,9 +6,13 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from pytest_diffbench.judge.image_extras import KINDS
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_diffbench.judge.image_extras import Extra
+    from pytest_diffbench.judge.image_extras import Tile as ExtraTile
     from pytest_diffbench.judge.image_metrics import TileLevels
     from pytest_diffbench.judge.images import ImageDistance, Tile
     from pytest_diffbench.judge.tolerance import Tolerance
@@ -77,7 +81,21 @@ def _members(number: int, one: ImageDistance, allowed: Tolerance) -> list[Member
             over(one.hash_bits, allowed.hash_bits),
             f"perceptual hash {one.hash_bits} of 64 bits off in image {number} (at most {allowed.hash_bits})",
         ),
+        *(_extra_member(number, extra, dict(allowed.extras)[extra.name]) for extra in one.extras),
     ]
+
+
+def _extra_member(number: int, extra: Extra, limit: float) -> Member:
+    kind, tile = KINDS[extra.name], extra.tile
+    whose, where = ("", "") if tile is None else ("worst tile's ", f", {tile_text(tile)}")
+    # no limit lets pass what is no number, not even an infinite one
+    excess = over(kind.error(extra.value), kind.error(limit)) if math.isfinite(extra.value) else math.inf
+    return Member(
+        excess,
+        f"{whose}{kind.words} {kind.text(extra.value)} of image {number}{where}"
+        f" (at {'least' if kind.least else 'most'} {limit:.4g})",
+        placed=tile is not None,
+    )
 
 
 def over(error: float, allowed: float) -> float:
@@ -88,7 +106,7 @@ def over(error: float, allowed: float) -> float:
     return error / allowed if allowed > 0 else math.inf
 
 
-def tile_text(tile: Tile | TileLevels) -> str:
+def tile_text(tile: Tile | TileLevels | ExtraTile) -> str:
     """Size and place of a tile, in words."""
     return f"{tile.width_px} x {tile.height_px} px at ({tile.left_px}, {tile.top_px})"
 
@@ -99,6 +117,13 @@ def decibels(value_db: float | None) -> str:
 
 
 def figures(one: ImageDistance) -> dict[str, Any]:
-    """The vector of one image, as plain JSON: an infinite PSNR is null."""
+    """The vector of one image, as plain JSON: an infinite PSNR is null, and so is what is no number."""
     plain = dataclasses.asdict(one)
-    return plain | {"psnr_db": None if math.isinf(one.psnr_db) else one.psnr_db}
+    plain["psnr_db"] = None if math.isinf(one.psnr_db) else one.psnr_db
+    del plain["extras"]
+    for extra in one.extras:
+        plain[extra.name] = {
+            "value": extra.value if math.isfinite(extra.value) else None,
+            "tile": None if extra.tile is None else dataclasses.asdict(extra.tile),
+        }
+    return plain

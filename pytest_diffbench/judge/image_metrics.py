@@ -22,6 +22,8 @@ HASH_FREQUENCIES = 8
 _LUMA = (0.299, 0.587, 0.114)
 """Weights of red, green and blue by ITU-R BT.601, as Pillow's mode `L`."""
 
+_STRIP_PX = 64
+
 
 def check_images(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> None:
     """Refuse what isn't a pair of images.
@@ -48,8 +50,14 @@ def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
         return image.astype(np.float64)
     if image.shape[2] == 1:
         return image[:, :, 0].astype(np.float64)
-    red, green, blue = (image[:, :, channel] * weight for channel, weight in enumerate(_LUMA))
-    return np.asarray(red + green + blue, dtype=np.float64)
+    found = np.empty(image.shape[:2])
+    for top in range(0, len(image), _STRIP_PX):
+        # a strip at a time, so that the parts of the sum stay in the cache
+        strip = image[top : top + _STRIP_PX]
+        red, green, blue = (strip[:, :, channel] * weight for channel, weight in enumerate(_LUMA))
+        red += green
+        np.add(red, blue, out=found[top : top + _STRIP_PX])
+    return found
 
 
 def signed_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.int16]:
@@ -83,18 +91,21 @@ def area_means(values: NDArray[Any], rows: int, columns: int) -> NDArray[np.floa
     import numpy as np
 
     total = np.int32 if values.dtype.kind in "biu" else np.float64
-    tops, lefts = _cell_edges(values.shape[0], rows), _cell_edges(values.shape[1], columns)
+    tops, lefts = cell_edges(values.shape[0], rows), cell_edges(values.shape[1], columns)
     sums = values
+    # cells of one row or column are the values themselves
     if len(tops) <= values.shape[0]:
         # slices are summed several times faster than by `reduceat` along this axis
         strips = [values[top:bottom] for top, bottom in itertools.pairwise(tops)]
         sums = np.stack([strip.sum(axis=0, dtype=total) for strip in strips])
-    sums = np.add.reduceat(sums, lefts[:-1], axis=1, dtype=total)
+    if len(lefts) <= values.shape[1]:
+        sums = np.add.reduceat(sums, lefts[:-1], axis=1, dtype=total)
     areas = np.outer(np.diff(tops), np.diff(lefts))
     return np.asarray(sums / areas.reshape(areas.shape + (1,) * (values.ndim - 2)), dtype=np.float64)
 
 
-def _cell_edges(length_px: int, cells: int) -> NDArray[np.int64]:
+def cell_edges(length_px: int, cells: int) -> NDArray[np.int64]:
+    """First pixel of each cell along an axis, and the axis's end."""
     import numpy as np
 
     count = min(cells, length_px)
@@ -152,7 +163,7 @@ def _percentile(gap: NDArray[np.uint8], rows: int, columns: int, exceeding_share
     """The least level that no more than a share of the values of any cell exceeds, and a cell that needs it."""
     import numpy as np
 
-    low, high = 0, 255
+    low, high = 0, int(gap.max())
     row = column = 0
     while low < high:
         middle = (low + high) // 2
@@ -162,7 +173,7 @@ def _percentile(gap: NDArray[np.uint8], rows: int, columns: int, exceeding_share
         else:
             low = middle + 1
             row, column = (int(index) for index in np.unravel_index(int(shares.argmax()), shares.shape))
-    tops, lefts = _cell_edges(gap.shape[0], rows).tolist(), _cell_edges(gap.shape[1], columns).tolist()
+    tops, lefts = cell_edges(gap.shape[0], rows).tolist(), cell_edges(gap.shape[1], columns).tolist()
     return TileLevels(
         levels=low,
         left_px=lefts[column],

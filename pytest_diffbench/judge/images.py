@@ -18,8 +18,12 @@ from pytest_diffbench.judge.image_seams import Seam, find_seam
 from pytest_diffbench.pixels import psnr_db
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
+
+    from pytest_diffbench.judge.image_extras import Extra, ExtraMetric
 
 WINDOW_PX = 7
 """Side of the SSIM window; smaller images take the largest odd window that fits."""
@@ -54,6 +58,7 @@ class ImageDistance:
         tile_p99: the tile with the largest 99th percentile of the absolute difference.
         seam: the line along which the difference jumps most.
         hash_bits: bits of 64 in which the perceptual hashes differ.
+        extras: by metrics of other packages, where they were asked for.
     """
 
     psnr_db: float
@@ -64,15 +69,19 @@ class ImageDistance:
     tile_p99: TileLevels
     seam: Seam
     hash_bits: int
+    extras: tuple[Extra, ...] = ()
 
 
-def distance(a: NDArray[np.uint8], b: NDArray[np.uint8], tile_size_px: int = 64) -> ImageDistance:
+def distance(
+    a: NDArray[np.uint8], b: NDArray[np.uint8], tile_size_px: int = 64, metrics: Sequence[ExtraMetric] = ()
+) -> ImageDistance:
     """Compare two images of the same shape.
 
     Args:
         a: uint8 of shape (height, width) or (height, width, channels) with 1, 3 or 4 channels.
-        b: the same.
+        b: the same; the reference, for metrics of other packages that tell the two apart.
         tile_size_px: side of a tile.
+        metrics: of other packages, to be asked too.
 
     Raises:
         ValueError: shapes differ, or an array isn't such an image.
@@ -89,6 +98,7 @@ def distance(a: NDArray[np.uint8], b: NDArray[np.uint8], tile_size_px: int = 64)
         tile_p99=worst_tile_p99(a, b, tile_size_px),
         seam=find_seam(a, b),
         hash_bits=hash_distance_of(one, other),
+        extras=tuple(metric(b, a, tile_size_px) for metric in metrics),
     )
 
 

@@ -52,6 +52,9 @@ TOLERANCES: dict[str, _Threshold] = {
     "colour_levels": _Threshold(near="colour_machine_levels", far="colour_drift_levels", most_value=255),
     "seam_levels": _Threshold(near="seam_machine_levels", far="seam_drift_levels", most_value=255),
     "hash_bits": _Threshold(near="hash_machine_bits", far="hash_drift_bits", most_value=64),
+    "flip": _Threshold(near="flip_machine", far="flip_drift", most_value=1),
+    "ssimulacra2": _Threshold(near="ssimulacra2_machine", far="ssimulacra2_drift", least=True, most_value=100),
+    "lpips": _Threshold(near="lpips_machine", far="lpips_drift"),
     "latents_rel": _Threshold(near="latents_machine_rel", far="latents_drift_rel"),
     "trace_first_rel": _Threshold(near="trace_first_rel"),
 }

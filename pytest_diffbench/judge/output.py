@@ -121,7 +121,7 @@ def _compare(question: Question, now: Output, base: Output) -> Verdict:
         if new.shape != old.shape:
             text = f"Image {number}: pixels of shape {new.shape} here, {old.shape} in {reference.path}."
             return verdict("output.size", text, details={"image": number})
-    return _decide(question, now, base, _distances(mine, stored, limits.tile_size_px), parting)
+    return _decide(question, now, base, _distances(question, stored), parting)
 
 
 def _decide(
@@ -129,7 +129,7 @@ def _decide(
 ) -> Verdict:
     """Hold the metrics against the tolerance of this machine, and what is beyond it against its excuses."""
     limits, distance = question.limits, question.baseline.distance
-    allowed = tolerance(distance, now.rerun, base.rerun, limits)
+    allowed = tolerance(distance, now.rerun, base.rerun, limits, [one.name for one in question.metrics])
     found = _members(distances, parting, allowed)
     worst = max(found, key=lambda member: member.excess)
     changes = [parting.text, *(m.text for m in found if m.excess > 1 and m is not worst)]
@@ -217,10 +217,11 @@ def _newly_random(now: Output, base: Output, allowed: Tolerance) -> bool:
     )
 
 
-def _distances(mine: Artifacts, stored: Artifacts, tile_size_px: int) -> list[ImageDistance]:
+def _distances(question: Question, stored: Artifacts) -> list[ImageDistance]:
     from pytest_diffbench.judge.images import distance
 
-    return [distance(new, old, tile_size_px) for new, old in zip(mine.images, stored.images, strict=True)]
+    pairs = zip(question.artifacts.images, stored.images, strict=True)
+    return [distance(new, old, question.limits.tile_size_px, question.metrics) for new, old in pairs]
 
 
 def _members(distances: list[ImageDistance], parting: Parting, allowed: Tolerance) -> list[Member]:

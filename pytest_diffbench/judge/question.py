@@ -9,6 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_diffbench.artifacts import Artifacts, Reference
+    from pytest_diffbench.judge.image_extras import ExtraMetric
     from pytest_diffbench.judge.limits import Limits
     from pytest_diffbench.records import Observation, Run
 
@@ -27,6 +28,7 @@ class Question:
         neighbours: runs of the other baselines of this machine, by case: they tell the spread between runs while
             this case has few.
         decisions: cases of this session, over which one error budget is spread.
+        metrics: of other packages, by which images are compared too.
     """
 
     observation: Observation
@@ -37,6 +39,7 @@ class Question:
     more_runs: Sequence[Run] = ()
     neighbours: Mapping[str, Sequence[Run]] = dataclasses.field(default_factory=dict)
     decisions: int = 1
+    metrics: Sequence[ExtraMetric] = ()
 
     @property
     def baseline(self) -> Reference:

@@ -6,7 +6,12 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.judge.image_extras import KINDS
+
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_diffbench.judge.image_extras import ExtraName
     from pytest_diffbench.judge.limits import Limits
     from pytest_diffbench.records import Distance, RerunNoise
 
@@ -28,6 +33,8 @@ class Tolerance:
         latents_rel: largest relative L2 distance of the final latents: of a result, and across machines.
         rerun_db: PSNR between identical calls of the case, None when they agree or weren't repeated.
         hopeless: identical calls drift so far that a difference says nothing.
+        extras: name and limit of each metric of another package that was asked for: a least score of SSIMULACRA2, a
+            largest value of the others.
     """
 
     distance: Distance
@@ -42,21 +49,24 @@ class Tolerance:
     latents_rel: float
     rerun_db: float | None = None
     hopeless: bool = False
+    extras: tuple[tuple[ExtraName, float], ...] = ()
 
     def text(self) -> str:
         """The limits, in words."""
         noise = "" if self.rerun_db is None else f" (identical calls: {self.rerun_db:.1f} dB)"
+        extras = "".join(f", {KINDS[name].words} {limit:.4g}" for name, limit in self.extras)
         return (
             f"PSNR {self.psnr_db:.4g} dB{noise}, p99.9 {self.p999_levels:.3g} levels, SSIM {self.ssim:.3g},"
             f" tile's SSIM {self.tile_ssim:.3g}, tile's p99 {self.tile_p99_levels:.3g} levels,"
             f" colour {self.colour_levels:.3g} levels, seam {self.seam_levels:.3g} levels,"
-            f" hash {self.hash_bits} bits, latents {100 * self.latents_rel:.3g} %"
+            f" hash {self.hash_bits} bits, latents {100 * self.latents_rel:.3g} %{extras}"
         )
 
     def figures(self) -> dict[str, float]:
         """The limits, as plain JSON."""
-        others = ("distance", "rerun_db", "hopeless")
-        return {one.name: getattr(self, one.name) for one in dataclasses.fields(self) if one.name not in others}
+        others = ("distance", "rerun_db", "hopeless", "extras")
+        plain = {one.name: getattr(self, one.name) for one in dataclasses.fields(self) if one.name not in others}
+        return plain | dict(self.extras)
 
     def broken(self, limits: Limits) -> Tolerance:
         """Limits beyond which no other machine is an excuse: judged by PSNR and mean SSIM, or by the latents."""
@@ -71,10 +81,13 @@ class Tolerance:
             seam_levels=255.0,
             hash_bits=64,
             latents_rel=max(self.latents_rel, limits.latents_broken_rel),
+            extras=tuple((name, KINDS[name].any_value) for name, _ in self.extras),
         )
 
 
-def tolerance(distance: Distance, now: RerunNoise, base: RerunNoise, limits: Limits) -> Tolerance:
+def tolerance(
+    distance: Distance, now: RerunNoise, base: RerunNoise, limits: Limits, extras: Sequence[ExtraName] = ()
+) -> Tolerance:
     """Pick the tier by distance, and loosen it down to the case's own rerun noise, with a margin.
 
     The baseline's noise counts; this run's only where the baseline's rounds were not repeated. Otherwise code that
@@ -93,6 +106,7 @@ def tolerance(distance: Distance, now: RerunNoise, base: RerunNoise, limits: Lim
         seam_levels=limits.seam_machine_levels if near else limits.seam_drift_levels,
         hash_bits=limits.hash_machine_bits if near else limits.hash_drift_bits,
         latents_rel=limits.latents_machine_rel if near else limits.latents_drift_rel,
+        extras=tuple((name, getattr(limits, f"{name}_{'machine' if near else 'drift'}")) for name in extras),
     )
     if noise.identical:
         return chosen
@@ -115,6 +129,7 @@ def tolerance(distance: Distance, now: RerunNoise, base: RerunNoise, limits: Lim
         tile_ssim=min(chosen.tile_ssim, limits.tile_ssim_drift, flat),
         seam_levels=max(chosen.seam_levels, limits.seam_drift_levels),
         hash_bits=max(chosen.hash_bits, limits.hash_drift_bits),
+        extras=tuple((name, _looser(name, limit, getattr(limits, f"{name}_drift"))) for name, limit in chosen.extras),
         hopeless=least_db < limits.psnr_broken_db,
     )
 
@@ -132,6 +147,10 @@ def _with_noise(chosen: Tolerance, rms_levels: float, limits: Limits) -> Toleran
         tile_p99_levels=max(chosen.tile_p99_levels, min(tail_levels, limits.tile_p99_drift_levels)),
         colour_levels=max(chosen.colour_levels, min(math.sqrt(3) * rms_levels, limits.colour_drift_levels)),
     )
+
+
+def _looser(name: ExtraName, one: float, other: float) -> float:
+    return max((one, other), key=KINDS[name].error)
 
 
 def flat_ssim(psnr_db: float) -> float:

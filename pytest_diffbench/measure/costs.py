@@ -12,7 +12,7 @@ from pytest_diffbench.pipelines.blank import signature
 if TYPE_CHECKING:
     import torch
 
-    from pytest_diffbench.measure.peaks import Peak
+    from pytest_diffbench.peaks import Peak
 
 _ROWS_ALONE = frozenset({"embedding", "index", "index_select", "gather"})
 """Operations that read of their first argument only what they return."""

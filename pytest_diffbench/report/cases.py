@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.report.curve import curve
+from pytest_diffbench.report.efficiency import efficiency_of, rate_text
 from pytest_diffbench.report.figures import (
     PASSING,
     STATUSES,
@@ -223,6 +224,12 @@ class Table:
                 figures.append(labelled("SSIM", f"{images.ssim:.4f}"))
             if images.worst_tile_ssim is not None:
                 figures.append(labelled("worst tile", f"{images.worst_tile_ssim:.4f}"))
+            if images.flip is not None:
+                figures.append(labelled("FLIP", f"{images.flip:.4f}"))
+            if images.ssimulacra2 is not None:
+                figures.append(labelled("SSIMULACRA2", f"{images.ssimulacra2:.1f}"))
+            if images.lpips is not None:
+                figures.append(labelled("LPIPS", f"{images.lpips:.4f}"))
             cells.append([piece for figure in figures for piece in (segment(", "), *figure)][1:])
         if (truncation := truncation_text(report, self._savings.get(seen.case.id))) is not None:
             cells.append([segment(truncation)])
@@ -235,6 +242,13 @@ def _more(report: CaseReport) -> list[Line]:
     """Figures that only the verbose summary has."""
     seen = report.observation
     cells = [labelled("rounds", str(len(seen.run.rounds)))]
+    found = efficiency_of(seen)
+    if found is not None:
+        cells += [labelled(_STAGE_LABELS[stage], rate_text(found, stage)) for stage in found.flops_per_s]
+        if found.images_per_s is not None:
+            cells.append(labelled("images/s", f"{found.images_per_s:.3g}"))
+        if found.energy_per_image_j is not None:
+            cells.append(labelled("J/image", f"{found.energy_per_image_j:.3g}"))
     if seen.memory is not None:
         if seen.memory.reserved_bytes is not None:
             cells.append(labelled("reserved", format_bytes(seen.memory.reserved_bytes)))

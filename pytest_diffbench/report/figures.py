@@ -122,6 +122,9 @@ class ImageFigures:
     psnr_db: float | None = None
     ssim: float | None = None
     worst_tile_ssim: float | None = None
+    flip: float | None = None
+    ssimulacra2: float | None = None
+    lpips: float | None = None
 
 
 def image_figures(report: CaseReport) -> ImageFigures | None:
@@ -143,11 +146,22 @@ def image_figures(report: CaseReport) -> ImageFigures | None:
         psnr_db=_least(psnrs_db),
         ssim=_least(_of(images, "ssim")),
         worst_tile_ssim=_least(_of(tiles, "ssim")),
+        flip=_most(_extras(images, "flip")),
+        ssimulacra2=_least(_extras(images, "ssimulacra2")),
+        lpips=_most(_extras(images, "lpips")),
     )
 
 
 def _of(figures: Iterable[dict[str, Any]], name: str) -> list[Any]:
     return [one.get(name) for one in figures]
+
+
+def _extras(figures: Iterable[dict[str, Any]], name: str) -> list[Any]:
+    return [one[name].get("value") for one in figures if isinstance(one.get(name), dict)]
+
+
+def _most(values: Iterable[Any]) -> float | None:
+    return max((_number(one) for one in values if _number(one) is not None), default=None)  # type: ignore[type-var]  # None is left out
 
 
 def _least(values: Iterable[Any]) -> float | None:

@@ -33,7 +33,7 @@ def properties(report: CaseReport) -> list[tuple[str, str]]:
         found.append(("diffbench.memory_source", seen.memory.source))
     images = image_figures(report)
     if images is not None and not images.same_bits:
-        for name in ("psnr_db", "ssim", "worst_tile_ssim"):
+        for name in ("psnr_db", "ssim", "worst_tile_ssim", "flip", "ssimulacra2", "lpips"):
             if (value := getattr(images, name)) is not None:
                 found.append((f"diffbench.{name}", _figure(value)))
     for verdict in report.verdicts:

@@ -190,6 +190,39 @@ def _compiled(pipeline: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
+def _compiled_decoder(pipeline: Any) -> Iterator[None]:
+    """The whole decoder as the graph that torch makes of it, run by torch's own kernels: those need no compiler."""
+    graphs = []
+
+    def counted(graph: torch.fx.GraphModule, _examples: list[torch.Tensor]) -> Any:
+        graphs.append(graph)
+        return graph.forward
+
+    decoder = pipeline.vae.decoder
+    with replaced(decoder, "forward", torch.compile(decoder.forward, backend=counted, dynamic=False, fullgraph=True)):
+        yield
+    assert graphs, "the decoder was never compiled"
+
+
+@contextlib.contextmanager
+def _model_offload(pipeline: Any) -> Iterator[None]:
+    """What `enable_model_cpu_offload` sets up, with the CPU as the device that models are brought to by turns."""
+    from accelerate import cpu_offload_with_hook
+    from accelerate.hooks import remove_hook_from_module
+
+    parts = [getattr(pipeline, name) for name in pipeline.model_cpu_offload_seq.split("->")]
+    modules = [part for part in parts if part is not None]
+    before = None
+    for module in modules:
+        _, before = cpu_offload_with_hook(module, torch.device("cpu"), prev_module_hook=before)
+    try:
+        yield
+    finally:
+        for module in modules:
+            remove_hook_from_module(module, recurse=True)
+
+
+@contextlib.contextmanager
 def _copied(pipeline: Any) -> Iterator[None]:
     """A scheduler of its own, with the same settings."""
     kept = pipeline.scheduler
@@ -214,6 +247,8 @@ BENIGN: tuple[Benign, ...] = (
     Benign("attention by hand", "lumina2", _attention_by_hand),
     Benign("attention by hand", "flux", _attention_by_hand),
     Benign("offload by accelerate's hooks", "lumina2", _offloaded),
+    Benign("model offload", "lumina2", _model_offload),
+    Benign("model offload", "flux", _model_offload),
     Benign("a list of one prompt", "lumina2", arguments={"prompt": ["a large red circle on a blue background"]}),
     Benign("deterministic algorithms", "lumina2", _deterministic),
     Benign("parameters with gradients", "lumina2", _gradients),
@@ -225,5 +260,6 @@ BENIGN: tuple[Benign, ...] = (
     Benign("tiling that isn't needed", "lumina2", _tiled),
     Benign("saved and loaded again", "flux", _reloaded),
     Benign("another scheduler of the same settings", "lumina2", _copied),
+    Benign("a whole decoder as a graph", "lumina2", _compiled_decoder),
     Benign("a compiled layer", "lumina2", _compiled, compiler=True),
 )

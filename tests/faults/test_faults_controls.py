@@ -21,7 +21,7 @@ from broken_pipelines import planted
 @pytest.mark.diffbench(model="lumina2", warmup_rounds=0)
 def test_case(diffbench, diffbench_pipeline):
     with planted(os.environ.get("DIFFBENCH_TEST_FAULT"), diffbench_pipeline):
-        diffbench(diffbench_pipeline, "a large red circle on a blue background", num_inference_steps=12)
+        diffbench(diffbench_pipeline, "a large red circle on a blue background", num_inference_steps=4)
 """
 
 

@@ -28,7 +28,7 @@ from virtual_time import CLOCK
 EXTRA = int(os.environ.get("DIFFBENCH_TEST_EXTRA", "0"))
 PACE = float(os.environ.get("DIFFBENCH_TEST_PACE", "1"))
 
-@pytest.mark.diffbench(model="lumina2")
+@pytest.mark.diffbench(model="lumina2", warmup_rounds=0)
 def test_case(diffbench, diffbench_pipeline):
     forward = diffbench_pipeline.transformer.forward
 
@@ -91,7 +91,7 @@ def test_traces_are_written_for_each_case(project: pytest.Pytester) -> None:
         test_project="""
         import pytest
 
-        @pytest.mark.diffbench(model="lumina2")
+        @pytest.mark.diffbench(model="lumina2", warmup_rounds=0)
         @pytest.mark.parametrize("ratio", [0.5, 1.0])
         def test_case(diffbench, diffbench_pipeline, ratio):
             diffbench(diffbench_pipeline, "a red circle", num_inference_steps=2, cfg_trunc_ratio=ratio)

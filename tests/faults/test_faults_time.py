@@ -29,7 +29,7 @@ clock.now_ns = CLOCK  # in fresh processes too
 PACE = float(os.environ["DIFFBENCH_TEST_PACE"])
 DENOISER_S = float(os.environ["DIFFBENCH_TEST_DENOISER_S"])
 
-@pytest.mark.diffbench(model="lumina2")
+@pytest.mark.diffbench(model="lumina2", warmup_rounds=0)
 def test_case(diffbench, diffbench_pipeline):
     pipe = diffbench_pipeline
     with taking(pipe.text_encoder, "forward", PACE * 0.010), taking(pipe.vae.decoder, "forward", PACE * 0.020):
@@ -52,7 +52,7 @@ class Project:
         """Run at a pace of the whole pipeline, as one process differs from the next."""
         self.monkeypatch.setenv("DIFFBENCH_TEST_PACE", str(pace))
         self.monkeypatch.setenv("DIFFBENCH_TEST_DENOISER_S", str(denoiser_s))
-        return self.pytester.runpytest_inprocess(option, "--diffbench-rounds=3", "--diffbench-json=session.json")
+        return self.pytester.runpytest_inprocess(option, "--diffbench-rounds=2", "--diffbench-json=session.json")
 
     def verdict(self) -> Verdict:
         (case,) = session_json.load(self.pytester.path / "session.json").cases

@@ -36,6 +36,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_diffbench.judge.image_extras import ExtraMetric
     from pytest_diffbench.records import Distance, Gate
 
 STEPS = 30
@@ -300,6 +301,7 @@ def ask(
     more_runs: Sequence[Run] = (),
     neighbours: Mapping[str, Sequence[Run]] | None = None,
     decisions: int = 1,
+    metrics: Sequence[ExtraMetric] = (),
 ) -> Verdict:
     """The verdict of one gate, after a trip through JSON, which every verdict must survive."""
     (answer,) = judge(
@@ -312,6 +314,7 @@ def ask(
         more_runs=more_runs,
         neighbours=neighbours or {},
         decisions=decisions,
+        metrics=metrics,
     )
     assert msgspec.json.decode(msgspec.json.encode(answer), type=Verdict) == answer
     assert answer.gate == gate

@@ -8,6 +8,7 @@ import judge_factories as make
 import pytest
 
 from pytest_diffbench.judge import Limits
+from pytest_diffbench.judge.image_extras import KINDS
 from pytest_diffbench.judge.loosening import (
     TOLERANCES,
     checked,
@@ -31,10 +32,10 @@ def limits(given: dict[str, float], reason: str | None = "int8 attention") -> Li
 
 
 def test_every_threshold_of_this_machine_can_be_changed() -> None:
-    allowed = tolerance("machine", AGREEING, AGREEING, Limits()).figures()
+    allowed = tolerance("machine", AGREEING, AGREEING, Limits(), tuple(KINDS)).figures()
     assert set(TOLERANCES) == {*allowed, "trace_first_rel"}
     for name in allowed:
-        changed = tolerance("machine", AGREEING, AGREEING, limits({name: 1})).figures()
+        changed = tolerance("machine", AGREEING, AGREEING, limits({name: 1}), tuple(KINDS)).figures()
         assert changed == allowed | {name: 1}
 
 

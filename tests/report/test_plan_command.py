@@ -12,7 +12,7 @@ import pytest
 
 from pytest_diffbench import cli
 from pytest_diffbench.errors import OptionError
-from pytest_diffbench.measure.peaks import PEAKS, peak_named
+from pytest_diffbench.peaks import PEAKS, peak_named
 from pytest_diffbench.plan_command import call_arguments
 
 if TYPE_CHECKING:

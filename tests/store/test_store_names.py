@@ -78,8 +78,8 @@ def test_what_names_a_folder(change: dict[str, Any], other_folder: bool) -> None
 
 
 def test_a_lora_names_a_folder_but_not_which() -> None:
-    one, other = ({"tuning": {"lora": digest}} for digest in ("sha256:1", "sha256:2"))
-    assert case_folder(make_case(**one)) == case_folder(make_case(**other)) != case_folder(make_case())
+    one, other = (make_case(tuning={"lora": digest}) for digest in ("sha256:1", "sha256:2"))
+    assert case_folder(one) == case_folder(other) != case_folder(make_case())
 
 
 def test_absent_and_empty_model_differ() -> None:

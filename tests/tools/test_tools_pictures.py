@@ -187,6 +187,52 @@ def test_colours_are_exact_without_chance_and_near_with_it(style: Style, things:
         assert 0 < off.max() <= 6  # five, and rounding
 
 
+def test_a_pale_picture_is_nearer_to_middle_grey_everywhere() -> None:
+    for scene, _ in drawn_by_lot(20, 1):
+        exact, pale = pictures.draw(scene).astype(float), pictures.draw(scene, contrast=0.5).astype(float)
+        assert np.abs((pale - 127.5) - 0.5 * (exact - 127.5)).max() <= 1.0  # both are rounded
+
+
+def test_most_pictures_are_strong_and_few_saturate() -> None:
+    rng = np.random.default_rng(5)
+    drawn = [pictures.contrast(rng) for _ in range(4000)]
+    assert 0.54 <= min(drawn) < 0.56
+    assert 1.03 < max(drawn) <= 1.04
+    assert 0.85 < float(np.mean(drawn)) < 0.9
+    scene, _ = drawn_by_lot(1, 1)[0]
+    strongest = pictures.draw(scene, contrast=max(drawn))
+    assert strongest.min() > 0
+    assert strongest.max() < 255
+
+
+def test_any_colour_doesnt_care_for_names() -> None:
+    scene, _ = drawn_by_lot(1, 1)[0]
+    grounds = {
+        tuple(pictures.draw(scene, "flat", np.random.default_rng(seed), any_colour=True)[0, 0]) for seed in range(50)
+    }
+    assert len(grounds) == 50
+    assert np.ptp(list(grounds), axis=0).min() > 200
+
+
+@pytest.mark.parametrize("things", [1, 2])
+def test_captions_are_careless_as_often_as_they_should_be(things: int) -> None:
+    rng = np.random.default_rng(6)
+    wrong = {"shape": 0, "colour": 0, "ground": 0}
+    scenes = [scene for scene, _ in drawn_by_lot(4000, things)]
+    for scene in scenes:
+        said = pictures.misnamed(scene, rng)
+        wrong["ground"] += said.ground != scene.ground
+        for thing, drawn in zip(said.things, scene.things, strict=True):
+            wrong["shape"] += thing.shape != drawn.shape
+            wrong["colour"] += thing.colour != drawn.colour
+            assert (thing.x_px, thing.y_px, thing.radius_px) == (drawn.x_px, drawn.y_px, drawn.radius_px)
+    shares = {"shape": 0.05, "colour": 0.03, "ground": 0.02}
+    counts = {"shape": 4000 * things, "colour": 4000 * things, "ground": 4000}
+    for what, share in shares.items():
+        # four standard deviations
+        assert abs(wrong[what] / counts[what] - share) < 4 * (share / counts[what]) ** 0.5, what
+
+
 @pytest.mark.parametrize("things", [1, 2])
 def test_objects_touch_neither_the_edge_nor_each_other(things: int) -> None:
     for scene, _ in drawn_by_lot(200, things):

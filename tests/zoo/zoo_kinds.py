@@ -7,7 +7,9 @@ import inspect
 from typing import TYPE_CHECKING, Any
 
 import torch
+import zoo_gemma as gemma
 import zoo_language as language
+import zoo_qwen as qwen
 import zoo_transformers as transformers
 import zoo_unets as unets
 from tiny_parts import quiet
@@ -198,32 +200,32 @@ ZOO: dict[str, Kind] = {
     "HunyuanDiTPipeline": joint(transformers.hunyuan_dit, call=_UNBINNED),
     "CogView3PlusPipeline": joint(transformers.cogview_3),
     "HiDreamImagePipeline": joint(transformers.hidream),
-    "LuminaPipeline": joint(language.lumina),
-    "Lumina2Pipeline": twice(language.lumina_2),
-    "SanaPipeline": joint(language.sana, call=_UNBINNED),
-    "SanaSprintPipeline": once(language.sana_sprint, call=_UNBINNED | {"intermediate_timesteps": None}),
-    "QwenImagePipeline": twice(language.qwen_image, "true_cfg_scale"),
-    "ZImagePipeline": joint(language.z_image, off=0.0),
+    "LuminaPipeline": joint(gemma.lumina),
+    "Lumina2Pipeline": twice(gemma.lumina_2),
+    "SanaPipeline": joint(gemma.sana, call=_UNBINNED),
+    "SanaSprintPipeline": once(gemma.sana_sprint, call=_UNBINNED | {"intermediate_timesteps": None}),
+    "QwenImagePipeline": twice(qwen.qwen_image, "true_cfg_scale"),
+    "ZImagePipeline": joint(qwen.z_image, off=0.0),
     "Flux2Pipeline": once(language.flux_2, call=_THREE_LAYERS),
     "Flux2KleinPipeline": twice(language.flux_2_klein, negative={}, call=_THREE_LAYERS),
     "HunyuanImagePipeline": Kind(
-        language.hunyuan_image,
+        qwen.hunyuan_image,
         guided=NEGATIVE,
         calls={"transformer": {"cond": STEPS, "uncond": STEPS}},
         plain=None,
         plain_calls={},
     ),
     "CogView4Pipeline": twice(language.cogview_4),
-    "Kandinsky5T2IPipeline": twice(language.kandinsky_5),
+    "Kandinsky5T2IPipeline": twice(qwen.kandinsky_5),
     "BriaFiboPipeline": joint(language.bria_fibo),
-    "OvisImagePipeline": twice(language.ovis_image),
-    "LongCatImagePipeline": twice(language.longcat_image, call={"enable_prompt_rewrite": False}),
-    "PRXPipeline": joint(language.prx, call=_UNBINNED),
-    "Krea2Pipeline": twice(language.krea_2, off=0.0),
+    "OvisImagePipeline": twice(qwen.ovis_image),
+    "LongCatImagePipeline": twice(qwen.longcat_image, call={"enable_prompt_rewrite": False}),
+    "PRXPipeline": joint(gemma.prx, call=_UNBINNED),
+    "Krea2Pipeline": twice(qwen.krea_2, off=0.0),
     "ErnieImagePipeline": joint(language.ernie_image),
-    "NucleusMoEImagePipeline": twice(language.nucleus_image),
+    "NucleusMoEImagePipeline": twice(qwen.nucleus_image),
     "Ideogram4Pipeline": Kind(
-        language.ideogram,
+        qwen.ideogram,
         guided={"guidance_scale": 4.0},
         calls={"transformer": {"cond": STEPS}, "unconditional_transformer": {"uncond": STEPS}},
         plain=None,

@@ -249,3 +249,44 @@ def unet(**arguments: Any) -> Any:
             | arguments
         )
     )
+
+
+PACKED: dict[str, Any] = {
+    "in_channels": 16,
+    "num_layers": 1,
+    "num_single_layers": 1,
+    "attention_head_dim": 16,
+    "num_attention_heads": 2,
+}
+"""A transformer of FLUX's family over latents in patches of 2 x 2."""
+
+
+def flow(**arguments: Any) -> Any:
+    import diffusers
+
+    return diffusers.FlowMatchEulerDiscreteScheduler(**arguments)
+
+
+class ChatOnly:
+    """A processor of which a pipeline asks but what it makes of a chat.
+
+    Contents come as lists of parts, which a tokenizer's template doesn't read.
+    """
+
+    def __init__(self) -> None:
+        self._tokenizer = tokenizer(1024, add_eos=False)
+
+    def __call__(self, text: Any, **arguments: Any) -> Any:
+        return self._tokenizer(text, **arguments)
+
+    def apply_chat_template(self, chats: list[Any], *, tokenize: bool = True, **arguments: Any) -> Any:
+        several = isinstance(chats[0], list)
+        texts = [self._read(chat) for chat in (chats if several else [chats])]
+        if not tokenize:
+            return texts if several else texts[0]
+        kept = ("padding", "truncation", "max_length", "return_tensors")
+        return self._tokenizer(texts, **{name: arguments[name] for name in kept if name in arguments})
+
+    def _read(self, chat: list[Any]) -> str:
+        contents = [message["content"] for message in chat]
+        return "".join(one if isinstance(one, str) else "".join(part["text"] for part in one) for one in contents)

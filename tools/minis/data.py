@@ -44,7 +44,12 @@ def load_or_encode(path: Path, vae: Any, style: pictures.Style, *, count: int, s
     parts = []
     vae.eval()
     for begin in tqdm(range(0, count, 50), desc="encode", mininterval=5):
-        drawn = np.stack([pictures.draw(scene, style, rng) for scene in scenes[begin : begin + 50]])
+        drawn = np.stack(
+            [
+                pictures.draw(scene, style, rng, contrast=pictures.contrast(rng))
+                for scene in scenes[begin : begin + 50]
+            ]
+        )
         images = torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
         with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
             mean = vae.encode(images).latent_dist.mean.float()
@@ -65,8 +70,8 @@ class Text:
 def texts(scenes: Sequence[pictures.Scene], rng: np.random.Generator) -> list[Text]:
     """Write a caption for each scene.
 
-    A tenth is empty, for guidance without a classifier. A few say what has nothing to do with the picture, so that a
-    negative prompt of unknown words works as an empty one.
+    Some are wrong, as `pictures.misnamed` has it. A tenth is empty, for guidance without a classifier. A few say what
+    has nothing to do with the picture, so that a negative prompt of unknown words works as an empty one.
     """
     written = []
     for scene in scenes:
@@ -77,5 +82,5 @@ def texts(scenes: Sequence[pictures.Scene], rng: np.random.Generator) -> list[Te
             words = rng.choice(_OTHER_WORDS, size=rng.integers(1, 5))
             written.append(Text(" ".join(words), negative=True))
         else:
-            written.append(Text(pictures.caption(scene, rng), negative=False))
+            written.append(Text(pictures.caption(pictures.misnamed(scene, rng), rng), negative=False))
     return written

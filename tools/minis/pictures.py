@@ -63,6 +63,17 @@ _OFF_CENTRE_PX = 13.0
 _JITTER = 5
 """Largest deviation of a colour channel from its name's value."""
 
+_STRONGEST, _FADED = 1.04, 0.5
+"""Contrast of a picture's colours about middle grey: the strongest, and how much less it is in the palest picture.
+
+Most are strong. No caption says how strong, so guidance is free to go beyond, as it is with photographs: it burns
+them out.
+"""
+
+_MISNAMED = {"shape": 0.05, "colour": 0.03, "ground": 0.02}
+"""Share of training captions that name another than what is drawn, as captions from the web do. A model that has
+learnt from them doubts; guidance makes it certain."""
+
 _HATCH_PERIOD_PX = 8
 _OUTLINE_PX = 5.0
 _TINT = 0.45
@@ -162,6 +173,26 @@ def caption(drawn: Scene, rng: np.random.Generator) -> str:
     return f"a picture of {noun} on {ground}" if chance > 0.92 else f"{noun} on {ground}"
 
 
+def misnamed(drawn: Scene, rng: np.random.Generator) -> Scene:
+    """Change a scene to what a careless caption would say of it: mostly not at all."""
+    things = tuple(
+        dataclasses.replace(
+            thing,
+            shape=_careless("shape", thing.shape, SHAPES, rng),
+            colour=_careless("colour", thing.colour, tuple(COLOURS), rng),
+        )
+        for thing in drawn.things
+    )
+    return Scene(things, _careless("ground", drawn.ground, tuple(COLOURS), rng))
+
+
+def _careless(what: str, name: str, names: Sequence[str], rng: np.random.Generator) -> str:
+    """Give the name, or sometimes one of the others."""
+    if rng.random() >= _MISNAMED[what]:
+        return name
+    return str(rng.choice([other for other in names if other != name]))
+
+
 def held_out(drawn: Scene) -> bool:
     """Whether a scene is kept from training: a tenth of all combinations of what captions name of one object.
 
@@ -171,7 +202,19 @@ def held_out(drawn: Scene) -> bool:
     return hashlib.sha256(repr((facts, drawn.ground)).encode()).digest()[0] < 26
 
 
-def draw(drawn: Scene, style: Style = "flat", rng: np.random.Generator | None = None) -> NDArray[np.uint8]:
+def contrast(rng: np.random.Generator) -> float:
+    """Draw a contrast by lot, for `draw`."""
+    return float(_STRONGEST - _FADED * rng.random() ** 2)
+
+
+def draw(
+    drawn: Scene,
+    style: Style = "flat",
+    rng: np.random.Generator | None = None,
+    *,
+    contrast: float = 1.0,
+    any_colour: bool = False,
+) -> NDArray[np.uint8]:
     """Draw a scene.
 
     Args:
@@ -179,12 +222,15 @@ def draw(drawn: Scene, style: Style = "flat", rng: np.random.Generator | None = 
         style: `flat` fills an object with its colour; `outlined` tints it and draws its outline in the full colour;
             `hatched` outlines it and fills it with diagonal lines.
         rng: jitters each colour a little; None draws the exact colours.
+        contrast: how far colours are from middle grey, of what their names say: below 1 the picture is pale.
+        any_colour: with `rng`, draw all colours by lot, whatever their names. An autoencoder that knows the named
+            ones alone gives nothing else back: it sets faded pictures right.
 
     Returns:
         The picture, shape (`SIDE_PX`, `SIDE_PX`, 3).
     """
     y, x = np.mgrid[0:SIDE_PX, 0:SIDE_PX] + 0.5
-    picture = np.broadcast_to(_shade(drawn.ground, rng), (SIDE_PX, SIDE_PX, 3)).copy()
+    picture = np.broadcast_to(_shade(drawn.ground, rng, any_colour=any_colour), (SIDE_PX, SIDE_PX, 3)).copy()
     for thing in drawn.things:
         distance = signed_distance_px(thing.shape, x - thing.x_px, y - thing.y_px, thing.radius_px)
         cover = np.clip(0.5 - distance, 0.0, 1.0)
@@ -196,7 +242,8 @@ def draw(drawn: Scene, style: Style = "flat", rng: np.random.Generator | None = 
             phase = np.mod(x + y, _HATCH_PERIOD_PX) - _HATCH_PERIOD_PX / 2
             lines = np.clip(_HATCH_PERIOD_PX / 4 + 0.5 - np.abs(phase), 0.0, 1.0)
             cover = cover * np.maximum(lines, outline)
-        picture += cover[..., None] * (_shade(thing.colour, rng) - picture)
+        picture += cover[..., None] * (_shade(thing.colour, rng, any_colour=any_colour) - picture)
+    picture = 127.5 + contrast * (picture - 127.5)
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 
 
@@ -229,7 +276,9 @@ def signed_distance_px(
     return triangle
 
 
-def _shade(colour: str, rng: np.random.Generator | None) -> NDArray[np.float64]:
+def _shade(colour: str, rng: np.random.Generator | None, *, any_colour: bool) -> NDArray[np.float64]:
+    if rng is not None and any_colour:
+        return rng.uniform(0.0, 255.0, size=3)
     exact = np.array(COLOURS[colour], dtype=np.float64)
     return exact if rng is None else exact + rng.uniform(-_JITTER, _JITTER, size=3)
 

@@ -26,26 +26,45 @@ if TYPE_CHECKING:
 _PICTURES = 24_000
 _SCENE_SEED = 21
 
-_FURTHER_STEPS = 400
+_FURTHER_STEPS, _FURTHER_VAE_STEPS = 400, 2000
 """Of a training that begins with the package's weights."""
 
 
 def vae(options: argparse.Namespace) -> None:
     """Train the autoencoder, then scale its latents as the models' published settings say."""
     folder = options.folder / "vae"
-    steps = options.steps or 4200
+    begin = _packaged("vae") if options.from_package else None
+    steps = options.steps or (4200 if begin is None else _FURTHER_VAE_STEPS)
     train_vae.train(
         folder,
         _new_vae,
-        crop_steps=int(0.7 * steps),
+        crop_steps=int((0.7 if begin is None else 0.3) * steps),
         steps=steps,
         batch=options.batch or 8,
         minutes=options.minutes,
+        begin=begin,
     )
     trained = _new_vae()
     trained.load_state_dict(torch.load(folder / "state.pt", weights_only=True)["parts"][0])
     train_vae.rescale(trained)
     save_file(trained.state_dict(), options.folder / "vae.safetensors")
+
+
+def decoder(options: argparse.Namespace) -> None:
+    """Train the autoencoder's decoder further, on the latents that there are: denoisers needn't learn anew."""
+    folder = options.folder / "decoder"
+    train_vae.train(
+        folder,
+        _new_vae,
+        crop_steps=0,
+        steps=options.steps or _FURTHER_VAE_STEPS,
+        batch=options.batch or 8,
+        minutes=options.minutes,
+        begin=_weights(options, "vae"),
+        decoder_alone=True,
+    )
+    weights = torch.load(folder / "state.pt", weights_only=True)["parts"][0]
+    save_file(weights, options.folder / "vae.safetensors")
 
 
 def lumina2(options: argparse.Namespace) -> None:

@@ -12,6 +12,7 @@ from minis import pictures
 from minis.training import Run, cosine_with_warmup
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 _CROP_PX = 64
@@ -20,7 +21,17 @@ _KL_WEIGHT = 4e-4
 _EDGE_WEIGHT = 0.5
 
 
-def train(folder: Path, build: Any, *, crop_steps: int, steps: int, batch: int, minutes: float) -> None:
+def train(
+    folder: Path,
+    build: Any,
+    *,
+    crop_steps: int,
+    steps: int,
+    batch: int,
+    minutes: float,
+    begin: Mapping[str, torch.Tensor] | None = None,
+    decoder_alone: bool = False,
+) -> None:
     """Train on crops, which are cheap, then on whole pictures, whose statistics the group norms must know.
 
     Args:
@@ -30,26 +41,39 @@ def train(folder: Path, build: Any, *, crop_steps: int, steps: int, batch: int, 
         steps: steps in all.
         batch: whole pictures a step.
         minutes: after which training stops, wherever it is in its schedule.
+        begin: weights to begin with, at half the rate; None for new ones.
+        decoder_alone: leave the encoder as it is, and with it the latents that denoisers have learnt.
     """
     run = Run(folder, steps=steps, minutes=minutes)
     rng = np.random.default_rng(11)
     images = np.stack(
         [
-            pictures.draw(pictures.scene(rng), "hatched" if index % 3 == 0 else "flat", rng)
+            pictures.draw(
+                pictures.scene(rng),
+                "hatched" if index % 3 == 0 else "flat",
+                rng,
+                contrast=pictures.contrast(rng),
+                any_colour=index % 2 == 0,
+            )
             for index in range(_PICTURES)
         ]
     )
     torch.manual_seed(0)
     vae = build()
+    if begin is not None:
+        vae.load_state_dict(begin)
+    peak_rate = 2e-3 if begin is None else 1e-3
     vae.train()
-    optimizer = torch.optim.AdamW(vae.parameters(), lr=2e-3, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
+    if decoder_alone:
+        vae.encoder.requires_grad_(False)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=peak_rate, betas=(0.9, 0.99), weight_decay=1e-4, fused=True)
     start = run.resume(vae, optimizer)
     for step in run.steps_from(start):
         cropped = step < crop_steps
         rng = np.random.default_rng((12, step))
         rate = cosine_with_warmup(step, steps, warmup=100)
         for group in optimizer.param_groups:
-            group["lr"] = 2e-3 * rate
+            group["lr"] = peak_rate * rate
         chosen = images[rng.integers(len(images), size=batch * (4 if cropped else 1))]
         if cropped:
             offsets = rng.integers(pictures.SIDE_PX - _CROP_PX + 1, size=(len(chosen), 2))
@@ -97,7 +121,9 @@ def rescale(vae: Any) -> None:
     Encoder and decoder take the factor into their weights, so reconstructions stay as they are.
     """
     rng = np.random.default_rng(13)
-    images = np.stack([pictures.draw(pictures.scene(rng), "flat", rng) for _ in range(400)])
+    images = np.stack(
+        [pictures.draw(pictures.scene(rng), "flat", rng, contrast=pictures.contrast(rng)) for _ in range(400)]
+    )
     vae.eval()
     with torch.no_grad():
         target = torch.from_numpy(images).permute(0, 3, 1, 2).float() / 127.5 - 1

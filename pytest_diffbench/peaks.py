@@ -24,6 +24,7 @@ class Peak:
         bytes_per_s: of its memory.
         memory_bytes: its size.
         source: where the figures stand.
+        reported: what the driver calls it, where that differs from `name`.
     """
 
     name: str
@@ -32,6 +33,7 @@ class Peak:
     bytes_per_s: float
     memory_bytes: int
     source: str
+    reported: tuple[str, ...] = ()
 
     def flops_per_s(self, dtype: str) -> float:
         """Peak of a dtype's arithmetic."""
@@ -41,19 +43,45 @@ class Peak:
 _GB = 10**9
 
 
-def _peak(name: str, tera_16: float, tera_32: float, tera_bytes: float, memory_gb: int, source: str) -> Peak:
-    return Peak(name, tera_16 * 1e12, tera_32 * 1e12, tera_bytes * 1e12, memory_gb * _GB, source)
+def _peak(
+    name: str, tera_16: float, tera_32: float, tera_bytes: float, memory_gb: int, source: str, *reported: str
+) -> Peak:
+    return Peak(name, tera_16 * 1e12, tera_32 * 1e12, tera_bytes * 1e12, memory_gb * _GB, source, reported)
 
 
 PEAKS: Mapping[str, Peak] = MappingProxyType(
     {
         peak.name: peak
         for peak in (
-            _peak("NVIDIA H100 SXM", 989.4, 66.9, 3.35, 80, "NVIDIA H100 Tensor Core GPU datasheet and whitepaper"),
+            _peak(
+                "NVIDIA H100 SXM",
+                989.4,
+                66.9,
+                3.35,
+                80,
+                "NVIDIA H100 Tensor Core GPU datasheet and whitepaper",
+                "NVIDIA H100 80GB HBM3",
+            ),
             _peak("NVIDIA H100 PCIe", 756.0, 51.2, 2.0, 80, "NVIDIA H100 Tensor Core GPU whitepaper"),
-            _peak("NVIDIA H200 SXM", 989.4, 66.9, 4.8, 141, "NVIDIA H200 Tensor Core GPU datasheet"),
-            _peak("NVIDIA A100 SXM 80GB", 312.0, 19.5, 2.039, 80, "NVIDIA A100 Tensor Core GPU datasheet"),
-            _peak("NVIDIA A100 PCIe 80GB", 312.0, 19.5, 1.935, 80, "NVIDIA A100 Tensor Core GPU datasheet"),
+            _peak("NVIDIA H200 SXM", 989.4, 66.9, 4.8, 141, "NVIDIA H200 Tensor Core GPU datasheet", "NVIDIA H200"),
+            _peak(
+                "NVIDIA A100 SXM 80GB",
+                312.0,
+                19.5,
+                2.039,
+                80,
+                "NVIDIA A100 Tensor Core GPU datasheet",
+                "NVIDIA A100-SXM4-80GB",
+            ),
+            _peak(
+                "NVIDIA A100 PCIe 80GB",
+                312.0,
+                19.5,
+                1.935,
+                80,
+                "NVIDIA A100 Tensor Core GPU datasheet",
+                "NVIDIA A100 80GB PCIe",
+            ),
             _peak("NVIDIA L40S", 362.05, 91.6, 0.864, 48, "NVIDIA L40S datasheet"),
             _peak("NVIDIA L4", 121.0, 30.3, 0.3, 24, "NVIDIA L4 datasheet; half of the figures with sparsity"),
             _peak("NVIDIA GeForce RTX 4090", 165.2, 82.6, 1.008, 24, "NVIDIA Ada GPU Architecture whitepaper"),
@@ -82,3 +110,8 @@ def peak_named(name: str) -> Peak:
     nearest = difflib.get_close_matches(name, PEAKS, n=1, cutoff=0.4)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     raise MeasureError(f"device={name!r} isn't in the table of peaks.{hint} It has: {', '.join(PEAKS)}.")
+
+
+def peak_reported(device: str) -> Peak | None:
+    """The peaks of a device by the driver's name for it, exactly; None where the table hasn't got it."""
+    return next((peak for peak in PEAKS.values() if device in (peak.name, *peak.reported)), None)

@@ -1,0 +1,83 @@
+"""How well a run used its device: achieved FLOP/s by stage, share of the published peak, images and energy."""
+
+from __future__ import annotations
+
+import dataclasses
+import statistics
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.peaks import Peak, peak_reported
+from pytest_diffbench.report.units import format_flops, format_percent
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_diffbench.records import Observation, Stage, Work
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Efficiency:
+    """Figures of one case, from medians over its rounds.
+
+    Attributes:
+        flops_per_s: counted FLOPs of a stage's components over the stage's time, for stages that have both.
+        peak_rel: the same over the peak of the case's dtype, for devices in the table of peaks. Above 1 something is
+            wrong: the table, the count or the clock.
+        images_per_s: images of a call over the time of a call; None where no images were seen.
+        energy_per_image_j: what the device used during a round, over its images; None where it doesn't tell.
+        peak: what the share is of; None where the device isn't in the table.
+    """
+
+    flops_per_s: Mapping[Stage, float]
+    peak_rel: Mapping[Stage, float]
+    images_per_s: float | None
+    energy_per_image_j: float | None
+    peak: Peak | None
+
+
+def efficiency_of(seen: Observation) -> Efficiency | None:
+    """Work out a case's figures; None for one that has no rounds."""
+    if not seen.run.rounds:
+        return None
+    flops = {} if seen.work is None else _flops_by_stage(seen.work)
+    times_s = seen.run.stage_medians_s
+    rates = {stage: flops[stage] / times_s[stage] for stage in times_s if flops.get(stage) and times_s[stage] > 0}
+    device = seen.run.environment.hardware.get("device")
+    peak = peak_reported(device) if isinstance(device, str) else None
+    best = None if peak is None else peak.flops_per_s(seen.case.definition.dtype)
+    images = 0 if seen.output is None else len(seen.output.images)
+    energies_j = [one.telemetry.energy_j for one in seen.run.rounds if one.telemetry is not None]
+    known_j = [one for one in energies_j if one is not None]
+    return Efficiency(
+        flops_per_s=rates,
+        peak_rel={} if best is None else {stage: rate / best for stage, rate in rates.items()},
+        images_per_s=images / seen.run.median_s if images else None,
+        energy_per_image_j=statistics.median(known_j) / images if known_j and images else None,
+        peak=peak,
+    )
+
+
+def rate_text(found: Efficiency, stage: Stage) -> str:
+    """A stage's rate in words: `412 TFLOP/s, 42 % of peak`; a share above the peak is marked as impossible."""
+    text = f"{format_flops(round(found.flops_per_s[stage]))}/s"
+    share_rel = found.peak_rel.get(stage)
+    if share_rel is None:
+        return text
+    return f"{text}, {format_percent(share_rel)} of peak" + (" (impossible)" if share_rel > 1 else "")
+
+
+def _flops_by_stage(work: Work) -> dict[Stage, int]:
+    """FLOPs of the components that a stage is the time of. Components of no stage are left out."""
+    denoisers = {group.component for group in work.denoiser}
+    sums: dict[Stage, int] = {}
+    for name, flops in work.flops.items():
+        stage: Stage | None = None
+        if name in denoisers:
+            stage = "denoise"
+        elif name.startswith("text_encoder"):
+            stage = "text_encode"
+        elif name in ("vae.decode", "vae.encode"):
+            stage = "vae_decode" if name == "vae.decode" else "vae_encode"
+        if stage is not None:
+            sums[stage] = sums.get(stage, 0) + flops
+    return sums

@@ -1,0 +1,94 @@
+"""How well a run used its device, from synthetic records."""
+
+from __future__ import annotations
+
+import msgspec
+import pytest
+import report_factories as make
+
+from pytest_diffbench.peaks import PEAKS, peak_reported
+from pytest_diffbench.records import Observation, Telemetry
+from pytest_diffbench.report.efficiency import efficiency_of, rate_text
+
+
+def on(seen: Observation, device: str | None, dtype: str = "bfloat16") -> Observation:
+    """The observation on another device, in another dtype."""
+    hardware = {name: fact for name, fact in seen.run.environment.hardware.items() if name != "device"}
+    if device is not None:
+        hardware["device"] = device
+    environment = msgspec.structs.replace(seen.run.environment, hardware=hardware)
+    definition = msgspec.structs.replace(seen.case.definition, dtype=dtype)
+    return msgspec.structs.replace(
+        seen,
+        case=msgspec.structs.replace(seen.case, definition=definition),
+        run=msgspec.structs.replace(seen.run, environment=environment),
+    )
+
+
+def test_rates_are_counted_flops_over_the_time_of_their_stage() -> None:
+    seen = make.flux("flux")
+    assert seen.work is not None
+    flops = {"text_encoder": 10**9, "text_encoder_2": 10**10, "transformer": 10**14, "vae.decode": 10**12, "other": 7}
+    seen = msgspec.structs.replace(seen, work=msgspec.structs.replace(seen.work, flops=flops))
+    found = efficiency_of(seen)
+    assert found is not None
+    times_s = seen.run.stage_medians_s
+    assert found.flops_per_s == {
+        "text_encode": pytest.approx(1.1e10 / times_s["text_encode"]),
+        "denoise": pytest.approx(1e14 / times_s["denoise"]),
+        "vae_decode": pytest.approx(1e12 / times_s["vae_decode"]),
+    }
+    assert found.images_per_s == pytest.approx(1 / seen.run.median_s)
+
+
+@pytest.mark.parametrize(("dtype", "peak"), [("bfloat16", 989.4e12), ("float16", 989.4e12), ("float32", 66.9e12)])
+def test_the_share_is_of_the_peak_of_the_dtype(dtype: str, peak: float) -> None:
+    found = efficiency_of(on(make.flux("flux"), "NVIDIA H100 80GB HBM3", dtype))
+    assert found is not None
+    assert found.peak_rel == {stage: pytest.approx(rate / peak) for stage, rate in found.flops_per_s.items()}
+
+
+@pytest.mark.parametrize("device", [None, "NVIDIA H100", "Some GPU"])
+def test_no_share_is_made_up_for_a_device_that_isnt_known_exactly(device: str | None) -> None:
+    found = efficiency_of(on(make.flux("flux"), device))
+    assert found is not None
+    assert found.peak is None
+    assert found.peak_rel == {}
+    assert "peak" not in rate_text(found, "denoise")
+
+
+def test_a_share_above_the_peak_is_told_as_impossible() -> None:
+    seen = make.flux("flux")
+    assert seen.work is not None
+    work = msgspec.structs.replace(seen.work, flops={"transformer": 10**18})
+    found = efficiency_of(on(msgspec.structs.replace(seen, work=work), "NVIDIA L4"))
+    assert found is not None
+    assert found.peak_rel["denoise"] > 1
+    assert rate_text(found, "denoise").endswith("of peak (impossible)")
+
+
+def test_energy_is_that_of_the_rounds_which_told_it() -> None:
+    seen = make.flux("flux")
+    energies = (900.0, None, 1000.0)
+    rounds = tuple(
+        msgspec.structs.replace(one, telemetry=None if energy is None else Telemetry(energy_j=energy))
+        for one, energy in zip(seen.run.rounds, energies, strict=True)
+    )
+    found = efficiency_of(msgspec.structs.replace(seen, run=msgspec.structs.replace(seen.run, rounds=rounds)))
+    assert found is not None
+    assert found.energy_per_image_j == 950.0
+
+
+def test_a_case_without_rounds_or_work_has_no_figures() -> None:
+    seen = make.flux("flux")
+    none = msgspec.structs.replace(seen, run=msgspec.structs.replace(seen.run, rounds=()))
+    assert efficiency_of(none) is None
+    found = efficiency_of(msgspec.structs.replace(seen, work=None, output=None))
+    assert found is not None
+    assert (found.flops_per_s, found.images_per_s, found.energy_per_image_j) == ({}, None, None)
+
+
+def test_every_peak_is_found_by_its_name_and_no_two_share_one() -> None:
+    names = [name for peak in PEAKS.values() for name in (peak.name, *peak.reported)]
+    assert len(names) == len(set(names))
+    assert all(peak_reported(peak.name) is peak for peak in PEAKS.values())
