@@ -8,20 +8,31 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from importlib import util
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.errors import MissingPipelineError, PipelineError
+from pytest_diffbench.pipelines.registry import MODELS, Model, model_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-    from pytest_diffbench.pipelines.registry import Model
 
 INDEX = "model_index.json"
 
+WHATEVER = "folder"
+"""What a marker's `model=` says for whatever pipeline `--diffbench-models` holds."""
+
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_WEIGHTLESS = ("Tokenizer", "TokenizerFast", "Scheduler", "Processor", "Extractor", "TokenizersBackend")
+_WEIGHTLESS = (
+    "Tokenizer",
+    "TokenizerFast",
+    "Scheduler",
+    "Processor",
+    "Extractor",
+    "TokenizersBackend",
+    "Guidance",
+)
 """Ends of the names of classes that come without weights."""
 
 _MAX_HEADER_BYTES = 100_000_000
@@ -29,6 +40,41 @@ _MAX_HEADER_BYTES = 100_000_000
 
 _SAMPLES = 64
 _SAMPLE_BYTES = 4096
+
+
+def model_for(name: str, folder: Path | None) -> Model:
+    """The model that a name stands for: a registered one, or whatever a folder holds.
+
+    Args:
+        name: of a registered model; `WHATEVER`, or the name of the class that the folder declares.
+        folder: see `find_pipeline`.
+
+    Raises:
+        MissingPipelineError: the folder's pipeline is asked for, and there is none.
+        PipelineError: no such model.
+    """
+    held = folder / INDEX if folder is not None else None
+    if name == WHATEVER:
+        if held is None or not held.is_file():
+            what = "--diffbench-models isn't given" if folder is None else f"{folder} holds no {INDEX}"
+            raise MissingPipelineError(
+                f"model={WHATEVER!r}: {what}. Give --diffbench-models a folder that save_pretrained wrote."
+            )
+        return _model_in(held)
+    if name not in MODELS and held is not None and held.is_file():
+        model = _model_in(held)
+        if model.name == name:
+            return model
+    return model_named(name)
+
+
+def _model_in(index: Path) -> Model:
+    declared = read_json(index).get("_class_name")
+    if not isinstance(declared, str):
+        raise _custom_code(index, "_class_name", declared)
+    return Model(
+        name=declared, pipeline_class=declared, hub_id="", recommended={}, mini_recommended={}, licence="unknown"
+    )
 
 
 def find_pipeline(folder: Path, model: Model) -> Path:
@@ -40,11 +86,11 @@ def find_pipeline(folder: Path, model: Model) -> Path:
         model: which one is wanted.
 
     Raises:
-        PipelineError: there is no such folder, or no pipeline in it.
+        MissingPipelineError: there is no such folder, or no pipeline of this model in it.
     """
     names = (model.name, model.hub_id.rpartition("/")[2])
     if not folder.exists():
-        raise PipelineError(
+        raise MissingPipelineError(
             f"{folder}: there is no such folder. Give --diffbench-models one that holds a {model.pipeline_class}."
         )
     if not folder.is_dir():
@@ -54,9 +100,10 @@ def find_pipeline(folder: Path, model: Model) -> Path:
         )
     for candidate in (folder, *(folder / name for name in names)):
         if (candidate / INDEX).is_file():
+            _check_class(candidate, model)
             return candidate
     state = "is empty" if next(folder.iterdir(), None) is None else f"holds no {INDEX}, so it isn't a pipeline"
-    raise PipelineError(
+    raise MissingPipelineError(
         f"{folder}: the folder {state}, and has no sub-folder {' or '.join(repr(name) for name in names)} with one. "
         f"Fill it with `hf download {model.hub_id} --local-dir {folder / model.name}`."
     )
@@ -68,24 +115,36 @@ def check_pipeline(folder: Path, model: Model) -> None:
     Raises:
         PipelineError: the first thing that is wrong.
     """
-    index = read_json(folder / INDEX)
-    declared = index.get("_class_name")
-    if isinstance(declared, list):
-        raise _custom_code(folder / INDEX, "_class_name", declared)
-    if declared != model.pipeline_class:
-        raise PipelineError(
-            f"{folder / INDEX}: _class_name is {declared!r}, but model={model.name!r} is a {model.pipeline_class}. "
-            "Give --diffbench-models another folder, or name the model that this one is."
-        )
+    index = _check_class(folder, model)
     if (folder / "None.py").exists():
         # diffusers formats the custom pipeline it wasn't given into a file name, and would load this one
         raise _custom_code(folder, "the file", "None.py")
     components = list(_components(folder / INDEX, index))
     if not components:
-        raise PipelineError(f"{folder / INDEX}: no component is listed. Download {model.hub_id} anew.")
+        raise PipelineError(f"{folder / INDEX}: no component is listed. {_how_to_renew(model, folder)}")
     for name, library, class_name in components:
         _check_library(folder, name, library)
         _check_component(folder / name, class_name, model)
+
+
+def _check_class(folder: Path, model: Model) -> dict[str, Any]:
+    """Check that a folder declares a model's class; returns what stands in its index."""
+    index = read_json(folder / INDEX)
+    declared = index.get("_class_name")
+    if isinstance(declared, list):
+        raise _custom_code(folder / INDEX, "_class_name", declared)
+    if declared != model.pipeline_class:
+        raise MissingPipelineError(
+            f"{folder / INDEX}: _class_name is {declared!r}, but model={model.name!r} is a {model.pipeline_class}. "
+            "Give --diffbench-models another folder, or name the model that this one is."
+        )
+    return index
+
+
+def _how_to_renew(model: Model, folder: Path) -> str:
+    if not model.hub_id:
+        return "Copy or save it anew."
+    return f"Download it anew: `hf download {model.hub_id} --local-dir {folder}`."
 
 
 def digest(folder: Path) -> str:
@@ -173,8 +232,18 @@ def _components(path: Path, index: dict[str, Any]) -> Iterator[tuple[str, str, s
 
 
 def _check_library(folder: Path, name: str, library: str) -> None:
-    if library not in ("diffusers", "transformers") or (folder / name / f"{library}.py").exists():
+    known = library in ("diffusers", "transformers") or _is_pipeline_module(library)
+    if not known or (folder / name / f"{library}.py").exists():
         raise _custom_code(folder / INDEX, name, library)
+
+
+def _is_pipeline_module(library: str) -> bool:
+    """Whether it is a module of diffusers' own pipelines, as `stable_diffusion`; nothing is imported."""
+    found = util.find_spec("diffusers")
+    places = list(found.submodule_search_locations or ()) if found is not None else []
+    return library.isidentifier() and any(
+        (Path(place) / "pipelines" / library / "__init__.py").is_file() for place in places
+    )
 
 
 def _custom_code(path: Path, field: str, value: object) -> PipelineError:
@@ -185,7 +254,7 @@ def _custom_code(path: Path, field: str, value: object) -> PipelineError:
 
 
 def _check_component(folder: Path, class_name: str, model: Model) -> None:
-    remedy = f"Download it anew: `hf download {model.hub_id} --local-dir {folder.parent}`."
+    remedy = _how_to_renew(model, folder.parent)
     files = sorted(path for path in folder.glob("*") if path.is_file())
     if not files:
         raise PipelineError(

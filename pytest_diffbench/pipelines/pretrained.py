@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.errors import MissingPipelineError, PipelineError
 from pytest_diffbench.pipelines import tuned
 from pytest_diffbench.pipelines.dtypes import parse_dtype
 from pytest_diffbench.pipelines.folders import INDEX, check_pipeline, commit, digest, find_pipeline, read_index
@@ -47,7 +47,12 @@ def load_pretrained(spec: PipelineSpec, model: Model, folder: Path | None = None
     else:
         place = _snapshot(source, model)
     diffusers = import_module("diffusers")
-    pipeline_class: Any = getattr(diffusers, model.pipeline_class)
+    pipeline_class: Any = getattr(diffusers, model.pipeline_class, None)
+    if pipeline_class is None or not hasattr(pipeline_class, "from_pretrained"):
+        raise PipelineError(
+            f"{place / INDEX}: _class_name is {model.pipeline_class!r}, which diffusers {diffusers.__version__} "
+            "doesn't have. Install the version that the folder was saved with, or a later one."
+        )
     # the old name of the argument is the only one that all versions before 1.0 know; the later ones warn of it
     denoisers = [
         name for name, library, kind in read_index(place)[1] if library == "diffusers" and _is_denoiser(kind)
@@ -110,7 +115,7 @@ def _snapshot(hub_id: str, model: Model) -> Path:
         else:
             return cached
     if _offline():
-        raise PipelineError(
+        raise MissingPipelineError(
             f"{hub_id}: {problem or 'nothing of it is in the cache of the hub.'} It can't be downloaded while "
             f"HF_HUB_OFFLINE is set. {_how_to_get(hub_id, model)}"
         ) from problem
@@ -128,15 +133,15 @@ def _download(hub_id: str, model: Model) -> Path:
         hub.model_info(hub_id, timeout=_TIMEOUT_S)
         return Path(pipeline_class.download(hub_id, use_safetensors=True))
     except errors.GatedRepoError as error:
-        raise PipelineError(
+        raise MissingPipelineError(
             f"{hub_id} is gated and this account has no access. {_how_to_get(hub_id, model)}"
         ) from error
     except errors.RepositoryNotFoundError as error:
-        raise PipelineError(
+        raise MissingPipelineError(
             f"{hub_id} isn't on the hub, or is private. Check the name. {_how_to_get(hub_id, model)}"
         ) from error
     except Exception as error:  # which HTTP library raises here depends on huggingface_hub's version
-        raise PipelineError(
+        raise MissingPipelineError(
             f"{hub_id} isn't in the hub's cache and couldn't be downloaded ({_told(error)}). "
             f"{_how_to_get(hub_id, model)}"
         ) from error

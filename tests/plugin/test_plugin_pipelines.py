@@ -130,7 +130,11 @@ def test_the_weights_of_a_mini_are_part_of_the_case(
 def test_a_models_folder_without_the_model_says_what_it_looked_for(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(ONE)
     (pytester.mkdir("models") / "notes.txt").write_text("nothing here")
-    result = run(pytester, "--diffbench", "--diffbench-weights=pretrained", "--diffbench-models=models")
+    pretrained = ("--diffbench", "--diffbench-weights=pretrained", "--diffbench-models=models", "-rs")
+    result = run(pytester, *pretrained)
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*SKIPPED*models: the folder holds no model_index.json*lumina2*hf download*"])
+    result = run(pytester, *pretrained, "--diffbench-strict")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*models*lumina2*"])
     result.stdout.no_fnmatch_line("*Traceback*")
