@@ -277,6 +277,7 @@ class Bench:
                 revision=loaded.revision,
                 dtype=spec.dtype,
                 offload=spec.offload,
+                tuning=loaded.tuning,
                 seed=self._settings.seed,
                 arguments=arguments,
             )

@@ -21,7 +21,7 @@ def pytest_diffbench_load_pipeline(spec: PipelineSpec, config: pytest.Config) ->
     models.
 
     Args:
-        spec: model, weights, device, dtype and offload. `device` has been resolved and exists.
+        spec: model, weights, device, dtype, offload and tuning. `device` has been resolved and exists.
         config: pytest's.
 
     Returns:

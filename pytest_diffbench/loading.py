@@ -9,12 +9,14 @@ from pytest_diffbench.errors import OptionError, PipelineError
 from pytest_diffbench.pipelines.loader import default_dtype, parse_dtype, resolve_device
 from pytest_diffbench.pipelines.registry import Model, model_named
 from pytest_diffbench.pipelines.resident import Resident
-from pytest_diffbench.records import PipelineSpec, Weights
+from pytest_diffbench.pipelines.tuning import check_tuning
+from pytest_diffbench.records import PipelineSpec, Tuning, Weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_diffbench.options import Settings
+    from pytest_diffbench.records import Fact
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -24,11 +26,13 @@ class Loaded:
     Attributes:
         spec: what was asked for.
         revision: identity of the weights, pretrained ones' and minis'.
+        tuning: what its options came to, see `records.Definition`.
         recommended: call arguments that fill in what a test doesn't give.
     """
 
     spec: PipelineSpec
     revision: str | None
+    tuning: dict[str, Fact]
     recommended: Mapping[str, object]
 
 
@@ -63,10 +67,13 @@ class Pipelines:
         """What is known of a target, None where it isn't the resident pipeline."""
         if self._spec is None or target is not self._pipeline:
             return None
+        from pytest_diffbench.pipelines.tuned import resolved
+
         model, weights = model_named(self._spec.model), self._spec.weights
         return Loaded(
             spec=self._spec,
             revision=_revision(target, model, weights),
+            tuning=resolved(target, self._spec),
             recommended=model.mini_recommended if weights == "mini" else model.recommended,
         )
 
@@ -103,6 +110,8 @@ def check(settings: Settings, where: str) -> None:
             parse_dtype(settings.dtype)
         if settings.weights != "plan":
             resolve_device(settings.device)
+        if settings.model is not None:
+            check_tuning(spec_of(settings, where))
     except PipelineError as error:
         raise PipelineError(f"{where}: {error}") from None
 
@@ -123,4 +132,5 @@ def spec_of(settings: Settings, where: str) -> PipelineSpec:
         device=device,
         dtype=str(dtype).removeprefix("torch."),
         offload=settings.offload,  # type: ignore[arg-type]  # checked when it was parsed
+        tuning=Tuning(**{name: getattr(settings, name) for name in Tuning.__struct_fields__}),
     )

@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     import pytest
 
 WEIGHTS = ("mini", "plan", "random", "pretrained")
-OFFLOADS = ("none", "model", "sequential")
+OFFLOADS = ("none", "model", "sequential", "group")
+COMPILES = ("none", "whole", "regional")
 GATE_NAMES = ("work", "guidance", "output", "memory", "time")
 """As `records.GATES`, which costs more to import than an idle run may; a test holds them equal."""
 
@@ -145,7 +146,27 @@ class Settings:
         "dtype of the pipeline; by default float32 on the CPU and for minis, bfloat16 elsewhere",
         "DTYPE",
     )
-    offload: str = _setting(_one_of(*OFFLOADS), "none", "cmi", "offload to the CPU: none, model, sequential", "KIND")
+    offload: str = _setting(
+        _one_of(*OFFLOADS), "none", "cmi", "offload to the CPU: none, model, sequential, group", "KIND"
+    )
+    attention: str | None = _setting(_text, None, "cmi", "diffusers' attention backend of the denoiser", "BACKEND")
+    compile: str = _setting(
+        _one_of(*COMPILES), "none", "cmi", "torch.compile of the denoiser: none, whole, regional", "KIND"
+    )
+    channels_last: bool = _setting(_switch, False, "cmi", "keep VAE and UNet in channels-last memory format")
+    vae_tiling: bool = _setting(_switch, False, "cmi", "let the VAE work in tiles")
+    vae_slicing: bool = _setting(_switch, False, "cmi", "let the VAE work on one image at a time")
+    quantize: str | None = _setting(
+        _text, None, "cmi", "load a pretrained denoiser quantised: int8, int4, float8, nf4, fp4", "TYPE"
+    )
+    lora: str | None = _setting(_text, None, "cmi", "safetensors file with a LoRA to load", "FILE")
+    cache: str | None = _setting(
+        _text,
+        None,
+        "cmi",
+        "cache of the denoiser: first-block, pyramid, faster, taylorseer [:PARAMETERS]",
+        "CACHE",
+    )
     seed: int = _setting(_whole(0), 0, "mi", "seed of the noise")
     rounds: int = _setting(_whole(1), 5, "cmi", "timed rounds of each case", "N")
     warmup_rounds: int = _setting(_whole(0), 1, "mi", "untimed rounds before them, besides the survey")
@@ -198,8 +219,9 @@ class Settings:
     reason: str | None = _setting(_text, None, "m", "why they are looser than by default; without it they can't be")
 
 
-_PATHS = ("models", "baselines", "json", "profile", "lpips_backbone")
-"""Relative ones start where the shell is on the command line, and beside the ini file when they stand in it."""
+_PATHS = ("models", "lora", "baselines", "json", "profile", "lpips_backbone")
+"""Relative ones start where the shell is on the command line, and beside the ini file when they stand there or in a
+marker."""
 
 _SETTINGS = {field.name: field for field in dataclasses.fields(Settings)}
 

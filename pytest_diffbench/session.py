@@ -22,7 +22,7 @@ from pytest_diffbench.plugin import is_benchmark
 from pytest_diffbench.processes.budget import Budget
 from pytest_diffbench.processes.confirming import Confirming
 from pytest_diffbench.processes.launch import Launcher
-from pytest_diffbench.records import DECISIONS, CaseReport, Comparison, Fact, PipelineSpec, SessionReport
+from pytest_diffbench.records import DECISIONS, CaseReport, Comparison, Fact, PipelineSpec, SessionReport, Tuning
 from pytest_diffbench.report import junit, session_json, terminal
 from pytest_diffbench.report.progress import Progress
 from pytest_diffbench.store import MOST_NEIGHBOURS, Store
@@ -126,7 +126,8 @@ class DiffbenchSession:
 
     @staticmethod
     def _order_key(settings: Settings) -> tuple[object, ...]:
-        return (settings.model, settings.weights, settings.device, settings.dtype, settings.offload)
+        tuning = (getattr(settings, name) for name in Tuning.__struct_fields__)
+        return (settings.model, settings.weights, settings.device, settings.dtype, settings.offload, *tuning)
 
     def _models_folder(self) -> Path | None:
         if self._settings.models is None:

@@ -57,7 +57,7 @@ def _flat(definition: Definition) -> dict[str, Any]:
 
 
 def _flatten(name: str, value: Any, into: dict[str, Any]) -> None:
-    if isinstance(value, dict) and (value or name == "arguments"):
+    if isinstance(value, dict) and (value or name in ("arguments", "tuning")):
         for key in sorted(value):
             _flatten(f"{name}.{key}", value[key], into)
     else:

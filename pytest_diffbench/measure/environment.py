@@ -117,6 +117,13 @@ def _setup(target: object) -> dict[str, Fact]:
     for name, module in modules_of(target).items():
         if getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod"):
             facts[f"{name}.compiled"] = True
+        backends = {
+            str(getattr(chosen, "value", chosen))
+            for part in module.modules()
+            if (chosen := getattr(getattr(part, "processor", None), "_attention_backend", None)) is not None
+        }
+        if backends:
+            facts[f"{name}.attention_backend"] = ", ".join(sorted(backends))
         for switch in ("use_tiling", "use_slicing"):
             if getattr(module, switch, False):
                 facts[f"{name}.{switch}"] = True

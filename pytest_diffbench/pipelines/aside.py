@@ -66,7 +66,16 @@ def _offloads(target: Any) -> bool:
     if getattr(target, "_all_hooks", None) or getattr(target, "hf_device_map", None):
         return True
     components = getattr(target, "components", None)
-    return isinstance(components, dict) and any(hasattr(one, "_hf_hook") for one in components.values())
+    return isinstance(components, dict) and any(
+        hasattr(one, "_hf_hook") or _offloads_groups(one) for one in components.values()
+    )
+
+
+def _offloads_groups(component: Any) -> bool:
+    if not hasattr(component, "modules"):
+        return False
+    hooked = [getattr(module, "_diffusers_hook", None) for module in component.modules()]
+    return any("group_offloading" in getattr(one, "hooks", ()) for one in hooked)
 
 
 def _is_movable(target: Any) -> bool:

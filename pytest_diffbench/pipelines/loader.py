@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.pipelines import tuned
 from pytest_diffbench.pipelines.dtypes import parse_dtype
 from pytest_diffbench.pipelines.full_size import build_full_size
 from pytest_diffbench.pipelines.mini import build_mini
 from pytest_diffbench.pipelines.pretrained import load_pretrained
 from pytest_diffbench.pipelines.registry import model_named
+from pytest_diffbench.pipelines.tuning import check_tuning
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -92,11 +96,14 @@ def load(spec: PipelineSpec, folder: Path | None = None) -> DiffusionPipeline:
     """
     model = model_named(spec.model)
     device = resolve_device(spec.device)
-    if spec.offload != "none" and device.partition(":")[0] == "cpu":
+    check_tuning(msgspec.structs.replace(spec, device=device))
+    if spec.offload in ("model", "sequential") and device.partition(":")[0] == "cpu":
         raise PipelineError(
             f"offload={spec.offload!r} moves weights between an accelerator and the CPU, but device={spec.device!r} "
             "is the CPU. Drop offload, or name an accelerator with --diffbench-device."
         )
+    if spec.offload == "group" and spec.weights == "plan":
+        raise PipelineError("offload='group' has no effect with weights='plan', which computes nothing. Drop it.")
     pipeline: Any  # diffusers' classes are opaque to type checkers
     match spec.weights:
         case "mini":
@@ -112,7 +119,9 @@ def load(spec: PipelineSpec, folder: Path | None = None) -> DiffusionPipeline:
                 f"weights={spec.weights!r} can't be loaded yet for model={spec.model!r}. "
                 "Use mini, plan or pretrained."
             )
+    tuned.set_up(pipeline, spec)
     _place(pipeline, device, spec)
+    tuned.finish(pipeline, spec)
     pipeline.set_progress_bar_config(disable=True)
     loaded: DiffusionPipeline = pipeline
     return loaded
@@ -123,10 +132,33 @@ def _place(pipeline: Any, device: str, spec: PipelineSpec) -> None:
         pipeline.enable_model_cpu_offload(device=device)
     elif spec.offload == "sequential":
         pipeline.enable_sequential_cpu_offload(device=device)
+    elif spec.offload == "group":
+        _offload_groups(pipeline, device)
     elif device == "cpu":
         _align(pipeline)
     else:
         pipeline.to(device)
+
+
+def _offload_groups(pipeline: Any, device: str) -> None:
+    import torch
+
+    if not hasattr(pipeline, "enable_group_offload"):
+        raise PipelineError(
+            f"offload='group': {type(pipeline).__name__} can't offload by groups in this diffusers. Use 'model'."
+        )
+    if device == "cpu":
+        _align(pipeline)
+    try:
+        # One block at a time, and no streams: the least memory, on every kind of device.
+        pipeline.enable_group_offload(
+            onload_device=torch.device(device), offload_type="block_level", num_blocks_per_group=1
+        )
+    except Exception as error:  # of models whose blocks it can't take apart
+        raise PipelineError(
+            f"offload='group' can't be enabled on {type(pipeline).__name__}: {type(error).__name__}: {error}. "
+            "Use 'model'."
+        ) from error
 
 
 def _align(pipeline: Any) -> None:
@@ -138,7 +170,7 @@ def _align(pipeline: Any) -> None:
     import torch
 
     for component in pipeline.components.values():
-        if isinstance(component, torch.nn.Module):
+        if isinstance(component, torch.nn.Module) and not tuned.is_quantized(component):
             for parameter in component.parameters():
                 if parameter.data_ptr() % _ALIGNMENT_BYTES:
                     parameter.data = parameter.data.clone()

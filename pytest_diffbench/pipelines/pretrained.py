@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.pipelines import tuned
 from pytest_diffbench.pipelines.dtypes import parse_dtype
-from pytest_diffbench.pipelines.folders import INDEX, check_pipeline, commit, digest, find_pipeline
+from pytest_diffbench.pipelines.folders import INDEX, check_pipeline, commit, digest, find_pipeline, read_index
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -48,6 +49,10 @@ def load_pretrained(spec: PipelineSpec, model: Model, folder: Path | None = None
     diffusers = import_module("diffusers")
     pipeline_class: Any = getattr(diffusers, model.pipeline_class)
     # the old name of the argument is the only one that all versions before 1.0 know; the later ones warn of it
+    denoisers = [
+        name for name, library, kind in read_index(place)[1] if library == "diffusers" and _is_denoiser(kind)
+    ]
+    quantization = tuned.quantization(spec, denoisers)
     dtype_argument = "torch_dtype" if diffusers.__version__.startswith("0.") else "dtype"
     try:
         with warnings.catch_warnings():
@@ -57,6 +62,7 @@ def load_pretrained(spec: PipelineSpec, model: Model, folder: Path | None = None
                 use_safetensors=True,
                 local_files_only=True,
                 **{dtype_argument: parse_dtype(spec.dtype)},
+                **quantization,
             )
     except Exception as error:  # the libraries raise all kinds, and only they know why
         raise PipelineError(
@@ -81,6 +87,10 @@ def revision(source: DiffusionPipeline | Path) -> str:
         return revision(Path(name))
     snapshot = _cached_snapshot(name) if name.count("/") == 1 else None
     return revision(snapshot) if snapshot else _parameters_digest(pipeline)
+
+
+def _is_denoiser(class_name: str) -> bool:
+    return any(part in class_name for part in ("Transformer", "UNet", "Unet", "Prior"))
 
 
 def _is_path(source: str) -> bool:

@@ -13,6 +13,7 @@ from pytest_diffbench.records.base import (
     STAGES,
     Branch,
     Bytes,
+    Compile,
     Count,
     Decision,
     Distance,
@@ -27,7 +28,7 @@ from pytest_diffbench.records.base import (
     Stage,
     Weights,
 )
-from pytest_diffbench.records.case import Case, Definition, Environment, PipelineSpec
+from pytest_diffbench.records.case import Case, Definition, Environment, PipelineSpec, Tuning
 from pytest_diffbench.records.comparison import (
     Comparison,
     ImageDifference,
@@ -67,6 +68,7 @@ __all__ = [
     "Case",
     "CaseReport",
     "Comparison",
+    "Compile",
     "Count",
     "Decision",
     "Definition",
@@ -105,6 +107,7 @@ __all__ = [
     "StageMemory",
     "Telemetry",
     "ToleranceChange",
+    "Tuning",
     "VariantReport",
     "Verdict",
     "Warmup",

@@ -23,7 +23,8 @@ Weights: TypeAlias = Literal["mini", "random", "pretrained", "plan", "own"]
 """`plan`: the full-size model without weights, whose work is counted and whose arithmetic isn't done; `own`: a
 pipeline that the test built itself and passed in."""
 
-Offload: TypeAlias = Literal["none", "model", "sequential"]
+Offload: TypeAlias = Literal["none", "model", "sequential", "group"]
+Compile: TypeAlias = Literal["none", "whole", "regional"]
 Distance: TypeAlias = Literal["machine", "family", "any"]
 """How near the machine of a baseline is: the same class, the same type of device, or another."""
 

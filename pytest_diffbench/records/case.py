@@ -4,7 +4,27 @@ from __future__ import annotations
 
 from typing import Any
 
-from pytest_diffbench.records.base import Fact, Offload, Record, Weights
+from pytest_diffbench.records.base import Compile, Fact, Offload, Record, Weights
+
+
+class Tuning(Record, frozen=True, kw_only=True):
+    """How a loaded pipeline is set up to run. The defaults leave it as the library made it."""
+
+    attention: str | None = None
+    """Name of diffusers' attention backend."""
+
+    compile: Compile = "none"
+    channels_last: bool = False
+    vae_tiling: bool = False
+    vae_slicing: bool = False
+    quantize: str | None = None
+    """`<backend>:<type>`, such as `torchao:int8`."""
+
+    lora: str | None = None
+    """A file of safetensors."""
+
+    cache: str | None = None
+    """A caching hook and its parameters, such as `first-block:threshold=0.1`."""
 
 
 class PipelineSpec(Record, frozen=True, kw_only=True):
@@ -15,6 +35,7 @@ class PipelineSpec(Record, frozen=True, kw_only=True):
     device: str
     dtype: str
     offload: Offload = "none"
+    tuning: Tuning = Tuning()
     source: str | None = None
     """Folder or hub id for `pretrained` weights; None for those that are built in code."""
 
@@ -32,6 +53,10 @@ class Definition(Record, frozen=True, kw_only=True):
 
     dtype: str
     offload: Offload = "none"
+    tuning: dict[str, Fact] = {}
+    """What differs from the pipeline as the library made it, by the options of `Tuning`, as it turned out on the
+    loaded pipeline; empty where nothing does."""
+
     seed: int
     arguments: dict[str, Any]
     """Every argument that the test passed, as plain JSON; a tensor or image stands as shape, dtype and digest."""

@@ -80,7 +80,12 @@ def _groups(reports: Sequence[CaseReport]) -> list[tuple[str, list[CaseReport]]]
         definition = report.observation.case.definition
         model = f"{definition.model} {definition.weights}{SEPARATOR}" if definition.model is not None else ""
         offload = f"{SEPARATOR}offload {definition.offload}" if definition.offload != "none" else ""
-        groups.setdefault(f"{model}{definition.pipeline}{SEPARATOR}{definition.dtype}{offload}", []).append(report)
+        tuning = "".join(
+            f"{SEPARATOR}{option.replace('_', ' ')}{'' if value is True else f' {value}'}"
+            for option, value in definition.tuning.items()
+        )
+        title = f"{model}{definition.pipeline}{SEPARATOR}{definition.dtype}{offload}{tuning}"
+        groups.setdefault(title, []).append(report)
     return list(groups.items())
 
 

@@ -21,15 +21,19 @@ _RESERVED = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\.|$)")
 def case_folder(case: Case) -> str:
     """Name a case's folder: `<test>-<weights>-<dtype>-<hash>`, readable and safe on every file system.
 
-    The hash covers test id, model, weights, dtype and offload, so that two cases never share a folder, not even where
-    file systems ignore case or normalise Unicode. Other parts of the definition don't name the folder: a case whose
-    prompt or steps changed finds its old baseline, and can tell that its definition changed.
+    The hash covers test id, model, weights, dtype, offload and tuning, so that two cases never share a folder, not
+    even where file systems ignore case or normalise Unicode. Other parts of the definition don't name the
+    folder: a case whose prompt or steps changed finds its old baseline, and can tell that its definition changed.
 
     Returns:
         At most 100 characters out of `a-z`, `0-9`, `.`, `_` and `-`; no dot at either end.
     """
     definition = case.definition
-    digest = _digest(case.id, definition.model, definition.weights, definition.dtype, definition.offload)
+    # Not which LoRA: one that was trained anew finds its old baseline, as other weights do.
+    tuning = [
+        option if option == "lora" else f"{option}={value}" for option, value in sorted(definition.tuning.items())
+    ]
+    digest = _digest(case.id, definition.model, definition.weights, definition.dtype, definition.offload, *tuning)
     tail = f"-{definition.weights}-{_slug(definition.dtype)[:_LONGEST_DTYPE]}-{digest}"
     return _readable(case.id, _LONGEST_NAME - len(tail)) + tail
 

@@ -92,6 +92,7 @@ def test_every_field_of_a_definition_counts() -> None:
         revision="1",
         dtype="bfloat16",
         offload="model",
+        tuning={"compile": "regional"},
         seed=1,
         arguments={},
     )

@@ -55,7 +55,7 @@ def test_gates_come_in_their_own_order(pytester: pytest.Pytester) -> None:
         ({"rounds": True}, "a whole number"),
         ({"rounds": "many"}, "a whole number"),
         ({"weights": "minis"}, "is one of mini, plan, random, pretrained \\(did you mean 'mini'"),
-        ({"offload": "disk"}, "is one of none, model, sequential"),
+        ({"offload": "disk"}, "is one of none, model, sequential, group"),
         ({"gates": "tyme"}, "did you mean 'time'"),
         ({"gates": 3}, "not 3"),
         ({"memory_limit_rel": -0.1}, "is a positive number"),

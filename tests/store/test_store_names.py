@@ -63,6 +63,8 @@ def test_reserved_and_empty_ids(test_id: str) -> None:
         ({"weights": "random"}, True),
         ({"dtype": "bfloat16"}, True),
         ({"offload": "model"}, True),
+        ({"tuning": {"cache": "first-block"}}, True),
+        ({"tuning": {}}, False),
         ({"model": "flux"}, True),
         ({"model": None}, True),
         ({"seed": 1}, False),
@@ -73,6 +75,11 @@ def test_reserved_and_empty_ids(test_id: str) -> None:
 )
 def test_what_names_a_folder(change: dict[str, Any], other_folder: bool) -> None:
     assert (case_folder(make_case(**change)) != case_folder(make_case())) is other_folder
+
+
+def test_a_lora_names_a_folder_but_not_which() -> None:
+    one, other = (make_case(tuning={"lora": digest}) for digest in ("sha256:1", "sha256:2"))
+    assert case_folder(one) == case_folder(other) != case_folder(make_case())
 
 
 def test_absent_and_empty_model_differ() -> None:

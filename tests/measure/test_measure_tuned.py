@@ -1,0 +1,368 @@
+"""Pipelines that options have set up, loaded from folders: what each option does, and that measuring goes on."""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+from real_calls import PROMPT, prepared, read_back
+from safetensors.torch import save_file
+from tiny_pipelines import build_tiny
+
+from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.measure.guidance import call_class_of
+from pytest_diffbench.measure.runner import drive_plainly
+from pytest_diffbench.pipelines import loader
+from pytest_diffbench.pipelines.tuned import denoisers_in, resolved
+from pytest_diffbench.pixels import psnr_db
+from pytest_diffbench.records import Offload, PipelineSpec, Tuning, parse_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+    from pathlib import Path
+
+    from pytest_diffbench.records import Observation
+
+pytestmark = pytest.mark.pipeline
+
+STEPS = 6
+CALL: dict[str, Any] = {"num_inference_steps": STEPS, "height": 64, "width": 64}
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with tiny pipelines as `save_pretrained` leaves them, by name."""
+    root = tmp_path_factory.mktemp("models")
+    for name in ("flux", "lumina2"):
+        build_tiny(name).save_pretrained(root / name)
+    return root
+
+
+@pytest.fixture(scope="module", autouse=True)
+def one_thread() -> Iterator[None]:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+@pytest.fixture
+def eager_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compile with torch's own tracer and no code generator behind it, which takes a minute for each model."""
+    monkeypatch.setattr(torch.nn.Module, "compile", functools.partialmethod(torch.nn.Module.compile, backend="eager"))
+    torch._dynamo.reset()
+
+
+def spec_of(
+    name: str, device: str = "cpu", dtype: str = "float32", offload: Offload = "none", **options: Any
+) -> PipelineSpec:
+    return PipelineSpec(
+        model=name, weights="pretrained", device=device, dtype=dtype, offload=offload, tuning=Tuning(**options)
+    )
+
+
+def load(spec: PipelineSpec, saved: Path) -> Any:  # diffusers' classes are opaque to type checkers
+    return loader.load(spec, saved)
+
+
+def measured(pipeline: Any, device: str = "cpu", **call: Any) -> tuple[Observation, Any]:
+    """The record of a call and its picture; what every pipeline must show is held here."""
+    measurement = prepared(pipeline, PROMPT, device=device, **CALL | call)
+    measurement.take(drive_plainly, lambda *_: None)
+    seen = read_back(measurement, complete=True)
+    assert seen.work is not None
+    assert seen.guidance is not None
+    assert seen.guidance.call_class == call_class_of(pipeline)
+    assert set(seen.run.rounds[0].stages_s) == {"text_encode", "denoise", "vae_decode", "unattributed"}
+    assert seen.work.steps == len(seen.run.rounds[0].steps_s) == STEPS
+    return seen, measurement.artifacts().images[0]
+
+
+@pytest.fixture(scope="module")
+def plain(saved: Path) -> dict[str, tuple[Observation, Any]]:
+    """By name what a pipeline shows without any option."""
+    return {name: measured(load(spec_of(name), saved)) for name in ("flux", "lumina2")}
+
+
+def calls(seen: Observation) -> dict[tuple[str, str], int]:
+    assert seen.work is not None
+    found: dict[tuple[str, str], int] = {}
+    for group in seen.work.denoiser:
+        key = (group.component, group.branch)
+        found[key] = found.get(key, 0) + len(parse_steps(group.steps))
+    return found
+
+
+def assert_same_work(seen: Observation, before: Observation) -> None:
+    assert seen.work is not None
+    assert before.work is not None
+    assert calls(seen) == calls(before)
+    assert seen.work.flops == before.work.flops
+    assert seen.work.component_calls == before.work.component_calls
+    assert seen.work.parameters == before.work.parameters
+    assert seen.guidance is not None
+    assert before.guidance is not None
+    assert seen.guidance.guided_steps == before.guidance.guided_steps
+
+
+@pytest.mark.parametrize("name", ["flux", "lumina2"])
+def test_offload_by_groups_changes_nothing_but_the_place(saved: Path, plain: Any, name: str) -> None:
+    pipeline = load(spec_of(name, offload="group"), saved)
+    hooked = [module for module in pipeline.transformer.modules() if getattr(module, "_diffusers_hook", None)]
+    assert len(hooked) > 1
+    seen, picture = measured(pipeline)
+    assert_same_work(seen, plain[name][0])
+    assert np.array_equal(picture, plain[name][1])
+
+
+def test_an_attention_backend_is_the_one_that_runs(saved: Path, plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    from diffusers.models import attention_dispatch
+
+    registry = attention_dispatch._AttentionBackendRegistry
+    native = attention_dispatch.AttentionBackendName.NATIVE
+    math = attention_dispatch.AttentionBackendName._NATIVE_MATH
+    ran: list[str] = []
+
+    def counted(*args: Any, _function: Any = registry._backends[math], **kwargs: Any) -> Any:
+        ran.append("math")
+        return _function(*args, **kwargs)
+
+    monkeypatch.setitem(registry._backends, math, counted)
+    spec = spec_of("flux", attention="_native_math")
+    pipeline = load(spec, saved)
+    assert resolved(pipeline, spec) == {"attention": "_native_math"}
+    assert registry._active_backend is native, "the process's own backend is for the pipelines that come after"
+    seen, picture = measured(pipeline)
+    assert ran
+    assert seen.run.environment.software["transformer.attention_backend"] == "_native_math"
+    assert_same_work(seen, plain["flux"][0])
+    assert psnr_db(picture, plain["flux"][1]) > 40
+
+
+@pytest.mark.parametrize(("name", "how"), [("flux", "regional"), ("flux", "whole"), ("lumina2", "whole")])
+def test_compiling_changes_neither_work_nor_guidance(
+    saved: Path, plain: Any, eager_compiler: None, name: str, how: str
+) -> None:
+    pipeline = load(spec_of(name, compile=how), saved)
+    compiled = [part for part in pipeline.transformer.modules() if part._compiled_call_impl is not None]
+    assert (compiled == [pipeline.transformer]) is (how == "whole")
+    seen, picture = measured(pipeline)
+    assert seen.run.warmup is not None
+    assert seen.run.warmup.compile_s is not None
+    assert_same_work(seen, plain[name][0])
+    assert psnr_db(picture, plain[name][1]) > 40
+
+
+@pytest.mark.parametrize("name", ["flux", "lumina2"])
+def test_channels_last_and_slices_paint_the_same_picture(saved: Path, plain: Any, name: str) -> None:
+    spec = spec_of(name, channels_last=True, vae_slicing=True)
+    pipeline = load(spec, saved)
+    assert resolved(pipeline, spec) == {"channels_last": True, "vae_slicing": True}
+    assert pipeline.vae.decoder.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
+    seen, picture = measured(pipeline)
+    assert_same_work(seen, plain[name][0])
+    assert psnr_db(picture, plain[name][1]) > 40
+
+
+def test_tiles_cost_more_and_paint_nearly_the_same_picture(saved: Path) -> None:
+    large: dict[str, Any] = {"height": 192, "width": 192}  # the tiny decoder's tiles are of 128 px
+    spec = spec_of("lumina2", vae_tiling=True)
+    pipeline = load(spec, saved)
+    assert resolved(pipeline, spec) == {"vae_tiling": True}
+    seen, picture = measured(pipeline, **large)
+    pipeline.vae.disable_tiling()
+    whole, expected = measured(pipeline, **large)
+    assert seen.run.environment.software["vae.use_tiling"] is True
+    assert "vae.use_tiling" not in whole.run.environment.software
+    assert seen.work is not None
+    assert whole.work is not None
+    assert calls(seen) == calls(whole)
+    assert seen.work.component_calls == whole.work.component_calls
+    # Overlaps are decoded twice or four times; the mid block's attention sees its tile alone.
+    assert seen.work.flops["vae.decode"] > whole.work.flops["vae.decode"]
+    assert seen.work.flops["transformer"] == whole.work.flops["transformer"]
+    assert 20 < psnr_db(picture, expected) < 80
+
+
+@pytest.mark.parametrize(
+    ("cache", "skipping"),
+    [
+        ("first-block:100", {1, 2, 3, 4, 5}),
+        ("pyramid:spatial_attention_block_skip_range=2", None),
+        ("faster", None),
+        ("taylorseer:cache_interval=3,disable_cache_before_step=2", {2, 4, 5}),  # it refreshes at 3
+    ],
+)
+def test_a_cache_saves_flops_in_the_steps_that_skip(
+    saved: Path, plain: Any, cache: str, skipping: set[int] | None
+) -> None:
+    spec = spec_of("flux", cache=cache)
+    pipeline = load(spec, saved)
+    seen, picture = measured(pipeline)
+    assert seen.work is not None
+    assert calls(seen) == calls(plain["flux"][0]), "blocks are skipped, and not calls"
+    groups = {group.flops: set(parse_steps(group.steps)) for group in seen.work.denoiser}
+    whole = plain["flux"][0].work.denoiser[0].flops
+    assert max(groups) == whole
+    assert 0 in groups[whole], "the first step has nothing to reuse, also in a call that comes after others"
+    saved_in = set().union(*(steps for flops, steps in groups.items() if flops < whole))
+    assert saved_in
+    if skipping is not None:
+        assert saved_in == skipping
+    assert not np.array_equal(picture, plain["flux"][1])
+    again, same_picture = measured(pipeline)
+    assert again.work == seen.work
+    assert np.array_equal(picture, same_picture)
+
+
+def test_a_cache_that_never_skips_changes_nothing(saved: Path, plain: Any) -> None:
+    seen, picture = measured(load(spec_of("flux", cache="first-block:0"), saved))
+    assert_same_work(seen, plain["flux"][0])
+    assert psnr_db(picture, plain["flux"][1]) > 40
+
+
+def test_guidance_is_seen_through_a_cache(saved: Path) -> None:
+    pipeline = load(spec_of("flux", cache="first-block:100", attention="native", vae_slicing=True), saved)
+    seen, _ = measured(pipeline, true_cfg_scale=4.0, negative_prompt="a blue square")
+    assert calls(seen) == {("transformer", "cond"): STEPS, ("transformer", "uncond"): STEPS}
+    assert seen.guidance is not None
+    assert seen.guidance.guided_steps == STEPS
+    assert [step.scale for step in seen.guidance.steps] == pytest.approx([4.0] * STEPS, rel=1e-3)
+
+
+def test_a_compiled_pipeline_with_a_cache_is_measured_too(saved: Path, plain: Any, eager_compiler: None) -> None:
+    seen, _ = measured(load(spec_of("flux", cache="first-block:100", compile="regional"), saved))
+    assert seen.work is not None
+    assert calls(seen) == calls(plain["flux"][0])
+    assert seen.work.flops["transformer"] < plain["flux"][0].work.flops["transformer"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"attention": "native"}, r"attention='native' has no effect: .* Lumina2Transformer2DModel"),
+        ({"cache": "first-block"}, r"cache='first-block': Lumina2Transformer2DModel has no caching hooks"),
+        ({"compile": "regional"}, r"compile='regional': .*Lumina2Transformer2DModel.*Use compile='whole'"),
+    ],
+)
+def test_what_can_have_no_effect_is_refused(saved: Path, options: dict[str, Any], expected: str) -> None:
+    with pytest.raises(PipelineError, match=expected):
+        load(spec_of("lumina2", **options), saved)
+
+
+@pytest.mark.parametrize("option", ["vae_tiling", "vae_slicing", "channels_last"])
+def test_a_pipeline_without_a_vae(option: str) -> None:
+    from pytest_diffbench.pipelines import tuned
+
+    pipeline = build_tiny("lumina2")
+    pipeline.vae = None
+    with pytest.raises(PipelineError, match=rf"{option}=True: Lumina2Pipeline has no VAE"):
+        tuned.set_up(
+            pipeline,
+            PipelineSpec(
+                model="lumina2",
+                weights="mini",
+                device="cpu",
+                dtype="float32",
+                tuning=Tuning(**{option: True}),  # type: ignore[arg-type]  # by name
+            ),
+        )
+
+
+def make_lora(folder: Path, name: str, target: str = "transformer") -> Path:
+    """A LoRA in diffusers' layout for the attention of a saved pipeline's transformer."""
+    generator = torch.Generator().manual_seed(1)
+    weights = {}
+    for key, module in build_tiny(name).transformer.named_modules():
+        if key.endswith((".to_q", ".to_k", ".to_v")):
+            out, into = module.weight.shape
+            weights[f"{target}.{key}.lora_A.weight"] = torch.randn(4, into, generator=generator) * 0.3
+            weights[f"{target}.{key}.lora_B.weight"] = torch.randn(out, 4, generator=generator) * 0.3
+    save_file(weights, folder / "lora.safetensors")
+    return folder / "lora.safetensors"
+
+
+@pytest.mark.parametrize("name", ["flux", "lumina2"])
+def test_a_lora_changes_the_picture_and_costs_work(saved: Path, plain: Any, tmp_path: Path, name: str) -> None:
+    pytest.importorskip("peft")
+    spec = spec_of(name, lora=str(make_lora(tmp_path, name)))
+    pipeline = load(spec, saved)
+    assert str(resolved(pipeline, spec)["lora"]).startswith("sha256:")
+    seen, picture = measured(pipeline)
+    before = plain[name][0].work
+    assert seen.work is not None
+    assert calls(seen) == calls(plain[name][0])
+    assert seen.work.flops["transformer"] > before.flops["transformer"]
+    assert seen.work.parameters["transformer"] > before.parameters["transformer"]
+    assert seen.work.flops["vae.decode"] == before.flops["vae.decode"]
+    assert psnr_db(picture, plain[name][1]) < 60
+
+
+def test_a_lora_for_another_model_is_refused(saved: Path, tmp_path: Path) -> None:
+    pytest.importorskip("peft")
+    path = make_lora(tmp_path, "flux")
+    with pytest.raises(PipelineError, match=r"lora\.safetensors' can't be loaded into Lumina2Pipeline"):
+        load(spec_of("lumina2", lora=str(path)), saved)
+    path = make_lora(tmp_path, "flux", target="nothing")
+    with pytest.raises(PipelineError, match=r"lora='.*lora\.safetensors'"):
+        load(spec_of("flux", lora=str(path)), saved)
+
+
+def weight_bytes(module: Any) -> int:
+    """Bytes that a module's parameters keep, those inside quantised ones included."""
+    total = 0
+    for parameter in module.parameters():
+        inner, _ = getattr(parameter, "__tensor_flatten__", lambda: (None, None))()
+        parts = [getattr(parameter, name) for name in inner] if inner else [parameter]
+        total += sum(part.numel() * part.element_size() for part in parts)
+    return total
+
+
+@pytest.mark.parametrize("name", ["flux", "lumina2"])
+@pytest.mark.parametrize("kind", ["int8", "float8"])
+def test_quantised_weights_are_fewer_bytes_and_the_same_work(saved: Path, plain: Any, name: str, kind: str) -> None:
+    pytest.importorskip("torchao")
+    spec = spec_of(name, quantize=kind)
+    pipeline = load(spec, saved)
+    assert resolved(pipeline, spec) == {"quantize": f"torchao:{kind}"}
+    before = weight_bytes(load(spec_of(name), saved).transformer)
+    assert weight_bytes(pipeline.transformer) < 0.5 * before
+    seen, picture = measured(pipeline)
+    assert_same_work(seen, plain[name][0])
+    assert 15 < psnr_db(picture, plain[name][1]) < 80
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("name", ["flux", "lumina2"])
+def test_offload_by_groups_saves_memory_on_a_device(saved: Path, name: str) -> None:
+    whole, _ = measured(load(spec_of(name, "cuda"), saved), "cuda")
+    seen, _ = measured(load(spec_of(name, "cuda", offload="group"), saved), "cuda")
+    assert_same_work(seen, whole)
+    assert seen.memory is not None
+    assert whole.memory is not None
+    assert seen.memory.peak_bytes < whole.memory.peak_bytes
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("backend", ["_native_flash", "_native_efficient", "_native_cudnn"])
+def test_attention_backends_of_a_device(saved: Path, backend: str) -> None:
+    whole, _ = measured(load(spec_of("flux", "cuda", "bfloat16"), saved), "cuda")
+    spec = spec_of("flux", "cuda", "bfloat16", attention=backend)
+    pipeline = load(spec, saved)
+    assert resolved(pipeline, spec) == {"attention": backend}
+    seen, _ = measured(pipeline, "cuda")
+    assert_same_work(seen, whole)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("options", [{"compile": "regional"}, {"compile": "whole"}, {"quantize": "nf4"}], ids=repr)
+def test_options_of_a_device(saved: Path, options: dict[str, Any]) -> None:
+    if "quantize" in options:
+        pytest.importorskip("bitsandbytes")
+    pipeline = load(spec_of("flux", "cuda", "bfloat16", **options), saved)
+    assert list(denoisers_in(pipeline)) == ["transformer"]
+    seen, _ = measured(pipeline, "cuda")
+    assert calls(seen) == {("transformer", "cond"): STEPS}
