@@ -138,6 +138,8 @@ class DiffbenchSession:
         if self._settings.models is None:
             return None
         folder = options.folder(self._config, self._settings.models)
+        if folder.suffix == ".safetensors" and folder.is_file():
+            return folder  # a single-file checkpoint
         if not folder.is_dir() or not any(folder.iterdir()):
             what = "is empty" if folder.is_dir() else "isn't a folder" if folder.exists() else "doesn't exist"
             raise pytest.UsageError(

@@ -20,6 +20,12 @@ if TYPE_CHECKING:
 
 INDEX = "model_index.json"
 
+COMPONENT = "transformer"
+"""The component whose weights a single-file checkpoint holds."""
+
+_SINGLE_FILE = "Lumina2Pipeline"
+"""The class that can be loaded with a single-file checkpoint."""
+
 WHATEVER = "folder"
 """What a marker's `model=` says for whatever pipeline `--diffbench-models` holds."""
 
@@ -95,8 +101,8 @@ def find_pipeline(folder: Path, model: Model) -> Path:
         )
     if not folder.is_dir():
         raise PipelineError(
-            f"{folder}: this is a file, and single-file checkpoints can't be loaded. Give --diffbench-models the "
-            f"folder that {model.pipeline_class}.save_pretrained wrote, or a copy of {model.hub_id}."
+            f"{folder}: this is a file. Give --diffbench-models the folder that "
+            f"{model.pipeline_class}.save_pretrained wrote, or a copy of {model.hub_id}."
         )
     for candidate in (folder, *(folder / name for name in names)):
         if (candidate / INDEX).is_file():
@@ -109,8 +115,44 @@ def find_pipeline(folder: Path, model: Model) -> Path:
     )
 
 
-def check_pipeline(folder: Path, model: Model) -> None:
+def single_file(folder: Path, model: Model) -> Path | None:
+    """The single-file checkpoint that is named, or that lies in a folder in place of a transformer's weights.
+
+    Raises:
+        PipelineError: it can't be loaded for this model, or there are several.
+    """
+    if folder.is_file() and folder.suffix == ".safetensors":
+        found = [folder]
+    else:
+        places = [folder, *(folder / name for name in (model.name, model.hub_id.rpartition("/")[2]) if name)]
+        place = next((one for one in places if (one / INDEX).is_file()), None)
+        place = place or next((one for one in places if list(one.glob("*.safetensors"))), None)
+        if place is None or list((place / COMPONENT).glob("*.safetensors")):
+            return None
+        found = sorted(place.glob("*.safetensors"))
+    if not found:
+        return None
+    if model.pipeline_class != _SINGLE_FILE:
+        raise PipelineError(
+            f"{found[0]}: a single-file checkpoint can be loaded for a {_SINGLE_FILE} alone, and "
+            f"model={model.name!r} is a {model.pipeline_class}. Give --diffbench-models the folder that "
+            "save_pretrained wrote."
+        )
+    if len(found) > 1:
+        raise PipelineError(
+            f"{found[0].parent}: there are {len(found)} single-file checkpoints ({found[0].name}, {found[1].name}). "
+            "Name one with --diffbench-models."
+        )
+    return found[0]
+
+
+def check_pipeline(folder: Path, model: Model, weightless: str | None = None) -> None:
     """Check that a folder holds the whole pipeline of a model, as safetensors, without code of its own.
+
+    Args:
+        folder: of the pipeline.
+        model: which one it must be.
+        weightless: a component that needs no weights there.
 
     Raises:
         PipelineError: the first thing that is wrong.
@@ -124,7 +166,7 @@ def check_pipeline(folder: Path, model: Model) -> None:
         raise PipelineError(f"{folder / INDEX}: no component is listed. {_how_to_renew(model, folder)}")
     for name, library, class_name in components:
         _check_library(folder, name, library)
-        _check_component(folder / name, class_name, model)
+        _check_component(folder / name, class_name, model, weights_needed=name != weightless)
 
 
 def _check_class(folder: Path, model: Model) -> dict[str, Any]:
@@ -162,14 +204,25 @@ def digest(folder: Path) -> str:
         }
         total.update(f"{path.relative_to(folder).as_posix()}\n{json.dumps(config, sort_keys=True)}\n".encode())
     for path in sorted(folder.glob("*/*.safetensors")):
-        header_bytes, size = _read_header(path)
-        total.update(f"{path.relative_to(folder).as_posix()}\n{size}\n".encode())
-        total.update(header_bytes)
-        with path.open("rb") as file:
-            for sample in range(_SAMPLES):
-                file.seek((size - _SAMPLE_BYTES) * sample // (_SAMPLES - 1) if size > _SAMPLE_BYTES else 0)
-                total.update(file.read(_SAMPLE_BYTES))
+        total.update(f"{path.relative_to(folder).as_posix()}\n".encode())
+        total.update(_sampled(path))
     return total.hexdigest()[:16]
+
+
+def digest_with(folder: Path, file: Path) -> str:
+    """Identify the weights of a pipeline whose transformer comes from a single file, whatever the file is called."""
+    return hashlib.sha256(digest(folder).encode() + _sampled(file)).hexdigest()[:16]
+
+
+def _sampled(path: Path) -> bytes:
+    """Size, header and blocks of a safetensors file's data."""
+    header, size = read_header(path)
+    parts = [f"{size}\n".encode(), header]
+    with path.open("rb") as file:
+        for sample in range(_SAMPLES):
+            file.seek((size - _SAMPLE_BYTES) * sample // (_SAMPLES - 1) if size > _SAMPLE_BYTES else 0)
+            parts.append(file.read(_SAMPLE_BYTES))
+    return b"".join(parts)
 
 
 def read_index(folder: Path) -> tuple[str, list[tuple[str, str | None, str]], dict[str, Any]]:
@@ -253,14 +306,14 @@ def _custom_code(path: Path, field: str, value: object) -> PipelineError:
     )
 
 
-def _check_component(folder: Path, class_name: str, model: Model) -> None:
+def _check_component(folder: Path, class_name: str, model: Model, *, weights_needed: bool = True) -> None:
     remedy = _how_to_renew(model, folder.parent)
     files = sorted(path for path in folder.glob("*") if path.is_file())
     if not files:
         raise PipelineError(
             f"{folder}: {class_name} is listed in {INDEX}, but its folder is missing or empty. {remedy}"
         )
-    if class_name.endswith(_WEIGHTLESS):
+    if class_name.endswith(_WEIGHTLESS) or not weights_needed:
         return
     weights = [path for path in files if path.suffix == ".safetensors"]
     if not weights:
@@ -272,7 +325,7 @@ def _check_component(folder: Path, class_name: str, model: Model) -> None:
             )
         raise PipelineError(f"{folder}: there are no weights (*.safetensors) for {class_name}. {remedy}")
     for path in weights:
-        _read_header(path)
+        read_header(path)
     for path in files:
         if path.name.endswith(".safetensors.index.json"):
             shards = set(read_json(path).get("weight_map", {}).values())
@@ -281,7 +334,7 @@ def _check_component(folder: Path, class_name: str, model: Model) -> None:
                 raise PipelineError(f"{path}: lists {', '.join(missing)}, which aren't there. {remedy}")
 
 
-def _read_header(path: Path) -> tuple[bytes, int]:
+def read_header(path: Path) -> tuple[bytes, int]:
     """Read the header of a safetensors file, and check that the file is as long as it says.
 
     Layout: 8 bytes of little-endian length, a JSON object of that length, then the data that its offsets point into.
