@@ -16,6 +16,10 @@ class PipelineError(DiffbenchError):
     """A pipeline that can't be found, loaded or run."""
 
 
+class MissingPipelineError(PipelineError):
+    """A pipeline that isn't there, or can't be had without somebody's leave: nothing is broken."""
+
+
 class MeasureError(DiffbenchError):
     """A measurement that can't be taken truthfully."""
 

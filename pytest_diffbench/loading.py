@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import OptionError, PipelineError
+from pytest_diffbench.pipelines.folders import model_for
 from pytest_diffbench.pipelines.loader import default_dtype, parse_dtype, resolve_device
-from pytest_diffbench.pipelines.registry import Model, model_named
 from pytest_diffbench.pipelines.resident import Resident
 from pytest_diffbench.pipelines.tuning import check_tuning
 from pytest_diffbench.records import PipelineSpec, Tuning, Weights
@@ -16,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
     from pytest_diffbench.options import Settings
+    from pytest_diffbench.pipelines.registry import Model
     from pytest_diffbench.records import Fact
 
 
@@ -41,10 +43,12 @@ class Pipelines:
 
     Args:
         load: loads what a spec asks for; returns None where it doesn't know how.
+        folder: of pretrained models, where one was named.
     """
 
-    def __init__(self, load: Callable[[PipelineSpec], Any]) -> None:
+    def __init__(self, load: Callable[[PipelineSpec], Any], folder: Path | None = None) -> None:
         self._load = load
+        self._folder = folder
         self._resident = Resident()
         self._spec: PipelineSpec | None = None
         self._pipeline: Any = None
@@ -69,7 +73,7 @@ class Pipelines:
             return None
         from pytest_diffbench.pipelines.tuned import resolved
 
-        model, weights = model_named(self._spec.model), self._spec.weights
+        model, weights = model_for(self._spec.model, self._folder), self._spec.weights
         return Loaded(
             spec=self._spec,
             revision=_revision(target, model, weights),
@@ -105,7 +109,7 @@ def check(settings: Settings, where: str) -> None:
     """
     try:
         if settings.model is not None:
-            model_named(settings.model)
+            model_for(settings.model, _folder(settings))
         if settings.dtype is not None:
             parse_dtype(settings.dtype)
         if settings.weights != "plan":
@@ -113,7 +117,7 @@ def check(settings: Settings, where: str) -> None:
         if settings.model is not None:
             check_tuning(spec_of(settings, where))
     except PipelineError as error:
-        raise PipelineError(f"{where}: {error}") from None
+        raise type(error)(f"{where}: {error}") from None
 
 
 def spec_of(settings: Settings, where: str) -> PipelineSpec:
@@ -127,10 +131,14 @@ def spec_of(settings: Settings, where: str) -> PipelineSpec:
     device = "cpu" if weights == "plan" else resolve_device(settings.device)
     dtype = parse_dtype(settings.dtype or default_dtype(device, weights))
     return PipelineSpec(
-        model=settings.model,
+        model=model_for(settings.model, _folder(settings)).name,
         weights=weights,
         device=device,
         dtype=str(dtype).removeprefix("torch."),
         offload=settings.offload,  # type: ignore[arg-type]  # checked when it was parsed
         tuning=Tuning(**{name: getattr(settings, name) for name in Tuning.__struct_fields__}),
     )
+
+
+def _folder(settings: Settings) -> Path | None:
+    return Path(settings.models) if settings.models is not None else None

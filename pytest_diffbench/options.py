@@ -136,7 +136,11 @@ class Settings:
         "KIND",
     )
     models: str | None = _setting(
-        _text, None, "ci", "folder with pretrained pipelines, one sub-folder a model, or one pipeline's folder", "DIR"
+        _text,
+        None,
+        "ci",
+        "folder of pretrained pipelines, one sub-folder a model, or one pipeline's, or a single file",
+        "DIR",
     )
     device: str = _setting(_text, "auto", "cmi", "torch device, or auto: a GPU where there is one", "DEVICE")
     dtype: str | None = _setting(

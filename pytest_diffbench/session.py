@@ -14,7 +14,7 @@ import pytest
 
 from pytest_diffbench import __version__, loading, options
 from pytest_diffbench.bench import Bench
-from pytest_diffbench.errors import DiffbenchError, OptionError, PipelineError
+from pytest_diffbench.errors import DiffbenchError, MissingPipelineError, OptionError, PipelineError
 from pytest_diffbench.extra_metrics import metrics_of
 from pytest_diffbench.lending import lend_memory
 from pytest_diffbench.other_environment import OtherEnvironment
@@ -61,9 +61,6 @@ class DiffbenchSession:
         self._not_written: str | None = None
         self._reports: list[CaseReport] = []
         self._comparisons: list[Comparison] = []
-        self._pipelines = loading.Pipelines(
-            lambda spec: config.hook.pytest_diffbench_load_pipeline(spec=spec, config=config)
-        )
         self._facts: dict[str, Fact] | None = None
         self._progress: Progress | None = None
         self._decisions = 1
@@ -75,6 +72,9 @@ class DiffbenchSession:
         except OptionError as error:
             raise pytest.UsageError(str(error)) from None
         self._models = self._models_folder()
+        self._pipelines = loading.Pipelines(
+            lambda spec: config.hook.pytest_diffbench_load_pipeline(spec=spec, config=config), self._models
+        )
         self._budget = Budget(self._settings.max_time)
         self._other: OtherEnvironment | SelftestSession | None = None
         if self._settings.selftest:
@@ -95,21 +95,21 @@ class DiffbenchSession:
         places = [i for i, item in enumerate(items) if is_benchmark(item)]
         if not places:
             return
-        self._decisions = len(places)
         try:
-            for i in places:
-                items[i].stash[_SETTINGS] = self._resolve(items[i])
+            absent = {id(items[i]) for i in places if not self._resolve(items[i])}
         except (OptionError, PipelineError) as error:
             raise pytest.UsageError(str(error)) from None
+        self._decisions = max(len(places) - len(absent), 1)
         specs = [self._order_key(items[i].stash[_SETTINGS]) for i in places]
         first = {spec: n for n, spec in reversed(list(enumerate(specs)))}
         benchmarks = [items[i] for _, i in sorted(zip(specs, places, strict=True), key=lambda pair: first[pair[0]])]
         for i, item in zip(places, benchmarks, strict=True):
             items[i] = item
         if self._other is not None:
-            self._other.tests = [(item, item.stash[_SETTINGS]) for item in benchmarks]
+            self._other.tests = [(item, item.stash[_SETTINGS]) for item in benchmarks if id(item) not in absent]
 
-    def _resolve(self, item: pytest.Item) -> Settings:
+    def _resolve(self, item: pytest.Item) -> bool:
+        """Settle a test's settings and check them; False where it is skipped for want of a folder's pipeline."""
         marker: dict[str, Any] = {}
         for mark in reversed(list(item.iter_markers("diffbench"))):
             if mark.args:
@@ -119,10 +119,15 @@ class DiffbenchSession:
                 )
             marker |= mark.kwargs
         settings = options.resolve(self._config, marker, item.nodeid)
-        loading.check(settings, item.nodeid)
+        item.stash[_SETTINGS] = settings
         if settings.metrics:
             metrics_of(settings, item.nodeid)
-        return settings
+        try:
+            loading.check(settings, item.nodeid)
+        except MissingPipelineError as error:
+            item.add_marker(pytest.mark.skip(reason=str(error).removeprefix(f"{item.nodeid}: ")))
+            return False
+        return True
 
     @staticmethod
     def _order_key(settings: Settings) -> tuple[object, ...]:
@@ -133,6 +138,8 @@ class DiffbenchSession:
         if self._settings.models is None:
             return None
         folder = options.folder(self._config, self._settings.models)
+        if folder.suffix == ".safetensors" and folder.is_file():
+            return folder  # a single-file checkpoint
         if not folder.is_dir() or not any(folder.iterdir()):
             what = "is empty" if folder.is_dir() else "isn't a folder" if folder.exists() else "doesn't exist"
             raise pytest.UsageError(
@@ -173,7 +180,9 @@ class DiffbenchSession:
         try:
             return self._pipelines.get(item.stash[_SETTINGS], item.nodeid)
         except DiffbenchError as error:
-            text = str(error)
+            text, missing = str(error), isinstance(error, MissingPipelineError)
+        if missing and not self._settings.strict:
+            pytest.skip(text)
         pytest.fail(text, pytrace=False)  # out here, so that the error isn't told twice
 
     @pytest.hookimpl(trylast=True)

@@ -8,20 +8,37 @@ from __future__ import annotations
 import hashlib
 import json
 import re
+from importlib import util
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.errors import MissingPipelineError, PipelineError
+from pytest_diffbench.pipelines.registry import MODELS, Model, model_named
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
-
-    from pytest_diffbench.pipelines.registry import Model
 
 INDEX = "model_index.json"
 
+COMPONENT = "transformer"
+"""The component whose weights a single-file checkpoint holds."""
+
+_SINGLE_FILE = "Lumina2Pipeline"
+"""The class that can be loaded with a single-file checkpoint."""
+
+WHATEVER = "folder"
+"""What a marker's `model=` says for whatever pipeline `--diffbench-models` holds."""
+
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
-_WEIGHTLESS = ("Tokenizer", "TokenizerFast", "Scheduler", "Processor", "Extractor", "TokenizersBackend")
+_WEIGHTLESS = (
+    "Tokenizer",
+    "TokenizerFast",
+    "Scheduler",
+    "Processor",
+    "Extractor",
+    "TokenizersBackend",
+    "Guidance",
+)
 """Ends of the names of classes that come without weights."""
 
 _MAX_HEADER_BYTES = 100_000_000
@@ -29,6 +46,41 @@ _MAX_HEADER_BYTES = 100_000_000
 
 _SAMPLES = 64
 _SAMPLE_BYTES = 4096
+
+
+def model_for(name: str, folder: Path | None) -> Model:
+    """The model that a name stands for: a registered one, or whatever a folder holds.
+
+    Args:
+        name: of a registered model; `WHATEVER`, or the name of the class that the folder declares.
+        folder: see `find_pipeline`.
+
+    Raises:
+        MissingPipelineError: the folder's pipeline is asked for, and there is none.
+        PipelineError: no such model.
+    """
+    held = folder / INDEX if folder is not None else None
+    if name == WHATEVER:
+        if held is None or not held.is_file():
+            what = "--diffbench-models isn't given" if folder is None else f"{folder} holds no {INDEX}"
+            raise MissingPipelineError(
+                f"model={WHATEVER!r}: {what}. Give --diffbench-models a folder that save_pretrained wrote."
+            )
+        return _model_in(held)
+    if name not in MODELS and held is not None and held.is_file():
+        model = _model_in(held)
+        if model.name == name:
+            return model
+    return model_named(name)
+
+
+def _model_in(index: Path) -> Model:
+    declared = read_json(index).get("_class_name")
+    if not isinstance(declared, str):
+        raise _custom_code(index, "_class_name", declared)
+    return Model(
+        name=declared, pipeline_class=declared, hub_id="", recommended={}, mini_recommended={}, licence="unknown"
+    )
 
 
 def find_pipeline(folder: Path, model: Model) -> Path:
@@ -40,52 +92,101 @@ def find_pipeline(folder: Path, model: Model) -> Path:
         model: which one is wanted.
 
     Raises:
-        PipelineError: there is no such folder, or no pipeline in it.
+        MissingPipelineError: there is no such folder, or no pipeline of this model in it.
     """
     names = (model.name, model.hub_id.rpartition("/")[2])
     if not folder.exists():
-        raise PipelineError(
+        raise MissingPipelineError(
             f"{folder}: there is no such folder. Give --diffbench-models one that holds a {model.pipeline_class}."
         )
     if not folder.is_dir():
         raise PipelineError(
-            f"{folder}: this is a file, and single-file checkpoints can't be loaded. Give --diffbench-models the "
-            f"folder that {model.pipeline_class}.save_pretrained wrote, or a copy of {model.hub_id}."
+            f"{folder}: this is a file. Give --diffbench-models the folder that "
+            f"{model.pipeline_class}.save_pretrained wrote, or a copy of {model.hub_id}."
         )
     for candidate in (folder, *(folder / name for name in names)):
         if (candidate / INDEX).is_file():
+            _check_class(candidate, model)
             return candidate
     state = "is empty" if next(folder.iterdir(), None) is None else f"holds no {INDEX}, so it isn't a pipeline"
-    raise PipelineError(
+    raise MissingPipelineError(
         f"{folder}: the folder {state}, and has no sub-folder {' or '.join(repr(name) for name in names)} with one. "
         f"Fill it with `hf download {model.hub_id} --local-dir {folder / model.name}`."
     )
 
 
-def check_pipeline(folder: Path, model: Model) -> None:
+def single_file(folder: Path, model: Model) -> Path | None:
+    """The single-file checkpoint that is named, or that lies in a folder in place of a transformer's weights.
+
+    Raises:
+        PipelineError: it can't be loaded for this model, or there are several.
+    """
+    if folder.is_file() and folder.suffix == ".safetensors":
+        found = [folder]
+    else:
+        places = [folder, *(folder / name for name in (model.name, model.hub_id.rpartition("/")[2]) if name)]
+        place = next((one for one in places if (one / INDEX).is_file()), None)
+        place = place or next((one for one in places if list(one.glob("*.safetensors"))), None)
+        if place is None or list((place / COMPONENT).glob("*.safetensors")):
+            return None
+        found = sorted(place.glob("*.safetensors"))
+    if not found:
+        return None
+    if model.pipeline_class != _SINGLE_FILE:
+        raise PipelineError(
+            f"{found[0]}: a single-file checkpoint can be loaded for a {_SINGLE_FILE} alone, and "
+            f"model={model.name!r} is a {model.pipeline_class}. Give --diffbench-models the folder that "
+            "save_pretrained wrote."
+        )
+    if len(found) > 1:
+        raise PipelineError(
+            f"{found[0].parent}: there are {len(found)} single-file checkpoints ({found[0].name}, {found[1].name}). "
+            "Name one with --diffbench-models."
+        )
+    return found[0]
+
+
+def check_pipeline(folder: Path, model: Model, weightless: str | None = None) -> None:
     """Check that a folder holds the whole pipeline of a model, as safetensors, without code of its own.
+
+    Args:
+        folder: of the pipeline.
+        model: which one it must be.
+        weightless: a component that needs no weights there.
 
     Raises:
         PipelineError: the first thing that is wrong.
     """
-    index = read_json(folder / INDEX)
-    declared = index.get("_class_name")
-    if isinstance(declared, list):
-        raise _custom_code(folder / INDEX, "_class_name", declared)
-    if declared != model.pipeline_class:
-        raise PipelineError(
-            f"{folder / INDEX}: _class_name is {declared!r}, but model={model.name!r} is a {model.pipeline_class}. "
-            "Give --diffbench-models another folder, or name the model that this one is."
-        )
+    index = _check_class(folder, model)
     if (folder / "None.py").exists():
         # diffusers formats the custom pipeline it wasn't given into a file name, and would load this one
         raise _custom_code(folder, "the file", "None.py")
     components = list(_components(folder / INDEX, index))
     if not components:
-        raise PipelineError(f"{folder / INDEX}: no component is listed. Download {model.hub_id} anew.")
+        raise PipelineError(f"{folder / INDEX}: no component is listed. {_how_to_renew(model, folder)}")
     for name, library, class_name in components:
         _check_library(folder, name, library)
-        _check_component(folder / name, class_name, model)
+        _check_component(folder / name, class_name, model, weights_needed=name != weightless)
+
+
+def _check_class(folder: Path, model: Model) -> dict[str, Any]:
+    """Check that a folder declares a model's class; returns what stands in its index."""
+    index = read_json(folder / INDEX)
+    declared = index.get("_class_name")
+    if isinstance(declared, list):
+        raise _custom_code(folder / INDEX, "_class_name", declared)
+    if declared != model.pipeline_class:
+        raise MissingPipelineError(
+            f"{folder / INDEX}: _class_name is {declared!r}, but model={model.name!r} is a {model.pipeline_class}. "
+            "Give --diffbench-models another folder, or name the model that this one is."
+        )
+    return index
+
+
+def _how_to_renew(model: Model, folder: Path) -> str:
+    if not model.hub_id:
+        return "Copy or save it anew."
+    return f"Download it anew: `hf download {model.hub_id} --local-dir {folder}`."
 
 
 def digest(folder: Path) -> str:
@@ -103,14 +204,25 @@ def digest(folder: Path) -> str:
         }
         total.update(f"{path.relative_to(folder).as_posix()}\n{json.dumps(config, sort_keys=True)}\n".encode())
     for path in sorted(folder.glob("*/*.safetensors")):
-        header_bytes, size = _read_header(path)
-        total.update(f"{path.relative_to(folder).as_posix()}\n{size}\n".encode())
-        total.update(header_bytes)
-        with path.open("rb") as file:
-            for sample in range(_SAMPLES):
-                file.seek((size - _SAMPLE_BYTES) * sample // (_SAMPLES - 1) if size > _SAMPLE_BYTES else 0)
-                total.update(file.read(_SAMPLE_BYTES))
+        total.update(f"{path.relative_to(folder).as_posix()}\n".encode())
+        total.update(_sampled(path))
     return total.hexdigest()[:16]
+
+
+def digest_with(folder: Path, file: Path) -> str:
+    """Identify the weights of a pipeline whose transformer comes from a single file, whatever the file is called."""
+    return hashlib.sha256(digest(folder).encode() + _sampled(file)).hexdigest()[:16]
+
+
+def _sampled(path: Path) -> bytes:
+    """Size, header and blocks of a safetensors file's data."""
+    header, size = read_header(path)
+    parts = [f"{size}\n".encode(), header]
+    with path.open("rb") as file:
+        for sample in range(_SAMPLES):
+            file.seek((size - _SAMPLE_BYTES) * sample // (_SAMPLES - 1) if size > _SAMPLE_BYTES else 0)
+            parts.append(file.read(_SAMPLE_BYTES))
+    return b"".join(parts)
 
 
 def read_index(folder: Path) -> tuple[str, list[tuple[str, str | None, str]], dict[str, Any]]:
@@ -173,8 +285,18 @@ def _components(path: Path, index: dict[str, Any]) -> Iterator[tuple[str, str, s
 
 
 def _check_library(folder: Path, name: str, library: str) -> None:
-    if library not in ("diffusers", "transformers") or (folder / name / f"{library}.py").exists():
+    known = library in ("diffusers", "transformers") or _is_pipeline_module(library)
+    if not known or (folder / name / f"{library}.py").exists():
         raise _custom_code(folder / INDEX, name, library)
+
+
+def _is_pipeline_module(library: str) -> bool:
+    """Whether it is a module of diffusers' own pipelines, as `stable_diffusion`; nothing is imported."""
+    found = util.find_spec("diffusers")
+    places = list(found.submodule_search_locations or ()) if found is not None else []
+    return library.isidentifier() and any(
+        (Path(place) / "pipelines" / library / "__init__.py").is_file() for place in places
+    )
 
 
 def _custom_code(path: Path, field: str, value: object) -> PipelineError:
@@ -184,14 +306,14 @@ def _custom_code(path: Path, field: str, value: object) -> PipelineError:
     )
 
 
-def _check_component(folder: Path, class_name: str, model: Model) -> None:
-    remedy = f"Download it anew: `hf download {model.hub_id} --local-dir {folder.parent}`."
+def _check_component(folder: Path, class_name: str, model: Model, *, weights_needed: bool = True) -> None:
+    remedy = _how_to_renew(model, folder.parent)
     files = sorted(path for path in folder.glob("*") if path.is_file())
     if not files:
         raise PipelineError(
             f"{folder}: {class_name} is listed in {INDEX}, but its folder is missing or empty. {remedy}"
         )
-    if class_name.endswith(_WEIGHTLESS):
+    if class_name.endswith(_WEIGHTLESS) or not weights_needed:
         return
     weights = [path for path in files if path.suffix == ".safetensors"]
     if not weights:
@@ -203,7 +325,7 @@ def _check_component(folder: Path, class_name: str, model: Model) -> None:
             )
         raise PipelineError(f"{folder}: there are no weights (*.safetensors) for {class_name}. {remedy}")
     for path in weights:
-        _read_header(path)
+        read_header(path)
     for path in files:
         if path.name.endswith(".safetensors.index.json"):
             shards = set(read_json(path).get("weight_map", {}).values())
@@ -212,7 +334,7 @@ def _check_component(folder: Path, class_name: str, model: Model) -> None:
                 raise PipelineError(f"{path}: lists {', '.join(missing)}, which aren't there. {remedy}")
 
 
-def _read_header(path: Path) -> tuple[bytes, int]:
+def read_header(path: Path) -> tuple[bytes, int]:
     """Read the header of a safetensors file, and check that the file is as long as it says.
 
     Layout: 8 bytes of little-endian length, a JSON object of that length, then the data that its offsets point into.

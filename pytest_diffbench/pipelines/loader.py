@@ -10,11 +10,13 @@ import msgspec
 from pytest_diffbench.errors import PipelineError
 from pytest_diffbench.pipelines import tuned
 from pytest_diffbench.pipelines.dtypes import parse_dtype
+from pytest_diffbench.pipelines.folders import model_for
 from pytest_diffbench.pipelines.full_size import build_full_size
 from pytest_diffbench.pipelines.mini import build_mini
 from pytest_diffbench.pipelines.pretrained import load_pretrained
-from pytest_diffbench.pipelines.registry import model_named
+from pytest_diffbench.pipelines.registry import MODELS
 from pytest_diffbench.pipelines.tuning import check_tuning
+from pytest_diffbench.pipelines.unloaded import pipeline_in
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -94,7 +96,12 @@ def load(spec: PipelineSpec, folder: Path | None = None) -> DiffusionPipeline:
     Raises:
         PipelineError: something in the spec can't be had.
     """
-    model = model_named(spec.model)
+    model = model_for(spec.model, folder)
+    if model.name not in MODELS and spec.weights not in ("pretrained", "plan"):
+        raise PipelineError(
+            f"weights={spec.weights!r}: a folder's {model.name} has those that lie in it. "
+            "Use --diffbench-weights=pretrained, or plan."
+        )
     device = resolve_device(spec.device)
     check_tuning(msgspec.structs.replace(spec, device=device))
     if spec.offload in ("model", "sequential") and device.partition(":")[0] == "cpu":
@@ -111,7 +118,10 @@ def load(spec: PipelineSpec, folder: Path | None = None) -> DiffusionPipeline:
         case "pretrained":
             pipeline = load_pretrained(spec, model, folder)
         case "plan":
-            pipeline = build_full_size(model, parse_dtype(spec.dtype))
+            if model.name not in MODELS and folder is not None:
+                pipeline, _ = pipeline_in(folder, parse_dtype(spec.dtype))
+            else:
+                pipeline = build_full_size(model, parse_dtype(spec.dtype))
             pipeline.set_progress_bar_config(disable=True)
             return pipeline  # type: ignore[no-any-return]  # as above; there's nothing to place
         case _:

@@ -9,10 +9,21 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.errors import MissingPipelineError, PipelineError
 from pytest_diffbench.pipelines import tuned
 from pytest_diffbench.pipelines.dtypes import parse_dtype
-from pytest_diffbench.pipelines.folders import INDEX, check_pipeline, commit, digest, find_pipeline, read_index
+from pytest_diffbench.pipelines.folders import (
+    COMPONENT,
+    INDEX,
+    check_pipeline,
+    commit,
+    digest,
+    digest_with,
+    find_pipeline,
+    read_index,
+    single_file,
+)
+from pytest_diffbench.pipelines.single_file import load_denoiser
 
 if TYPE_CHECKING:
     from diffusers import DiffusionPipeline
@@ -40,36 +51,64 @@ def load_pretrained(spec: PipelineSpec, model: Model, folder: Path | None = None
         PipelineError: the weights aren't there, aren't whole, aren't this model's, would need code of their own, or
             can't be loaded by the library.
     """
-    source = str(folder) if folder is not None else spec.source or model.hub_id
-    if folder is not None or _is_path(source):
-        place = find_pipeline(Path(source).expanduser(), model)
-        check_pipeline(place, model)
-    else:
-        place = _snapshot(source, model)
+    place, file = _place(spec, model, folder)
     diffusers = import_module("diffusers")
-    pipeline_class: Any = getattr(diffusers, model.pipeline_class)
+    pipeline_class: Any = getattr(diffusers, model.pipeline_class, None)
+    if pipeline_class is None or not hasattr(pipeline_class, "from_pretrained"):
+        raise PipelineError(
+            f"{place / INDEX}: _class_name is {model.pipeline_class!r}, which diffusers {diffusers.__version__} "
+            "doesn't have. Install the version that the folder was saved with, or a later one."
+        )
     # the old name of the argument is the only one that all versions before 1.0 know; the later ones warn of it
     denoisers = [
         name for name, library, kind in read_index(place)[1] if library == "diffusers" and _is_denoiser(kind)
     ]
-    quantization = tuned.quantization(spec, denoisers)
+    more = tuned.quantization(spec, denoisers)
+    if file is not None:
+        more[COMPONENT] = load_denoiser(file, place, spec.dtype)
     dtype_argument = "torch_dtype" if diffusers.__version__.startswith("0.") else "dtype"
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*torch_dtype", category=FutureWarning)
-            pipeline: DiffusionPipeline = pipeline_class.from_pretrained(
+            pipeline: Any = pipeline_class.from_pretrained(
                 str(place),
                 use_safetensors=True,
                 local_files_only=True,
                 **{dtype_argument: parse_dtype(spec.dtype)},
-                **quantization,
+                **more,
             )
     except Exception as error:  # the libraries raise all kinds, and only they know why
         raise PipelineError(
             f"{place}: {model.pipeline_class}.from_pretrained failed: {_told(error)}. "
             "Check that this version of diffusers and transformers supports the model, or download it anew."
         ) from error
-    return pipeline
+    if file is not None:
+        pipeline.register_to_config(_single_file=str(file))  # for its revision
+    loaded: DiffusionPipeline = pipeline
+    return loaded
+
+
+def _place(spec: PipelineSpec, model: Model, folder: Path | None) -> tuple[Path, Path | None]:
+    """The folder of the pipeline, checked, and the single file of its transformer where there is one."""
+    source = str(folder) if folder is not None else spec.source or model.hub_id
+    if folder is None and not _is_path(source):
+        return _snapshot(source, model), None
+    path = Path(source).expanduser()
+    file = single_file(path, model) if path.exists() else None
+    if file is None:
+        place = find_pipeline(path, model)
+        check_pipeline(place, model)
+        return place, None
+    if spec.tuning.quantize is not None:
+        raise PipelineError(
+            f"quantize={spec.tuning.quantize!r} works with folders that save_pretrained wrote, and {file} is a "
+            "single-file checkpoint. Drop it, or save the pipeline."
+        )
+    if not (file.parent / INDEX).is_file():
+        return _snapshot(model.hub_id, model), file  # the rest of the pipeline
+    place = find_pipeline(file.parent, model)
+    check_pipeline(place, model, weightless=COMPONENT)
+    return place, file
 
 
 def revision(source: DiffusionPipeline | Path) -> str:
@@ -83,6 +122,9 @@ def revision(source: DiffusionPipeline | Path) -> str:
         return commit(source) or digest(source)
     pipeline: Any = source  # diffusers' classes are opaque to type checkers
     name = pipeline.config.get("_name_or_path") or ""
+    file = pipeline.config.get("_single_file")
+    if file:
+        return digest_with(Path(name), Path(file))
     if name and Path(name).is_dir():
         return revision(Path(name))
     snapshot = _cached_snapshot(name) if name.count("/") == 1 else None
@@ -110,7 +152,7 @@ def _snapshot(hub_id: str, model: Model) -> Path:
         else:
             return cached
     if _offline():
-        raise PipelineError(
+        raise MissingPipelineError(
             f"{hub_id}: {problem or 'nothing of it is in the cache of the hub.'} It can't be downloaded while "
             f"HF_HUB_OFFLINE is set. {_how_to_get(hub_id, model)}"
         ) from problem
@@ -128,15 +170,15 @@ def _download(hub_id: str, model: Model) -> Path:
         hub.model_info(hub_id, timeout=_TIMEOUT_S)
         return Path(pipeline_class.download(hub_id, use_safetensors=True))
     except errors.GatedRepoError as error:
-        raise PipelineError(
+        raise MissingPipelineError(
             f"{hub_id} is gated and this account has no access. {_how_to_get(hub_id, model)}"
         ) from error
     except errors.RepositoryNotFoundError as error:
-        raise PipelineError(
+        raise MissingPipelineError(
             f"{hub_id} isn't on the hub, or is private. Check the name. {_how_to_get(hub_id, model)}"
         ) from error
     except Exception as error:  # which HTTP library raises here depends on huggingface_hub's version
-        raise PipelineError(
+        raise MissingPipelineError(
             f"{hub_id} isn't in the hub's cache and couldn't be downloaded ({_told(error)}). "
             f"{_how_to_get(hub_id, model)}"
         ) from error

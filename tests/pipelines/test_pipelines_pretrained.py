@@ -135,8 +135,8 @@ def test_empty_folder(tmp_path: Path) -> None:
 
 
 def test_file_instead_of_a_folder(tmp_path: Path) -> None:
-    (tmp_path / "model.safetensors").write_bytes(b"")
-    assert "single-file checkpoints can't be loaded" in message_of(tmp_path / "model.safetensors")
+    (tmp_path / "model.bin").write_bytes(b"")
+    assert "this is a file. Give --diffbench-models the folder" in message_of(tmp_path / "model.bin")
 
 
 def test_folder_without_an_index(copy: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -130,7 +131,11 @@ def test_the_weights_of_a_mini_are_part_of_the_case(
 def test_a_models_folder_without_the_model_says_what_it_looked_for(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(ONE)
     (pytester.mkdir("models") / "notes.txt").write_text("nothing here")
-    result = run(pytester, "--diffbench", "--diffbench-weights=pretrained", "--diffbench-models=models")
+    pretrained = ("--diffbench", "--diffbench-weights=pretrained", "--diffbench-models=models", "-rs")
+    result = run(pytester, *pretrained)
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*SKIPPED*models: the folder holds no model_index.json*lumina2*hf download*"])
+    result = run(pytester, *pretrained, "--diffbench-strict")
     result.assert_outcomes(errors=1)
     result.stdout.fnmatch_lines(["*models*lumina2*"])
     result.stdout.no_fnmatch_line("*Traceback*")
@@ -171,3 +176,47 @@ def test_mine(diffbench):
     run(pytester, "--diffbench-save").assert_outcomes(passed=1)
     run(pytester, "--diffbench").assert_outcomes(passed=1)
     assert session(pytester).cases[0].observation.case.definition.weights == "own"
+
+
+def test_how_a_pipeline_is_set_up_is_part_of_the_case(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ticks = itertools.count(1_000_000, 1_000_000)  # or a busy machine's times would keep it from being saved
+    monkeypatch.setattr("pytest_diffbench.measure.clock.now_ns", lambda: next(ticks))
+    pytester.makepyfile(
+        ONE.replace('model="lumina2"', 'model="flux", cache="first-block:.1"').replace(
+            "num_inference_steps=2", "num_inference_steps=3, height=64, width=64"
+        )
+    )
+    gates = "--diffbench-gates=work,guidance,output"
+    run(pytester, "--diffbench-save", gates).assert_outcomes(passed=1)
+    assert session(pytester).cases[0].observation.case.definition.tuning == {"cache": "first-block:threshold=0.1"}
+    result = run(pytester, "--diffbench", gates, "--diffbench-cache=first-block:threshold=0.1")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["flux mini*cache first-block:threshold=0.1*"])
+
+    # Another cache, or another option beside it, is another case, whose baseline is to come.
+    run(pytester, "--diffbench", gates, "--diffbench-cache=first-block:0.2").assert_outcomes(failed=1)
+    pytester.makeini("[pytest]\ndiffbench_attention = native\ndiffbench_vae_slicing = true\n")
+    run(pytester, "--diffbench", gates).assert_outcomes(failed=1)
+    tuning = session(pytester).cases[0].observation.case.definition.tuning
+    assert tuning == {"attention": "native", "vae_slicing": True, "cache": "first-block:threshold=0.1"}
+
+
+@pytest.mark.parametrize(
+    ("option", "expected"),
+    [
+        ("--diffbench-cache=first-blok", "*test_it: cache='first-blok': 'first-blok' isn't known. Did you mean*"),
+        ("--diffbench-attention=natve", "*test_it: attention='natve' isn't known. Did you mean 'native'*"),
+        ("--diffbench-lora=no.safetensors", "*test_it: lora='*no.safetensors': there is no such file*"),
+        ("--diffbench-quantize=int8", "*test_it: quantize='int8' works while pretrained weights are loaded*"),
+        ("--diffbench-compile=hole", "*--diffbench-compile is one of none, whole, regional (did you mean 'whole'?)*"),
+    ],
+)
+def test_a_set_up_that_cannot_be_had_stops_before_anything_runs(
+    pytester: pytest.Pytester, option: str, expected: str
+) -> None:
+    pytester.makepyfile(ONE)
+    result = run(pytester, "--diffbench", option)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([expected])
