@@ -90,6 +90,10 @@ class Pipelines:
         pipeline = self._load(spec)
         if pipeline is None:
             raise PipelineError(f"no implementation of pytest_diffbench_load_pipeline knows {spec}.")
+        from pytest_diffbench.pipelines.tuned import check_applied
+
+        if spec.tuning != Tuning():
+            check_applied(pipeline, spec)
         return pipeline
 
 

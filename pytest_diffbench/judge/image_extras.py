@@ -8,7 +8,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
-from pytest_diffbench.judge.image_metrics import area_means, cell_edges, check_images
+from pytest_diffbench.judge.image_metrics import area_means, cell_px, check_images
 
 if TYPE_CHECKING:
     import numpy as np
@@ -197,13 +197,7 @@ def worst_tile_mean(name: ExtraName, errors: NDArray[np.float64], tile_size_px: 
     means = area_means(errors, rows, columns)
     # NaN counts as the largest
     row, column = np.unravel_index(int(means.argmax()), means.shape)
-    tops, lefts = cell_edges(height_px, rows).tolist(), cell_edges(width_px, columns).tolist()
-    tile = Tile(
-        left_px=lefts[column],
-        top_px=tops[row],
-        width_px=lefts[column + 1] - lefts[column],
-        height_px=tops[row + 1] - tops[row],
-    )
+    tile = Tile(**cell_px(errors.shape, rows, columns, int(row), int(column)))
     return Extra(name=name, value=float(means[row, column]), tile=tile)
 
 

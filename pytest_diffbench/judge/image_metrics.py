@@ -7,6 +7,8 @@ import itertools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -91,7 +93,7 @@ def area_means(values: NDArray[Any], rows: int, columns: int) -> NDArray[np.floa
     import numpy as np
 
     total = np.int32 if values.dtype.kind in "biu" else np.float64
-    tops, lefts = cell_edges(values.shape[0], rows), cell_edges(values.shape[1], columns)
+    tops, lefts = _cell_edges(values.shape[0], rows), _cell_edges(values.shape[1], columns)
     sums = values
     # cells of one row or column are the values themselves
     if len(tops) <= values.shape[0]:
@@ -104,7 +106,18 @@ def area_means(values: NDArray[Any], rows: int, columns: int) -> NDArray[np.floa
     return np.asarray(sums / areas.reshape(areas.shape + (1,) * (values.ndim - 2)), dtype=np.float64)
 
 
-def cell_edges(length_px: int, cells: int) -> NDArray[np.int64]:
+def cell_px(shape: Sequence[int], rows: int, columns: int, row: int, column: int) -> dict[str, int]:
+    """Place and size of a cell, as tiles have them, of an array that is cut into so many as `area_means` cuts it."""
+    tops, lefts = _cell_edges(shape[0], rows).tolist(), _cell_edges(shape[1], columns).tolist()
+    return {
+        "left_px": lefts[column],
+        "top_px": tops[row],
+        "width_px": lefts[column + 1] - lefts[column],
+        "height_px": tops[row + 1] - tops[row],
+    }
+
+
+def _cell_edges(length_px: int, cells: int) -> NDArray[np.int64]:
     """First pixel of each cell along an axis, and the axis's end."""
     import numpy as np
 
@@ -173,14 +186,7 @@ def _percentile(gap: NDArray[np.uint8], rows: int, columns: int, exceeding_share
         else:
             low = middle + 1
             row, column = (int(index) for index in np.unravel_index(int(shares.argmax()), shares.shape))
-    tops, lefts = cell_edges(gap.shape[0], rows).tolist(), cell_edges(gap.shape[1], columns).tolist()
-    return TileLevels(
-        levels=low,
-        left_px=lefts[column],
-        top_px=tops[row],
-        width_px=lefts[column + 1] - lefts[column],
-        height_px=tops[row + 1] - tops[row],
-    )
+    return TileLevels(levels=low, **cell_px(gap.shape, rows, columns, row, column))
 
 
 def colour_levels(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:

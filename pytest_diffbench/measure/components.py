@@ -105,16 +105,6 @@ def attention_modules(denoiser: nn.Module) -> list[nn.Module]:
     return found
 
 
-def is_compiled(module: nn.Module) -> bool:
-    """Whether torch.compile has a hand in a module or in any part of it."""
-    return any(
-        hasattr(part, "_orig_mod")
-        or getattr(part, "_compiled_call_impl", None) is not None
-        or hasattr(part.forward, "_torchdynamo_orig_callable")
-        for part in module.modules()
-    )
-
-
 def count_parameters(module: nn.Module) -> int:
     """Number of parameters, shared ones once."""
     return sum(parameter.numel() for parameter in module.parameters())

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.measure.components import modules_of
+from pytest_diffbench.pipelines.tuned import is_compiled
 from pytest_diffbench.records import Environment, Fact
 
 if TYPE_CHECKING:
@@ -115,7 +116,7 @@ def _software(device: str) -> dict[str, Fact]:
 def _setup(target: object) -> dict[str, Fact]:
     facts: dict[str, Fact] = {}
     for name, module in modules_of(target).items():
-        if getattr(module, "_compiled_call_impl", None) is not None or hasattr(module, "_orig_mod"):
+        if is_compiled(module):
             facts[f"{name}.compiled"] = True
         backends = {
             str(getattr(chosen, "value", chosen))

@@ -16,7 +16,7 @@ from pytest_diffbench.measure import definition
 from pytest_diffbench.measure.calibration import calibration_for
 from pytest_diffbench.measure.clock import clock_for
 from pytest_diffbench.measure.compiling import compiled_s
-from pytest_diffbench.measure.components import components_of, denoisers_of, is_compiled, modules_of, sites_of
+from pytest_diffbench.measure.components import components_of, denoisers_of, modules_of, sites_of
 from pytest_diffbench.measure.environment import environment_of
 from pytest_diffbench.measure.guidance import call_class_of
 from pytest_diffbench.measure.layers import LayerTimer
@@ -26,6 +26,7 @@ from pytest_diffbench.measure.rounds import Caller, Returned, TimedRound, observ
 from pytest_diffbench.measure.state import preserved
 from pytest_diffbench.measure.survey import Survey
 from pytest_diffbench.measure.telemetry import TelemetryWatch
+from pytest_diffbench.pipelines.tuned import is_compiled
 from pytest_diffbench.pixels import image_digest, psnr_db
 from pytest_diffbench.records import (
     Case,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from types import MappingProxyType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import PipelineError
 
@@ -38,3 +38,13 @@ def parse_dtype(name: str) -> torch.dtype:
         raise PipelineError(f"dtype={name!r} isn't known.{hint} The dtypes are: {', '.join(_NAMES)}.")
     dtype: torch.dtype = getattr(torch, _NAMES[key])
     return dtype
+
+
+def dtype_argument(name: str) -> dict[str, Any]:
+    """A dtype as the argument of diffusers' loaders.
+
+    The argument's old name is the only one that all versions before 1.0 know; the later ones warn of it.
+    """
+    import diffusers
+
+    return {"torch_dtype" if diffusers.__version__.startswith("0.") else "dtype": parse_dtype(name)}

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import MissingPipelineError, PipelineError
 from pytest_diffbench.pipelines import tuned
-from pytest_diffbench.pipelines.dtypes import parse_dtype
+from pytest_diffbench.pipelines.dtypes import dtype_argument
 from pytest_diffbench.pipelines.folders import (
     COMPONENT,
     INDEX,
@@ -59,14 +59,12 @@ def load_pretrained(spec: PipelineSpec, model: Model, folder: Path | None = None
             f"{place / INDEX}: _class_name is {model.pipeline_class!r}, which diffusers {diffusers.__version__} "
             "doesn't have. Install the version that the folder was saved with, or a later one."
         )
-    # the old name of the argument is the only one that all versions before 1.0 know; the later ones warn of it
     denoisers = [
         name for name, library, kind in read_index(place)[1] if library == "diffusers" and _is_denoiser(kind)
     ]
     more = tuned.quantization(spec, denoisers)
     if file is not None:
         more[COMPONENT] = load_denoiser(file, place, spec.dtype)
-    dtype_argument = "torch_dtype" if diffusers.__version__.startswith("0.") else "dtype"
     try:
         with warnings.catch_warnings():
             warnings.filterwarnings("ignore", message=".*torch_dtype", category=FutureWarning)
@@ -74,7 +72,7 @@ def load_pretrained(spec: PipelineSpec, model: Model, folder: Path | None = None
                 str(place),
                 use_safetensors=True,
                 local_files_only=True,
-                **{dtype_argument: parse_dtype(spec.dtype)},
+                **dtype_argument(spec.dtype),
                 **more,
             )
     except Exception as error:  # the libraries raise all kinds, and only they know why

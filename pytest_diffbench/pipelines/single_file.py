@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import PipelineError
-from pytest_diffbench.pipelines.dtypes import parse_dtype
+from pytest_diffbench.pipelines.dtypes import dtype_argument
 from pytest_diffbench.pipelines.folders import COMPONENT, read_header, read_json
 
 if TYPE_CHECKING:
@@ -54,7 +54,7 @@ def load_denoiser(file: Path, pipeline: Path, dtype: str) -> Any:
         weights = convert(_split(_read(file, names), config))
         _check_names(file, place, set(weights), _names_of(kind, config))
         return kind.from_single_file(
-            weights, config=str(pipeline / COMPONENT), local_files_only=True, torch_dtype=parse_dtype(dtype)
+            weights, config=str(pipeline / COMPONENT), local_files_only=True, **dtype_argument(dtype)
         )
     except PipelineError:
         raise

@@ -14,7 +14,9 @@ from pytest_diffbench.errors import PipelineError
 from pytest_diffbench.pipelines.tuning import QUANTIZERS, cache_text, lora_digest, parse_cache, parse_quantize
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
+
+    from torch import nn
 
     from pytest_diffbench.records import Fact, PipelineSpec
 
@@ -67,6 +69,33 @@ def finish(pipeline: Any, spec: PipelineSpec) -> None:
         _compile(pipeline, spec.tuning.compile)
 
 
+def check_applied(pipeline: Any, spec: PipelineSpec) -> None:
+    """Hold a loaded pipeline against its spec's tuning: one that a plugin's hook loaded may have ignored it.
+
+    Raises:
+        PipelineError: naming the options of which nothing is to be seen.
+    """
+    tuning, parts = spec.tuning, denoisers_in(pipeline)
+    seen: dict[str, Callable[[], Any]] = {
+        "attention": lambda: bool(_attention_backends(pipeline)),
+        "compile": lambda: any(is_compiled(part) for part in parts.values()),
+        "channels_last": lambda: any(_has_channels_last(part) for part in _of_convolutions(pipeline)),
+        "vae_tiling": lambda: getattr(pipeline.vae, "use_tiling", True),
+        "vae_slicing": lambda: getattr(pipeline.vae, "use_slicing", True),
+        "quantize": lambda: any(is_quantized(part) for part in parts.values()),
+        "lora": lambda: any(pipeline.get_list_adapters().values()),
+        "cache": lambda: any(_has_hooks(part) for part in parts.values()),
+    }
+    default = type(tuning)()
+    asked = [name for name in seen if getattr(tuning, name) != getattr(default, name)]
+    ignored = [f"{name}={getattr(tuning, name)!r}" for name in asked if not seen[name]()]
+    if ignored:
+        raise PipelineError(
+            f"{', '.join(ignored)}: nothing of it is to be seen on the {type(pipeline).__name__} that "
+            "pytest_diffbench_load_pipeline returned. Let the hook apply spec.tuning, or drop the option."
+        )
+
+
 def resolved(pipeline: Any, spec: PipelineSpec) -> dict[str, Fact]:
     """What a spec's tuning came to on a loaded pipeline, as a case's definition keeps it; empty without tuning."""
     tuning = spec.tuning
@@ -97,6 +126,16 @@ def denoisers_in(pipeline: Any) -> dict[str, Any]:
         for name, part in pipeline.components.items()
         if isinstance(part, model) and not (hasattr(part, "encode") and hasattr(part, "decode"))
     }
+
+
+def is_compiled(module: nn.Module) -> bool:
+    """Whether torch.compile has a hand in a module or in any part of it."""
+    return any(
+        hasattr(part, "_orig_mod")
+        or getattr(part, "_compiled_call_impl", None) is not None
+        or hasattr(part.forward, "_torchdynamo_orig_callable")
+        for part in module.modules()
+    )
 
 
 def is_quantized(module: Any) -> bool:
@@ -136,8 +175,7 @@ def _load_lora(pipeline: Any, path: Path) -> None:
 def _set_channels_last(pipeline: Any) -> None:
     import torch
 
-    named = {"vae": getattr(pipeline, "vae", None), "unet": getattr(pipeline, "unet", None)}
-    parts = [part for part in named.values() if part is not None]
+    parts = _of_convolutions(pipeline)
     if not any(parameter.ndim == 4 for part in parts for parameter in part.parameters()):
         raise PipelineError(
             f"channels_last=True: {type(pipeline).__name__} has no VAE or UNet with two-dimensional convolutions, to "
@@ -145,6 +183,18 @@ def _set_channels_last(pipeline: Any) -> None:
         )
     for part in parts:
         part.to(memory_format=torch.channels_last)
+
+
+def _of_convolutions(pipeline: Any) -> list[Any]:
+    found = (getattr(pipeline, name, None) for name in ("vae", "unet"))
+    return [part for part in found if part is not None]
+
+
+def _has_channels_last(part: Any) -> bool:
+    import torch
+
+    kernels = [one for one in part.parameters() if one.ndim == 4 and min(one.shape[1:]) > 1]
+    return any(one.is_contiguous(memory_format=torch.channels_last) for one in kernels)
 
 
 def _enable_on_vae(pipeline: Any, option: str, method: str) -> None:

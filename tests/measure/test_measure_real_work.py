@@ -19,8 +19,8 @@ from real_calls import (
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
-from pytest_diffbench.measure.components import is_compiled
 from pytest_diffbench.measure.flops import FlopMeter
+from pytest_diffbench.pipelines.tuned import is_compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable

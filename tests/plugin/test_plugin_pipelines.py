@@ -220,3 +220,28 @@ def test_a_set_up_that_cannot_be_had_stops_before_anything_runs(
     result = run(pytester, "--diffbench", option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([expected])
+
+
+def test_a_hook_that_ignores_the_set_up_is_found_out(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(
+        """
+import msgspec
+import pytest
+from pytest_diffbench.pipelines import loader
+from pytest_diffbench.records import Tuning
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_diffbench_load_pipeline(spec, config):
+    return loader.load(msgspec.structs.replace(spec, tuning=Tuning()))
+"""
+    )
+    pytester.makepyfile(ONE.replace('model="lumina2"', 'model="flux"'))
+    options = ("--diffbench-cache=first-block:.1", "--diffbench-compile=regional", "--diffbench-channels-last")
+    more = ("--diffbench-attention=native", "--diffbench-vae-tiling", "--diffbench-vae-slicing")
+    result = run(pytester, "--diffbench", *options, *more)
+    result.assert_outcomes(errors=1)
+    wanted = (
+        "*attention='native', compile='regional', channels_last=True, vae_tiling=True, vae_slicing=True, "
+        "cache='first-block:.1': nothing of it is to be seen on the FluxPipeline*"
+    )
+    result.stdout.fnmatch_lines([wanted])

@@ -28,7 +28,7 @@ def on(seen: Observation, device: str | None, dtype: str = "bfloat16") -> Observ
 def test_rates_are_counted_flops_over_the_time_of_their_stage() -> None:
     seen = make.flux("flux")
     assert seen.work is not None
-    flops = {"text_encoder": 10**9, "text_encoder_2": 10**10, "transformer": 10**14, "vae.decode": 10**12, "other": 7}
+    flops = {"text_encoder": 10**9, "text_encoder_2": 10**10, "transformer": 10**14, "vae.decode": 10**12}
     seen = msgspec.structs.replace(seen, work=msgspec.structs.replace(seen.work, flops=flops))
     found = efficiency_of(seen)
     assert found is not None
@@ -39,6 +39,24 @@ def test_rates_are_counted_flops_over_the_time_of_their_stage() -> None:
         "vae_decode": pytest.approx(1e12 / times_s["vae_decode"]),
     }
     assert found.images_per_s == pytest.approx(1 / seen.run.median_s)
+
+
+def test_other_pipelines_names_are_understood_and_a_helper_takes_the_texts_figure() -> None:
+    seen = make.flux("flux")
+    assert seen.work is not None
+    times_s = seen.run.stage_medians_s
+    flops = {"prior_text_encoder": 10**9, "text_encoder": 10**9, "transformer": 10**14, "movq.decode": 10**12}
+    for more, stages in (
+        ({}, {"text_encode", "denoise", "vae_decode"}),
+        ({"image_encoder": 5}, {"denoise", "vae_decode"}),
+    ):
+        work = msgspec.structs.replace(seen.work, flops=flops | more)
+        found = efficiency_of(msgspec.structs.replace(seen, work=work))
+        assert found is not None
+        assert set(found.flops_per_s) == stages
+        assert found.flops_per_s["vae_decode"] == pytest.approx(1e12 / times_s["vae_decode"])
+        if not more:
+            assert found.flops_per_s["text_encode"] == pytest.approx(2e9 / times_s["text_encode"])
 
 
 @pytest.mark.parametrize(("dtype", "peak"), [("bfloat16", 989.4e12), ("float16", 989.4e12), ("float32", 66.9e12)])
