@@ -72,6 +72,13 @@ def _counter_class() -> Any:
             super().__init__()  # type: ignore[no-untyped-call]  # torch's own class
             self.flops = 0
             self._known: dict[Any, tuple[bool, Callable[..., int] | None]] = {}
+            self._counted: dict[Any, int] = {}
+
+        @classmethod
+        def _should_skip_dynamo(cls) -> bool:
+            # torch would wrap the method below against being compiled, which costs as much as all of it. There is no
+            # compiling in here: `FlopMeter` forces everything to run eagerly.
+            return False
 
         def __torch_dispatch__(
             self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
@@ -83,8 +90,19 @@ def _counter_class() -> Any:
                     return func.decompose(*args, **kwargs)
             out = func(*args, **kwargs)
             if formula is not None:
-                self.flops += formula(*args, **kwargs, out_val=out)
+                self.flops += self._flops_of(func, formula, args, kwargs, out)
             return out
+
+        def _flops_of(
+            self, func: Any, formula: Callable[..., int], args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
+        ) -> int:
+            # The formulas know shapes alone, and torch takes long to find them: every layer of a kind asks the same.
+            key = None if kwargs else _shapes_of(func, args)
+            if key is None:
+                return int(formula(*args, **kwargs, out_val=out))
+            if key not in self._counted:
+                self._counted[key] = int(formula(*args, out_val=out))
+            return self._counted[key]
 
         def _look_up(self, func: Any) -> tuple[bool, Callable[..., int] | None]:
             packet = getattr(func, "overloadpacket", func)  # operators of higher order have no overloads
@@ -93,6 +111,21 @@ def _counter_class() -> Any:
             return self._known[func]
 
     return Counter
+
+
+def _shapes_of(func: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    """A key for an operator and the shapes and numbers that it is given; None where there is something else, too."""
+    from torch import Tensor
+
+    key = [func]
+    for value in args:
+        if isinstance(value, Tensor):
+            key.append(value.shape)
+        elif value is None or isinstance(value, (bool, int, float)):
+            key.append(value)
+        else:
+            return None
+    return tuple(key)
 
 
 def _missing_formulas() -> dict[Any, Any]:
