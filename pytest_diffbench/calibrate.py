@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench import __version__
 from pytest_diffbench.errors import DiffbenchError
+from pytest_diffbench.extra_metrics import Asked, metrics_named
+from pytest_diffbench.judge.image_extras import KINDS
 from pytest_diffbench.judge.image_members import decibels
 from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.loosening import TOLERANCES, described, looser_than_default
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_diffbench.artifacts import Reference
+    from pytest_diffbench.judge.image_extras import ExtraMetric, Kind
 
 AS_IT_IS = "as it is"
 _MOST_OUTPUT = 15
@@ -91,8 +94,28 @@ def settings_of(runs: int, dtypes: Sequence[str], threads: Sequence[str], attent
     ]
 
 
+def metrics_asked(names: Sequence[str], lpips_backbone: Path | None) -> tuple[ExtraMetric, ...]:
+    """Metrics of other packages, by name.
+
+    Args:
+        names: keys of `KINDS`.
+        lpips_backbone: file with the weights of torchvision's AlexNet.
+
+    Raises:
+        DiffbenchError: there is no such metric, or it can't be had.
+    """
+    unknown = [name for name in names if name not in KINDS]
+    if unknown:
+        raise DiffbenchError(f"--metrics: there is no metric {unknown[0]!r}. Use {', '.join(KINDS)}.")
+    return metrics_named(names, lpips_backbone, Asked("diffbench calibrate", "--metrics", "--lpips-backbone FILE"))
+
+
 def calibrate(
-    tests: Sequence[str], settings: Sequence[Setting], margin_db: float, progress: Callable[[str], None]
+    tests: Sequence[str],
+    settings: Sequence[Setting],
+    margin_db: float,
+    progress: Callable[[str], None],
+    metrics: Sequence[ExtraMetric] = (),
 ) -> list[Proposal]:
     """Run tests in every setting, each in a process of its own, and compare all runs with the first.
 
@@ -101,6 +124,7 @@ def calibrate(
         settings: the first of which is what the others are held against.
         margin_db: how much more than the worst is allowed, as a ratio of errors.
         progress: is told what is being run.
+        metrics: of other packages, to compare by besides.
 
     Raises:
         DiffbenchError: a run failed, or measured nothing.
@@ -111,7 +135,7 @@ def calibrate(
             progress(f"run {number + 1} of {len(settings)}: {setting.name}")
             runs.append((setting, _run(tests, setting, Path(folder) / str(number))))
         first = runs[0][1]
-        return [_proposal(case_id, reference, runs[1:], margin_db) for case_id, reference in first.items()]
+        return [_proposal(case_id, reference, runs[1:], margin_db, metrics) for case_id, reference in first.items()]
 
 
 def _run(tests: Sequence[str], setting: Setting, baselines: Path) -> dict[str, Reference]:
@@ -135,10 +159,14 @@ def _run(tests: Sequence[str], setting: Setting, baselines: Path) -> dict[str, R
 
 
 def _proposal(
-    case_id: str, first: Reference, others: Sequence[tuple[Setting, dict[str, Reference]]], margin_db: float
+    case_id: str,
+    first: Reference,
+    others: Sequence[tuple[Setting, dict[str, Reference]]],
+    margin_db: float,
+    metrics: Sequence[ExtraMetric],
 ) -> Proposal:
     evidence = tuple(
-        _compared(setting.name, runs[case_id], first)
+        _compared(setting.name, runs[case_id], first, metrics)
         if case_id in runs
         else Evidence(setting=setting.name, problem="the case wasn't measured")
         for setting, runs in others
@@ -146,7 +174,7 @@ def _proposal(
     return proposed(case_id, evidence, margin_db)
 
 
-def _compared(name: str, run: Reference, first: Reference) -> Evidence:
+def _compared(name: str, run: Reference, first: Reference, metrics: Sequence[ExtraMetric]) -> Evidence:
     from pytest_diffbench.judge.images import distance
 
     now, base = run.baseline.output, first.baseline.output
@@ -172,6 +200,10 @@ def _compared(name: str, run: Reference, first: Reference) -> Evidence:
             "seam_levels": max(one.seam.levels for one in found),
             "hash_bits": max(one.hash_bits for one in found),
         }
+        pairs = list(zip(stored.images, mine.images, strict=True))
+        for metric in metrics:
+            values = [metric(before, after, Limits().tile_size_px).value for before, after in pairs]
+            figures[metric.name] = KINDS[metric.name].worst(values)
     return Evidence(setting=name, figures=figures, parted=parting.place)
 
 
@@ -197,6 +229,8 @@ def _with_margin(name: str, worst: float, margin_db: float) -> float:
         return float(max(0, math.floor(worst - margin_db)))
     if name in ("ssim", "tile_ssim"):
         return max(0.0, math.floor(100 * (1 - ratio * (1 - worst))) / 100)
+    if name == "ssimulacra2":
+        return float(max(0, math.floor(100 - ratio * (100 - worst))))
     if name == "hash_bits":
         return min(math.ceil(ratio * worst), int(most))
     if name.endswith("_levels"):
@@ -204,7 +238,11 @@ def _with_margin(name: str, worst: float, margin_db: float) -> float:
     if worst <= 0:
         return 0.0
     step = 10.0 ** (math.floor(math.log10(ratio * worst)) - 1)
-    return float(f"{math.ceil(ratio * worst / step) * step:.2g}")
+    return min(float(f"{math.ceil(ratio * worst / step) * step:.2g}"), most)
+
+
+def _writing(kind: Kind) -> Callable[[float | None], str]:
+    return lambda value: "-" if value is None else kind.text(value)
 
 
 COLUMNS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
@@ -216,6 +254,7 @@ COLUMNS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
     ("colour_levels", "colour", lambda value: f"{value:.2f}"),
     ("seam_levels", "seam", lambda value: f"{value:.1f}"),
     ("hash_bits", "hash", lambda value: f"{value:g}"),
+    *((name, kind.words, _writing(kind)) for name, kind in KINDS.items()),
     ("trace_first_rel", "first step", lambda value: share(value or 0.0)),
     ("latents_rel", "later steps", lambda value: share(value or 0.0)),
 )
@@ -224,12 +263,14 @@ COLUMNS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
 
 def lines(proposal: Proposal) -> list[str]:
     """A case's evidence as a table, and what to paste."""
-    rows = [["run", *(head for _, head, _ in COLUMNS), "parts at"]]
+    asked = {name for one in proposal.evidence for name in one.figures}
+    columns = [one for one in COLUMNS if one[0] not in KINDS or one[0] in asked]
+    rows = [["run", *(head for _, head, _ in columns), "parts at"]]
     for one in proposal.evidence:
         if one.problem is not None:
             rows.append([one.setting, one.problem])
             continue
-        cells = [write(one.figures[name]) if name in one.figures else "-" for name, _, write in COLUMNS]
+        cells = [write(one.figures[name]) if name in one.figures else "-" for name, _, write in columns]
         rows.append([one.setting, *cells, one.parted or "-"])
     widths = [
         max(len(row[column]) for row in rows if column < len(row) and len(row) > 2) for column in range(len(rows[0]))

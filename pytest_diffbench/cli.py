@@ -109,6 +109,10 @@ def _parser() -> argparse.ArgumentParser:
             f"--{name}", type=_names, default=[], metavar="LIST", help=f"{what}, with commas between"
         )
     calibrate.add_argument("--margin-db", type=float, default=3.0, metavar="DB", help="margin over the worst run (3)")
+    calibrate.add_argument(
+        "--metrics", type=_names, default=[], metavar="LIST", help="flip, ssimulacra2 and lpips: to compare by, too"
+    )
+    calibrate.add_argument("--lpips-backbone", type=Path, metavar="FILE", help="weights of AlexNet for lpips")
     calibrate.add_argument("--json", type=Path, metavar="FILE", help="write the evidence to FILE")
     calibrate.set_defaults(run=_calibrate)
     return parser
@@ -228,7 +232,8 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     from pytest_diffbench import calibrate
 
     settings = calibrate.settings_of(arguments.runs, arguments.dtypes, arguments.threads, arguments.attention)
-    proposals = calibrate.calibrate(arguments.tests, settings, arguments.margin_db, _complain)
+    metrics = calibrate.metrics_asked(arguments.metrics, arguments.lpips_backbone)
+    proposals = calibrate.calibrate(arguments.tests, settings, arguments.margin_db, _complain, metrics)
     from pytest_diffbench.report.lines import segment
 
     for proposal in proposals:

@@ -5,12 +5,14 @@ from __future__ import annotations
 import functools
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, NamedTuple
 
 from pytest_diffbench.errors import OptionError
 from pytest_diffbench.options import flag
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -23,6 +25,20 @@ _PACKAGES = {"flip": "flip-evaluator", "ssimulacra2": "ssimulacra2", "lpips": "t
 _LINEAR_LAYERS = Path("functional", "image", "lpips_models", "alex.pth")
 
 
+class Asked(NamedTuple):
+    """How metrics are asked for, for messages.
+
+    Attributes:
+        where: by whom.
+        metrics: the ways to name them.
+        backbone: the ways to name LPIPS's weights.
+    """
+
+    where: str
+    metrics: str
+    backbone: str
+
+
 def metrics_of(settings: Settings, where: str) -> tuple[ExtraMetric, ...]:
     """The metrics that a test's settings ask for.
 
@@ -33,30 +49,48 @@ def metrics_of(settings: Settings, where: str) -> tuple[ExtraMetric, ...]:
     Raises:
         OptionError: a package is missing, or LPIPS's weights are.
     """
+    asked = Asked(
+        where,
+        f"{flag('metrics')}, diffbench_metrics and the marker's metrics",
+        f"{flag('lpips_backbone')} FILE, or diffbench_lpips_backbone in the ini file",
+    )
+    backbone = Path(settings.lpips_backbone) if settings.lpips_backbone is not None else None
+    return metrics_named(settings.metrics, backbone, asked)
+
+
+def metrics_named(names: Sequence[str], lpips_backbone: Path | None, asked: Asked) -> tuple[ExtraMetric, ...]:
+    """Metrics by their names.
+
+    Args:
+        names: keys of `KINDS`.
+        lpips_backbone: file with the weights of torchvision's AlexNet.
+        asked: for messages.
+
+    Raises:
+        OptionError: a package is missing, or LPIPS's weights are.
+    """
     found = []
-    for name in settings.metrics:
-        package_at = _package(name, where)
+    for name in names:
+        package_at = _package(name, asked)
         if name != "lpips":
             found.append(_of_pixels(name))
             continue
-        if settings.lpips_backbone is None:
+        if lpips_backbone is None:
             raise OptionError(
-                f"{where}: metric lpips needs the weights of AlexNet, which are never downloaded. "
-                f"Give a state dict of torchvision's alexnet with {flag('lpips_backbone')} FILE, "
-                "or diffbench_lpips_backbone in the ini file."
+                f"{asked.where}: metric lpips needs the weights of AlexNet, which are never downloaded. "
+                f"Give a state dict of torchvision's alexnet with {asked.backbone}."
             )
-        found.append(_lpips(Path(settings.lpips_backbone), package_at / _LINEAR_LAYERS))
+        found.append(_lpips(lpips_backbone, package_at / _LINEAR_LAYERS))
     return tuple(found)
 
 
-def _package(name: str, where: str) -> Path:
+def _package(name: str, asked: Asked) -> Path:
     """Where the metric's package lies; it isn't imported yet."""
     spec = importlib.util.find_spec(_MODULES[name])
     if spec is None or spec.origin is None:
         raise OptionError(
-            f"{where}: metric {name} needs the package {_PACKAGES[name]}, which isn't installed. "
-            f"Run: pip install 'pytest-diffbench[{name}]', or leave {name} out of {flag('metrics')}, "
-            "diffbench_metrics and the marker's metrics."
+            f"{asked.where}: metric {name} needs the package {_PACKAGES[name]}, which isn't installed. "
+            f"Run: pip install 'pytest-diffbench[{name}]', or leave {name} out of {asked.metrics}."
         )
     return Path(spec.origin).parent
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from typing import TYPE_CHECKING
 
@@ -9,10 +10,14 @@ import pytest
 
 from pytest_diffbench import calibrate, cli
 from pytest_diffbench.calibrate import AS_IT_IS, Evidence, lines, proposed, settings_of, written
+from pytest_diffbench.errors import DiffbenchError
+from pytest_diffbench.judge.image_extras import KINDS, ExtraName
 from pytest_diffbench.judge.loosening import checked, looser_than_default
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+PACKAGES: dict[ExtraName, str] = {"flip": "flip_evaluator", "ssimulacra2": "ssimulacra2"}
 
 EQUAL = Evidence(
     setting=AS_IT_IS,
@@ -48,6 +53,28 @@ def test_a_proposal_is_the_worst_with_a_margin_where_the_default_is_not_enough()
     assert found.marker.endswith('reason="calibrated over 2 runs: as it is, dtype bfloat16"')
 
 
+def test_metrics_of_other_packages_have_a_column_and_a_threshold_where_they_were_asked_for() -> None:
+    far = Evidence(setting="2 threads", figures={"psnr_db": 33.2, "flip": 0.031, "ssimulacra2": 71.3, "lpips": 0.9})
+    found = proposed("a case", [far], 6.0)
+    assert found.tolerance == {"psnr_db": 27, "flip": 0.062, "ssimulacra2": 42, "lpips": 1.8}
+    heads, row = lines(found)[1:3]
+    assert "FLIP" in heads
+    assert row.split()[-6:] == ["0.0310", "71.3", "0.9000", "-", "-", "-"]
+    assert "FLIP" not in lines(proposed("a case", [FAR], 3.0))[1]
+
+
+def test_metrics_by_name_or_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importlib.util, "find_spec", lambda _: None)
+    with pytest.raises(DiffbenchError, match=r"needs the package flip-evaluator.*leave flip out of --metrics\.$"):
+        calibrate.metrics_asked(["flip"], None)
+
+
+def test_lpips_needs_weights() -> None:
+    pytest.importorskip("torchmetrics")
+    with pytest.raises(DiffbenchError, match=r"diffbench calibrate: metric lpips needs .* --lpips-backbone FILE\.$"):
+        calibrate.metrics_asked(["lpips"], None)
+
+
 def test_the_table_has_a_row_a_run_and_says_where_it_parts() -> None:
     table = lines(proposed("a case", [EQUAL, FAR, Evidence(setting="2 threads", problem="not measured")], 3.0))
     assert table[0] == "a case"
@@ -78,6 +105,7 @@ def test_settings_are_runs_as_it_is_and_once_each_other_way() -> None:
     [
         (["calibrate"], "TEST"),
         (["calibrate", "--runs=1", "test_it.py"], "at least 2"),
+        (["calibrate", "--metrics=flop", "test_it.py"], "there is no metric 'flop'. Use flip, ssimulacra2, lpips."),
     ],
 )
 def test_wrong_usage_is_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
@@ -97,10 +125,13 @@ def test_the_whole_command(
         "def test_it(diffbench, diffbench_pipeline):\n"
         '    diffbench(diffbench_pipeline, "a red circle", num_inference_steps=2, max_sequence_length=64)\n'
     )
-    settings = ["--runs=2", "--dtypes=bfloat16", "--json=evidence.json", "test_it.py"]
-    assert cli.main(["calibrate", *settings]) == 0
+    metrics = [name for name, module in PACKAGES.items() if importlib.util.find_spec(module)]
+    settings = ["--runs=2", "--dtypes=bfloat16", "--json=evidence.json", f"--metrics={','.join(metrics)}"]
+    assert cli.main(["calibrate", *settings, "test_it.py"]) == 0
     (case,) = json.loads((tmp_path / "evidence.json").read_text())["cases"]
     again, half = case["evidence"]
+    for name in metrics:
+        assert KINDS[name].error(again["figures"][name]) == 0 < KINDS[name].error(half["figures"][name])
     assert again["figures"]["psnr_db"] is None
     assert (half["setting"], half["parted"]) == ("dtype bfloat16", "text/text_encoder/0")
     assert case["tolerance"]["trace_first_rel"] > 1e-4
