@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.loading import Pipelines
 
 
-def lend_memory(pipelines: Pipelines, item: pytest.Item, targets: list[Any], room: contextlib.ExitStack) -> None:
+def lend_memory(pipelines: Pipelines, item: pytest.Item, targets: list[Any], room: contextlib.ExitStack) -> list[str]:
     """Empty the device.
 
     Args:
@@ -20,18 +20,26 @@ def lend_memory(pipelines: Pipelines, item: pytest.Item, targets: list[Any], roo
         item: the test that is over; it lets go of its fixture.
         targets: what was measured, emptied here. A pipeline of the test's own is moved to the host.
         room: brings the test's own pipelines back when it is left.
+
+    Returns:
+        What had to stay on the device, and why, in words.
     """
     from pytest_diffbench.pipelines.aside import moved_aside, return_memory, sent_to_cpu
 
+    stayed = []
     while targets:
+        name = type(targets[-1]).__name__
         if pipelines.about(targets[-1]) is None:
-            room.enter_context(moved_aside(targets[-1]))
+            problem = room.enter_context(moved_aside(targets[-1]))
+            if problem is not None:
+                stayed.append(f"{name} stayed on its device beside the fresh process: {problem}")
         else:
             sent_to_cpu(targets[-1])  # a fixture of the test's own may hold it, suspended until its teardown
         targets.pop()
     _drop_fixture(item, "diffbench_pipeline")
     pipelines.release()
     return_memory()
+    return stayed
 
 
 def _drop_fixture(item: pytest.Item, name: str) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_diffbench.naming import case_id
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     import pytest
 
@@ -27,7 +27,7 @@ class Confirming:
         item: the test.
         most: processes at most.
         first_s: time that the test took in this process, loading its pipeline included.
-        make_room: gives the device's memory back, before the first process starts.
+        make_room: gives the device's memory back, before the first process starts; says in words what couldn't be.
         progress: is told `phase, done, total`.
     """
 
@@ -39,7 +39,7 @@ class Confirming:
         *,
         most: int,
         first_s: float,
-        make_room: Callable[[], None],
+        make_room: Callable[[], Sequence[str]],
         progress: Callable[[str, int, int], None],
     ) -> None:
         self._launcher = launcher
@@ -51,6 +51,7 @@ class Confirming:
         self._progress = progress
         self._processes: list[Told] = []
         self._over: str | None = None
+        self._stayed: Sequence[str] = ()
         self.interrupted = False
 
     def source(self, case: Case, notes: list[str]) -> Callable[[], Run | None]:
@@ -58,7 +59,7 @@ class Confirming:
 
         Args:
             case: as it was measured first.
-            notes: is given what there is to tell of processes that died.
+            notes: is given what there is to tell of processes that died, and of what was in their way.
         """
         taken = 0
 
@@ -70,6 +71,8 @@ class Confirming:
                         notes.append(self._over)
                     return None
                 told = self._processes[taken]
+                if not taken:
+                    notes.extend(self._stayed)
                 taken += 1
                 run = _run_of(told, case)
                 if not isinstance(run, str):
@@ -92,7 +95,7 @@ class Confirming:
         self._progress(f"confirming {len(self._processes) + 1}", len(self._processes), self._most)
         try:
             if not self._processes:
-                self._make_room()
+                self._stayed = self._make_room()
             with self._budget:
                 told = self._launcher.launch([self._item], timeout_s=self._budget.timeout_s(self._first_s))
         except KeyboardInterrupt:

@@ -152,3 +152,34 @@ def test_what_cannot_be_moved_stays_and_is_told() -> None:
 def test_a_callable_has_nothing_to_give() -> None:
     with moved_aside(lambda: None) as problem:
         assert problem is None
+
+
+STUBBORN = """
+from types import SimpleNamespace
+
+class Stubborn:
+    device = None
+
+    def to(self, device):
+        raise ValueError("quantised weights stay where they are")
+
+    def __call__(self, shade=200):
+        return paint(shade)
+
+def test_case(diffbench):
+    stubborn = Stubborn()
+    diffbench(stubborn)
+    stubborn.device = SimpleNamespace(type="cuda")  # now that it was measured without one
+"""
+
+
+def test_a_verdict_tells_what_stayed_beside_the_process_that_was_to_confirm_it(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real_libraries: None
+) -> None:
+    pytester.makeconftest("")
+    project = Paced(pytester, monkeypatch, PACED + STUBBORN)
+    project.run("--diffbench", paces=[1.5, 1.0, 1.0, 1.0, 1.0]).assert_outcomes(passed=1)
+    (note,) = [one for one in project.case().observation.notes if "beside the fresh process" in one]
+    assert note == (
+        "Stubborn stayed on its device beside the fresh process: ValueError: quantised weights stay where they are"
+    )
