@@ -3,11 +3,11 @@
     python benchmarks/random_weights.py [--model lumina2] [--device cpu] [--dtype bfloat16] [--side 256] [--steps 2]
                                         [--layers N]
 
-Makes the model once, calls it once, and prints a Markdown table: seconds to make the weights (the components' classes
-built without them come before), parameters a second, the peak of memory, seconds of the call, the standard deviation of
-the predictions and latents of the first and last step, of the prediction's part that the prompt makes (where there are
-two branches), and of the image. `--layers` keeps the width and leaves that many layers of each kind, for models that
-don't fit. Exits with 1 where something isn't finite, the image is constant, or the latents leave 0.1 to 10.
+Makes the model once, calls it once, and prints a Markdown table: seconds to make the weights and, before them, the
+components without any; the peak of memory; seconds of the call; and standard deviations: of the predictions and the
+latents of the first and the last step, of what tells two branches of a step apart, and of the image. `--layers` keeps
+the width and leaves that many layers of each kind, for models that don't fit. Exits with 1 where something isn't
+finite, the image is constant, or the latents leave 0.1 to 10.
 """
 
 from __future__ import annotations

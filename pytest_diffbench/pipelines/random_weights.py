@@ -1,8 +1,8 @@
 """Full-size models with drawn weights: for time, memory and work, which don't depend on what the weights are.
 
-Nothing is downloaded. Weights are made on the device that they are for, out of one table of draws, so that they are the
-same on every device: each parameter is a stretch of the table that begins at a place of its own, scaled so that
-activations keep their size through all layers. Rotary tables, position ids and other buffers are the constructors' own.
+Nothing is downloaded. Weights are made on the device that they are for, out of one table of draws, so that they are
+the same on every device: each parameter is a stretch of the table that begins at a place of its own, scaled so that
+activations keep their size through all layers. Rotary tables, position ids and other buffers are the constructors'.
 """
 
 from __future__ import annotations
@@ -75,9 +75,7 @@ def build_random(
             torch.set_default_dtype(default)
 
 
-def check_room(
-    name: str, components: Mapping[str, torch.nn.Module], device: str, offload: Offload = "none"
-) -> None:
+def check_room(name: str, components: Mapping[str, torch.nn.Module], device: str, offload: Offload = "none") -> None:
     """Find out whether the weights will fit before any of them is allocated. Activations aren't counted.
 
     Raises:
