@@ -1,19 +1,21 @@
 """Full-size models with drawn weights: how fast they are made, and whether their values stay sound.
 
     python benchmarks/random_weights.py [--model lumina2] [--device cpu] [--dtype bfloat16] [--side 256] [--steps 2]
-                                        [--layers N]
+                                        [--layers N [--repeat]]
 
 Makes the model once, calls it once, and prints a Markdown table: seconds to make the weights and, before them, the
 components without any; the peak of memory; seconds of the call; and standard deviations: of the predictions and the
 latents of the first and the last step, of what tells two branches of a step apart, and of the image. `--layers` keeps
-the width and leaves that many layers of each kind, for models that don't fit. Exits with 1 where something isn't
-finite, the image is constant, or the latents leave 0.1 to 10.
+the width and leaves that many layers of each kind, for models that don't fit; with `--repeat` the denoiser goes
+through them again and again, up to the model's own number. Exits with 1 where something isn't finite, the image is
+constant, or the latents leave 0.1 to 10.
 """
 
 from __future__ import annotations
 
 import argparse
 import dataclasses
+import inspect
 import sys
 import time
 from types import MappingProxyType
@@ -37,6 +39,8 @@ def main() -> int:
     parser.add_argument("--side", type=int, default=256, help="height and width in pixels")
     parser.add_argument("--steps", type=int, default=2)
     parser.add_argument("--layers", type=int, help="of each kind; all of them by default")
+    parser.add_argument("--repeat", action="store_true", help="those of the denoiser, up to the full number")
+    parser.add_argument("--tokens", type=int, help="max_sequence_length; as recommended by default")
     options = parser.parse_args()
     rows, sound = _measured(options)
     print("| what | seen |\n|---|---|")
@@ -71,6 +75,8 @@ def _measured(options: argparse.Namespace) -> tuple[dict[str, str], bool]:
         "building all but the weights": f"{built_s - filling.total_s:.1f} s",
         "making the weights": f"{filling.total_s:.1f} s, {parameters / filling.total_s / 1e6:.0f} M parameters/s",
     }
+    if options.repeat:
+        rows["denoiser's layers"] = _repeated(pipeline.transformer)
     seen = _Seen(pipeline)
     gauge = gauge_for(options.device)
     gauge.reset()
@@ -80,6 +86,7 @@ def _measured(options: argparse.Namespace) -> tuple[dict[str, str], bool]:
         height=options.side,
         width=options.side,
         num_inference_steps=options.steps,
+        max_sequence_length=options.tokens or model.recommended["max_sequence_length"],
         generator=torch.Generator("cpu").manual_seed(0),
         output_type="pt",
     ).images.float()
@@ -156,6 +163,26 @@ def _parts(model: str, layers: int | None) -> Mapping[str, Mapping[str, Part]]:
         return dataclasses.replace(part, config=MappingProxyType({**part.config, **less}))
 
     return {model: {name: fewer(part) for name, part in PARTS[model].items()}}
+
+
+def _repeated(denoiser: Any) -> str:
+    """Let the layers of each list follow each other up to the number that the class's defaults have."""
+    import torch
+
+    whole = {
+        "layers": "num_layers",
+        "transformer_blocks": "num_layers",
+        "single_transformer_blocks": "num_single_layers",
+    }
+    parameters = inspect.signature(type(denoiser).__init__).parameters
+    told = []
+    for name, key in whole.items():
+        few = getattr(denoiser, name, None)
+        if few is not None:
+            count = parameters[key].default
+            setattr(denoiser, name, torch.nn.ModuleList(few[i % len(few)] for i in range(count)))
+            told.append(f"{count} {name}")
+    return ", ".join(told)
 
 
 def _modules(pipeline: Any) -> list[Any]:

@@ -150,6 +150,8 @@ def _copy_draws(parameter: torch.nn.Parameter, key: str, table: torch.Tensor, st
 
     flat = parameter.view(-1)
     place = int.from_bytes(hashlib.sha256(key.encode()).digest()[:8], "big") % len(table)
+    # a factor that the dtype has is multiplied alike everywhere, whichever precision a kernel takes it in
+    std = torch.tensor(std, dtype=table.dtype).item()
     done = 0
     while done < len(flat):
         count = min(len(table) - place, len(flat) - done)
