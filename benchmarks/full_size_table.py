@@ -6,9 +6,9 @@
 
 Each model is called with its prompt, size and steps as recommended, full-size ones at 1024x1024. Prints
 
-1. medians over timed rounds by stage; attention layers (projections included) against the denoiser's other layers,
-   from a pass of its own; the share of attention's own operators or kernels in the denoiser, from the profiled call;
-   peak memory; achieved arithmetic of the denoiser;
+1. medians over timed rounds by stage; attention layers (projections included) and the denoiser's other layers, as
+   shares of a pass of their own; the share of attention's own operators or kernels in the denoiser, from the profiled
+   call; peak memory; achieved arithmetic of the denoiser;
 2. truncation on the first Lumina model, renorm off: interleaved, against what the saved calls predict;
 3. renorm on against off on that model, without truncation, interleaved;
 4. the timed round against the bare call of the first model, as bare, timed, timed, bare.
@@ -177,15 +177,10 @@ def _row(name: str, seen: Observation) -> list[str]:
     parts: tuple[Stage, ...] = ("text_encode", "denoise", "vae_decode", "unattributed")
     cells = [f"{name}, {steps} steps", format_seconds(run.median_s)]
     cells += [format_seconds(stages_s[stage]) if stage in stages_s else "not seen" for stage in parts]
-    layers = seen.layers
-    cells += (
-        ["not seen"] * 2
-        if layers is None
-        else [
-            f"{format_seconds(one)} ({100 * one / (layers.attention_s + layers.other_s):.0f} %)"
-            for one in (layers.attention_s, layers.other_s)
-        ]
-    )
+    # Shares alone: that pass brackets hundreds of layers, which costs time itself.
+    attention_rel = None if seen.layers is None else seen.layers.attention_rel
+    shares = (attention_rel, None if attention_rel is None else 1 - attention_rel)
+    cells += ["not seen" if one is None else f"{100 * one:.0f} %" for one in shares]
     cells.append(_attention_share(seen.profile))
     cells.append(
         "not seen" if seen.memory is None else f"{format_bytes(seen.memory.peak_bytes)} ({seen.memory.source})"
