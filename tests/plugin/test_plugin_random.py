@@ -9,6 +9,7 @@ import pytest
 from narrow_models import NARROW
 
 from pytest_diffbench.pipelines import loader, random_weights
+from pytest_diffbench.pipelines.free_memory import free_bytes
 from pytest_diffbench.report import session_json
 
 if TYPE_CHECKING:
@@ -59,6 +60,31 @@ def test_a_random_model_is_judged_like_any_other(pytester: pytest.Pytester, monk
     run(pytester, "--diffbench", "--diffbench-confirm=0")
     assert "output.same_bits" not in decisions(case_of(pytester)).values()
     assert not [gate for gate, reason in decisions(case_of(pytester)).items() if reason == "output.differs"]
+
+
+@pytest.mark.gpu
+def test_the_suite_runs_at_full_size_on_a_gpu(pytester: pytest.Pytester) -> None:
+    free = free_bytes("cuda")
+    if free is not None and free < 40 << 30:
+        pytest.skip(f"needs 40 GiB on the device, and {free / 2**30:.1f} GiB are free")
+    arguments = ("--diffbench-rounds=2", "--diffbench-device=cuda", "--pyargs", "pytest_diffbench.suite.test_flux")
+    pytester.runpytest_subprocess(
+        "--diffbench-save", "--diffbench-weights=random", "--diffbench-json=session.json", *arguments
+    )
+    case = case_of(pytester)
+    assert case.error is None
+    seen = case.observation  # whether its rounds were steady enough to be saved is the machine's business
+    assert seen.complete
+    assert seen.work is not None
+    assert seen.work.denoiser_calls == 50
+    assert (seen.case.definition.arguments["height"], seen.case.definition.dtype) == (1024, "bfloat16")
+    assert seen.output is not None
+    assert seen.output.finite
+    assert not any(image.constant for image in seen.output.images)
+    assert seen.memory is not None
+    assert seen.memory.peak_bytes > 31 << 30
+    assert case.efficiency is not None
+    assert case.efficiency.flops_per_s["denoise"] > 1e12
 
 
 def test_a_model_that_does_not_fit_is_told_of_in_one_sentence(
