@@ -2,6 +2,7 @@
 #
 #   make bench       the ready-made benchmarks, held against baselines/
 #   make bench-save  the same, accepted as baselines of this machine
+#   make bench-gpu   the ready-made benchmarks at full size, on a GPU, with drawn weights; bench-gpu-save accepts them
 #   make plan        the same at full size, without weights or a GPU: their work and guided steps
 #   make test        the project's tests
 #   make lint        ruff and mypy
@@ -20,14 +21,27 @@ BIN := $(VENV)/bin
 SUITE := $(BIN)/python -m pytest --pyargs pytest_diffbench.suite --diffbench-baselines baselines
 # Tests share few cores with each other: a thread more in each only makes them wait.
 TEST_ENV := OMP_NUM_THREADS=1
+# A call takes seconds to minutes, so three rounds are steady; what confirms a suspicion may take an hour.
+FULL_SIZE := --diffbench-weights random --diffbench-device cuda --diffbench-rounds 3 --diffbench-max-time 3600
 
-.PHONY: bench bench-save plan test lint format minis clean
+.PHONY: bench bench-save bench-gpu bench-gpu-save gpu plan test lint format minis clean
 
 bench: $(VENV)/.ready
 	$(SUITE) --diffbench $(ARGS)
 
 bench-save: $(VENV)/.ready
 	$(SUITE) --diffbench-save $(ARGS)
+
+bench-gpu: gpu
+	$(SUITE) --diffbench $(FULL_SIZE) $(ARGS)
+
+bench-gpu-save: gpu
+	$(SUITE) --diffbench-save $(FULL_SIZE) $(ARGS)
+
+gpu: $(VENV)/.ready
+	@$(BIN)/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit( \
+	  f"make bench-gpu needs a GPU, and torch {torch.__version__} " + ("sees none; make bench needs none." if torch.version.cuda \
+	  else "is built without CUDA; name a build with it: make clean bench-gpu PIP_INDEX=\"--index-url ...\"."))'
 
 plan: $(VENV)/.ready
 	$(SUITE) --diffbench --diffbench-weights plan $(ARGS)

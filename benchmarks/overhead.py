@@ -16,14 +16,18 @@ import random
 import statistics
 import sys
 import time
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_diffbench.measure.rounds import Caller, TimedRound
     from pytest_diffbench.measure.telemetry import TelemetryWatch
 
 PROMPT = "a large red circle on a blue background"
 _LEAST_CALLS = 60
+
+Block: TypeAlias = tuple[float, float, float, float]
 
 
 def main() -> int:
@@ -38,8 +42,8 @@ def main() -> int:
     print("|---|---|---|---|---|---|---|---|")
     for name in options.models:
         steps, blocks = _blocks_s(name, max(options.calls, _LEAST_CALLS) // 2)
-        ratio, low, high = _ratio([(sum(block[1:3]), block[0] + block[3]) for block in blocks])
-        control, control_low, control_high = _ratio([(block[3], block[0]) for block in blocks])
+        ratio, low, high = ratio_of([(sum(block[1:3]), block[0] + block[3]) for block in blocks])
+        control, control_low, control_high = ratio_of([(block[3], block[0]) for block in blocks])
         over |= low > options.limit
         bare_s = statistics.median(one for block in blocks for one in (block[0], block[3]))
         timed_s = statistics.median(one for block in blocks for one in block[1:3])
@@ -51,15 +55,10 @@ def main() -> int:
     return int(over)
 
 
-def _blocks_s(name: str, count: int) -> tuple[int, list[tuple[float, float, float, float]]]:
-    """Steps of a call, and the seconds of bare, timed, timed and bare call of each block."""
+def _blocks_s(name: str, count: int) -> tuple[int, list[Block]]:
+    """Steps of a mini's call, and the seconds of its blocks."""
     import torch
 
-    from pytest_diffbench.measure.clock import clock_for
-    from pytest_diffbench.measure.components import sites_of
-    from pytest_diffbench.measure.rounds import Caller, TimedRound
-    from pytest_diffbench.measure.state import preserved
-    from pytest_diffbench.measure.telemetry import TelemetryWatch
     from pytest_diffbench.pipelines.loader import load
     from pytest_diffbench.pipelines.registry import model_named
     from pytest_diffbench.records import PipelineSpec
@@ -67,18 +66,30 @@ def _blocks_s(name: str, count: int) -> tuple[int, list[tuple[float, float, floa
     torch.set_num_threads(1)
     pipeline: Any = load(PipelineSpec(model=name, weights="mini", device="cpu", dtype="float32"))
     arguments = dict(model_named(name).mini_recommended)
-    clock = clock_for("cpu")
-    caller = Caller(pipeline, (PROMPT,), arguments, 0, clock)
+    return int(str(arguments["num_inference_steps"])), blocks_s(pipeline, arguments, "cpu", count, threads=1)
+
+
+def blocks_s(
+    pipeline: Any, arguments: Mapping[str, Any], device: str, count: int, threads: int | None = None
+) -> list[Block]:
+    """Seconds of the bare, timed, timed and bare call of each block, after two calls of each kind."""
+    from pytest_diffbench.measure.clock import clock_for
+    from pytest_diffbench.measure.components import sites_of
+    from pytest_diffbench.measure.rounds import Caller, TimedRound
+    from pytest_diffbench.measure.state import preserved
+    from pytest_diffbench.measure.telemetry import TelemetryWatch
+
+    clock = clock_for(device)
+    caller = Caller(pipeline, (PROMPT,), dict(arguments), 0, clock)
     timed = TimedRound(caller, list(sites_of(pipeline)), clock)
-    watch = TelemetryWatch("cpu")
-    with preserved(threads=1):
+    watch = TelemetryWatch(device)
+    with preserved(threads=threads):
         for _ in range(2):
             _bare_s(caller)
             _timed_s(timed, watch)
-        blocks = [
+        return [
             (_bare_s(caller), _timed_s(timed, watch), _timed_s(timed, watch), _bare_s(caller)) for _ in range(count)
         ]
-    return int(str(arguments["num_inference_steps"])), blocks
 
 
 def _bare_s(caller: Caller) -> float:
@@ -105,7 +116,7 @@ def _timed_s(timed: TimedRound, watch: TelemetryWatch) -> float:
     return taken_s
 
 
-def _ratio(blocks: list[tuple[float, float]]) -> tuple[float, float, float]:
+def ratio_of(blocks: list[tuple[float, float]]) -> tuple[float, float, float]:
     """Median ratio over blocks, with a 95 % percentile bootstrap."""
     ratios = [over / under for over, under in blocks]
     draw = random.Random(0)

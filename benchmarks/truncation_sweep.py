@@ -15,8 +15,10 @@ import sys
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
     from pytest_diffbench.compared import Compared
-    from pytest_diffbench.records import Speedup
+    from pytest_diffbench.records import PipelineSpec, Speedup
 
 PROMPT = "a large red circle on a blue background"
 ARGUMENT = "cfg_trunc_ratio"
@@ -31,8 +33,11 @@ def main() -> int:
     parser.add_argument("--precision", type=float, default=0.02, help="half width of intervals that is enough")
     parser.add_argument("--values", type=float, nargs="+", default=[1.0, 0.7, 0.5, 0.25])
     options = parser.parse_args()
-    compared = _sweep(options.model, options.steps, options.rounds, options.precision, options.values)
-    print(_table(compared))
+    spec, pipeline, arguments = _mini(options.model, options.steps)
+    compared = sweep(
+        pipeline, spec, arguments, ARGUMENT, options.values, options.rounds, options.precision, threads=1
+    )
+    print(table(compared))
     rows = [one for one in compared if one.name != compared.reference]
     agree = sum(one.agrees_with_prediction for one in rows)
     print(
@@ -41,36 +46,56 @@ def main() -> int:
     return int(agree < len(rows))
 
 
-def _sweep(model: str, steps: int | None, rounds: int, precision_rel: float, values: list[float]) -> Compared:
+def _mini(model: str, steps: int | None) -> tuple[PipelineSpec, Any, dict[str, Any]]:
+    from pytest_diffbench.pipelines.loader import load
+    from pytest_diffbench.pipelines.registry import model_named
+    from pytest_diffbench.records import PipelineSpec
+
+    spec = PipelineSpec(model=model, weights="mini", device="cpu", dtype="float32")
+    shared = dict(model_named(model).mini_recommended) | ({"num_inference_steps": steps} if steps else {})
+    return spec, load(spec), shared
+
+
+def sweep(
+    pipeline: Any,
+    spec: PipelineSpec,
+    arguments: Mapping[str, Any],
+    argument: str,
+    values: Sequence[float | bool],
+    rounds: int,
+    precision_rel: float,
+    threads: int | None = None,
+) -> Compared:
+    """Measure the values of an argument against the first of them."""
     from pytest_diffbench.comparing import Asked, compare
     from pytest_diffbench.measure.definition import bind, describe, name_of
     from pytest_diffbench.measure.runner import Plan, drive_plainly
-    from pytest_diffbench.pipelines.loader import load
-    from pytest_diffbench.pipelines.registry import model_named
-    from pytest_diffbench.records import Definition, PipelineSpec
+    from pytest_diffbench.records import Definition
 
-    pipeline: Any = load(PipelineSpec(model=model, weights="mini", device="cpu", dtype="float32"))
-    shared = dict(model_named(model).mini_recommended) | ({"num_inference_steps": steps} if steps else {})
     asked = []
     for value in values:
-        arguments = shared | {ARGUMENT: value}
+        call = dict(arguments) | {argument: value}
         definition = Definition(
             pipeline=name_of(pipeline),
-            weights="mini",
-            model=model,
-            dtype="float32",
+            weights=spec.weights,
+            model=spec.model,
+            dtype=spec.dtype,
             seed=0,
-            arguments=describe(bind(pipeline, (PROMPT,), arguments)),
+            arguments=describe(bind(pipeline, (PROMPT,), call)),
         )
         plan = Plan(
-            case_id=f"sweep#{ARGUMENT}={value!r}", device="cpu", definition=definition, rounds=rounds, threads=1
+            case_id=f"sweep#{argument}={value!r}",
+            device=spec.device,
+            definition=definition,
+            rounds=rounds,
+            threads=threads,
         )
-        asked.append(Asked(repr(value), plan, pipeline, (PROMPT,), arguments, value))
+        asked.append(Asked(repr(value), plan, pipeline, (PROMPT,), call, value))
     return compare(
         asked,
         repr(values[0]),
-        comparison_id="sweep",
-        argument=ARGUMENT,
+        comparison_id=f"sweep of {argument}",
+        argument=argument,
         confidence=0.99,
         precision_rel=precision_rel,
         seed=0,
@@ -81,9 +106,11 @@ def _sweep(model: str, steps: int | None, rounds: int, precision_rel: float, val
     )
 
 
-def _table(compared: Compared) -> str:
+def table(compared: Compared) -> str:
+    """The values in Markdown: what each saves, as measured and as counted."""
     lines = [
-        f"| `{ARGUMENT}` | calls | total | denoise | speed-up (99 %) | predicted | of denoise (99 %) | PSNR | SSIM |",
+        f"| `{compared.comparison.argument}` | calls | total | denoise | speed-up (99 %) | predicted "
+        "| of denoise (99 %) | PSNR | SSIM |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
     for one in compared:

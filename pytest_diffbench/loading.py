@@ -27,7 +27,7 @@ class Loaded:
 
     Attributes:
         spec: what was asked for.
-        revision: identity of the weights, pretrained ones' and minis'.
+        revision: identity of the weights; a plan has none.
         tuning: what its options came to, see `records.Definition`.
         recommended: call arguments that fill in what a test doesn't give.
     """
@@ -98,10 +98,12 @@ class Pipelines:
 
 
 def _revision(target: Any, model: Model, weights: Weights) -> str | None:
-    from pytest_diffbench.pipelines import mini, pretrained
+    from pytest_diffbench.pipelines import mini, pretrained, random_weights
 
     if weights == "pretrained":
         return pretrained.revision(target)
+    if weights == "random":
+        return random_weights.REVISION
     return mini.revision(model) if weights == "mini" else None  # a plan has none
 
 

@@ -132,7 +132,7 @@ class Settings:
         _one_of(*WEIGHTS),
         "mini",
         "cmi",
-        "weights to run on: mini, plan (full size, work alone), random, pretrained",
+        "weights to run on: mini, plan (full size, work alone), random (full size), pretrained",
         "KIND",
     )
     models: str | None = _setting(

@@ -115,3 +115,8 @@ def peak_named(name: str) -> Peak:
 def peak_reported(device: str) -> Peak | None:
     """The peaks of a device by the driver's name for it, exactly; None where the table hasn't got it."""
     return next((peak for peak in PEAKS.values() if device in (peak.name, *peak.reported)), None)
+
+
+def matmul_fact(dtype: str) -> str:
+    """Name of the environment's fact that holds a measured peak, in FLOP/s: that of one large matrix product."""
+    return f"matmul_{dtype}_flops_per_s"

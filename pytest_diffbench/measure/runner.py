@@ -20,6 +20,7 @@ from pytest_diffbench.measure.components import components_of, denoisers_of, mod
 from pytest_diffbench.measure.environment import environment_of
 from pytest_diffbench.measure.guidance import call_class_of
 from pytest_diffbench.measure.layers import LayerTimer
+from pytest_diffbench.measure.matmul import matmul_facts
 from pytest_diffbench.measure.memory import StageMemoryWatch, gauge_for
 from pytest_diffbench.measure.profiling import profile_call, release_host_memory
 from pytest_diffbench.measure.rounds import Caller, Returned, TimedRound, observe_once
@@ -159,6 +160,9 @@ class Measurement:
     def _take(self, drive: Drive, progress: Progress) -> None:
         plan = self._plan
         total = 2 + plan.warmup_rounds + plan.rounds
+        # Before all else, so that its memory is given back by the time that anything is measured.
+        reported = self._environment.hardware.get("device")
+        self._add_state(matmul_facts(plan.device, plan.definition.dtype, reported))
         progress("survey", 0, total)
         self._take_survey()
         progress("layers", 1, total)
@@ -327,11 +331,13 @@ class Measurement:
 
     def _begin_telemetry(self) -> TelemetryWatch:
         self._telemetry = TelemetryWatch(self._plan.device)
-        facts = self._telemetry.facts()
-        if facts:
-            state = self._environment.state | facts
-            self._environment = msgspec.structs.replace(self._environment, state=state)
+        self._add_state(self._telemetry.facts())
         return self._telemetry
+
+    def _add_state(self, facts: Mapping[str, Fact]) -> None:
+        if facts:
+            state = self._environment.state | dict(facts)
+            self._environment = msgspec.structs.replace(self._environment, state=state)
 
     def _end_telemetry(self) -> None:
         if self._telemetry is not None:

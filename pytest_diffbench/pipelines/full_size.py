@@ -1,4 +1,4 @@
-"""The models at their full size, from their published configurations, with blank weights: for planning only.
+"""The models at their full size, from their published configurations: with blank weights, for plans, or drawn ones.
 
 The libraries' class defaults are the published configuration where nothing is said here. Tokenizers are built in
 code: they cut everyday prompts into about as many tokens as the published ones do, not into the same.
@@ -117,16 +117,36 @@ def build_full_size(model: Model, dtype: torch.dtype) -> Any:
     Raises:
         PipelineError: its configuration isn't in the package.
     """
-    if model.name not in PARTS:
+    return assemble(model, blank_components(model, dtype))
+
+
+def blank_components(
+    model: Model, dtype: torch.dtype, parts: Mapping[str, Mapping[str, Part]] = PARTS
+) -> dict[str, torch.nn.Module]:
+    """Build the components that have weights, each of them blank.
+
+    Args:
+        model: a registered model.
+        dtype: of the weights.
+        parts: their configurations, by the name of the model.
+
+    Raises:
+        PipelineError: there is no configuration for the model.
+    """
+    if model.name not in parts:
         raise PipelineError(
             f"model={model.name!r}: its full-size configuration isn't in the package; it is for "
-            f"{', '.join(sorted(PARTS))}. Plan a folder that holds its configuration: diffbench plan FOLDER."
+            f"{', '.join(sorted(parts))}. Plan a folder that holds its configuration: diffbench plan FOLDER."
         )
-    assembly = architectures.ASSEMBLIES[model.pipeline_class]
-    parts = PARTS[model.name]
-    pipeline = assembly.pipeline(
-        **{name: blank_module(part.library, part.class_name, part.config, dtype) for name, part in parts.items()}
-    )
+    return {
+        name: blank_module(part.library, part.class_name, part.config, dtype)
+        for name, part in parts[model.name].items()
+    }
+
+
+def assemble(model: Model, components: Mapping[str, torch.nn.Module]) -> Any:
+    """Put a model's pipeline together, with tokenizers of a full-size one."""
+    pipeline = architectures.ASSEMBLIES[model.pipeline_class].pipeline(**components)
     if model.pipeline_class == "Lumina2Pipeline":
         # Word by word: a full-size model does read the system prompt.
         pipeline.register_modules(

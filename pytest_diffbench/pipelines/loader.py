@@ -14,6 +14,7 @@ from pytest_diffbench.pipelines.folders import model_for
 from pytest_diffbench.pipelines.full_size import build_full_size
 from pytest_diffbench.pipelines.mini import build_mini
 from pytest_diffbench.pipelines.pretrained import load_pretrained
+from pytest_diffbench.pipelines.random_weights import build_random
 from pytest_diffbench.pipelines.registry import MODELS
 from pytest_diffbench.pipelines.tuning import check_tuning
 from pytest_diffbench.pipelines.unloaded import pipeline_in
@@ -115,6 +116,8 @@ def load(spec: PipelineSpec, folder: Path | None = None) -> DiffusionPipeline:
     match spec.weights:
         case "mini":
             pipeline = build_mini(model, parse_dtype(spec.dtype))
+        case "random":
+            pipeline = build_random(model, parse_dtype(spec.dtype), device, offload=spec.offload)
         case "pretrained":
             pipeline = load_pretrained(spec, model, folder)
         case "plan":
@@ -126,8 +129,8 @@ def load(spec: PipelineSpec, folder: Path | None = None) -> DiffusionPipeline:
             return pipeline  # type: ignore[no-any-return]  # as above; there's nothing to place
         case _:
             raise PipelineError(
-                f"weights={spec.weights!r} can't be loaded yet for model={spec.model!r}. "
-                "Use mini, plan or pretrained."
+                f"weights={spec.weights!r} can't be loaded for model={spec.model!r}. "
+                "Use mini, plan, random or pretrained."
             )
     tuned.set_up(pipeline, spec)
     _place(pipeline, device, spec)

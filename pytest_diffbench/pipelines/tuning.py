@@ -46,17 +46,19 @@ class CacheKind:
         main: the parameter that a bare number is.
         given: parameters that differ from the class's defaults, which leave the hook without effect on an image.
         timed: whether it asks for the current time step.
+        by_values: whether what it skips depends on what tensors hold.
     """
 
     config: str
     main: str
     given: Mapping[str, Fact] = dataclasses.field(default_factory=dict)
     timed: bool = False
+    by_values: bool = False
 
 
 CACHES: Mapping[str, CacheKind] = MappingProxyType(
     {
-        "first-block": CacheKind("FirstBlockCacheConfig", "threshold"),
+        "first-block": CacheKind("FirstBlockCacheConfig", "threshold", by_values=True),
         "pyramid": CacheKind(
             "PyramidAttentionBroadcastConfig",
             "spatial_attention_block_skip_range",
@@ -93,7 +95,13 @@ def check_tuning(spec: PipelineSpec) -> None:
     if tuning.lora is not None:
         _check_lora(Path(tuning.lora))
     if tuning.cache is not None:
-        parse_cache(tuning.cache)
+        kind, _ = parse_cache(tuning.cache)
+        if kind.by_values and spec.weights == "random":
+            raise PipelineError(
+                f"cache={tuning.cache!r} skips what changes little, and how much changes depends on what the weights "
+                "are: with weights='random' it would be timed at work that no real model has. Use pyramid, faster or "
+                "taylorseer, or --diffbench-weights=pretrained."
+            )
 
 
 def options_of(spec: PipelineSpec) -> list[str]:

@@ -50,7 +50,7 @@ from pytest_diffbench.records.reports import (
     SessionReport,
     Verdict,
 )
-from pytest_diffbench.records.run import LayerTimes, Round, Run
+from pytest_diffbench.records.run import Efficiency, LayerTimes, Round, Run
 from pytest_diffbench.records.telemetry import Telemetry, Warmup
 from pytest_diffbench.records.work import CallGroup, Work, format_steps, parse_steps
 
@@ -73,6 +73,7 @@ __all__ = [
     "Decision",
     "Definition",
     "Distance",
+    "Efficiency",
     "Environment",
     "Fact",
     "Gate",

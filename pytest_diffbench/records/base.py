@@ -20,8 +20,8 @@ STAGES: tuple[Stage, ...] = ("text_encode", "vae_encode", "denoise", "vae_decode
 Branch: TypeAlias = Literal["cond", "uncond", "joint", "unknown"]
 JointOrder: TypeAlias = Literal["uncond_cond", "cond_uncond"]
 Weights: TypeAlias = Literal["mini", "random", "pretrained", "plan", "own"]
-"""`plan`: the full-size model without weights, whose work is counted and whose arithmetic isn't done; `own`: a
-pipeline that the test built itself and passed in."""
+"""`plan`: the full-size model without weights, whose work is counted and whose arithmetic isn't done; `random`: the
+same with drawn weights; `own`: a pipeline that the test built itself and passed in."""
 
 Offload: TypeAlias = Literal["none", "model", "sequential", "group"]
 Compile: TypeAlias = Literal["none", "whole", "regional"]

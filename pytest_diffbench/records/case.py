@@ -49,7 +49,8 @@ class Definition(Record, frozen=True, kw_only=True):
     weights: Weights
     model: str | None = None
     revision: str | None = None
-    """Identity of the weights: hub commit, a digest of the folder's configuration, or one of a mini's checksums."""
+    """Identity of the weights: hub commit, a digest of the folder's configuration, one of a mini's checksums, or the
+    number of the recipe that random ones are made by."""
 
     dtype: str
     offload: Offload = "none"

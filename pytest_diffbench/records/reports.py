@@ -12,7 +12,7 @@ from pytest_diffbench.records.comparison import Comparison, Ratio
 from pytest_diffbench.records.guidance import Guidance
 from pytest_diffbench.records.output import Memory, Output, ToleranceChange
 from pytest_diffbench.records.profile import Profile
-from pytest_diffbench.records.run import LayerTimes, Run
+from pytest_diffbench.records.run import Efficiency, LayerTimes, Run
 from pytest_diffbench.records.work import Work
 
 BASELINE_SCHEMA = 1
@@ -106,6 +106,9 @@ class CaseReport(Record, frozen=True, kw_only=True):
 
     error: str | None = None
     """Why the measurement didn't complete."""
+
+    efficiency: Efficiency | None = None
+    """Set where the session is written; None for a case without rounds."""
 
 
 class SessionReport(Record, frozen=True, kw_only=True):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import statistics
+from typing import Literal
 
 from pytest_diffbench.records.base import STAGES, Count, PositiveSeconds, Record, Seconds, Stage
 from pytest_diffbench.records.case import Environment
@@ -67,6 +68,26 @@ class Run(Record, frozen=True, kw_only=True):
         if not self.rounds or len({len(one.steps_s) for one in self.rounds}) != 1:
             return ()
         return tuple(statistics.median(times) for times in zip(*(one.steps_s for one in self.rounds), strict=True))
+
+
+class Efficiency(Record, frozen=True, kw_only=True):
+    """How well a run used its device, worked out from the other figures; shown, and never judged.
+
+    Attributes:
+        flops_per_s: counted FLOPs of a stage's components over the stage's median time.
+        peak_rel: the same over `peak_flops_per_s`; empty where that isn't known.
+        peak_flops_per_s: of the case's dtype.
+        peak: where it comes from: published by the maker, or measured by a matrix product.
+        images_per_s: images of a call over its median time.
+        energy_per_image_j: median energy of a round over its images; None where the device doesn't tell.
+    """
+
+    flops_per_s: dict[Stage, float] = {}
+    peak_rel: dict[Stage, float] = {}
+    peak_flops_per_s: float | None = None
+    peak: Literal["published", "measured"] | None = None
+    images_per_s: float | None = None
+    energy_per_image_j: float | None = None
 
 
 class LayerTimes(Record, frozen=True, kw_only=True):

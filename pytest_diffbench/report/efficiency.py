@@ -1,12 +1,13 @@
-"""How well a run used its device: achieved FLOP/s by stage, share of the published peak, images and energy."""
+"""How well a run used its device: achieved FLOP/s by stage, share of the peak, images and energy."""
 
 from __future__ import annotations
 
 import dataclasses
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from pytest_diffbench.peaks import Peak, peak_reported
+from pytest_diffbench.peaks import Peak, matmul_fact, peak_reported
+from pytest_diffbench.records import Efficiency as Figures
 from pytest_diffbench.report.units import format_flops, format_percent
 
 if TYPE_CHECKING:
@@ -21,11 +22,13 @@ class Efficiency:
 
     Attributes:
         flops_per_s: counted FLOPs of a stage's components over the stage's time, for stages that have both.
-        peak_rel: the same over the peak of the case's dtype, for devices in the table of peaks. Above 1 something is
-            wrong: the table, the count or the clock.
+        peak_rel: the same over the peak of the case's dtype: the published one for devices in the table of peaks,
+            else that of a measured matrix product. Above a published one something is wrong: the table, the count or
+            the clock.
         images_per_s: images of a call over the time of a call; None where no images were seen.
         energy_per_image_j: what the device used during a round, over its images; None where it doesn't tell.
-        peak: what the share is of; None where the device isn't in the table.
+        peak: the device's published peaks; None where it isn't in the table.
+        peak_flops_per_s: what the share is of; None where no peak is known.
     """
 
     flops_per_s: Mapping[Stage, float]
@@ -33,6 +36,21 @@ class Efficiency:
     images_per_s: float | None
     energy_per_image_j: float | None
     peak: Peak | None
+    peak_flops_per_s: float | None
+
+    def figures(self) -> Figures:
+        """The same as a record."""
+        of: Literal["published", "measured"] | None = "published" if self.peak is not None else "measured"
+        if self.peak_flops_per_s is None:
+            of = None
+        return Figures(
+            flops_per_s=dict(self.flops_per_s),
+            peak_rel=dict(self.peak_rel),
+            peak_flops_per_s=self.peak_flops_per_s,
+            peak=of,
+            images_per_s=self.images_per_s,
+            energy_per_image_j=self.energy_per_image_j,
+        )
 
 
 def efficiency_of(seen: Observation) -> Efficiency | None:
@@ -44,7 +62,9 @@ def efficiency_of(seen: Observation) -> Efficiency | None:
     rates = {stage: flops[stage] / times_s[stage] for stage in times_s if flops.get(stage) and times_s[stage] > 0}
     device = seen.run.environment.hardware.get("device")
     peak = peak_reported(device) if isinstance(device, str) else None
-    best = None if peak is None else peak.flops_per_s(seen.case.definition.dtype)
+    dtype = seen.case.definition.dtype
+    measured = seen.run.environment.state.get(matmul_fact(dtype))
+    best = peak.flops_per_s(dtype) if peak is not None else measured if isinstance(measured, float) else None
     images = 0 if seen.output is None else len(seen.output.images)
     energies_j = [one.telemetry.energy_j for one in seen.run.rounds if one.telemetry is not None]
     known_j = [one for one in energies_j if one is not None]
@@ -54,15 +74,21 @@ def efficiency_of(seen: Observation) -> Efficiency | None:
         images_per_s=images / seen.run.median_s if images else None,
         energy_per_image_j=statistics.median(known_j) / images if known_j and images else None,
         peak=peak,
+        peak_flops_per_s=best,
     )
 
 
 def rate_text(found: Efficiency, stage: Stage) -> str:
-    """A stage's rate in words: `412 TFLOP/s, 42 % of peak`; a share above the peak is marked as impossible."""
+    """A stage's rate in words: `412 TFLOP/s, 42 % of peak`, or `of a measured matmul` where no peak is published.
+
+    A share above a published peak is marked as impossible.
+    """
     text = f"{format_flops(round(found.flops_per_s[stage]))}/s"
     share_rel = found.peak_rel.get(stage)
     if share_rel is None:
         return text
+    if found.peak is None:
+        return f"{text}, {format_percent(share_rel)} of a measured matmul"
     return f"{text}, {format_percent(share_rel)} of peak" + (" (impossible)" if share_rel > 1 else "")
 
 

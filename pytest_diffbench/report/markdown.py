@@ -17,6 +17,7 @@ from pytest_diffbench.report.comparisons import (
     speedup_text,
 )
 from pytest_diffbench.report.curve import curve
+from pytest_diffbench.report.efficiency import efficiency_of, rate_text
 from pytest_diffbench.report.figures import (
     STATUSES,
     further_changes,
@@ -33,7 +34,9 @@ from pytest_diffbench.report.figures import (
 from pytest_diffbench.report.units import format_bytes, format_count, format_flops, format_seconds
 
 if TYPE_CHECKING:
-    from pytest_diffbench.records import CaseReport, Gate, SessionReport
+    from pytest_diffbench.records import CaseReport, Gate, SessionReport, Stage
+
+_RATED: tuple[tuple[Stage, str], ...] = (("text_encode", "text"), ("denoise", "denoise"), ("vae_decode", "decode"))
 
 _MOST_BYTES = 900_000
 """GitHub drops a step's summary beyond 1 MiB; details are left out before that."""
@@ -172,9 +175,19 @@ def _details(report: CaseReport) -> list[str]:
         lines += [f"  - {_text(change)}" for change in further_changes(verdict)]
         if (drawn := curve(verdict)) is not None:
             lines.append(f"  - {_text(drawn)}")
+    if achieved := _achieved(report):
+        lines.append(f"- achieved: {achieved}")
     if report.changed_since:
         lines += ["- changed since the baseline:", *(f"  - {_text(one)}" for one in report.changed_since)]
     return [*lines, "", "</details>", ""]
+
+
+def _achieved(report: CaseReport) -> str:
+    """How well the device was used; empty where nothing was counted."""
+    found = efficiency_of(report.observation)
+    if found is None:
+        return ""
+    return ", ".join(f"{name} {rate_text(found, stage)}" for stage, name in _RATED if stage in found.flops_per_s)
 
 
 def _text(text: str) -> str:

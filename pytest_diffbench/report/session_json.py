@@ -11,9 +11,12 @@ import msgspec
 
 from pytest_diffbench.errors import DiffbenchError
 from pytest_diffbench.records import SESSION_SCHEMA, SessionReport
+from pytest_diffbench.report.efficiency import efficiency_of
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pytest_diffbench.records import CaseReport, Efficiency
 
 
 class _Head(msgspec.Struct):
@@ -23,8 +26,13 @@ class _Head(msgspec.Struct):
 
 
 def dump(session: SessionReport) -> bytes:
-    """A session as JSON in UTF-8: indented, fields in the order of the records, other keys in alphabetical order."""
-    return msgspec.json.format(msgspec.json.encode(session, order="deterministic"), indent=2) + b"\n"
+    """A session as JSON in UTF-8: indented, fields in the order of the records, other keys in alphabetical order.
+
+    Each case has its efficiency with it.
+    """
+    cases = tuple(msgspec.structs.replace(one, efficiency=_efficiency(one)) for one in session.cases)
+    whole = msgspec.structs.replace(session, cases=cases)
+    return msgspec.json.format(msgspec.json.encode(whole, order="deterministic"), indent=2) + b"\n"
 
 
 def load(path: Path) -> SessionReport:
@@ -76,6 +84,11 @@ def write(path: Path, session: SessionReport) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
+
+
+def _efficiency(report: CaseReport) -> Efficiency | None:
+    found = efficiency_of(report.observation)
+    return None if found is None else found.figures()
 
 
 def _no_session(path: Path, error: Exception) -> str:

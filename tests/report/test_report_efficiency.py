@@ -75,6 +75,29 @@ def test_no_share_is_made_up_for_a_device_that_isnt_known_exactly(device: str | 
     assert "peak" not in rate_text(found, "denoise")
 
 
+def test_a_measured_peak_stands_in_where_none_is_published() -> None:
+    def measured_on(device: str, dtype: str = "bfloat16") -> Observation:
+        seen = on(make.flux("flux"), device, dtype)
+        environment = seen.run.environment
+        state = environment.state | {"matmul_bfloat16_flops_per_s": 2e14}
+        environment = msgspec.structs.replace(environment, state=state)
+        return msgspec.structs.replace(seen, run=msgspec.structs.replace(seen.run, environment=environment))
+
+    found = efficiency_of(measured_on("Some GPU"))
+    assert found is not None
+    assert found.peak is None
+    assert found.peak_rel["denoise"] == pytest.approx(found.flops_per_s["denoise"] / 2e14)
+    assert rate_text(found, "denoise").endswith(" of a measured matmul")
+    assert (found.figures().peak, found.figures().peak_flops_per_s) == ("measured", 2e14)
+    # a published peak wins, and another dtype's product says nothing
+    published = efficiency_of(measured_on("NVIDIA H100 80GB HBM3"))
+    assert published is not None
+    assert (published.figures().peak, published.figures().peak_flops_per_s) == ("published", 989.4e12)
+    other = efficiency_of(measured_on("Some GPU", "float32"))
+    assert other is not None
+    assert (other.peak_rel, other.figures().peak) == ({}, None)
+
+
 def test_a_share_above_the_peak_is_told_as_impossible() -> None:
     seen = make.flux("flux")
     assert seen.work is not None
