@@ -205,6 +205,26 @@ def test_most_pictures_are_strong_and_few_saturate() -> None:
     assert strongest.max() < 255
 
 
+@pytest.mark.parametrize("steepness", [0.0, 10.0])
+def test_odds_draw_pictures_of_the_contrasts_that_they_should(steepness: float) -> None:
+    drawn = pictures.contrasts(40_000, np.random.default_rng(7))
+    odds = pictures.contrast_odds(drawn, steepness=steepness)
+    mean = float(np.average(drawn, weights=odds))
+    spread = float(np.sqrt(np.average((drawn - mean) ** 2, weights=odds)))
+    # what a density's shares, means and variances come to, in pictures that reach from .6 to 1.6
+    assert (mean, spread) == (
+        pytest.approx({0.0: 0.955, 10.0: 0.854}[steepness], abs=0.01),
+        pytest.approx(0.11, abs=0.02),
+    )
+    assert 1 / np.sum((odds / odds.sum()) ** 2) > 10_000  # none is drawn much more often than others
+
+
+def test_the_odds_of_a_caption_grow_with_the_contrast() -> None:
+    drawn = np.linspace(0.6, 1.6, 11)
+    captioned, bare = (pictures.contrast_odds(drawn, steepness=steepness) for steepness in (0.0, 10.0))
+    assert np.log(captioned / bare) == pytest.approx(10.0 * drawn)
+
+
 def test_any_colour_doesnt_care_for_names() -> None:
     scene, _ = drawn_by_lot(1, 1)[0]
     grounds = {
