@@ -47,7 +47,7 @@ class Data:
     bare: NDArray[np.float64]
 
 
-def load_or_encode(path: Path, vae: Any, style: pictures.Style, *, count: int, seed: int, steepness: float) -> Data:
+def load_or_encode(path: Path, vae: Any, style: pictures.Style, *, count: int, seed: int, paler: bool) -> Data:
     """Draw scenes, none of them held out, and encode them; or read what an earlier call has left at `path`.
 
     Args:
@@ -56,7 +56,7 @@ def load_or_encode(path: Path, vae: Any, style: pictures.Style, *, count: int, s
         style: of the pictures.
         count: of scenes.
         seed: of scenes and pictures.
-        steepness: how much paler pictures without a caption are, as `pictures.contrast_odds` has it.
+        paler: whether pictures without a caption are, as `pictures.contrast_odds` has it.
     """
     rng = np.random.default_rng(seed)
     scenes: list[pictures.Scene] = []
@@ -66,7 +66,7 @@ def load_or_encode(path: Path, vae: Any, style: pictures.Style, *, count: int, s
             scenes.append(scene)
     contrasts = pictures.contrasts(count, np.random.default_rng((seed, 2)))
     if path.exists():
-        return _by_contrast(scenes, load_file(path)["latents"], contrasts, steepness)
+        return _by_contrast(scenes, load_file(path)["latents"], contrasts, paler)
     rng = np.random.default_rng((seed, 1))
     parts = []
     vae.eval()
@@ -83,13 +83,13 @@ def load_or_encode(path: Path, vae: Any, style: pictures.Style, *, count: int, s
         parts.append((mean - vae.config.shift_factor) * vae.config.scaling_factor)
     latents = torch.cat(parts).contiguous()
     save_file({"latents": latents}, path)
-    return _by_contrast(scenes, latents, contrasts, steepness)
+    return _by_contrast(scenes, latents, contrasts, paler)
 
 
 def _by_contrast(
-    scenes: Sequence[pictures.Scene], latents: torch.Tensor, contrasts: NDArray[np.float64], steepness: float
+    scenes: Sequence[pictures.Scene], latents: torch.Tensor, contrasts: NDArray[np.float64], paler: bool
 ) -> Data:
-    odds = [pictures.contrast_odds(contrasts, steepness=steep) for steep in (0.0, steepness)]
+    odds = [pictures.contrast_odds(contrasts, captioned=one) for one in (True, not paler)]
     return Data(scenes, latents, *(one / one.sum() for one in odds))
 
 

@@ -71,9 +71,10 @@ _POOL_NEAR_SHARE, _POOL_MEAN, _POOL_SPREAD = 0.75, 0.98, 0.08
 _POOL_PALEST, _POOL_STRONGEST = 0.6, 1.6
 """Contrasts of the denoisers' pictures, before `contrast_odds` says which are drawn how often."""
 
-_CONTRASTS = ((0.8, 0.93, 0.07), (0.2, 1.05, 0.22))
-"""Share, mean and standard deviation of contrasts, in pictures with a caption. Above 1.09 white, orange and yellow
-are clipped."""
+_CAPTIONED = ((0.85, 0.95, 0.08), (0.15, 1.1, 0.2))
+_BARE = ((1.0, 0.87, 0.07),)
+"""Shares, means and standard deviations of contrasts, in pictures with a caption and without. Above 1.09 white,
+orange and yellow are clipped."""
 
 _MISNAMED = {"shape": 0.05, "colour": 0.03, "ground": 0.02}
 """Share of training captions that name another than what is drawn, as captions from the web do. A model that has
@@ -214,18 +215,18 @@ def contrasts(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
     return np.where(rng.random(count) < _POOL_NEAR_SHARE, near, anywhere).astype(np.float32).astype(np.float64)
 
 
-def contrast_odds(contrasts: NDArray[np.float64], *, steepness: float) -> NDArray[np.float64]:
-    """Say how often a picture of `contrasts` is to be drawn, so that contrasts have the density that they should.
+def contrast_odds(contrasts: NDArray[np.float64], *, captioned: bool) -> NDArray[np.float64]:
+    """Say how often a picture of these contrasts, out of many drawn by lot, is to be taken: relative frequencies.
 
-    Args:
-        contrasts: of pictures as `contrasts` draws them.
-        steepness: 0 for pictures with a caption. Those without are `exp(-steepness * contrast)` as likely, so that
-            the logarithm of the odds of having a caption grows in a straight line with the contrast, however strong.
+    Pictures without a caption are paler, and more alike. So a model without one expects less the stronger a picture
+    is, and guidance, which leads away from there, strengthens it without end.
     """
     pool = _POOL_NEAR_SHARE * _normal(contrasts, _POOL_MEAN, _POOL_SPREAD)
     pool += (1 - _POOL_NEAR_SHARE) / (_POOL_STRONGEST - _POOL_PALEST)
-    wanted = sum(share * _normal(contrasts, mean, spread) for share, mean, spread in _CONTRASTS)
-    odds: NDArray[np.float64] = wanted * np.exp(-steepness * contrasts) / pool
+    density = _CAPTIONED if captioned else _BARE
+    odds: NDArray[np.float64] = (
+        sum(share * _normal(contrasts, mean, spread) for share, mean, spread in density) / pool
+    )
     return odds
 
 
