@@ -205,14 +205,14 @@ def test_most_pictures_are_strong_and_few_saturate() -> None:
     assert strongest.max() < 255
 
 
-@pytest.mark.parametrize(("captioned", "mean", "spread"), [(True, 0.973, 0.12), (False, 0.87, 0.07)])
+@pytest.mark.parametrize(("captioned", "mean", "spread"), [(True, 0.965, 0.12), (False, 0.84, 0.065)])
 def test_odds_draw_pictures_of_the_contrasts_that_they_should(captioned: bool, mean: float, spread: float) -> None:
     drawn = pictures.contrasts(40_000, np.random.default_rng(7))
     odds = pictures.contrast_odds(drawn, captioned=captioned)
     drawn_mean = float(np.average(drawn, weights=odds))
     assert drawn_mean == pytest.approx(mean, abs=0.01)
     assert float(np.sqrt(np.average((drawn - drawn_mean) ** 2, weights=odds))) == pytest.approx(spread, abs=0.01)
-    assert 1 / np.sum((odds / odds.sum()) ** 2) > 10_000  # none is drawn much more often than others
+    assert 1 / np.sum((odds / odds.sum()) ** 2) > 40_000 / 8  # enough of them are drawn about as often as others
 
 
 def test_the_stronger_a_picture_the_likelier_it_has_a_caption() -> None:

@@ -71,8 +71,8 @@ _POOL_NEAR_SHARE, _POOL_MEAN, _POOL_SPREAD = 0.75, 0.98, 0.08
 _POOL_PALEST, _POOL_STRONGEST = 0.6, 1.6
 """Contrasts of the denoisers' pictures, before `contrast_odds` says which are drawn how often."""
 
-_CAPTIONED = ((0.85, 0.95, 0.08), (0.15, 1.1, 0.2))
-_BARE = ((1.0, 0.87, 0.07),)
+_CAPTIONED = ((0.85, 0.94, 0.08), (0.15, 1.1, 0.2))
+_BARE = ((1.0, 0.84, 0.065),)
 """Shares, means and standard deviations of contrasts, in pictures with a caption and without. Above 1.09 white,
 orange and yellow are clipped."""
 
