@@ -71,13 +71,7 @@ def test_they_are_the_real_classes(minis: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("steps", [1, 50])
-def test_pictures_are_healthy(request: pytest.FixtureRequest, minis: dict[str, Any], name: str, steps: int) -> None:
-    if (name, steps) == ("flux", 1):
-        request.applymarker(
-            pytest.mark.xfail(
-                strict=True, reason="28 % of its pixels are saturated after a single step: docs/minis.md"
-            )
-        )
+def test_pictures_are_healthy(minis: dict[str, Any], name: str, steps: int) -> None:
     images = paint(minis[name], name, num_inference_steps=steps)
     assert images.shape == (1, 128, 128, 3)
     assert np.isfinite(images).all()
@@ -198,18 +192,7 @@ def test_they_are_ready_to_be_called_and_not_to_be_trained(minis: dict[str, Any]
             assert not parameter.requires_grad, key
 
 
-@pytest.mark.parametrize(
-    "name",
-    [
-        *LUMINAS,
-        pytest.param(
-            "flux",
-            marks=pytest.mark.xfail(
-                strict=True, reason="this red is too blue to be named, half precision or not: docs/minis.md"
-            ),
-        ),
-    ],
-)
+@pytest.mark.parametrize("name", NAMES)
 def test_half_precision_paints_what_the_prompt_says(name: str) -> None:
     pipeline: Any = build_mini(MODELS[name], torch.bfloat16)
     pipeline.set_progress_bar_config(disable=True)

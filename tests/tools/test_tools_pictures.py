@@ -205,6 +205,22 @@ def test_most_pictures_are_strong_and_few_saturate() -> None:
     assert strongest.max() < 255
 
 
+@pytest.mark.parametrize(("captioned", "mean", "spread"), [(True, 0.965, 0.12), (False, 0.84, 0.065)])
+def test_odds_draw_pictures_of_the_contrasts_that_they_should(captioned: bool, mean: float, spread: float) -> None:
+    drawn = pictures.contrasts(40_000, np.random.default_rng(7))
+    odds = pictures.contrast_odds(drawn, captioned=captioned)
+    drawn_mean = float(np.average(drawn, weights=odds))
+    assert drawn_mean == pytest.approx(mean, abs=0.01)
+    assert float(np.sqrt(np.average((drawn - drawn_mean) ** 2, weights=odds))) == pytest.approx(spread, abs=0.01)
+    assert 1 / np.sum((odds / odds.sum()) ** 2) > 40_000 / 8  # enough of them are drawn about as often as others
+
+
+def test_the_stronger_a_picture_the_likelier_it_has_a_caption() -> None:
+    drawn = np.linspace(0.8, 1.6, 17)
+    captioned, bare = (pictures.contrast_odds(drawn, captioned=one) for one in (True, False))
+    assert (np.diff(np.log(captioned / bare)) > 0).all()
+
+
 def test_any_colour_doesnt_care_for_names() -> None:
     scene, _ = drawn_by_lot(1, 1)[0]
     grounds = {

@@ -64,11 +64,17 @@ _JITTER = 5
 """Largest deviation of a colour channel from its name's value."""
 
 _STRONGEST, _FADED = 1.04, 0.5
-"""Contrast of a picture's colours about middle grey: the strongest, and how much less it is in the palest picture.
+"""Contrast of the autoencoder's pictures about middle grey: the strongest, and how much less it is in the palest one.
+Most are strong."""
 
-Most are strong. No caption says how strong, so guidance is free to go beyond, as it is with photographs: it burns
-them out.
-"""
+_POOL_NEAR_SHARE, _POOL_MEAN, _POOL_SPREAD = 0.75, 0.98, 0.08
+_POOL_PALEST, _POOL_STRONGEST = 0.6, 1.6
+"""Contrasts of the denoisers' pictures, before `contrast_odds` says which are drawn how often."""
+
+_CAPTIONED = ((0.85, 0.94, 0.08), (0.15, 1.1, 0.2))
+_BARE = ((1.0, 0.84, 0.065),)
+"""Shares, means and standard deviations of contrasts, in pictures with a caption and without. Above 1.09 white,
+orange and yellow are clipped."""
 
 _MISNAMED = {"shape": 0.05, "colour": 0.03, "ground": 0.02}
 """Share of training captions that name another than what is drawn, as captions from the web do. A model that has
@@ -202,8 +208,35 @@ def held_out(drawn: Scene) -> bool:
     return hashlib.sha256(repr((facts, drawn.ground)).encode()).digest()[0] < 26
 
 
+def contrasts(count: int, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Draw contrasts by lot, for `draw`: most near the usual one, the others from pale to clipped colours."""
+    near = rng.normal(_POOL_MEAN, _POOL_SPREAD, size=count)
+    anywhere = rng.uniform(_POOL_PALEST, _POOL_STRONGEST, size=count)
+    return np.where(rng.random(count) < _POOL_NEAR_SHARE, near, anywhere).astype(np.float32).astype(np.float64)
+
+
+def contrast_odds(contrasts: NDArray[np.float64], *, captioned: bool) -> NDArray[np.float64]:
+    """Say how often a picture of these contrasts, out of many drawn by lot, is to be taken: relative frequencies.
+
+    Pictures without a caption are paler, and more alike. So a model without one expects less the stronger a picture
+    is, and guidance, which leads away from there, strengthens it without end.
+    """
+    pool = _POOL_NEAR_SHARE * _normal(contrasts, _POOL_MEAN, _POOL_SPREAD)
+    pool += (1 - _POOL_NEAR_SHARE) / (_POOL_STRONGEST - _POOL_PALEST)
+    density = _CAPTIONED if captioned else _BARE
+    odds: NDArray[np.float64] = (
+        sum(share * _normal(contrasts, mean, spread) for share, mean, spread in density) / pool
+    )
+    return odds
+
+
+def _normal(x: NDArray[np.float64], mean: float, spread: float) -> NDArray[np.float64]:
+    density: NDArray[np.float64] = np.exp(-0.5 * ((x - mean) / spread) ** 2) / (spread * np.sqrt(2 * np.pi))
+    return density
+
+
 def contrast(rng: np.random.Generator) -> float:
-    """Draw a contrast by lot, for `draw`."""
+    """Draw a contrast by lot, for a picture that the autoencoder learns from."""
     return float(_STRONGEST - _FADED * rng.random() ** 2)
 
 

@@ -72,7 +72,7 @@ def lumina2(options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     trainee = Lumina2()
     further = _further(options, "lumina2", trainee, frozen=("text_encoder",))
-    with _prepared(options, trainee, "flat") as (autoencoder, drawn):
+    with _prepared(options, trainee, "flat", paler=True) as (autoencoder, drawn):
         loss_of = train_flow.flow_loss(trainee, drawn, options.batch or 64)
         _train(options, "lumina2", trainee, autoencoder, loss_of, **(further or {"steps": 8000}))
 
@@ -85,7 +85,7 @@ def neta_lumina(options: argparse.Namespace) -> None:
     if not settings:
         trainee.parts.load_state_dict(load_file(options.folder / "lumina2.safetensors"))
         settings = {"steps": 1200, "lr_scale": 0.5, "frozen": frozen}
-    with _prepared(options, trainee, "outlined") as (autoencoder, drawn):
+    with _prepared(options, trainee, "outlined", paler=True) as (autoencoder, drawn):
         loss_of = train_flow.flow_loss(trainee, drawn, options.batch or 64)
         _train(options, "neta-lumina", trainee, autoencoder, loss_of, **settings)
 
@@ -98,7 +98,7 @@ def flux(options: argparse.Namespace) -> None:
     torch.manual_seed(0)
     trainee = Flux()
     further = _further(options, "flux", trainee, frozen=())
-    with _prepared(options, trainee, "flat") as (autoencoder, drawn):
+    with _prepared(options, trainee, "flat", paler=False) as (autoencoder, drawn):
         loss_of = train_flow.flow_loss(trainee, drawn, options.batch or 64)
         _train(options, "flux", trainee, autoencoder, loss_of, **(further or {"steps": 6000}))
 
@@ -112,7 +112,7 @@ def flux_distilled(options: argparse.Namespace) -> None:
     for one in (student, teacher):
         one.parts.load_state_dict(load_file(options.folder / "flux.safetensors"))
     teacher.parts.requires_grad_(False)
-    with _prepared(options, student, "flat") as (autoencoder, drawn):
+    with _prepared(options, student, "flat", paler=False) as (autoencoder, drawn):
         loss_of = train_flow.distillation_loss(student, teacher, drawn, options.batch or 64)
         frozen = ("text_encoder", "text_encoder_2")
         _train(options, "flux-distilled", student, autoencoder, loss_of, steps=620, lr_scale=0.5, frozen=frozen)
@@ -147,11 +147,13 @@ def _packaged(name: str) -> dict[str, torch.Tensor]:
 
 
 @contextmanager
-def _prepared(options: argparse.Namespace, trainee: Any, style: pictures.Style) -> Iterator[tuple[Any, data.Data]]:
+def _prepared(
+    options: argparse.Namespace, trainee: Any, style: pictures.Style, *, paler: bool
+) -> Iterator[tuple[Any, data.Data]]:
     """The autoencoder and the pictures, and torch set for short sequences."""
     autoencoder = load_vae(options)
     path = options.folder / f"latents-{style}.safetensors"
-    drawn = data.load_or_encode(path, autoencoder, style, count=_PICTURES, seed=_SCENE_SEED)
+    drawn = data.load_or_encode(path, autoencoder, style, count=_PICTURES, seed=_SCENE_SEED, paler=paler)
     if options.compile:
         _compile_layers(trainee.parts["transformer"])
     # the fused kernel of processors is made for long sequences, and its backward pass is slow
