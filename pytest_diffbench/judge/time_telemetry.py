@@ -37,11 +37,19 @@ def clocks_explain(now: Sequence[Run], past: Sequence[Run], floor_log: float) ->
 
 
 def host_bound(now: Sequence[Run], past: Sequence[Run], floor_log: float) -> bool:
-    """Whether wall time grew alone: this process used no more processor time, so the call waited for something."""
+    """Whether wall time grew alone: this process used hardly more processor time, so the call waited for something.
+
+    Both are those of the whole call. Where that grew by less than the floor, as it may where a stage of it is slower,
+    nothing is said.
+    """
     mine, theirs = _cpu_s(now), _cpu_s(past)
     if mine is None or theirs is None:
         return False
-    return _mean_log(mine) - _mean_log(theirs) <= floor_log
+    wall_log, cpu_log = (
+        _mean_log(after) - _mean_log(before)
+        for after, before in (([run.median_s for run in now], [run.median_s for run in past]), (mine, theirs))
+    )
+    return wall_log > floor_log and cpu_log <= min(floor_log, wall_log / 2)
 
 
 def remarks(runs: Sequence[Run]) -> list[str]:

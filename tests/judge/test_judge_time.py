@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from time_questions import judged, on_gpu, past
 
-from pytest_diffbench.judge import Limits, doubts
+from pytest_diffbench.judge import Limits, doubts, time_telemetry
 from pytest_diffbench.judge.statistics import drift_rel, interquartile_rel
 from pytest_diffbench.records import LayerTimes, Round, Run, Telemetry, Warmup
 
@@ -240,6 +240,17 @@ def test_wall_time_that_grew_alone_is_labelled() -> None:
     both = judged(read(make.run(18.0), cpu_s=17.0), before, fresh=2)
     assert both.details["host_bound"] is False
     assert both.reason == bound.reason == "time.slower"
+
+
+@pytest.mark.parametrize(
+    ("wall_rel", "cpu_rel", "bound"),
+    [(0.5, 0.01, True), (0.12, 0.10, False), (0.12, 0.01, False), (0.2, 0.14, False)],
+)
+def test_work_that_grew_less_than_a_stage_s_floor_is_not_taken_for_waiting(
+    wall_rel: float, cpu_rel: float, bound: bool
+) -> None:
+    now = [read(make.run(10 * (1 + wall_rel)), cpu_s=10 * (1 + cpu_rel))]
+    assert time_telemetry.host_bound(now, [read(make.run(10), cpu_s=10.0)], math.log1p(0.16)) is bound
 
 
 def test_throttled_rounds_and_other_processes_are_told_and_still_judged() -> None:
