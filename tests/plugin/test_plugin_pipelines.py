@@ -141,13 +141,6 @@ def test_a_models_folder_without_the_model_says_what_it_looked_for(pytester: pyt
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
-def test_random_weights_are_refused_with_a_clear_word(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(ONE)
-    result = run(pytester, "--diffbench", "--diffbench-weights=random")
-    result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*random*mini*"])
-
-
 def test_the_fixture_needs_a_model(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(diffbench_pipeline): ...")
     result = run(pytester, "--diffbench")
