@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_diffbench.errors import PipelineError
 from pytest_diffbench.pipelines.free_memory import free_bytes
 from pytest_diffbench.pipelines.full_size import PARTS, assemble, blank_components
+from pytest_diffbench.pipelines.unloaded import replace_parameters
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -176,15 +177,7 @@ def _allocate(module: torch.nn.Module, device: str) -> None:
 
     from pytest_diffbench.pipelines.blank import Blank
 
-    made: dict[int, torch.nn.Parameter] = {}
-    for part in module.modules():
-        for name, parameter in part._parameters.items():
-            if parameter is None:
-                continue
-            if id(parameter) not in made:
-                empty = torch.empty(parameter.shape, dtype=parameter.dtype, device=device)
-                made[id(parameter)] = torch.nn.Parameter(empty, requires_grad=False)
-            part._parameters[name] = made[id(parameter)]
+    replace_parameters(module, lambda blank: torch.empty(blank.shape, dtype=blank.dtype, device=device))
     for name, buffer in module.named_buffers():
         if isinstance(buffer, Blank):
             raise PipelineError(f"{type(module).__name__}: the buffer {name} is too large to be computed here.")

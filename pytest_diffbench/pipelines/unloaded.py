@@ -10,7 +10,7 @@ from pytest_diffbench.errors import PipelineError
 from pytest_diffbench.pipelines.folders import INDEX, read_index, read_json
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import torch
@@ -129,21 +129,28 @@ def _class(library: str, class_name: str) -> Any:
 
 
 def _blank_parameters(module: torch.nn.Module, dtype: torch.dtype) -> None:
-    """Replace every parameter by a blank; one that several modules share stays shared."""
-    import torch
-
     from pytest_diffbench.pipelines.blank import Blanking, Layout
 
     mode = Blanking()
+
+    def blank(parameter: torch.nn.Parameter) -> torch.Tensor:
+        cast = dtype if parameter.is_floating_point() else parameter.dtype
+        return mode.blank(Layout.contiguous(parameter.shape, cast))
+
+    replace_parameters(module, blank)
+
+
+def replace_parameters(module: torch.nn.Module, make: Callable[[torch.nn.Parameter], torch.Tensor]) -> None:
+    """Put what `make` gives for a parameter in its place; one that several modules share stays shared."""
+    import torch
+
     made: dict[int, torch.nn.Parameter] = {}
     for part in module.modules():
         for name, parameter in part._parameters.items():
             if parameter is None:
                 continue
             if id(parameter) not in made:
-                cast = dtype if parameter.is_floating_point() else parameter.dtype
-                blank = mode.blank(Layout.contiguous(parameter.shape, cast))
-                made[id(parameter)] = torch.nn.Parameter(blank, requires_grad=False)
+                made[id(parameter)] = torch.nn.Parameter(make(parameter), requires_grad=False)
             part._parameters[name] = made[id(parameter)]
 
 
