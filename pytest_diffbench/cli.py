@@ -314,6 +314,7 @@ def _judged(new: SessionReport, references: dict[str, Reference]) -> SessionRepo
             Limits(),
             GATES,
             more_runs=report.confirmations,
+            more_ratios=report.confirming_ratios,
             neighbours={
                 name: other.baseline.runs
                 for name, other in references.items()
@@ -330,6 +331,7 @@ def _judged(new: SessionReport, references: dict[str, Reference]) -> SessionRepo
                 baseline_distance=reference.distance if reference is not None else None,
                 changed_since=_changed_since(reference, seen.run.environment.software),
                 confirmations=report.confirmations,
+                confirming_ratios=report.confirming_ratios,
                 error=report.error,
             )
         )

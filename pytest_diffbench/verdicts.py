@@ -49,13 +49,14 @@ class Evidence:
     Attributes:
         decisions: cases of this session.
         neighbours: reads the runs of other baselines of this machine, by case.
-        more: measures the case once more in a fresh process; None where nothing more is to be had.
+        more: measures the case once more in a fresh process, with the ratio of a variant; None where nothing more is
+            to be had.
         notes: what `more` has to tell, of processes that died.
     """
 
     decisions: int = 1
     neighbours: Callable[[], Mapping[str, Sequence[Run]]] = _no_neighbours
-    more: Callable[[], Run | None] = lambda: None
+    more: Callable[[], Observation | None] = lambda: None
     notes: list[str] = dataclasses.field(default_factory=list)
 
 
@@ -108,7 +109,8 @@ def conclude(
     report = CaseReport(
         observation=noted(observation, evidence.notes),
         verdicts=verdicts,
-        confirmations=tuple(confirmations),
+        confirmations=tuple(one.run for one in confirmations),
+        confirming_ratios=tuple(one.ratio.runs[-1] for one in confirmations if one.ratio is not None),
         baseline_path=reference.path if reference is not None else None,
         baseline_distance=reference.distance if reference is not None else None,
         saved=saved,
@@ -136,7 +138,7 @@ class _Judge:
         self._saving = saving
         self._comparable = reference is not None and reference.distance == "machine"
 
-    def __call__(self, gates: Sequence[Gate], more_runs: Sequence[Run] = ()) -> tuple[Verdict, ...]:
+    def __call__(self, gates: Sequence[Gate], more: Sequence[Observation] = ()) -> tuple[Verdict, ...]:
         from pytest_diffbench.judge import judge
 
         case_id = self._subject[0].case.id
@@ -145,26 +147,29 @@ class _Judge:
             *self._subject,
             gates,
             saving=self._saving,
-            more_runs=more_runs,
+            more_runs=[one.run for one in more],
+            more_ratios=[one.ratio.runs[-1] for one in more if one.ratio is not None],
             neighbours={name: others for name, others in runs.items() if name != case_id},
             decisions=self.evidence.decisions,
             metrics=self._metrics,
         )
 
 
-def _confirmed(verdicts: tuple[Verdict, ...], ask: _Judge, *, wanted: bool) -> tuple[tuple[Verdict, ...], list[Run]]:
-    """Buy runs for as long as they can change the verdict on time; returns the last verdicts and the runs."""
+def _confirmed(
+    verdicts: tuple[Verdict, ...], ask: _Judge, *, wanted: bool
+) -> tuple[tuple[Verdict, ...], list[Observation]]:
+    """Buy runs for as long as they can change the verdict on time; returns the last verdicts and what was bought."""
     from pytest_diffbench.judge import wants_runs
 
-    runs: list[Run] = []
+    bought: list[Observation] = []
     while wanted and any(one.gate == "time" and wants_runs(one) for one in verdicts):
-        run = ask.evidence.more()
-        if run is None:
+        more = ask.evidence.more()
+        if more is None:
             break
-        runs.append(run)
-        (time,) = ask(("time",), runs)
+        bought.append(more)
+        (time,) = ask(("time",), bought)
         verdicts = tuple(time if one.gate == "time" else one for one in verdicts)
-    return verdicts, runs
+    return verdicts, bought
 
 
 def noted(observation: Observation, notes: Sequence[str]) -> Observation:

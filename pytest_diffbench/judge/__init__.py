@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.artifacts import Artifacts, Reference
     from pytest_diffbench.judge.image_extras import ExtraMetric
-    from pytest_diffbench.records import Gate, Observation, Run, Verdict
+    from pytest_diffbench.records import Gate, Observation, RatioRun, Run, Verdict
 
 __all__ = ["REASONS", "Limits", "definition_changes", "doubts", "judge", "judge_pairs", "wants_runs"]
 
@@ -60,6 +60,7 @@ def judge(
     saving: bool = False,
     *,
     more_runs: Sequence[Run] = (),
+    more_ratios: Sequence[RatioRun] = (),
     neighbours: Mapping[str, Sequence[Run]] = _NO_NEIGHBOURS,
     decisions: int = 1,
     metrics: Sequence[ExtraMetric] = (),
@@ -74,6 +75,7 @@ def judge(
         gates: those to ask; order and repetition don't matter.
         saving: this run is about to be accepted as baseline, which messages then say.
         more_runs: runs of the same case in fresh processes, made since `wants_runs` asked for them.
+        more_ratios: of those runs, where the case is a variant.
         neighbours: runs of the other baselines of this machine, by case.
         decisions: cases of this session, over which the error budget of time is spread.
         metrics: of other packages, by which images are compared too.
@@ -96,6 +98,7 @@ def judge(
         limits=limits,
         saving=saving,
         more_runs=more_runs,
+        more_ratios=more_ratios,
         neighbours=neighbours,
         decisions=decisions,
         metrics=metrics,

@@ -236,6 +236,9 @@ class Limits:
     ratio_spread_rel: float = 0.005
     """The same elsewhere."""
 
+    ratio_prior_dof: float = 8.0
+    """Degrees of freedom that these spreads count for beside the stored ratios', of which there may be three."""
+
     ratio_family_rel: float = 0.10
     """A denoiser's share of the total differs between machines of one kind, and a saving in it counts accordingly."""
 

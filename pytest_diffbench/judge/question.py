@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.artifacts import Artifacts, Reference
     from pytest_diffbench.judge.image_extras import ExtraMetric
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.records import Observation, Run
+    from pytest_diffbench.records import Observation, RatioRun, Run
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,6 +25,7 @@ class Question:
         limits: thresholds.
         saving: this run is about to be accepted as baseline.
         more_runs: of the same case in fresh processes, made since the first run left the verdict on time open.
+        more_ratios: of those runs, where the case is a variant.
         neighbours: runs of the other baselines of this machine, by case: they tell the spread between runs while
             this case has few.
         decisions: cases of this session, over which one error budget is spread.
@@ -37,6 +38,7 @@ class Question:
     limits: Limits
     saving: bool = False
     more_runs: Sequence[Run] = ()
+    more_ratios: Sequence[RatioRun] = ()
     neighbours: Mapping[str, Sequence[Run]] = dataclasses.field(default_factory=dict)
     decisions: int = 1
     metrics: Sequence[ExtraMetric] = ()

@@ -86,6 +86,9 @@ REASONS: dict[str, Decision] = {
     "time.ratio_same": "same",
     "time.ratio_better": "better",
     "time.ratio_worse": "worse",
+    "time.ratio_few_runs": "unsure",
+    "time.ratio_unconfirmed": "unsure",
+    "time.ratio_overtaken": "unsure",
     "time.ratio_blind": "unsure",
     "time.ratio_reference": "incomparable",
 }

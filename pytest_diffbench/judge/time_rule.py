@@ -25,6 +25,8 @@ from pytest_diffbench.judge.statistics import (
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_diffbench.judge.limits import Limits
+
 TOTAL_SHARE = 0.5
 """Of a case's error budget. Stages and groups of steps share the other half: they are many, and seldom alone."""
 
@@ -34,7 +36,7 @@ _TAIL_CHANCE = 0.01
 _STRAY_MARGIN = 1.1
 """The next stray may lie a little further than the furthest of a few."""
 
-_SUSPICION_FLOOR = 0.5
+SUSPICION_FLOOR = 0.5
 """Of the floor: a single run that falls short of it by chance must not hide a change that is worth a red test."""
 
 _LEAST_OF_PRIOR = 0.1
@@ -267,6 +269,17 @@ class Rule:
         return self.alpha / self.looks
 
 
+def rule_of(limits: Limits, decisions: int) -> Rule:
+    """The rule of each case in a session of so many: one error budget is spread over them."""
+    return Rule(
+        alpha=limits.time_alpha / decisions,
+        suspicion=limits.time_suspicion,
+        power=limits.time_power,
+        confirmations=limits.time_confirmations,
+        most_runs=max(limits.time_max_runs, 1 + limits.time_confirmations),
+    )
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Answer:
     """What the runs prove. Figures stand in the order of their chance.
@@ -290,7 +303,7 @@ def decide(figures: Sequence[Figure], rule: Rule) -> Answer:
     """Hold all figures of a case, the total first, against the rule."""
     total = figures[0]
     # until there are enough runs for a proof, a change short of the floor may be one beyond it
-    allowance = _SUSPICION_FLOOR if total.runs <= rule.confirmations else 1.0
+    allowance = SUSPICION_FLOOR if total.runs <= rule.confirmations else 1.0
     # most figures lie nearer: no quantile is needed to see that they aren't conspicuous
     chances = [one.chance() if one.beyond(allowance * one.floor_log) else 1.0 for one in figures]
     proofs = [chance if one.beyond(one.floor_log) else 1.0 for one, chance in zip(figures, chances, strict=True)]
@@ -357,7 +370,7 @@ def detectable_rel(figure: Figure, rule: Rule, floor_log: float) -> float:
             needs.append(needed + score_beyond(1 - rule.power, math.inf) * scale.noise_log(figure.runs))
             continue
         margin = score_beyond((1 - rule.power) / 2, math.inf)
-        first = max(scale.needed_log(rule.suspicion * figure.share, rule.first_runs), _SUSPICION_FLOOR * floor_log)
+        first = max(scale.needed_log(rule.suspicion * figure.share, rule.first_runs), SUSPICION_FLOOR * floor_log)
         last = max(scale.needed_log(proof, rule.most_runs), floor_log, scale.stray_log)
         needs += [
             first + margin * scale.noise_log(rule.first_runs),

@@ -92,14 +92,7 @@ def _doubted(question: Question, past: list[Run], notes: list[str], *, more: boo
 
 
 def _rule(question: Question) -> time_rule.Rule:
-    limits = question.limits
-    return time_rule.Rule(
-        alpha=limits.time_alpha / question.decisions,
-        suspicion=limits.time_suspicion,
-        power=limits.time_power,
-        confirmations=limits.time_confirmations,
-        most_runs=max(limits.time_max_runs, 1 + limits.time_confirmations),
-    )
+    return time_rule.rule_of(question.limits, question.decisions)
 
 
 @dataclasses.dataclass(slots=True)

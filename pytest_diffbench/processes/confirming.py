@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.processes.budget import Budget
     from pytest_diffbench.processes.launch import Launcher, Told
-    from pytest_diffbench.records import Case, Run
+    from pytest_diffbench.records import Case, Observation
 
 
 class Confirming:
@@ -54,7 +54,7 @@ class Confirming:
         self._stayed: Sequence[str] = ()
         self.interrupted = False
 
-    def source(self, case: Case, notes: list[str]) -> Callable[[], Run | None]:
+    def source(self, case: Case, notes: list[str]) -> Callable[[], Observation | None]:
         """Where a case gets its further runs from.
 
         Args:
@@ -63,7 +63,7 @@ class Confirming:
         """
         taken = 0
 
-        def more() -> Run | None:
+        def more() -> Observation | None:
             nonlocal taken
             while taken < self._most:
                 if taken == len(self._processes) and not self._start():
@@ -74,10 +74,10 @@ class Confirming:
                 if not taken:
                     notes.extend(self._stayed)
                 taken += 1
-                run = _run_of(told, case)
-                if not isinstance(run, str):
-                    return run
-                notes.append(f"process {taken} of at most {self._most} that was to confirm the time died: {run}")
+                seen = _seen_in(told, case)
+                if not isinstance(seen, str):
+                    return seen
+                notes.append(f"process {taken} of at most {self._most} that was to confirm the time died: {seen}")
             return None
 
         return more
@@ -113,8 +113,8 @@ class Confirming:
         return True
 
 
-def _run_of(told: Told, case: Case) -> Run | str:
-    """A case's run in a process, or why there is none."""
+def _seen_in(told: Told, case: Case) -> Observation | str:
+    """What a process has of a case, or why it has none."""
     from pytest_diffbench.judge import definition_changes
 
     found = told.case(case.id)
@@ -123,5 +123,5 @@ def _run_of(told: Told, case: Case) -> Run | str:
     changed = definition_changes(case.definition, found.observation.case.definition)
     if changed:
         return f"it measured another case: {', '.join(changed)}"
-    run: Run = found.observation.run
-    return run if run.rounds else "it timed no rounds"
+    seen: Observation = found.observation
+    return seen if seen.run.rounds else "it timed no rounds"

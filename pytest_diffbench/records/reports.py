@@ -8,7 +8,7 @@ from msgspec import Meta
 
 from pytest_diffbench.records.base import Count, Decision, Distance, Fact, Gate, PositiveCount, Record
 from pytest_diffbench.records.case import Case
-from pytest_diffbench.records.comparison import Comparison, Ratio
+from pytest_diffbench.records.comparison import Comparison, Ratio, RatioRun
 from pytest_diffbench.records.guidance import Guidance
 from pytest_diffbench.records.output import Memory, Output, ToleranceChange
 from pytest_diffbench.records.profile import Profile
@@ -97,6 +97,9 @@ class CaseReport(Record, frozen=True, kw_only=True):
 
     confirmations: tuple[Run, ...] = ()
     """Runs of fresh processes, made since the first run left the verdict on time open, oldest first."""
+
+    confirming_ratios: tuple[RatioRun, ...] = ()
+    """Of those runs, where the case is a variant; `run` says of which."""
 
     against: str | None = None
     """Interpreter of the environment that it was held against in place of a baseline."""

@@ -117,16 +117,21 @@ def unattributed(run: Run, share_rel: float) -> Run:
     return msgspec.structs.replace(run, rounds=rounds)
 
 
-def with_ratio(now: Ratio, base: Ratio, **changed: Any) -> Scenario:
-    seen = make.observation(ratio=now)
-    reference = make.reference(seen, **changed)
-    stored = msgspec.structs.replace(reference.baseline, ratio=base)
-    return on(seen, dataclasses.replace(reference, baseline=stored))
+def with_ratio(now: Ratio, base: Ratio, *, median_s: float = 12.0, fresh: int = 0) -> Scenario:
+    seen = make.observation(ratio=now, run=make.run(median_s))
+    reference = make.reference()
+    baseline = msgspec.structs.replace(reference.baseline, ratio=base)
+    return dataclasses.replace(on(seen, dataclasses.replace(reference, baseline=baseline)), fresh=fresh)
 
 
 def ratio(speedup: float, error: float = 0.003, **arguments: Any) -> Ratio:
     run = RatioRun(run="run", log_ratio=math.log(speedup), standard_error_log=error, blocks=12)
     return Ratio(reference=Case(id="case#full", definition=make.definition(**arguments)), runs=(run,))
+
+
+def stored(speedup: float) -> Ratio:
+    one = ratio(speedup)
+    return msgspec.structs.replace(one, runs=one.runs * 3)
 
 
 IMAGE = make.BASE_IMAGE
@@ -228,10 +233,13 @@ SCENARIOS: dict[str, Scenario] = {
     "time.machine_faster": with_run(make.run(8.0, calibration_s=0.015)),
     "time.no_calibration": with_run(make.run(18.0, calibration_s=None)),
     "time.unconfirmed": with_run(make.run(14.6, calibration_s=0.0216)),
-    "time.ratio_same": with_ratio(ratio(1.33), ratio(1.34)),
-    "time.ratio_better": with_ratio(ratio(1.60), ratio(1.33)),
-    "time.ratio_worse": with_ratio(ratio(1.10), ratio(1.33)),
-    "time.ratio_blind": with_ratio(ratio(1.30, error=0.2), ratio(1.33)),
+    "time.ratio_same": with_ratio(ratio(1.33), stored(1.34)),
+    "time.ratio_better": with_ratio(ratio(1.60), stored(1.33)),
+    "time.ratio_worse": with_ratio(ratio(1.10), stored(1.33), fresh=2),
+    "time.ratio_few_runs": with_ratio(ratio(1.33), ratio(1.33)),
+    "time.ratio_unconfirmed": with_ratio(ratio(1.10), stored(1.33)),
+    "time.ratio_overtaken": with_ratio(ratio(1.10), stored(1.33), median_s=6.0),
+    "time.ratio_blind": with_ratio(ratio(1.30, error=0.2), stored(1.33)),
     "time.ratio_reference": with_ratio(ratio(1.33, cfg_trunc_ratio=0.7), ratio(1.33)),
 }
 
@@ -244,7 +252,8 @@ def asked(reason: str) -> Verdict:
     scenario = SCENARIOS[reason]
     gate = next(one for one in GATES if reason.startswith(f"{one}."))
     fresh = [scenario.seen.run] * scenario.fresh
-    return make.ask(gate, scenario.seen, scenario.against, mine=scenario.mine, more_runs=fresh)
+    ratios = scenario.seen.ratio.runs * scenario.fresh if scenario.seen.ratio is not None else ()
+    return make.ask(gate, scenario.seen, scenario.against, mine=scenario.mine, more_runs=fresh, more_ratios=ratios)
 
 
 def test_every_reason_has_a_scenario() -> None:
