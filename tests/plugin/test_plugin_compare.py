@@ -15,7 +15,7 @@ from pytest_diffbench.report import session_json
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_diffbench.records import CaseReport, Comparison, SessionReport, VariantReport
+    from pytest_diffbench.records import CaseReport, Comparison, SessionReport, VariantReport, Verdict
 
 pytestmark = pytest.mark.usefixtures("real_libraries")
 
@@ -105,8 +105,12 @@ def cases(project: pytest.Pytester) -> dict[str, CaseReport]:
     return {one.observation.case.id.partition("#")[2]: one for one in session(project).cases}
 
 
+def time_verdict(report: CaseReport) -> Verdict:
+    return next(one for one in report.verdicts if one.gate == "time")
+
+
 def time_reason(report: CaseReport) -> str:
-    return next(one.reason for one in report.verdicts if one.gate == "time")
+    return time_verdict(report).reason
 
 
 def test_each_variant_is_a_case_and_all_are_a_comparison(project: pytest.Pytester) -> None:
@@ -134,13 +138,14 @@ def test_the_life_of_a_ratio(project: pytest.Pytester) -> None:
     run(project, "--diffbench").assert_outcomes(passed=1)
     assert {name: time_reason(one) for name, one in cases(project).items()} == {
         "full": "time.few_runs",
-        "half": "time.ratio_same",
+        "half": "time.ratio_few_runs",
     }
-    run(project, "--diffbench-save").assert_outcomes(passed=1)
-    assert cases(project)["half"].saved == "added run 2"
+    for number in (2, 3):
+        run(project, "--diffbench-save").assert_outcomes(passed=1)
+        assert cases(project)["half"].saved == f"added run {number}"
     run(project, "--diffbench").assert_outcomes(passed=1)
-    (verdict,) = [one for one in cases(project)["half"].verdicts if one.gate == "time"]
-    assert verdict.details["runs"] == 2
+    verdict = time_verdict(cases(project)["half"])
+    assert (verdict.reason, verdict.details["runs"]) == ("time.ratio_same", 3)
 
     # The definition holds the seconds, so what slows the half has to come from elsewhere.
     slower = HEAD.replace("round(seconds", "round((1.3 if shade == 100 else 1.0) * seconds")
@@ -150,8 +155,11 @@ def test_the_life_of_a_ratio(project: pytest.Pytester) -> None:
     worse = run(project, "--diffbench")
     worse.assert_outcomes(failed=1)
     worse.stdout.fnmatch_lines(["*worse in time*", "*time.ratio_worse*"])
-    assert time_reason(cases(project)["half"]) == "time.ratio_worse"
-    assert time_reason(cases(project)["full"]) == "time.few_runs"
+    half = cases(project)["half"]
+    assert time_reason(half) == "time.ratio_worse"
+    assert "confirmed in 2 of 2 fresh processes" in time_verdict(half).message
+    assert [one.run for one in half.confirming_ratios] == [one.id for one in half.confirmations]
+    assert time_reason(cases(project)["full"]) == "time.same"
 
 
 def test_another_reference_makes_the_ratio_incomparable(project: pytest.Pytester) -> None:
@@ -164,7 +172,7 @@ def test_another_reference_makes_the_ratio_incomparable(project: pytest.Pytester
     assert time_reason(cases(project)["half"]) == "time.ratio_reference"
     run(project, "--diffbench-save").assert_outcomes(passed=1)
     run(project, "--diffbench")
-    assert time_reason(cases(project)["half"]) == "time.ratio_same"
+    assert time_reason(cases(project)["half"]) == "time.ratio_few_runs"
 
 
 def test_a_noisy_machine_is_measured_longer(project: pytest.Pytester) -> None:
