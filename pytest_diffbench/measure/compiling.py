@@ -12,6 +12,22 @@ _TUNING = ("CachingAutotuner.benchmark_all_configs", "CachingAutotuner.coordinat
 """Done when a kernel is first called, so mostly outside of compiling."""
 
 
+class CompileMeter:
+    """Adds up what torch compiles and tunes between `begin` and `end`: measurements take turns in one process."""
+
+    def __init__(self) -> None:
+        self.total_s = 0.0
+        self._before_s = 0.0
+
+    def begin(self) -> None:
+        """Begin to count."""
+        self._before_s = compiled_s() or 0.0
+
+    def end(self) -> None:
+        """Count what came since `begin`."""
+        self.total_s += max(0.0, (compiled_s() or 0.0) - self._before_s)
+
+
 def compiled_s() -> float | None:
     """Seconds that this process spent compiling and tuning so far; None where it did neither, or torch doesn't tell.
 

@@ -13,34 +13,31 @@ from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.measure import clock as host
 from pytest_diffbench.measure import definition
-from pytest_diffbench.measure.calibration import calibration_for
+from pytest_diffbench.measure.calibration import Calibration
 from pytest_diffbench.measure.clock import clock_for
-from pytest_diffbench.measure.compiling import compiled_s
+from pytest_diffbench.measure.compiling import CompileMeter, compiled_s
 from pytest_diffbench.measure.components import components_of, denoisers_of, modules_of, sites_of
 from pytest_diffbench.measure.environment import environment_of
 from pytest_diffbench.measure.guidance import call_class_of
 from pytest_diffbench.measure.layers import LayerTimer
 from pytest_diffbench.measure.matmul import matmul_facts
 from pytest_diffbench.measure.memory import StageMemoryWatch, gauge_for
+from pytest_diffbench.measure.outputs import output_of
 from pytest_diffbench.measure.profiling import profile_call, release_host_memory
 from pytest_diffbench.measure.rounds import Caller, Returned, TimedRound, observe_once
 from pytest_diffbench.measure.state import preserved
 from pytest_diffbench.measure.survey import Survey
 from pytest_diffbench.measure.telemetry import TelemetryWatch
 from pytest_diffbench.pipelines.tuned import is_compiled
-from pytest_diffbench.pixels import image_digest, psnr_db
 from pytest_diffbench.records import (
     Case,
     Definition,
     Fact,
     Guidance,
-    ImageFacts,
     LayerTimes,
     Memory,
     Observation,
-    Output,
     Profile,
-    RerunNoise,
     Round,
     Run,
     Warmup,
@@ -96,9 +93,15 @@ class Measurement:
     """One case being measured. What was seen so far can be had at any time, even after an interruption."""
 
     def __init__(
-        self, plan: Plan, target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+        self,
+        plan: Plan,
+        target: Callable[..., Any],
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        calibration: Calibration | None = None,
     ) -> None:
         self._plan = plan
+        self._calibration = calibration or Calibration(plan.device)
         self._target = target
         self._arguments = definition.bind(target, args, kwargs)
         self._clock = clock_for(plan.device)
@@ -109,7 +112,7 @@ class Measurement:
         self._environment = environment_of(plan.device, target, plan.facts, plan.threads, plan.workers)
         self._telemetry: TelemetryWatch | None = None
         self._telemetry_notes: tuple[str, ...] = ()
-        self._compiled_before_s = compiled_s() or 0.0
+        self._compiling = CompileMeter()
         self._compiled_last = False
         self._extra_warmups_spent = False
         self._survey: Survey | None = None
@@ -149,6 +152,7 @@ class Measurement:
                 return
             finally:
                 self._caller.close()
+                self._calibration.release()
                 self._end_telemetry()
         # Raised out here, so that nothing refers to the frames that hold the tensors, nor they to the device.
         self._caller = None  # type: ignore[assignment]  # this measurement is over
@@ -163,6 +167,7 @@ class Measurement:
         # Before all else, so that its memory is given back by the time that anything is measured.
         reported = self._environment.hardware.get("device")
         self._add_state(matmul_facts(plan.device, plan.definition.dtype, reported))
+        self._compiling.begin()
         progress("survey", 0, total)
         self._take_survey()
         progress("layers", 1, total)
@@ -171,20 +176,22 @@ class Measurement:
             progress(f"warm-up {i + 1}/{plan.warmup_rounds}", 2 + i, total)
             self._take_warmup()
         self._warm_up_until_steady(lambda i: progress(f"extra warm-up {i}", 1 + plan.warmup_rounds, total))
-        calibrate = calibration_for(plan.device)
+        self._compiling.end()
         one = TimedRound(self._caller, self._sites, self._clock)
         telemetry = self._begin_telemetry()
 
         def prepare() -> None:
             done = len(self._rounds)
             progress(f"round {done + 1}/{plan.rounds}", 2 + plan.warmup_rounds + done, total)
-            self._calibration_s.append(calibrate())
+            self._calibration_s.append(self._calibration())
+            self._compiling.begin()
             one.prepare()
             telemetry.before()
 
         def finish() -> None:
             around = telemetry.after()
             round_, returned = one.finish()
+            self._compiling.end()
             round_ = msgspec.structs.replace(round_, telemetry=around)
             if len(self._rounds) < plan.rounds:  # pytest-benchmark's profiler adds a call that isn't a round
                 self._rounds.append(round_)
@@ -223,7 +230,7 @@ class Measurement:
             ),
             work=self._work,
             guidance=self._guidance,
-            output=self._output(),
+            output=output_of(self._survey, self._returned, self._untimed),
             memory=self._memory,
             layers=self._layers,
             profile=self._profile,
@@ -317,7 +324,6 @@ class Measurement:
     def _warmup(self) -> Warmup | None:
         if not self._warmup_s and not self._rounds:
             return None
-        compile_s = (compiled_s() or 0.0) - self._compiled_before_s
         # The last warm-up is one of the steady calls already, and six times show a drift that five can't.
         doubt = doubt_about([*self._warmup_s[-1:], *(one.total_s for one in self._rounds)])
         if doubt is None and self._extra_warmups_spent:
@@ -326,7 +332,7 @@ class Measurement:
             rounds=len(self._warmup_s),
             steady=doubt is None,
             doubt=doubt,
-            compile_s=compile_s if compile_s > 0 else None,
+            compile_s=self._compiling.total_s or None,
         )
 
     def _begin_telemetry(self) -> TelemetryWatch:
@@ -359,48 +365,6 @@ class Measurement:
                 returned = self._returned[0]
         self._returned.append(returned)
 
-    def _output(self) -> Output | None:
-        calls = self._returned or self._untimed
-        survey = self._survey
-        if not calls or survey is None:
-            return None
-        first = calls[0]
-        if not first.pixels.arrays and survey.latents_shape is None:
-            return None
-        where = survey.not_finite_where or (None if first.pixels.finite else "images")
-        return Output(
-            images=tuple(
-                ImageFacts(
-                    width_px=array.shape[1],
-                    height_px=array.shape[0],
-                    mode=mode,
-                    constant=bool((array == array.reshape(-1)[0]).all()),
-                    digest=image_digest(array),
-                )
-                for array, mode in zip(first.pixels.arrays, first.pixels.modes, strict=True)
-            ),
-            finite=where is None,
-            not_finite_where=where,
-            latents_shape=survey.latents_shape,
-            latents_dtype=survey.latents_dtype,
-            rerun=self._rerun_noise(first),
-        )
-
-    def _rerun_noise(self, first: Returned) -> RerunNoise:
-        worst_db: float | None = None
-        worst_rel: float | None = None
-        calls = [*self._untimed, *self._returned]
-        for other in calls:
-            for a, b in zip(first.pixels.arrays, other.pixels.arrays, strict=False):
-                if a.shape == b.shape and (a != b).any():
-                    worst_db = min(psnr_db(a, b), worst_db if worst_db is not None else float("inf"))
-            if first.latents is not None and other.latents is not None and first.latents.shape == other.latents.shape:
-                distance = _distance_rel(first.latents, other.latents)
-                if distance > 0:
-                    worst_rel = max(distance, worst_rel or 0.0)
-        same_bits = all(other.digest == first.digest for other in calls) and worst_rel is None
-        return RerunNoise(rounds=len(calls), identical=same_bits, psnr_db=worst_db, latents_rel=worst_rel)
-
     def _so_far(self) -> str:
         parts = [name for name, part in (("survey", self._survey), ("layers", self._layers)) if part is not None]
         return ", ".join([*parts, f"{len(self._rounds)} rounds"])
@@ -414,15 +378,6 @@ def drive_plainly(
         prepare()
         run()
         finish()
-
-
-def _distance_rel(a: Any, b: Any) -> float:
-    import numpy as np
-
-    reference = float(np.linalg.norm(a.astype(np.float64)))
-    distance = float(np.linalg.norm(a.astype(np.float64) - b))
-    # NaN where the latents aren't finite: the output gate says so in its own words.
-    return distance / reference if reference > 0 and np.isfinite(distance) else 0.0
 
 
 def _is_out_of_memory(error: BaseException) -> bool:

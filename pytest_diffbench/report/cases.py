@@ -242,6 +242,8 @@ def _more(report: CaseReport) -> list[Line]:
     """Figures that only the verbose summary has."""
     seen = report.observation
     cells = [labelled("rounds", str(len(seen.run.rounds)))]
+    if seen.run.warmup is not None and seen.run.warmup.compile_s is not None:
+        cells.append(labelled("compiled for", format_seconds(seen.run.warmup.compile_s)))
     found = efficiency_of(seen)
     if found is not None:
         cells += [labelled(_STAGE_LABELS[stage], rate_text(found, stage)) for stage in found.flops_per_s]

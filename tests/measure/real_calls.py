@@ -20,6 +20,8 @@ from pytest_diffbench.records import Definition, Observation
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
+    from pytest_diffbench.measure.calibration import Calibration
+
 PROMPT = "a red circle"
 SMALL: dict[str, Any] = {"num_inference_steps": 2, "height": 64, "width": 64}
 _WIDTH = 32
@@ -38,7 +40,12 @@ def frozen_heap() -> Iterator[None]:
 
 
 def prepared(
-    target: Callable[..., Any], *args: Any, rounds: int = 1, device: str = "cpu", **kwargs: Any
+    target: Callable[..., Any],
+    *args: Any,
+    rounds: int = 1,
+    device: str = "cpu",
+    calibration: Calibration | None = None,
+    **kwargs: Any,
 ) -> Measurement:
     """A measurement of `target(*args, **kwargs)` that has yet to be taken."""
     arguments = definition.describe(definition.bind(target, args, kwargs))
@@ -51,7 +58,7 @@ def prepared(
         rounds=rounds,
         warmup_rounds=0,
     )
-    return Measurement(plan, target, args, kwargs)
+    return Measurement(plan, target, args, kwargs, calibration)
 
 
 def take(measurement: Measurement) -> Observation:

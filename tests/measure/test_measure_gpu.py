@@ -10,6 +10,8 @@ import torch
 from real_calls import PROMPT, observe, prepared, read_back
 
 from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.measure.calibration import Calibration
+from pytest_diffbench.measure.interleave import Interleaved
 from pytest_diffbench.measure.nvml import Gpu
 from pytest_diffbench.measure.runner import drive_plainly
 from pytest_diffbench.pipelines.loader import load
@@ -87,6 +89,18 @@ def test_offload_costs_time_and_saves_memory_and_changes_nothing_else(offload: O
     assert seen.memory.stages["text_encode"].peak_bytes < resident.memory.stages["text_encode"].peak_bytes
     pipeline(PROMPT, **SIZE)  # its hooks are as they were
     pipeline.remove_all_hooks()
+
+
+def test_variants_have_no_part_in_each_others_memory() -> None:
+    pipeline = loaded()
+    calibration = Calibration("cuda")
+    measurements = {
+        name: prepared(pipeline, PROMPT, device="cuda", rounds=2, calibration=calibration, **SIZE)
+        for name in ("one", "two", "three")
+    }
+    Interleaved(measurements, "one", (2,), lambda *_: True, 0).take(drive_plainly, lambda *_: None)
+    memories = [one.observation(complete=True).memory for one in measurements.values()]
+    assert all(memory is not None and memory.stages == memories[0].stages for memory in memories)
 
 
 @pytest.mark.parametrize("call", [1, 3], ids=["survey", "round"])

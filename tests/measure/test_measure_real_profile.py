@@ -380,9 +380,17 @@ def test_time_spent_compiling_is_told(backend: str, monkeypatch: pytest.MonkeyPa
     assert warmup.compile_s is not None
     assert warmup.compile_s > 0
     # Compiled already: nothing more to tell.
-    again = take(prepared(pipeline, PROMPT, **SMALL)).run.warmup
+    later = prepared(pipeline, PROMPT, **SMALL)
+    again = take(later).run.warmup
     assert again is not None
     assert again.compile_s is None
+    # What is compiled afterwards is somebody else's.
+    torch._dynamo.reset()
+    pipeline(PROMPT, **SMALL)
+    for one, compile_s in ((measurement, warmup.compile_s), (later, None)):
+        told = one.observation(complete=True).run.warmup
+        assert told is not None
+        assert told.compile_s == compile_s
 
 
 def test_nothing_compiled_is_none_even_where_the_compiler_was_imported() -> None:

@@ -25,6 +25,8 @@ from real_calls import (
 from torch import nn
 
 from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.measure import calibration
+from pytest_diffbench.measure.interleave import Interleaved
 from pytest_diffbench.measure.runner import drive_plainly
 from pytest_diffbench.pixels import image_digest, to_uint8_arrays
 
@@ -248,3 +250,24 @@ def test_infinity_in_the_branch_that_is_not_used() -> None:
 def test_taking_is_repeatable() -> None:
     one, other = (take(prepared(mini("lumina2"), PROMPT, **SMALL)) for _ in range(2))
     assert (one.work, one.guidance, one.output) == (other.work, other.guidance, other.output)
+
+
+def test_variants_share_a_calibration_that_none_has_in_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    happened: list[str] = []
+    make = calibration._prepared
+
+    def prepare(device: str) -> Any:
+        happened.append("calibration")
+        return make(device)
+
+    monkeypatch.setattr(calibration, "_prepared", prepare)
+    shared = calibration.Calibration("cpu")
+    pipeline = mini("lumina2")
+    measurements = {name: prepared(pipeline, PROMPT, calibration=shared, **SMALL) for name in ("one", "two")}
+    Interleaved(measurements, "one", (2,), lambda *_: True, 0).take(
+        drive_plainly, lambda phase, *_: happened.append(phase) if "survey" in phase else None
+    )
+    assert happened == ["one: survey", "two: survey", "calibration"]
+    assert all(len(one.observation(complete=True).run.calibration_s) == 2 for one in measurements.values())
+    shared()
+    assert happened[-1] == "calibration", "its buffers were given back"
