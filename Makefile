@@ -8,8 +8,9 @@
 #   make lint        ruff and mypy
 #   make minis       trains the miniature pipelines anew, in hours: see tools/README.md
 #
-# torch is pinned so that work baselines are exact. Another version, or a build from another index, is a variable away:
-#   make bench TORCH=torch==2.13.0 PIP_INDEX="--index-url URL-OF-A-TORCH-INDEX"
+# torch is pinned so that work baselines are exact. Another version, or a build from another index, is a variable away, in
+# a new environment:
+#   make clean bench TORCH=torch==2.13.0 PIP_INDEX="--index-url URL-OF-A-TORCH-INDEX"
 
 PYTHON ?= python3
 VENV ?= .venv
