@@ -8,31 +8,49 @@ import statistics
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.text import percent, plural
+from pytest_diffbench.judge.time_figures import TOTAL, label, times_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pytest_diffbench.judge.time_rule import Figure
     from pytest_diffbench.records import Run, Telemetry
 
 
-def clocks_explain(now: Sequence[Run], past: Sequence[Run], floor_log: float) -> str | None:
+def clocks_explain(now: Sequence[Run], past: Sequence[Run], leading: Figure, slower: Sequence[Figure]) -> str | None:
     """Tell that a slowdown vanishes in clock cycles of the device.
 
+    Args:
+        now: runs of this session, or of one side of pairs.
+        past: those that they are held against.
+        leading: of what is slower, the figure that is told.
+        slower: all of it.
+
     Returns:
-        The clocks in words; None where they weren't read in every run, or where cycles grew beyond the floor as well.
+        The clocks in words; None where they weren't read in every run, where the leading figure changed in cycles by
+        more than its floor, upwards or downwards (a clock that fell further than the pace did doesn't explain it, and
+        may have been misread), or where another one grew by more than its own.
     """
     mine, theirs = _clocks_mhz(now), _clocks_mhz(past)
     if mine is None or theirs is None:
         return None
     after, before = statistics.median(mine), statistics.median(theirs)
-    cycles = _mean_log([run.median_s * mhz for run, mhz in zip(now, mine, strict=True)]) - _mean_log(
-        [run.median_s * mhz for run, mhz in zip(past, theirs, strict=True)]
-    )
-    if after >= before or cycles > floor_log:
+    if after >= before:
         return None
+    ours_s, before_s = times_of(now), times_of(past)
+    cycles_log = {
+        one.name: _mean_log([time_s * mhz for time_s, mhz in zip(ours_s[one.name], mine, strict=True)])
+        - _mean_log([time_s * mhz for time_s, mhz in zip(before_s[one.name], theirs, strict=True)])
+        for one in slower
+    }
+    if abs(cycles_log[leading.name]) > leading.floor_log or any(
+        cycles_log[one.name] > one.floor_log for one in slower
+    ):
+        return None
+    what = "the call" if leading.name == TOTAL else label(leading.name, len(now[0].step_medians_s))
     return (
-        f"the device's clock fell from {before:,.0f} to {after:,.0f} MHz, and in clock cycles the call changed by"
-        f" {percent(math.expm1(cycles))}"
+        f"the device's clock fell from {before:,.0f} to {after:,.0f} MHz, and in clock cycles {what} changed by"
+        f" {percent(math.expm1(cycles_log[leading.name]))}"
     )
 
 

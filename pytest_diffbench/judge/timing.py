@@ -279,11 +279,13 @@ class _Evidence:
         if self._limits.time_confirmations:
             details["confirmed"], details["fresh_runs"] = leading.agreeing, leading.fresh
             after += f", confirmed by {leading.agreeing} of {plural(leading.fresh, 'fresh process')[:-1]}es"
-        if leading.name == TOTAL:
-            explained = time_telemetry.clocks_explain(self.now, self.past, leading.floor_log)
-            if explained is not None:
-                message = f"{self._pair()}, but {explained}. A slow clock isn't slow code."
-                return self.verdict("time.clocks", message, **details | {"more_runs_help": self.may_buy})
+        explained = time_telemetry.clocks_explain(self.now, self.past, leading, slower)
+        if explained is not None:
+            part = f"{label(leading.name, len(self.now[0].step_medians_s))} {self._part(leading.name)}"
+            message = (
+                f"{self._pair() if leading.name == TOTAL else part}, but {explained}. A slow clock isn't slow code."
+            )
+            return self.verdict("time.clocks", message, **details | {"more_runs_help": self.may_buy})
         waits = time_telemetry.host_bound(self.now, self.past, slower[0].floor_log)
         details["host_bound"] = waits
         bound = " Host-bound: wall time grew, processor time didn't." if waits else ""

@@ -232,6 +232,34 @@ def test_a_slowdown_that_vanishes_in_clock_cycles_is_the_clocks() -> None:
     assert judged(make.run(18.0), before, fresh=2).reason == "time.slower"
 
 
+@pytest.mark.parametrize(("clock_mhz", "reason"), [(275.0, "slower"), (900.0, "slower"), (1300.0, "clocks")])
+def test_a_clock_that_fell_further_than_the_pace_excuses_nothing(clock_mhz: float, reason: str) -> None:
+    """A misread clock makes the cycles of code that is half as slow again vanish altogether, by 79 %."""
+    before = [read(run, sm_clock_mhz=1980.0) for run in past(10)]
+    assert judged(read(make.run(18.0), sm_clock_mhz=clock_mhz), before, fresh=2).reason == f"time.{reason}"
+
+
+def test_the_clocks_explain_stages_and_steps_too() -> None:
+    before = [read(run, sm_clock_mhz=1980.0) for run in past(10, spread_rel=0.002)]
+    decoded = judged(read(make.run(12.0, decode_s=0.75), sm_clock_mhz=1320.0), before, fresh=2)
+    assert (decoded.decision, decoded.reason) == ("unsure", "time.clocks")
+    assert decoded.message.startswith("vae_decode 500 ms -> 750 ms (+50 %), but the device's clock fell")
+    assert "in clock cycles vae_decode changed by" in decoded.message
+    assert judged(read(make.run(12.0, decode_s=0.75), sm_clock_mhz=1900.0), before, fresh=2).reason == (
+        "time.stage_slower"
+    )
+    late = dict.fromkeys(range(23, 30), 0.15)
+    steps = judged(read(make.run(12.0, slow_steps=late), sm_clock_mhz=1465.0), before, fresh=2)
+    assert steps.reason == "time.clocks"
+    assert "in clock cycles steps 22-29 changed by" in steps.message
+
+
+def test_a_stage_that_grew_in_clock_cycles_is_not_hidden_by_a_total_that_did_not() -> None:
+    before = [read(run, sm_clock_mhz=1980.0) for run in past(10, spread_rel=0.002)]
+    answer = judged(read(make.run(13.3, decode_s=1.1), sm_clock_mhz=1800.0), before, fresh=2)
+    assert answer.reason == "time.slower"
+
+
 def test_wall_time_that_grew_alone_is_labelled() -> None:
     before = [read(run, cpu_s=11.0) for run in past(10)]
     bound = judged(read(make.run(18.0), cpu_s=11.1), before, fresh=2)
