@@ -54,20 +54,28 @@ def clocks_explain(now: Sequence[Run], past: Sequence[Run], leading: Figure, slo
     )
 
 
-def host_bound(now: Sequence[Run], past: Sequence[Run], floor_log: float) -> bool:
-    """Whether wall time grew alone: this process used hardly more processor time, so the call waited for something.
+def waited(now: Sequence[Run], past: Sequence[Run], floor_log: float) -> bool | None:
+    """Whether wall time grew alone on a CPU: this process used hardly more processor time.
 
     Both are those of the whole call. Where that grew by less than the floor, as it may where a stage of it is slower,
-    nothing is said.
+    it can't be told, and is False.
+
+    Returns:
+        None where the processor didn't do the work: a process that waits for a device may spin or sleep meanwhile,
+        whatever keeps the device busy. None too where its time wasn't read.
     """
     mine, theirs = _cpu_s(now), _cpu_s(past)
-    if mine is None or theirs is None:
-        return False
+    if mine is None or theirs is None or any(run.environment.family != "cpu" for run in (*now, *past)):
+        return None
     wall_log, cpu_log = (
         _mean_log(after) - _mean_log(before)
         for after, before in (([run.median_s for run in now], [run.median_s for run in past]), (mine, theirs))
     )
     return wall_log > floor_log and cpu_log <= min(floor_log, wall_log / 2)
+
+
+WAITED = " Wall time grew, processor time didn't: the call waited, or less of it ran at once."
+"""Said at the end of a message, where it is so."""
 
 
 def remarks(runs: Sequence[Run]) -> list[str]:

@@ -286,14 +286,13 @@ class _Evidence:
                 f"{self._pair() if leading.name == TOTAL else part}, but {explained}. A slow clock isn't slow code."
             )
             return self.verdict("time.clocks", message, **details | {"more_runs_help": self.may_buy})
-        waits = time_telemetry.host_bound(self.now, self.past, slower[0].floor_log)
-        details["host_bound"] = waits
-        bound = " Host-bound: wall time grew, processor time didn't." if waits else ""
+        details["waited"] = time_telemetry.waited(self.now, self.past, slower[0].floor_log)
+        waited = time_telemetry.WAITED if details["waited"] else ""
         if leading.name == TOTAL:
             places = carriers(self.question, self.now, self.past)
             carried = f" Most of it: {places[0]}." if places else ""
             message = (
-                f"Slower: {self._pair()}{after}. {self._explained(half_log, leading.floor_log)}.{carried}{bound}"
+                f"Slower: {self._pair()}{after}. {self._explained(half_log, leading.floor_log)}.{carried}{waited}"
             )
             return self.verdict("time.slower", message, **details)
         steps = len(self.now[0].step_medians_s)
@@ -305,7 +304,7 @@ class _Evidence:
         ]
         named = listed([f"{name} {text}" for name, text in alike])
         where = self._where() if kind == "step" else ""
-        message = f"Slower in {named}{after}.{where} The whole call: {self._pair()}.{bound}"
+        message = f"Slower in {named}{after}.{where} The whole call: {self._pair()}.{waited}"
         return self.verdict(f"time.{kind}_slower", message, **details)
 
     def _part(self, name: str) -> str:

@@ -260,25 +260,38 @@ def test_a_stage_that_grew_in_clock_cycles_is_not_hidden_by_a_total_that_did_not
     assert answer.reason == "time.slower"
 
 
-def test_wall_time_that_grew_alone_is_labelled() -> None:
+def test_wall_time_that_grew_alone_on_a_cpu_is_labelled() -> None:
     before = [read(run, cpu_s=11.0) for run in past(10)]
-    bound = judged(read(make.run(18.0), cpu_s=11.1), before, fresh=2)
-    assert bound.details["host_bound"] is True
-    assert "Host-bound" in bound.message
+    alone = judged(read(make.run(18.0), cpu_s=11.1), before, fresh=2)
+    assert alone.details["waited"] is True
+    assert alone.message.endswith("processor time didn't: the call waited, or less of it ran at once.")
     both = judged(read(make.run(18.0), cpu_s=17.0), before, fresh=2)
-    assert both.details["host_bound"] is False
-    assert both.reason == bound.reason == "time.slower"
+    assert both.details["waited"] is False
+    assert both.reason == alone.reason == "time.slower"
+    unread = judged(make.run(18.0), past(10), fresh=2)
+    assert unread.details["waited"] is None
+
+
+@pytest.mark.parametrize("cpu_s", [11.1, 17.0])
+def test_off_the_cpu_nothing_is_said_about_waiting(cpu_s: float) -> None:
+    """The host may spin while it waits for a device, or sleep while a slower kernel runs."""
+    env = make.environment("cuda")
+    before = [read(run, cpu_s=11.0) for run in past(10, env=env)]
+    answer = judged(read(make.run(18.0, env=env), cpu_s=cpu_s), before, fresh=2)
+    assert answer.reason == "time.slower"
+    assert answer.details["waited"] is None
+    assert "wait" not in answer.message
 
 
 @pytest.mark.parametrize(
-    ("wall_rel", "cpu_rel", "bound"),
+    ("wall_rel", "cpu_rel", "waited"),
     [(0.5, 0.01, True), (0.12, 0.10, False), (0.12, 0.01, False), (0.2, 0.14, False)],
 )
 def test_work_that_grew_less_than_a_stage_s_floor_is_not_taken_for_waiting(
-    wall_rel: float, cpu_rel: float, bound: bool
+    wall_rel: float, cpu_rel: float, waited: bool
 ) -> None:
     now = [read(make.run(10 * (1 + wall_rel)), cpu_s=10 * (1 + cpu_rel))]
-    assert time_telemetry.host_bound(now, [read(make.run(10), cpu_s=10.0)], math.log1p(0.16)) is bound
+    assert time_telemetry.waited(now, [read(make.run(10), cpu_s=10.0)], math.log1p(0.16)) is waited
 
 
 def test_throttled_rounds_and_other_processes_are_told_and_still_judged() -> None:
