@@ -81,8 +81,8 @@ WAITED = " Wall time grew, processor time didn't: the call waited, or less of it
 def remarks(runs: Sequence[Run]) -> list[str]:
     """Say which rounds of this session were throttled, and who else was on the device. No round is thrown away."""
     seen = [one.telemetry for run in runs for one in run.rounds if one.telemetry is not None]
-    reasons = collections.Counter(reason for one in seen for reason in one.throttle_reasons)
-    throttled = sum(bool(one.throttle_reasons) for one in seen)
+    reasons = collections.Counter(reason for one in seen for reason in one.throttled_by)
+    throttled = sum(bool(one.throttled_by) for one in seen)
     lines = []
     if throttled:
         named = ", ".join(sorted(reasons))
@@ -96,6 +96,28 @@ def remarks(runs: Sequence[Run]) -> list[str]:
             lines.append(f"{name} had {100 * statistics.median(shares):.0f} % of the processors")
     return lines
 
+
+def slowed_down(run: Run) -> str | None:
+    """Why a run is no baseline: heat or the power supply held the device's clocks down in most of its rounds.
+
+    A power cap (`sw_power_cap`) isn't asked about: it is how many busy cards always run.
+    """
+    rounds = [
+        reasons
+        for one in run.rounds
+        if one.telemetry is not None and (reasons := _SLOWDOWNS.intersection(one.telemetry.throttled_by))
+    ]
+    if 2 * len(rounds) <= len(run.rounds):
+        return None
+    named = ", ".join(sorted(frozenset.union(*rounds)))
+    return (
+        f"The device's clocks were held down in {len(rounds)} of {plural(len(run.rounds), 'round')} ({named}):"
+        " cool it, or look at its power supply."
+    )
+
+
+_SLOWDOWNS = frozenset({"hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown", "hw_power_brake_slowdown"})
+"""NVML's reasons that say that something is wrong. The first stands for any that the hardware gives."""
 
 _BUSY_REL = 0.05
 """Less than this of the processors in other hands is any machine's background."""

@@ -303,6 +303,14 @@ def test_throttled_rounds_and_other_processes_are_told_and_still_judged() -> Non
     assert "other processes had 40 % of the processors" in answer.changes
 
 
+def test_clocks_that_somebody_set_are_no_throttling() -> None:
+    settings_of_clocks = ("applications_clocks_setting", "display_clock_setting")
+    answer = judged(read(make.run(), throttle_reasons=settings_of_clocks), past(10))
+    assert not any("throttled" in line for line in answer.changes)
+    both = judged(read(make.run(), throttle_reasons=(*settings_of_clocks, "sw_power_cap")), past(10))
+    assert "5 of 5 rounds throttled: sw_power_cap" in both.changes
+
+
 def test_a_warm_up_that_never_ended_is_doubted() -> None:
     cold = msgspec.structs.replace(make.run(), warmup=Warmup(rounds=8, steady=False, doubt="drift of +12 %"))
     answer = judged(cold, past(5))
