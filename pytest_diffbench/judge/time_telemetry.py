@@ -89,7 +89,7 @@ def remarks(runs: Sequence[Run]) -> list[str]:
         lines.append(f"{throttled} of {plural(len(seen), 'round')} throttled: {named}")
     most = max((one.other_processes or 0 for one in seen), default=0)
     if most:
-        lines.append(f"{most} other {'process' if most == 1 else 'processes'} on the device")
+        lines.append(f"{plural(most, 'other process')} on the device")
     for name, read in (("other processes", _others), ("the hypervisor's other guests", _steal)):
         shares = [share for one in seen if (share := read(one)) is not None]
         if shares and statistics.median(shares) >= _BUSY_REL:

@@ -278,7 +278,7 @@ class _Evidence:
         leading = min(slower, key=lambda one: (one.name != TOTAL, one.name.startswith("steps:")))
         if self._limits.time_confirmations:
             details["confirmed"], details["fresh_runs"] = leading.agreeing, leading.fresh
-            after += f", confirmed by {leading.agreeing} of {plural(leading.fresh, 'fresh process')[:-1]}es"
+            after += f", confirmed by {leading.agreeing} of {plural(leading.fresh, 'fresh process')}"
         explained = time_telemetry.clocks_explain(self.now, self.past, leading, slower)
         if explained is not None:
             part = f"{label(leading.name, len(self.now[0].step_medians_s))} {self._part(leading.name)}"
@@ -335,7 +335,7 @@ class _Evidence:
         elif not fresh:
             why = "suspicious, and no fresh process has confirmed it"
         else:
-            why = f"{fresh} fresh {'process' if fresh == 1 else 'processes'} neither confirmed it nor ruled it out"
+            why = f"{plural(fresh, 'fresh process')} neither confirmed it nor ruled it out"
         return self.verdict("time.unconfirmed", f"{figures}: {why}.", **details)
 
     def _same(self, reason: str, seen_rel: float, chance_rel: float, details: dict[str, Any]) -> Verdict:

@@ -61,6 +61,12 @@ def test_a_millisecond_is_nothing_whatever_its_share() -> None:
     assert judged(tiny(0.0032, env), runs, fresh=2).reason == "time.slower"
 
 
+def test_one_process_and_two_processes() -> None:
+    one = judged(make.run(18.0), past(10), Limits(time_confirmations=1), fresh=1)
+    assert "confirmed by 1 of 1 fresh process." in one.message
+    assert "confirmed by 2 of 2 fresh processes." in judged(make.run(18.0), past(10), fresh=2).message
+
+
 def test_few_runs_show_the_figures_and_what_is_missing() -> None:
     answer = judged(make.run(18.0), past(2))
     assert answer.reason == "time.few_runs"
