@@ -16,7 +16,16 @@ from pytest_diffbench.judge.places import carriers, moved_steps, pair
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.text import listed, percent, plural, seconds, step_list
 from pytest_diffbench.judge.time_figures import TOTAL, calibration_s, label, logs, times_of
-from pytest_diffbench.judge.time_runs import INVALID, alike, doubts, floors_of, is_valid, on_pace, sound
+from pytest_diffbench.judge.time_runs import (
+    INVALID,
+    alike,
+    doubts,
+    floors_of,
+    is_valid,
+    on_pace,
+    sound,
+    total_floor_rel,
+)
 from pytest_diffbench.records import format_steps
 
 if TYPE_CHECKING:
@@ -132,21 +141,21 @@ class _Evidence:
 
     def _details(self) -> dict[str, Any]:
         """Figures that are known before anything is decided."""
-        on_cpu = self._family == "cpu"
+        base_s = self._base_s if self.past else self._now_s
         figures: dict[str, Any] = {
             "runs": len(self.past),
             "runs_needed": self._limits.time_min_runs,
             "session_runs": len(self.now),
             "rounds": sum(len(run.rounds) for run in self.now),
             "median_s": self._now_s,
-            "floor_rel": self._limits.time_floor_cpu_rel if on_cpu else self._limits.time_floor_rel,
+            "floor_rel": total_floor_rel(self._limits, self._family, base_s),
             "more_runs_help": False,
         }
         if self.machine is not None:
             figures["machine_ratio"] = self.machine
         if self.past:
-            figures["baseline_s"] = self._base_s
-            figures["ratio"] = self._now_s / self._base_s
+            figures["baseline_s"] = base_s
+            figures["ratio"] = self._now_s / base_s
             mine, theirs = [r.stage_medians_s for r in self.now], [r.stage_medians_s for r in self.past]
             figures["stage_ratios"] = {
                 stage: statistics.median(one[stage] for one in mine) / before_s

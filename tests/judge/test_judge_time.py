@@ -61,6 +61,28 @@ def test_a_millisecond_is_nothing_whatever_its_share() -> None:
     assert judged(tiny(0.0032, env), runs, fresh=2).reason == "time.slower"
 
 
+@pytest.mark.parametrize(
+    ("family", "total_s", "floor_rel"),
+    [("cuda", 0.01, 0.1), ("cuda", 12.0, 0.02), ("cpu", 0.01, 0.1), ("cpu", 12.0, 0.05)],
+)
+def test_the_floor_in_the_details_is_the_one_that_was_asked_for(
+    family: str, total_s: float, floor_rel: float
+) -> None:
+    """Of ten milliseconds one is a tenth, as the message says too."""
+    env = make.environment(family)
+    runs = [make.run(totals_s=[total_s] * 5, env=env) for _ in range(10)]
+    slower = make.run(totals_s=[1.5 * total_s] * 5, env=env)
+    answer = judged(slower, runs, fresh=2)
+    assert answer.reason == "time.slower"
+    assert answer.details["floor_rel"] == pytest.approx(floor_rel)
+    assert f"the floor is {100 * floor_rel:.2g} %" in answer.message
+    # without a usable run in the baseline it is this session's that the millisecond is held against
+    first = judged(slower, past(3, env=make.environment(family, state={"xdist_workers": 2})))
+    assert first.details["floor_rel"] == pytest.approx(
+        max(0.001 / (1.5 * total_s), 0.02 if family == "cuda" else 0.05)
+    )
+
+
 def test_one_process_and_two_processes() -> None:
     one = judged(make.run(18.0), past(10), Limits(time_confirmations=1), fresh=1)
     assert "confirmed by 1 of 1 fresh process." in one.message
