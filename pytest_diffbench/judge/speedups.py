@@ -195,7 +195,7 @@ class _Means:
 
 def _ranks_left_out(count: int, miss: float) -> int:
     """How many values of the signed-rank statistic, from 0 on, are together no likelier than half of `miss`."""
-    return (_counted_ranks if count <= _EXACT_UP_TO else _normal_ranks)(count, miss)
+    return _counted_ranks(count, miss) if count <= _EXACT_UP_TO else _normal_ranks(count, miss)
 
 
 @functools.cache

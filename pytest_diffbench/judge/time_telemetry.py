@@ -109,7 +109,7 @@ def slowed_down(run: Run) -> str | None:
     ]
     if 2 * len(rounds) <= len(run.rounds):
         return None
-    named = ", ".join(sorted(frozenset.union(*rounds)))
+    named = ", ".join(sorted({reason for reasons in rounds for reason in reasons}))
     return (
         f"The device's clocks were held down in {len(rounds)} of {plural(len(run.rounds), 'round')} ({named}):"
         " cool it, or look at its power supply."
