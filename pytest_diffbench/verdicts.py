@@ -313,7 +313,7 @@ def _save(
     metrics: Sequence[ExtraMetric],
 ) -> str:
     """Save a case; returns what was done, or `refused: why`."""
-    from pytest_diffbench.judge import doubts, judge
+    from pytest_diffbench.judge import doubts, judge, slowed_down
     from pytest_diffbench.judge.loosening import history_with
 
     if failed:
@@ -322,6 +322,8 @@ def _save(
     doubt = doubts(observation.run, limits) if not planned else None
     if doubt is not None:
         return f"refused: {doubt[1]}"
+    if (throttled := slowed_down(observation.run)) is not None:
+        return f"refused: {throttled}"
     verdicts = judge(
         observation, artifacts, reference, limits, ("work", "guidance", "output"), saving=True, metrics=metrics
     )

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import itertools
+import math
 import random
+import statistics
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_diffbench import steadiness
 from pytest_diffbench.steadiness import doubt_about, drift_rel, gap_between_modes, still_falling
 
 TIMES = st.lists(st.floats(0.001, 1000), max_size=12)
@@ -58,6 +61,53 @@ def test_drift_of_any_order_comes_by_chance_as_often_as_it_says() -> None:
     assert sum(found) == 2  # of 720: up and down
     found = [drift_rel([1.0 + place for place in order]) is not None for order in itertools.permutations(range(7))]
     assert sum(found) / len(found) <= 0.005
+
+
+def test_orders_are_counted_as_they_are() -> None:
+    for count in range(7):
+        found = [0] * (count * (count - 1) // 2 + 1)
+        for order in itertools.permutations(range(count)):
+            found[sum(one > other for one, other in itertools.combinations(order, 2))] += 1
+        assert steadiness._orders_by_inversions(count) == tuple(found)
+
+
+def test_counted_and_normal_chances_agree_where_they_meet() -> None:
+    for score in range(0, 442, 2):  # of 60 times, down to half a percent
+        counted = steadiness._counted_chance(60, score)
+        normal = steadiness._normal_chance(60, score)
+        assert normal == pytest.approx(counted, rel=0.07)
+    assert counted < steadiness._DRIFT_CHANCE < steadiness._counted_chance(60, 436)
+    # nobody is called drifting by the one who wouldn't be by the other, but for two scores
+    assert steadiness._normal_chance(60, 440) > steadiness._DRIFT_CHANCE > steadiness._normal_chance(60, 442)
+
+
+def test_a_score_is_the_pairs_that_rise_less_those_that_fall() -> None:
+    draw = random.Random(4)
+    times_s = [draw.randint(1, 9) / 8 for _ in range(40)]
+    pairs = list(itertools.combinations(times_s, 2))
+    assert steadiness._score(times_s) == sum(a < b for a, b in pairs) - sum(a > b for a, b in pairs)
+
+
+def test_thousands_of_times_are_doubted_as_a_few_are() -> None:
+    draw = random.Random(9)
+    noise = [[draw.gauss(1, 0.04) for _ in range(2000)] for _ in range(40)]
+    assert sum(drift_rel(one) is not None for one in noise) <= 1
+    assert [doubt_about(one) for one in noise] == [None] * 40
+    growing = [one * (1 + 0.3 * i / 1999) for i, one in enumerate(noise[0])]
+    assert drift_rel(growing) == pytest.approx(0.3, abs=0.02)
+    assert "drift of +" in (doubt_about(growing) or "")
+    assert "drift of -" in (doubt_about(growing[::-1]) or "")
+
+
+@pytest.mark.parametrize("count", [61, 199, 200, 450])
+def test_thinned_slopes_have_the_median_of_all(count: int) -> None:
+    draw = random.Random(count)
+    times_s = [draw.gauss(1, 0.05) * (1 + 0.3 * i / count) * (3 if i % 20 == 7 else 1) for i in range(count)]
+    every = statistics.median(
+        math.log(times_s[j] / times_s[i]) / (j - i) for i, j in itertools.combinations(range(count), 2)
+    )
+    tolerance = 1e-9 if count < 200 else 0.01
+    assert drift_rel(times_s) == pytest.approx(math.expm1((count - 1) * every), abs=tolerance)
 
 
 @pytest.mark.parametrize("count", [5, 6, 8, 11, 16, 21, 30])

@@ -17,6 +17,7 @@ from pytest_diffbench.judge.ratios import judge_time_or_ratio
 from pytest_diffbench.judge.reasons import REASONS, verdict
 from pytest_diffbench.judge.text import listed
 from pytest_diffbench.judge.time_runs import doubts
+from pytest_diffbench.judge.time_telemetry import slowed_down
 from pytest_diffbench.judge.work import judge_work
 from pytest_diffbench.records import GATES
 
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.judge.image_extras import ExtraMetric
     from pytest_diffbench.records import Gate, Observation, RatioRun, Run, Verdict
 
-__all__ = ["REASONS", "Limits", "definition_changes", "doubts", "judge", "judge_pairs", "wants_runs"]
+__all__ = ["REASONS", "Limits", "definition_changes", "doubts", "judge", "judge_pairs", "slowed_down", "wants_runs"]
 
 _NO_NEIGHBOURS: Mapping[str, Sequence[Run]] = types.MappingProxyType({})
 

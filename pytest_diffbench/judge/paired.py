@@ -159,7 +159,7 @@ def _decided(
     base, head = [one for one, _ in pairs], [one for _, one in pairs]
     changes = [*moved_parts(head, base, limits.stage_share_rel), *notes, *time_telemetry.remarks(head)]
     if answer.slower:
-        return _slower(pairs, answer.slower, steps, details, changes)
+        return _slower(pairs, answer.slower, steps, details, changes, may_buy=may_buy)
     if answer.faster:
         message = f"Faster in {plural(len(pairs), 'pair')} of runs: {_pair(pairs, TOTAL)}."
         return verdict("time.faster", message, details=details, changes=changes)
@@ -186,22 +186,30 @@ def _slower(
     steps: int,
     details: dict[str, Any],
     changes: list[str],
+    *,
+    may_buy: bool,
 ) -> Verdict:
     leading = min(slower, key=lambda one: (one.name != TOTAL, one.name.startswith("steps:")))
     details["confirmed"], details["fresh_runs"] = leading.agreeing, leading.fresh
     details["slower"] = [label(one.name, steps) for one in slower]
     base, head = [one for one, _ in pairs], [one for _, one in pairs]
-    details["host_bound"] = time_telemetry.host_bound(head, base, leading.floor_log)
+    explained = time_telemetry.clocks_explain(head, base, leading, slower)
+    if explained is not None:
+        told = _pair(pairs, leading.name)
+        told = told if leading.name == TOTAL else f"{label(leading.name, steps)} {told}"
+        message = f"{told}, but {explained}. A slow clock isn't slow code."
+        return verdict("time.clocks", message, details=details | {"more_runs_help": may_buy}, changes=changes)
+    details["waited"] = time_telemetry.waited(head, base, leading.floor_log)
     agreed = f"in {leading.agreeing} of {plural(leading.fresh, 'pair')} of runs"
-    bound = " Host-bound: wall time grew, processor time didn't." if details["host_bound"] else ""
+    waited = time_telemetry.WAITED if details["waited"] else ""
     if leading.name == TOTAL:
         carried = f" Most of it: {changes[0]}." if changes and "of the difference" in changes[0] else ""
-        message = f"Slower {agreed}: {_pair(pairs, TOTAL)}.{carried}{bound}"
+        message = f"Slower {agreed}: {_pair(pairs, TOTAL)}.{carried}{waited}"
         return verdict("time.slower", message, details=details, changes=changes)
     kind = "step" if leading.name.startswith("steps:") else "stage"
     alike = [one.name for one in slower if one.name.startswith("steps:") == (kind == "step")]
     named = listed([f"{label(name, steps)} {_pair(pairs, name)}" for name in alike])
-    message = f"Slower {agreed}, in {named}. The whole call: {_pair(pairs, TOTAL)}.{bound}"
+    message = f"Slower {agreed}, in {named}. The whole call: {_pair(pairs, TOTAL)}.{waited}"
     return verdict(f"time.{kind}_slower", message, details=details, changes=changes)
 
 

@@ -35,6 +35,15 @@ LEAST_BLOCKS = 6
 _SHARES = (0.5, 0.25, 0.25)
 """How the probability of missing the truth is spread over the looks: half of it on the first."""
 
+_EXACT_UP_TO = 100
+"""Signed ranks of so many blocks are counted, which grows with their cube; of more they are as good as normal."""
+
+_LISTED_UP_TO = 200
+"""The means of any two of so many blocks are listed; of more, those that are asked for are searched for."""
+
+_CLOSE_LOG = 1e-12
+"""Ratios nearer to each other than this are one."""
+
 _MOST_LOG = 100.0
 """Beyond this no ratio of times means anything, and its exponential stays a number that JSON has."""
 
@@ -131,20 +140,66 @@ def _by_ranks(logs: Sequence[float], miss: float) -> LogRatio | None:
     left_out = _ranks_left_out(len(logs), miss)
     if not left_out:
         return None
-    means = sorted((one + other) / 2 for at, one in enumerate(logs) for other in logs[at:])
-    low, high = means[left_out - 1], means[-left_out]
+    means = _Means(logs)
+    low, high = means.at(left_out), means.at(len(means) + 1 - left_out)
     return LogRatio(
         blocks=len(logs),
-        centre_log=statistics.median(means),
+        centre_log=(means.at((len(means) + 1) // 2) + means.at(len(means) // 2 + 1)) / 2,
         low_log=low,
         high_log=high,
         standard_error_log=(high - low) / 2 / statistics.NormalDist().inv_cdf(1 - miss / 2),
     )
 
 
-@functools.cache
+class _Means:
+    """The means of any two blocks, and each block itself, in order. Eight thousand blocks have 32 million.
+
+    Args:
+        logs: of the blocks, in any order.
+    """
+
+    def __init__(self, logs: Sequence[float]) -> None:
+        self._logs = sorted(logs)
+        self._listed: list[float] | None = None
+        if len(logs) <= _LISTED_UP_TO:
+            self._listed = sorted((one + other) / 2 for at, one in enumerate(logs) for other in logs[at:])
+
+    def __len__(self) -> int:
+        return len(self._logs) * (len(self._logs) + 1) // 2
+
+    def at(self, rank: int) -> float:
+        """The mean with this rank, counted from 1: halve the range that it lies in, and count the means below."""
+        if self._listed is not None:
+            return self._listed[rank - 1]
+        low, high = self._logs[0], self._logs[-1]
+        if self._divided(low)[0] >= rank:
+            return low
+        while high - low > _CLOSE_LOG:
+            middle = (low + high) / 2
+            low, high = (low, middle) if self._divided(middle)[0] >= rank else (middle, high)
+        return self._divided(low)[1]
+
+    def _divided(self, bound: float) -> tuple[int, float]:
+        """How many means are no larger, and the least that is: the larger one block, the smaller the other may be."""
+        logs, found, above, end = self._logs, 0, math.inf, len(self._logs)
+        for at, one in enumerate(logs):
+            while end > at and (one + logs[end - 1]) / 2 > bound:
+                end -= 1
+            if end < len(logs):
+                above = min(above, (one + logs[max(end, at)]) / 2)
+            if end <= at:
+                break
+            found += end - at
+        return found, above
+
+
 def _ranks_left_out(count: int, miss: float) -> int:
     """How many values of the signed-rank statistic, from 0 on, are together no likelier than half of `miss`."""
+    return _counted_ranks(count, miss) if count <= _EXACT_UP_TO else _normal_ranks(count, miss)
+
+
+@functools.cache
+def _counted_ranks(count: int, miss: float) -> int:
     ways = [1]  # of getting each sum from the ranks so far
     for rank in range(1, count + 1):
         longer = [*ways, *([0] * rank)]
@@ -158,6 +213,13 @@ def _ranks_left_out(count: int, miss: float) -> int:
             break
         values += 1
     return values
+
+
+def _normal_ranks(count: int, miss: float) -> int:
+    """The same by the normal distribution with the statistic's mean and variance; a value reaches half a one up."""
+    middle = count * (count + 1) / 4
+    deviation = math.sqrt(count * (count + 1) * (2 * count + 1) / 24)
+    return max(0, math.floor(middle + statistics.NormalDist().inv_cdf(miss / 2) * deviation - 0.5) + 1)
 
 
 def _exp(value_log: float) -> float:

@@ -15,8 +15,8 @@ def listed(items: Sequence[str], most: int = 3) -> str:
 
 
 def plural(count: int, noun: str) -> str:
-    """Write a count with its noun: `1 call`, `2 calls`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    """Write a count with its noun: `1 call`, `2 calls`, `2 processes`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
 
 
 def percent(change_rel: float) -> str:

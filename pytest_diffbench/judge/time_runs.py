@@ -111,16 +111,27 @@ def on_pace(now: list[Run], past: list[Run], limits: Limits) -> tuple[list[Run],
     return paced, statistics.median(kept or ratios)
 
 
+def total_floor_rel(limits: Limits, family: str, base_s: float) -> float:
+    """The smallest change of a total that is worth a red test: a share, or so many milliseconds of it."""
+    return max(_total_share(limits, family), limits.time_floor_s / base_s)
+
+
+def _total_share(limits: Limits, family: str) -> float:
+    return limits.time_floor_cpu_rel if family == "cpu" else limits.time_floor_rel
+
+
 def floors_of(limits: Limits, family: str, names: Iterable[str], base_s: Mapping[str, float]) -> dict[str, float]:
     """The smallest change that is worth a red test, as a logarithm, of the total and of each part."""
-    on_cpu = family == "cpu"
-    total_rel = limits.time_floor_cpu_rel if on_cpu else limits.time_floor_rel
     # whoever widens the floor of the whole doesn't want its parts held closer
-    part_rel = max(total_rel, limits.time_part_floor_cpu_rel if on_cpu else limits.time_part_floor_rel)
+    part_rel = max(
+        _total_share(limits, family),
+        limits.time_part_floor_cpu_rel if family == "cpu" else limits.time_part_floor_rel,
+    )
     floors = {}
     for name in names:
-        least_s = limits.time_floor_s
-        if name != TOTAL:
-            least_s = max(least_s, limits.time_part_total_rel * base_s[TOTAL])
-        floors[name] = math.log1p(max(total_rel if name == TOTAL else part_rel, least_s / base_s[name]))
+        if name == TOTAL:
+            floors[name] = math.log1p(total_floor_rel(limits, family, base_s[name]))
+            continue
+        least_s = max(limits.time_floor_s, limits.time_part_total_rel * base_s[TOTAL])
+        floors[name] = math.log1p(max(part_rel, least_s / base_s[name]))
     return floors

@@ -8,43 +8,65 @@ import statistics
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.text import percent, plural
+from pytest_diffbench.judge.time_figures import TOTAL, label, times_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pytest_diffbench.judge.time_rule import Figure
     from pytest_diffbench.records import Run, Telemetry
 
 
-def clocks_explain(now: Sequence[Run], past: Sequence[Run], floor_log: float) -> str | None:
+def clocks_explain(now: Sequence[Run], past: Sequence[Run], leading: Figure, slower: Sequence[Figure]) -> str | None:
     """Tell that a slowdown vanishes in clock cycles of the device.
 
+    Args:
+        now: runs of this session, or of one side of pairs.
+        past: those that they are held against.
+        leading: of what is slower, the figure that is told.
+        slower: all of it.
+
     Returns:
-        The clocks in words; None where they weren't read in every run, or where cycles grew beyond the floor as well.
+        The clocks in words; None where they weren't read in every run, where the leading figure changed in cycles by
+        more than its floor, upwards or downwards (a clock that fell further than the pace did doesn't explain it, and
+        may have been misread), or where another one grew by more than its own.
     """
     mine, theirs = _clocks_mhz(now), _clocks_mhz(past)
     if mine is None or theirs is None:
         return None
     after, before = statistics.median(mine), statistics.median(theirs)
-    cycles = _mean_log([run.median_s * mhz for run, mhz in zip(now, mine, strict=True)]) - _mean_log(
-        [run.median_s * mhz for run, mhz in zip(past, theirs, strict=True)]
-    )
-    if after >= before or cycles > floor_log:
+    if after >= before:
         return None
+    ours_s, before_s = times_of(now), times_of(past)
+    cycles_log = {
+        one.name: _mean_log([time_s * mhz for time_s, mhz in zip(ours_s[one.name], mine, strict=True)])
+        - _mean_log([time_s * mhz for time_s, mhz in zip(before_s[one.name], theirs, strict=True)])
+        for one in slower
+    }
+    if abs(cycles_log[leading.name]) > leading.floor_log or any(
+        cycles_log[one.name] > one.floor_log for one in slower
+    ):
+        return None
+    what = "the call" if leading.name == TOTAL else label(leading.name, len(now[0].step_medians_s))
     return (
-        f"the device's clock fell from {before:,.0f} to {after:,.0f} MHz, and in clock cycles the call changed by"
-        f" {percent(math.expm1(cycles))}"
+        f"the device's clock fell from {before:,.0f} to {after:,.0f} MHz, and in clock cycles {what} changed by"
+        f" {percent(math.expm1(cycles_log[leading.name]))}"
     )
 
 
-def host_bound(now: Sequence[Run], past: Sequence[Run], floor_log: float) -> bool:
-    """Whether wall time grew alone: this process used hardly more processor time, so the call waited for something.
+def waited(now: Sequence[Run], past: Sequence[Run], floor_log: float) -> bool | None:
+    """Whether wall time grew alone on a CPU: this process used hardly more processor time.
 
     Both are those of the whole call. Where that grew by less than the floor, as it may where a stage of it is slower,
-    nothing is said.
+    it can't be told, and is False.
+
+    Returns:
+        None where the processor didn't do the work: a process that waits for a device may spin or sleep meanwhile,
+        whatever keeps the device busy. None too where its time wasn't read.
     """
     mine, theirs = _cpu_s(now), _cpu_s(past)
-    if mine is None or theirs is None:
-        return False
+    if mine is None or theirs is None or any(run.environment.family != "cpu" for run in (*now, *past)):
+        return None
     wall_log, cpu_log = (
         _mean_log(after) - _mean_log(before)
         for after, before in (([run.median_s for run in now], [run.median_s for run in past]), (mine, theirs))
@@ -52,24 +74,50 @@ def host_bound(now: Sequence[Run], past: Sequence[Run], floor_log: float) -> boo
     return wall_log > floor_log and cpu_log <= min(floor_log, wall_log / 2)
 
 
+WAITED = " Wall time grew, processor time didn't: the call waited, or less of it ran at once."
+"""Said at the end of a message, where it is so."""
+
+
 def remarks(runs: Sequence[Run]) -> list[str]:
     """Say which rounds of this session were throttled, and who else was on the device. No round is thrown away."""
     seen = [one.telemetry for run in runs for one in run.rounds if one.telemetry is not None]
-    reasons = collections.Counter(reason for one in seen for reason in one.throttle_reasons)
-    throttled = sum(bool(one.throttle_reasons) for one in seen)
+    reasons = collections.Counter(reason for one in seen for reason in one.throttled_by)
+    throttled = sum(bool(one.throttled_by) for one in seen)
     lines = []
     if throttled:
         named = ", ".join(sorted(reasons))
         lines.append(f"{throttled} of {plural(len(seen), 'round')} throttled: {named}")
     most = max((one.other_processes or 0 for one in seen), default=0)
     if most:
-        lines.append(f"{most} other {'process' if most == 1 else 'processes'} on the device")
+        lines.append(f"{plural(most, 'other process')} on the device")
     for name, read in (("other processes", _others), ("the hypervisor's other guests", _steal)):
         shares = [share for one in seen if (share := read(one)) is not None]
         if shares and statistics.median(shares) >= _BUSY_REL:
             lines.append(f"{name} had {100 * statistics.median(shares):.0f} % of the processors")
     return lines
 
+
+def slowed_down(run: Run) -> str | None:
+    """Why a run is no baseline: heat or the power supply held the device's clocks down in most of its rounds.
+
+    A power cap (`sw_power_cap`) isn't asked about: it is how many busy cards always run.
+    """
+    rounds = [
+        reasons
+        for one in run.rounds
+        if one.telemetry is not None and (reasons := _SLOWDOWNS.intersection(one.telemetry.throttled_by))
+    ]
+    if 2 * len(rounds) <= len(run.rounds):
+        return None
+    named = ", ".join(sorted({reason for reasons in rounds for reason in reasons}))
+    return (
+        f"The device's clocks were held down in {len(rounds)} of {plural(len(run.rounds), 'round')} ({named}):"
+        " cool it, or look at its power supply."
+    )
+
+
+_SLOWDOWNS = frozenset({"hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown", "hw_power_brake_slowdown"})
+"""NVML's reasons that say that something is wrong. The first stands for any that the hardware gives."""
 
 _BUSY_REL = 0.05
 """Less than this of the processors in other hands is any machine's background."""

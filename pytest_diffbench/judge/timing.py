@@ -16,7 +16,16 @@ from pytest_diffbench.judge.places import carriers, moved_steps, pair
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.text import listed, percent, plural, seconds, step_list
 from pytest_diffbench.judge.time_figures import TOTAL, calibration_s, label, logs, times_of
-from pytest_diffbench.judge.time_runs import INVALID, alike, doubts, floors_of, is_valid, on_pace, sound
+from pytest_diffbench.judge.time_runs import (
+    INVALID,
+    alike,
+    doubts,
+    floors_of,
+    is_valid,
+    on_pace,
+    sound,
+    total_floor_rel,
+)
 from pytest_diffbench.records import format_steps
 
 if TYPE_CHECKING:
@@ -125,21 +134,21 @@ class _Evidence:
 
     def _details(self) -> dict[str, Any]:
         """Figures that are known before anything is decided."""
-        on_cpu = self._family == "cpu"
+        base_s = self._base_s if self.past else self._now_s
         figures: dict[str, Any] = {
             "runs": len(self.past),
             "runs_needed": self._limits.time_min_runs,
             "session_runs": len(self.now),
             "rounds": sum(len(run.rounds) for run in self.now),
             "median_s": self._now_s,
-            "floor_rel": self._limits.time_floor_cpu_rel if on_cpu else self._limits.time_floor_rel,
+            "floor_rel": total_floor_rel(self._limits, self._family, base_s),
             "more_runs_help": False,
         }
         if self.machine is not None:
             figures["machine_ratio"] = self.machine
         if self.past:
-            figures["baseline_s"] = self._base_s
-            figures["ratio"] = self._now_s / self._base_s
+            figures["baseline_s"] = base_s
+            figures["ratio"] = self._now_s / base_s
             mine, theirs = [r.stage_medians_s for r in self.now], [r.stage_medians_s for r in self.past]
             figures["stage_ratios"] = {
                 stage: statistics.median(one[stage] for one in mine) / before_s
@@ -271,20 +280,21 @@ class _Evidence:
         leading = min(slower, key=lambda one: (one.name != TOTAL, one.name.startswith("steps:")))
         if self._limits.time_confirmations:
             details["confirmed"], details["fresh_runs"] = leading.agreeing, leading.fresh
-            after += f", confirmed by {leading.agreeing} of {plural(leading.fresh, 'fresh process')[:-1]}es"
-        if leading.name == TOTAL:
-            explained = time_telemetry.clocks_explain(self.now, self.past, leading.floor_log)
-            if explained is not None:
-                message = f"{self._pair()}, but {explained}. A slow clock isn't slow code."
-                return self.verdict("time.clocks", message, **details | {"more_runs_help": self.may_buy})
-        waits = time_telemetry.host_bound(self.now, self.past, slower[0].floor_log)
-        details["host_bound"] = waits
-        bound = " Host-bound: wall time grew, processor time didn't." if waits else ""
+            after += f", confirmed by {leading.agreeing} of {plural(leading.fresh, 'fresh process')}"
+        explained = time_telemetry.clocks_explain(self.now, self.past, leading, slower)
+        if explained is not None:
+            part = f"{label(leading.name, len(self.now[0].step_medians_s))} {self._part(leading.name)}"
+            message = (
+                f"{self._pair() if leading.name == TOTAL else part}, but {explained}. A slow clock isn't slow code."
+            )
+            return self.verdict("time.clocks", message, **details | {"more_runs_help": self.may_buy})
+        details["waited"] = time_telemetry.waited(self.now, self.past, slower[0].floor_log)
+        waited = time_telemetry.WAITED if details["waited"] else ""
         if leading.name == TOTAL:
             places = carriers(self.question, self.now, self.past)
             carried = f" Most of it: {places[0]}." if places else ""
             message = (
-                f"Slower: {self._pair()}{after}. {self._explained(half_log, leading.floor_log)}.{carried}{bound}"
+                f"Slower: {self._pair()}{after}. {self._explained(half_log, leading.floor_log)}.{carried}{waited}"
             )
             return self.verdict("time.slower", message, **details)
         steps = len(self.now[0].step_medians_s)
@@ -296,7 +306,7 @@ class _Evidence:
         ]
         named = listed([f"{name} {text}" for name, text in alike])
         where = self._where() if kind == "step" else ""
-        message = f"Slower in {named}{after}.{where} The whole call: {self._pair()}.{bound}"
+        message = f"Slower in {named}{after}.{where} The whole call: {self._pair()}.{waited}"
         return self.verdict(f"time.{kind}_slower", message, **details)
 
     def _part(self, name: str) -> str:
@@ -327,7 +337,7 @@ class _Evidence:
         elif not fresh:
             why = "suspicious, and no fresh process has confirmed it"
         else:
-            why = f"{fresh} fresh {'process' if fresh == 1 else 'processes'} neither confirmed it nor ruled it out"
+            why = f"{plural(fresh, 'fresh process')} neither confirmed it nor ruled it out"
         return self.verdict("time.unconfirmed", f"{figures}: {why}.", **details)
 
     def _same(self, reason: str, seen_rel: float, chance_rel: float, details: dict[str, Any]) -> Verdict:

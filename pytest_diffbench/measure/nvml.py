@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 _Value = TypeVar("_Value")
 
 _IDLE = 0x1
-_THROTTLES = {
+_REASONS = {
     0x002: "applications_clocks_setting",
     0x004: "sw_power_cap",
     0x008: "hw_slowdown",
@@ -26,7 +26,8 @@ _THROTTLES = {
     0x200: "board_limit",
     0x400: "reliability",
 }
-"""Bits of nvmlDeviceGetCurrentClocksEventReasons, which used to be called throttle reasons (nvml.h)."""
+"""Bits of nvmlDeviceGetCurrentClocksEventReasons, which used to be called throttle reasons (nvml.h). Two are settings
+that somebody made; they are recorded with the others, and aren't throttling."""
 
 _INSTALL = "pip install 'pytest-diffbench[nvml]'"
 
@@ -39,7 +40,8 @@ class GpuReading:
         idle: nothing was running, so the clocks are those of a device at rest.
         sm_clock_mhz: of the multiprocessors.
         memory_clock_mhz: of the memory.
-        throttle_reasons: why the clocks were held down; empty where they weren't, or where it isn't told.
+        throttle_reasons: why the clocks weren't the highest, settings included; empty where they were, or where it
+            isn't told.
         temperature_c: of the chip.
         power_w: drawn at the moment.
         energy_j: used since the driver was loaded.
@@ -125,7 +127,7 @@ class Gpu:
             memory_clock_mhz=self._ask(
                 "memory_clock", lambda: nvml.nvmlDeviceGetClockInfo(self._handle, nvml.NVML_CLOCK_MEM)
             ),
-            throttle_reasons=tuple(name for bit, name in _THROTTLES.items() if reasons & bit),
+            throttle_reasons=tuple(name for bit, name in _REASONS.items() if reasons & bit),
             temperature_c=self._ask(
                 "temperature", lambda: nvml.nvmlDeviceGetTemperature(self._handle, nvml.NVML_TEMPERATURE_GPU)
             ),

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import functools
 import gc
 import random
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-    import torch
+    from collections.abc import Callable, Iterator
 
 
 @contextlib.contextmanager
@@ -28,7 +27,7 @@ def preserved(threads: int | None = None) -> Iterator[None]:
     python_state = random.getstate()
     numpy_state = np.random.get_state()
     torch_state = torch.get_rng_state()
-    accelerator = _accelerator_rng_states()
+    accelerators = _accelerator_generators()
     collecting = gc.isenabled()
     threads_before = torch.get_num_threads()
     freezing = (
@@ -48,8 +47,8 @@ def preserved(threads: int | None = None) -> Iterator[None]:
         random.setstate(python_state)
         np.random.set_state(numpy_state)
         torch.set_rng_state(torch_state)
-        if accelerator:
-            torch.cuda.set_rng_state_all(accelerator)
+        for put_back in accelerators:
+            put_back()
         if collecting:
             gc.enable()
         else:
@@ -66,8 +65,15 @@ def seed_everything(seed: int) -> None:
     torch.manual_seed(seed)
 
 
-def _accelerator_rng_states() -> list[torch.Tensor]:
+def _accelerator_generators() -> list[Callable[[], None]]:
+    """How the generators of the accelerators that `torch.manual_seed` seeds come back to what they are now."""
     import torch
 
-    # Asking an uninitialised CUDA for its state would initialise it.
-    return list(torch.cuda.get_rng_state_all()) if torch.cuda.is_initialized() else []
+    found: list[Callable[[], None]] = [
+        functools.partial(backend.set_rng_state_all, list(backend.get_rng_state_all()))
+        for backend in (torch.cuda, torch.xpu)
+        if backend.is_initialized()  # asking another for its state would initialise it
+    ]
+    if torch.backends.mps.is_available():
+        found.append(functools.partial(torch.mps.set_rng_state, torch.mps.get_rng_state()))
+    return found

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pytest_diffbench.records.base import Count, Record, Seconds
 
+CLOCK_SETTINGS = frozenset({"applications_clocks_setting", "display_clock_setting"})
+"""Of NVML's reasons for a clock below the highest: what somebody set, which is no throttling."""
+
 
 class Telemetry(Record, frozen=True, kw_only=True):
     """How the machine did around one timed round, read just before and just after it, never within.
@@ -16,7 +19,8 @@ class Telemetry(Record, frozen=True, kw_only=True):
         others_rel: share of the machine's processor time that other processes had.
         cpu_mhz: clock of the processor.
         sm_clock_mhz: clock of the device's multiprocessors; `memory_clock_mhz` of its memory.
-        throttle_reasons: why the device held its clocks down, in NVML's words: `sw_power_cap`, `hw_thermal_slowdown`.
+        throttle_reasons: why the device's clocks weren't the highest, in NVML's words: `sw_power_cap`,
+            `hw_thermal_slowdown`, and settings such as `applications_clocks_setting` too; see `throttled_by`.
         temperature_c: of the device.
         power_w: drawn by the device.
         energy_j: used by the device during the round.
@@ -34,6 +38,11 @@ class Telemetry(Record, frozen=True, kw_only=True):
     power_w: float | None = None
     energy_j: float | None = None
     other_processes: Count | None = None
+
+    @property
+    def throttled_by(self) -> tuple[str, ...]:
+        """Why the device held its clocks down by itself: the reasons without what somebody set."""
+        return tuple(one for one in self.throttle_reasons if one not in CLOCK_SETTINGS)
 
 
 class Warmup(Record, frozen=True, kw_only=True):

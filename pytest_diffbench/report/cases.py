@@ -16,6 +16,7 @@ from pytest_diffbench.report.figures import (
     image_figures,
     is_rough,
     savings,
+    sees_text,
     status_of,
     to_tell,
     truncation_text,
@@ -170,7 +171,7 @@ class Table:
         """A message for each verdict; gates that say the same share one."""
         lines: list[Line] = []
         for heading, one in grouped(verdicts):
-            lines += self._told(one.decision, heading, one.message, self._changes(one))
+            lines += self._told(one.decision, heading, one.message, self._changes(one), sees_text(one))
         return lines
 
     def _changes(self, verdict: Verdict) -> Sequence[str]:
@@ -181,14 +182,16 @@ class Table:
             changes = [] if verdict.reason == "time.few_runs" else changes[:1]
         return changes if drawn is None else [*changes, drawn]
 
-    def _told(self, status: Status, code: str, message: str, changes: Sequence[str]) -> list[Line]:
+    def _told(
+        self, status: Status, code: str, message: str, changes: Sequence[str], sees: str | None = None
+    ) -> list[Line]:
         head: Line = [
             segment(" " * _BODY_AT),
             segment(status, *MARKUP[status]),
             segment(" " * (_STATUS_WIDTH - len(status) + 2)),
         ]
         if code:
-            head += [segment(code, "bold"), segment("  ")]
+            head += [segment(code, "bold"), segment("  " if sees is None else f" ({sees})  ")]
         lines = hang(head, message, self._width, _TEXT_AT)
         for change in changes:
             bullet: Line = [segment(" " * _TEXT_AT), segment("· ", "light")]
@@ -266,9 +269,8 @@ def _more(report: CaseReport) -> list[Line]:
 def _code(verdict: Verdict) -> Line:
     """A passing gate's reason; the time gate's with the smallest slowdown that it would have seen."""
     code: Line = [segment(verdict.reason, *MARKUP[verdict.decision])]
-    seen_rel = verdict.details.get("detectable_rel")
-    if verdict.gate == "time" and isinstance(seen_rel, float):
-        code.append(segment(f" (sees {format_percent(seen_rel, signed=True)})"))
+    if (sees := sees_text(verdict)) is not None:
+        code.append(segment(f" ({sees})"))
     return code
 
 

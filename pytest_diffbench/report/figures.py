@@ -106,6 +106,12 @@ def further_changes(verdict: Verdict) -> list[str]:
     return [one for one in verdict.changes if one not in verdict.message]
 
 
+def sees_text(verdict: Verdict) -> str | None:
+    """The smallest slowdown that the time gate would have found, `sees +12 %`; None where it doesn't say."""
+    seen_rel = _number(verdict.details.get("detectable_rel")) if verdict.gate == "time" else None
+    return None if seen_rel is None else f"sees {format_percent(seen_rel, signed=True)}"
+
+
 def is_rough(memory: Memory) -> bool:
     """Whether the figure covers more than the pipeline: the whole process, or its whole life."""
     return memory.source in ("process_rss", "process_lifetime")

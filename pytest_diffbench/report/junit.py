@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from pytest_diffbench.report.figures import image_figures, status_of
 
 if TYPE_CHECKING:
-    from pytest_diffbench.records import CaseReport, Comparison, Speedup
+    from pytest_diffbench.records import CaseReport, Comparison, Speedup, Verdict
 
 
 def properties(report: CaseReport) -> list[tuple[str, str]]:
@@ -37,8 +37,7 @@ def properties(report: CaseReport) -> list[tuple[str, str]]:
             if (value := getattr(images, name)) is not None:
                 found.append((f"diffbench.{name}", _figure(value)))
     for verdict in report.verdicts:
-        found.append((f"diffbench.{verdict.gate}.decision", verdict.decision))
-        found.append((f"diffbench.{verdict.gate}.reason", verdict.reason))
+        found += _answer(verdict)
     if report.baseline_path is not None:
         found.append(("diffbench.baseline", report.baseline_path))
     if report.saved is not None:
@@ -77,6 +76,15 @@ def comparison_properties(comparison: Comparison) -> list[tuple[str, str]]:
         if one.error is not None:
             found.append((f"{head}.error", one.error))
     return found
+
+
+def _answer(verdict: Verdict) -> list[tuple[str, str]]:
+    """A gate's answer; of time also how small a change it sees, and how many fresh processes confirmed this one."""
+    found: list[tuple[str, str]] = [("decision", verdict.decision), ("reason", verdict.reason)]
+    if verdict.gate == "time":
+        figures = {name: verdict.details.get(name) for name in ("detectable_rel", "confirmed", "fresh_runs")}
+        found += [(name, _figure(value)) for name, value in figures.items() if value is not None]
+    return [(f"diffbench.{verdict.gate}.{name}", value) for name, value in found]
 
 
 def _ends(speedup: Speedup) -> list[tuple[str, float]]:

@@ -13,6 +13,7 @@ from pytest_diffbench.report.figures import (
     STATUSES,
     node_id,
     save_command,
+    sees_text,
     status_of,
     was_refused,
     was_saved,
@@ -126,7 +127,7 @@ def _foot(session: SessionReport, width: int) -> list[Line]:
     ]
     lines = flow(counts or [[segment("none, no case was judged")]], width, _LABEL_WIDTH)
     lines[0][0] = _label("verdicts")
-    if any(verdict.details.get("detectable_rel") for one in session.cases for verdict in one.verdicts):
+    if any(sees_text(verdict) for one in session.cases for verdict in one.verdicts):
         lines += _entry("", "(sees x): the smallest slowdown that the time gate would have found", width)
     saved = Counter(one.saved for one in session.cases if was_saved(one))
     if saved:

@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pytest_diffbench.judge import Limits, judge_pairs, wants_runs
-from pytest_diffbench.records import Round, Run, Verdict
+from pytest_diffbench.records import Round, Run, Telemetry, Verdict
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -76,6 +76,24 @@ def test_a_stage_and_steps_are_judged_alone() -> None:
     steps = judged([(make.run(12.0), make.run(12.0, slow_steps=slow)) for _ in range(6)], "cpu")
     assert steps.reason == "time.step_slower"
     assert "steps 22-29" in steps.message
+
+
+def clocked(both: Sequence[tuple[Run, Run]], base_mhz: float, head_mhz: float) -> list[tuple[Run, Run]]:
+    def read(run: Run, mhz: float) -> Run:
+        telemetry = Telemetry(sm_clock_mhz=mhz)
+        rounds = tuple(msgspec.structs.replace(one, telemetry=telemetry) for one in run.rounds)
+        return msgspec.structs.replace(run, rounds=rounds)
+
+    return [(read(base, base_mhz), read(head, head_mhz)) for base, head in both]
+
+
+def test_a_slowdown_that_vanishes_in_clock_cycles_is_the_clocks() -> None:
+    answer = judged(clocked(pairs(6, 1.10), 1980, 1800))
+    assert (answer.decision, answer.reason) == ("unsure", "time.clocks")
+    assert answer.message.startswith("13 s -> 14.3 s (+10 %), but the device's clock fell from 1,980 to 1,800 MHz")
+    assert wants_runs(answer)
+    for head_mhz in (1980, 2100, 1400):  # as it was, higher, and lower than the pace tells
+        assert judged(clocked(pairs(6, 1.10), 1980, head_mhz)).reason == "time.slower"
 
 
 @pytest.mark.parametrize("count", [0, 1, 3])

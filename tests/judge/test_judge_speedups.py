@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_diffbench.judge import speedups
 from pytest_diffbench.judge.speedups import LEAST_BLOCKS, LogRatio, estimate, log_ratios, looks
 
 if TYPE_CHECKING:
@@ -73,6 +74,38 @@ def test_ranks_agree_with_scipy() -> None:
         within = [one - (end_log - inside) for one in logs]
         assert stats.wilcoxon(beyond, method="exact").pvalue <= 0.0025
         assert stats.wilcoxon(within, method="exact").pvalue > 0.0025
+
+
+def test_counted_and_normal_ranks_agree_where_they_meet() -> None:
+    for miss in (0.0025, 0.005, 0.025, 0.25):
+        counted, normal = speedups._counted_ranks(100, miss), speedups._normal_ranks(100, miss)
+        assert normal == pytest.approx(counted, rel=0.006)
+        assert normal <= counted + 1  # wider rather than narrower
+    assert speedups._ranks_left_out(101, 0.005) > speedups._ranks_left_out(100, 0.005)
+
+
+@pytest.mark.parametrize("count", [201, 202, 203])
+@pytest.mark.parametrize("digits", [1, 15])
+def test_means_that_are_searched_for_are_those_of_the_list(count: int, digits: int) -> None:
+    draw = random.Random(count)
+    logs = [round(draw.gauss(0.1, 0.5), digits) for _ in range(count)]
+    means = speedups._Means(logs)
+    every = sorted((a + b) / 2 for at, a in enumerate(logs) for b in logs[at:])
+    assert len(means) == len(every)
+    for rank in (1, 2, 77, len(every) // 2, len(every) - 1, len(every)):
+        assert means.at(rank) == pytest.approx(every[rank - 1], abs=1e-12)
+
+
+def test_thousands_of_blocks_have_a_narrow_interval_that_holds_the_truth() -> None:
+    draw = random.Random(2)
+    logs = [draw.gauss(0.1, 0.05) + (2 if number % 50 == 3 else 0) for number in range(4000)]
+    found = estimate(logs, CONFIDENCE, 2)
+    assert found.blocks == 4000
+    assert found.low_log < 0.1 + 0.002 < found.high_log  # one block in fifty was held up
+    assert found.half_width_rel < 0.004
+    assert found.low_log < found.centre_log < found.high_log
+    equal = estimate([0.25] * 2000, CONFIDENCE, 2)
+    assert (equal.low_log, equal.centre_log, equal.high_log) == (0.25, 0.25, 0.25)
 
 
 def test_rounds_that_were_held_up_hardly_move_a_rank_interval() -> None:

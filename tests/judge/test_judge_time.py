@@ -61,6 +61,34 @@ def test_a_millisecond_is_nothing_whatever_its_share() -> None:
     assert judged(tiny(0.0032, env), runs, fresh=2).reason == "time.slower"
 
 
+@pytest.mark.parametrize(
+    ("family", "total_s", "floor_rel"),
+    [("cuda", 0.01, 0.1), ("cuda", 12.0, 0.02), ("cpu", 0.01, 0.1), ("cpu", 12.0, 0.05)],
+)
+def test_the_floor_in_the_details_is_the_one_that_was_asked_for(
+    family: str, total_s: float, floor_rel: float
+) -> None:
+    """Of ten milliseconds one is a tenth, as the message says too."""
+    env = make.environment(family)
+    runs = [make.run(totals_s=[total_s] * 5, env=env) for _ in range(10)]
+    slower = make.run(totals_s=[1.5 * total_s] * 5, env=env)
+    answer = judged(slower, runs, fresh=2)
+    assert answer.reason == "time.slower"
+    assert answer.details["floor_rel"] == pytest.approx(floor_rel)
+    assert f"the floor is {100 * floor_rel:.2g} %" in answer.message
+    # without a usable run in the baseline it is this session's that the millisecond is held against
+    first = judged(slower, past(3, env=make.environment(family, state={"xdist_workers": 2})))
+    assert first.details["floor_rel"] == pytest.approx(
+        max(0.001 / (1.5 * total_s), 0.02 if family == "cuda" else 0.05)
+    )
+
+
+def test_one_process_and_two_processes() -> None:
+    one = judged(make.run(18.0), past(10), Limits(time_confirmations=1), fresh=1)
+    assert "confirmed by 1 of 1 fresh process." in one.message
+    assert "confirmed by 2 of 2 fresh processes." in judged(make.run(18.0), past(10), fresh=2).message
+
+
 def test_few_runs_show_the_figures_and_what_is_missing() -> None:
     answer = judged(make.run(18.0), past(2))
     assert answer.reason == "time.few_runs"
@@ -232,25 +260,66 @@ def test_a_slowdown_that_vanishes_in_clock_cycles_is_the_clocks() -> None:
     assert judged(make.run(18.0), before, fresh=2).reason == "time.slower"
 
 
-def test_wall_time_that_grew_alone_is_labelled() -> None:
+@pytest.mark.parametrize(("clock_mhz", "reason"), [(275.0, "slower"), (900.0, "slower"), (1300.0, "clocks")])
+def test_a_clock_that_fell_further_than_the_pace_excuses_nothing(clock_mhz: float, reason: str) -> None:
+    """A misread clock makes the cycles of code that is half as slow again vanish altogether, by 79 %."""
+    before = [read(run, sm_clock_mhz=1980.0) for run in past(10)]
+    assert judged(read(make.run(18.0), sm_clock_mhz=clock_mhz), before, fresh=2).reason == f"time.{reason}"
+
+
+def test_the_clocks_explain_stages_and_steps_too() -> None:
+    before = [read(run, sm_clock_mhz=1980.0) for run in past(10, spread_rel=0.002)]
+    decoded = judged(read(make.run(12.0, decode_s=0.75), sm_clock_mhz=1320.0), before, fresh=2)
+    assert (decoded.decision, decoded.reason) == ("unsure", "time.clocks")
+    assert decoded.message.startswith("vae_decode 500 ms -> 750 ms (+50 %), but the device's clock fell")
+    assert "in clock cycles vae_decode changed by" in decoded.message
+    assert judged(read(make.run(12.0, decode_s=0.75), sm_clock_mhz=1900.0), before, fresh=2).reason == (
+        "time.stage_slower"
+    )
+    late = dict.fromkeys(range(23, 30), 0.15)
+    steps = judged(read(make.run(12.0, slow_steps=late), sm_clock_mhz=1465.0), before, fresh=2)
+    assert steps.reason == "time.clocks"
+    assert "in clock cycles steps 22-29 changed by" in steps.message
+
+
+def test_a_stage_that_grew_in_clock_cycles_is_not_hidden_by_a_total_that_did_not() -> None:
+    before = [read(run, sm_clock_mhz=1980.0) for run in past(10, spread_rel=0.002)]
+    answer = judged(read(make.run(13.3, decode_s=1.1), sm_clock_mhz=1800.0), before, fresh=2)
+    assert answer.reason == "time.slower"
+
+
+def test_wall_time_that_grew_alone_on_a_cpu_is_labelled() -> None:
     before = [read(run, cpu_s=11.0) for run in past(10)]
-    bound = judged(read(make.run(18.0), cpu_s=11.1), before, fresh=2)
-    assert bound.details["host_bound"] is True
-    assert "Host-bound" in bound.message
+    alone = judged(read(make.run(18.0), cpu_s=11.1), before, fresh=2)
+    assert alone.details["waited"] is True
+    assert alone.message.endswith("processor time didn't: the call waited, or less of it ran at once.")
     both = judged(read(make.run(18.0), cpu_s=17.0), before, fresh=2)
-    assert both.details["host_bound"] is False
-    assert both.reason == bound.reason == "time.slower"
+    assert both.details["waited"] is False
+    assert both.reason == alone.reason == "time.slower"
+    unread = judged(make.run(18.0), past(10), fresh=2)
+    assert unread.details["waited"] is None
+
+
+@pytest.mark.parametrize("cpu_s", [11.1, 17.0])
+def test_off_the_cpu_nothing_is_said_about_waiting(cpu_s: float) -> None:
+    """The host may spin while it waits for a device, or sleep while a slower kernel runs."""
+    env = make.environment("cuda")
+    before = [read(run, cpu_s=11.0) for run in past(10, env=env)]
+    answer = judged(read(make.run(18.0, env=env), cpu_s=cpu_s), before, fresh=2)
+    assert answer.reason == "time.slower"
+    assert answer.details["waited"] is None
+    assert "wait" not in answer.message
 
 
 @pytest.mark.parametrize(
-    ("wall_rel", "cpu_rel", "bound"),
+    ("wall_rel", "cpu_rel", "waited"),
     [(0.5, 0.01, True), (0.12, 0.10, False), (0.12, 0.01, False), (0.2, 0.14, False)],
 )
 def test_work_that_grew_less_than_a_stage_s_floor_is_not_taken_for_waiting(
-    wall_rel: float, cpu_rel: float, bound: bool
+    wall_rel: float, cpu_rel: float, waited: bool
 ) -> None:
     now = [read(make.run(10 * (1 + wall_rel)), cpu_s=10 * (1 + cpu_rel))]
-    assert time_telemetry.host_bound(now, [read(make.run(10), cpu_s=10.0)], math.log1p(0.16)) is bound
+    assert time_telemetry.waited(now, [read(make.run(10), cpu_s=10.0)], math.log1p(0.16)) is waited
 
 
 def test_throttled_rounds_and_other_processes_are_told_and_still_judged() -> None:
@@ -260,6 +329,14 @@ def test_throttled_rounds_and_other_processes_are_told_and_still_judged() -> Non
     assert "5 of 5 rounds throttled: sw_power_cap" in answer.changes
     assert "2 other processes on the device" in answer.changes
     assert "other processes had 40 % of the processors" in answer.changes
+
+
+def test_clocks_that_somebody_set_are_no_throttling() -> None:
+    settings_of_clocks = ("applications_clocks_setting", "display_clock_setting")
+    answer = judged(read(make.run(), throttle_reasons=settings_of_clocks), past(10))
+    assert not any("throttled" in line for line in answer.changes)
+    both = judged(read(make.run(), throttle_reasons=(*settings_of_clocks, "sw_power_cap")), past(10))
+    assert "5 of 5 rounds throttled: sw_power_cap" in both.changes
 
 
 def test_a_warm_up_that_never_ended_is_doubted() -> None:

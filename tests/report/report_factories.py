@@ -402,10 +402,10 @@ def slower() -> CaseReport:
             "time",
             "slower",
             "worse",
-            "Slower: 828 ms -> 1.06 s (+28 %), +28 % after calibration. 6 runs of the baseline explain ±9.1 %,"
-            " the floor is 5 %."
+            "Slower: 828 ms -> 1.06 s (+28 %), +28 % after calibration, confirmed by 2 of 2 fresh processes."
+            " 6 runs of the baseline explain ±9.1 %, the floor is 5 %."
             " Most of it: denoise 698 ms -> 930 ms (+33 %).",
-            details={"detectable_rel": 0.118},
+            details={"detectable_rel": 0.118, "confirmed": 2, "fresh_runs": 2},
             changes=("denoise 698 ms -> 930 ms (+33 %)",),
         ),
         changed_since=changed,

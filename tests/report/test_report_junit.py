@@ -30,6 +30,15 @@ def test_figures_and_decisions() -> None:
     assert found["diffbench.memory.decision"] == "same"
 
 
+def test_how_sure_the_time_is() -> None:
+    found = dict(properties(make.slower()))
+    assert found["diffbench.time.detectable_rel"] == "0.118"
+    assert (found["diffbench.time.confirmed"], found["diffbench.time.fresh_runs"]) == ("2", "2")
+    few = make.verdict("time", "few_runs", "unsure")
+    names = dict(properties(make.report(make.lumina("t"), few)))
+    assert not any(name in names for name in ("diffbench.time.detectable_rel", "diffbench.time.confirmed"))
+
+
 @pytest.mark.parametrize("report", [*make.all_pass().cases, *make.red().cases, *make.interrupted().cases])
 def test_names_are_unique_and_values_are_text(report: CaseReport) -> None:
     found = properties(report)

@@ -15,7 +15,7 @@ from pytest_diffbench.report.terminal import case_lines, failure_text, summary_l
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_diffbench.records import CaseReport, SessionReport
+    from pytest_diffbench.records import CaseReport, Decision, SessionReport
 
 SESSIONS = {"pass": make.all_pass, "red": make.red, "interrupted": make.interrupted, "empty": make.empty}
 COLOURS = {"red", "green", "yellow", "cyan"}
@@ -67,6 +67,27 @@ def test_every_gate_and_reason_is_shown() -> None:
             for verdict in case.verdicts:
                 if not verdict.reason.endswith("no_baseline"):
                     assert verdict.reason in text
+
+
+SEES = {"detectable_rel": 0.118}
+
+
+@pytest.mark.parametrize("verbose", [False, True])
+@pytest.mark.parametrize(
+    ("what", "decision"),
+    [("slower", "worse"), ("unconfirmed", "unsure"), ("clocks", "unsure"), ("faster", "better"), ("same", "same")],
+)
+def test_every_verdict_on_time_says_what_it_sees(what: str, decision: Decision, verbose: bool) -> None:
+    case = make.report(make.lumina("t"), make.verdict("time", what, decision, details=SEES))
+    text = plain(summary_lines(make.session(case), 100, verbose))
+    assert f"time.{what} (sees +12 %)" in text
+    assert text.count("(sees x): the smallest slowdown") == 1
+
+
+def test_what_it_sees_is_explained_only_where_it_is_told() -> None:
+    work = make.verdict("work", "same", "same", details=SEES)  # not the time gate's
+    blind = make.verdict("time", "few_runs", "unsure", details={"detectable_rel": None})
+    assert "sees" not in plain(summary_lines(make.session(make.report(make.lumina("t"), work, blind)), 100, False))
 
 
 def test_only_decisions_are_coloured() -> None:
