@@ -27,9 +27,9 @@ def clocks_explain(now: Sequence[Run], past: Sequence[Run], leading: Figure, slo
         slower: all of it.
 
     Returns:
-        The clocks in words; None where they weren't read in every run, where the leading figure changed in cycles by
-        more than its floor, upwards or downwards (a clock that fell further than the pace did doesn't explain it, and
-        may have been misread), or where another one grew by more than its own.
+        The clocks in words; None where they weren't read in every run, where a figure grew in cycles by more than its
+        floor, or where the leading one shrank by more than that and the device doesn't say that it was throttled:
+        code that waits for memory follows the clock in part, but so does a misread clock.
     """
     mine, theirs = _clocks_mhz(now), _clocks_mhz(past)
     if mine is None or theirs is None:
@@ -43,15 +43,20 @@ def clocks_explain(now: Sequence[Run], past: Sequence[Run], leading: Figure, slo
         - _mean_log([time_s * mhz for time_s, mhz in zip(before_s[one.name], theirs, strict=True)])
         for one in slower
     }
-    if abs(cycles_log[leading.name]) > leading.floor_log or any(
-        cycles_log[one.name] > one.floor_log for one in slower
-    ):
+    if any(cycles_log[one.name] > one.floor_log for one in slower):
+        return None
+    if cycles_log[leading.name] < -leading.floor_log and not _mostly_throttled(now):
         return None
     what = "the call" if leading.name == TOTAL else label(leading.name, len(now[0].step_medians_s))
     return (
         f"the device's clock fell from {before:,.0f} to {after:,.0f} MHz, and in clock cycles {what} changed by"
         f" {percent(math.expm1(cycles_log[leading.name]))}"
     )
+
+
+def _mostly_throttled(runs: Sequence[Run]) -> bool:
+    seen = [one.telemetry for run in runs for one in run.rounds if one.telemetry is not None]
+    return 2 * sum(bool(one.throttled_by) for one in seen) > len(seen)
 
 
 def waited(now: Sequence[Run], past: Sequence[Run], floor_log: float) -> bool | None:

@@ -267,6 +267,14 @@ def test_a_clock_that_fell_further_than_the_pace_excuses_nothing(clock_mhz: floa
     assert judged(read(make.run(18.0), sm_clock_mhz=clock_mhz), before, fresh=2).reason == f"time.{reason}"
 
 
+def test_a_throttled_clock_may_fall_further_than_the_pace() -> None:
+    """Code that waits for memory takes fewer cycles at a lower clock."""
+    before = [read(run, sm_clock_mhz=1980.0) for run in past(10)]
+    for reason, expected in (("sw_power_cap", "clocks"), ("applications_clocks_setting", "slower")):
+        now = read(make.run(18.0), sm_clock_mhz=900.0, throttle_reasons=(reason,))
+        assert judged(now, before, fresh=2).reason == f"time.{expected}"
+
+
 def test_the_clocks_explain_stages_and_steps_too() -> None:
     before = [read(run, sm_clock_mhz=1980.0) for run in past(10, spread_rel=0.002)]
     decoded = judged(read(make.run(12.0, decode_s=0.75), sm_clock_mhz=1320.0), before, fresh=2)
