@@ -86,22 +86,21 @@ class OtherEnvironment:
     def _undecided(self) -> list[pytest.Item]:
         """Tests of which a further pair may decide a case."""
         cases = {one: self._against.of(one) for one in self._against.cases}
-        return [
-            item
-            for item, settings in self.tests
-            if "time" in settings.gates
-            and any(
-                self._is_undecided(other, settings)
-                for one, other in cases.items()
-                if one == (test := case_id(item, None)) or one.startswith(f"{test}#")
-            )
-        ]
+        undecided = []
+        for item, settings in self.tests:
+            test = case_id(item, None)
+            mine = [other for one, other in cases.items() if one == test or one.startswith(f"{test}#")]
+            decisions = len(self.tests) * len(mine)
+            if "time" in settings.gates and any(self._is_undecided(one, settings, decisions) for one in mine):
+                undecided.append(item)
+        return undecided
 
-    def _is_undecided(self, other: Other, settings: Settings) -> bool:
+    @staticmethod
+    def _is_undecided(other: Other, settings: Settings, decisions: int) -> bool:
         if not other.pairs:
             return False
         family = other.pairs[0][1].environment.family
-        return wants_runs(judge_pairs(other.pairs, limits_of(settings), len(self.tests), family, other.neighbours))
+        return wants_runs(judge_pairs(other.pairs, limits_of(settings), decisions, family, other.neighbours))
 
     def _tell(self, text: str) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")

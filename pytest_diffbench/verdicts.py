@@ -47,7 +47,7 @@ class Evidence:
     """What beside a case's own run tells how sure a verdict on its time can be.
 
     Attributes:
-        decisions: cases of this session.
+        decisions: parts that the session's error budget is cut into; this case has one.
         neighbours: reads the runs of other baselines of this machine, by case.
         more: measures the case once more in a fresh process; None where nothing more is to be had.
         notes: what `more` has to tell, of processes that died.
@@ -245,7 +245,7 @@ def conclude_against(
         other: the other environment's results.
         settings: of the test.
         nodeid: the test's id, for messages.
-        decisions: cases of this session.
+        decisions: parts that the session's error budget is cut into; this case has one.
     """
     from pytest_diffbench.judge import judge
 

@@ -27,7 +27,7 @@ class Question:
         more_runs: of the same case in fresh processes, made since the first run left the verdict on time open.
         neighbours: runs of the other baselines of this machine, by case: they tell the spread between runs while
             this case has few.
-        decisions: cases of this session, over which one error budget is spread.
+        decisions: parts that the session's error budget is cut into; this case has one.
         metrics: of other packages, by which images are compared too.
     """
 

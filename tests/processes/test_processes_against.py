@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from observations import CASE_ID as CASE
 from observations import make_observation
 
+from pytest_diffbench import other_environment as module
 from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.judge import judge_pairs
+from pytest_diffbench.options import Settings
+from pytest_diffbench.other_environment import OtherEnvironment
 from pytest_diffbench.processes.against import Against
 from pytest_diffbench.processes.budget import Budget
 from pytest_diffbench.processes.exchange import Farewell, Measured, Outcome
@@ -17,6 +22,9 @@ from pytest_diffbench.processes.process import Ended
 
 if TYPE_CHECKING:
     from pathlib import Path
+
+    from pytest_diffbench.judge import Limits
+    from pytest_diffbench.records import Verdict
 
 
 class Launcher:
@@ -39,12 +47,15 @@ class Launcher:
         return left.pop(0) if len(left) > 1 else left[0]
 
 
-def told(tmp_path: Path, *, modules: dict[str, str] | None = None) -> Told:
+def told(tmp_path: Path, *, modules: dict[str, str] | None = None, labels: tuple[str, ...] = ()) -> Told:
     return Told(
         asked=(CASE,),
         folder=tmp_path,
         ended=Ended(0, 60, ""),
-        measured=(Measured(test=CASE, observation=make_observation(), artifacts="case-0"),),
+        measured=tuple(
+            Measured(test=CASE, observation=make_observation(case_id=identity), artifacts="case-0")
+            for identity in (CASE, *(f"{CASE}#{label}" for label in labels))
+        ),
         outcomes=(),
         farewell=Farewell(tests=(CASE,), modules=modules or {}),
     )
@@ -79,6 +90,26 @@ def against(
         tell=lambda _: None,
         chance=lambda: begins,
     )
+
+
+def other_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> tuple[OtherEnvironment, Any]:
+    """The session's side, with two tests; and the one that is measured."""
+    monkeypatch.setattr(module, "checked_interpreter", lambda *_: "other/python")
+    config: Any = SimpleNamespace(
+        rootpath=tmp_path,
+        invocation_params=SimpleNamespace(dir=tmp_path),
+        getoption=lambda _, default=None: default,
+        get_verbosity=lambda: -1,
+        pluginmanager=SimpleNamespace(get_plugin=lambda _: None),
+    )
+    launcher: Any = None
+    session = OtherEnvironment(config, Settings(against="other/python"), launcher, Budget(600))
+    tests: list[Any] = [
+        SimpleNamespace(path=tmp_path / "tests" / "test_it.py", nodeid=name, config=config)
+        for name in (CASE, f"{CASE}_too")
+    ]
+    session.tests = [(test, Settings()) for test in tests]
+    return session, tests[0]
 
 
 @pytest.mark.parametrize(("begins", "order"), [(0.0, "bhhbbhhb"), (0.9, "hbbhhbbh")])
@@ -144,6 +175,25 @@ def test_no_pair_is_begun_when_the_time_is_used_up(tmp_path: Path) -> None:
     other = both.of(CASE)
     assert (launcher.order, other.pairs, other.reference) == ("b", [], None)
     assert other.missing == "no more than 0 pairs: the 1e-09 s of --diffbench-max-time are used up"
+
+
+@pytest.mark.parametrize(("labels", "parts"), [((), {2}), (("dark", "darker"), {6})])
+def test_whether_a_further_pair_is_wanted_is_asked_with_the_cases_own_part_of_the_error_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: tuple[str, ...], parts: set[int]
+) -> None:
+    session, test = other_environment(tmp_path, monkeypatch)
+    side = told(tmp_path, labels=labels)
+    session._against = against(Launcher(tmp_path, base=[side], head=[side]))
+    session._against.measure([test], lambda: [])
+    decided: list[int] = []
+
+    def judged(pairs: Any, limits: Limits, decisions: int, *more: Any) -> Verdict:
+        decided.append(decisions)
+        return judge_pairs(pairs, limits, decisions, *more)
+
+    monkeypatch.setattr(module, "judge_pairs", judged)
+    assert session._undecided() == []
+    assert (set(decided), len(decided)) == (parts, 1 + len(labels))
 
 
 def test_modules_from_one_file_on_both_sides_are_known(tmp_path: Path) -> None:

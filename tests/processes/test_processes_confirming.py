@@ -8,6 +8,7 @@ import pytest
 from paced_project import ONE_TEST, PACED, Paced
 
 from pytest_diffbench.processes.launch import Launcher
+from pytest_diffbench.report import session_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,6 +43,31 @@ def test_what_is_slower_again_is_red_and_says_how_often_it_was_confirmed(
     assert len(project.left()) == 2, "no more processes than were needed"
     assert [run.median_s for run in project.case().confirmations] == pytest.approx([0.15, 0.15], rel=0.01)
     assert len({run.id for run in (project.case().observation.run, *project.case().confirmations)}) == 3
+
+
+SEVERAL = """
+def test_several(diffbench):
+    diffbench(paint)
+    diffbench(paint, shade=100, label="dark")
+    diffbench(paint, shade=50, label="darker")
+
+def test_one(diffbench):
+    diffbench(paint)
+"""
+
+
+def test_the_cases_of_a_test_share_its_part_of_the_error_budget(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Paced(pytester, monkeypatch, PACED + SEVERAL)
+    project.run("--diffbench", paces=[1.0]).assert_outcomes(passed=2)
+    parts = {
+        one.observation.case.id.partition("::")[2]: verdict.details["decisions"]
+        for one in session_json.load(pytester.path / "session.json").cases
+        for verdict in one.verdicts
+        if verdict.gate == "time"
+    }
+    assert parts == {"test_several": 6, "test_several#dark": 6, "test_several#darker": 6, "test_one": 2}
 
 
 def test_what_is_slow_once_is_not_red(project: Paced) -> None:
