@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import time
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pytest_diffbench.errors import MeasureError
@@ -81,6 +80,7 @@ class Against:
         self._made: list[dict[Side, Told]] = []
         self._over: str | None = None
         self._longest_s = 0.0
+        self._shortest_s: dict[tuple[Side, tuple[pytest.Item, ...]], float] = {}
 
     def measure(self, items: Sequence[pytest.Item], wants_more: Callable[[], Sequence[pytest.Item]]) -> None:
         """Run all pairs.
@@ -146,11 +146,13 @@ class Against:
         number = len(self._made)
         order: tuple[Side, Side] = ("base", "head") if self._base_begins == (number % 2 == 0) else ("head", "base")
         made: dict[Side, Told] = {}
-        for side in order:
-            if self._budget.left_s <= 0:
-                self._over = (
-                    f"no more than {number} pairs: the {self._budget.seconds:g} s of --diffbench-max-time are used up"
-                )
+        wanted = (self._wanted if number < self._wanted else self._most) - number
+        for place, side in enumerate(order):
+            # Half of a pair is of no use, so that both have to fit.
+            takes_s = [self._least_s(one, items) for one in order[place:]]
+            why = self._budget.too_little(sum(takes_s), processes=2 * wanted - place, each_s=max(takes_s))
+            if why is not None:
+                self._over = f"no more than {number} pairs: {why}"
                 return False
             self._tell(f"pair {number + 1}: {NAMES[side]}")
             made[side] = self._launched(side, items, artifacts=side == "base")
@@ -161,10 +163,10 @@ class Against:
 
     def _launched(self, side: Side, items: Sequence[pytest.Item], *, artifacts: bool) -> Told:
         timeout_s = self._budget.timeout_s(self._longest_s) if self._made else self._budget.left_s
-        began_s = time.monotonic()
+        before_s = self._budget.used_s
         try:
             with self._budget:
-                return self._launcher.launch(
+                told = self._launcher.launch(
                     items,
                     timeout_s=timeout_s,
                     interpreter=self.interpreter if side == "base" else None,
@@ -172,16 +174,25 @@ class Against:
                 )
         except OSError as error:
             raise MeasureError(f"{NAMES[side]}: no process could be started ({error}).") from None
-        finally:
-            self._longest_s = max(self._longest_s, time.monotonic() - began_s)
+        if told.farewell is not None:  # one that broke off doesn't tell how long another takes
+            took_s = self._budget.used_s - before_s
+            self._longest_s = max(self._longest_s, took_s)
+            key = (side, tuple(items))
+            self._shortest_s[key] = min(took_s, self._shortest_s.get(key, took_s))
+        return told
+
+    def _least_s(self, side: Side, items: Sequence[pytest.Item]) -> float:
+        """The shortest time that a process took for these tests, on the other side where none ran on this one."""
+        known = [self._shortest_s.get((one, tuple(items))) for one in (side, *NAMES)]
+        return next((one for one in known if one is not None), 0.0)
 
     def _nothing(self, side: Side, told: Told) -> str:
         why = told.outcomes[0].text if told.outcomes else told.ended.in_words()
         name = f"{NAMES[side]} ({self.interpreter})" if side == "base" else NAMES[side]
-        return (
-            f"--diffbench-against: {name} measured no test, so there is nothing to compare: {why}. Run the "
-            "tests there by themselves with --diffbench-save, and put right what fails."
-        )
+        remedy = "Run the tests there by themselves with --diffbench-save, and put right what fails."
+        if told.ended.status is None and not told.outcomes:
+            remedy = f"Give --diffbench-max-time the seconds that {2 * self._wanted} such processes take."
+        return f"--diffbench-against: {name} measured no test, so there is nothing to compare: {why}. {remedy}"
 
     def _pairs(self, case_id: str) -> list[Pair]:
         pairs: list[Pair] = []
