@@ -364,8 +364,10 @@ class DiffbenchSession:
             self._comparisons.append(msgspec.json.decode(text, type=Comparison))
 
     def pytest_keyboard_interrupt(self) -> None:
-        """Remember that the session is a part."""
+        """Remember that the session is a part, and what of the rest is known."""
         self._interrupted = True
+        if isinstance(self._other, OtherEnvironment):
+            self._reports += self._other.unreached({one.observation.case.id for one in self._reports})
 
     # -- the end
 

@@ -273,6 +273,26 @@ def conclude_against(
     return Concluded(report, _failure(report, settings, nodeid))
 
 
+def interrupted_against(other: Other, observed: Observation, settings: Settings, decisions: int) -> CaseReport:
+    """What the pairs tell of a case that an interrupted session didn't come to measure itself: its time alone.
+
+    Args:
+        other: the other environment's results, with pairs.
+        observed: the case as one of this environment's processes measured it.
+        settings: of the test.
+        decisions: parts that the session's error budget is cut into; this case has one.
+    """
+    return CaseReport(
+        observation=noted(observed, (*other.notes, "interrupted: judged by pairs alone, and only its time")),
+        verdicts=(_time_against(observed, other, limits_of(settings), decisions),),
+        baseline_path=other.interpreter,
+        baseline_distance="machine",
+        changed_since=_changed_since(other.reference, observed.run.environment),
+        against=other.interpreter,
+        pairs=tuple(other.pairs),
+    )
+
+
 def _time_against(observation: Observation, other: Other, limits: Limits, decisions: int) -> Verdict:
     from pytest_diffbench.judge import definition_changes, judge_pairs
     from pytest_diffbench.judge.reasons import verdict

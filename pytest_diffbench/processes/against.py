@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.artifacts import Reference
     from pytest_diffbench.processes.budget import Budget
     from pytest_diffbench.processes.launch import Launcher, Told
-    from pytest_diffbench.records import Run
+    from pytest_diffbench.records import Observation, Run
 
 Side: TypeAlias = Literal["base", "head"]
 Pair: TypeAlias = "tuple[Run, Run]"
@@ -34,6 +34,7 @@ class Other:
         reference: the case as it was measured there, in place of a baseline; None where it wasn't.
         missing: why there is no reference, or no pair.
         pairs: runs of the other environment and of this one, in the order they were made.
+        observed: the case as the first of this environment's processes measured it.
         neighbours: pairs of the session's other cases.
         notes: of processes that died, and of what was left out.
     """
@@ -42,6 +43,7 @@ class Other:
     reference: Reference | None
     missing: str | None
     pairs: Sequence[Pair] = ()
+    observed: Observation | None = None
     neighbours: Sequence[Sequence[Pair]] = ()
     notes: Sequence[str] = ()
 
@@ -90,7 +92,8 @@ class Against:
             wants_more: those of them that a further pair may decide, asked after the pairs that all tests get.
 
         Raises:
-            MeasureError: one side measured nothing at all, so that nothing can be compared.
+            MeasureError: nothing can be compared, since one side measured nothing at all, or no process of it could
+                be started before there was a pair. Whatever is raised, the pairs that there are stay.
         """
         while items and len(self._made) < self._most:
             if len(self._made) >= self._wanted:
@@ -104,6 +107,7 @@ class Against:
         """What there is of a case."""
         told = [pair["base"].case(case_id) for pair in self._made]
         found = [(one, pair["base"]) for one, pair in zip(told, self._made, strict=True) if not isinstance(one, str)]
+        here = [one for pair in self._made if not isinstance(one := pair["head"].case(case_id), str)]
         reference = None
         if found:
             measured, process = found[0]
@@ -119,6 +123,7 @@ class Against:
             reference=reference,
             missing=why if reference is None else lacks_head if not pairs else None,
             pairs=pairs,
+            observed=here[0].observation if here else None,
             neighbours=[self._pairs(one) for one in ids if one != case_id],
             notes=[
                 *(note for side in NAMES for note in self._deaths(case_id, side)),
@@ -155,7 +160,14 @@ class Against:
                 self._over = f"no more than {number} pairs: {why}"
                 return False
             self._tell(f"pair {number + 1}: {NAMES[side]}")
-            made[side] = self._launched(side, items, artifacts=side == "base")
+            try:
+                made[side] = self._launched(side, items, artifacts=side == "base")
+            except OSError as error:
+                why = f"{NAMES[side]}: no process could be started ({error})"
+                if not self._made:
+                    raise MeasureError(f"{why}.") from None
+                self._over = f"no more than {number} pairs: {why}"
+                return False
             if number == 0 and not made[side].measured:
                 raise MeasureError(self._nothing(side, made[side]))
         self._made.append(made)
@@ -164,16 +176,13 @@ class Against:
     def _launched(self, side: Side, items: Sequence[pytest.Item], *, artifacts: bool) -> Told:
         timeout_s = self._budget.timeout_s(self._longest_s) if self._made else self._budget.left_s
         before_s = self._budget.used_s
-        try:
-            with self._budget:
-                told = self._launcher.launch(
-                    items,
-                    timeout_s=timeout_s,
-                    interpreter=self.interpreter if side == "base" else None,
-                    artifacts=artifacts,
-                )
-        except OSError as error:
-            raise MeasureError(f"{NAMES[side]}: no process could be started ({error}).") from None
+        with self._budget:
+            told = self._launcher.launch(
+                items,
+                timeout_s=timeout_s,
+                interpreter=self.interpreter if side == "base" else None,
+                artifacts=artifacts,
+            )
         if told.farewell is not None:  # one that broke off doesn't tell how long another takes
             took_s = self._budget.used_s - before_s
             self._longest_s = max(self._longest_s, took_s)

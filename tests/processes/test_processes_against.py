@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from observations import CASE_ID as CASE
-from observations import make_observation
+from observations import make_observation, make_run
 
 from pytest_diffbench import other_environment as module
 from pytest_diffbench.errors import MeasureError
@@ -58,13 +58,19 @@ class Launcher:
         return one
 
 
-def told(tmp_path: Path, *, modules: dict[str, str] | None = None, labels: tuple[str, ...] = ()) -> Told:
+def told(
+    tmp_path: Path, *, modules: dict[str, str] | None = None, labels: tuple[str, ...] = (), total_s: float = 0.1
+) -> Told:
     return Told(
         asked=(CASE,),
         folder=tmp_path,
         ended=Ended(0, 60, ""),
         measured=tuple(
-            Measured(test=CASE, observation=make_observation(case_id=identity), artifacts="case-0")
+            Measured(
+                test=CASE,
+                observation=make_observation(make_run(total_s=total_s), case_id=identity),
+                artifacts="case-0",
+            )
             for identity in (CASE, *(f"{CASE}#{label}" for label in labels))
         ),
         outcomes=(),
@@ -232,6 +238,44 @@ def test_a_first_process_that_did_not_end_within_the_time_asks_for_more_of_it(tm
     launcher = Launcher(tmp_path, base=[died(tmp_path, None)], head=[told(tmp_path)])
     with pytest.raises(MeasureError, match=r"didn't end within 60 s: .*max-time the seconds that 8 such processes"):
         against(launcher).measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
+
+
+def test_pairs_that_are_there_survive_a_process_that_cannot_be_started(tmp_path: Path) -> None:
+    full = OSError(28, "No space left")
+    launcher = Launcher(tmp_path, base=[*[told(tmp_path)] * 3, full], head=[told(tmp_path)])
+    both = against(launcher)
+    both.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
+    other = both.of(CASE)
+    assert (launcher.order, len(other.pairs), other.missing) == ("bhhbbhhb", 3, None)
+    assert other.notes == [
+        "no more than 3 pairs: the other environment: no process could be started ([Errno 28] No space left)"
+    ]
+
+
+def test_a_first_process_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
+    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[OSError(13, "Permission denied")])
+    with pytest.raises(MeasureError, match=r"^this environment: no process could be started \(\[Errno 13\] Perm"):
+        against(launcher).measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
+
+
+def test_pairs_that_are_there_are_judged_when_the_session_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = other_environment(tmp_path, monkeypatch)
+    slower = told(tmp_path, labels=("dark",), total_s=0.15)
+    launcher = Launcher(tmp_path, base=[told(tmp_path, labels=("dark",))], head=[*[slower] * 4, KeyboardInterrupt()])
+    session._against = against(launcher, pairs=10, most=10)
+    with pytest.raises(KeyboardInterrupt):
+        session._against.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
+    (report,) = session.unreached({CASE})
+    assert report.observation.case.id == f"{CASE}#dark"
+    assert report.observation.run.median_s == 0.15, "as this environment measured it"
+    assert report.observation.notes == ("interrupted: judged by pairs alone, and only its time",)
+    assert (len(report.pairs), report.against) == (4, "other/python")
+    (verdict,) = report.verdicts
+    assert (verdict.reason, verdict.details["decisions"]) == ("time.slower", 4), verdict
+    session.tests = [(test, Settings(gates=("work",))) for test, _ in session.tests]
+    assert session.unreached(()) == []
 
 
 @pytest.mark.parametrize(("labels", "parts"), [((), {2}), (("dark", "darker"), {6})])
