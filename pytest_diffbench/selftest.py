@@ -89,7 +89,8 @@ class SelftestSession:
                 found = told.case(identity)
             return found if isinstance(found, str) else found.observation
 
-        said = selftest.Selftest(measure, limits_of(settings), self._tell).run(_MOST_ROUNDS)
+        trials = selftest.Selftest(measure, limits_of(settings), self._tell, pairs=settings.pairs)
+        said = trials.run(_MOST_ROUNDS)
         if isinstance(said, str):
             self._problems.append(f"{identity}: {said}")
         else:

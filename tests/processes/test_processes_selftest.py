@@ -11,7 +11,7 @@ import msgspec
 import pytest
 from observations import make_observation, make_run
 
-from pytest_diffbench.judge import Limits
+from pytest_diffbench.judge import Limits, wants_runs
 from pytest_diffbench.processes.selftest import (
     BASELINE_RUNS,
     KINDS,
@@ -49,6 +49,13 @@ def test_bounds_are_those_of_the_tables(seen: int, trials: int, low: float, high
     assert [found.low, found.high] == pytest.approx([low, high], abs=5e-5)
 
 
+def test_what_is_undecided_widens_the_bounds_to_both_sides() -> None:
+    found = rate(5, 10, 2)
+    assert (found.seen, found.undecided, found.trials) == (5, 2, 10)
+    assert (found.low, found.high) == (rate(5, 10).low, rate(7, 10).high)
+    assert rate(8, 10, 2).high == 1.0
+
+
 def test_nothing_is_known_without_a_trial() -> None:
     assert rate(0, 0) == rate(0, 0).__class__(seen=0, trials=0, low=0.0, high=1.0)
 
@@ -67,16 +74,19 @@ def test_no_run_serves_two_trials() -> None:
     sound = make_observation()
     baseline = [make_run(str(i)) for i in range(5)]
     slow = [make_run(f"slow {i}", 0.2) for i in range(7)]
-    # A first run and two fresh ones each; the seventh has none left to confirm it.
-    assert [one.reason for one in stored_verdicts(sound, baseline, slow, Limits())] == ["time.slower"] * 2
+    # A first run and two fresh ones each; the seventh has none left to confirm it, and stays open.
+    seen = stored_verdicts(sound, baseline, slow, Limits())
+    assert [one.reason for one in seen] == ["time.slower", "time.slower", "time.unconfirmed"]
+    assert [wants_runs(one) for one in seen] == [False, False, True]
     assert [one.reason for one in stored_verdicts(sound, baseline, baseline, Limits())] == ["time.same"] * 5
 
 
 class Machine:
-    """Makes runs of a spread of 1 %, slower by half of what is planted, until it has made enough."""
+    """Makes runs of a spread, slower by half of what is planted, until it has made enough."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, spread_rel: float = 0.01) -> None:
         self.left = most
+        self.spread_rel = spread_rel
         self.plants: list[str | None] = []
         self.chance = random.Random(4711)
 
@@ -86,12 +96,16 @@ class Machine:
         self.left -= 1
         self.plants.append(plant)
         size_rel = float(plant.partition(":")[2]) if plant is not None else 0.0
-        total_s = 0.1 * (1 + size_rel / 2) * (1 + self.chance.gauss(0, 0.01))
+        total_s = 0.1 * (1 + size_rel / 2) * (1 + self.chance.gauss(0, self.spread_rel))
         return make_observation(make_run(str(self.left), total_s))
 
 
-def selftest(machine: Machine, rounds: int = 100) -> SelftestReport | str:
-    return Selftest(machine.measure, Limits(), lambda _: None).run(rounds)
+FOUR = Limits(time_max_pairs=4)
+"""Whatever four pairs leave open stays so."""
+
+
+def selftest(machine: Machine, rounds: int = 100, limits: Limits = FOUR) -> SelftestReport | str:
+    return Selftest(machine.measure, limits, lambda _: None, pairs=4).run(rounds)
 
 
 def test_it_finds_large_slowdowns_and_none_in_identical_code() -> None:
@@ -105,7 +119,9 @@ def test_it_finds_large_slowdowns_and_none_in_identical_code() -> None:
     # Identical code, and the sound side of each of four sizes, four runs a round each: some run as confirmation.
     assert 40 <= sound.stored.trials <= 48
     assert sound.paired.trials == 2
-    assert (largest.stored.seen, largest.paired.seen) == (largest.stored.trials, largest.paired.trials) == (2, 2)
+    assert (largest.paired.seen, largest.paired.trials) == (2, 2)
+    # Of eight runs, two were left for the third trial.
+    assert (largest.stored.seen, largest.stored.undecided, largest.stored.trials) == (2, 1, 3)
     assert largest.total_rel == pytest.approx(0.25, abs=0.03)
     # Sides take turns within a block.
     assert machine.plants[BASELINE_RUNS + 8 :][:8] == [None, "delay:0.05", "delay:0.05", None] * 2
@@ -124,8 +140,30 @@ def test_what_is_there_when_the_time_is_used_up_is_reported() -> None:
 
 def test_without_a_baseline_it_says_why() -> None:
     assert selftest(Machine(3)) == f"3 of {BASELINE_RUNS} runs for a baseline were had, then: there was no time"
-    broken = Selftest(lambda _: "the test failed (call): no", Limits(), lambda _: None).run(1)
+    broken = Selftest(lambda _: "the test failed (call): no", Limits(), lambda _: None, pairs=4).run(1)
     assert broken == f"0 of {BASELINE_RUNS} runs for a baseline were had, then: the test failed (call): no"
+
+
+def test_a_trial_of_pairs_goes_on_while_they_leave_it_open() -> None:
+    """As a session does, of which a trial is to tell."""
+    noisy = selftest(Machine(10_000, spread_rel=0.5), rounds=1, limits=Limits())
+    assert isinstance(noisy, SelftestReport)
+    assert (noisy.pairs, noisy.most_pairs) == (4, 10)
+    # Most of the five trials go on to the end.
+    assert BASELINE_RUNS + 5 * 2 * 4 + 3 * 2 * 6 < noisy.processes <= BASELINE_RUNS + 5 * 2 * 10
+    assert [(arm.paired.trials, arm.paired.undecided) for arm in noisy.arms] == [(1, 0)] * 5
+    assert "A trial of pairs has 4, and up to 10 where they leave it open" in "\n".join(lines(noisy))
+    calm = selftest(Machine(10_000, spread_rel=0.0001), rounds=1, limits=Limits())
+    assert isinstance(calm, SelftestReport)
+    assert calm.processes == BASELINE_RUNS + 5 * 2 * 4
+
+
+def test_a_trial_that_the_time_was_too_short_for_is_undecided() -> None:
+    report = selftest(Machine(5 + 2 * 6, spread_rel=0.2), limits=Limits())
+    assert isinstance(report, SelftestReport)
+    (sound,) = report.arms
+    assert (sound.paired.seen, sound.paired.undecided, sound.paired.trials) == (0, 1, 1)
+    assert "0 of 1, 1 undecided (0 to 100 %)" in "\n".join(lines(report))
 
 
 @pytest.mark.parametrize(
@@ -165,10 +203,10 @@ def test_a_real_pipeline_is_slowed_down_in_real_processes(pytester: pytest.Pytes
         session = importlib.import_module("pytest_diffbench.selftest")
         patch.setattr(trials, "_arms", lambda *_: [Arm(0.5, "calls")])
         patch.setattr(trials, "BASELINE_RUNS", 2)
-        patch.setattr(session, "limits_of", lambda _: Limits(time_min_pairs=2))
+        patch.setattr(session, "limits_of", lambda _: Limits(time_min_pairs=2, time_max_pairs=2))
         patch.setattr(session, "_MOST_ROUNDS", 1)
         result = pytester.runpytest_inprocess(
-            "--diffbench-selftest", "--diffbench-rounds=1", "--diffbench-max-time=600", path
+            *("--diffbench-selftest", "--diffbench-rounds=1", "--diffbench-pairs=2", "--diffbench-max-time=600"), path
         )
     assert result.ret == 0
     (report,) = json.loads((pytester.path / ".diffbench" / "selftest.json").read_text())
