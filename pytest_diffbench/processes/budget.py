@@ -67,6 +67,10 @@ class Budget:
         """Time-out of a process that repeats what took `first_s` at first, within what is left."""
         return min(self.left_s, _SLACK_S + _SLOWER * first_s)
 
+    def share(self, parts: int) -> Budget:
+        """One of so many equal parts of what is left, to be used up together with this one."""
+        return Budget(self.left_s / parts, self._clock)
+
     def __enter__(self) -> None:
         self._since_s = self._clock()
 

@@ -158,6 +158,11 @@ def stored_verdicts(
     return verdicts
 
 
+def processes_at_least(pairs: int) -> int:
+    """Processes for a baseline and one trial of identical code and of each size, where none asks for more pairs."""
+    return BASELINE_RUNS + 2 * pairs * (1 + len(SIZES))
+
+
 class Selftest:
     """Measures and judges one case.
 
@@ -183,44 +188,76 @@ class Selftest:
         self._pairs = pairs
         self._most_pairs = max(pairs, limits.time_max_pairs)
         self._processes = 0
-        self._over = False
-        self._why = "there was no time"
+        self._dead_in_a_row = 0
+        self._why = "it hasn't begun"
         self._died: Counter[Arm] = Counter()
+        self._sound: list[Observation] = []
         self._runs: dict[Arm, list[Run]] = {SOUND: []}
         self._paired: dict[Arm, list[str]] = {SOUND: []}
+        self.rounds = 0
+        """Of identical code and of each size, that were made to their end."""
 
-    def run(self, rounds: int) -> SelftestReport | str:
+        self.out_of_time = False
+        """Whether it ended for want of time."""
+
+    @property
+    def gave_up(self) -> str | None:
+        """Why it ended: so many processes, one after the other, left no run. None where they didn't."""
+        if self._dead_in_a_row < BASELINE_RUNS:
+            return None
+        return f"{BASELINE_RUNS} processes, one after the other, left no run: {self._why}"
+
+    def run(self, rounds: int) -> None:
         """Make a baseline, then rounds of identical code and of each size, until the time is used up.
 
-        Returns:
-            What was found, or why nothing could be.
+        Whatever it raises, `report` has what there is.
         """
-        sound: list[Observation] = []
-        while len(sound) < BASELINE_RUNS:
-            self._tell(f"self-test: run {len(sound) + 1} of {BASELINE_RUNS} for a baseline")
+        try:
+            self._baseline()
+            while self.rounds < rounds and not self._over:
+                self._round()
+        except KeyboardInterrupt:
+            self._why = "it was interrupted"
+            raise
+
+    def report(self) -> SelftestReport | str:
+        """What was found so far, or why nothing could be."""
+        if len(self._sound) < BASELINE_RUNS:
+            return f"{len(self._sound)} of {BASELINE_RUNS} runs for a baseline were had, then: {self._why}"
+        return self._report(self._sound[0], [one.run for one in self._sound])
+
+    @property
+    def _over(self) -> bool:
+        return self.out_of_time or self.gave_up is not None
+
+    def _baseline(self) -> None:
+        while len(self._sound) < BASELINE_RUNS and not self._over:
+            self._tell(f"self-test: run {len(self._sound) + 1} of {BASELINE_RUNS} for a baseline")
             seen = self._observe(SOUND, None)
             if seen is not None:
-                sound.append(seen)
-            elif self._over or self._died[SOUND] >= BASELINE_RUNS:
-                return f"{len(sound)} of {BASELINE_RUNS} runs for a baseline were had, then: {self._why}"
-        for number in range(rounds):
-            for arm in _arms(number, sound[0]):
-                if self._over:
-                    break
-                self._tell(f"self-test: round {number + 1}, {_name(arm)}")
-                self._block(arm, arm.plant(sound[0]))
-        return self._report(sound[0], [one.run for one in sound])
+                self._sound.append(seen)
+
+    def _round(self) -> None:
+        for arm in _arms(self.rounds, self._sound[0]):
+            self._tell(f"self-test: round {self.rounds + 1}, {_name(arm)}")
+            self._block(arm, arm.plant(self._sound[0]))
+            if self._over:
+                return
+        self.rounds += 1
 
     def _observe(self, arm: Arm, plant: str | None) -> Observation | None:
         seen = None if self._over else self._measure(plant)
         if seen is None:
-            self._over = True
+            if not self._over:
+                self.out_of_time, self._why = True, "there was no time"
             return None
         self._processes += 1
         if isinstance(seen, str):
             self._died[arm] += 1
+            self._dead_in_a_row += 1
             self._why = seen
             return None
+        self._dead_in_a_row = 0
         return seen
 
     def _block(self, arm: Arm, plant: str | None) -> None:
