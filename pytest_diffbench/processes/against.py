@@ -107,7 +107,7 @@ class Against:
         """What there is of a case."""
         told = [pair["base"].case(case_id) for pair in self._made]
         found = [(one, pair["base"]) for one, pair in zip(told, self._made, strict=True) if not isinstance(one, str)]
-        here = [one for pair in self._made if not isinstance(one := pair["head"].case(case_id), str)]
+        here = [seen for pair in self._made if not isinstance(seen := pair["head"].case(case_id), str)]
         reference = None
         if found:
             measured, process = found[0]

@@ -48,7 +48,7 @@ def confirmed(launcher: Launcher, *, first_s: float, max_time_s: float) -> tuple
         item,
         most=4,
         first_s=first_s,
-        make_room=list,
+        make_room=lambda: (),
         progress=lambda *_: None,
     )
     notes: list[str] = []

@@ -93,7 +93,8 @@ def test_the_memory_of_all_cards_counts(monkeypatch: pytest.MonkeyPatch) -> None
         device_count=lambda: 3,
         memory_allocated=lambda device: 10**device,
     )
-    monkeypatch.setitem(sys.modules, "torch", SimpleNamespace(cuda=cuda))  # type: ignore[arg-type]  # stands in for it
+    torch: Any = SimpleNamespace(cuda=cuda)
+    monkeypatch.setitem(sys.modules, "torch", torch)
     assert aside.allocated_bytes() == 111
     cuda.is_initialized = lambda: False
     assert aside.allocated_bytes() == 0

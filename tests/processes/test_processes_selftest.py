@@ -259,7 +259,7 @@ def told_by(made: SelftestSession) -> str:
     told: list[str] = []
     reporter: Any = SimpleNamespace(
         section=told.append,
-        write_line=lambda text, **_: told.append(text),  # colours are a matter of taste
+        write_line=lambda text, **_: told.append(text),
     )
     made.pytest_terminal_summary(reporter)
     return "\n".join(told)
