@@ -12,6 +12,10 @@ if TYPE_CHECKING:
     from pytest_diffbench.loading import Pipelines
 
 
+_WORKSPACES_BYTES = 64 << 20
+"""What libraries keep for themselves on a device, which is in nobody's way."""
+
+
 def lend_memory(pipelines: Pipelines, item: pytest.Item, targets: list[Any], room: contextlib.ExitStack) -> list[str]:
     """Empty the device.
 
@@ -24,12 +28,15 @@ def lend_memory(pipelines: Pipelines, item: pytest.Item, targets: list[Any], roo
     Returns:
         What had to stay on the device, and why, in words.
     """
-    from pytest_diffbench.pipelines.aside import moved_aside, return_memory, sent_to_cpu
+    from pytest_diffbench.pipelines.aside import allocated_bytes, moved_aside, return_memory, sent_to_cpu
 
-    stayed = []
+    stayed: list[str] = []
+    opaque: list[str] = []
     while targets:
         name = type(targets[-1]).__name__
         if pipelines.about(targets[-1]) is None:
+            if not hasattr(targets[-1], "to"):
+                opaque.append(getattr(targets[-1], "__name__", name))
             problem = room.enter_context(moved_aside(targets[-1]))
             if problem is not None:
                 stayed.append(f"{name} stayed on its device beside the fresh process: {problem}")
@@ -39,6 +46,14 @@ def lend_memory(pipelines: Pipelines, item: pytest.Item, targets: list[Any], roo
     _drop_fixture(item, "diffbench_pipeline")
     pipelines.release()
     return_memory()
+    taken_bytes = allocated_bytes()
+    if taken_bytes > _WORKSPACES_BYTES and (opaque or not stayed):
+        names = " or ".join(dict.fromkeys(opaque))
+        remedy = f". Measure the pipeline itself, not {names}, to have it moved" if names else ""
+        stayed.append(
+            f"{taken_bytes / 2**30:.1f} GiB stayed on the device beside the fresh process: nothing that was measured"
+            f" says how to move them{remedy}"
+        )
     return stayed
 
 

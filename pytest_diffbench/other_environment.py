@@ -12,14 +12,15 @@ from pytest_diffbench.judge import Limits, judge_pairs, wants_runs
 from pytest_diffbench.naming import case_id
 from pytest_diffbench.processes.against import Against, Other
 from pytest_diffbench.processes.interpreter import checked_interpreter
-from pytest_diffbench.verdicts import limits_of
+from pytest_diffbench.verdicts import interrupted_against, limits_of
 
 if TYPE_CHECKING:
-    from collections.abc import Generator
+    from collections.abc import Collection, Generator, Iterator
 
     from pytest_diffbench.options import Settings
     from pytest_diffbench.processes.budget import Budget
     from pytest_diffbench.processes.launch import Launcher
+    from pytest_diffbench.records import CaseReport
 
 
 class OtherEnvironment:
@@ -83,25 +84,38 @@ class OtherEnvironment:
                 yellow=True,
             )
 
-    def _undecided(self) -> list[pytest.Item]:
-        """Tests of which a further pair may decide a case."""
-        cases = {one: self._against.of(one) for one in self._against.cases}
+    def unreached(self, reached: Collection[str]) -> list[CaseReport]:
+        """What the pairs tell of the cases that an interrupted session didn't come to; it came to those `reached`."""
         return [
-            item
-            for item, settings in self.tests
-            if "time" in settings.gates
-            and any(
-                self._is_undecided(other, settings)
-                for one, other in cases.items()
-                if one == (test := case_id(item, None)) or one.startswith(f"{test}#")
-            )
+            interrupted_against(other, other.observed, settings, decisions)
+            for _, settings, cases, decisions in self._paired()
+            for case, other in cases.items()
+            if case not in reached and other.pairs and other.observed is not None and "time" in settings.gates
         ]
 
-    def _is_undecided(self, other: Other, settings: Settings) -> bool:
+    def _undecided(self) -> list[pytest.Item]:
+        """Tests of which a further pair may decide a case."""
+        return [
+            item
+            for item, settings, cases, decisions in self._paired()
+            if "time" in settings.gates
+            and any(self._is_undecided(one, settings, decisions) for one in cases.values())
+        ]
+
+    def _paired(self) -> Iterator[tuple[pytest.Item, Settings, dict[str, Other], int]]:
+        """Each test with its cases, and how many parts the session's error budget is cut into for one of them."""
+        all_cases = self._against.cases
+        for item, settings in self.tests:
+            test = case_id(item, None)
+            cases = {one: self._against.of(one) for one in all_cases if one == test or one.startswith(f"{test}#")}
+            yield item, settings, cases, len(self.tests) * len(cases)
+
+    @staticmethod
+    def _is_undecided(other: Other, settings: Settings, decisions: int) -> bool:
         if not other.pairs:
             return False
         family = other.pairs[0][1].environment.family
-        return wants_runs(judge_pairs(other.pairs, limits_of(settings), len(self.tests), family, other.neighbours))
+        return wants_runs(judge_pairs(other.pairs, limits_of(settings), decisions, family, other.neighbours))
 
     def _tell(self, text: str) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")

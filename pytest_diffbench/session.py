@@ -172,7 +172,7 @@ class DiffbenchSession:
             artifacts,
             store=self._store,
             settings=item.stash[_SETTINGS],
-            evidence=self._evidence(observation),
+            evidence=self._evidence(observation, self._decisions),  # how many more cases come isn't known yet
         )
 
     def pipeline_for(self, item: pytest.Item) -> Any:
@@ -259,6 +259,8 @@ class DiffbenchSession:
         bench.measurements.clear()
         bench.comparisons.clear()
         concluded: list[Concluded] = []
+        # A test's share of the error budget is one, however many cases have it.
+        decisions = self._decisions * max(1, sum(problem is None for *_, problem in seen))
         with contextlib.ExitStack() as room:
             room.callback(lambda: self._progress.finish() if self._progress is not None else None)
             confirming = self._confirming(item, targets, room)
@@ -266,7 +268,7 @@ class DiffbenchSession:
                 if problem is not None:
                     one = incomplete(observation, problem)
                 else:
-                    one = self._judged(item, observation, artifacts, confirming, failed)
+                    one = self._judged(item, observation, artifacts, confirming, failed, decisions)
                 concluded.append(one)
                 self._config.hook.pytest_diffbench_outcome(report=one.report, config=self._config)
                 item.user_properties.extend(junit.properties(one.report))
@@ -277,7 +279,13 @@ class DiffbenchSession:
         return concluded
 
     def _judged(
-        self, item: pytest.Item, observation: Observation, artifacts: Artifacts, confirming: Confirming, failed: bool
+        self,
+        item: pytest.Item,
+        observation: Observation,
+        artifacts: Artifacts,
+        confirming: Confirming,
+        failed: bool,
+        decisions: int,
     ) -> Concluded:
         if isinstance(self._other, OtherEnvironment):
             return conclude_against(
@@ -286,7 +294,7 @@ class DiffbenchSession:
                 self._other.of(observation.case.id),
                 settings=item.stash[_SETTINGS],
                 nodeid=item.nodeid,
-                decisions=self._decisions,
+                decisions=decisions,
             )
         notes: list[str] = []
         return conclude(
@@ -297,14 +305,14 @@ class DiffbenchSession:
             nodeid=item.nodeid,
             failed=failed,
             evidence=dataclasses.replace(
-                self._evidence(observation), more=confirming.source(observation.case, notes), notes=notes
+                self._evidence(observation, decisions), more=confirming.source(observation.case, notes), notes=notes
             ),
         )
 
-    def _evidence(self, observation: Observation) -> Evidence:
+    def _evidence(self, observation: Observation, decisions: int) -> Evidence:
         """What other cases tell about one."""
         machine = observation.run.environment.machine
-        return Evidence(decisions=self._decisions, neighbours=lambda: self._neighbours_of(machine))
+        return Evidence(decisions=decisions, neighbours=lambda: self._neighbours_of(machine))
 
     def _confirming(self, item: pytest.Item, targets: list[Any], room: contextlib.ExitStack) -> Confirming:
         """Fresh processes for a test. The first of them is given the device's memory."""
@@ -356,8 +364,10 @@ class DiffbenchSession:
             self._comparisons.append(msgspec.json.decode(text, type=Comparison))
 
     def pytest_keyboard_interrupt(self) -> None:
-        """Remember that the session is a part."""
+        """Remember that the session is a part, and what of the rest is known."""
         self._interrupted = True
+        if isinstance(self._other, OtherEnvironment):
+            self._reports += self._other.unreached({one.observation.case.id for one in self._reports})
 
     # -- the end
 

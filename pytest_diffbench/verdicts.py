@@ -47,7 +47,7 @@ class Evidence:
     """What beside a case's own run tells how sure a verdict on its time can be.
 
     Attributes:
-        decisions: cases of this session.
+        decisions: parts that the session's error budget is cut into; this case has one.
         neighbours: reads the runs of other baselines of this machine, by case.
         more: measures the case once more in a fresh process, with the ratio of a variant; None where nothing more is
             to be had.
@@ -250,7 +250,7 @@ def conclude_against(
         other: the other environment's results.
         settings: of the test.
         nodeid: the test's id, for messages.
-        decisions: cases of this session.
+        decisions: parts that the session's error budget is cut into; this case has one.
     """
     from pytest_diffbench.judge import judge
 
@@ -276,6 +276,26 @@ def conclude_against(
         pairs=tuple(other.pairs),
     )
     return Concluded(report, _failure(report, settings, nodeid))
+
+
+def interrupted_against(other: Other, observed: Observation, settings: Settings, decisions: int) -> CaseReport:
+    """What the pairs tell of a case that an interrupted session didn't come to measure itself: its time alone.
+
+    Args:
+        other: the other environment's results, with pairs.
+        observed: the case as one of this environment's processes measured it.
+        settings: of the test.
+        decisions: parts that the session's error budget is cut into; this case has one.
+    """
+    return CaseReport(
+        observation=noted(observed, (*other.notes, "interrupted: judged by pairs alone, and only its time")),
+        verdicts=(_time_against(observed, other, limits_of(settings), decisions),),
+        baseline_path=other.interpreter,
+        baseline_distance="machine",
+        changed_since=_changed_since(other.reference, observed.run.environment),
+        against=other.interpreter,
+        pairs=tuple(other.pairs),
+    )
 
 
 def _time_against(observation: Observation, other: Other, limits: Limits, decisions: int) -> Verdict:

@@ -78,7 +78,7 @@ def judge(
         more_runs: runs of the same case in fresh processes, made since `wants_runs` asked for them.
         more_ratios: of those runs, where the case is a variant.
         neighbours: runs of the other baselines of this machine, by case.
-        decisions: cases of this session, over which the error budget of time is spread.
+        decisions: parts that the session's error budget of time is cut into; this case has one.
         metrics: of other packages, by which images are compared too.
 
     Returns:

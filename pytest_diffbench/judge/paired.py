@@ -36,7 +36,7 @@ def judge_pairs(
     Args:
         pairs: of the base's and the head's run, in the order they were made, whichever of the two came first.
         limits: thresholds.
-        decisions: cases of this session, over which one error budget is spread.
+        decisions: parts that the session's error budget is cut into; this case has one.
         family: type of the device.
         neighbours: pairs of the session's other cases; they tell the spread between pairs while this case has few.
 

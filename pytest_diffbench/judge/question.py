@@ -28,7 +28,7 @@ class Question:
         more_ratios: of those runs, where the case is a variant.
         neighbours: runs of the other baselines of this machine, by case: they tell the spread between runs while
             this case has few.
-        decisions: cases of this session, over which one error budget is spread.
+        decisions: parts that the session's error budget is cut into; this case has one.
         metrics: of other packages, by which images are compared too.
     """
 

@@ -14,11 +14,11 @@ if TYPE_CHECKING:
 def moved_aside(target: Any) -> Iterator[str | None]:
     """Keep a pipeline on the CPU for a while, with its device's memory given back.
 
-    Pipelines that can't be moved stay where they are: those that offload by themselves, quantised ones, and targets
-    that are no pipelines.
+    Pipelines that can't be moved stay where they are: those that offload by themselves, quantised ones, and what a
+    callable holds that is no pipeline.
 
     Yields:
-        Why it stays on its device; None where it left, or has no memory of a device.
+        Why it stays on its device; None where it left, or doesn't say that it has memory of a device.
     """
     device = getattr(target, "device", None)
     if not _is_movable(target):
@@ -51,6 +51,15 @@ def sent_to_cpu(target: Any) -> str | None:
             target.to(device)
         return f"{type(error).__name__}: {error}"
     return None
+
+
+def allocated_bytes() -> int:
+    """What this process's tensors take of all CUDA devices' memory."""
+    import torch
+
+    if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
+        return 0
+    return sum(torch.cuda.memory_allocated(device) for device in range(torch.cuda.device_count()))
 
 
 def return_memory() -> None:

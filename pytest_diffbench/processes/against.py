@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import random
-import time
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pytest_diffbench.errors import MeasureError
@@ -18,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.artifacts import Reference
     from pytest_diffbench.processes.budget import Budget
     from pytest_diffbench.processes.launch import Launcher, Told
-    from pytest_diffbench.records import Run
+    from pytest_diffbench.records import Observation, Run
 
 Side: TypeAlias = Literal["base", "head"]
 Pair: TypeAlias = "tuple[Run, Run]"
@@ -35,6 +34,7 @@ class Other:
         reference: the case as it was measured there, in place of a baseline; None where it wasn't.
         missing: why there is no reference, or no pair.
         pairs: runs of the other environment and of this one, in the order they were made.
+        observed: the case as the first of this environment's processes measured it.
         neighbours: pairs of the session's other cases.
         notes: of processes that died, and of what was left out.
     """
@@ -43,6 +43,7 @@ class Other:
     reference: Reference | None
     missing: str | None
     pairs: Sequence[Pair] = ()
+    observed: Observation | None = None
     neighbours: Sequence[Sequence[Pair]] = ()
     notes: Sequence[str] = ()
 
@@ -81,6 +82,7 @@ class Against:
         self._made: list[dict[Side, Told]] = []
         self._over: str | None = None
         self._longest_s = 0.0
+        self._shortest_s: dict[tuple[Side, tuple[pytest.Item, ...]], float] = {}
 
     def measure(self, items: Sequence[pytest.Item], wants_more: Callable[[], Sequence[pytest.Item]]) -> None:
         """Run all pairs.
@@ -90,7 +92,8 @@ class Against:
             wants_more: those of them that a further pair may decide, asked after the pairs that all tests get.
 
         Raises:
-            MeasureError: one side measured nothing at all, so that nothing can be compared.
+            MeasureError: nothing can be compared, since one side measured nothing at all, or no process of it could
+                be started before there was a pair. Whatever is raised, the pairs that there are stay.
         """
         while items and len(self._made) < self._most:
             if len(self._made) >= self._wanted:
@@ -104,6 +107,7 @@ class Against:
         """What there is of a case."""
         told = [pair["base"].case(case_id) for pair in self._made]
         found = [(one, pair["base"]) for one, pair in zip(told, self._made, strict=True) if not isinstance(one, str)]
+        here = [seen for pair in self._made if not isinstance(seen := pair["head"].case(case_id), str)]
         reference = None
         if found:
             measured, process = found[0]
@@ -119,6 +123,7 @@ class Against:
             reference=reference,
             missing=why if reference is None else lacks_head if not pairs else None,
             pairs=pairs,
+            observed=here[0].observation if here else None,
             neighbours=[self._pairs(one) for one in ids if one != case_id],
             notes=[
                 *(note for side in NAMES for note in self._deaths(case_id, side)),
@@ -146,14 +151,23 @@ class Against:
         number = len(self._made)
         order: tuple[Side, Side] = ("base", "head") if self._base_begins == (number % 2 == 0) else ("head", "base")
         made: dict[Side, Told] = {}
-        for side in order:
-            if self._budget.left_s <= 0:
-                self._over = (
-                    f"no more than {number} pairs: the {self._budget.seconds:g} s of --diffbench-max-time are used up"
-                )
+        wanted = (self._wanted if number < self._wanted else self._most) - number
+        for place, side in enumerate(order):
+            # Half of a pair is of no use, so that both have to fit.
+            takes_s = [self._least_s(one, items) for one in order[place:]]
+            why = self._budget.too_little(sum(takes_s), processes=2 * wanted - place, each_s=max(takes_s))
+            if why is not None:
+                self._over = f"no more than {number} pairs: {why}"
                 return False
             self._tell(f"pair {number + 1}: {NAMES[side]}")
-            made[side] = self._launched(side, items, artifacts=side == "base")
+            try:
+                made[side] = self._launched(side, items, artifacts=side == "base")
+            except OSError as error:
+                why = f"{NAMES[side]}: no process could be started ({error})"
+                if not self._made:
+                    raise MeasureError(f"{why}.") from None
+                self._over = f"no more than {number} pairs: {why}"
+                return False
             if number == 0 and not made[side].measured:
                 raise MeasureError(self._nothing(side, made[side]))
         self._made.append(made)
@@ -161,27 +175,33 @@ class Against:
 
     def _launched(self, side: Side, items: Sequence[pytest.Item], *, artifacts: bool) -> Told:
         timeout_s = self._budget.timeout_s(self._longest_s) if self._made else self._budget.left_s
-        began_s = time.monotonic()
-        try:
-            with self._budget:
-                return self._launcher.launch(
-                    items,
-                    timeout_s=timeout_s,
-                    interpreter=self.interpreter if side == "base" else None,
-                    artifacts=artifacts,
-                )
-        except OSError as error:
-            raise MeasureError(f"{NAMES[side]}: no process could be started ({error}).") from None
-        finally:
-            self._longest_s = max(self._longest_s, time.monotonic() - began_s)
+        before_s = self._budget.used_s
+        with self._budget:
+            told = self._launcher.launch(
+                items,
+                timeout_s=timeout_s,
+                interpreter=self.interpreter if side == "base" else None,
+                artifacts=artifacts,
+            )
+        if told.farewell is not None:  # one that broke off doesn't tell how long another takes
+            took_s = self._budget.used_s - before_s
+            self._longest_s = max(self._longest_s, took_s)
+            key = (side, tuple(items))
+            self._shortest_s[key] = min(took_s, self._shortest_s.get(key, took_s))
+        return told
+
+    def _least_s(self, side: Side, items: Sequence[pytest.Item]) -> float:
+        """The shortest time that a process took for these tests, on the other side where none ran on this one."""
+        known = [self._shortest_s.get((one, tuple(items))) for one in (side, *NAMES)]
+        return next((one for one in known if one is not None), 0.0)
 
     def _nothing(self, side: Side, told: Told) -> str:
         why = told.outcomes[0].text if told.outcomes else told.ended.in_words()
         name = f"{NAMES[side]} ({self.interpreter})" if side == "base" else NAMES[side]
-        return (
-            f"--diffbench-against: {name} measured no test, so there is nothing to compare: {why}. Run the "
-            "tests there by themselves with --diffbench-save, and put right what fails."
-        )
+        remedy = "Run the tests there by themselves with --diffbench-save, and put right what fails."
+        if told.ended.status is None and not told.outcomes:
+            remedy = f"Give --diffbench-max-time the seconds that {2 * self._wanted} such processes take."
+        return f"--diffbench-against: {name} measured no test, so there is nothing to compare: {why}. {remedy}"
 
     def _pairs(self, case_id: str) -> list[Pair]:
         pairs: list[Pair] = []

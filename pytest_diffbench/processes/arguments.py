@@ -18,7 +18,7 @@ _DROPPED = frozenset(
         *("rootdir", "inifilename", "confcutdir", "basetemp", "pyargs", "capture"),
         # what only concerns the session: its verdicts, its own further processes
         *("diffbench", "diffbench_save", "diffbench_json", "diffbench_strict", "diffbench_confirm"),
-        *("diffbench_max_time", "diffbench_against", "diffbench_pairs", "diffbench_selftest"),
+        *("diffbench_max_time", "diffbench_against", "diffbench_pairs", "diffbench_selftest", "diffbench_profile"),
         # which tests run, beyond those that are named: a cache of its own has no last failures
         *("lf", "failedfirst", "newfirst", "last_failed_no_failures", "cacheclear"),
         *("stepwise", "stepwise_skip", "stepwise_reset"),
@@ -29,6 +29,7 @@ _DROPPED = frozenset(
         *("maxworkerrestart", "testrunuid", "loadscopereorder"),
         # reports that the session writes (pytest, pytest-html, pytest-json-report, pytest-reportlog)
         *("xmlpath", "junitprefix", "htmlpath", "self_contained_html", "report_log", "pastebin", "log_file"),
+        "debug",
         *("benchmark_json", "benchmark_save", "benchmark_save_data", "benchmark_autosave", "benchmark_compare"),
         *("benchmark_compare_fail", "benchmark_histogram", "benchmark_cprofile", "benchmark_cprofile_dump"),
     }

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import time
 from typing import TYPE_CHECKING
 
@@ -33,9 +34,42 @@ class Budget:
         """What is left, never under 0."""
         return max(0.0, self._left_s)
 
+    @property
+    def used_s(self) -> float:
+        """What was used up, perhaps more than there was."""
+        return self.seconds - self._left_s
+
+    def too_little(self, next_s: float, *, processes: int, each_s: float | None = None) -> str | None:
+        """Why nothing more is begun, since it would only be ended before its time.
+
+        Args:
+            next_s: what the next is known to take, 0 where nobody knows.
+            processes: how many there are to be yet.
+            each_s: what each of them takes; `next_s` by default.
+
+        Returns:
+            The reason, and how much time would do; None where there is enough for the next.
+        """
+        if self.left_s > 0 and self.left_s >= next_s:
+            return None
+        if self.left_s <= 0:
+            why = f"the {self.seconds:g} s of --diffbench-max-time are used up"
+        else:
+            left = f"{self.left_s:.0f} of the {self.seconds:g} s of --diffbench-max-time are left"
+            why = f"the next takes about {next_s:.0f} s, and {left}"
+        if not next_s:
+            return why
+        enough_s = self.used_s + processes * (_SLACK_S + (next_s if each_s is None else each_s))
+        more = f"{processes} more processes" if processes > 1 else "one more process"
+        return f"{why}. For {more}, give --diffbench-max-time={60 * math.ceil(enough_s / 60)}"
+
     def timeout_s(self, first_s: float) -> float:
         """Time-out of a process that repeats what took `first_s` at first, within what is left."""
         return min(self.left_s, _SLACK_S + _SLOWER * first_s)
+
+    def share(self, parts: int) -> Budget:
+        """One of so many equal parts of what is left, to be used up together with this one."""
+        return Budget(self.left_s / parts, self._clock)
 
     def __enter__(self) -> None:
         self._since_s = self._clock()

@@ -77,7 +77,9 @@ class Confirming:
                 seen = _seen_in(told, case)
                 if not isinstance(seen, str):
                     return seen
-                notes.append(f"process {taken} of at most {self._most} that was to confirm the time died: {seen}")
+                notes.append(
+                    f"process {taken} of at most {self._most} that was to confirm the time left no run: {seen}"
+                )
             return None
 
         return more
@@ -86,11 +88,8 @@ class Confirming:
         """Run the test in one more process. False where there is no time for one, or somebody interrupts it."""
         if self.interrupted or self._over is not None:
             return False
-        if self._budget.left_s <= 0:
-            self._over = (
-                f"no more processes to confirm the time: the {self._budget.seconds:g} s of --diffbench-max-time "
-                "are used up"
-            )
+        self._over = self._out_of_time(self._most - len(self._processes))
+        if self._over is not None:
             return False
         self._progress(f"confirming {len(self._processes) + 1}", len(self._processes), self._most)
         try:
@@ -106,11 +105,16 @@ class Confirming:
             return False
         self._processes.append(told)
         if told.ended.status is None:
-            # It would hang again.
-            self._over = (
+            # It would hang again, unless it was the time that was too short for it.
+            self._over = self._out_of_time(self._most - len(self._processes) + 1) or (
                 f"no more processes to confirm the time after one that didn't end in {case_id(self._item, None)}"
             )
         return True
+
+    def _out_of_time(self, wanted: int) -> str | None:
+        why = self._budget.too_little(self._first_s, processes=wanted)
+        more = " more" if self._processes else ""
+        return f"no{more} process to confirm the time: {why}" if why is not None else None
 
 
 def _seen_in(told: Told, case: Case) -> Observation | str:

@@ -1,8 +1,9 @@
 """What the time gate sees on this machine: real processes, sound and slowed down, judged by the gate's own rules.
 
 Processes are made by turns, sound and slowed as `s p p s s p p s`. Such a block is one trial of the paired rule, and
-its runs are trials of the rule of stored baselines, which takes a fresh run of the same kind where it would start a
-fresh process. No run serves two trials of one rule, so outcomes are independent but for the machine's own moods.
+goes on for as long as a session would make further pairs. Its runs are trials of the rule of stored baselines, which
+takes a fresh run of the same kind where it would start a fresh process. No run serves two trials of one rule, so
+outcomes are independent but for the machine's own moods.
 """
 
 from __future__ import annotations
@@ -33,6 +34,9 @@ BASELINE_RUNS = 5
 
 CONFIDENCE = 0.95
 
+UNDECIDED = "undecided"
+"""What becomes of a trial that wants more runs than there is time for."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Arm:
@@ -58,9 +62,19 @@ SOUND = Arm()
 
 
 class Rate(Record, frozen=True, kw_only=True):
-    """How often something was seen, with the bounds of its probability (Clopper and Pearson, 95 %)."""
+    """How often something was seen, with the bounds of its probability (Clopper and Pearson, 95 %).
+
+    Attributes:
+        seen: trials in which it was.
+        undecided: trials that wanted more runs than there was time for. They would be those that are hard to decide,
+            so that the bounds hold whatever would have come of them.
+        trials: all of them.
+        low: lower bound.
+        high: upper bound.
+    """
 
     seen: int
+    undecided: int = 0
     trials: int
     low: float
     high: float
@@ -87,23 +101,35 @@ class ArmReport(Record, frozen=True, kw_only=True):
 
 
 class SelftestReport(Record, frozen=True, kw_only=True):
-    """What `--diffbench-selftest` found for one case."""
+    """What `--diffbench-selftest` found for one case.
+
+    Attributes:
+        case: its id.
+        machine: its class.
+        baseline_runs: in the baseline.
+        pairs: of a trial of pairs.
+        most_pairs: of one that they leave open.
+        processes: all that were started.
+        arms: identical code first, then by size.
+    """
 
     case: str
     machine: str
     baseline_runs: int
+    pairs: int
+    most_pairs: int
     processes: int
     arms: tuple[ArmReport, ...]
 
 
-def rate(seen: int, trials: int) -> Rate:
+def rate(seen: int, trials: int, undecided: int = 0) -> Rate:
     """A share with the bounds within which its probability lies, by Clopper and Pearson."""
     from scipy.special import betaincinv
 
-    tail = (1 - CONFIDENCE) / 2
+    tail, most = (1 - CONFIDENCE) / 2, seen + undecided
     low = float(betaincinv(seen, trials - seen + 1, tail)) if seen else 0.0
-    high = float(betaincinv(seen + 1, trials - seen, 1 - tail)) if seen < trials else 1.0
-    return Rate(seen=seen, trials=trials, low=low, high=high)
+    high = float(betaincinv(most + 1, trials - most, 1 - tail)) if most < trials else 1.0
+    return Rate(seen=seen, undecided=undecided, trials=trials, low=low, high=high)
 
 
 def stored_verdicts(
@@ -111,7 +137,7 @@ def stored_verdicts(
 ) -> list[Verdict]:
     """Judge runs one by one against a baseline, each with the runs after it as its fresh processes if it wants any.
 
-    A trial that runs out of fresh runs is dropped.
+    The last trial may run out of them: it wants runs still.
     """
     import msgspec
 
@@ -125,22 +151,16 @@ def stored_verdicts(
         while True:
             seen = msgspec.structs.replace(sound, run=first)
             (said,) = judge(seen, Artifacts(), reference, limits, ("time",), more_runs=more)
-            if not wants_runs(said):
-                verdicts.append(said)
+            if not (wants_runs(said) and left):
                 break
-            if not left:
-                return verdicts
             more.append(left.pop(0))
+        verdicts.append(said)
     return verdicts
 
 
-def paired_verdicts(blocks: Sequence[Sequence[tuple[Run, Run]]], limits: Limits) -> list[Verdict]:
-    """Judge each block of pairs by itself."""
-    return [
-        judge_pairs(pairs, limits, 1, pairs[0][0].environment.family)
-        for pairs in blocks
-        if len(pairs) >= limits.time_min_pairs
-    ]
+def processes_at_least(pairs: int) -> int:
+    """Processes for a baseline and one trial of identical code and of each size, where none asks for more pairs."""
+    return BASELINE_RUNS + 2 * pairs * (1 + len(SIZES))
 
 
 class Selftest:
@@ -151,82 +171,142 @@ class Selftest:
             its observation, why there is none, or None when there is no time left.
         limits: thresholds.
         tell: is told in words what is being done.
+        pairs: of a trial; more, up to the limits' most, where they leave it open.
     """
 
     def __init__(
-        self, measure: Callable[[str | None], Observation | str | None], limits: Limits, tell: Callable[[str], None]
+        self,
+        measure: Callable[[str | None], Observation | str | None],
+        limits: Limits,
+        tell: Callable[[str], None],
+        *,
+        pairs: int,
     ) -> None:
         self._measure = measure
         self._limits = limits
         self._tell = tell
+        self._pairs = pairs
+        self._most_pairs = max(pairs, limits.time_max_pairs)
         self._processes = 0
-        self._over = False
-        self._why = "there was no time"
+        self._dead_in_a_row = 0
+        self._why = "it hasn't begun"
         self._died: Counter[Arm] = Counter()
+        self._sound: list[Observation] = []
         self._runs: dict[Arm, list[Run]] = {SOUND: []}
-        self._blocks: dict[Arm, list[list[tuple[Run, Run]]]] = {SOUND: []}
+        self._paired: dict[Arm, list[str]] = {SOUND: []}
+        self.rounds = 0
+        """Of identical code and of each size, that were made to their end."""
 
-    def run(self, rounds: int) -> SelftestReport | str:
+        self.out_of_time = False
+        """Whether it ended for want of time."""
+
+    @property
+    def gave_up(self) -> str | None:
+        """Why it ended: so many processes, one after the other, left no run. None where they didn't."""
+        if self._dead_in_a_row < BASELINE_RUNS:
+            return None
+        return f"{BASELINE_RUNS} processes, one after the other, left no run: {self._why}"
+
+    def run(self, rounds: int) -> None:
         """Make a baseline, then rounds of identical code and of each size, until the time is used up.
 
-        Returns:
-            What was found, or why nothing could be.
+        Whatever it raises, `report` has what there is.
         """
-        sound: list[Observation] = []
-        while len(sound) < BASELINE_RUNS:
-            self._tell(f"self-test: run {len(sound) + 1} of {BASELINE_RUNS} for a baseline")
+        try:
+            self._baseline()
+            while self.rounds < rounds and not self._over:
+                self._round()
+        except KeyboardInterrupt:
+            self._why = "it was interrupted"
+            raise
+
+    def report(self) -> SelftestReport | str:
+        """What was found so far, or why nothing could be."""
+        if len(self._sound) < BASELINE_RUNS:
+            return f"{len(self._sound)} of {BASELINE_RUNS} runs for a baseline were had, then: {self._why}"
+        return self._report(self._sound[0], [one.run for one in self._sound])
+
+    @property
+    def _over(self) -> bool:
+        return self.out_of_time or self.gave_up is not None
+
+    def _baseline(self) -> None:
+        while len(self._sound) < BASELINE_RUNS and not self._over:
+            self._tell(f"self-test: run {len(self._sound) + 1} of {BASELINE_RUNS} for a baseline")
             seen = self._observe(SOUND, None)
             if seen is not None:
-                sound.append(seen)
-            elif self._over or self._died[SOUND] >= BASELINE_RUNS:
-                return f"{len(sound)} of {BASELINE_RUNS} runs for a baseline were had, then: {self._why}"
-        for number in range(rounds):
-            for arm in _arms(number, sound[0]):
-                if self._over:
-                    break
-                self._tell(f"self-test: round {number + 1}, {_name(arm)}")
-                self._block(arm, arm.plant(sound[0]))
-        return self._report(sound[0], [one.run for one in sound])
+                self._sound.append(seen)
+
+    def _round(self) -> None:
+        for arm in _arms(self.rounds, self._sound[0]):
+            self._tell(f"self-test: round {self.rounds + 1}, {_name(arm)}")
+            self._block(arm, arm.plant(self._sound[0]))
+            if self._over:
+                return
+        self.rounds += 1
 
     def _observe(self, arm: Arm, plant: str | None) -> Observation | None:
         seen = None if self._over else self._measure(plant)
         if seen is None:
-            self._over = True
+            if not self._over:
+                self.out_of_time, self._why = True, "there was no time"
             return None
         self._processes += 1
         if isinstance(seen, str):
             self._died[arm] += 1
+            self._dead_in_a_row += 1
             self._why = seen
             return None
+        self._dead_in_a_row = 0
         return seen
 
     def _block(self, arm: Arm, plant: str | None) -> None:
-        """Pairs of sound and slowed runs, by turns."""
+        """Pairs of sound and slowed runs, by turns: a trial, with as many of them as a session would make."""
+        outcomes = self._paired.setdefault(arm, [])
         pairs: list[tuple[Run, Run]] = []
-        for number in range(self._limits.time_min_pairs):
-            made: dict[bool, Run] = {}
-            for slowed in (False, True) if number % 2 == 0 else (True, False):
-                seen = self._observe(arm if slowed else SOUND, plant if slowed else None)
-                if seen is not None:
-                    made[slowed] = seen.run
-                    self._runs.setdefault(arm if slowed else SOUND, []).append(seen.run)
-            if len(made) == 2:
-                pairs.append((made[False], made[True]))
-        self._blocks.setdefault(arm, []).append(pairs)
+        for number in range(self._pairs):
+            self._pair(arm, plant, number, pairs)
+            if self._over:
+                return
+        if not pairs:
+            return
+        outcomes.append(UNDECIDED)  # which it stays where the rest is cut short
+        made = self._pairs
+        while wants_runs(verdict := self._judged(pairs)) and made < self._most_pairs and not self._over:
+            self._pair(arm, plant, made, pairs)
+            made += 1
+        if not self._over:
+            outcomes[-1] = verdict.decision
+
+    def _judged(self, pairs: list[tuple[Run, Run]]) -> Verdict:
+        return judge_pairs(pairs, self._limits, 1, pairs[0][0].environment.family)
+
+    def _pair(self, arm: Arm, plant: str | None, number: int, pairs: list[tuple[Run, Run]]) -> None:
+        """Make one, unless a process of it leaves no run."""
+        made: dict[bool, Run] = {}
+        for slowed in (False, True) if number % 2 == 0 else (True, False):
+            seen = self._observe(arm if slowed else SOUND, plant if slowed else None)
+            if seen is not None:
+                made[slowed] = seen.run
+                self._runs.setdefault(arm if slowed else SOUND, []).append(seen.run)
+        if len(made) == 2:
+            pairs.append((made[False], made[True]))
 
     def _report(self, first: Observation, baseline: list[Run]) -> SelftestReport:
         arms: list[ArmReport] = []
-        for arm in sorted(self._blocks, key=lambda one: (one.size_rel, one.kind or "")):
+        for arm in sorted(self._paired, key=lambda one: (one.size_rel, one.kind or "")):
             runs = self._runs.get(arm, [])
-            stored = stored_verdicts(first, baseline, runs, self._limits)
-            paired = paired_verdicts(self._blocks[arm], self._limits)
+            stored = [
+                UNDECIDED if wants_runs(one) else one.decision
+                for one in stored_verdicts(first, baseline, runs, self._limits)
+            ]
             arms.append(
                 ArmReport(
                     size_rel=arm.size_rel,
                     kind=arm.kind,
                     total_rel=_change_rel(baseline, runs),
                     stored=_rate_of(stored),
-                    paired=_rate_of(paired),
+                    paired=_rate_of(self._paired[arm]),
                     died=self._died[arm],
                 )
             )
@@ -234,6 +314,8 @@ class Selftest:
             case=first.case.id,
             machine=first.run.environment.machine,
             baseline_runs=len(baseline),
+            pairs=self._pairs,
+            most_pairs=self._most_pairs,
             processes=self._processes,
             arms=tuple(arms),
         )
@@ -258,8 +340,8 @@ def _change_rel(before: Sequence[Run], after: Sequence[Run]) -> float | None:
     return statistics.median(run.median_s for run in after) / statistics.median(run.median_s for run in before) - 1
 
 
-def _rate_of(verdicts: Sequence[Verdict]) -> Rate:
-    return rate(sum(one.decision == "worse" for one in verdicts), len(verdicts))
+def _rate_of(outcomes: Sequence[str]) -> Rate:
+    return rate(outcomes.count("worse"), len(outcomes), outcomes.count(UNDECIDED))
 
 
 def lines(report: SelftestReport) -> list[str]:
@@ -276,10 +358,13 @@ def lines(report: SelftestReport) -> list[str]:
         *table,
         "Called worse, of how many trials, with the bounds of its probability (95 %). On identical code each is a "
         "false alarm.",
+        f"A trial of pairs has {report.pairs}, and up to {report.most_pairs} where they leave it open. A trial is "
+        "undecided that wanted more runs than there was time for; the bounds hold whatever would have come of it.",
     ]
 
 
 def _told(one: Rate) -> str:
     if not one.trials:
         return "no trial"
-    return f"{one.seen} of {one.trials} ({100 * one.low:.0f} to {100 * one.high:.0f} %)"
+    undecided = f", {one.undecided} undecided" if one.undecided else ""
+    return f"{one.seen} of {one.trials}{undecided} ({100 * one.low:.0f} to {100 * one.high:.0f} %)"

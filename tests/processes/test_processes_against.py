@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 import pytest
 from observations import CASE_ID as CASE
-from observations import make_observation
+from observations import make_observation, make_run
 
+from pytest_diffbench import other_environment as module
 from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.judge import judge_pairs
+from pytest_diffbench.options import Settings
+from pytest_diffbench.other_environment import OtherEnvironment
 from pytest_diffbench.processes.against import Against
 from pytest_diffbench.processes.budget import Budget
 from pytest_diffbench.processes.exchange import Farewell, Measured, Outcome
@@ -18,11 +23,20 @@ from pytest_diffbench.processes.process import Ended
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from pytest_diffbench.judge import Limits
+    from pytest_diffbench.records import Verdict
+
 
 class Launcher:
-    """Stands in for the real one: what each side's processes leave, in their order; the last one again and again."""
+    """Stands in for the real one: what each side's processes leave, in their order; the last one again and again.
 
-    def __init__(self, folder: Path, **sides: list[Told]) -> None:
+    An exception among them is raised. Each process takes `takes_s` by a clock of its own.
+    """
+
+    takes_s = 0.0
+    now_s = 0.0
+
+    def __init__(self, folder: Path, **sides: list[Any]) -> None:
         self.folder = folder
         self.sides = sides
         self.order = ""
@@ -35,16 +49,30 @@ class Launcher:
         assert artifacts is (side == "base")
         self.order += side[0]
         self.timeouts_s.append(timeout_s)
+        self.now_s += self.takes_s
         left = self.sides[side]
-        return left.pop(0) if len(left) > 1 else left[0]
+        one = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(one, BaseException):
+            raise one
+        assert isinstance(one, Told)
+        return one
 
 
-def told(tmp_path: Path, *, modules: dict[str, str] | None = None) -> Told:
+def told(
+    tmp_path: Path, *, modules: dict[str, str] | None = None, labels: tuple[str, ...] = (), total_s: float = 0.1
+) -> Told:
     return Told(
         asked=(CASE,),
         folder=tmp_path,
         ended=Ended(0, 60, ""),
-        measured=(Measured(test=CASE, observation=make_observation(), artifacts="case-0"),),
+        measured=tuple(
+            Measured(
+                test=CASE,
+                observation=make_observation(make_run(total_s=total_s), case_id=identity),
+                artifacts="case-0",
+            )
+            for identity in (CASE, *(f"{CASE}#{label}" for label in labels))
+        ),
         outcomes=(),
         farewell=Farewell(tests=(CASE,), modules=modules or {}),
     )
@@ -72,13 +100,33 @@ def against(
 ) -> Against:
     return Against(
         launcher,  # type: ignore[arg-type]  # stands in for it
-        Budget(budget_s),
+        Budget(budget_s, lambda: launcher.now_s),
         "other/python",
         pairs=pairs,
         most=most,
         tell=lambda _: None,
         chance=lambda: begins,
     )
+
+
+def other_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OtherEnvironment:
+    """The session's side, with two tests."""
+    monkeypatch.setattr(module, "checked_interpreter", lambda *_: "other/python")
+    config: Any = SimpleNamespace(
+        rootpath=tmp_path,
+        invocation_params=SimpleNamespace(dir=tmp_path),
+        getoption=lambda _, default=None: default,
+        get_verbosity=lambda: -1,
+        pluginmanager=SimpleNamespace(get_plugin=lambda _: None),
+    )
+    launcher: Any = None
+    session = OtherEnvironment(config, Settings(against="other/python"), launcher, Budget(600))
+    tests: list[Any] = [
+        SimpleNamespace(path=tmp_path / "tests" / "test_it.py", nodeid=name, config=config)
+        for name in (CASE, f"{CASE}_too")
+    ]
+    session.tests = [(test, Settings()) for test in tests]
+    return session
 
 
 @pytest.mark.parametrize(("begins", "order"), [(0.0, "bhhbbhhb"), (0.9, "hbbhhbbh")])
@@ -121,8 +169,7 @@ def test_a_process_that_died_costs_its_pair_alone_and_is_told_of(tmp_path: Path)
         "pair 3, this environment: it didn't end within 60 s: last words",
     ]
     # After the first pair, nothing may take much longer than what was the longest.
-    assert launcher.timeouts_s[0] > 500
-    assert all(one < 61 for one in launcher.timeouts_s[2:])
+    assert launcher.timeouts_s == [600, 600, *[60] * 6]
 
 
 @pytest.mark.parametrize(
@@ -139,11 +186,115 @@ def test_a_side_that_measured_nothing_stops_the_session_at_once(tmp_path: Path, 
 
 def test_no_pair_is_begun_when_the_time_is_used_up(tmp_path: Path) -> None:
     launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])
-    both = against(launcher, budget_s=1e-9)
+    launcher.takes_s = 600
+    both = against(launcher, budget_s=600)
     both.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
     other = both.of(CASE)
     assert (launcher.order, other.pairs, other.reference) == ("b", [], None)
-    assert other.missing == "no more than 0 pairs: the 1e-09 s of --diffbench-max-time are used up"
+    assert other.missing == (
+        "no more than 0 pairs: the 600 s of --diffbench-max-time are used up."
+        " For 7 more processes, give --diffbench-max-time=5220"
+    )
+
+
+def test_no_pair_is_begun_that_would_be_ended_before_its_time(tmp_path: Path) -> None:
+    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])
+    launcher.takes_s = 100
+    both = against(launcher, budget_s=750)
+    both.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
+    assert launcher.order == "bhhbbh"
+    assert (len(both.of(CASE).pairs), both.of(CASE).missing) == (3, None)
+    assert both.of(CASE).notes == [
+        "no more than 3 pairs: the next takes about 200 s, and 150 of the 750 s of --diffbench-max-time are left."
+        " For 2 more processes, give --diffbench-max-time=960"
+    ]
+
+
+def test_the_second_of_a_pair_is_not_begun_either(tmp_path: Path) -> None:
+    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])
+    launcher.takes_s = 400
+    both = against(launcher, budget_s=600)
+    both.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
+    assert launcher.order == "b"
+    assert "the next takes about 400 s, and 200 of the 600 s" in (both.of(CASE).missing or "")
+
+
+def test_fewer_tests_may_fit_where_all_do_not(tmp_path: Path) -> None:
+    """How long those take that want more pairs is only known when they ran without the others."""
+    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])
+    launcher.takes_s = 100
+    both = against(launcher, budget_s=900)
+
+    def wants_more() -> list[Any]:
+        launcher.takes_s = 40
+        return ["test"]
+
+    both.measure(["test", "other"], wants_more)  # type: ignore[list-item]  # only handed on
+    assert len(both.of(CASE).pairs) == 5
+    assert "the next takes about 80 s, and 20 of the 900 s" in both.of(CASE).notes[-1]
+
+
+def test_a_first_process_that_did_not_end_within_the_time_asks_for_more_of_it(tmp_path: Path) -> None:
+    launcher = Launcher(tmp_path, base=[died(tmp_path, None)], head=[told(tmp_path)])
+    with pytest.raises(MeasureError, match=r"didn't end within 60 s: .*max-time the seconds that 8 such processes"):
+        against(launcher).measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
+
+
+def test_pairs_that_are_there_survive_a_process_that_cannot_be_started(tmp_path: Path) -> None:
+    full = OSError(28, "No space left")
+    launcher = Launcher(tmp_path, base=[*[told(tmp_path)] * 3, full], head=[told(tmp_path)])
+    both = against(launcher)
+    both.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
+    other = both.of(CASE)
+    assert (launcher.order, len(other.pairs), other.missing) == ("bhhbbhhb", 3, None)
+    assert other.notes == [
+        "no more than 3 pairs: the other environment: no process could be started ([Errno 28] No space left)"
+    ]
+
+
+def test_a_first_process_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
+    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[OSError(13, "Permission denied")])
+    with pytest.raises(MeasureError, match=r"^this environment: no process could be started \(\[Errno 13\] Perm"):
+        against(launcher).measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
+
+
+def test_pairs_that_are_there_are_judged_when_the_session_is_interrupted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = other_environment(tmp_path, monkeypatch)
+    slower = told(tmp_path, labels=("dark",), total_s=0.15)
+    launcher = Launcher(tmp_path, base=[told(tmp_path, labels=("dark",))], head=[*[slower] * 4, KeyboardInterrupt()])
+    session._against = against(launcher, pairs=10, most=10)
+    with pytest.raises(KeyboardInterrupt):
+        session._against.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
+    (report,) = session.unreached({CASE})
+    assert report.observation.case.id == f"{CASE}#dark"
+    assert report.observation.run.median_s == 0.15, "as this environment measured it"
+    assert report.observation.notes == ("interrupted: judged by pairs alone, and only its time",)
+    assert (len(report.pairs), report.against) == (4, "other/python")
+    (verdict,) = report.verdicts
+    assert (verdict.reason, verdict.details["decisions"]) == ("time.slower", 4), verdict
+    session.tests = [(test, Settings(gates=("work",))) for test, _ in session.tests]
+    assert session.unreached(()) == []
+
+
+@pytest.mark.parametrize(("labels", "parts"), [((), {2}), (("dark", "darker"), {6})])
+def test_whether_a_further_pair_is_wanted_is_asked_with_the_cases_own_part_of_the_error_budget(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: tuple[str, ...], parts: set[int]
+) -> None:
+    session = other_environment(tmp_path, monkeypatch)
+    side = told(tmp_path, labels=labels)
+    session._against = against(Launcher(tmp_path, base=[side], head=[side]))
+    session._against.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
+    decided: list[int] = []
+
+    def judged(pairs: Any, limits: Limits, decisions: int, *more: Any) -> Verdict:
+        decided.append(decisions)
+        return judge_pairs(pairs, limits, decisions, *more)
+
+    monkeypatch.setattr(module, "judge_pairs", judged)
+    assert session._undecided() == []
+    assert (set(decided), len(decided)) == (parts, 1 + len(labels))
 
 
 def test_modules_from_one_file_on_both_sides_are_known(tmp_path: Path) -> None:

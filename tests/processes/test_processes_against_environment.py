@@ -111,6 +111,37 @@ def test_what_differs_between_two_environments_is_found_where_it_is(pytester: py
     result.stdout.no_fnmatch_line("*--diffbench-save*")
 
 
+INTERRUPTING = """
+from pytest_diffbench.processes.launch import Launcher
+
+LAUNCH, STARTED = Launcher.launch, []
+
+def launch(self, *args, **kwargs):
+    STARTED.append(args)
+    if len(STARTED) > 8:
+        raise KeyboardInterrupt
+    return LAUNCH(self, *args, **kwargs)
+
+Launcher.launch = launch
+"""
+
+
+def test_an_interruption_keeps_the_pairs_that_are_there(pytester: pytest.Pytester, project: Path) -> None:
+    pytester.makeconftest(INTERRUPTING)
+    tests = ("-k", "test_steady or test_slower")
+    result = run(pytester, f"--diffbench-against={project}", "--diffbench-pairs=5", *tests)
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    found = cases(pytester)
+    assert session_json.load(pytester.path / "session.json").interrupted
+    assert {name: [one.reason for one in case.verdicts] for name, case in found.items()} == {
+        "test_steady": ["time.same"],
+        "test_slower[a::b [c]]": ["time.slower"],
+        "test_slower[a::b [c]]#steady": ["time.same"],
+    }
+    assert {len(case.pairs) for case in found.values()} == {4}
+    result.stdout.fnmatch_lines(["*test_slower*", "*interrupted*the session ended early*"])
+
+
 def test_a_side_that_measures_nothing_is_an_error_and_so_is_the_same_code_on_both(
     pytester: pytest.Pytester, project: Path
 ) -> None:

@@ -7,9 +7,10 @@ from typing import Any
 
 import pytest
 
-from pytest_diffbench import plugin
+from pytest_diffbench import options, plugin
 from pytest_diffbench.processes import exchange
 from pytest_diffbench.processes.arguments import kept_arguments, options_of
+from pytest_diffbench.records import Tuning
 
 
 @pytest.fixture(scope="module")
@@ -36,7 +37,9 @@ def parser() -> argparse.ArgumentParser:
     add("--diffbench", action="store_true", dest="diffbench")
     add("--diffbench-save", action="store_true", dest="diffbench_save")
     add("--diffbench-json", dest="diffbench_json")
+    add("--diffbench-profile", dest="diffbench_profile")
     add("--diffbench-rounds", dest="diffbench_rounds")
+    add("--debug", nargs="?", const="pytestdebug.log", dest="debug")
     add("--models", nargs="+", dest="models")
     return known
 
@@ -61,6 +64,8 @@ def parser() -> argparse.ArgumentParser:
         ("--cov --cov=src --lf -v", "-v"),
         ("--cov src tests", ""),
         ("--diffbench-save --diffbench-json s.json", ""),
+        ("--diffbench-profile traces --diffbench-profile=t -v", "-v"),
+        ("--debug=log.txt -v", "-v"),
         ("--models a b -v tests", "--models a b -v"),
         ("--nobody-knows-it --nobody=x tests", "--nobody-knows-it --nobody=x"),
         ("-v -- -k tests", "-v"),
@@ -90,6 +95,16 @@ def test_every_option_that_is_dropped_is_one_that_pytest_or_a_plugin_has(pyteste
     # Of plugins that aren't installed here.
     elsewhere = {"htmlpath", "self_contained_html", "report_log"}
     assert known >= _DROPPED - elsewhere
+
+
+def test_what_a_measuring_process_is_told_of_this_plugins_options_was_decided_for_each() -> None:
+    """One that writes would overwrite the session's files, process by process."""
+    from pytest_diffbench.processes.arguments import _DROPPED
+
+    kept = {name for name in options.names("c") if f"diffbench_{name}" not in _DROPPED}
+    measures = {"weights", "models", "device", "dtype", "offload", "rounds", "threads", *Tuning.__struct_fields__}
+    # Those besides write nothing, and hold for what the tests' markers and the ini file say, too.
+    assert kept == measures | {"baselines", "gates", "metrics", "lpips_backbone"}
 
 
 def test_the_idle_plugin_knows_the_variable_by_heart() -> None:

@@ -8,6 +8,7 @@ import pytest
 from paced_project import ONE_TEST, PACED, Paced
 
 from pytest_diffbench.processes.launch import Launcher
+from pytest_diffbench.report import session_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -44,11 +45,36 @@ def test_what_is_slower_again_is_red_and_says_how_often_it_was_confirmed(
     assert len({run.id for run in (project.case().observation.run, *project.case().confirmations)}) == 3
 
 
+SEVERAL = """
+def test_several(diffbench):
+    diffbench(paint)
+    diffbench(paint, shade=100, label="dark")
+    diffbench(paint, shade=50, label="darker")
+
+def test_one(diffbench):
+    diffbench(paint)
+"""
+
+
+def test_the_cases_of_a_test_share_its_part_of_the_error_budget(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project = Paced(pytester, monkeypatch, PACED + SEVERAL)
+    project.run("--diffbench", paces=[1.0]).assert_outcomes(passed=2)
+    parts = {
+        one.observation.case.id.partition("::")[2]: verdict.details["decisions"]
+        for one in session_json.load(pytester.path / "session.json").cases
+        for verdict in one.verdicts
+        if verdict.gate == "time"
+    }
+    assert parts == {"test_several": 6, "test_several#dark": 6, "test_several#darker": 6, "test_one": 2}
+
+
 def test_what_is_slow_once_is_not_red(project: Paced) -> None:
     project.run("--diffbench", paces=[1.5, 1.0, 1.0, 1.0, 1.0]).assert_outcomes(passed=1)
     assert project.time().decision != "worse"
     assert project.case().confirmations
-    assert not any("died" in note for note in project.case().observation.notes)
+    assert not any("left no run" in note for note in project.case().observation.notes)
 
 
 def test_processes_that_die_are_told_of_and_lose_nothing(project: Paced) -> None:
@@ -56,15 +82,18 @@ def test_processes_that_die_are_told_of_and_lose_nothing(project: Paced) -> None
     assert project.time().reason == "time.unconfirmed"
     assert project.case().confirmations == ()
     notes = "\n".join(project.case().observation.notes)
-    assert "ended with status 3: the last words" in notes
+    assert (
+        "process 1 of at most 3 that was to confirm the time left no run: it ended with status 3: the last" in notes
+    )
     assert "the test failed (setup): Failed: it has had enough" in notes
     assert "the test was skipped: Skipped: it is Sunday" in notes
 
 
 def test_a_process_that_hangs_is_ended_within_the_time(project: Paced) -> None:
-    project.run("--diffbench", "--diffbench-max-time=1", paces=[1.5, "hang"]).assert_outcomes(passed=1)
+    project.run("--diffbench", "--diffbench-max-time=5", paces=[1.5, "hang"]).assert_outcomes(passed=1)
     notes = "\n".join(project.case().observation.notes)
-    assert "didn't end within 1 s" in notes
+    assert "didn't end within 5 s" in notes
+    assert "no more process to confirm the time: the 5 s of --diffbench-max-time are used up. For 4 more" in notes
     assert project.time().reason == "time.unconfirmed"
 
 
@@ -93,6 +122,16 @@ def test_no_process_is_started_without_a_question(project: Paced, launches: Laun
     result.assert_outcomes(**{"passed" if pace == 1.0 else "failed": 1})
     assert project.time().reason == ("time.same" if pace == 1.0 else "time.slower")
     assert launches.count == 0
+
+
+def test_no_process_is_started_that_would_be_ended_before_its_time(project: Paced, launches: Launches) -> None:
+    project.run("--diffbench", "--diffbench-max-time=.001", paces=[1.5]).assert_outcomes(passed=1)
+    assert (project.time().reason, launches.count) == ("time.unconfirmed", 0)
+    (note,) = [one for one in project.case().observation.notes if "to confirm the time" in one]
+    pytest.LineMatcher([note]).fnmatch_lines(
+        ["no process to confirm the time: the next takes about * s, and 0 of the 0.001 s of --diffbench-max-time *"]
+    )
+    assert "For 4 more processes, give --diffbench-max-time=" in note
 
 
 def test_saving_confirms_nothing(project: Paced, launches: Launches) -> None:

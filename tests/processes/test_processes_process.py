@@ -86,3 +86,27 @@ def test_a_budget_is_used_up_by_what_runs_in_it() -> None:
         now[0] += 60
         raise KeyboardInterrupt
     assert budget.left_s == 0.0
+
+
+def test_nothing_is_begun_that_would_be_ended_before_its_time() -> None:
+    now = [0.0]
+    budget = Budget(600, clock=lambda: now[0])
+    assert budget.too_little(600, processes=4) is None
+    assert budget.too_little(3600, processes=4) == (
+        "the next takes about 3600 s, and 600 of the 600 s of --diffbench-max-time are left."
+        " For 4 more processes, give --diffbench-max-time=14640"
+    )
+    with budget:
+        now[0] += 500
+    assert budget.too_little(100, processes=4) is None
+    assert budget.too_little(200, processes=2, each_s=100) == (
+        "the next takes about 200 s, and 100 of the 600 s of --diffbench-max-time are left."
+        " For 2 more processes, give --diffbench-max-time=840"
+    )
+    with budget:
+        now[0] += 110
+    assert budget.used_s == 610
+    used_up = "the 600 s of --diffbench-max-time are used up"
+    assert budget.too_little(0, processes=4) == used_up
+    more = f"{used_up}. For one more process, give --diffbench-max-time=720"
+    assert budget.too_little(20, processes=1) == more

@@ -5,13 +5,20 @@ from __future__ import annotations
 import importlib
 import json
 import random
-from typing import TYPE_CHECKING
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
 from observations import make_observation, make_run
 
-from pytest_diffbench.judge import Limits
+from pytest_diffbench.judge import Limits, wants_runs
+from pytest_diffbench.options import Settings
+from pytest_diffbench.processes.budget import Budget
+from pytest_diffbench.processes.exchange import Measured
+from pytest_diffbench.processes.launch import Told
+from pytest_diffbench.processes.process import Ended
 from pytest_diffbench.processes.selftest import (
     BASELINE_RUNS,
     KINDS,
@@ -21,10 +28,12 @@ from pytest_diffbench.processes.selftest import (
     Selftest,
     SelftestReport,
     lines,
+    processes_at_least,
     rate,
     stored_verdicts,
 )
 from pytest_diffbench.records import CallGroup, LayerTimes, Work
+from pytest_diffbench.selftest import SelftestSession
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import Observation
@@ -49,6 +58,13 @@ def test_bounds_are_those_of_the_tables(seen: int, trials: int, low: float, high
     assert [found.low, found.high] == pytest.approx([low, high], abs=5e-5)
 
 
+def test_what_is_undecided_widens_the_bounds_to_both_sides() -> None:
+    found = rate(5, 10, 2)
+    assert (found.seen, found.undecided, found.trials) == (5, 2, 10)
+    assert (found.low, found.high) == (rate(5, 10).low, rate(7, 10).high)
+    assert rate(8, 10, 2).high == 1.0
+
+
 def test_nothing_is_known_without_a_trial() -> None:
     assert rate(0, 0) == rate(0, 0).__class__(seen=0, trials=0, low=0.0, high=1.0)
 
@@ -67,16 +83,19 @@ def test_no_run_serves_two_trials() -> None:
     sound = make_observation()
     baseline = [make_run(str(i)) for i in range(5)]
     slow = [make_run(f"slow {i}", 0.2) for i in range(7)]
-    # A first run and two fresh ones each; the seventh has none left to confirm it.
-    assert [one.reason for one in stored_verdicts(sound, baseline, slow, Limits())] == ["time.slower"] * 2
+    # A first run and two fresh ones each; the seventh has none left to confirm it, and stays open.
+    seen = stored_verdicts(sound, baseline, slow, Limits())
+    assert [one.reason for one in seen] == ["time.slower", "time.slower", "time.unconfirmed"]
+    assert [wants_runs(one) for one in seen] == [False, False, True]
     assert [one.reason for one in stored_verdicts(sound, baseline, baseline, Limits())] == ["time.same"] * 5
 
 
 class Machine:
-    """Makes runs of a spread of 1 %, slower by half of what is planted, until it has made enough."""
+    """Makes runs of a spread, slower by half of what is planted, until it has made enough."""
 
-    def __init__(self, most: int) -> None:
+    def __init__(self, most: int, spread_rel: float = 0.01) -> None:
         self.left = most
+        self.spread_rel = spread_rel
         self.plants: list[str | None] = []
         self.chance = random.Random(4711)
 
@@ -86,12 +105,18 @@ class Machine:
         self.left -= 1
         self.plants.append(plant)
         size_rel = float(plant.partition(":")[2]) if plant is not None else 0.0
-        total_s = 0.1 * (1 + size_rel / 2) * (1 + self.chance.gauss(0, 0.01))
+        total_s = 0.1 * (1 + size_rel / 2) * (1 + self.chance.gauss(0, self.spread_rel))
         return make_observation(make_run(str(self.left), total_s))
 
 
-def selftest(machine: Machine, rounds: int = 100) -> SelftestReport | str:
-    return Selftest(machine.measure, Limits(), lambda _: None).run(rounds)
+FOUR = Limits(time_max_pairs=4)
+"""Whatever four pairs leave open stays so."""
+
+
+def selftest(machine: Machine, rounds: int = 100, limits: Limits = FOUR) -> SelftestReport | str:
+    trials = Selftest(machine.measure, limits, lambda _: None, pairs=4)
+    trials.run(rounds)
+    return trials.report()
 
 
 def test_it_finds_large_slowdowns_and_none_in_identical_code() -> None:
@@ -105,7 +130,9 @@ def test_it_finds_large_slowdowns_and_none_in_identical_code() -> None:
     # Identical code, and the sound side of each of four sizes, four runs a round each: some run as confirmation.
     assert 40 <= sound.stored.trials <= 48
     assert sound.paired.trials == 2
-    assert (largest.stored.seen, largest.paired.seen) == (largest.stored.trials, largest.paired.trials) == (2, 2)
+    assert (largest.paired.seen, largest.paired.trials) == (2, 2)
+    # Of eight runs, two were left for the third trial.
+    assert (largest.stored.seen, largest.stored.undecided, largest.stored.trials) == (2, 1, 3)
     assert largest.total_rel == pytest.approx(0.25, abs=0.03)
     # Sides take turns within a block.
     assert machine.plants[BASELINE_RUNS + 8 :][:8] == [None, "delay:0.05", "delay:0.05", None] * 2
@@ -124,8 +151,180 @@ def test_what_is_there_when_the_time_is_used_up_is_reported() -> None:
 
 def test_without_a_baseline_it_says_why() -> None:
     assert selftest(Machine(3)) == f"3 of {BASELINE_RUNS} runs for a baseline were had, then: there was no time"
-    broken = Selftest(lambda _: "the test failed (call): no", Limits(), lambda _: None).run(1)
-    assert broken == f"0 of {BASELINE_RUNS} runs for a baseline were had, then: the test failed (call): no"
+    broken = Selftest(lambda _: "the test failed (call): no", Limits(), lambda _: None, pairs=4)
+    broken.run(1)
+    assert broken.report() == f"0 of {BASELINE_RUNS} runs for a baseline were had, then: the test failed (call): no"
+    assert not broken.out_of_time
+
+
+def test_a_trial_of_pairs_goes_on_while_they_leave_it_open() -> None:
+    """As a session does, of which a trial is to tell."""
+    noisy = selftest(Machine(10_000, spread_rel=0.5), rounds=1, limits=Limits())
+    assert isinstance(noisy, SelftestReport)
+    assert (noisy.pairs, noisy.most_pairs) == (4, 10)
+    # Most of the five trials go on to the end.
+    assert processes_at_least(4) + 3 * 2 * 6 < noisy.processes <= BASELINE_RUNS + 5 * 2 * 10
+    assert [(arm.paired.trials, arm.paired.undecided) for arm in noisy.arms] == [(1, 0)] * 5
+    assert "A trial of pairs has 4, and up to 10 where they leave it open" in "\n".join(lines(noisy))
+    calm = selftest(Machine(10_000, spread_rel=0.0001), rounds=1, limits=Limits())
+    assert isinstance(calm, SelftestReport)
+    assert calm.processes == processes_at_least(4) == BASELINE_RUNS + 5 * 2 * 4
+
+
+def test_a_trial_that_the_time_was_too_short_for_is_undecided() -> None:
+    report = selftest(Machine(5 + 2 * 6, spread_rel=0.2), limits=Limits())
+    assert isinstance(report, SelftestReport)
+    (sound,) = report.arms
+    assert (sound.paired.seen, sound.paired.undecided, sound.paired.trials) == (0, 1, 1)
+    assert "0 of 1, 1 undecided (0 to 100 %)" in "\n".join(lines(report))
+
+
+def test_an_interruption_keeps_what_is_there() -> None:
+    machine, count = Machine(1000), 0
+
+    def measure(plant: str | None) -> Observation | str | None:
+        nonlocal count
+        count += 1
+        if count > BASELINE_RUNS + 8 + 3:
+            raise KeyboardInterrupt
+        return machine.measure(plant)
+
+    trials = Selftest(measure, FOUR, lambda _: None, pairs=4)
+    with pytest.raises(KeyboardInterrupt):
+        trials.run(100)
+    report = trials.report()
+    assert isinstance(report, SelftestReport)
+    assert [(arm.size_rel, arm.paired.trials) for arm in report.arms] == [(0.0, 1), (0.05, 0)]
+    early = Selftest(measure, FOUR, lambda _: None, pairs=4)
+    with pytest.raises(KeyboardInterrupt):
+        early.run(100)
+    assert early.report() == f"0 of {BASELINE_RUNS} runs for a baseline were had, then: it was interrupted"
+
+
+def test_it_gives_up_when_no_process_leaves_a_run_any_more() -> None:
+    machine = Machine(BASELINE_RUNS + 8)
+
+    def measure(plant: str | None) -> Observation | str | None:
+        return machine.measure(plant) or "no process could be started ([Errno 28])"
+
+    trials = Selftest(measure, FOUR, lambda _: None, pairs=4)
+    trials.run(100)
+    assert trials.gave_up == "5 processes, one after the other, left no run: no process could be started ([Errno 28])"
+    report = trials.report()
+    assert isinstance(report, SelftestReport)
+    assert (report.processes, trials.out_of_time) == (BASELINE_RUNS + 8 + 5, False)
+
+
+class Launcher:
+    """Stands in for the real one: each process takes ten seconds by a clock of its own; `dead` tests leave no run."""
+
+    def __init__(self, *dead: str, last: int = 1000) -> None:
+        self.dead = dead
+        self.last = last
+        self.now_s = 0.0
+        self.started: list[str] = []
+
+    def launch(self, items: list[Any], *, timeout_s: float, plant: str | None) -> Told:
+        name = items[0].nodeid
+        self.started.append(name)
+        if len(self.started) > self.last:
+            raise KeyboardInterrupt
+        self.now_s += min(10, timeout_s)
+        ended = Ended(0 if timeout_s >= 10 else None, timeout_s, "")
+        dead = name in self.dead or ended.status is None
+        seen = Measured(test=name, observation=make_observation(case_id=name))
+        return Told((name,), Path(), ended, () if dead else (seen,), (), None)
+
+
+def session(folder: Path, launcher: Launcher, max_time_s: float, *names: str) -> SelftestSession:
+    """A session of tests of these names."""
+    config: Any = SimpleNamespace(
+        rootpath=folder,
+        args_source=pytest.Config.ArgsSource.ARGS,
+        getoption=lambda _: False,
+        get_verbosity=lambda: -1,
+        pluginmanager=SimpleNamespace(get_plugin=lambda _: None),
+    )
+    budget = Budget(max_time_s, lambda: launcher.now_s)
+    made = SelftestSession(config, launcher, budget)  # type: ignore[arg-type]  # stands in for it
+    tests: list[Any] = [
+        SimpleNamespace(path=folder / "test_it.py", nodeid=name, config=config, fixturenames=("diffbench_pipeline",))
+        for name in names
+    ]
+    made.tests = [(test, Settings()) for test in tests]
+    return made
+
+
+def told_by(made: SelftestSession) -> str:
+    told: list[str] = []
+    reporter: Any = SimpleNamespace(
+        section=told.append,
+        write_line=lambda text, **_: told.append(text),
+    )
+    made.pytest_terminal_summary(reporter)
+    return "\n".join(told)
+
+
+def written(folder: Path) -> list[str]:
+    return [one["case"] for one in json.loads((folder / ".diffbench" / "selftest.json").read_text())]
+
+
+A, B, C = (f"test_it.py::test_{name}" for name in "abc")
+
+
+def test_each_test_has_its_part_of_the_time(tmp_path: Path) -> None:
+    launcher = Launcher()
+    made = session(tmp_path, launcher, 1800, A, B, C)
+    run: Any = SimpleNamespace(testsfailed=0)
+    assert made.pytest_runtestloop(run)
+    assert {name: launcher.started.count(name) for name in (A, B, C)} == {A: 60, B: 60, C: 60}
+    assert (run.testsfailed, written(tmp_path)) == (0, [A, B, C])
+    assert "max-time" not in told_by(made)
+
+
+def test_time_that_a_test_does_not_need_goes_to_the_next(tmp_path: Path) -> None:
+    launcher = Launcher(A)
+    made = session(tmp_path, launcher, 1850, A, B, C)
+    run: Any = SimpleNamespace(testsfailed=0)
+    made.pytest_runtestloop(run)
+    assert {name: launcher.started.count(name) for name in (A, B, C)} == {A: 5, B: 90, C: 90}
+    assert (run.testsfailed, written(tmp_path)) == (1, [B, C])
+    assert f"{A}: 0 of 5 runs for a baseline were had, then: it ended with status 0" in told_by(made)
+
+
+def test_a_test_with_too_little_time_is_named_with_the_remedy(tmp_path: Path) -> None:
+    launcher = Launcher()
+    made = session(tmp_path, launcher, 60, A, B)
+    run: Any = SimpleNamespace(testsfailed=0)
+    made.pytest_runtestloop(run)
+    remedy = "It had 30 of the 60 s of --diffbench-max-time. Give at least --diffbench-max-time=1140."
+    for name in (A, B):
+        assert f"{name}: 3 of 5 runs for a baseline were had, then: there was no time. {remedy}" in told_by(made)
+    assert (run.testsfailed, launcher.started) == (2, [A] * 3 + [B] * 3)
+    assert not (tmp_path / ".diffbench").exists()
+
+    made = session(tmp_path, Launcher(), 400, A, B)
+    run.testsfailed = 0
+    made.pytest_runtestloop(run)
+    remedy = "It had 200 of the 400 s of --diffbench-max-time. Give at least --diffbench-max-time=1140."
+    assert f"{A}: not a trial of pairs of each size. {remedy}" in told_by(made)
+    assert (run.testsfailed, written(tmp_path)) == (0, [A, B])
+
+    made = session(tmp_path, Launcher(), 8, A)
+    made.pytest_runtestloop(run)
+    assert "It had 8 of the 8 s of --diffbench-max-time, and no process came to its end in it" in told_by(made)
+
+
+def test_a_night_is_not_lost_to_an_interruption(tmp_path: Path) -> None:
+    launcher = Launcher(last=60 + 30)
+    made = session(tmp_path, launcher, 1800, A, B, C)
+    run: Any = SimpleNamespace(testsfailed=0)
+    with pytest.raises(KeyboardInterrupt):
+        made.pytest_runtestloop(run)
+    assert written(tmp_path) == [A, B]
+    told = told_by(made)
+    assert f"{A} on cpu-test-2c: 60 processes, 5 for the baseline" in told
+    assert f"{B} on cpu-test-2c: 30 processes, 5 for the baseline" in told
 
 
 @pytest.mark.parametrize(
@@ -155,6 +354,25 @@ def test_case(diffbench, diffbench_pipeline):
 """
 
 
+INTERRUPTING = """
+from pytest_diffbench.processes.launch import Launcher
+
+def launch(*_, **__):
+    raise KeyboardInterrupt
+
+Launcher.launch = launch
+"""
+
+
+def test_an_interrupted_session_tells_what_there_is(pytester: pytest.Pytester) -> None:
+    pytester.makeconftest(INTERRUPTING)
+    result = pytester.runpytest_subprocess("--diffbench-selftest", pytester.makepyfile(test_real=REAL))
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    result.stdout.fnmatch_lines(
+        ["*diffbench self-test*", "*test_case: 0 of 5 runs for a baseline were had, then: it was interrupted"]
+    )
+
+
 @pytest.mark.pipeline
 def test_a_real_pipeline_is_slowed_down_in_real_processes(pytester: pytest.Pytester, real_libraries: None) -> None:
     path = pytester.makepyfile(test_real=REAL)
@@ -165,10 +383,10 @@ def test_a_real_pipeline_is_slowed_down_in_real_processes(pytester: pytest.Pytes
         session = importlib.import_module("pytest_diffbench.selftest")
         patch.setattr(trials, "_arms", lambda *_: [Arm(0.5, "calls")])
         patch.setattr(trials, "BASELINE_RUNS", 2)
-        patch.setattr(session, "limits_of", lambda _: Limits(time_min_pairs=2))
+        patch.setattr(session, "limits_of", lambda _: Limits(time_min_pairs=2, time_max_pairs=2))
         patch.setattr(session, "_MOST_ROUNDS", 1)
         result = pytester.runpytest_inprocess(
-            "--diffbench-selftest", "--diffbench-rounds=1", "--diffbench-max-time=600", path
+            *("--diffbench-selftest", "--diffbench-rounds=1", "--diffbench-pairs=2", "--diffbench-max-time=600"), path
         )
     assert result.ret == 0
     (report,) = json.loads((pytester.path / ".diffbench" / "selftest.json").read_text())
