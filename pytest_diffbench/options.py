@@ -50,6 +50,13 @@ def _text(value: Any) -> str:
     return value.strip()
 
 
+def _interpreter(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        # What `--diffbench-against="$(diffbench env main)"` comes to where the command fails.
+        raise ValueError("names another environment's interpreter, which `diffbench env REVISION` makes and prints")
+    return value.strip()
+
+
 def _whole(least: int) -> Callable[[Any], int]:
     def parse(value: Any) -> int:
         try:
@@ -208,7 +215,7 @@ class Settings:
         "N",
     )
     against: str | None = _setting(
-        _text, None, "c", "hold all against the same tests under another environment's interpreter", "PYTHON"
+        _interpreter, None, "c", "hold all against the same tests under another environment's interpreter", "PYTHON"
     )
     pairs: int = _setting(_whole(1), 5, "ci", "pairs of processes with --diffbench-against", "N")
     selftest: bool = _setting(
@@ -318,13 +325,21 @@ def _refuse_silent_loosening(settings: Settings, where: str) -> None:
 def _candidates(config: pytest.Config, marker: Mapping[str, Any], name: str, sources: str) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     if "c" in sources:
-        # A switch that isn't given is False, which must not hide the ini file's value.
-        found.append((flag(name), config.getoption(f"diffbench_{name}") or None))
+        # A switch that isn't given is False, which must not hide the ini file's value. An empty text was given: by a
+        # variable that isn't set, or a command that failed.
+        given = config.getoption(f"diffbench_{name}")
+        found.append((flag(name), None if given is False else given))
     if "m" in sources:
-        found.append(("marker", marker.get(name)))
+        found.append(("marker", _unless_empty(marker.get(name))))
     if "i" in sources:
-        found.append((f"diffbench_{name} in {config.inipath or 'the ini file'}", config.getini(f"diffbench_{name}")))
-    return [(label, None if value == "" else value) for label, value in found]
+        written = config.getini(f"diffbench_{name}")
+        found.append((f"diffbench_{name} in {config.inipath or 'the ini file'}", _unless_empty(written)))
+    return found
+
+
+def _unless_empty(value: Any) -> Any:
+    """None for an empty text, which is a way to leave out an argument or a key."""
+    return None if isinstance(value, str) and not value else value
 
 
 def folder(config: pytest.Config, path: str) -> Path:

@@ -76,6 +76,18 @@ def test_an_empty_text_is_no_setting(pytester: pytest.Pytester) -> None:
         resolved(pytester, marker={"gates": " , "})
 
 
+@pytest.mark.parametrize("option", ["against", "models", "rounds", "gates", "json"])
+def test_an_empty_text_on_the_command_line_is_refused(pytester: pytest.Pytester, option: str) -> None:
+    with pytest.raises(OptionError, match=rf"^pytest: --diffbench-{option} .*, not ''\.$"):
+        resolved(pytester, f"--diffbench-{option}=")
+
+
+def test_what_a_failed_command_left_of_against_is_told_with_the_remedy(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess("--diffbench", "--diffbench-against=")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--diffbench-against names another*`diffbench env REVISION` makes*not ''.*"])
+
+
 def test_a_wrong_ini_value_names_the_file(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\ndiffbench_rounds = none\n")
     with pytest.raises(OptionError, match=r"diffbench_rounds in .*tox.ini is a whole number, at least 1, not 'none'"):
