@@ -138,8 +138,9 @@ def _empty(folder: Path) -> Path:
         [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], f"{python}: can't be run"
     ).strip()
     # addsitedir, so that packages that are installed here as editable ones are found there too.
-    lines = [f"import site; site.addsitedir({place!r})\n" for place in _own_packages()]
-    Path(own, _PTH).write_text("".join(lines), encoding="utf-8")
+    # In ASCII: Python up to 3.12 reads such a file in the locale's encoding, whatever that is when it starts.
+    lines = [f"import site; site.addsitedir({place!a})\n" for place in _own_packages()]
+    Path(own, _PTH).write_text("".join(lines), encoding="ascii")
     return python
 
 

@@ -154,6 +154,19 @@ def test_requirements_stand_before_this_environments_packages(
     assert not (tmp_path / ".diffbench").exists()
 
 
+def test_packages_below_any_path_are_found_whatever_encoding_it_is_read_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "Pakete für Übergröße 日本"
+    packages.mkdir()
+    (packages / "engine.py").write_text("PACE = 4\n")
+    monkeypatch.setattr(environment, "_own_packages", lambda: [str(packages)])
+    python = environment._empty(tmp_path / "made")
+    (pth,) = tmp_path.glob("made/[Ll]ib/**/behind-its-own-packages.pth")
+    assert pth.read_bytes().isascii()
+    assert says(str(python), "import engine; print(engine.PACE)") == "4"
+
+
 @pytest.mark.parametrize(
     ("what", "message"),
     [
