@@ -16,6 +16,7 @@ from pytest_diffbench import __version__, loading, options
 from pytest_diffbench.bench import Bench
 from pytest_diffbench.errors import DiffbenchError, MissingPipelineError, OptionError, PipelineError
 from pytest_diffbench.extra_metrics import metrics_of
+from pytest_diffbench.facts import environment_facts
 from pytest_diffbench.lending import lend_memory
 from pytest_diffbench.other_environment import OtherEnvironment
 from pytest_diffbench.plugin import is_benchmark
@@ -194,9 +195,10 @@ class DiffbenchSession:
 
     def _environment_facts(self) -> dict[str, Fact]:
         if self._facts is None:
-            self._facts = {}
-            for facts in self._config.hook.pytest_diffbench_environment(config=self._config):
-                self._facts |= facts or {}
+            try:
+                self._facts = environment_facts(self._config.hook.pytest_diffbench_environment(config=self._config))
+            except OptionError as error:
+                raise pytest.fail.Exception(str(error), pytrace=False) from None
         return self._facts
 
     # -- running

@@ -147,6 +147,43 @@ def pytest_diffbench_outcome(report, config):
     assert "rack north -> south" in changed
 
 
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        ("{'disks': ['a', 'b']}", "pytest_diffbench_environment returned 'disks': ['a', 'b']. A fact is a text*"),
+        ("{'home': __import__('pathlib').Path('x')}", "pytest_diffbench_environment returned 'home': *Path('x')*"),
+        ("{3: 'x'}", "pytest_diffbench_environment returned 3: 'x'. A fact's name is a text."),
+        ("['rack']", "pytest_diffbench_environment returned ['rack']. Return a dict*"),
+    ],
+)
+def test_what_is_no_fact_fails_each_test_by_its_name(project: pytest.Pytester, returned: str, told: str) -> None:
+    project.makeconftest(f"def pytest_diffbench_environment(config):\n    return {returned}\n")
+    project.makepyfile(test_paint=TARGET + "def test_a(diffbench): ...\ndef test_b(diffbench): ...\n")
+    result = run(project, "--diffbench")
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines([f"*{told.replace('[', '[[]')}"] * 2)
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+def test_values_of_other_classes_are_recorded_as_plain_ones(project: pytest.Pytester) -> None:
+    project.makeconftest(
+        "import numpy as np\n"
+        "def pytest_diffbench_environment(config):\n    return {'room_c': np.float32(21.5), 'user': np.str_('me')}\n"
+    )
+    project.makepyfile(
+        test_paint=TARGET
+        + "import numpy as np\n"
+        + "def test_paint(diffbench):\n"
+        + "    diffbench(paint, size=np.int64(32), shade=np.int64(200))\n"
+        + "    diffbench.sweep(paint, 'shade', list(np.array([100, 200])), label='sweep', precision_rel=5)\n"
+    )
+    run(project, "--diffbench", "--diffbench-gates=guidance").assert_outcomes(passed=1)
+    session = session_json.load(project.path / "session.json")
+    assert session.cases[0].observation.case.definition.arguments == {"size": 32, "shade": 200}
+    assert session.cases[0].observation.run.environment.software["room_c"] == 21.5
+    assert [one.value for one in session.comparisons[0].variants] == [100, 200]
+
+
 def test_gates_can_be_chosen(project: pytest.Pytester) -> None:
     run(project, "--diffbench", "--diffbench-gates=guidance").assert_outcomes(passed=1)
     (case,) = session_json.load(project.path / "session.json").cases
