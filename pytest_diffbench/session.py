@@ -91,7 +91,7 @@ class DiffbenchSession:
     # -- collection
 
     @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
         """Check every marker, and bring tests of one pipeline together so that it is loaded once."""
         places = [i for i, item in enumerate(items) if is_benchmark(item)]
         if not places:
@@ -99,6 +99,10 @@ class DiffbenchSession:
         try:
             absent = {id(items[i]) for i in places if not self._resolve(items[i])}
         except (OptionError, PipelineError) as error:
+            if hasattr(self._config, "workerinput"):
+                # A worker's usage error is told nowhere: it dies of it. This is what its report at the end carries.
+                session.shouldfail = str(error)
+                raise session.Failed(session.shouldfail) from None
             raise pytest.UsageError(str(error)) from None
         self._decisions = max(len(places) - len(absent), 1)
         specs = [self._order_key(items[i].stash[_SETTINGS]) for i in places]

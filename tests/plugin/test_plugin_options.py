@@ -140,6 +140,18 @@ def test_a_wrong_marker_is_a_usage_error_before_anything_runs(
     result.stderr.fnmatch_lines([message])
 
 
+def test_under_xdist_a_wrong_marker_is_told_as_well(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    pytester.makepyfile("import pytest\n@pytest.mark.diffbench(modle='flux')\ndef test_it(diffbench): ...")
+    result = pytester.runpytest_subprocess("-n2", "--diffbench")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    told = "test_*::test_it: the diffbench marker has no argument 'modle' (did you mean 'model'*"
+    result.stdout.fnmatch_lines([f"*Interrupted: {told}"])
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
 def test_paths_start_where_they_are_written(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     pytester.makeini("[pytest]\ndiffbench_models = weights\n")
     here = pytester.mkdir("deep")
