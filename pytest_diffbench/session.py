@@ -23,7 +23,7 @@ from pytest_diffbench.plugin import is_benchmark
 from pytest_diffbench.processes.budget import Budget
 from pytest_diffbench.processes.confirming import Confirming
 from pytest_diffbench.processes.launch import Launcher
-from pytest_diffbench.records import DECISIONS, CaseReport, Comparison, Fact, PipelineSpec, SessionReport, Tuning
+from pytest_diffbench.records import DECISIONS, CaseReport, Comparison, Fact, PipelineSpec, SessionReport
 from pytest_diffbench.report import junit, session_json, terminal
 from pytest_diffbench.report.progress import Progress
 from pytest_diffbench.store import MOST_NEIGHBOURS, Store
@@ -31,10 +31,8 @@ from pytest_diffbench.verdicts import Concluded, Evidence, conclude, conclude_ag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
-    from pathlib import Path
 
     from pytest_diffbench.artifacts import Artifacts
-    from pytest_diffbench.options import Settings
     from pytest_diffbench.records import Observation, Run
     from pytest_diffbench.selftest import SelftestSession
 
@@ -70,9 +68,9 @@ class DiffbenchSession:
         self._launcher = Launcher(config)
         try:
             self._settings = options.resolve(config, {}, "pytest")
+            self._models = loading.models_folder(self._settings)
         except OptionError as error:
             raise pytest.UsageError(str(error)) from None
-        self._models = self._models_folder()
         self._pipelines = loading.Pipelines(
             lambda spec: config.hook.pytest_diffbench_load_pipeline(spec=spec, config=config), self._models
         )
@@ -105,9 +103,8 @@ class DiffbenchSession:
                 raise session.Failed(session.shouldfail) from None
             raise pytest.UsageError(str(error)) from None
         self._decisions = max(len(places) - len(absent), 1)
-        specs = [self._order_key(items[i].stash[_SETTINGS]) for i in places]
-        first = {spec: n for n, spec in reversed(list(enumerate(specs)))}
-        benchmarks = [items[i] for _, i in sorted(zip(specs, places, strict=True), key=lambda pair: first[pair[0]])]
+        order = loading.grouped([items[i].stash[_SETTINGS] for i in places])
+        benchmarks = [items[places[i]] for i in order]
         for i, item in zip(places, benchmarks, strict=True):
             items[i] = item
         if self._other is not None:
@@ -133,25 +130,6 @@ class DiffbenchSession:
             item.add_marker(pytest.mark.skip(reason=str(error).removeprefix(f"{item.nodeid}: ")))
             return False
         return True
-
-    @staticmethod
-    def _order_key(settings: Settings) -> tuple[object, ...]:
-        tuning = (getattr(settings, name) for name in Tuning.__struct_fields__)
-        return (settings.model, settings.weights, settings.device, settings.dtype, settings.offload, *tuning)
-
-    def _models_folder(self) -> Path | None:
-        if self._settings.models is None:
-            return None
-        folder = options.folder(self._config, self._settings.models)
-        if folder.suffix == ".safetensors" and folder.is_file():
-            return folder  # a single-file checkpoint
-        if not folder.is_dir() or not any(folder.iterdir()):
-            what = "is empty" if folder.is_dir() else "isn't a folder" if folder.exists() else "doesn't exist"
-            raise pytest.UsageError(
-                f"{options.flag('models')}: {folder} {what}. Name a folder that holds a "
-                "pipeline saved with save_pretrained, or one sub-folder a model."
-            )
-        return folder
 
     # -- fixtures
 
