@@ -348,6 +348,7 @@ class DiffbenchSession:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Give memory back and write the session's file."""
+        self._interrupted |= bool(session.shouldfail or session.shouldstop)  # by -x, --maxfail, or another plugin
         self._pipelines.release()
         self._launcher.close()
         if self._settings.json is None or hasattr(self._config, "workerinput"):

@@ -305,6 +305,15 @@ def test_a_file_that_cannot_be_written_costs_no_result(project: pytest.Pytester)
     result.stdout.fnmatch_lines(["*--diffbench-json: *session.json*", "*saved*created*"])
 
 
+@pytest.mark.parametrize(("option", "interrupted"), [("-x", True), ("--maxfail=1", True), ("--maxfail=9", False)])
+def test_the_file_says_where_the_session_was_cut_short(
+    project: pytest.Pytester, option: str, interrupted: bool
+) -> None:
+    project.makepyfile(test_paint="def test_first():\n    assert False\ndef test_other(): ...\n")
+    run(project, "--diffbench", option)
+    assert session_json.load(project.path / "session.json").interrupted is interrupted
+
+
 def test_a_result_and_its_baseline_name_the_same_run(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_paint=TARGET
