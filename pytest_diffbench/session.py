@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
 
     from pytest_diffbench.artifacts import Artifacts
+    from pytest_diffbench.options import Settings
     from pytest_diffbench.records import Observation, Run
     from pytest_diffbench.selftest import SelftestSession
 
@@ -133,11 +134,22 @@ class DiffbenchSession:
 
     # -- fixtures
 
+    @staticmethod
+    def _settings_of(item: pytest.Item) -> Settings:
+        """The settings that a test got when it was collected."""
+        if _SETTINGS not in item.stash:
+            pytest.fail(
+                f"{item.nodeid} asks for a fixture of diffbench while it runs, so nothing showed before that it is a "
+                "benchmark. Add the marker diffbench: @pytest.mark.diffbench().",
+                pytrace=False,
+            )
+        return item.stash[_SETTINGS]
+
     def bench_for(self, item: pytest.Item, benchmark: Any) -> Bench:
         """The object behind the `diffbench` fixture of one test."""
         bench = Bench(
             item,
-            item.stash[_SETTINGS],
+            self._settings_of(item),
             benchmark=benchmark,
             about=self._pipelines.about,
             facts=self._environment_facts(),
@@ -160,8 +172,9 @@ class DiffbenchSession:
 
     def pipeline_for(self, item: pytest.Item) -> Any:
         """The pipeline that a test's marker asks for."""
+        settings = self._settings_of(item)
         try:
-            return self._pipelines.get(item.stash[_SETTINGS], item.nodeid)
+            return self._pipelines.get(settings, item.nodeid)
         except DiffbenchError as error:
             text, missing = str(error), isinstance(error, MissingPipelineError)
         if missing and not self._settings.strict:

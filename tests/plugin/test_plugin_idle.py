@@ -38,6 +38,18 @@ def test_benchmarks_are_skipped_before_their_fixtures(pytester: pytest.Pytester)
     result.stdout.fnmatch_lines(["*run it with --diffbench*"])
 
 
+@pytest.mark.parametrize("name", ["diffbench", "diffbench_pipeline"])
+def test_a_fixture_that_is_asked_for_while_a_test_runs_needs_the_marker(pytester: pytest.Pytester, name: str) -> None:
+    pytester.makepyfile(f"def test_it(request):\n    request.getfixturevalue({name!r})\n")
+    idle = pytester.runpytest_inprocess("-rs")
+    idle.assert_outcomes(skipped=1)
+    idle.stdout.fnmatch_lines(["*run it with --diffbench*"])
+    active = pytester.runpytest_inprocess("--diffbench")
+    active.assert_outcomes(failed=1)
+    active.stdout.fnmatch_lines(["test_*::test_it asks for a fixture of diffbench *Add the marker diffbench: @*"])
+    active.stdout.no_fnmatch_line("*Traceback*")
+
+
 @pytest.mark.parametrize("arguments", [["--collect-only"], []], ids=["collecting", "running"])
 def test_an_idle_session_imports_nothing_heavy(pytester: pytest.Pytester, arguments: list[str]) -> None:
     pytester.makepyfile(test_idle_project=TESTS)
