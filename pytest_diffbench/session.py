@@ -60,6 +60,7 @@ class DiffbenchSession:
         self._interrupted = False
         self._not_written: str | None = None
         self._reports: list[CaseReport] = []
+        self._failed: set[str] = set()
         self._comparisons: list[Comparison] = []
         self._facts: dict[str, Fact] | None = None
         self._progress: Progress | None = None
@@ -202,6 +203,7 @@ class DiffbenchSession:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Let go of the resident pipeline before a test that brings its own."""
         item.stash[_BEGAN_S] = time.monotonic()
+        self._failed.discard(item.nodeid)  # which may be run again
         if is_benchmark(item) and "diffbench_pipeline" not in getattr(item, "fixturenames", ()):
             self._pipelines.release()
 
@@ -222,13 +224,14 @@ class DiffbenchSession:
             # Not the error's cause and consequence, but the one sentence that it is.
             raise pytest.fail.Exception(str(error), pytrace=False) from None
         except BaseException:
-            concluded = self._conclude(item, failed=True)
-            for one in concluded:
-                if one.failure:
-                    item.add_report_section("call", "diffbench", one.failure)
+            self._conclude_failed(item)
             raise
-        concluded = self._conclude(item, failed=False)
-        if _BENCH in item.stash and not concluded:
+        if getattr(item, "_excinfo", None):  # unittest's failures, told in place of what would be raised here
+            self._conclude_failed(item)
+            return outcome
+        broken = item.nodeid in self._failed  # by subtests, whose failures aren't raised
+        concluded = self._conclude(item, failed=broken)
+        if _BENCH in item.stash and not concluded and not broken:
             pytest.fail(
                 f"{item.nodeid} asks for the fixture diffbench and measures nothing: a benchmark that can't fail. "
                 "Call diffbench(pipeline, ...), or don't ask for it.",
@@ -238,6 +241,12 @@ class DiffbenchSession:
         if failures:
             pytest.fail("\n\n".join(failures), pytrace=False)
         return outcome
+
+    def _conclude_failed(self, item: pytest.Item) -> None:
+        """Conclude a test that failed by itself; what got worse besides stands beside its own words."""
+        for one in self._conclude(item, failed=True):
+            if one.failure:
+                item.add_report_section("call", "diffbench", one.failure)
 
     def _conclude(self, item: pytest.Item, *, failed: bool) -> list[Concluded]:
         bench = self._bench_of(item)
@@ -346,7 +355,9 @@ class DiffbenchSession:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect the cases of a finished test."""
+        """Collect the cases of a finished test, and remember subtests that failed in one that still runs."""
+        if report.when == "call" and report.failed:
+            self._failed.add(report.nodeid)
         for text in getattr(report, "diffbench", ()):
             self._reports.append(msgspec.json.decode(text, type=CaseReport))
         for text in getattr(report, "diffbench_comparisons", ()):

@@ -105,6 +105,44 @@ def test_a_failed_test_is_not_saved(project: pytest.Pytester) -> None:
     assert not (project.path / "baselines").exists()
 
 
+QUIETLY = {
+    "unittest": (
+        "import unittest\n"
+        "class TestPaint(unittest.TestCase):\n"
+        "    @pytest.fixture(autouse=True)\n"
+        "    def _take(self, diffbench):\n"
+        "        self.diffbench = diffbench\n"
+        "    def test_paint(self):\n"
+        "        self.diffbench(paint)\n"
+    ),
+    "subtests": "def test_paint(diffbench, subtests):\n    diffbench(paint)\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending", "failed"),
+    [
+        ("unittest", "        self.fail('no')\n", 1),
+        ("unittest", "        with self.subTest(i=1):\n            self.fail('no')\n", 2),
+        ("unittest", "", 0),
+        ("subtests", "    with subtests.test('a'):\n        assert False\n", 2),
+        ("subtests", "    with subtests.test('a'):\n        assert True\n", 0),
+    ],
+    ids=["TestCase", "subTest", "TestCase passes", "subtests", "subtests pass"],
+)
+def test_a_test_that_failed_without_raising_is_not_saved(
+    project: pytest.Pytester, kind: str, ending: str, failed: int
+) -> None:
+    if "sub" in kind + ending and not hasattr(pytest, "Subtests"):
+        pytest.skip("pytest has subtests of its own since 9")
+    project.makepyfile(test_paint=TARGET + QUIETLY[kind] + ending)
+    result = run(project, "--diffbench-save")
+    assert result.parseoutcomes().get("failed", 0) == failed
+    (case,) = session_json.load(project.path / "session.json").cases
+    assert case.saved == ("refused: the test failed" if failed else "created")
+    assert (project.path / "baselines").exists() is not bool(failed)
+
+
 def test_several_calls_need_labels(project: pytest.Pytester) -> None:
     body = "def test_paint(diffbench):\n    diffbench(paint, shade=1)\n    diffbench(paint, shade=2{})\n"
     project.makepyfile(test_paint=TARGET + body.format(""))
