@@ -270,6 +270,11 @@ def is_active(config: pytest.Config) -> bool:
     return any(config.getoption(name) for name in ("diffbench", "diffbench_save", "diffbench_selftest"))
 
 
+def is_parallel(config: pytest.Config) -> bool:
+    """Whether pytest-xdist runs tests in several processes at once."""
+    return hasattr(config, "workerinput") or config.getoption("dist", default="no") != "no"
+
+
 def resolve(config: pytest.Config, marker: Mapping[str, Any], where: str) -> Settings:
     """Settings of one test.
 

@@ -14,6 +14,7 @@ import pytest
 
 from pytest_diffbench import __version__, loading, options
 from pytest_diffbench.bench import Bench
+from pytest_diffbench.combinations import refuse_combinations
 from pytest_diffbench.errors import DiffbenchError, MissingPipelineError, OptionError, PipelineError
 from pytest_diffbench.extra_metrics import metrics_of
 from pytest_diffbench.facts import environment_facts
@@ -70,6 +71,7 @@ class DiffbenchSession:
         self._launcher = Launcher(config)
         try:
             self._settings = options.resolve(config, {}, "pytest")
+            refuse_combinations(self._settings, parallel=options.is_parallel(config))
             self._models = loading.models_folder(self._settings)
         except OptionError as error:
             raise pytest.UsageError(str(error)) from None

@@ -121,6 +121,27 @@ def test_a_wrong_command_line_is_a_usage_error(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["selftest", "-n2"], "*--diffbench-selftest can't be combined with -n: *Leave out -n."),
+        (["against=python", "-n2"], "*--diffbench-against can't be combined with -n: *Leave out -n."),
+        (["selftest", "against=python"], "*--diffbench-selftest and --diffbench-against can't be combined: *"),
+        (["selftest", "save"], "*--diffbench-selftest and --diffbench-save can't be combined: *"),
+        (["against=python", "save"], "*--diffbench-against and --diffbench-save can't be combined: *"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else " ".join(value),
+)
+def test_what_would_be_ignored_beside_another_option_is_refused(
+    pytester: pytest.Pytester, arguments: list[str], message: str
+) -> None:
+    pytester.makepyfile("def test_it(diffbench): ...")
+    given = [one if one.startswith("-") else f"--diffbench-{one}" for one in arguments]
+    result = pytester.runpytest_inprocess("--diffbench", *given)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+@pytest.mark.parametrize(
     ("marker", "message"),
     [
         ("model='fluks'", "*test_*::test_it*fluks*flux*"),
