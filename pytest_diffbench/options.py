@@ -265,9 +265,12 @@ def add_options(parser: pytest.Parser) -> None:
         parser.addini(f"diffbench_{name}", field.metadata["help"], type=kind, default=None)
 
 
+_ACTIVE = ("diffbench", "diffbench_save", "diffbench_against", "diffbench_selftest")
+
+
 def is_active(config: pytest.Config) -> bool:
-    """Whether this session measures. Saving and the self-test make no sense without."""
-    return any(config.getoption(name) for name in ("diffbench", "diffbench_save", "diffbench_selftest"))
+    """Whether this session measures. Saving, another environment and the self-test make no sense without."""
+    return any(config.getoption(name) not in (None, False) for name in _ACTIVE)
 
 
 def is_parallel(config: pytest.Config) -> bool:

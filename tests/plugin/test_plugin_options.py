@@ -33,6 +33,23 @@ def test_precedence(
     assert resolved(pytester, *command, marker=marker).rounds == rounds
 
 
+@pytest.mark.parametrize(
+    ("option", "active"),
+    [
+        ("--diffbench", True),
+        ("--diffbench-save", True),
+        ("--diffbench-selftest", True),
+        ("--diffbench-against=python", True),
+        ("--diffbench-against=", True),
+        ("--diffbench-rounds=3", False),
+    ],
+)
+def test_what_makes_no_sense_without_measuring_implies_it(
+    pytester: pytest.Pytester, option: str, active: bool
+) -> None:
+    assert options.is_active(pytester.parseconfig(option)) is active
+
+
 def test_a_switch_in_the_ini_file_holds_when_the_command_line_is_silent(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\ndiffbench_strict = true\n")
     assert resolved(pytester).strict is True
@@ -83,7 +100,7 @@ def test_an_empty_text_on_the_command_line_is_refused(pytester: pytest.Pytester,
 
 
 def test_what_a_failed_command_left_of_against_is_told_with_the_remedy(pytester: pytest.Pytester) -> None:
-    result = pytester.runpytest_inprocess("--diffbench", "--diffbench-against=")
+    result = pytester.runpytest_inprocess("--diffbench-against=")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--diffbench-against names another*`diffbench env REVISION` makes*not ''.*"])
 
