@@ -231,8 +231,8 @@ class Settings:
 
 
 _PATHS = ("models", "lora", "baselines", "json", "profile", "lpips_backbone")
-"""Relative ones start where the shell is on the command line, and beside the ini file when they stand there or in a
-marker."""
+"""Relative ones start where the shell is on the command line, beside the ini file when they stand there, and at
+pytest's root folder in a marker."""
 
 _SETTINGS = {field.name: field for field in dataclasses.fields(Settings)}
 
@@ -358,4 +358,6 @@ def folder(config: pytest.Config, path: str) -> Path:
 def _base(config: pytest.Config, label: str) -> Path:
     if label.startswith("--"):
         return config.invocation_params.dir
-    return config.inipath.parent if config.inipath is not None else config.rootpath
+    # Of a marker the root folder: a further process has it in common with its session, and may have a stand-in for an
+    # ini file that isn't there.
+    return config.inipath.parent if label != "marker" and config.inipath is not None else config.rootpath

@@ -197,7 +197,8 @@ def test_paths_start_where_they_are_written(pytester: pytest.Pytester, monkeypat
     config = pytester.parseconfig(
         "--rootdir", str(pytester.path), "-c", str(pytester.path / "tox.ini"), "--diffbench-json=s.json"
     )
-    settings = options.resolve(config, {}, "test")
+    settings = options.resolve(config, {"lora": "l.safetensors"}, "test")
+    assert settings.lora == str(pytester.path / "l.safetensors")
     assert options.folder(config, settings.json or "") == here / "s.json"
     assert options.folder(config, settings.models or "") == pytester.path / "weights"
     assert options.folder(config, settings.baselines) == pytester.path / "baselines"
