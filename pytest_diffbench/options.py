@@ -303,7 +303,7 @@ def resolve(config: pytest.Config, marker: Mapping[str, Any], where: str) -> Set
                 try:
                     values[name] = field.metadata["parse"](value)
                     if name in _PATHS:
-                        values[name] = str(_base(config, label) / Path(values[name]).expanduser())
+                        values[name] = str(_base(config, label) / _expanded(values[name]))
                 except (ValueError, TypeError) as error:
                     place = where if label == "marker" else "pytest"
                     what = f"the marker's {name}" if label == "marker" else label
@@ -340,14 +340,39 @@ def _candidates(config: pytest.Config, marker: Mapping[str, Any], name: str, sou
     if "m" in sources:
         found.append(("marker", _unless_empty(marker.get(name))))
     if "i" in sources:
-        written = config.getini(f"diffbench_{name}")
-        found.append((f"diffbench_{name} in {config.inipath or 'the ini file'}", _unless_empty(written)))
+        found.append((f"diffbench_{name} in {config.inipath or 'the ini file'}", _in_ini(config, name)))
     return found
+
+
+def _in_ini(config: pytest.Config, name: str) -> Any:
+    """What the ini file says of a setting; None where it says nothing.
+
+    Raises:
+        OptionError: pytest itself, which reads the switches, can't make anything of it.
+    """
+    import pytest  # every session has it, and the command `diffbench` goes without
+
+    key = f"diffbench_{name}"
+    try:
+        return _unless_empty(config.getini(key))
+    except (ValueError, TypeError, pytest.UsageError) as error:
+        if str(error).endswith("''"):
+            return None  # a switch with an empty text; pytest ends with what it read
+        what = "true or false" if _SETTINGS[name].type == "bool" else "a text in quotation marks"
+        raise OptionError(f"pytest: {key} in {config.inipath or 'the ini file'} is {what} ({error}).") from None
 
 
 def _unless_empty(value: Any) -> Any:
     """None for an empty text, which is a way to leave out an argument or a key."""
     return None if isinstance(value, str) and not value else value
+
+
+def _expanded(path: str) -> Path:
+    """A path with the home folder in place of `~`. Raises ValueError where there is none of that name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError("is a path that starts at a folder, or at a user's home that is known") from None
 
 
 def folder(config: pytest.Config, path: str) -> Path:

@@ -96,7 +96,7 @@ def test_an_empty_text_is_no_setting(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize("option", ["against", "models", "rounds", "gates", "json"])
 def test_an_empty_text_on_the_command_line_is_refused(pytester: pytest.Pytester, option: str) -> None:
     with pytest.raises(OptionError, match=rf"^pytest: --diffbench-{option} .*, not ''\.$"):
-        resolved(pytester, f"--diffbench-{option}=")
+        options.resolve(pytester.parseconfig(f"--diffbench-{option}="), {}, "pytest")
 
 
 def test_what_a_failed_command_left_of_against_is_told_with_the_remedy(pytester: pytest.Pytester) -> None:
@@ -109,6 +109,30 @@ def test_a_wrong_ini_value_names_the_file(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\ndiffbench_rounds = none\n")
     with pytest.raises(OptionError, match=r"diffbench_rounds in .*tox.ini is a whole number, at least 1, not 'none'"):
         resolved(pytester)
+
+
+def test_a_switch_that_is_none_names_the_file_and_the_value(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\ndiffbench_strict = maybe\n")
+    result = pytester.runpytest_inprocess("--diffbench")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*pytest: diffbench_strict in *tox.ini is true or false *'maybe'*"])
+
+
+def test_an_empty_text_in_the_ini_file_is_no_setting(pytester: pytest.Pytester) -> None:
+    keys = "".join(f"diffbench_{name} =\n" for name in options.names("i"))
+    pytester.makeini(f"[pytest]\n{keys}")
+    assert resolved(pytester) == options.Settings()
+
+
+@pytest.mark.parametrize(
+    ("command", "ini"), [(["--diffbench-models=~nobody-here/x"], ""), ([], "diffbench_models = ~nobody-here/x\n")]
+)
+def test_a_home_folder_that_is_not_known_is_told(pytester: pytest.Pytester, command: list[str], ini: str) -> None:
+    pytester.makeini(f"[pytest]\n{ini}")
+    with pytest.raises(
+        OptionError, match=r"diffbench.models.* is a path that starts at .* home that is known, not '~nobody-here/x'"
+    ):
+        resolved(pytester, *command)
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,10 @@ def test_an_environment_without_the_plugin_is_refused(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (["--diffbench-against=nowhere"], "*--diffbench-against: *nowhere doesn't exist*"),
+        (
+            ["--diffbench-against=~nobody-here/python"],
+            "*--diffbench-against: ~nobody-here/python starts with the home*",
+        ),
         (["--diffbench-confirm=-1"], "*--diffbench-confirm is a whole number, at least 0, not '-1'*"),
         (["--diffbench-pairs=0"], "*--diffbench-pairs is a whole number, at least 1*"),
         (["--diffbench-max-time=0"], "*--diffbench-max-time is a positive number of seconds*"),
