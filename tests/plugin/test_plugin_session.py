@@ -267,7 +267,7 @@ def test_under_xdist_results_come_home_and_time_is_not_trusted(project: pytest.P
     )
     result.assert_outcomes(passed=1)
     (case,) = session_json.load(project.path / "session.json").cases
-    assert {verdict.gate: verdict.reason for verdict in case.verdicts}["time"] in ("time.parallel", "time.few_runs")
+    assert {verdict.gate: verdict.reason for verdict in case.verdicts}["time"] == "time.parallel"
     assert case.observation.run.environment.state["xdist_workers"] == 2
 
 
