@@ -258,11 +258,18 @@ def add_options(parser: pytest.Parser) -> None:
         if field.type == "bool":
             group.addoption(flag(name), action="store_true", help=field.metadata["help"])
         else:
-            group.addoption(flag(name), metavar=field.metadata["metavar"], default=None, help=field.metadata["help"])
+            group.addoption(flag(name), metavar=field.metadata["metavar"], default=None, help=_help(field))
     for name in names("i"):
         field = _SETTINGS[name]
         kind: Literal["bool", "string"] = "bool" if field.type == "bool" else "string"
-        parser.addini(f"diffbench_{name}", field.metadata["help"], type=kind, default=None)
+        parser.addini(f"diffbench_{name}", _help(field), type=kind, default=None)
+
+
+def _help(field: dataclasses.Field[Any]) -> str:
+    """What a setting is, and its default where it has one."""
+    told: str = field.metadata["help"]
+    default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+    return told if default is None or default is False or default == "" else f"{told} (default: {default})"
 
 
 _ACTIVE = ("diffbench", "diffbench_save", "diffbench_against", "diffbench_selftest")

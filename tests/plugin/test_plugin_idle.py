@@ -64,6 +64,21 @@ print("loaded:", sorted(set({HEAVY!r}) & set(sys.modules)), "code:", int(code))
     result.stdout.fnmatch_lines(["loaded: [[]] code: 0"])
 
 
+def test_help_says_every_default(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess("--help")
+    told = " ".join(" ".join(result.outlines).split())
+    for name in (*options.names("c"), *options.names("i")):
+        field = options.Settings.__dataclass_fields__[name]
+        match field.default:
+            case None | False | ():
+                default = ""
+            case tuple(several):
+                default = f" (default: {','.join(several)})"
+            case one:
+                default = f" (default: {one})"
+        assert f"{field.metadata['help']}{default}" in told
+
+
 def test_import_time_shows_no_torch(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS)
     result = pytester.run(sys.executable, "-X", "importtime", "-m", "pytest", "--collect-only", "-q")
