@@ -396,7 +396,7 @@ class DiffbenchSession:
             interrupted=self._interrupted,
             settings={
                 name: ",".join(value) if isinstance(value, tuple) else value
-                for name in options.names("c")
+                for name in dict.fromkeys([*options.names("c"), *options.names("i")])
                 for value in [getattr(self._settings, name)]
             },
             counts={decision: sum(verdict.decision == decision for verdict in verdicts) for decision in DECISIONS},

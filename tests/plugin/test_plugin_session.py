@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_diffbench import options
 from pytest_diffbench.report import session_json
 
 if TYPE_CHECKING:
@@ -341,6 +342,15 @@ def test_a_file_that_cannot_be_written_costs_no_result(project: pytest.Pytester)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*--diffbench-json: *session.json*", "*saved*created*"])
+
+
+def test_the_file_holds_what_the_ini_file_alone_can_set(project: pytest.Pytester) -> None:
+    project.makepyfile(test_paint="def test_other(): ...\n")
+    project.makeini("[pytest]\ndiffbench_seed = 7\ndiffbench_time_floor_rel = .03\n")
+    run(project, "--diffbench")
+    settings = session_json.load(project.path / "session.json").settings
+    assert (settings["seed"], settings["time_floor_rel"], settings["rounds"]) == (7, 0.03, 1)
+    assert settings.keys() == {*options.names("c"), *options.names("i")}
 
 
 @pytest.mark.parametrize(("option", "interrupted"), [("-x", True), ("--maxfail=1", True), ("--maxfail=9", False)])
