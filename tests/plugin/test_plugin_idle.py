@@ -64,6 +64,17 @@ print("loaded:", sorted(set({HEAVY!r}) & set(sys.modules)), "code:", int(code))
     result.stdout.fnmatch_lines(["loaded: [[]] code: 0"])
 
 
+@pytest.mark.parametrize("optional", [True, False])
+def test_without_the_plugin_a_hook_has_to_be_optional(pytester: pytest.Pytester, optional: bool) -> None:
+    pytester.makeconftest(
+        f"import pytest\n@pytest.hookimpl(optionalhook={optional})\n"
+        "def pytest_diffbench_environment(config):\n    return {}\n"
+    )
+    pytester.makepyfile("def test_other(): ...")
+    result = pytester.runpytest_subprocess("-p", "no:diffbench")
+    assert (result.ret == pytest.ExitCode.OK) is optional
+
+
 def test_help_says_every_default(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--help")
     told = " ".join(" ".join(result.outlines).split())
