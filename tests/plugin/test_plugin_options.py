@@ -177,7 +177,7 @@ def test_what_would_be_ignored_beside_another_option_is_refused(
 ) -> None:
     pytester.makepyfile("def test_it(diffbench): ...")
     given = [one if one.startswith("-") else f"--diffbench-{one}" for one in arguments]
-    result = pytester.runpytest_inprocess("--diffbench", *given)
+    result = pytester.runpytest_inprocess("--diffbench", "--diffbench-max-time=1", *given)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([message])
 
