@@ -9,6 +9,7 @@ import pytest
 from pytest_diffbench.compared import Compared, Swept
 from pytest_diffbench.comparing import Asked, VariantMeasurement, compare
 from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.facts import fact_of
 from pytest_diffbench.naming import case_id
 from pytest_diffbench.result import Result
 from pytest_diffbench.variants import check, sweep_of, value_name
@@ -178,7 +179,7 @@ class Bench:
                 raise MeasureError(f"variant {name!r}: {error}") from None
             if plan.definition.planned:
                 pytest.skip("variants are timed against each other, and a plan times nothing")
-            asked.append(Asked(name, plan, chosen, args, whole, (values or {}).get(name)))
+            asked.append(Asked(name, plan, chosen, args, whole, fact_of((values or {}).get(name))))
         return compare(
             asked,
             reference,

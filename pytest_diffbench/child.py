@@ -31,7 +31,7 @@ class ChildSession(DiffbenchSession):
         super().__init__(config)
 
     @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
         """Leave out all tests but those that were named."""
         wanted = set(self._task.tests)
         chosen = [item for item in items if case_id(item, None) in wanted]
@@ -41,7 +41,7 @@ class ChildSession(DiffbenchSession):
         items[:] = chosen
         if left_out:
             self._config.hook.pytest_deselected(items=left_out)
-        super().pytest_collection_modifyitems(items)
+        super().pytest_collection_modifyitems(session, items)
 
     def pipeline_for(self, item: pytest.Item) -> Any:
         """The pipeline that a test's marker asks for, slowed down where the self-test wants it."""

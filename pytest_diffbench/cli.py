@@ -8,6 +8,7 @@ Exit status: 0 when all is well, 1 when something is worse or bad, 2 when the co
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
 import shutil
@@ -108,7 +109,9 @@ def _parser() -> argparse.ArgumentParser:
         calibrate.add_argument(
             f"--{name}", type=_names, default=[], metavar="LIST", help=f"{what}, with commas between"
         )
-    calibrate.add_argument("--margin-db", type=float, default=3.0, metavar="DB", help="margin over the worst run (3)")
+    calibrate.add_argument(
+        "--margin-db", type=_margin_db, default=3.0, metavar="DB", help="margin over the worst run (3)"
+    )
     calibrate.add_argument(
         "--metrics", type=_names, default=[], metavar="LIST", help="flip, ssimulacra2 and lpips: to compare by, too"
     )
@@ -224,7 +227,14 @@ def _judge(arguments: argparse.Namespace) -> int:
 def _env(arguments: argparse.Namespace) -> int:
     from pytest_diffbench.processes.environment import make_environment
 
-    print(make_environment(arguments.what, arguments.into, shlex.split(arguments.pip)))
+    try:
+        pip_arguments = shlex.split(arguments.pip)
+    except ValueError as error:
+        told = str(error).lower()
+        raise DiffbenchError(
+            f"--pip {arguments.pip!r} can't be split into words ({told}). Close its quotes."
+        ) from None
+    print(make_environment(arguments.what, arguments.into, pip_arguments))
     return FINE
 
 
@@ -253,9 +263,22 @@ def _names(text: str) -> list[str]:
 
 
 def _at_least_2(text: str) -> int:
-    number = int(text)
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
     if number < 2:
-        raise argparse.ArgumentTypeError(f"{number} runs can't be compared: give at least 2")
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of runs to compare: give at least 2")
+    return number
+
+
+def _margin_db(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of decibels, 0 or more")
     return number
 
 

@@ -40,7 +40,7 @@ def pytest_diffbench_environment(config: pytest.Config) -> Mapping[str, Fact] | 
         config: pytest's.
 
     Returns:
-        Names and plain values (text, number, bool or None), or None.
+        Names and plain values (text, number, bool or None), or None. Anything else fails the tests.
     """
 
 

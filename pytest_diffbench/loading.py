@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import OptionError, PipelineError
+from pytest_diffbench.options import flag
 from pytest_diffbench.pipelines.folders import model_for
 from pytest_diffbench.pipelines.loader import default_dtype, parse_dtype, resolve_device
 from pytest_diffbench.pipelines.resident import Resident
@@ -14,7 +15,7 @@ from pytest_diffbench.pipelines.tuning import check_tuning
 from pytest_diffbench.records import PipelineSpec, Tuning, Weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
 
     from pytest_diffbench.options import Settings
     from pytest_diffbench.pipelines.registry import Model
@@ -144,6 +145,34 @@ def spec_of(settings: Settings, where: str) -> PipelineSpec:
         offload=settings.offload,  # type: ignore[arg-type]  # checked when it was parsed
         tuning=Tuning(**{name: getattr(settings, name) for name in Tuning.__struct_fields__}),
     )
+
+
+def grouped(tests: Sequence[Settings]) -> list[int]:
+    """The order of tests, by their places, that brings those of one pipeline together, so that it's loaded once."""
+    names = ("model", "weights", "device", "dtype", "offload", *Tuning.__struct_fields__)
+    specs = [tuple(getattr(settings, name) for name in names) for settings in tests]
+    first = {spec: i for i, spec in reversed(list(enumerate(specs)))}
+    return sorted(range(len(tests)), key=lambda i: first[specs[i]])
+
+
+def models_folder(settings: Settings) -> Path | None:
+    """Where pretrained pipelines are: a folder, or a single file.
+
+    Raises:
+        OptionError: there is nothing of the kind.
+    """
+    if settings.models is None:
+        return None
+    folder = Path(settings.models).resolve()
+    if folder.suffix == ".safetensors" and folder.is_file():
+        return folder  # a single-file checkpoint
+    if not folder.is_dir() or not any(folder.iterdir()):
+        what = "is empty" if folder.is_dir() else "isn't a folder" if folder.exists() else "doesn't exist"
+        raise OptionError(
+            f"{flag('models')}: {folder} {what}. Name a folder that holds a pipeline saved with save_pretrained, "
+            "or one sub-folder a model."
+        )
+    return folder
 
 
 def _folder(settings: Settings) -> Path | None:

@@ -50,6 +50,13 @@ def _text(value: Any) -> str:
     return value.strip()
 
 
+def _interpreter(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        # What `--diffbench-against="$(diffbench env main)"` comes to where the command fails.
+        raise ValueError("names another environment's interpreter, which `diffbench env REVISION` makes and prints")
+    return value.strip()
+
+
 def _whole(least: int) -> Callable[[Any], int]:
     def parse(value: Any) -> int:
         try:
@@ -208,7 +215,7 @@ class Settings:
         "N",
     )
     against: str | None = _setting(
-        _text, None, "c", "hold all against the same tests under another environment's interpreter", "PYTHON"
+        _interpreter, None, "c", "hold all against the same tests under another environment's interpreter", "PYTHON"
     )
     pairs: int = _setting(_whole(1), 5, "ci", "pairs of processes with --diffbench-against", "N")
     selftest: bool = _setting(
@@ -224,8 +231,8 @@ class Settings:
 
 
 _PATHS = ("models", "lora", "baselines", "json", "profile", "lpips_backbone")
-"""Relative ones start where the shell is on the command line, and beside the ini file when they stand there or in a
-marker."""
+"""Relative ones start where the shell is on the command line, beside the ini file when they stand there, and at
+pytest's root folder in a marker."""
 
 _SETTINGS = {field.name: field for field in dataclasses.fields(Settings)}
 
@@ -251,16 +258,31 @@ def add_options(parser: pytest.Parser) -> None:
         if field.type == "bool":
             group.addoption(flag(name), action="store_true", help=field.metadata["help"])
         else:
-            group.addoption(flag(name), metavar=field.metadata["metavar"], default=None, help=field.metadata["help"])
+            group.addoption(flag(name), metavar=field.metadata["metavar"], default=None, help=_help(field))
     for name in names("i"):
         field = _SETTINGS[name]
         kind: Literal["bool", "string"] = "bool" if field.type == "bool" else "string"
-        parser.addini(f"diffbench_{name}", field.metadata["help"], type=kind, default=None)
+        parser.addini(f"diffbench_{name}", _help(field), type=kind, default=None)
+
+
+def _help(field: dataclasses.Field[Any]) -> str:
+    """What a setting is, and its default where it has one."""
+    told: str = field.metadata["help"]
+    default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
+    return told if default is None or default is False or default == "" else f"{told} (default: {default})"
+
+
+_ACTIVE = ("diffbench", "diffbench_save", "diffbench_against", "diffbench_selftest")
 
 
 def is_active(config: pytest.Config) -> bool:
-    """Whether this session measures. Saving and the self-test make no sense without."""
-    return any(config.getoption(name) for name in ("diffbench", "diffbench_save", "diffbench_selftest"))
+    """Whether this session measures. Saving, another environment and the self-test make no sense without."""
+    return any(config.getoption(name) not in (None, False) for name in _ACTIVE)
+
+
+def is_parallel(config: pytest.Config) -> bool:
+    """Whether pytest-xdist runs tests in several processes at once."""
+    return hasattr(config, "workerinput") or config.getoption("dist", default="no") != "no"
 
 
 def resolve(config: pytest.Config, marker: Mapping[str, Any], where: str) -> Settings:
@@ -288,7 +310,7 @@ def resolve(config: pytest.Config, marker: Mapping[str, Any], where: str) -> Set
                 try:
                     values[name] = field.metadata["parse"](value)
                     if name in _PATHS:
-                        values[name] = str(_base(config, label) / Path(values[name]).expanduser())
+                        values[name] = str(_base(config, label) / _expanded(values[name]))
                 except (ValueError, TypeError) as error:
                     place = where if label == "marker" else "pytest"
                     what = f"the marker's {name}" if label == "marker" else label
@@ -318,13 +340,46 @@ def _refuse_silent_loosening(settings: Settings, where: str) -> None:
 def _candidates(config: pytest.Config, marker: Mapping[str, Any], name: str, sources: str) -> list[tuple[str, Any]]:
     found: list[tuple[str, Any]] = []
     if "c" in sources:
-        # A switch that isn't given is False, which must not hide the ini file's value.
-        found.append((flag(name), config.getoption(f"diffbench_{name}") or None))
+        # A switch that isn't given is False, which must not hide the ini file's value. An empty text was given: by a
+        # variable that isn't set, or a command that failed.
+        given = config.getoption(f"diffbench_{name}")
+        found.append((flag(name), None if given is False else given))
     if "m" in sources:
-        found.append(("marker", marker.get(name)))
+        found.append(("marker", _unless_empty(marker.get(name))))
     if "i" in sources:
-        found.append((f"diffbench_{name} in {config.inipath or 'the ini file'}", config.getini(f"diffbench_{name}")))
-    return [(label, None if value == "" else value) for label, value in found]
+        found.append((f"diffbench_{name} in {config.inipath or 'the ini file'}", _in_ini(config, name)))
+    return found
+
+
+def _in_ini(config: pytest.Config, name: str) -> Any:
+    """What the ini file says of a setting; None where it says nothing.
+
+    Raises:
+        OptionError: pytest itself, which reads the switches, can't make anything of it.
+    """
+    import pytest  # every session has it, and the command `diffbench` goes without
+
+    key = f"diffbench_{name}"
+    try:
+        return _unless_empty(config.getini(key))
+    except (ValueError, TypeError, pytest.UsageError) as error:
+        if str(error).endswith("''"):
+            return None  # a switch with an empty text; pytest ends with what it read
+        what = "true or false" if _SETTINGS[name].type == "bool" else "a text in quotation marks"
+        raise OptionError(f"pytest: {key} in {config.inipath or 'the ini file'} is {what} ({error}).") from None
+
+
+def _unless_empty(value: Any) -> Any:
+    """None for an empty text, which is a way to leave out an argument or a key."""
+    return None if isinstance(value, str) and not value else value
+
+
+def _expanded(path: str) -> Path:
+    """A path with the home folder in place of `~`. Raises ValueError where there is none of that name."""
+    try:
+        return Path(path).expanduser()
+    except RuntimeError:
+        raise ValueError("is a path that starts at a folder, or at a user's home that is known") from None
 
 
 def folder(config: pytest.Config, path: str) -> Path:
@@ -335,4 +390,6 @@ def folder(config: pytest.Config, path: str) -> Path:
 def _base(config: pytest.Config, label: str) -> Path:
     if label.startswith("--"):
         return config.invocation_params.dir
-    return config.inipath.parent if config.inipath is not None else config.rootpath
+    # Of a marker the root folder: a further process has it in common with its session, and may have a stand-in for an
+    # ini file that isn't there.
+    return config.inipath.parent if label != "marker" and config.inipath is not None else config.rootpath

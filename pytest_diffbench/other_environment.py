@@ -33,23 +33,13 @@ class OtherEnvironment:
         budget: their time.
 
     Raises:
-        UsageError: the other environment can't be used, or not together with the other options.
+        UsageError: the other environment can't be used.
     """
 
     def __init__(self, config: pytest.Config, settings: Settings, launcher: Launcher, budget: Budget) -> None:
         self.tests: list[tuple[pytest.Item, Settings]] = []
         self._config = config
         name = settings.against or ""
-        if settings.save:
-            raise pytest.UsageError(
-                f"{options.flag('against')} and {options.flag('save')} can't be combined: what is held against "
-                "another environment isn't held against baselines. Save in a run of its own."
-            )
-        if hasattr(config, "workerinput") or config.getoption("dist", default="no") != "no":
-            raise pytest.UsageError(
-                f"{options.flag('against')} can't be combined with -n: processes that run at once slow each other "
-                "down. Leave out -n."
-            )
         try:
             interpreter = checked_interpreter(name, config.invocation_params.dir)
         except OptionError as error:

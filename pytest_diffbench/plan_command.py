@@ -53,15 +53,14 @@ def plan(arguments: argparse.Namespace) -> PipelinePlan:
     given = call_arguments(arguments.set)
     named = {"height": arguments.height, "width": arguments.width, "num_inference_steps": arguments.steps}
     for name, value in named.items():
-        if value is None:
-            continue
-        if value < 1:
-            raise OptionError(f"{name}={value}: that is at least 1.")
-        if name in given:
+        if value is not None and name in given:
             raise OptionError(
                 f"{name} is given twice, as {value} and with --set {name}={given[name]!r}. Leave one out."
             )
-        given[name] = value
+        if value is not None:
+            given[name] = value
+        if isinstance(given.get(name), int) and given[name] < 1:
+            raise OptionError(f"{name}={given[name]}: that is at least 1.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries' own remarks about versions to come
         return _planned(arguments.source, {"prompt": arguments.prompt} | given, arguments.dtype, arguments.device)
@@ -120,7 +119,7 @@ def _planned(source: str, given: dict[str, Any], dtype_name: str, device: str | 
         )
     except DiffbenchError:
         raise
-    except (ValueError, TypeError, RuntimeError) as error:
+    except (ArithmeticError, ValueError, TypeError, RuntimeError) as error:
         # What the pipeline says of its arguments is for the person who gave them.
         told = " ".join(str(error).split())[:300] or type(error).__name__
         raise DiffbenchError(

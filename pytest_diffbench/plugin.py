@@ -17,6 +17,7 @@ TASK = "PYTEST_DIFFBENCH_TASK"
 """As `processes.exchange.VARIABLE`, which costs more to import than an idle run may; a test holds them equal."""
 
 FIXTURES = ("diffbench", "diffbench_pipeline")
+_IDLE = "a diffbench benchmark; run it with --diffbench"
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -59,7 +60,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     """Skip benchmarks in an idle session, before any of their fixtures runs."""
     if options.is_active(config):
         return
-    idle = pytest.mark.skip(reason="a diffbench benchmark; run it with --diffbench")
+    idle = pytest.mark.skip(reason=_IDLE)
     for item in items:
         if is_benchmark(item):
             item.add_marker(idle)
@@ -81,17 +82,22 @@ class NoBenchmark:
         """No pytest-benchmark: the rounds are driven without it."""
 
 
+def _session_for(request: pytest.FixtureRequest) -> DiffbenchSession:
+    """The running session; skips a test that asks for a fixture only while it runs where there is none."""
+    if not options.is_active(request.config):
+        pytest.skip(_IDLE)
+    from pytest_diffbench.session import session_of
+
+    return session_of(request.config)
+
+
 @pytest.fixture
 def diffbench(request: pytest.FixtureRequest, benchmark: Any) -> Bench:
     """Measure a call of a pipeline: `result = diffbench(pipeline, prompt, ...)`. See `bench.Bench`."""
-    from pytest_diffbench.session import session_of
-
-    return session_of(request.config).bench_for(request.node, benchmark)
+    return _session_for(request).bench_for(request.node, benchmark)
 
 
 @pytest.fixture
 def diffbench_pipeline(request: pytest.FixtureRequest) -> Any:
     """The pipeline that the test's marker names, loaded and on its device. One is resident at a time."""
-    from pytest_diffbench.session import session_of
-
-    return session_of(request.config).pipeline_for(request.node)
+    return _session_for(request).pipeline_for(request.node)

@@ -14,15 +14,17 @@ import pytest
 
 from pytest_diffbench import __version__, loading, options
 from pytest_diffbench.bench import Bench
+from pytest_diffbench.combinations import refuse_combinations
 from pytest_diffbench.errors import DiffbenchError, MissingPipelineError, OptionError, PipelineError
 from pytest_diffbench.extra_metrics import metrics_of
+from pytest_diffbench.facts import environment_facts
 from pytest_diffbench.lending import lend_memory
 from pytest_diffbench.other_environment import OtherEnvironment
 from pytest_diffbench.plugin import is_benchmark
 from pytest_diffbench.processes.budget import Budget
 from pytest_diffbench.processes.confirming import Confirming
 from pytest_diffbench.processes.launch import Launcher
-from pytest_diffbench.records import DECISIONS, CaseReport, Comparison, Fact, PipelineSpec, SessionReport, Tuning
+from pytest_diffbench.records import DECISIONS, CaseReport, Comparison, Fact, PipelineSpec, SessionReport
 from pytest_diffbench.report import junit, session_json, terminal
 from pytest_diffbench.report.progress import Progress
 from pytest_diffbench.store import MOST_NEIGHBOURS, Store
@@ -30,7 +32,6 @@ from pytest_diffbench.verdicts import Concluded, Evidence, conclude, conclude_ag
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
-    from pathlib import Path
 
     from pytest_diffbench.artifacts import Artifacts
     from pytest_diffbench.options import Settings
@@ -60,6 +61,7 @@ class DiffbenchSession:
         self._interrupted = False
         self._not_written: str | None = None
         self._reports: list[CaseReport] = []
+        self._failed: set[str] = set()
         self._comparisons: list[Comparison] = []
         self._facts: dict[str, Fact] | None = None
         self._progress: Progress | None = None
@@ -69,9 +71,10 @@ class DiffbenchSession:
         self._launcher = Launcher(config)
         try:
             self._settings = options.resolve(config, {}, "pytest")
+            refuse_combinations(self._settings, parallel=options.is_parallel(config))
+            self._models = loading.models_folder(self._settings)
         except OptionError as error:
             raise pytest.UsageError(str(error)) from None
-        self._models = self._models_folder()
         self._pipelines = loading.Pipelines(
             lambda spec: config.hook.pytest_diffbench_load_pipeline(spec=spec, config=config), self._models
         )
@@ -90,7 +93,7 @@ class DiffbenchSession:
     # -- collection
 
     @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
         """Check every marker, and bring tests of one pipeline together so that it is loaded once."""
         places = [i for i, item in enumerate(items) if is_benchmark(item)]
         if not places:
@@ -98,11 +101,14 @@ class DiffbenchSession:
         try:
             absent = {id(items[i]) for i in places if not self._resolve(items[i])}
         except (OptionError, PipelineError) as error:
+            if hasattr(self._config, "workerinput"):
+                # A worker's usage error is told nowhere: it dies of it. This is what its report at the end carries.
+                session.shouldfail = str(error)
+                raise session.Failed(session.shouldfail) from None
             raise pytest.UsageError(str(error)) from None
         self._decisions = max(len(places) - len(absent), 1)
-        specs = [self._order_key(items[i].stash[_SETTINGS]) for i in places]
-        first = {spec: n for n, spec in reversed(list(enumerate(specs)))}
-        benchmarks = [items[i] for _, i in sorted(zip(specs, places, strict=True), key=lambda pair: first[pair[0]])]
+        order = loading.grouped([items[i].stash[_SETTINGS] for i in places])
+        benchmarks = [items[places[i]] for i in order]
         for i, item in zip(places, benchmarks, strict=True):
             items[i] = item
         if self._other is not None:
@@ -129,32 +135,24 @@ class DiffbenchSession:
             return False
         return True
 
-    @staticmethod
-    def _order_key(settings: Settings) -> tuple[object, ...]:
-        tuning = (getattr(settings, name) for name in Tuning.__struct_fields__)
-        return (settings.model, settings.weights, settings.device, settings.dtype, settings.offload, *tuning)
-
-    def _models_folder(self) -> Path | None:
-        if self._settings.models is None:
-            return None
-        folder = options.folder(self._config, self._settings.models)
-        if folder.suffix == ".safetensors" and folder.is_file():
-            return folder  # a single-file checkpoint
-        if not folder.is_dir() or not any(folder.iterdir()):
-            what = "is empty" if folder.is_dir() else "isn't a folder" if folder.exists() else "doesn't exist"
-            raise pytest.UsageError(
-                f"{options.flag('models')}: {folder} {what}. Name a folder that holds a "
-                "pipeline saved with save_pretrained, or one sub-folder a model."
-            )
-        return folder
-
     # -- fixtures
+
+    @staticmethod
+    def _settings_of(item: pytest.Item) -> Settings:
+        """The settings that a test got when it was collected."""
+        if _SETTINGS not in item.stash:
+            pytest.fail(
+                f"{item.nodeid} asks for a fixture of diffbench while it runs, so nothing showed before that it is a "
+                "benchmark. Add the marker diffbench: @pytest.mark.diffbench().",
+                pytrace=False,
+            )
+        return item.stash[_SETTINGS]
 
     def bench_for(self, item: pytest.Item, benchmark: Any) -> Bench:
         """The object behind the `diffbench` fixture of one test."""
         bench = Bench(
             item,
-            item.stash[_SETTINGS],
+            self._settings_of(item),
             benchmark=benchmark,
             about=self._pipelines.about,
             facts=self._environment_facts(),
@@ -177,8 +175,9 @@ class DiffbenchSession:
 
     def pipeline_for(self, item: pytest.Item) -> Any:
         """The pipeline that a test's marker asks for."""
+        settings = self._settings_of(item)
         try:
-            return self._pipelines.get(item.stash[_SETTINGS], item.nodeid)
+            return self._pipelines.get(settings, item.nodeid)
         except DiffbenchError as error:
             text, missing = str(error), isinstance(error, MissingPipelineError)
         if missing and not self._settings.strict:
@@ -194,9 +193,10 @@ class DiffbenchSession:
 
     def _environment_facts(self) -> dict[str, Fact]:
         if self._facts is None:
-            self._facts = {}
-            for facts in self._config.hook.pytest_diffbench_environment(config=self._config):
-                self._facts |= facts or {}
+            try:
+                self._facts = environment_facts(self._config.hook.pytest_diffbench_environment(config=self._config))
+            except OptionError as error:
+                raise pytest.fail.Exception(str(error), pytrace=False) from None
         return self._facts
 
     # -- running
@@ -205,6 +205,7 @@ class DiffbenchSession:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Let go of the resident pipeline before a test that brings its own."""
         item.stash[_BEGAN_S] = time.monotonic()
+        self._failed.discard(item.nodeid)  # which may be run again
         if is_benchmark(item) and "diffbench_pipeline" not in getattr(item, "fixturenames", ()):
             self._pipelines.release()
 
@@ -225,13 +226,14 @@ class DiffbenchSession:
             # Not the error's cause and consequence, but the one sentence that it is.
             raise pytest.fail.Exception(str(error), pytrace=False) from None
         except BaseException:
-            concluded = self._conclude(item, failed=True)
-            for one in concluded:
-                if one.failure:
-                    item.add_report_section("call", "diffbench", one.failure)
+            self._conclude_failed(item)
             raise
-        concluded = self._conclude(item, failed=False)
-        if _BENCH in item.stash and not concluded:
+        if getattr(item, "_excinfo", None):  # unittest's failures, told in place of what would be raised here
+            self._conclude_failed(item)
+            return outcome
+        broken = item.nodeid in self._failed  # by subtests, whose failures aren't raised
+        concluded = self._conclude(item, failed=broken)
+        if _BENCH in item.stash and not concluded and not broken:
             pytest.fail(
                 f"{item.nodeid} asks for the fixture diffbench and measures nothing: a benchmark that can't fail. "
                 "Call diffbench(pipeline, ...), or don't ask for it.",
@@ -241,6 +243,12 @@ class DiffbenchSession:
         if failures:
             pytest.fail("\n\n".join(failures), pytrace=False)
         return outcome
+
+    def _conclude_failed(self, item: pytest.Item) -> None:
+        """Conclude a test that failed by itself; what got worse besides stands beside its own words."""
+        for one in self._conclude(item, failed=True):
+            if one.failure:
+                item.add_report_section("call", "diffbench", one.failure)
 
     def _conclude(self, item: pytest.Item, *, failed: bool) -> list[Concluded]:
         bench = self._bench_of(item)
@@ -357,7 +365,9 @@ class DiffbenchSession:
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect the cases of a finished test."""
+        """Collect the cases of a finished test, and remember subtests that failed in one that still runs."""
+        if report.when == "call" and report.failed:
+            self._failed.add(report.nodeid)
         for text in getattr(report, "diffbench", ()):
             self._reports.append(msgspec.json.decode(text, type=CaseReport))
         for text in getattr(report, "diffbench_comparisons", ()):
@@ -374,6 +384,7 @@ class DiffbenchSession:
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Give memory back and write the session's file."""
+        self._interrupted |= bool(session.shouldfail or session.shouldstop)  # by -x, --maxfail, or another plugin
         self._pipelines.release()
         self._launcher.close()
         if self._settings.json is None or hasattr(self._config, "workerinput"):
@@ -395,7 +406,7 @@ class DiffbenchSession:
             interrupted=self._interrupted,
             settings={
                 name: ",".join(value) if isinstance(value, tuple) else value
-                for name in options.names("c")
+                for name in dict.fromkeys([*options.names("c"), *options.names("i")])
                 for value in [getattr(self._settings, name)]
             },
             counts={decision: sum(verdict.decision == decision for verdict in verdicts) for decision in DECISIONS},

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.facts import fact_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
-
-    from pytest_diffbench.records import Fact
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -95,14 +95,13 @@ def sweep_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any,
             f"sweep() was given {argument}={kwargs[argument]!r} and {argument} to change. Leave out the first."
         )
     for value in values:
-        if value is not None and not isinstance(value, (str, int, float)):
+        try:
+            fact_of(value)
+        except TypeError:
             raise MeasureError(
                 f"sweep() was given {value!r} for {argument}. It takes plain values; compare() takes any, under "
                 "names of your own."
-            )
-    values = [
-        float(value) if isinstance(value, float) else value for value in values
-    ]  # numpy's are written otherwise
+            ) from None
     names = [value_name(value) for value in values]
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise MeasureError(
@@ -111,6 +110,8 @@ def sweep_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any,
     return tuple(args[:-2]), argument, values
 
 
-def value_name(value: Fact) -> str:
+def value_name(value: object) -> str:
     """How a value of a sweep is named."""
+    with contextlib.suppress(TypeError):  # for a reference that is none of the values, which is told
+        value = fact_of(value)  # numpy's and members of enumerations are written otherwise
     return value if isinstance(value, str) else repr(value)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import dataclasses
 import json
 import re
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from pytest_diffbench import options
+from pytest_diffbench import cli, options
 from pytest_diffbench.report import session_json
 from pytest_diffbench.result import Result
 
@@ -18,6 +19,12 @@ DOCS = Path(__file__).parent.parent / "docs"
 PAGES = sorted(DOCS.glob("*.md"))
 EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 SETTINGS = dataclasses.fields(options.Settings)
+COMMANDS: dict[str, argparse.ArgumentParser] = {
+    name: parser
+    for action in cli._parser()._actions
+    if isinstance(action, argparse._SubParsersAction)
+    for name, parser in action.choices.items()
+}
 
 
 def page(name: str) -> str:
@@ -86,6 +93,16 @@ def test_every_option_on_a_page_exists(path: Path) -> None:
     assert mentioned <= known
     keys = set(re.findall(r"^diffbench_(\w+) =", path.read_text(encoding="utf-8"), flags=re.MULTILINE))
     assert keys <= set(options.names("i"))
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_and_its_options_are_on_a_page(name: str) -> None:
+    pages = [text for path in PAGES if f"diffbench {name}" in (text := path.read_text(encoding="utf-8"))]
+    assert pages, f"diffbench {name} stands on no page"
+    for action in COMMANDS[name]._actions:
+        for option in set(action.option_strings) - {"-h", "--help"}:
+            told = re.compile(rf"(?<![\w-]){option}(?![\w-])")
+            assert any(told.search(text) for text in pages), f"diffbench {name} {option} stands on none of its pages"
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)

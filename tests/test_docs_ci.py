@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -44,3 +46,19 @@ def test_its_other_commands_are_ours(commands: list[str], monkeypatch: pytest.Mo
     parser = cli._parser()
     for line in lines:
         assert parser.parse_args(shlex.split(line)[1:]).run in (cli._env, cli._show)
+
+
+def test_a_base_that_cannot_be_made_fails_the_step(commands: list[str], tmp_path: Path) -> None:
+    (step,) = [one for one in commands if "diffbench env" in one]
+    program = tmp_path / "diffbench"
+    program.write_text("#!/bin/sh\nexit 2\n")
+    program.chmod(0o700)
+    told = tmp_path / "variables"
+    variables = {
+        "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
+        "GITHUB_ENV": str(told),
+        "GITHUB_BASE_REF": "x",
+    }
+    # as GitHub's runners call it
+    assert subprocess.run(["bash", "-e", "-c", step], env=variables, check=False).returncode == 2
+    assert not told.exists()

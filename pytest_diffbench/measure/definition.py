@@ -8,6 +8,7 @@ import math
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.facts import fact_of
 from pytest_diffbench.measure.components import components_of
 
 if TYPE_CHECKING:
@@ -67,21 +68,27 @@ def resolved_facts(target: object, arguments: Mapping[str, Any]) -> dict[str, Fa
         for name, parameter in parameters_of(target).items()
         if parameter.default is not inspect.Parameter.empty
     }
-    return {
-        name: value
-        for name, value in (defaults | dict(arguments)).items()
-        if value is None or isinstance(value, (str, bool, int)) or (isinstance(value, float) and math.isfinite(value))
-    }
+    facts: dict[str, Fact] = {}
+    for name, value in (defaults | dict(arguments)).items():
+        try:
+            fact = fact_of(value)
+        except TypeError:
+            continue
+        if not isinstance(fact, float) or math.isfinite(fact):
+            facts[name] = fact
+    return facts
 
 
 def describe(value: Any) -> Any:
     """An argument as plain JSON: as it is where it can be, by shape and digest where it is data, else by its type."""
-    if value is None or isinstance(value, (str, bool, int)):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else str(value)
+    try:
+        fact = fact_of(value)
+    except TypeError:
+        pass
+    else:
+        return str(fact) if isinstance(fact, float) and not math.isfinite(fact) else fact
     if isinstance(value, dict):
-        return {str(key): describe(inner) for key, inner in value.items()}
+        return {fact_of(str(key)): describe(inner) for key, inner in value.items()}
     if isinstance(value, (list, tuple)):
         return [describe(inner) for inner in value]
     if hasattr(value, "initial_seed"):  # torch.Generator

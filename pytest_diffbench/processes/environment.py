@@ -8,7 +8,9 @@ not those of the venv that this runs in.
 
 from __future__ import annotations
 
+import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -22,16 +24,21 @@ from pytest_diffbench.processes.interpreter import checked_interpreter
 from pytest_diffbench.processes.launch import OTHER_PYTHONS
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
 FOLDER = Path(".diffbench")
 """Where environments lie unless another place is named, beside other things that are never committed."""
 
 _PTH = "behind-its-own-packages.pth"
+_MADE_FROM = "diffbench-env.json"
+"""In an environment's folder, written last: what it was made from."""
+
+_PINNED = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w., -]*\])?\s*={2,3}\s*[\w.!+-]+(\s*;.*)?(\s+--hash=\S+)*(\s+#.*)?")
+"""A requirement that names one version, for good."""
 
 
 def make_environment(what: str, into: Path | None, pip_arguments: Sequence[str] = ()) -> str:
-    """Make an environment.
+    """Make an environment, or find the one that was made from the same before.
 
     Args:
         what: a revision of the git repository that the current folder is in, whose project is installed; or a file of
@@ -43,13 +50,15 @@ def make_environment(what: str, into: Path | None, pip_arguments: Sequence[str] 
         Path of its interpreter.
 
     Raises:
-        DiffbenchError: it can't be made. Nothing is left of it.
+        DiffbenchError: it can't be made, and nothing is left of it; or the folder holds something else.
     """
     requirements = Path(what)
     commit = None if requirements.is_file() else _commit(what)
     folder = into or FOLDER / f"env-{commit[:12] if commit is not None else requirements.stem}"
+    made_from = _made_from(commit, requirements, pip_arguments)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        raise DiffbenchError(f"{folder}: is there already. Remove it, or name another folder with --into.")
+        _refuse_another(folder, made_from)
+        return checked_interpreter(str(_python_in(folder)), Path.cwd())
     if into is None and not FOLDER.exists():
         FOLDER.mkdir()
         FOLDER.joinpath(".gitignore").write_text("*\n", encoding="utf-8")
@@ -60,10 +69,42 @@ def make_environment(what: str, into: Path | None, pip_arguments: Sequence[str] 
             _install(python, ["-r", str(requirements)], pip_arguments)
         else:
             _install_revision(python, commit, pip_arguments)
-        return checked_interpreter(str(python), Path.cwd())
+        found = checked_interpreter(str(python), Path.cwd())
+        Path(folder, _MADE_FROM).write_text(json.dumps(made_from, indent=2) + "\n", encoding="utf-8")
+        return found
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
+
+
+def _made_from(commit: str | None, requirements: Path, pip_arguments: Sequence[str]) -> dict[str, list[str]]:
+    """What an environment's packages depend on."""
+    if commit is None:
+        text = requirements.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ")
+        lines = [stripped for line in text.splitlines() if (stripped := line.strip()) and stripped[0] != "#"]
+        what = {"requirements": lines}
+    else:
+        what = {"commit": [commit], "project": ["/".join(_project())]}
+    return what | {"pip arguments": list(pip_arguments), "packages behind it": _own_packages()}
+
+
+def _refuse_another(folder: Path, wanted: Mapping[str, list[str]]) -> None:
+    """Refuse a folder that may hold something else than what would be made now."""
+    try:
+        found = json.loads(Path(folder, _MADE_FROM).read_text(encoding="utf-8"))
+        other = next((name for name in wanted if found.get(name) != wanted[name]), None)
+    except (OSError, ValueError, AttributeError):
+        why = "and doesn't say what it was made from"
+    else:
+        loose = [line for line in wanted.get("requirements", ()) if not _PINNED.fullmatch(line)]
+        if other is not None:
+            before, now = (", ".join(map(str, one.get(other) or ["none"])) for one in (found, wanted))
+            why = f"made with {other} {before}, not {now}"
+        elif loose:
+            why = f"and {loose[0]!r} may mean another package than when it was made"
+        else:
+            return
+    raise DiffbenchError(f"{folder}: is there already, {why}. Remove it, or name another folder with --into.")
 
 
 def _commit(revision: str) -> str:
@@ -79,16 +120,27 @@ def _commit(revision: str) -> str:
     return done.stdout.strip()
 
 
+def _project() -> tuple[str, str]:
+    """The repository's top folder, and the way from there to the current one."""
+    root, prefix = (_git("rev-parse", place).stdout.strip() for place in ("--show-toplevel", "--show-prefix"))
+    return root, prefix
+
+
+def _python_in(folder: Path) -> Path:
+    return folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+
+
 def _empty(folder: Path) -> Path:
     """Make a venv that sees this environment's packages; returns its interpreter."""
     _run([sys.executable, "-m", "venv", "--without-pip", str(folder)], f"{folder}: no venv could be made there")
-    python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
+    python = _python_in(folder)
     own = _run(
         [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], f"{python}: can't be run"
     ).strip()
     # addsitedir, so that packages that are installed here as editable ones are found there too.
-    lines = [f"import site; site.addsitedir({place!r})\n" for place in _own_packages()]
-    Path(own, _PTH).write_text("".join(lines), encoding="utf-8")
+    # In ASCII: Python up to 3.12 reads such a file in the locale's encoding, whatever that is when it starts.
+    lines = [f"import site; site.addsitedir({place!a})\n" for place in _own_packages()]
+    Path(own, _PTH).write_text("".join(lines), encoding="ascii")
     return python
 
 
@@ -97,8 +149,7 @@ def _own_packages() -> list[str]:
 
 
 def _install_revision(python: Path, commit: str, pip_arguments: Sequence[str]) -> None:
-    prefix = _git("rev-parse", "--show-prefix").stdout.strip()
-    root = _git("rev-parse", "--show-toplevel").stdout.strip()
+    root, prefix = _project()
     with tempfile.TemporaryDirectory(prefix="diffbench-") as scratch:
         # A clone, not an archive: versions may be made from tags. It shares the objects, and leaves the repository as
         # it is, which `git worktree` doesn't.

@@ -70,7 +70,10 @@ def checked_interpreter(name: str, shell: Path) -> str:
 def _located(name: str, shell: Path) -> str:
     found = shutil.which(name) if os.path.basename(name) == name else None  # noqa: PTH119  # Path drops a `./`
     # Never resolved: an environment's interpreter is a link, and it is the link that makes it that environment's.
-    path = Path(found) if found is not None else shell / Path(name).expanduser()
+    try:
+        path = Path(found) if found is not None else shell / Path(name).expanduser()
+    except RuntimeError:
+        raise OptionError(f"{_OPTION}: {name} starts with the home folder of a user who isn't known here.") from None
     if path.is_dir():
         inside = path / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
         hint = f": {inside}" if inside.exists() else f"; {_MADE}"

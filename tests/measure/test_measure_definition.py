@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import enum
+import http
 import json
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 import torch
@@ -57,6 +60,46 @@ def test_different_data_reads_differently_and_is_json(one: Any, other: Any) -> N
     assert describe(one) == describe(one)
     assert describe(one) != describe(other)
     assert json.loads(json.dumps([describe(one), describe(other)], allow_nan=False))
+
+
+class Mode(enum.StrEnum):
+    FAST = "fast"
+
+
+class Text(str):
+    __slots__ = ()
+
+    def __str__(self) -> str:
+        return "something else"
+
+
+PLAIN: list[tuple[Any, Any]] = [
+    (np.float64(0.5), 0.5),
+    (np.float32(0.5), 0.5),
+    (np.int64(3), 3),
+    (np.bool_(True), True),
+    (np.str_("text"), "text"),
+    (Text("text"), "text"),
+    (Mode.FAST, "fast"),
+    (http.HTTPStatus.OK, 200),
+    ("a\udc80", "a\\udc80"),
+]
+
+
+@pytest.mark.parametrize(("value", "plain"), PLAIN, ids=repr)
+def test_plain_values_are_of_the_classes_that_records_take(value: Any, plain: Any) -> None:
+    described = describe({"a": [value], Text("k"): value})
+    facts = resolved_facts(Pipeline(), {"scale": value})
+    assert described == {"a": [plain], "something else": plain}
+    assert (facts["scale"], type(facts["scale"])) == (plain, type(plain))
+    assert msgspec.json.decode(msgspec.json.encode([described, facts])) == [described, facts]
+
+
+def test_scalars_that_json_has_no_number_for_are_told_apart_all_the_same() -> None:
+    assert describe(np.float64("inf")) == "inf"
+    assert "scale" not in resolved_facts(Pipeline(), {"scale": np.float64("nan")})
+    assert describe(np.complex64(1j)) != describe(np.complex64(2j))
+    assert describe(np.datetime64("2020-01-01")) != describe(np.datetime64("2020-01-02"))
 
 
 def test_names() -> None:

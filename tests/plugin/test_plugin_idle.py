@@ -38,6 +38,18 @@ def test_benchmarks_are_skipped_before_their_fixtures(pytester: pytest.Pytester)
     result.stdout.fnmatch_lines(["*run it with --diffbench*"])
 
 
+@pytest.mark.parametrize("name", ["diffbench", "diffbench_pipeline"])
+def test_a_fixture_that_is_asked_for_while_a_test_runs_needs_the_marker(pytester: pytest.Pytester, name: str) -> None:
+    pytester.makepyfile(f"def test_it(request):\n    request.getfixturevalue({name!r})\n")
+    idle = pytester.runpytest_inprocess("-rs")
+    idle.assert_outcomes(skipped=1)
+    idle.stdout.fnmatch_lines(["*run it with --diffbench*"])
+    active = pytester.runpytest_inprocess("--diffbench")
+    active.assert_outcomes(failed=1)
+    active.stdout.fnmatch_lines(["test_*::test_it asks for a fixture of diffbench *Add the marker diffbench: @*"])
+    active.stdout.no_fnmatch_line("*Traceback*")
+
+
 @pytest.mark.parametrize("arguments", [["--collect-only"], []], ids=["collecting", "running"])
 def test_an_idle_session_imports_nothing_heavy(pytester: pytest.Pytester, arguments: list[str]) -> None:
     pytester.makepyfile(test_idle_project=TESTS)
@@ -50,6 +62,32 @@ print("loaded:", sorted(set({HEAVY!r}) & set(sys.modules)), "code:", int(code))
     )
     result = pytester.run(sys.executable, script)
     result.stdout.fnmatch_lines(["loaded: [[]] code: 0"])
+
+
+@pytest.mark.parametrize("optional", [True, False])
+def test_without_the_plugin_a_hook_has_to_be_optional(pytester: pytest.Pytester, optional: bool) -> None:
+    pytester.makeconftest(
+        f"import pytest\n@pytest.hookimpl(optionalhook={optional})\n"
+        "def pytest_diffbench_environment(config):\n    return {}\n"
+    )
+    pytester.makepyfile("def test_other(): ...")
+    result = pytester.runpytest_subprocess("-p", "no:diffbench")
+    assert (result.ret == pytest.ExitCode.OK) is optional
+
+
+def test_help_says_every_default(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess("--help")
+    told = " ".join(" ".join(result.outlines).split())
+    for name in (*options.names("c"), *options.names("i")):
+        field = options.Settings.__dataclass_fields__[name]
+        match field.default:
+            case None | False | ():
+                default = ""
+            case tuple(several):
+                default = f" (default: {','.join(several)})"
+            case one:
+                default = f" (default: {one})"
+        assert f"{field.metadata['help']}{default}" in told
 
 
 def test_import_time_shows_no_torch(pytester: pytest.Pytester) -> None:

@@ -33,6 +33,23 @@ def test_precedence(
     assert resolved(pytester, *command, marker=marker).rounds == rounds
 
 
+@pytest.mark.parametrize(
+    ("option", "active"),
+    [
+        ("--diffbench", True),
+        ("--diffbench-save", True),
+        ("--diffbench-selftest", True),
+        ("--diffbench-against=python", True),
+        ("--diffbench-against=", True),
+        ("--diffbench-rounds=3", False),
+    ],
+)
+def test_what_makes_no_sense_without_measuring_implies_it(
+    pytester: pytest.Pytester, option: str, active: bool
+) -> None:
+    assert options.is_active(pytester.parseconfig(option)) is active
+
+
 def test_a_switch_in_the_ini_file_holds_when_the_command_line_is_silent(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\ndiffbench_strict = true\n")
     assert resolved(pytester).strict is True
@@ -76,10 +93,46 @@ def test_an_empty_text_is_no_setting(pytester: pytest.Pytester) -> None:
         resolved(pytester, marker={"gates": " , "})
 
 
+@pytest.mark.parametrize("option", ["against", "models", "rounds", "gates", "json"])
+def test_an_empty_text_on_the_command_line_is_refused(pytester: pytest.Pytester, option: str) -> None:
+    with pytest.raises(OptionError, match=rf"^pytest: --diffbench-{option} .*, not ''\.$"):
+        options.resolve(pytester.parseconfig(f"--diffbench-{option}="), {}, "pytest")
+
+
+def test_what_a_failed_command_left_of_against_is_told_with_the_remedy(pytester: pytest.Pytester) -> None:
+    result = pytester.runpytest_inprocess("--diffbench-against=")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*--diffbench-against names another*`diffbench env REVISION` makes*not ''.*"])
+
+
 def test_a_wrong_ini_value_names_the_file(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\ndiffbench_rounds = none\n")
     with pytest.raises(OptionError, match=r"diffbench_rounds in .*tox.ini is a whole number, at least 1, not 'none'"):
         resolved(pytester)
+
+
+def test_a_switch_that_is_none_names_the_file_and_the_value(pytester: pytest.Pytester) -> None:
+    pytester.makeini("[pytest]\ndiffbench_strict = maybe\n")
+    result = pytester.runpytest_inprocess("--diffbench")
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines(["*pytest: diffbench_strict in *tox.ini is true or false *'maybe'*"])
+
+
+def test_an_empty_text_in_the_ini_file_is_no_setting(pytester: pytest.Pytester) -> None:
+    keys = "".join(f"diffbench_{name} =\n" for name in options.names("i"))
+    pytester.makeini(f"[pytest]\n{keys}")
+    assert resolved(pytester) == options.Settings()
+
+
+@pytest.mark.parametrize(
+    ("command", "ini"), [(["--diffbench-models=~nobody-here/x"], ""), ([], "diffbench_models = ~nobody-here/x\n")]
+)
+def test_a_home_folder_that_is_not_known_is_told(pytester: pytest.Pytester, command: list[str], ini: str) -> None:
+    pytester.makeini(f"[pytest]\n{ini}")
+    with pytest.raises(
+        OptionError, match=r"diffbench.models.* is a path that starts at .* home that is known, not '~nobody-here/x'"
+    ):
+        resolved(pytester, *command)
 
 
 @pytest.mark.parametrize(
@@ -109,6 +162,27 @@ def test_a_wrong_command_line_is_a_usage_error(
 
 
 @pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["selftest", "-n2"], "*--diffbench-selftest can't be combined with -n: *Leave out -n."),
+        (["against=python", "-n2"], "*--diffbench-against can't be combined with -n: *Leave out -n."),
+        (["selftest", "against=python"], "*--diffbench-selftest and --diffbench-against can't be combined: *"),
+        (["selftest", "save"], "*--diffbench-selftest and --diffbench-save can't be combined: *"),
+        (["against=python", "save"], "*--diffbench-against and --diffbench-save can't be combined: *"),
+    ],
+    ids=lambda value: "" if isinstance(value, str) else " ".join(value),
+)
+def test_what_would_be_ignored_beside_another_option_is_refused(
+    pytester: pytest.Pytester, arguments: list[str], message: str
+) -> None:
+    pytester.makepyfile("def test_it(diffbench): ...")
+    given = [one if one.startswith("-") else f"--diffbench-{one}" for one in arguments]
+    result = pytester.runpytest_inprocess("--diffbench", "--diffbench-max-time=1", *given)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([message])
+
+
+@pytest.mark.parametrize(
     ("marker", "message"),
     [
         ("model='fluks'", "*test_*::test_it*fluks*flux*"),
@@ -128,6 +202,18 @@ def test_a_wrong_marker_is_a_usage_error_before_anything_runs(
     result.stderr.fnmatch_lines([message])
 
 
+def test_under_xdist_a_wrong_marker_is_told_as_well(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    pytester.makepyfile("import pytest\n@pytest.mark.diffbench(modle='flux')\ndef test_it(diffbench): ...")
+    result = pytester.runpytest_subprocess("-n2", "--diffbench")
+    assert result.ret == pytest.ExitCode.INTERRUPTED
+    told = "test_*::test_it: the diffbench marker has no argument 'modle' (did you mean 'model'*"
+    result.stdout.fnmatch_lines([f"*Interrupted: {told}"])
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
 def test_paths_start_where_they_are_written(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     pytester.makeini("[pytest]\ndiffbench_models = weights\n")
     here = pytester.mkdir("deep")
@@ -135,7 +221,8 @@ def test_paths_start_where_they_are_written(pytester: pytest.Pytester, monkeypat
     config = pytester.parseconfig(
         "--rootdir", str(pytester.path), "-c", str(pytester.path / "tox.ini"), "--diffbench-json=s.json"
     )
-    settings = options.resolve(config, {}, "test")
+    settings = options.resolve(config, {"lora": "l.safetensors"}, "test")
+    assert settings.lora == str(pytester.path / "l.safetensors")
     assert options.folder(config, settings.json or "") == here / "s.json"
     assert options.folder(config, settings.models or "") == pytester.path / "weights"
     assert options.folder(config, settings.baselines) == pytester.path / "baselines"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_diffbench import options
 from pytest_diffbench.report import session_json
 
 if TYPE_CHECKING:
@@ -105,6 +106,44 @@ def test_a_failed_test_is_not_saved(project: pytest.Pytester) -> None:
     assert not (project.path / "baselines").exists()
 
 
+QUIETLY = {
+    "unittest": (
+        "import unittest\n"
+        "class TestPaint(unittest.TestCase):\n"
+        "    @pytest.fixture(autouse=True)\n"
+        "    def _take(self, diffbench):\n"
+        "        self.diffbench = diffbench\n"
+        "    def test_paint(self):\n"
+        "        self.diffbench(paint)\n"
+    ),
+    "subtests": "def test_paint(diffbench, subtests):\n    diffbench(paint)\n",
+}
+
+
+@pytest.mark.parametrize(
+    ("kind", "ending", "failed"),
+    [
+        ("unittest", "        self.fail('no')\n", 1),
+        ("unittest", "        with self.subTest(i=1):\n            self.fail('no')\n", 2),
+        ("unittest", "", 0),
+        ("subtests", "    with subtests.test('a'):\n        assert False\n", 2),
+        ("subtests", "    with subtests.test('a'):\n        assert True\n", 0),
+    ],
+    ids=["TestCase", "subTest", "TestCase passes", "subtests", "subtests pass"],
+)
+def test_a_test_that_failed_without_raising_is_not_saved(
+    project: pytest.Pytester, kind: str, ending: str, failed: int
+) -> None:
+    if "sub" in kind + ending and not hasattr(pytest, "Subtests"):
+        pytest.skip("pytest has subtests of its own since 9")
+    project.makepyfile(test_paint=TARGET + QUIETLY[kind] + ending)
+    result = run(project, "--diffbench-save")
+    assert result.parseoutcomes().get("failed", 0) == failed
+    (case,) = session_json.load(project.path / "session.json").cases
+    assert case.saved == ("refused: the test failed" if failed else "created")
+    assert (project.path / "baselines").exists() is not bool(failed)
+
+
 def test_several_calls_need_labels(project: pytest.Pytester) -> None:
     body = "def test_paint(diffbench):\n    diffbench(paint, shade=1)\n    diffbench(paint, shade=2{})\n"
     project.makepyfile(test_paint=TARGET + body.format(""))
@@ -145,6 +184,43 @@ def pytest_diffbench_outcome(report, config):
     run(project, "--diffbench")
     changed = session_json.load(project.path / "session.json").cases[0].changed_since
     assert "rack north -> south" in changed
+
+
+@pytest.mark.parametrize(
+    ("returned", "told"),
+    [
+        ("{'disks': ['a', 'b']}", "pytest_diffbench_environment returned 'disks': ['a', 'b']. A fact is a text*"),
+        ("{'home': __import__('pathlib').Path('x')}", "pytest_diffbench_environment returned 'home': *Path('x')*"),
+        ("{3: 'x'}", "pytest_diffbench_environment returned 3: 'x'. A fact's name is a text."),
+        ("['rack']", "pytest_diffbench_environment returned ['rack']. Return a dict*"),
+    ],
+)
+def test_what_is_no_fact_fails_each_test_by_its_name(project: pytest.Pytester, returned: str, told: str) -> None:
+    project.makeconftest(f"def pytest_diffbench_environment(config):\n    return {returned}\n")
+    project.makepyfile(test_paint=TARGET + "def test_a(diffbench): ...\ndef test_b(diffbench): ...\n")
+    result = run(project, "--diffbench")
+    result.assert_outcomes(errors=2)
+    result.stdout.fnmatch_lines([f"*{told.replace('[', '[[]')}"] * 2)
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+def test_values_of_other_classes_are_recorded_as_plain_ones(project: pytest.Pytester) -> None:
+    project.makeconftest(
+        "import numpy as np\n"
+        "def pytest_diffbench_environment(config):\n    return {'room_c': np.float32(21.5), 'user': np.str_('me')}\n"
+    )
+    project.makepyfile(
+        test_paint=TARGET
+        + "import numpy as np\n"
+        + "def test_paint(diffbench):\n"
+        + "    diffbench(paint, size=np.int64(32), shade=np.int64(200))\n"
+        + "    diffbench.sweep(paint, 'shade', list(np.array([100, 200])), label='sweep', precision_rel=5)\n"
+    )
+    run(project, "--diffbench", "--diffbench-gates=guidance").assert_outcomes(passed=1)
+    session = session_json.load(project.path / "session.json")
+    assert session.cases[0].observation.case.definition.arguments == {"size": 32, "shade": 200}
+    assert session.cases[0].observation.run.environment.software["room_c"] == 21.5
+    assert [one.value for one in session.comparisons[0].variants] == [100, 200]
 
 
 def test_gates_can_be_chosen(project: pytest.Pytester) -> None:
@@ -192,7 +268,7 @@ def test_under_xdist_results_come_home_and_time_is_not_trusted(project: pytest.P
     )
     result.assert_outcomes(passed=1)
     (case,) = session_json.load(project.path / "session.json").cases
-    assert {verdict.gate: verdict.reason for verdict in case.verdicts}["time"] in ("time.parallel", "time.few_runs")
+    assert {verdict.gate: verdict.reason for verdict in case.verdicts}["time"] == "time.parallel"
     assert case.observation.run.environment.state["xdist_workers"] == 2
 
 
@@ -266,6 +342,24 @@ def test_a_file_that_cannot_be_written_costs_no_result(project: pytest.Pytester)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1)
     result.stdout.fnmatch_lines(["*--diffbench-json: *session.json*", "*saved*created*"])
+
+
+def test_the_file_holds_what_the_ini_file_alone_can_set(project: pytest.Pytester) -> None:
+    project.makepyfile(test_paint="def test_other(): ...\n")
+    project.makeini("[pytest]\ndiffbench_seed = 7\ndiffbench_time_floor_rel = .03\n")
+    run(project, "--diffbench")
+    settings = session_json.load(project.path / "session.json").settings
+    assert (settings["seed"], settings["time_floor_rel"], settings["rounds"]) == (7, 0.03, 1)
+    assert settings.keys() == {*options.names("c"), *options.names("i")}
+
+
+@pytest.mark.parametrize(("option", "interrupted"), [("-x", True), ("--maxfail=1", True), ("--maxfail=9", False)])
+def test_the_file_says_where_the_session_was_cut_short(
+    project: pytest.Pytester, option: str, interrupted: bool
+) -> None:
+    project.makepyfile(test_paint="def test_first():\n    assert False\ndef test_other(): ...\n")
+    run(project, "--diffbench", option)
+    assert session_json.load(project.path / "session.json").interrupted is interrupted
 
 
 def test_a_result_and_its_baseline_name_the_same_run(project: pytest.Pytester) -> None:

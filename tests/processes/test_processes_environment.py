@@ -12,6 +12,7 @@ import pytest
 from two_environments import ROOT
 
 from pytest_diffbench import cli
+from pytest_diffbench.errors import DiffbenchError
 from pytest_diffbench.processes import environment
 
 OFFLINE = "--pip=--no-index --no-build-isolation"
@@ -80,8 +81,64 @@ def test_a_revision_is_installed_over_this_environments_packages(
     assert git(repository, "status", "--porcelain") == ""
     assert len(git(repository, "worktree", "list").splitlines()) == 1
 
-    assert cli.main(["env", "HEAD~1", OFFLINE]) == 2
-    assert "is there already" in capsys.readouterr().err
+
+def test_an_environment_that_is_there_for_the_same_is_handed_back(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["env", "HEAD~1", "--into", "made", OFFLINE]
+    assert cli.main(command) == 0
+    first = capsys.readouterr().out
+    Path("made", "mark").touch()
+    assert cli.main(command) == 0
+    assert capsys.readouterr() == (first, "")
+    assert Path("made", "mark").exists(), "it was made anew"
+
+    commit, other = (git(repository, "rev-parse", one) for one in ("HEAD~1", "HEAD"))
+    for asked, why in (
+        (["HEAD", OFFLINE], f"made with commit {commit}, not {other}"),
+        (["HEAD~1"], "made with pip arguments --no-index, --no-build-isolation, not none"),
+    ):
+        assert cli.main(["env", *asked, "--into", "made"]) == 2
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert f"made: is there already, {why}. Remove it, or name another folder with --into." in told.err
+
+    Path("made", "diffbench-env.json").unlink()
+    assert cli.main(command) == 2
+    assert "is there already, and doesn't say what it was made from." in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("lines", "problem"),
+    [
+        (
+            "# two\nengine == 1.0 ; python_version > '3'\nother[extra]==2.1+cu128 \\\n    --hash=sha256:00  # why\n",
+            None,
+        ),
+        ("engine\n", "'engine'"),
+        ("engine>=1\n", "'engine>=1'"),
+        ("engine==1.*\n", "'engine==1.*'"),
+        ("./package\n", "'./package'"),
+        ("-r more.txt\n", "'-r more.txt'"),
+        ("engine @ git+https://example.com/engine\n", "'engine @ git"),
+    ],
+)
+def test_requirements_are_the_same_again_where_they_name_versions(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, problem: str | None
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(environment, "_install", lambda *_: None)
+    monkeypatch.setattr(environment, "checked_interpreter", lambda python, _: python)
+    Path("requirements.txt").write_text(lines)
+    first = environment.make_environment("requirements.txt", None)
+    if problem is None:
+        assert Path(environment.make_environment("requirements.txt", None)).samefile(first)
+        Path("requirements.txt").write_text("engine==2.0\n")
+        problem = "made with requirements engine == 1.0.*, not engine==2.0"
+    with pytest.raises(
+        DiffbenchError, match=f"is there already, .*{re.escape(problem).replace(re.escape('.*'), '.*')}"
+    ):
+        environment.make_environment("requirements.txt", None)
 
 
 def test_requirements_stand_before_this_environments_packages(
@@ -95,6 +152,19 @@ def test_requirements_stand_before_this_environments_packages(
     assert Path(python).is_relative_to(tmp_path / "other")
     assert says(python, "import engine; print(engine.PACE)") == "3"
     assert not (tmp_path / ".diffbench").exists()
+
+
+def test_packages_below_any_path_are_found_whatever_encoding_it_is_read_in(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    packages = tmp_path / "Pakete für Übergröße 日本"
+    packages.mkdir()
+    (packages / "engine.py").write_text("PACE = 4\n")
+    monkeypatch.setattr(environment, "_own_packages", lambda: [str(packages)])
+    python = environment._empty(tmp_path / "made")
+    (pth,) = tmp_path.glob("made/[Ll]ib/**/behind-its-own-packages.pth")
+    assert pth.read_bytes().isascii()
+    assert says(str(python), "import engine; print(engine.PACE)") == "4"
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+from pytest_diffbench import options
 from pytest_diffbench.processes.launch import Launcher
 
 if TYPE_CHECKING:
@@ -45,6 +46,22 @@ def test_without_an_ini_file_none_is_looked_for(pytester: pytest.Pytester, tmp_p
     assert made[made.index("-c") + 1] == str(tmp_path / "pytest.ini")
     assert f"--confcutdir={pytester.path}" in made
     assert not any(word.startswith("cache_dir=") for word in made), "which would be an unknown key without its plugin"
+
+
+def test_a_markers_path_is_the_same_in_a_process_of_a_project_without_an_ini_file(
+    pytester: pytest.Pytester, tmp_path: Path
+) -> None:
+    test = pytester.mkpydir("inner").joinpath("test_it.py")
+    test.touch()
+    config = pytester.parseconfig(str(test))
+    assert config.inipath is None
+    marker = {"lora": "weights.safetensors"}
+    mine = options.resolve(config, marker, "test").lora
+    made = command(config, tmp_path, test)
+    child = pytester.parseconfig(*made[made.index("pytest") + 1 :])
+    assert child.inipath == tmp_path / "pytest.ini"
+    assert child.rootpath == config.rootpath
+    assert options.resolve(child, marker, "test").lora == mine == str(config.rootpath / "weights.safetensors")
 
 
 def test_installed_tests_go_by_their_modules_name(pytester: pytest.Pytester, tmp_path: Path) -> None:

@@ -137,7 +137,6 @@ def test_the_whole_command(
     assert case["tolerance"]["trace_first_rel"] > 1e-4
     assert "to paste into the marker: tolerance={" in capsys.readouterr().out
     assert not (tmp_path / "baselines").exists()
-    assert calibrate.__doc__
 
 
 def test_a_run_that_fails_is_told_with_its_own_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

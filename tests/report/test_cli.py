@@ -63,6 +63,13 @@ def faster_by(observation: Observation, factor: float) -> Observation:
         (["judge", "one.json"], "OLD.json"),
         (["check", "nowhere"], "nowhere: doesn't exist"),
         (["show", "nowhere.json"], "nowhere.json: doesn't exist"),
+        (["env", "main", '--pip="'], "--pip '\"' can't be split into words (no closing quotation)"),
+        (["calibrate", "--runs=x", "t.py"], "--runs: 'x' isn't a number of runs to compare: give at least 2"),
+        (["calibrate", "--runs=1", "t.py"], "--runs: '1' isn't a number of runs to compare: give at least 2"),
+        (["calibrate", "--margin-db=nan", "t.py"], "--margin-db: 'nan' isn't a number of decibels, 0 or more"),
+        (["calibrate", "--margin-db=inf", "t.py"], "--margin-db: 'inf' isn't a number of decibels, 0 or more"),
+        (["calibrate", "--margin-db=-3", "t.py"], "--margin-db: '-3' isn't a number of decibels, 0 or more"),
+        (["calibrate", "--margin-db=x", "t.py"], "--margin-db: 'x' isn't a number of decibels, 0 or more"),
     ],
 )
 def test_wrong_usage_is_one_line_and_status_2(

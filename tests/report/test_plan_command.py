@@ -64,6 +64,8 @@ def test_every_peak_has_a_source_and_sixteen_bits_are_faster() -> None:
         (["lumina2", "--device", "GTX 1"], "device='GTX 1' isn't in the table of peaks"),
         (["lumina2", "--dtype", "bf17"], "Did you mean 'bf16'"),
         (["lumina2", "--height", "0"], "height=0: that is at least 1"),
+        (["lumina2", "--set", "num_inference_steps=0"], "num_inference_steps=0: that is at least 1"),
+        (["lumina2", "--set", "width=-8"], "width=-8: that is at least 1"),
         (
             ["lumina2", "--height", "64", "--set", "height=32"],
             "height is given twice, as 64 and with --set height=32",
@@ -143,11 +145,22 @@ def test_what_is_wrong_with_a_folder_is_named(
 
 
 @pytest.mark.pipeline
-def test_what_the_pipeline_refuses_is_passed_on(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_pipeline_refuses_is_passed_on(
+    folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert cli.main(["plan", str(folder), "--height", "65", "--width", "64"]) == cli.UNUSABLE
     assert "divisible by" in capsys.readouterr().err
     assert cli.main(["plan", str(folder), "--set", "guidance=1"]) == cli.UNUSABLE
     assert "unexpected keyword argument 'guidance'" in capsys.readouterr().err
+
+    def divide(*_: object, **__: object) -> float:
+        return 1 / 0
+
+    monkeypatch.setattr("pytest_diffbench.measure.plan_record.plan_of", divide)
+    assert cli.main(["plan", str(folder)]) == cli.UNUSABLE
+    told = capsys.readouterr().err
+    assert "refused the call: division by zero. Change --set" in told
+    assert told.count("\n") == 1
 
 
 @pytest.mark.pipeline
