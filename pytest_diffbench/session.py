@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-import datetime
 import functools
 import time
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
-from pytest_diffbench import __version__, loading, options
+from pytest_diffbench import loading, options
 from pytest_diffbench.bench import Bench
+from pytest_diffbench.collected import Collected
 from pytest_diffbench.combinations import refuse_combinations
 from pytest_diffbench.errors import DiffbenchError, MissingPipelineError, OptionError, PipelineError
 from pytest_diffbench.extra_metrics import metrics_of
@@ -24,7 +23,7 @@ from pytest_diffbench.plugin import is_benchmark
 from pytest_diffbench.processes.budget import Budget
 from pytest_diffbench.processes.confirming import Confirming
 from pytest_diffbench.processes.launch import Launcher
-from pytest_diffbench.records import DECISIONS, CaseReport, Comparison, Fact, PipelineSpec, SessionReport
+from pytest_diffbench.records import CaseReport, Comparison, Fact, PipelineSpec, SessionReport
 from pytest_diffbench.report import junit, session_json, terminal
 from pytest_diffbench.report.progress import Progress
 from pytest_diffbench.store import MOST_NEIGHBOURS, Store
@@ -57,12 +56,9 @@ class DiffbenchSession:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._started = _now()
-        self._interrupted = False
+        self._collected = Collected()
         self._not_written: str | None = None
-        self._reports: list[CaseReport] = []
         self._failed: set[str] = set()
-        self._comparisons: list[Comparison] = []
         self._facts: dict[str, Fact] | None = None
         self._progress: Progress | None = None
         self._decisions = 1
@@ -219,7 +215,7 @@ class DiffbenchSession:
             outcome = yield
         except KeyboardInterrupt:
             # An interrupted test has no report to travel with.
-            self._reports.extend(one.report for one in self._conclude(item, failed=True))
+            self._collected.cases.extend(one.report for one in self._conclude(item, failed=True))
             raise
         except DiffbenchError as error:
             self._conclude(item, failed=True)
@@ -282,7 +278,7 @@ class DiffbenchSession:
                 item.user_properties.extend(junit.properties(one.report))
         item.stash[_CASES] = [one.report for one in concluded]
         if confirming.interrupted:
-            self._reports.extend(one.report for one in concluded)
+            self._collected.cases.extend(one.report for one in concluded)
             raise KeyboardInterrupt
         return concluded
 
@@ -353,38 +349,33 @@ class DiffbenchSession:
     def pytest_runtest_makereport(
         self, item: pytest.Item, call: pytest.CallInfo[None]
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
-        """Hand the cases over with the test's report, as text, so that they also travel from a parallel worker."""
+        """Hand the cases over with the test's report."""
         report = yield
         if call.when == "call":
-            cases = item.stash.get(_CASES, [])
-            if cases:
-                report.diffbench = [msgspec.json.encode(case).decode() for case in cases]  # type: ignore[attr-defined]  # reports take extras
-            comparisons = item.stash.get(_COMPARISONS, [])
-            if comparisons:
-                report.diffbench_comparisons = [msgspec.json.encode(one).decode() for one in comparisons]  # type: ignore[attr-defined]  # as above
+            self._collected.hand_over(report, item.stash.get(_CASES, []), item.stash.get(_COMPARISONS, []))
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect the cases of a finished test, and remember subtests that failed in one that still runs."""
         if report.when == "call" and report.failed:
             self._failed.add(report.nodeid)
-        for text in getattr(report, "diffbench", ()):
-            self._reports.append(msgspec.json.decode(text, type=CaseReport))
-        for text in getattr(report, "diffbench_comparisons", ()):
-            self._comparisons.append(msgspec.json.decode(text, type=Comparison))
+        self._collected.take(report)
 
     def pytest_keyboard_interrupt(self) -> None:
         """Remember that the session is a part, and what of the rest is known."""
-        self._interrupted = True
+        self._collected.interrupted = True
         if isinstance(self._other, OtherEnvironment):
-            self._reports += self._other.unreached({one.observation.case.id for one in self._reports})
+            cases = self._collected.cases
+            cases += self._other.unreached({one.observation.case.id for one in cases})
 
     # -- the end
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Give memory back and write the session's file."""
-        self._interrupted |= bool(session.shouldfail or session.shouldstop)  # by -x, --maxfail, or another plugin
+        self._collected.interrupted |= bool(
+            session.shouldfail or session.shouldstop
+        )  # by -x, --maxfail, or another plugin
         self._pipelines.release()
         self._launcher.close()
         if self._settings.json is None or hasattr(self._config, "workerinput"):
@@ -398,32 +389,13 @@ class DiffbenchSession:
 
     def report(self) -> SessionReport:
         """All of the session so far."""
-        verdicts = [verdict for case in self._reports for verdict in case.verdicts]
-        return SessionReport(
-            diffbench=__version__,
-            started=self._started,
-            finished=_now(),
-            interrupted=self._interrupted,
-            settings={
-                name: ",".join(value) if isinstance(value, tuple) else value
-                for name in dict.fromkeys([*options.names("c"), *options.names("i")])
-                for value in [getattr(self._settings, name)]
-            },
-            counts={decision: sum(verdict.decision == decision for verdict in verdicts) for decision in DECISIONS},
-            missing_baselines=tuple(
-                case.observation.case.id
-                for case in self._reports
-                if {case.baseline_path, case.saved, case.error, case.against} == {None}
-            ),
-            cases=tuple(self._reports),
-            comparisons=tuple(self._comparisons),
-        )
+        return self._collected.session_report(self._settings)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell what was measured and what was made of it."""
         if self._not_written is not None:
             terminalreporter.write_line(f"{options.flag('json')}: {self._not_written}", red=True)
-        if not self._reports:
+        if not self._collected.cases:
             return
         terminalreporter.section("diffbench")
         width = terminalreporter._tw.fullwidth
@@ -452,7 +424,3 @@ class DiffbenchSession:
         settings = item.stash[_SETTINGS]
         progress.start(item.name, f"{settings.model or 'own pipeline'} {settings.weights}")
         return progress.advance
-
-
-def _now() -> str:
-    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

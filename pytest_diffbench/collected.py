@@ -1,0 +1,71 @@
+"""What the tests of a session have measured, wherever they ran, and the session's record of it."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pytest_diffbench import __version__, options
+from pytest_diffbench.records import DECISIONS, CaseReport, Comparison, SessionReport
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import pytest
+
+    from pytest_diffbench.options import Settings
+
+
+class Collected:
+    """Cases and comparisons, in the order in which their tests ended."""
+
+    def __init__(self) -> None:
+        self._started = _now()
+        self.cases: list[CaseReport] = []
+        self.comparisons: list[Comparison] = []
+        self.interrupted = False
+
+    @staticmethod
+    def hand_over(report: pytest.TestReport, cases: Sequence[CaseReport], comparisons: Sequence[Comparison]) -> None:
+        """Put them into a test's report, as text, so that they also travel from a parallel worker."""
+        extras: Any = report  # reports take extras
+        if cases:
+            extras.diffbench = [msgspec.json.encode(one).decode() for one in cases]
+        if comparisons:
+            extras.diffbench_comparisons = [msgspec.json.encode(one).decode() for one in comparisons]
+
+    def take(self, report: pytest.TestReport) -> None:
+        """Take out what was handed over."""
+        for text in getattr(report, "diffbench", ()):
+            self.cases.append(msgspec.json.decode(text, type=CaseReport))
+        for text in getattr(report, "diffbench_comparisons", ()):
+            self.comparisons.append(msgspec.json.decode(text, type=Comparison))
+
+    def session_report(self, settings: Settings) -> SessionReport:
+        """All of the session so far."""
+        verdicts = [verdict for case in self.cases for verdict in case.verdicts]
+        return SessionReport(
+            diffbench=__version__,
+            started=self._started,
+            finished=_now(),
+            interrupted=self.interrupted,
+            settings={
+                name: ",".join(value) if isinstance(value, tuple) else value
+                for name in dict.fromkeys([*options.names("c"), *options.names("i")])
+                for value in [getattr(settings, name)]
+            },
+            counts={decision: sum(verdict.decision == decision for verdict in verdicts) for decision in DECISIONS},
+            missing_baselines=tuple(
+                case.observation.case.id
+                for case in self.cases
+                if {case.baseline_path, case.saved, case.error, case.against} == {None}
+            ),
+            cases=tuple(self.cases),
+            comparisons=tuple(self.comparisons),
+        )
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")
