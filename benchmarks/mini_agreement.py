@@ -71,12 +71,14 @@ class Painted:
         seen: what the classifier says.
         agreement: of both; size and place are None where the caption doesn't name them.
         saturated: share of pixels with a channel of 0 or 255.
+        pixels: uint8 of shape (height, width, 3).
     """
 
     written: Written
     seen: Seen
     agreement: Agreement
     saturated: float
+    pixels: NDArray[np.uint8]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -113,6 +115,16 @@ class Measured:
         """Root of the mean over pictures of what `colour_error` has the root of."""
         errors = [colour_error(picture.written.scene, picture.seen) for picture in self.pictures]
         return math.sqrt(np.mean(np.square(errors)))
+
+    def colour_rms(self, other: Measured) -> float:
+        """How far colours are from those of the same captions in another setting, in levels of 255.
+
+        Root of the mean over pictures of the squared `pytest_diffbench.judge.image_metrics.colour_levels`.
+        """
+        from pytest_diffbench.judge.image_metrics import colour_levels
+
+        pairs = zip(self.pictures, other.pictures, strict=True)
+        return math.sqrt(np.mean([colour_levels(one.pixels, two.pixels) ** 2 for one, two in pairs]))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -176,7 +188,14 @@ def main() -> int:
         demands += demanded(name, settings)
         results[name] = {
             "ran_on": ran_on,
-            "one_object": [_as_data(one, _FACTS) | {"colour_error": one.colour_error} for one in settings.values()],
+            "one_object": [
+                _as_data(one, _FACTS)
+                | {
+                    "colour_error": one.colour_error,
+                    "colour_rms_to_recommended": one.colour_rms(settings[RECOMMENDED]),
+                }
+                for one in settings.values()
+            ],
             "two_objects": _as_data(two, _PAIR_FACTS),
         }
     for demand in demands:
@@ -277,7 +296,7 @@ def paint(
                 pixels = np.asarray(image)
                 seen = classify(pixels)
                 agreed = _as_named(one, agreement(one.scene, seen))
-                pictures.append(Painted(one, seen, agreed, saturated_share(pixels)))
+                pictures.append(Painted(one, seen, agreed, saturated_share(pixels), pixels))
             progress(len(some))
     return Measured(name, arguments, pictures, sum(batches))
 
@@ -397,9 +416,11 @@ def mcnemar(gained: int, lost: int) -> float:
 def print_tables(name: str, settings: Mapping[str, Measured], two: Measured) -> None:
     """Print in how many of a mini's pictures what is right, with 95 % intervals, and figures of their colours."""
     _print_shares(name, settings.values(), _FACTS)
-    print(f"| {name} | denoiser calls a picture | saturated pixels | colour error, of 255 |\n|---|---|---|---|")
+    titles = ("denoiser calls a picture", "saturated pixels", "colour error, of 255", "colour RMS to recommended")
+    print(f"| {name} | {' | '.join(titles)} |\n|---|---|---|---|---|")
     for one in settings.values():
-        print(f"| {one.name} | {one.calls_a_picture:g} | {one.saturated:.2%} | {one.colour_error:.1f} |")
+        cells = (f"{one.calls_a_picture:g}", f"{one.saturated:.2%}", f"{one.colour_error:.1f}")
+        print(f"| {one.name} | {' | '.join(cells)} | {one.colour_rms(settings[RECOMMENDED]):.1f} |")
     print()
     _print_shares(f"{name}, two objects", [two], _PAIR_FACTS)
 
