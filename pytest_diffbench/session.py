@@ -352,7 +352,9 @@ class DiffbenchSession:
         """Hand the cases over with the test's report."""
         report = yield
         if call.when == "call":
-            self._collected.hand_over(report, item.stash.get(_CASES, []), item.stash.get(_COMPARISONS, []))
+            cases: list[CaseReport] = item.stash.get(_CASES, [])
+            comparisons: list[Comparison] = item.stash.get(_COMPARISONS, [])
+            self._collected.hand_over(report, cases, comparisons)
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:

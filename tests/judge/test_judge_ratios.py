@@ -195,7 +195,7 @@ def test_parallel_processes_spoil_a_ratio_too() -> None:
 
 def _decisions(count: int, spread: float, error: float, lost_rel: float, seeds: Sequence[int]) -> list[str]:
     """What the gate ends with, where it gets all the processes that it asks for."""
-    ended = []
+    ended: list[str] = []
     for seed in seeds:
         draw = random.Random(seed)
         drawn = [1.33 * math.exp(draw.gauss(0, spread) + draw.gauss(0, error)) for _ in range(count + 5)]

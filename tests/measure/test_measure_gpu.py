@@ -99,8 +99,11 @@ def test_variants_have_no_part_in_each_others_memory() -> None:
         for name in ("one", "two", "three")
     }
     Interleaved(measurements, "one", (2,), lambda *_: True, 0).take(drive_plainly, lambda *_: None)
-    memories = [one.observation(complete=True).memory for one in measurements.values()]
-    assert all(memory is not None and memory.stages == memories[0].stages for memory in memories)
+    first, *others = (one.observation(complete=True).memory for one in measurements.values())
+    assert first is not None
+    for memory in others:
+        assert memory is not None
+        assert memory.stages == first.stages
 
 
 @pytest.mark.parametrize("call", [1, 3], ids=["survey", "round"])
