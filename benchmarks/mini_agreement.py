@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+from mini_demands import FACTS, RECOMMENDED, STRONG, STRONG_PLAIN, TRUNCATED, UNGUIDED, Demand, demanded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -38,19 +39,6 @@ _QUICK_CAPTIONS, _QUICK_PAIRS = 10, 5
 _CALL_ARGUMENTS = {"max_sequence_length": 64, "output_type": "pil"}
 _Z = 1.959964
 """Of 95 % intervals."""
-
-_LEAST_SHARES = {"object_colour": 0.95, "ground": 0.95, "shape": 0.90}
-_WITHIN_POINTS = 2.0
-_SAVED_SHARE = 0.25
-_CHANCE = 0.01
-"""Below which a difference isn't laid to chance."""
-
-_BURNT_SHARE, _SOUND_SHARE = 0.05, 0.01
-_BURNT_FACTOR = 2.0
-"""Burnt out: so many pixels are saturated, and colours are so many times as far off as with renorm."""
-
-RECOMMENDED, UNGUIDED, TRUNCATED = "as recommended", "guidance 1", "ratio 0.5"
-STRONG, STRONG_PLAIN = "guidance 10", "guidance 10, no renorm"
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -127,25 +115,6 @@ class Measured:
         return math.sqrt(np.mean([colour_levels(one.pixels, two.pixels) ** 2 for one, two in pairs]))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Demand:
-    """Something that a mini has to reach, and what it reached."""
-
-    model: str
-    asked: str
-    reached: str
-    met: bool
-
-
-_FACTS = {
-    "object_colour": "object colour",
-    "ground": "ground",
-    "shape": "shape",
-    "colours_and_shape": "all three",
-    "size": "size, where named",
-    "place": "place, where named",
-    "count": "one object",
-}
 _PAIR_FACTS = {
     "object_colour": "both colours",
     "ground": "ground",
@@ -189,7 +158,7 @@ def main() -> int:
         results[name] = {
             "ran_on": ran_on,
             "one_object": [
-                _as_data(one, _FACTS)
+                _as_data(one, FACTS)
                 | {
                     "colour_error": one.colour_error,
                     "colour_rms_to_recommended": one.colour_rms(settings[RECOMMENDED]),
@@ -362,60 +331,9 @@ def wilson(successes: int, of: int) -> tuple[float, float]:
     return max(0.0, (middle - reach) / (1 + spread)), min(1.0, (middle + reach) / (1 + spread))
 
 
-def demanded(name: str, settings: Mapping[str, Measured]) -> list[Demand]:
-    """Hold a mini's figures against what it has to reach."""
-    recommended, unguided = settings[RECOMMENDED], settings[UNGUIDED]
-    demands = []
-    for fact, least in _LEAST_SHARES.items():
-        share = recommended.share(fact)
-        demands.append(Demand(name, f"{_FACTS[fact]} right in at least {least:.0%}", f"{share:.1%}", share >= least))
-    gained, lost = changed(unguided, recommended, "colours_and_shape")
-    chance = mcnemar(gained, lost)
-    told = f"gained in {gained} pictures, lost in {lost}, p = {chance:.2g}"
-    asked = f"all three right more often than at guidance 1, p < {_CHANCE:g} (McNemar)"
-    demands.append(Demand(name, asked, told, gained > lost and chance < _CHANCE))
-    if TRUNCATED not in settings:
-        return demands
-    truncated = settings[TRUNCATED]
-    points = {fact: 100 * (truncated.share(fact) - recommended.share(fact)) for fact in _LEAST_SHARES}
-    told = ", ".join(f"{_FACTS[fact]} {change:+.1f}" for fact, change in points.items())
-    near = all(abs(change) <= _WITHIN_POINTS + 1e-9 for change in points.values())
-    demands.append(Demand(name, f"ratio 0.5 changes each by at most {_WITHIN_POINTS:g} points", told, near))
-    told = f"{truncated.calls_a_picture:g} against {recommended.calls_a_picture:g} a picture"
-    exact = truncated.calls == (1 - _SAVED_SHARE) * recommended.calls
-    demands.append(Demand(name, f"ratio 0.5 saves exactly {_SAVED_SHARE:.0%} of denoiser calls", told, exact))
-    sound, burnt = settings[STRONG], settings[STRONG_PLAIN]
-    told = f"{burnt.saturated:.1%} of pixels saturated, colour error {burnt.colour_error:.1f}"
-    asked = (
-        f"guidance 10 without renorm saturates at least {_BURNT_SHARE:.0%}, {_BURNT_FACTOR:g} times the colour error"
-    )
-    met = burnt.saturated >= _BURNT_SHARE and burnt.colour_error >= _BURNT_FACTOR * sound.colour_error
-    demands.append(Demand(name, asked, told, met))
-    told = f"{sound.saturated:.1%} of pixels saturated, colour error {sound.colour_error:.1f}"
-    asked = f"guidance 10 with renorm saturates at most {_SOUND_SHARE:.0%}"
-    demands.append(Demand(name, asked, told, sound.saturated <= _SOUND_SHARE))
-    return demands
-
-
-def changed(before: Measured, after: Measured, fact: str) -> tuple[int, int]:
-    """Count the captions of which an attribute of `Agreement` became true, and of which it ceased to be."""
-    pairs = [
-        (getattr(one.agreement, fact), getattr(other.agreement, fact))
-        for one, other in zip(before.pictures, after.pictures, strict=True)
-    ]
-    return pairs.count((False, True)), pairs.count((True, False))
-
-
-def mcnemar(gained: int, lost: int) -> float:
-    """Give the probability of a split at least so uneven if both directions were as likely (exact, two-sided)."""
-    count = gained + lost
-    tail = sum(math.comb(count, few) for few in range(min(gained, lost) + 1)) / 2.0**count
-    return min(1.0, 2 * tail)
-
-
 def print_tables(name: str, settings: Mapping[str, Measured], two: Measured) -> None:
     """Print in how many of a mini's pictures what is right, with 95 % intervals, and figures of their colours."""
-    _print_shares(name, settings.values(), _FACTS)
+    _print_shares(name, settings.values(), FACTS)
     titles = ("denoiser calls a picture", "saturated pixels", "colour error, of 255", "colour RMS to recommended")
     print(f"| {name} | {' | '.join(titles)} |\n|---|---|---|---|---|")
     for one in settings.values():
