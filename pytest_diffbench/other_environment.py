@@ -8,7 +8,7 @@ import pytest
 
 from pytest_diffbench import options
 from pytest_diffbench.errors import MeasureError, OptionError
-from pytest_diffbench.judge import Limits, judge_pairs, wants_runs
+from pytest_diffbench.judge import judge_pairs, wants_runs
 from pytest_diffbench.naming import case_id
 from pytest_diffbench.processes.against import Against, Other
 from pytest_diffbench.processes.interpreter import checked_interpreter
@@ -44,9 +44,9 @@ class OtherEnvironment:
             interpreter = checked_interpreter(name, config.invocation_params.dir)
         except OptionError as error:
             raise pytest.UsageError(str(error)) from None
-        self._against = Against(
-            launcher, budget, interpreter, pairs=settings.pairs, most=Limits().time_max_pairs, tell=self._tell
-        )
+        limits = limits_of(settings)
+        most = limits.time_max_pairs + limits.time_spare_pairs
+        self._against = Against(launcher, budget, interpreter, pairs=settings.pairs, most=most, tell=self._tell)
 
     def of(self, case: str) -> Other:
         """What the other environment has of a case, by its id."""

@@ -197,7 +197,11 @@ class Limits:
     """Fewer pairs of runs tell too little about the spread between pairs."""
 
     time_max_pairs: int = 10
-    """Pairs of runs of one case: more would cost longer than what they show is worth."""
+    """Usable pairs of runs of one case: more would cost longer than what they show is worth."""
+
+    time_spare_pairs: int = 10
+    """Pairs made in place of those that can't be used, because a run of them wasn't steady or the machine changed its
+    pace between the two. A restless machine that yields no usable pair at all gets none."""
 
     time_pair_spread_cpu_rel: float = 0.02
     """Spread between pairs on a CPU: never believed to be less. Adjacent runs share what the machine is doing."""

@@ -63,7 +63,7 @@ def judge_pairs(
     details: dict[str, Any] = {
         "pairs": len(sound),
         "pairs_needed": limits.time_min_pairs,
-        "more_runs_help": len(pairs) < limits.time_max_pairs,
+        "more_runs_help": len(sound) < limits.time_max_pairs and len(pairs) < _most_made(sound, limits),
     }
     if sound:
         base_s, head_s = ([side.median_s for side in sides] for sides in zip(*sound, strict=True))
@@ -84,6 +84,11 @@ def _sound(pairs: Pairs, limits: Limits) -> list[tuple[Run, Run]]:
         for base, head in pairs
         if doubts(base, limits) is None and doubts(head, limits) is None and _same_pace(base, head, limits)
     ]
+
+
+def _most_made(sound: Pairs, limits: Limits) -> int:
+    """How many pairs are worth making to get as many usable ones as help."""
+    return limits.time_max_pairs + (limits.time_spare_pairs if sound else 0)
 
 
 def _same_pace(base: Run, head: Run, limits: Limits) -> bool:

@@ -108,7 +108,7 @@ class SelftestReport(Record, frozen=True, kw_only=True):
         machine: its class.
         baseline_runs: in the baseline.
         pairs: of a trial of pairs.
-        most_pairs: of one that they leave open.
+        most_pairs: of one that they leave open, of those that can be used.
         processes: all that were started.
         arms: identical code first, then by size.
     """
@@ -271,8 +271,8 @@ class Selftest:
         if not pairs:
             return
         outcomes.append(UNDECIDED)  # which it stays where the rest is cut short
-        made = self._pairs
-        while wants_runs(verdict := self._judged(pairs)) and made < self._most_pairs and not self._over:
+        made, most_made = self._pairs, self._most_pairs + self._limits.time_spare_pairs
+        while wants_runs(verdict := self._judged(pairs)) and made < most_made and not self._over:
             self._pair(arm, plant, made, pairs)
             made += 1
         if not self._over:
@@ -358,8 +358,9 @@ def lines(report: SelftestReport) -> list[str]:
         *table,
         "Called worse, of how many trials, with the bounds of its probability (95 %). On identical code each is a "
         "false alarm.",
-        f"A trial of pairs has {report.pairs}, and up to {report.most_pairs} where they leave it open. A trial is "
-        "undecided that wanted more runs than there was time for; the bounds hold whatever would have come of it.",
+        f"A trial of pairs has {report.pairs}, and up to {report.most_pairs} usable ones where they leave it open. A "
+        "trial is undecided that wanted more runs than there was time for; the bounds hold whatever would have come "
+        "of it.",
     ]
 
 

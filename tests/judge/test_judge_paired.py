@@ -115,6 +115,18 @@ def test_a_dead_run_takes_its_pair_with_it() -> None:
     assert not wants_runs(nothing)
 
 
+def test_pairs_that_cannot_be_used_are_made_again_within_a_bound() -> None:
+    limits = Limits(time_max_pairs=6, time_spare_pairs=4)
+    left_out = [(make.run(), make.run(totals_s=[12, 14, 16, 18, 20]))]
+    some = pairs(3)
+    assert wants_runs(judged([*some, *left_out * 6], limits=limits))
+    assert not wants_runs(judged([*some, *left_out * 7], limits=limits))
+    assert wants_runs(judged(left_out * 5, limits=limits))
+    hopeless = judged(left_out * 6, limits=limits)
+    assert hopeless.reason == "time.few_pairs"
+    assert not wants_runs(hopeless)
+
+
 def test_a_machine_that_changes_pace_within_a_pair_takes_it_out() -> None:
     torn = [(base, msgspec.structs.replace(head, calibration_s=(0.05,))) for base, head in pairs(5, 1.5)]
     assert judged(torn).reason == "time.few_pairs"

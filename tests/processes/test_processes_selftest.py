@@ -165,7 +165,7 @@ def test_a_trial_of_pairs_goes_on_while_they_leave_it_open() -> None:
     # Most of the five trials go on to the end.
     assert processes_at_least(4) + 3 * 2 * 6 < noisy.processes <= BASELINE_RUNS + 5 * 2 * 10
     assert [(arm.paired.trials, arm.paired.undecided) for arm in noisy.arms] == [(1, 0)] * 5
-    assert "A trial of pairs has 4, and up to 10 where they leave it open" in "\n".join(lines(noisy))
+    assert "A trial of pairs has 4, and up to 10 usable ones where they leave it open" in "\n".join(lines(noisy))
     calm = selftest(Machine(10_000, spread_rel=0.0001), rounds=1, limits=Limits())
     assert isinstance(calm, SelftestReport)
     assert calm.processes == processes_at_least(4) == BASELINE_RUNS + 5 * 2 * 4
@@ -383,7 +383,7 @@ def test_a_real_pipeline_is_slowed_down_in_real_processes(pytester: pytest.Pytes
         session = importlib.import_module("pytest_diffbench.selftest")
         patch.setattr(trials, "_arms", lambda *_: [Arm(0.5, "calls")])
         patch.setattr(trials, "BASELINE_RUNS", 2)
-        patch.setattr(session, "limits_of", lambda _: Limits(time_min_pairs=2, time_max_pairs=2))
+        patch.setattr(session, "limits_of", lambda _: Limits(time_min_pairs=2, time_max_pairs=2, time_spare_pairs=0))
         patch.setattr(session, "_MOST_ROUNDS", 1)
         result = pytester.runpytest_inprocess(
             *("--diffbench-selftest", "--diffbench-rounds=1", "--diffbench-pairs=2", "--diffbench-max-time=600"), path
