@@ -30,6 +30,11 @@ _EMPTY_SHARE = 0.83
 """Of these, with nothing in its place."""
 
 
+_CARELESS_ABOVE_SIGMA = 0.88
+"""Noise from which on captions may be wrong: about that of the first half of a pipeline's steps, in which is decided
+what a picture shows. In the second half a model then knows what it is told, as large ones do, and needs no guidance."""
+
+
 @dataclasses.dataclass(frozen=True)
 class Data:
     """Scenes, their latents, and how likely each is drawn.
@@ -101,17 +106,29 @@ class Text:
     negative: bool
 
 
-def texts(scenes: Sequence[pictures.Scene], bare: NDArray[np.bool_], rng: np.random.Generator) -> list[Text]:
+def texts(
+    scenes: Sequence[pictures.Scene],
+    bare: NDArray[np.bool_],
+    sigma: NDArray[np.floating[Any]],
+    rng: np.random.Generator,
+) -> list[Text]:
     """Write a caption for each scene that isn't to stay bare.
 
-    Some are wrong, as `pictures.misnamed` has it. Most that stay bare are empty, for guidance without a classifier.
-    The others say what has nothing to do with the picture, so that a negative prompt of unknown words works as an
-    empty one.
+    Of those that are nearly all noise some are wrong, as `pictures.misnamed` has it. Most that stay bare are empty,
+    for guidance without a classifier. The others say what has nothing to do with the picture, so that a negative
+    prompt of unknown words works as an empty one.
+
+    Args:
+        scenes: what is drawn.
+        bare: which are to have no caption.
+        sigma: how much of each picture is noise, 0 to 1.
+        rng: source of chance.
     """
     written = []
-    for scene, captionless in zip(scenes, bare, strict=True):
+    for scene, captionless, noise in zip(scenes, bare, sigma, strict=True):
         if not captionless:
-            written.append(Text(pictures.caption(pictures.misnamed(scene, rng), rng), negative=False))
+            told = pictures.misnamed(scene, rng) if noise > _CARELESS_ABOVE_SIGMA else scene
+            written.append(Text(pictures.caption(told, rng), negative=False))
         elif rng.random() < _EMPTY_SHARE:
             written.append(Text("", negative=True))
         else:

@@ -71,12 +71,12 @@ _POOL_NEAR_SHARE, _POOL_MEAN, _POOL_SPREAD = 0.75, 0.98, 0.08
 _POOL_PALEST, _POOL_STRONGEST = 0.6, 1.6
 """Contrasts of the denoisers' pictures, before `contrast_odds` says which are drawn how often."""
 
-_CAPTIONED = ((0.85, 0.94, 0.08), (0.15, 1.1, 0.2))
+_CAPTIONED = ((0.93, 0.93, 0.065), (0.07, 1.08, 0.18))
 _BARE = ((1.0, 0.84, 0.065),)
 """Shares, means and standard deviations of contrasts, in pictures with a caption and without. Above 1.09 white,
 orange and yellow are clipped."""
 
-_MISNAMED = {"shape": 0.05, "colour": 0.03, "ground": 0.02}
+_MISNAMED = {"shape": 0.1, "colour": 0.06, "ground": 0.03}
 """Share of training captions that name another than what is drawn, as captions from the web do. A model that has
 learnt from them doubts; guidance makes it certain."""
 

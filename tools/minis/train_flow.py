@@ -182,7 +182,7 @@ def _drawn(
         (1 - share) * clean + share * noise,
         noise - clean,
         sigma,
-        texts([data.scenes[i] for i in chosen], bare, rng),
+        texts([data.scenes[i] for i in chosen], bare, sigma.numpy(), rng),
     )
 
 
