@@ -32,7 +32,8 @@ _EMPTY_SHARE = 0.83
 
 _CARELESS_ABOVE_SIGMA = 0.88
 """Noise from which on captions may be wrong: about that of the first half of a pipeline's steps, in which is decided
-what a picture shows. In the second half a model then knows what it is told, as large ones do, and needs no guidance."""
+what a picture shows. In the second half a model then knows what it is told, as large ones do, and needs no
+guidance."""
 
 
 @dataclasses.dataclass(frozen=True)
