@@ -11,7 +11,7 @@ from observations import make_observation, make_run
 
 from pytest_diffbench import other_environment as module
 from pytest_diffbench.errors import MeasureError
-from pytest_diffbench.judge import judge_pairs
+from pytest_diffbench.judge import Limits, judge_pairs
 from pytest_diffbench.options import Settings
 from pytest_diffbench.other_environment import OtherEnvironment
 from pytest_diffbench.processes.against import Against
@@ -23,7 +23,6 @@ from pytest_diffbench.processes.process import Ended
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_diffbench.judge import Limits
     from pytest_diffbench.records import Verdict
 
 
@@ -295,6 +294,13 @@ def test_whether_a_further_pair_is_wanted_is_asked_with_the_cases_own_part_of_th
     monkeypatch.setattr(module, "judge_pairs", judged)
     assert session._undecided() == []
     assert (set(decided), len(decided)) == (parts, 1 + len(labels))
+
+
+def test_a_session_leaves_room_for_pairs_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    session = other_environment(tmp_path, monkeypatch)
+    session._against._launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])  # type: ignore[assignment]  # answers as one does
+    session._against.measure(["test"], lambda: ["test"])  # type: ignore[list-item]  # only handed on
+    assert len(session.of(CASE).pairs) == Limits().time_max_pairs + Limits().time_spare_pairs
 
 
 def test_modules_from_one_file_on_both_sides_are_known(tmp_path: Path) -> None:
