@@ -11,6 +11,7 @@ from pytest_diffbench.comparing import Asked, VariantMeasurement, compare
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.facts import fact_of
 from pytest_diffbench.naming import case_id
+from pytest_diffbench.processes.turns import END
 from pytest_diffbench.result import Result
 from pytest_diffbench.variants import check, sweep_of, value_name
 
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.measure.planned_measurement import PlannedMeasurement
     from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
     from pytest_diffbench.options import Settings
+    from pytest_diffbench.processes.turns import Asker
     from pytest_diffbench.records import Comparison, Definition, Fact, Observation
     from pytest_diffbench.variants import Variant
 
@@ -43,6 +45,7 @@ class Bench:
         facts: Mapping[str, Fact],
         progress: Progress,
         wants_profile: Callable[[Observation, Artifacts], bool] = lambda _observation, _artifacts: False,
+        turns: Asker | None = None,
     ) -> None:
         self._item = item
         self._settings = settings
@@ -51,6 +54,7 @@ class Bench:
         self._facts = facts
         self._progress = progress
         self._wants_profile = wants_profile
+        self._turns = turns
         self.measurements: list[tuple[Measurement | PlannedMeasurement | VariantMeasurement, str | None]] = []
         """Each with why it didn't complete, or None."""
 
@@ -78,8 +82,9 @@ class Bench:
         measurement = self._measurement(plan, target, args, kwargs)
         drive = self._drive()
         self.measurements.append((measurement, "interrupted"))
+        progress = self._progress if self._turns is None else self._turns.before_each(plan.case_id, self._progress)
         try:
-            measurement.take(drive, self._progress)
+            measurement.take(drive, progress)
             if not plan.definition.planned and self._wants_profile(
                 measurement.observation(complete=True), measurement.artifacts()
             ):
@@ -88,6 +93,9 @@ class Bench:
         except BaseException as error:
             self.measurements[-1] = (measurement, f"{type(error).__name__}: {error}".strip(": "))
             raise
+        finally:
+            if self._turns is not None:
+                self._turns.wait(plan.case_id, END)
         self.measurements[-1] = (measurement, None)
         return Result(measurement.observation(complete=True), measurement.artifacts())
 
@@ -180,19 +188,26 @@ class Bench:
             if plan.definition.planned:
                 pytest.skip("variants are timed against each other, and a plan times nothing")
             asked.append(Asked(name, plan, chosen, args, whole, fact_of((values or {}).get(name))))
-        return compare(
-            asked,
-            reference,
-            comparison_id=case_id(self._item, label),
-            argument=argument,
-            confidence=confidence,
-            precision_rel=precision_rel,
-            seed=self._settings.seed,
-            drive=self._drive(),
-            progress=self._progress,
-            measurements=self.measurements,
-            comparisons=self.comparisons,
-        )
+        identity = case_id(self._item, label)
+        if self._turns is not None:
+            self._turns.wait(identity, 0)  # the whole of it, since its variants go by turns already
+        try:
+            return compare(
+                asked,
+                reference,
+                comparison_id=identity,
+                argument=argument,
+                confidence=confidence,
+                precision_rel=precision_rel,
+                seed=self._settings.seed,
+                drive=self._drive(),
+                progress=self._progress,
+                measurements=self.measurements,
+                comparisons=self.comparisons,
+            )
+        finally:
+            if self._turns is not None:
+                self._turns.wait(identity, END)
 
     def _measurement(
         self, plan: Plan, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -11,6 +11,7 @@ import pytest
 
 from pytest_diffbench.naming import case_id
 from pytest_diffbench.processes import exchange
+from pytest_diffbench.processes.turns import Asker
 from pytest_diffbench.session import DiffbenchSession
 
 if TYPE_CHECKING:
@@ -29,6 +30,8 @@ class ChildSession(DiffbenchSession):
         self._ids: dict[str, str] = {}
         self._planted: Any = None
         super().__init__(config)
+        if self._task.turns is not None:
+            self._turns = Asker(self._task.turns)
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:

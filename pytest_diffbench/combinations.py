@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_diffbench.errors import OptionError
 from pytest_diffbench.options import flag
+from pytest_diffbench.processes import turns
 
 if TYPE_CHECKING:
     from pytest_diffbench.options import Settings
@@ -38,3 +39,5 @@ def refuse_combinations(settings: Settings, *, parallel: bool) -> None:
     ):
         if getattr(settings, name) and getattr(settings, other):
             raise OptionError(f"{flag(name)} and {flag(other)} can't be combined: {why}.")
+    if settings.turns == "rounds" and not turns.SUPPORTED:
+        raise OptionError(f"{flag('turns')}=rounds isn't possible on this system. Use processes.")

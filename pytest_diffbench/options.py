@@ -218,6 +218,14 @@ class Settings:
         _interpreter, None, "c", "hold all against the same tests under another environment's interpreter", "PYTHON"
     )
     pairs: int = _setting(_whole(1), 5, "ci", "pairs of processes with --diffbench-against", "N")
+    turns: str = _setting(
+        _one_of("auto", "rounds", "processes"),
+        "auto",
+        "ci",
+        "what goes by turns in a pair: rounds of two live processes, whole processes, or auto: rounds for minis on "
+        "the CPU",
+        "KIND",
+    )
     selftest: bool = _setting(
         _switch, False, "c", "instead of the tests, find out what the time gate sees on this machine"
     )

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_diffbench import options
-from pytest_diffbench.errors import MeasureError, OptionError
+from pytest_diffbench.errors import MeasureError, OptionError, PipelineError
 from pytest_diffbench.judge import judge_pairs, wants_runs
 from pytest_diffbench.naming import case_id
+from pytest_diffbench.processes import turns
 from pytest_diffbench.processes.against import Against, Other
 from pytest_diffbench.processes.interpreter import checked_interpreter
 from pytest_diffbench.verdicts import interrupted_against, limits_of
@@ -58,7 +59,9 @@ class OtherEnvironment:
         broken = session.testsfailed and not self._config.getoption("continue_on_collection_errors")
         if not broken and not self._config.getoption("collectonly"):
             try:
-                self._against.measure([item for item, _ in self.tests], self._undecided)
+                self._against.measure(
+                    [item for item, _ in self.tests], self._undecided, by_turns=self._goes_by_turns()
+                )
             except MeasureError as error:
                 raise pytest.UsageError(str(error)) from None
         return (yield)
@@ -83,6 +86,21 @@ class OtherEnvironment:
             if case not in reached and other.pairs and other.observed is not None and "time" in settings.gates
         ]
 
+    def _goes_by_turns(self) -> bool:
+        """Whether two processes may hold all that they load at once."""
+        all_settings = [settings for _, settings in self.tests]
+        wanted = next((one.turns for one in all_settings), "processes")
+        if wanted != "auto":
+            return wanted == "rounds"
+        if not turns.SUPPORTED or any(one.weights not in ("mini", "plan") for one in all_settings):
+            return False
+        from pytest_diffbench.pipelines.loader import resolve_device
+
+        try:
+            return {resolve_device(one.device) for one in all_settings} == {"cpu"}
+        except PipelineError:
+            return False  # which the test that asks for it tells
+
     def _undecided(self) -> list[pytest.Item]:
         """Tests of which a further pair may decide a case."""
         return [
@@ -105,7 +123,11 @@ class OtherEnvironment:
         if not other.pairs:
             return False
         family = other.pairs[0][1].environment.family
-        return wants_runs(judge_pairs(other.pairs, limits_of(settings), decisions, family, other.neighbours))
+        return wants_runs(
+            judge_pairs(
+                other.pairs, limits_of(settings), decisions, family, other.neighbours, by_turns=other.by_turns
+            )
+        )
 
     def _tell(self, text: str) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")

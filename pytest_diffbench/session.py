@@ -34,6 +34,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.artifacts import Artifacts
     from pytest_diffbench.options import Settings
+    from pytest_diffbench.processes.turns import Asker
     from pytest_diffbench.records import Observation, Run
     from pytest_diffbench.selftest import SelftestSession
 
@@ -61,6 +62,7 @@ class DiffbenchSession:
         self._failed: set[str] = set()
         self._facts: dict[str, Fact] | None = None
         self._progress: Progress | None = None
+        self._turns: Asker | None = None
         self._decisions = 1
         self._longest_setup_s = 0.0
         self._neighbours: dict[str, Mapping[str, Sequence[Run]]] = {}
@@ -154,6 +156,7 @@ class DiffbenchSession:
             facts=self._environment_facts(),
             progress=self._progress_of(item),
             wants_profile=functools.partial(self._wants_profile, item),
+            turns=self._turns,
         )
         item.stash[_BENCH] = bench
         return bench

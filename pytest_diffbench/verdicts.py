@@ -310,7 +310,7 @@ def _time_against(observation: Observation, other: Other, limits: Limits, decisi
         message = f"The case is defined differently in the other environment: {listed(changed)}."
         return verdict("time.definition_changed", message, changes=changed)
     family = observation.run.environment.family
-    return judge_pairs(other.pairs, limits, decisions, family, other.neighbours)
+    return judge_pairs(other.pairs, limits, decisions, family, other.neighbours, by_turns=other.by_turns)
 
 
 def _told_missing(verdict: Verdict, other: Other) -> Verdict:

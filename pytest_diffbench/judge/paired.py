@@ -1,6 +1,7 @@
 """Judges the time of one environment against another by pairs of runs, made by turns on one machine.
 
-A pair is its own baseline: what the machine was doing while it was made is in both of its runs.
+A pair is its own baseline: what the machine was doing while it was made is in both of its runs. Where the two were
+made round by round, so is each pair of rounds.
 """
 
 from __future__ import annotations
@@ -9,13 +10,16 @@ import math
 import statistics
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from pytest_diffbench.judge import time_rule, time_telemetry
 from pytest_diffbench.judge.definition import environment_changes
 from pytest_diffbench.judge.places import moved_parts, pair
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.text import listed, percent, plural
 from pytest_diffbench.judge.time_figures import TOTAL, calibration_s, label, times_of
-from pytest_diffbench.judge.time_runs import doubts, floors_of
+from pytest_diffbench.judge.time_runs import doubts, floors_of, is_valid
+from pytest_diffbench.steadiness import doubt_about
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -29,7 +33,13 @@ if TYPE_CHECKING:
 
 
 def judge_pairs(
-    pairs: Pairs, limits: Limits, decisions: int, family: str, neighbours: Sequence[Pairs] = ()
+    pairs: Pairs,
+    limits: Limits,
+    decisions: int,
+    family: str,
+    neighbours: Sequence[Pairs] = (),
+    *,
+    by_turns: bool = False,
 ) -> Verdict:
     """Judge whether the second run of each pair took longer than the first, beyond chance and the practical floor.
 
@@ -39,6 +49,8 @@ def judge_pairs(
         decisions: parts that the session's error budget is cut into; this case has one.
         family: type of the device.
         neighbours: pairs of the session's other cases; they tell the spread between pairs while this case has few.
+        by_turns: whether like rounds of a pair's two runs lie side by side, in these pairs and their neighbours. Then
+            what the machine did to both rounds is taken out of each before anything else.
 
     Returns:
         A verdict of the gate `time`. Where its details say `more_runs_help`, a further pair may change it.
@@ -53,14 +65,13 @@ def judge_pairs(
             kind, facts = changed
             what = "hardware differs" if kind == "hardware" else "settings differ"
             return verdict(f"time.{kind}", f"The {what} between the two sides, so times can't be compared: {facts}.")
-    sound = _sound(pairs, limits)
+    sound = _sound(pairs, limits, by_turns=by_turns)
     notes = []
     if left_out := len(pairs) - len(sound):
-        notes.append(
-            f"{plural(left_out, 'pair')} left out: a run died, wasn't steady, or the machine changed its pace between"
-            " the two"
-        )
+        why = "or wasn't steady" if by_turns else "wasn't steady, or the machine changed its pace between the two"
+        notes.append(f"{plural(left_out, 'pair')} left out: a run died{'' if by_turns else ','} {why}")
     details: dict[str, Any] = {
+        "by_turns": by_turns,
         "pairs": len(sound),
         "pairs_needed": limits.time_min_pairs,
         "more_runs_help": len(sound) < limits.time_max_pairs and len(pairs) < _most_made(sound, limits),
@@ -74,16 +85,58 @@ def judge_pairs(
         measured = f" For what it is worth: {_pair(sound, TOTAL)}." if sound else ""
         message = f"{plural(len(sound), 'pair')} of runs, {missing} more needed to know their spread.{measured}"
         return verdict("time.few_pairs", message, details=details, changes=notes)
-    return _decided(sound, limits, decisions, family, [_sound(one, limits) for one in neighbours], details, notes)
+    near = [_sound(one, limits, by_turns=by_turns) for one in neighbours]
+    return _decided(sound, limits, decisions, family, near, details, notes)
 
 
-def _sound(pairs: Pairs, limits: Limits) -> list[tuple[Run, Run]]:
-    """Pairs of which nothing speaks against either run, and between which the machine kept its pace."""
+def _sound(pairs: Pairs, limits: Limits, *, by_turns: bool) -> list[tuple[Run, Run]]:
+    """Pairs of which nothing speaks against either run, or against what was made of the two."""
+    if by_turns:
+        pairs = _evened([(base, head) for base, head in pairs if _steady_ratios(base, head)])
     return [
         (base, head)
         for base, head in pairs
-        if doubts(base, limits) is None and doubts(head, limits) is None and _same_pace(base, head, limits)
+        if doubts(base, limits, alone=not by_turns) is None
+        and doubts(head, limits, alone=not by_turns) is None
+        and (by_turns or _same_pace(base, head, limits))
     ]
+
+
+def _steady_ratios(base: Run, head: Run) -> bool:
+    """Whether like rounds have one ratio all through, whatever happens to both."""
+    if not is_valid(base) or not is_valid(head) or len(base.rounds) != len(head.rounds):
+        return False
+    return doubt_about([after / before for before, after in zip(base.totals_s, head.totals_s, strict=True)]) is None
+
+
+def _evened(pairs: Pairs) -> list[tuple[Run, Run]]:
+    """Pairs as if all rounds had been made at one pace: that of two like rounds is their geometric mean.
+
+    The medians of a pair's two totals are then as far from each other as the median of its rounds' ratios says.
+    """
+    all_paces_s = [
+        [math.sqrt(before * after) for before, after in zip(base.totals_s, head.totals_s, strict=True)]
+        for base, head in pairs
+    ]
+    usual_s = statistics.geometric_mean([pace_s for paces_s in all_paces_s for pace_s in paces_s] or [1.0])
+    evened = []
+    for (base, head), paces_s in zip(pairs, all_paces_s, strict=True):
+        factors = [usual_s / pace_s for pace_s in paces_s]
+        evened.append((_scaled(base, factors), _scaled(head, factors)))
+    return evened
+
+
+def _scaled(run: Run, factors: Sequence[float]) -> Run:
+    rounds = tuple(
+        msgspec.structs.replace(
+            one,
+            total_s=one.total_s * factor,
+            stages_s={stage: time_s * factor for stage, time_s in one.stages_s.items()},
+            steps_s=tuple(time_s * factor for time_s in one.steps_s),
+        )
+        for one, factor in zip(run.rounds, factors, strict=True)
+    )
+    return msgspec.structs.replace(run, rounds=rounds)
 
 
 def _most_made(sound: Pairs, limits: Limits) -> int:

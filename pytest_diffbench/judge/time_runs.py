@@ -17,8 +17,13 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Run
 
 
-def doubts(run: Run, limits: Limits) -> tuple[str, str] | None:
+def doubts(run: Run, limits: Limits, *, alone: bool = True) -> tuple[str, str] | None:
     """Tell why a run's time can't be trusted, whatever it is compared with.
+
+    Args:
+        run: one.
+        limits: thresholds.
+        alone: whether its rounds have to be steady by themselves.
 
     Returns:
         A reason code and a message; None when nothing speaks against the run.
@@ -28,26 +33,9 @@ def doubts(run: Run, limits: Limits) -> tuple[str, str] | None:
     if _parallel(run):
         workers = run.environment.state["xdist_workers"]
         return "time.parallel", f"{workers} test processes ran at once and slowed each other down."
-    times_s = run.totals_s
-    if run.warmup is not None and not run.warmup.steady:
-        why = f": {run.warmup.doubt}" if run.warmup.doubt else ""
-        message = f"The rounds weren't steady after {plural(run.warmup.rounds, 'round')} of warm-up{why}."
-        return "time.unsteady", message
-    spread, drift = interquartile_rel(times_s), drift_rel(times_s)
-    # Below the practical floor a spread is the interpreter's, however large its share of a tiny call.
-    floor_rel = limits.time_floor_s / run.median_s
-    if spread is not None and spread > max(limits.unsteady_rel, floor_rel):
-        message = (
-            f"The rounds never were steady: interquartile range {100 * spread:.0f} % of the median,"
-            f" {100 * limits.unsteady_rel:g} % allowed."
-        )
-        return "time.unsteady", message
-    if drift is not None and abs(math.log1p(drift)) > math.log1p(max(limits.drift_rel, floor_rel)):
-        message = (
-            f"The rounds drifted by {percent(drift)} from the first third to the last,"
-            f" {100 * limits.drift_rel:g} % allowed."
-        )
-        return "time.unsteady", message
+    unsteady = _unsteady(run, limits) if alone else None
+    if unsteady is not None:
+        return "time.unsteady", unsteady
     unattributed_s = run.stage_medians_s.get("unattributed")
     if unattributed_s is not None and len(run.stage_medians_s) > 1:
         allowed_s = max(limits.unattributed_rel * run.median_s, limits.unattributed_floor_s)
@@ -57,6 +45,27 @@ def doubts(run: Run, limits: Limits) -> tuple[str, str] | None:
                 f" {seconds(allowed_s)} allowed."
             )
             return "time.unattributed", message
+    return None
+
+
+def _unsteady(run: Run, limits: Limits) -> str | None:
+    times_s = run.totals_s
+    if run.warmup is not None and not run.warmup.steady:
+        why = f": {run.warmup.doubt}" if run.warmup.doubt else ""
+        return f"The rounds weren't steady after {plural(run.warmup.rounds, 'round')} of warm-up{why}."
+    spread, drift = interquartile_rel(times_s), drift_rel(times_s)
+    # Below the practical floor a spread is the interpreter's, however large its share of a tiny call.
+    floor_rel = limits.time_floor_s / run.median_s
+    if spread is not None and spread > max(limits.unsteady_rel, floor_rel):
+        return (
+            f"The rounds never were steady: interquartile range {100 * spread:.0f} % of the median,"
+            f" {100 * limits.unsteady_rel:g} % allowed."
+        )
+    if drift is not None and abs(math.log1p(drift)) > math.log1p(max(limits.drift_rel, floor_rel)):
+        return (
+            f"The rounds drifted by {percent(drift)} from the first third to the last,"
+            f" {100 * limits.drift_rel:g} % allowed."
+        )
     return None
 
 

@@ -1,4 +1,7 @@
-"""Measures the same tests in two environments, by turns in fresh processes of both."""
+"""Measures the same tests in two environments, by turns in fresh processes of both.
+
+A pair is a process of each. They run one after the other, or both at once and round by round.
+"""
 
 from __future__ import annotations
 
@@ -20,6 +23,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Observation, Run
 
 Side: TypeAlias = Literal["base", "head"]
+Launch: TypeAlias = Literal["base", "head", "both"]
 Pair: TypeAlias = "tuple[Run, Run]"
 
 NAMES: dict[Side, str] = {"base": "the other environment", "head": "this environment"}
@@ -34,8 +38,9 @@ class Other:
         reference: the case as it was measured there, in place of a baseline; None where it wasn't.
         missing: why there is no reference, or no pair.
         pairs: runs of the other environment and of this one, in the order they were made.
+        by_turns: whether the two runs of each pair were made round by round.
         observed: the case as the first of this environment's processes measured it.
-        neighbours: pairs of the session's other cases.
+        neighbours: pairs of the session's other cases that were made in the same way.
         notes: of processes that died, and of what was left out.
     """
 
@@ -43,6 +48,7 @@ class Other:
     reference: Reference | None
     missing: str | None
     pairs: Sequence[Pair] = ()
+    by_turns: bool = False
     observed: Observation | None = None
     neighbours: Sequence[Sequence[Pair]] = ()
     notes: Sequence[str] = ()
@@ -77,24 +83,33 @@ class Against:
         self._budget = budget
         self._wanted = pairs
         self._most = max(pairs, most)
+        self._by_turns = False
         self._tell = tell
         self._base_begins = chance() < 0.5
         self._made: list[dict[Side, Told]] = []
         self._over: str | None = None
         self._longest_s = 0.0
-        self._shortest_s: dict[tuple[Side, tuple[pytest.Item, ...]], float] = {}
+        self._shortest_s: dict[tuple[Launch, tuple[pytest.Item, ...]], float] = {}
 
-    def measure(self, items: Sequence[pytest.Item], wants_more: Callable[[], Sequence[pytest.Item]]) -> None:
+    def measure(
+        self,
+        items: Sequence[pytest.Item],
+        wants_more: Callable[[], Sequence[pytest.Item]],
+        *,
+        by_turns: bool = False,
+    ) -> None:
         """Run all pairs.
 
         Args:
             items: the tests.
             wants_more: those of them that a further pair may decide, asked after the pairs that all tests get.
+            by_turns: run both processes of a pair at once, round by round.
 
         Raises:
             MeasureError: nothing can be compared, since one side measured nothing at all, or no process of it could
                 be started before there was a pair. Whatever is raised, the pairs that there are stay.
         """
+        self._by_turns = by_turns
         while items and len(self._made) < self._most:
             if len(self._made) >= self._wanted:
                 items = wants_more()
@@ -123,8 +138,13 @@ class Against:
             reference=reference,
             missing=why if reference is None else lacks_head if not pairs else None,
             pairs=pairs,
+            by_turns=self._went_by_turns(case_id),
             observed=here[0].observation if here else None,
-            neighbours=[self._pairs(one) for one in ids if one != case_id],
+            neighbours=[
+                self._pairs(one)
+                for one in ids
+                if one != case_id and self._went_by_turns(one) is self._went_by_turns(case_id)
+            ],
             notes=[
                 *(note for side in NAMES for note in self._deaths(case_id, side)),
                 *([self._over] if self._over is not None else []),
@@ -150,49 +170,63 @@ class Against:
     def _make_pair(self, items: Sequence[pytest.Item]) -> bool:
         number = len(self._made)
         order: tuple[Side, Side] = ("base", "head") if self._base_begins == (number % 2 == 0) else ("head", "base")
-        made: dict[Side, Told] = {}
+        launches: Sequence[Launch] = ("both",) if self._by_turns else order
         wanted = (self._wanted if number < self._wanted else self._most) - number
-        for place, side in enumerate(order):
+        made: dict[Side, Told] = {}
+        for place, launch in enumerate(launches):
             # Half of a pair is of no use, so that both have to fit.
-            takes_s = [self._least_s(one, items) for one in order[place:]]
-            why = self._budget.too_little(sum(takes_s), processes=2 * wanted - place, each_s=max(takes_s))
+            takes_s = [self._least_s(one, items) for one in launches[place:]]
+            processes = len(launches) * wanted - place
+            why = self._budget.too_little(sum(takes_s), processes=processes, each_s=max(takes_s))
             if why is not None:
                 self._over = f"no more than {number} pairs: {why}"
                 return False
-            self._tell(f"pair {number + 1}: {NAMES[side]}")
+            self._tell(f"pair {number + 1}" if launch == "both" else f"pair {number + 1}: {NAMES[launch]}")
             try:
-                made[side] = self._launched(side, items, artifacts=side == "base")
+                told = self._launched(launch, items, order[0])
             except OSError as error:
-                why = f"{NAMES[side]}: no process could be started ({error})"
+                why = f"{'a pair' if launch == 'both' else NAMES[launch]}: no process could be started ({error})"
                 if not self._made:
                     raise MeasureError(f"{why}.") from None
                 self._over = f"no more than {number} pairs: {why}"
                 return False
-            if number == 0 and not made[side].measured:
-                raise MeasureError(self._nothing(side, made[side]))
+            for side, one in told.items():
+                if number == 0 and not one.measured:
+                    raise MeasureError(self._nothing(side, one))
+            made |= told
         self._made.append(made)
         return True
 
-    def _launched(self, side: Side, items: Sequence[pytest.Item], *, artifacts: bool) -> Told:
+    def _launched(self, launch: Launch, items: Sequence[pytest.Item], first: Side) -> dict[Side, Told]:
         timeout_s = self._budget.timeout_s(self._longest_s) if self._made else self._budget.left_s
         before_s = self._budget.used_s
         with self._budget:
-            told = self._launcher.launch(
-                items,
-                timeout_s=timeout_s,
-                interpreter=self.interpreter if side == "base" else None,
-                artifacts=artifacts,
-            )
-        if told.farewell is not None:  # one that broke off doesn't tell how long another takes
+            if launch == "both":
+                sides = self._launcher.launch_by_turns(
+                    items,
+                    timeout_s=timeout_s,
+                    interpreters=(self.interpreter, None),
+                    first=0 if first == "base" else 1,
+                )
+                told = dict(zip(NAMES, sides, strict=True))
+            else:
+                interpreter = self.interpreter if launch == "base" else None
+                told = {
+                    launch: self._launcher.launch(
+                        items, timeout_s=timeout_s, interpreter=interpreter, artifacts=launch == "base"
+                    )
+                }
+        # One that broke off doesn't tell how long another takes.
+        if all(one.farewell is not None for one in told.values()):
             took_s = self._budget.used_s - before_s
             self._longest_s = max(self._longest_s, took_s)
-            key = (side, tuple(items))
+            key = (launch, tuple(items))
             self._shortest_s[key] = min(took_s, self._shortest_s.get(key, took_s))
         return told
 
-    def _least_s(self, side: Side, items: Sequence[pytest.Item]) -> float:
+    def _least_s(self, launch: Launch, items: Sequence[pytest.Item]) -> float:
         """The shortest time that a process took for these tests, on the other side where none ran on this one."""
-        known = [self._shortest_s.get((one, tuple(items))) for one in (side, *NAMES)]
+        known = [self._shortest_s.get((one, tuple(items))) for one in (launch, *NAMES)]
         return next((one for one in known if one is not None), 0.0)
 
     def _nothing(self, side: Side, told: Told) -> str:
@@ -210,6 +244,11 @@ class Against:
             if not isinstance(base, str) and not isinstance(head, str):
                 pairs.append((base.observation.run, head.observation.run))
         return pairs
+
+    def _went_by_turns(self, case_id: str) -> bool:
+        """Whether both sides of every pair went through the case together."""
+        made = [pair for pair in self._made if all(not isinstance(pair[side].case(case_id), str) for side in NAMES)]
+        return bool(made) and all(case_id in pair[side].met for pair in made for side in NAMES)
 
     def _deaths(self, case_id: str, side: Side) -> list[str]:
         numbers: dict[str, list[str]] = {}

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.artifacts import Artifacts
 
-PROTOCOL = 1
+PROTOCOL = 2
 """Version of these files. Both sides must be of one."""
 
 VARIABLE = "PYTEST_DIFFBENCH_TASK"
@@ -38,12 +38,14 @@ class Task(Record, frozen=True, kw_only=True):
         tests: ids of the tests to run, as `naming.case_id` gives them without a label; all others are left out.
         artifacts: whether images and traces are wanted too.
         plant: a slowdown to plant, for the self-test; None where all stays as it is.
+        turns: descriptor of the socket on which to ask for the turn; None for a process that runs alone.
     """
 
     protocol: int = PROTOCOL
     tests: tuple[str, ...]
     artifacts: bool = False
     plant: str | None = None
+    turns: int | None = None
 
 
 class Measured(Record, frozen=True, kw_only=True, tag="measured"):

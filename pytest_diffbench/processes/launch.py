@@ -15,6 +15,7 @@ from pytest_diffbench.naming import case_id, package_parent
 from pytest_diffbench.processes import exchange
 from pytest_diffbench.processes.arguments import kept_arguments, options_of
 from pytest_diffbench.processes.process import Ended, run
+from pytest_diffbench.processes.turns import Command, run_by_turns
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,6 +41,7 @@ class Told:
         measured: cases, in their order.
         outcomes: phases of tests that didn't pass.
         farewell: its last line; None where it didn't get there.
+        met: ids of cases that another process went through with it by turns, so that like rounds lie side by side.
     """
 
     asked: tuple[str, ...]
@@ -48,6 +50,7 @@ class Told:
     measured: tuple[Measured, ...]
     outcomes: tuple[Outcome, ...]
     farewell: Farewell | None
+    met: frozenset[str] = frozenset()
 
     def was_asked(self, identity: str) -> bool:
         """Whether a case's test was among those to run."""
@@ -69,6 +72,19 @@ class Told:
         if found is None:
             return self.ended.in_words()
         return found if found.problem is None else f"the measurement broke off: {found.problem}"
+
+
+def _told(tests: tuple[str, ...], folder: Path, ended: Ended, met: frozenset[str] = frozenset()) -> Told:
+    lines = exchange.told(folder)
+    return Told(
+        asked=tests,
+        folder=folder,
+        ended=ended,
+        measured=tuple(one for one in lines if isinstance(one, exchange.Measured)),
+        outcomes=tuple(one for one in lines if isinstance(one, exchange.Outcome)),
+        farewell=next((one for one in lines if isinstance(one, exchange.Farewell)), None),
+        met=met,
+    )
 
 
 def _is_of(identity: str, tests: Sequence[str]) -> bool:
@@ -119,15 +135,41 @@ class Launcher:
             timeout_s=timeout_s,
             folder=folder,
         )
-        lines = exchange.told(folder)
-        return Told(
-            asked=tests,
-            folder=folder,
-            ended=ended,
-            measured=tuple(one for one in lines if isinstance(one, exchange.Measured)),
-            outcomes=tuple(one for one in lines if isinstance(one, exchange.Outcome)),
-            farewell=next((one for one in lines if isinstance(one, exchange.Farewell)), None),
-        )
+        return _told(tests, folder, ended)
+
+    def launch_by_turns(
+        self, items: Sequence[pytest.Item], *, timeout_s: float, interpreters: Sequence[str | None], first: int
+    ) -> tuple[Told, Told]:
+        """Run the same tests in two processes at once, of which only one measures at any time.
+
+        Args:
+            items: the tests.
+            timeout_s: both are ended after this time.
+            interpreters: of the two sides; None for this environment's. Images and traces are brought of the first.
+            first: side that begins, 0 or 1.
+
+        Raises:
+            OSError: a process can't be started, or has no room for its files.
+        """
+        folders = [self._new_folder() for _ in interpreters]
+        tests = tuple(case_id(item, None) for item in items)
+
+        def prepare(side: int, turns: int) -> Command:
+            folder, interpreter = folders[side], interpreters[side]
+            exchange.give(folder, exchange.Task(tests=tests, artifacts=side == 0, turns=turns))
+            return Command(
+                words=self.command(items, folder, interpreter),
+                environment=self._environment(folder, interpreter),
+                folder=folder,
+            )
+
+        def rank(case: str) -> int:
+            return next((place for place, test in enumerate(tests) if _is_of(case, (test,))), len(tests))
+
+        cwd = self._config.invocation_params.dir
+        ended, met = run_by_turns(prepare, cwd=cwd, timeout_s=timeout_s, first=first, rank=rank)
+        one, other = (_told(tests, folder, how, met) for folder, how in zip(folders, ended, strict=True))
+        return one, other
 
     def command(self, items: Sequence[pytest.Item], folder: Path, interpreter: str | None = None) -> list[str]:
         """Program and arguments of a process that runs tests.

@@ -9,12 +9,13 @@ import subprocess
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
 _PATIENCE_S = 10.0
 """Between asking a process to end and ending it."""
 
+_OUT, _ERR = "stdout.txt", "stderr.txt"
 _LAST_LINES = 3
 _LAST_BYTES = 8192
 
@@ -59,20 +60,56 @@ def run(
     Raises:
         OSError: it can't be started.
     """
-    # Files, since a pipe that nobody reads fills up and stops its writer.
-    with (folder / "stdout.txt").open("wb") as out, (folder / "stderr.txt").open("wb") as err:
-        process = subprocess.Popen(
-            command, cwd=cwd, env=dict(environment), stdin=subprocess.DEVNULL, stdout=out, stderr=err
-        )
+    with started(command, environment=environment, cwd=cwd, folder=folder) as process:
         status: int | None
         try:
             status = process.wait(timeout_s)
         except subprocess.TimeoutExpired:
             status = None
+    return Ended(status, timeout_s, last_words(folder))
+
+
+@contextlib.contextmanager
+def started(
+    command: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    cwd: Path,
+    folder: Path,
+    descriptors: Sequence[int] = (),
+) -> Iterator[subprocess.Popen[bytes]]:
+    """A process that runs, and is ended with the block.
+
+    Args:
+        command: program and arguments.
+        environment: all of its variables.
+        cwd: its folder.
+        folder: where what it writes is kept.
+        descriptors: files that it is handed, under their numbers here.
+
+    Raises:
+        OSError: it can't be started.
+    """
+    # Files, since a pipe that nobody reads fills up and stops its writer.
+    with (folder / _OUT).open("wb") as out, (folder / _ERR).open("wb") as err:
+        process = subprocess.Popen(
+            command,
+            cwd=cwd,
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=err,
+            pass_fds=tuple(descriptors),
+        )
+        try:
+            yield process
         finally:
             _end(process)
-    words = _last_words(folder / "stderr.txt") or _last_words(folder / "stdout.txt")
-    return Ended(status, timeout_s, words)
+
+
+def last_words(folder: Path) -> str:
+    """Last lines that a process wrote, on stderr before stdout; empty where there are none."""
+    return _last_words(folder / _ERR) or _last_words(folder / _OUT)
 
 
 def _end(process: subprocess.Popen[bytes]) -> None:

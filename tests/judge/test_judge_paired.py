@@ -132,6 +132,73 @@ def test_a_machine_that_changes_pace_within_a_pair_takes_it_out() -> None:
     assert judged(torn).reason == "time.few_pairs"
 
 
+def restless(count: int, ratio: float = 1.0, seed: int = 0) -> list[tuple[Run, Run]]:
+    """Pairs made round by round on a machine whose pace jumps by a third, between rounds or between their sides."""
+    chance = random.Random(seed)
+    found, pace = [], 1.0
+    for _ in range(count):
+        sides: tuple[list[float], list[float]] = ([], [])
+        for n in range(5):
+            for side in (0, 1) if n % 2 else (1, 0):
+                if chance.random() < 0.2:
+                    pace = 1.33 if pace == 1.0 else 1.0
+                sides[side].append(12.0 * pace * math.exp(chance.gauss(0, 0.01)) * (ratio if side else 1.0))
+        base, head = (make.run(totals_s=times_s, env=make.environment("cpu")) for times_s in sides)
+        found.append((base, head))
+    return found
+
+
+def test_what_happens_to_both_rounds_of_a_pair_drops_out() -> None:
+    same = judged(restless(6), "cpu", by_turns=True)
+    assert same.reason == "time.same", same
+    assert same.details["detectable_rel"] < 0.1
+    assert "left out" not in " ".join(judged(restless(6, seed=3), "cpu", by_turns=True).changes)
+    slower = judged(restless(6, 1.12), "cpu", by_turns=True)
+    assert slower.reason == "time.slower", slower
+    assert slower.details["ratio"] == pytest.approx(1.12, abs=0.03)
+    assert slower.details["by_turns"]
+    # One after the other, hardly any of the same pairs could be used.
+    assert "left out" in " ".join(judged(restless(6, 1.12), "cpu").changes)
+
+
+def test_pairs_at_different_paces_tell_where_the_slowdown_lies() -> None:
+    base, head = make.run(12.0), make.run(12.6, slow_steps={4: 0.6})
+    answer = judged([(scaled(base, pace), scaled(head, pace)) for pace in PACE[:6]], "cpu", by_turns=True)
+    assert answer.decision == "worse"
+    assert [one.partition(":")[0] for one in answer.changes] == ["denoise", "step 4"]
+    assert all(one.endswith("100 % of the difference") for one in answer.changes)
+
+
+def scaled(run: Run, factor: float) -> Run:
+    rounds = tuple(
+        msgspec.structs.replace(
+            one,
+            total_s=one.total_s * factor,
+            stages_s={name: time_s * factor for name, time_s in one.stages_s.items()},
+            steps_s=tuple(time_s * factor for time_s in one.steps_s),
+        )
+        for one in run.rounds
+    )
+    return msgspec.structs.replace(run, rounds=rounds)
+
+
+def test_rounds_of_two_levels_on_one_side_alone_are_not_steady() -> None:
+    base, head = make.run(12.0), make.run(12.0)
+    rounds = tuple(
+        scaled(msgspec.structs.replace(head, rounds=(one,)), 1.5 if n % 2 else 1.0).rounds[0]
+        for n, one in enumerate(head.rounds)
+    )
+    answer = judged([(base, msgspec.structs.replace(head, rounds=rounds))] * 6, "cpu", by_turns=True)
+    assert answer.reason == "time.few_pairs"
+    assert answer.changes == ("6 pairs left out: a run died or wasn't steady",)
+
+
+def test_rounds_that_have_no_partner_make_no_pair() -> None:
+    base, head = make.run(12.0), make.run(12.0)
+    fewer = msgspec.structs.replace(head, rounds=head.rounds[1:])
+    assert judged([(base, fewer)] * 6, "cpu", by_turns=True).reason == "time.few_pairs"
+
+
 def test_other_settings_are_named() -> None:
     other = make.environment(settings={"threads": 8, "attention_backend": "native"})
     answer = judged([(make.run(), make.run(env=other))] * 6)

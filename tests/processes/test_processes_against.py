@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
@@ -49,6 +50,18 @@ class Launcher:
         self.order += side[0]
         self.timeouts_s.append(timeout_s)
         self.now_s += self.takes_s
+        return self.next_of(side)
+
+    def launch_by_turns(
+        self, items: Any, *, timeout_s: float, interpreters: tuple[str | None, str | None], first: int
+    ) -> tuple[Told, Told]:
+        assert interpreters == ("other/python", None)
+        self.order += "BH"[first]
+        self.timeouts_s.append(timeout_s)
+        self.now_s += self.takes_s
+        return self.next_of("base"), self.next_of("head")
+
+    def next_of(self, side: str) -> Told:
         left = self.sides[side]
         one = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(one, BaseException):
@@ -138,6 +151,53 @@ def test_sides_take_turns_and_chance_says_which_begins(tmp_path: Path, begins: f
     assert (len(other.pairs), other.missing, other.notes) == (4, None, [])
     assert other.reference is not None
     assert other.reference.distance == "machine"
+
+
+def met(one: Told, *cases: str) -> Told:
+    return dataclasses.replace(one, met=frozenset(cases))
+
+
+def test_rounds_take_turns_in_one_launch_a_pair(tmp_path: Path) -> None:
+    both_met = met(told(tmp_path), CASE)
+    launcher = Launcher(tmp_path, base=[both_met], head=[both_met])
+    both = against(launcher)
+    both.measure(["test"], lambda: [], by_turns=True)  # type: ignore[list-item]  # only handed on
+    assert launcher.order == "BHBH"
+    other = both.of(CASE)
+    assert (len(other.pairs), other.by_turns, other.missing) == (4, True, None)
+
+
+def test_pairs_of_which_one_was_not_made_by_turns_are_not(tmp_path: Path) -> None:
+    here, there = met(told(tmp_path), CASE), told(tmp_path)
+    launcher = Launcher(tmp_path, base=[here, there, here], head=[here, there, here])
+    both = against(launcher)
+    both.measure(["test"], lambda: [], by_turns=True)  # type: ignore[list-item]  # only handed on
+    assert not both.of(CASE).by_turns
+    # A pair without a run on either side says nothing about how the others were made.
+    launcher = Launcher(tmp_path, base=[here, died(tmp_path), here], head=[here, there, here])
+    both = against(launcher)
+    both.measure(["test"], lambda: [], by_turns=True)  # type: ignore[list-item]  # only handed on
+    assert (both.of(CASE).by_turns, len(both.of(CASE).pairs)) == (True, 3)
+
+
+def test_neighbours_are_those_that_were_made_alike(tmp_path: Path) -> None:
+    some_met = met(told(tmp_path, labels=("a", "b")), CASE, f"{CASE}#a")
+    launcher = Launcher(tmp_path, base=[some_met], head=[some_met])
+    both = against(launcher)
+    both.measure(["test"], lambda: [], by_turns=True)  # type: ignore[list-item]  # only handed on
+    assert [len(both.of(one).neighbours) for one in (CASE, f"{CASE}#a", f"{CASE}#b")] == [1, 1, 0]
+
+
+def test_time_for_pairs_by_turns_is_asked_for_by_the_pair(tmp_path: Path) -> None:
+    both_met = met(told(tmp_path), CASE)
+    launcher = Launcher(tmp_path, base=[both_met], head=[both_met])
+    launcher.takes_s = 100
+    both = against(launcher, budget_s=250)
+    both.measure(["test"], lambda: [], by_turns=True)  # type: ignore[list-item]  # only handed on
+    assert launcher.order == "BH"
+    (note,) = both.of(CASE).notes
+    assert "no more than 2 pairs" in note
+    assert "For 2 more processes" in note
 
 
 def test_what_is_undecided_buys_more_pairs_up_to_the_most(tmp_path: Path) -> None:
@@ -287,9 +347,9 @@ def test_whether_a_further_pair_is_wanted_is_asked_with_the_cases_own_part_of_th
     session._against.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
     decided: list[int] = []
 
-    def judged(pairs: Any, limits: Limits, decisions: int, *more: Any) -> Verdict:
+    def judged(pairs: Any, limits: Limits, decisions: int, *more: Any, **named: Any) -> Verdict:
         decided.append(decisions)
-        return judge_pairs(pairs, limits, decisions, *more)
+        return judge_pairs(pairs, limits, decisions, *more, **named)
 
     monkeypatch.setattr(module, "judge_pairs", judged)
     assert session._undecided() == []

@@ -9,6 +9,7 @@ from paced_project import PACED
 from two_environments import make_environment
 
 from pytest_diffbench.measure import clock
+from pytest_diffbench.processes import turns
 from pytest_diffbench.report import session_json
 
 if TYPE_CHECKING:
@@ -60,6 +61,14 @@ def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     )
 
 
+@pytest.fixture(params=["processes", "rounds"])
+def by(request: pytest.FixtureRequest) -> str:
+    """What goes by turns, as an option."""
+    if request.param == "rounds" and not turns.SUPPORTED:
+        pytest.skip("a process can't be handed a socket here")
+    return f"--diffbench-turns={request.param}"
+
+
 def cases(pytester: pytest.Pytester) -> dict[str, CaseReport]:
     return {
         one.observation.case.id.partition("::")[2]: one
@@ -83,13 +92,16 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path
     return base
 
 
-def test_what_differs_between_two_environments_is_found_where_it_is(pytester: pytest.Pytester, project: Path) -> None:
-    result = run(pytester, f"--diffbench-against={project}", "--diffbench-pairs=4", "--junitxml=junit.xml")
+def test_what_differs_between_two_environments_is_found_where_it_is(
+    pytester: pytest.Pytester, project: Path, by: str
+) -> None:
+    result = run(pytester, f"--diffbench-against={project}", by, "--diffbench-pairs=4", "--junitxml=junit.xml")
     result.assert_outcomes(passed=3, failed=2)
     found = cases(pytester)
     slower, steady = found["test_slower[a::b [c]]"], found["test_slower[a::b [c]]#steady"]
     assert verdict(slower, "time").reason == "time.slower", verdict(slower, "time")
     assert verdict(slower, "time").details["ratio"] == pytest.approx(1.5, rel=0.01)
+    assert verdict(slower, "time").details["by_turns"] is by.endswith("rounds")
     assert verdict(slower, "output").reason == "output.same_bits"
     assert (len(slower.pairs), slower.against, slower.baseline_path) == (4, str(project), str(project))
     assert [verdict(one, "time").reason for one in (steady, found["test_steady"])] == ["time.same"] * 2
@@ -106,9 +118,41 @@ def test_what_differs_between_two_environments_is_found_where_it_is(pytester: py
         pytest.LineMatcher([verdict(case, "time").message]).fnmatch_lines([f"*{why}*"])
     assert not (pytester.path / "baselines").exists()
     assert session_json.load(pytester.path / "session.json").missing_baselines == ()
-    result.stdout.fnmatch_lines(["diffbench: pair 1: *", "diffbench: pair 4: *"])
+    result.stdout.fnmatch_lines(["diffbench: pair 1*", "diffbench: pair 4*"])
     result.stdout.no_fnmatch_line("*both environments import*")
     result.stdout.no_fnmatch_line("*--diffbench-save*")
+
+
+LOGGED = """
+import os
+from pathlib import Path
+from PIL import Image
+import engine
+
+LOG = Path(__file__).with_name("calls.txt")
+
+def paint(shade=200):
+    with LOG.open("a") as file:
+        file.write("h" if engine.NEW else "b")
+    return [Image.new("RGB", (32, 32), (shade, 0, 0))]
+
+def test_first(diffbench):
+    diffbench(paint)
+
+def test_second(diffbench):
+    diffbench(paint, shade=100)
+"""
+
+
+def test_rounds_of_both_sides_lie_side_by_side(pytester: pytest.Pytester, project: Path) -> None:
+    (pytester.path / "test_project.py").write_text(LOGGED)
+    (pytester.path / "test_project_new.py").unlink()
+    run(pytester, f"--diffbench-against={project}", "--diffbench-pairs=2", "--diffbench-max-time=300")
+    calls = (pytester.path / "calls.txt").read_text()
+    # A call of microseconds has to be warmed up for longer on one side now and then.
+    halves = [set(calls[i : i + 2]) for i in range(0, 40, 2)]
+    assert sum(one == {"b", "h"} for one in halves) > 15, calls
+    assert "bbb" not in calls[:40], calls
 
 
 INTERRUPTING = """
@@ -128,7 +172,7 @@ Launcher.launch = launch
 
 def test_an_interruption_keeps_the_pairs_that_are_there(pytester: pytest.Pytester, project: Path) -> None:
     pytester.makeconftest(INTERRUPTING)
-    tests = ("-k", "test_steady or test_slower")
+    tests = ("-k", "test_steady or test_slower", "--diffbench-turns=processes")
     result = run(pytester, f"--diffbench-against={project}", "--diffbench-pairs=5", *tests)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     found = cases(pytester)
@@ -143,9 +187,9 @@ def test_an_interruption_keeps_the_pairs_that_are_there(pytester: pytest.Pyteste
 
 
 def test_a_side_that_measures_nothing_is_an_error_and_so_is_the_same_code_on_both(
-    pytester: pytest.Pytester, project: Path
+    pytester: pytest.Pytester, project: Path, by: str
 ) -> None:
-    result = run(pytester, f"--diffbench-against={project}", "test_project_new.py")
+    result = run(pytester, f"--diffbench-against={project}", by, "test_project_new.py")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*the other environment (*python) measured no test*cannot import name 'added'*"])
 
@@ -154,6 +198,7 @@ def test_a_side_that_measures_nothing_is_an_error_and_so_is_the_same_code_on_bot
     result = run(
         pytester,
         f"--diffbench-against={project}",
+        "--diffbench-turns=processes",
         "--diffbench-pairs=1",
         "--diffbench-max-time=600",
         "-k",

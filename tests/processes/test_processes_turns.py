@@ -1,0 +1,170 @@
+"""Two processes by turns: who goes when, and that neither waits for one that is gone."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_diffbench.processes import turns
+from pytest_diffbench.processes.turns import END, Ask, Asker, Command, Referee, run_by_turns
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from pytest_diffbench.processes.process import Ended
+
+pytestmark = pytest.mark.skipif(not turns.SUPPORTED, reason="a process can't be handed a socket here")
+
+Script = list[tuple[str, int]]
+
+
+def played(*scripts: Script, first: int = 0) -> tuple[str, set[str]]:
+    """Let two sides ask for their places, one after the other; returns who went where, and what they met in."""
+    referee = Referee(first, rank="XYZ".index)
+    left = [list(script) for script in scripts]
+    went = []
+
+    def on(side: int) -> None:
+        if left[side]:
+            referee.asks(side, Ask(*left[side][0]))
+        else:
+            referee.ends(side)
+
+    on(0)
+    assert referee.next() == (), "one goes while the other is on its way"
+    on(1)
+    while any(left):
+        going = referee.next()
+        assert going, "nobody may go"
+        for side in going:
+            case, place = left[side].pop(0)
+            went.append(f"{'ab'[side]}{case}{'.' if place == END else place}")
+        for side in going:
+            on(side)
+    return " ".join(went), referee.met
+
+
+def places(case: str, *numbers: int) -> Script:
+    return [(case, one) for one in (*numbers, END)]
+
+
+def test_like_rounds_lie_side_by_side_in_the_order_abba() -> None:
+    both = places("X", 0, 1, 2, 3)
+    assert played(both, both) == ("aX0 bX0 bX1 aX1 aX2 bX2 bX3 aX3 aX. bX.", {"X"})
+    assert played(both, both, first=1)[0].startswith("bX0 aX0 aX1 bX1")
+
+
+def test_whoever_lies_behind_catches_up() -> None:
+    # a further warm-up has the number of the last one
+    assert played(places("X", 0, 1, 1, 1, 2), places("X", 0, 1, 2))[0] == "aX0 bX0 bX1 aX1 aX1 aX1 aX2 bX2 aX. bX."
+
+
+@pytest.mark.parametrize(
+    ("one", "other", "met"),
+    [
+        (places("X", 0, 1), [], set()),
+        ([], places("X", 0, 1), set()),
+        (places("X", 0, 1) + places("Y", 0), places("Y", 0, 1), {"Y"}),
+        (places("Y", 0), places("X", 0, 1) + places("Y", 0), {"Y"}),
+        (places("X", 0) + places("Y", 0), places("Y", 0) + places("X", 0), {"Y"}),
+        (places("Y", 0) + places("X", 0), places("X", 0) + places("Y", 0), {"Y"}),
+        (places("X", 0, 1)[:2], places("X", 0, 1), set()),
+        (places("X", 0), places("Y", 0), set()),
+    ],
+)
+def test_nobody_waits_for_a_case_that_the_other_does_not_come_to(one: Script, other: Script, met: set[str]) -> None:
+    went, found = played(one, other)
+    assert (len(went.split()), found) == (len(one) + len(other), met)
+
+
+ASKING = """
+import sys
+from pathlib import Path
+from pytest_diffbench.processes.turns import END, Asker
+name = sys.argv[2]
+asker = Asker(int(sys.argv[1]))
+for place in [0, 1, 2, 3, END]:
+    asker.wait("X", place)
+    with Path("log.txt").open("a") as file:
+        file.write(name)
+    {then}
+"""
+
+
+def ran(
+    folder: Path, *codes: str, timeout_s: float = 60, places: int = 4
+) -> tuple[tuple[Ended, Ended], frozenset[str]]:
+    def prepare(side: int, descriptor: int) -> Command:
+        mine = folder / str(side)
+        mine.mkdir()
+        words = [sys.executable, "-c", codes[side], str(descriptor), "ab"[side]]
+        return Command(words=words, environment=os.environ, folder=mine)
+
+    return run_by_turns(prepare, cwd=folder, timeout_s=timeout_s, first=0)
+
+
+def test_real_processes_go_by_turns(tmp_path: Path) -> None:
+    ended, met = ran(tmp_path, *[ASKING.format(then="pass")] * 2)
+    assert [one.status for one in ended] == [0, 0]
+    assert (tmp_path / "log.txt").read_text()[:8] == "abbaabba"
+    assert met == {"X"}
+
+
+def test_one_that_dies_leaves_the_other_to_go_on(tmp_path: Path) -> None:
+    dies = ASKING.format(then="if place == 1: sys.exit('enough')")
+    ended, met = ran(tmp_path, dies, ASKING.format(then="pass"))
+    assert [one.in_words() for one in ended] == ["it ended with status 1: enough", "it ended with status 0"]
+    assert (tmp_path / "log.txt").read_text() == "abbabbb"
+    assert met == frozenset()
+
+
+def test_a_child_that_outlives_its_parent_holds_nobody_up(tmp_path: Path) -> None:
+    dies = ASKING.format(
+        then="""if place == 1:
+        import os, threading
+        if os.fork() == 0:
+            (Path("child.txt")).write_text(str(os.getpid()))
+            threading.Event().wait(60)
+        os._exit(5)"""
+    )
+    ended, _ = ran(tmp_path, dies, ASKING.format(then="pass"), timeout_s=50)
+    os.kill(int((tmp_path / "child.txt").read_text()), 9)
+    assert [one.status for one in ended] == [5, 0]
+
+
+def test_what_runs_too_long_is_ended_on_both_sides(tmp_path: Path) -> None:
+    waits = "import threading; threading.Event().wait()"
+    ended, _ = ran(tmp_path, waits, ASKING.format(then="pass"), timeout_s=1.0)
+    assert [one.in_words() for one in ended] == ["it didn't end within 1 s"] * 2
+
+
+def test_where_the_second_cannot_be_started_the_first_is_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen.__init__
+
+    def begin(self: Any, *args: Any, **kwargs: Any) -> None:
+        if begun:
+            raise OSError("no more of them")
+        begun.append(self)
+        start(self, *args, **kwargs)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", begin)
+    with pytest.raises(OSError, match="no more of them"):
+        ran(tmp_path, *["import threading; threading.Event().wait()"] * 2)
+    assert begun[0].poll() is not None
+
+
+def test_an_asker_goes_on_where_nobody_decides_any_more() -> None:
+    import socket
+
+    mine, theirs = socket.socketpair()
+    asker = Asker(theirs.detach())
+    mine.close()
+    asker.wait("X", 0)
+    asker.wait("X", 1)
