@@ -11,7 +11,7 @@ from pytest_diffbench.comparing import Asked, VariantMeasurement, compare
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.facts import fact_of
 from pytest_diffbench.naming import case_id
-from pytest_diffbench.processes.turns import END
+from pytest_diffbench.processes.turns import BEGIN, END
 from pytest_diffbench.result import Result
 from pytest_diffbench.variants import check, sweep_of, value_name
 
@@ -79,6 +79,8 @@ class Bench:
                 device that ran out of memory. What the target itself raises passes through.
         """
         plan, kwargs = self._plan(target, args, kwargs, label)
+        if self._turns is not None:
+            self._turns.wait(plan.case_id, BEGIN)
         measurement = self._measurement(plan, target, args, kwargs)
         drive = self._drive()
         self.measurements.append((measurement, "interrupted"))
@@ -93,10 +95,11 @@ class Bench:
         except BaseException as error:
             self.measurements[-1] = (measurement, f"{type(error).__name__}: {error}".strip(": "))
             raise
+        else:
+            self.measurements[-1] = (measurement, None)
         finally:
             if self._turns is not None:
                 self._turns.wait(plan.case_id, END)
-        self.measurements[-1] = (measurement, None)
         return Result(measurement.observation(complete=True), measurement.artifacts())
 
     def compare(
@@ -190,7 +193,7 @@ class Bench:
             asked.append(Asked(name, plan, chosen, args, whole, fact_of((values or {}).get(name))))
         identity = case_id(self._item, label)
         if self._turns is not None:
-            self._turns.wait(identity, 0)  # the whole of it, since its variants go by turns already
+            self._turns.wait(identity, BEGIN)  # the whole of it, since its variants go by turns already
         try:
             return compare(
                 asked,

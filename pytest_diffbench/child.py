@@ -38,6 +38,9 @@ class ChildSession(DiffbenchSession):
         """Leave out all tests but those that were named."""
         wanted = set(self._task.tests)
         chosen = [item for item in items if case_id(item, None) in wanted]
+        # In the session's own order, whatever shuffles tests: the other side comes to them in the same.
+        place = {test: number for number, test in enumerate(self._task.tests)}
+        chosen.sort(key=lambda item: place[case_id(item, None)])
         left_out = [item for item in items if case_id(item, None) not in wanted]
         self._ids = {item.nodeid: case_id(item, None) for item in chosen}
         self._test_files = {str(item.path) for item in items}

@@ -39,5 +39,5 @@ def refuse_combinations(settings: Settings, *, parallel: bool) -> None:
     ):
         if getattr(settings, name) and getattr(settings, other):
             raise OptionError(f"{flag(name)} and {flag(other)} can't be combined: {why}.")
-    if settings.turns == "rounds" and not turns.SUPPORTED:
+    if settings.against is not None and settings.turns == "rounds" and not turns.SUPPORTED:
         raise OptionError(f"{flag('turns')}=rounds isn't possible on this system. Use processes.")

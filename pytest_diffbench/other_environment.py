@@ -87,12 +87,14 @@ class OtherEnvironment:
         ]
 
     def _goes_by_turns(self) -> bool:
-        """Whether two processes may hold all that they load at once."""
+        """Whether the two processes of a pair run at once. What a test loads by itself may be too much for two."""
         all_settings = [settings for _, settings in self.tests]
         wanted = next((one.turns for one in all_settings), "processes")
         if wanted != "auto":
             return wanted == "rounds"
         if not turns.SUPPORTED or any(one.weights not in ("mini", "plan") for one in all_settings):
+            return False
+        if any("diffbench_pipeline" not in getattr(item, "fixturenames", ()) for item, _ in self.tests):
             return False
         from pytest_diffbench.pipelines.loader import resolve_device
 

@@ -103,10 +103,16 @@ def _sound(pairs: Pairs, limits: Limits, *, by_turns: bool) -> list[tuple[Run, R
 
 
 def _steady_ratios(base: Run, head: Run) -> bool:
-    """Whether like rounds have one ratio all through, whatever happens to both."""
+    """Whether like rounds have one ratio from the last warm-up on, whatever happens to both."""
     if not is_valid(base) or not is_valid(head) or len(base.rounds) != len(head.rounds):
         return False
-    return doubt_about([after / before for before, after in zip(base.totals_s, head.totals_s, strict=True)]) is None
+    before_s, after_s = base.totals_s, head.totals_s
+    if base.warmup_s and head.warmup_s:  # six show a drift that five can't
+        before_s, after_s = (base.warmup_s[-1], *before_s), (head.warmup_s[-1], *after_s)
+    usual_s = math.sqrt(
+        base.median_s * head.median_s
+    )  # what doesn't matter in a call of microseconds is known in seconds
+    return doubt_about([usual_s * after / before for before, after in zip(before_s, after_s, strict=True)]) is None
 
 
 def _evened(pairs: Pairs) -> list[tuple[Run, Run]]:

@@ -177,7 +177,8 @@ class Against:
             # Half of a pair is of no use, so that both have to fit.
             takes_s = [self._least_s(one, items) for one in launches[place:]]
             processes = len(launches) * wanted - place
-            why = self._budget.too_little(sum(takes_s), processes=processes, each_s=max(takes_s))
+            what = "pair" if launch == "both" else "process"
+            why = self._budget.too_little(sum(takes_s), processes=processes, each_s=max(takes_s), what=what)
             if why is not None:
                 self._over = f"no more than {number} pairs: {why}"
                 return False
@@ -190,9 +191,13 @@ class Against:
                     raise MeasureError(f"{why}.") from None
                 self._over = f"no more than {number} pairs: {why}"
                 return False
-            for side, one in told.items():
-                if number == 0 and not one.measured:
-                    raise MeasureError(self._nothing(side, one))
+            # One that was ended, since the other had come to nothing, isn't to blame.
+            empty = sorted(
+                (side for side, one in told.items() if not one.measured),
+                key=lambda side: not told[side].ended.by_itself,
+            )
+            if number == 0 and empty:
+                raise MeasureError(self._nothing(empty[0], told[empty[0]]))
             made |= told
         self._made.append(made)
         return True
@@ -217,9 +222,11 @@ class Against:
                     )
                 }
         # One that broke off doesn't tell how long another takes.
-        if all(one.farewell is not None for one in told.values()):
-            took_s = self._budget.used_s - before_s
+        came_to_end = [one.farewell is not None for one in told.values()]
+        took_s = self._budget.used_s - before_s
+        if any(came_to_end):
             self._longest_s = max(self._longest_s, took_s)
+        if all(came_to_end):
             key = (launch, tuple(items))
             self._shortest_s[key] = min(took_s, self._shortest_s.get(key, took_s))
         return told
@@ -234,21 +241,25 @@ class Against:
         name = f"{NAMES[side]} ({self.interpreter})" if side == "base" else NAMES[side]
         remedy = "Run the tests there by themselves with --diffbench-save, and put right what fails."
         if told.ended.status is None and not told.outcomes:
-            remedy = f"Give --diffbench-max-time the seconds that {2 * self._wanted} such processes take."
+            such = f"{self._wanted} such pairs" if self._by_turns else f"{2 * self._wanted} such processes"
+            remedy = f"Give --diffbench-max-time the seconds that {such} take."
+            if self._by_turns:
+                remedy += " Where both want what only one can have, as a port or a lock: --diffbench-turns=processes."
         return f"--diffbench-against: {name} measured no test, so there is nothing to compare: {why}. {remedy}"
 
     def _pairs(self, case_id: str) -> list[Pair]:
+        """Those that were made round by round, where any was; all others are no match for them."""
+        by_turns = self._went_by_turns(case_id)
         pairs: list[Pair] = []
         for made in self._made:
             base, head = made["base"].case(case_id), made["head"].case(case_id)
-            if not isinstance(base, str) and not isinstance(head, str):
+            if not isinstance(base, str) and not isinstance(head, str) and (not by_turns or _met(made, case_id)):
                 pairs.append((base.observation.run, head.observation.run))
         return pairs
 
     def _went_by_turns(self, case_id: str) -> bool:
-        """Whether both sides of every pair went through the case together."""
-        made = [pair for pair in self._made if all(not isinstance(pair[side].case(case_id), str) for side in NAMES)]
-        return bool(made) and all(case_id in pair[side].met for pair in made for side in NAMES)
+        """Whether both sides of a pair went through the case together."""
+        return any(_met(made, case_id) for made in self._made)
 
     def _deaths(self, case_id: str, side: Side) -> list[str]:
         numbers: dict[str, list[str]] = {}
@@ -259,3 +270,7 @@ class Against:
             f"pair{'s' if len(which) > 1 else ''} {', '.join(which)}, {NAMES[side]}: {why}"
             for why, which in numbers.items()
         ]
+
+
+def _met(made: dict[Side, Told], case_id: str) -> bool:
+    return all(case_id in told.met for told in made.values())

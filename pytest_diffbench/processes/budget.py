@@ -39,13 +39,16 @@ class Budget:
         """What was used up, perhaps more than there was."""
         return self.seconds - self._left_s
 
-    def too_little(self, next_s: float, *, processes: int, each_s: float | None = None) -> str | None:
+    def too_little(
+        self, next_s: float, *, processes: int, each_s: float | None = None, what: str = "process"
+    ) -> str | None:
         """Why nothing more is begun, since it would only be ended before its time.
 
         Args:
             next_s: what the next is known to take, 0 where nobody knows.
             processes: how many there are to be yet.
             each_s: what each of them takes; `next_s` by default.
+            what: one of them, in a word.
 
         Returns:
             The reason, and how much time would do; None where there is enough for the next.
@@ -60,7 +63,9 @@ class Budget:
         if not next_s:
             return why
         enough_s = self.used_s + processes * (_SLACK_S + (next_s if each_s is None else each_s))
-        more = f"{processes} more processes" if processes > 1 else "one more process"
+        more = (
+            f"{processes} more {what}{'es' if what.endswith('s') else 's'}" if processes > 1 else f"one more {what}"
+        )
         return f"{why}. For {more}, give --diffbench-max-time={60 * math.ceil(enough_s / 60)}"
 
     def timeout_s(self, first_s: float) -> float:

@@ -34,6 +34,11 @@ class Ended:
     timeout_s: float
     last_words: str
 
+    @property
+    def by_itself(self) -> bool:
+        """Whether it came to its end without being ended."""
+        return self.status is not None and self.status >= 0
+
     def in_words(self) -> str:
         """Say how it ended."""
         if self.status is None:

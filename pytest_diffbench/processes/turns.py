@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.processes.process import Ended, last_words, started
 
 if TYPE_CHECKING:
@@ -26,8 +27,11 @@ if TYPE_CHECKING:
 SUPPORTED = sys.platform != "win32"
 """Whether a process can be handed a socket."""
 
-END = sys.maxsize
-"""Place of a case's end, behind all of its rounds."""
+BEGIN, END = -1, sys.maxsize
+"""Places before and behind all that is measured of a case."""
+
+_LAST_WORDS_S = 10.0
+"""What a process has to end in by itself, once it let go of its socket."""
 
 _WATCH_S = 0.2
 """How often processes are looked at that may have died without a word."""
@@ -38,7 +42,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True):
 
     Attributes:
         case: id of what it is about to measure.
-        place: how far it has come with it, from 0 up to `END`; the same for both sides' like rounds.
+        place: how far it has come with it, from `BEGIN` to `END`; the same for both sides' like rounds.
     """
 
     case: str
@@ -57,10 +61,17 @@ class Asker:
         self._socket = socket.socket(fileno=descriptor)
 
     def wait(self, case: str, place: int) -> None:
-        """Wait for this process's turn. Where whoever decides is gone, there is nothing to wait for."""
+        """Wait for this process's turn.
+
+        Raises:
+            MeasureError: whoever decides is gone, so that nobody keeps the other process from measuring.
+        """
+        heard = b""
         with contextlib.suppress(OSError):
             self._socket.sendall(msgspec.json.encode(Ask(case, place)) + b"\n")
-            self._socket.recv(1)
+            heard = self._socket.recv(1)
+        if not heard:
+            raise MeasureError(f"{case}: the session that this process measures for is gone.")
 
     def before_each(self, case: str, progress: Callable[[str, int, int], None]) -> Callable[[str, int, int], None]:
         """Make what is told of a measurement's progress wait for the turn first."""
@@ -103,6 +114,16 @@ class Referee:
         self._over[side] = True
         self._asks[side] = None
 
+    @property
+    def at_work(self) -> set[int]:
+        """Sides that aren't over."""
+        return {side for side in (0, 1) if not self._over[side]}
+
+    @property
+    def is_vain(self) -> bool:
+        """Whether a side is over that never asked, so that there will be no pair."""
+        return any(over and not begun for over, begun in zip(self._over, self._begun, strict=True))
+
     def next(self) -> tuple[int, ...]:
         """Sides that may go on now, from among those that wait; none while another is on its way."""
         if any(ask is None and not over for ask, over in zip(self._asks, self._over, strict=True)):
@@ -126,7 +147,7 @@ class Referee:
             if one.case in self._began_together:
                 self.met.add(one.case)
             return (0, 1)
-        if one.place == 0:
+        if one.place == BEGIN:
             self._began_together.add(one.case)
         self._first = 1 - self._first
         return (1 - self._first,)
@@ -159,7 +180,7 @@ def run_by_turns(
     Args:
         prepare: gives a side's process, from the side's number and the socket that its `Asker` is to have.
         cwd: their folder.
-        timeout_s: both are ended after this time.
+        timeout_s: both are ended after this time; either is where the other ends and has measured nothing.
         first: side that begins.
         rank: of a case, as `Referee` takes it.
 
@@ -187,14 +208,18 @@ def run_by_turns(
                     descriptors=(theirs.fileno(),),
                 )
                 running.append(stack.enter_context(process))
-        statuses = _watch(referee, running, sockets, time.monotonic() + timeout_s)
-    ended = [Ended(status, timeout_s, last_words(one.folder)) for status, one in zip(statuses, commands, strict=True)]
+        late = _watch(referee, running, sockets, time.monotonic() + timeout_s)
+    ended = [
+        Ended(None if side in late else running[side].returncode, timeout_s, last_words(commands[side].folder))
+        for side in (0, 1)
+    ]
     return (ended[0], ended[1]), frozenset(referee.met)
 
 
 def _watch(
     referee: Referee, running: Sequence[subprocess.Popen[bytes]], sockets: Sequence[socket.socket], until_s: float
-) -> list[int | None]:
+) -> set[int]:
+    """Hand out turns; returns the sides that didn't come to their end in time."""
     heard = [b"", b""]
     with selectors.DefaultSelector() as selector:
         for side, one in enumerate(sockets):
@@ -213,10 +238,14 @@ def _watch(
             for side in silenced:
                 selector.unregister(sockets[side])
                 referee.ends(side)
+            if referee.is_vain:
+                for side in {0, 1} - referee.at_work:
+                    _is_over(running[side], time.monotonic() + _LAST_WORDS_S)
+                return set()
             for side in referee.next():
                 with contextlib.suppress(OSError):  # it died meanwhile, which the next look shows
                     sockets[side].sendall(b"\n")
-    return [_status(process, until_s) for process in running]
+    return {side for side, process in enumerate(running) if not _is_over(process, until_s)}
 
 
 def _received(one: socket.socket) -> bytes:
@@ -226,8 +255,9 @@ def _received(one: socket.socket) -> bytes:
         return b""
 
 
-def _status(process: subprocess.Popen[bytes], until_s: float) -> int | None:
+def _is_over(process: subprocess.Popen[bytes], until_s: float) -> bool:
     try:
-        return process.wait(max(0.0, until_s - time.monotonic()))
+        process.wait(max(0.0, until_s - time.monotonic()))
     except subprocess.TimeoutExpired:
-        return None
+        return False
+    return True

@@ -42,7 +42,10 @@ STATE = {}
 def pace():
     """The pace of this process: the next one of the list."""
     paces = json.loads((HERE / "paces.json").read_text())
-    (HERE / "paces.json").write_text(json.dumps(paces[1:]))
+    # Two processes may come here at once: neither is to read half of it.
+    rest = HERE / f"paces-{os.getpid()}.json"
+    rest.write_text(json.dumps(paces[1:]))
+    rest.replace(HERE / "paces.json")
     STATE["pace"] = paces[0]
     if paces[0] == "exit":
         print("the last words", file=__import__("sys").stderr, flush=True)

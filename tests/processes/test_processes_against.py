@@ -15,6 +15,7 @@ from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.judge import Limits, judge_pairs
 from pytest_diffbench.options import Settings
 from pytest_diffbench.other_environment import OtherEnvironment
+from pytest_diffbench.processes import turns
 from pytest_diffbench.processes.against import Against
 from pytest_diffbench.processes.budget import Budget
 from pytest_diffbench.processes.exchange import Farewell, Measured, Outcome
@@ -167,17 +168,65 @@ def test_rounds_take_turns_in_one_launch_a_pair(tmp_path: Path) -> None:
     assert (len(other.pairs), other.by_turns, other.missing) == (4, True, None)
 
 
-def test_pairs_of_which_one_was_not_made_by_turns_are_not(tmp_path: Path) -> None:
+def test_a_pair_that_was_not_made_by_turns_is_no_match_for_those_that_were(tmp_path: Path) -> None:
     here, there = met(told(tmp_path), CASE), told(tmp_path)
     launcher = Launcher(tmp_path, base=[here, there, here], head=[here, there, here])
     both = against(launcher)
     both.measure(["test"], lambda: [], by_turns=True)  # type: ignore[list-item]  # only handed on
-    assert not both.of(CASE).by_turns
-    # A pair without a run on either side says nothing about how the others were made.
-    launcher = Launcher(tmp_path, base=[here, died(tmp_path), here], head=[here, there, here])
+    assert (both.of(CASE).by_turns, len(both.of(CASE).pairs)) == (True, 3)
+    launcher = Launcher(tmp_path, base=[there], head=[there])
     both = against(launcher)
     both.measure(["test"], lambda: [], by_turns=True)  # type: ignore[list-item]  # only handed on
-    assert (both.of(CASE).by_turns, len(both.of(CASE).pairs)) == (True, 3)
+    assert (both.of(CASE).by_turns, len(both.of(CASE).pairs)) == (False, 4)
+
+
+def test_a_side_that_died_does_not_shorten_the_time_of_later_pairs(tmp_path: Path) -> None:
+    here = met(told(tmp_path), CASE)
+    measured_in_part = dataclasses.replace(here, farewell=None)
+    launcher = Launcher(tmp_path, base=[measured_in_part, here], head=[here])
+    launcher.takes_s = 300
+    both = against(launcher, budget_s=6000)
+    both.measure(["test"], lambda: [], by_turns=True)  # type: ignore[list-item]  # only handed on
+    assert min(launcher.timeouts_s) > 300
+
+
+def test_the_side_that_came_to_nothing_is_named_not_the_one_that_was_ended_for_it(tmp_path: Path) -> None:
+    ended, failed_there = died(tmp_path, -15), failed(tmp_path)
+    both = against(Launcher(tmp_path, base=[ended], head=[failed_there]))
+    with pytest.raises(MeasureError, match=r"this environment measured no test.*ValueError: no"):
+        both.measure(["test"], lambda: [], by_turns=True)  # type: ignore[list-item]  # only handed on
+
+
+@pytest.mark.parametrize(
+    ("settings", "fixtures", "rounds"),
+    [
+        ({}, ["diffbench_pipeline"], True),
+        ({"weights": "plan"}, ["diffbench_pipeline"], True),
+        ({"weights": "random"}, ["diffbench_pipeline"], False),
+        ({"device": "nowhere"}, ["diffbench_pipeline"], False),
+        ({}, ["diffbench"], False),
+        ({"turns": "rounds", "weights": "random"}, ["diffbench"], True),
+        ({"turns": "processes"}, ["diffbench_pipeline"], False),
+    ],
+)
+def test_two_processes_live_at_once_where_both_are_small(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, settings: dict[str, Any], fixtures: list[str], rounds: bool
+) -> None:
+    session = other_environment(tmp_path, monkeypatch)
+    monkeypatch.setattr(turns, "SUPPORTED", True)
+    item: Any = SimpleNamespace(fixturenames=fixtures)
+    session.tests = [(item, Settings(**{"device": "cpu", **settings}))]
+    assert session._goes_by_turns() is rounds
+
+
+def test_where_no_socket_can_be_handed_on_processes_go_by_turns(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    session = other_environment(tmp_path, monkeypatch)
+    monkeypatch.setattr(turns, "SUPPORTED", False)
+    item: Any = SimpleNamespace(fixturenames=["diffbench_pipeline"])
+    session.tests = [(item, Settings(device="cpu"))]
+    assert not session._goes_by_turns()
 
 
 def test_neighbours_are_those_that_were_made_alike(tmp_path: Path) -> None:
@@ -197,7 +246,7 @@ def test_time_for_pairs_by_turns_is_asked_for_by_the_pair(tmp_path: Path) -> Non
     assert launcher.order == "BH"
     (note,) = both.of(CASE).notes
     assert "no more than 2 pairs" in note
-    assert "For 2 more processes" in note
+    assert "For 2 more pairs" in note
 
 
 def test_what_is_undecided_buys_more_pairs_up_to_the_most(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.processes import turns
-from pytest_diffbench.processes.turns import END, Ask, Asker, Command, Referee, run_by_turns
+from pytest_diffbench.processes.turns import BEGIN, END, Ask, Asker, Command, Referee, run_by_turns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -42,25 +43,25 @@ def played(*scripts: Script, first: int = 0) -> tuple[str, set[str]]:
         assert going, "nobody may go"
         for side in going:
             case, place = left[side].pop(0)
-            went.append(f"{'ab'[side]}{case}{'.' if place == END else place}")
+            went.append(f"{'ab'[side]}{case}{ {BEGIN: '^', END: '.'}.get(place, place) }")
         for side in going:
             on(side)
     return " ".join(went), referee.met
 
 
 def places(case: str, *numbers: int) -> Script:
-    return [(case, one) for one in (*numbers, END)]
+    return [(case, one) for one in (BEGIN, *numbers, END)]
 
 
 def test_like_rounds_lie_side_by_side_in_the_order_abba() -> None:
-    both = places("X", 0, 1, 2, 3)
-    assert played(both, both) == ("aX0 bX0 bX1 aX1 aX2 bX2 bX3 aX3 aX. bX.", {"X"})
-    assert played(both, both, first=1)[0].startswith("bX0 aX0 aX1 bX1")
+    both = places("X", 0, 1, 2)
+    assert played(both, both) == ("aX^ bX^ bX0 aX0 aX1 bX1 bX2 aX2 aX. bX.", {"X"})
+    assert played(both, both, first=1)[0].startswith("bX^ aX^ aX0 bX0")
 
 
 def test_whoever_lies_behind_catches_up() -> None:
     # a further warm-up has the number of the last one
-    assert played(places("X", 0, 1, 1, 1, 2), places("X", 0, 1, 2))[0] == "aX0 bX0 bX1 aX1 aX1 aX1 aX2 bX2 aX. bX."
+    assert played(places("X", 1, 1, 1, 2), places("X", 1, 2))[0] == "aX^ bX^ bX1 aX1 aX1 aX1 aX2 bX2 aX. bX."
 
 
 @pytest.mark.parametrize(
@@ -84,15 +85,16 @@ def test_nobody_waits_for_a_case_that_the_other_does_not_come_to(one: Script, ot
 ASKING = """
 import sys
 from pathlib import Path
-from pytest_diffbench.processes.turns import END, Asker
+from pytest_diffbench.processes.turns import BEGIN, END, Asker
 name = sys.argv[2]
 asker = Asker(int(sys.argv[1]))
-for place in [0, 1, 2, 3, END]:
+for place in [BEGIN, 0, 1, 2, END]:
     asker.wait("X", place)
     with Path("log.txt").open("a") as file:
         file.write(name)
     {then}
 """
+WAITING = "import threading; threading.Event().wait()"
 
 
 def ran(
@@ -115,7 +117,7 @@ def test_real_processes_go_by_turns(tmp_path: Path) -> None:
 
 
 def test_one_that_dies_leaves_the_other_to_go_on(tmp_path: Path) -> None:
-    dies = ASKING.format(then="if place == 1: sys.exit('enough')")
+    dies = ASKING.format(then="if place == 0: sys.exit('enough')")
     ended, met = ran(tmp_path, dies, ASKING.format(then="pass"))
     assert [one.in_words() for one in ended] == ["it ended with status 1: enough", "it ended with status 0"]
     assert (tmp_path / "log.txt").read_text() == "abbabbb"
@@ -124,7 +126,7 @@ def test_one_that_dies_leaves_the_other_to_go_on(tmp_path: Path) -> None:
 
 def test_a_child_that_outlives_its_parent_holds_nobody_up(tmp_path: Path) -> None:
     dies = ASKING.format(
-        then="""if place == 1:
+        then="""if place == 0:
         import os, threading
         if os.fork() == 0:
             (Path("child.txt")).write_text(str(os.getpid()))
@@ -136,10 +138,45 @@ def test_a_child_that_outlives_its_parent_holds_nobody_up(tmp_path: Path) -> Non
     assert [one.status for one in ended] == [5, 0]
 
 
-def test_what_runs_too_long_is_ended_on_both_sides(tmp_path: Path) -> None:
-    waits = "import threading; threading.Event().wait()"
-    ended, _ = ran(tmp_path, waits, ASKING.format(then="pass"), timeout_s=1.0)
+@pytest.fixture
+def begun(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
+    """Processes that were started."""
+    seen: list[subprocess.Popen[bytes]] = []
+    start = subprocess.Popen.__init__
+
+    def begin(self: Any, *args: Any, **kwargs: Any) -> None:
+        start(self, *args, **kwargs)
+        seen.append(self)
+
+    monkeypatch.setattr(subprocess.Popen, "__init__", begin)
+    return seen
+
+
+def test_what_runs_too_long_is_ended_on_both_sides(tmp_path: Path, begun: list[subprocess.Popen[bytes]]) -> None:
+    ended, _ = ran(tmp_path, WAITING, ASKING.format(then="pass"), timeout_s=1.0)
     assert [one.in_words() for one in ended] == ["it didn't end within 1 s"] * 2
+    assert [one.poll() is not None for one in begun] == [True, True]
+
+
+@pytest.mark.parametrize("dead", [0, 1])
+def test_where_one_comes_to_nothing_the_other_is_ended_at_once(tmp_path: Path, dead: int) -> None:
+    codes = ["import sys; sys.exit('no such module')", WAITING]
+    ended, met = ran(tmp_path, *(codes if dead == 0 else codes[::-1]))
+    assert ended[dead].in_words() == "it ended with status 1: no such module"
+    assert [one.by_itself for one in ended] == [dead == 0, dead == 1]
+    assert met == frozenset()
+
+
+def test_an_interruption_ends_both(
+    tmp_path: Path, begun: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(turns, "_watch", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        ran(tmp_path, WAITING, WAITING)
+    assert [one.poll() is not None for one in begun] == [True, True]
 
 
 def test_where_the_second_cannot_be_started_the_first_is_ended(
@@ -156,15 +193,16 @@ def test_where_the_second_cannot_be_started_the_first_is_ended(
 
     monkeypatch.setattr(subprocess.Popen, "__init__", begin)
     with pytest.raises(OSError, match="no more of them"):
-        ran(tmp_path, *["import threading; threading.Event().wait()"] * 2)
+        ran(tmp_path, WAITING, WAITING)
     assert begun[0].poll() is not None
 
 
-def test_an_asker_goes_on_where_nobody_decides_any_more() -> None:
+def test_nobody_measures_where_nobody_decides_any_more() -> None:
     import socket
 
     mine, theirs = socket.socketpair()
     asker = Asker(theirs.detach())
     mine.close()
-    asker.wait("X", 0)
-    asker.wait("X", 1)
+    for _ in range(2):
+        with pytest.raises(MeasureError, match="the session that this process measures for is gone"):
+            asker.wait("X", 0)
