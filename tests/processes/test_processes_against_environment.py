@@ -149,7 +149,8 @@ def test_rounds_of_both_sides_lie_side_by_side(pytester: pytest.Pytester, projec
     (pytester.path / "test_project_new.py").unlink()
     if not turns.SUPPORTED:
         pytest.skip("a process can't be handed a socket here")
-    run(pytester, f"--diffbench-against={project}", "--diffbench-turns=rounds", "--diffbench-pairs=2")
+    arguments = ("--diffbench-turns=rounds", "--diffbench-pairs=2", "--diffbench-gates=work")
+    run(pytester, f"--diffbench-against={project}", *arguments)
     calls = (pytester.path / "calls.txt").read_text()
     # A call of microseconds has to be warmed up for longer on one side now and then.
     halves = [set(calls[i : i + 2]) for i in range(0, 40, 2)]
