@@ -109,9 +109,8 @@ def _steady_ratios(base: Run, head: Run) -> bool:
     before_s, after_s = base.totals_s, head.totals_s
     if base.warmup_s and head.warmup_s:  # six show a drift that five can't
         before_s, after_s = (base.warmup_s[-1], *before_s), (head.warmup_s[-1], *after_s)
-    usual_s = math.sqrt(
-        base.median_s * head.median_s
-    )  # what doesn't matter in a call of microseconds is known in seconds
+    # In seconds, since what doesn't matter in a call of microseconds is known in them.
+    usual_s = math.sqrt(base.median_s * head.median_s)
     return doubt_about([usual_s * after / before for before, after in zip(before_s, after_s, strict=True)]) is None
 
 
