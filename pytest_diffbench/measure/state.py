@@ -62,7 +62,12 @@ def seed_everything(seed: int) -> None:
 
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    if torch.accelerator.is_available():
+        torch.manual_seed(seed)
+    else:
+        # It also queues a call, with its whole traceback, for each kind of accelerator that isn't there: 10 ms and a
+        # leak each time.
+        torch.default_generator.manual_seed(seed)
 
 
 def _accelerator_generators() -> list[Callable[[], None]]:

@@ -51,6 +51,7 @@ def test_an_accelerator_s_generators_are_put_back(monkeypatch: pytest.MonkeyPatc
     vars(torch).update(
         kinds,
         backends=types.SimpleNamespace(mps=kinds["mps"]),
+        accelerator=types.SimpleNamespace(is_available=lambda: True),
         manual_seed=manual_seed,
         get_rng_state=lambda: mine["state"],
         set_rng_state=lambda state: mine.update(state=state),
@@ -66,3 +67,16 @@ def test_an_accelerator_s_generators_are_put_back(monkeypatch: pytest.MonkeyPatc
     assert mine["state"] == "host"
     if kind != "mps":
         assert kinds[kind].states == ["before 0", "before 1"]
+
+
+def test_where_there_is_no_accelerator_the_seed_is_the_same_and_no_call_is_queued() -> None:
+    import torch
+
+    torch.manual_seed(7)
+    expected = torch.get_rng_state().tolist()
+    queued = len(torch.cuda._queued_calls)
+    with preserved():
+        seed_everything(7)
+        assert torch.get_rng_state().tolist() == expected
+    if not torch.accelerator.is_available():
+        assert len(torch.cuda._queued_calls) == queued
