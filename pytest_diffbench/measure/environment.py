@@ -170,6 +170,7 @@ def _usable_cpus() -> int:
     return os.cpu_count() or 1
 
 
+@functools.cache
 def _version(package: str) -> str | None:
     try:
         return metadata.version(package)
