@@ -2,21 +2,65 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
+import sysconfig
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
+import _pytest.pytester
+import hypothesis
 import pytest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-pytest_plugins = ["pytester"]
+    from warm_python import WarmPython
 
 # what tests of several folders share: pytest finds by itself only what lies beside a test
 sys.path.insert(0, str(Path(__file__).parent / "tests" / "helpers"))
+
+pytest_plugins = ["pytester", "suite_budget"]
+
+hypothesis.settings.register_profile("quick", max_examples=15, deadline=None)
+hypothesis.settings.register_profile("full", max_examples=150, deadline=None)
+hypothesis.settings.load_profile("quick")  # unless --hypothesis-profile names the other
+
+
+KEPT = (str(Path(__file__).parent), *{sysconfig.get_path(name) for name in ("stdlib", "purelib", "platlib")})
+"""Where modules come from that no test's project brings."""
+
+
+class ForgetsProjects:
+    """What pytester forgets after a run inside this process: the modules of the project that it ran, and no others.
+
+    By itself it forgets every module that the run imported. Each run would import and rewrite them anew, and torch's
+    extension modules don't survive it.
+    """
+
+    def __init__(self, preserve: object = None) -> None:  # noqa: ARG002 - what pytester wants kept is kept anyway
+        self._before = dict(sys.modules)
+
+    def restore(self) -> None:
+        """Forget the project's modules, and put back those whose names they took."""
+        for name in sys.modules.keys() - self._before.keys():
+            module = sys.modules[name]
+            place = getattr(module, "__file__", None) or next(iter(getattr(module, "__path__", ())), None)
+            if place is not None and not place.startswith(KEPT):
+                del sys.modules[name]
+        sys.modules.update(self._before)
+
+
+_pytest.pytester.SysModulesSnapshot = ForgetsProjects  # type: ignore[assignment,misc]  # has all that pytester uses of it
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of the full tier: those in tests/full."""
+    for item in items:
+        if Path(__file__).parent / "tests" / "full" in item.path.parents:
+            item.add_marker(pytest.mark.full)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -44,23 +88,41 @@ def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="session")
 def real_libraries() -> None:
-    """Import all that a measuring session imports, once and for good.
+    """Import once what measuring sessions import, so that no test of a process pays for it."""
+    from whole_package import import_whole_package
 
-    pytester forgets the modules that a run inside this process imported; torch's extension modules don't survive
-    being forgotten.
-    """
-    import hypothesis.strategies  # noqa: F401 - imported for its own sake: its plugin reads it anew in every run else
-    import safetensors.numpy  # noqa: F401 - as above
-    import scipy.special  # noqa: F401 - as above
+    import_whole_package()
 
-    from pytest_diffbench import session, verdicts  # noqa: F401 - as above
-    from pytest_diffbench.judge import kernels  # noqa: F401 - as above
-    from pytest_diffbench.measure import runner  # noqa: F401 - as above
-    from pytest_diffbench.pipelines.mini import build_mini
-    from pytest_diffbench.pipelines.registry import MODELS
-    from pytest_diffbench.report import junit, markdown, progress, session_json, terminal  # noqa: F401 - as above
 
-    for name in ("lumina2", "flux"):
-        pipeline: Any = build_mini(MODELS[name])
-        pipeline.set_progress_bar_config(disable=True)
-        pipeline("a", num_inference_steps=1, height=128, width=128)
+@pytest.fixture(scope="session")
+def warm_python() -> Iterator[WarmPython]:
+    """A Python that starts in a blink, for tests that start processes with torch and diffusers in them."""
+    with tempfile.TemporaryDirectory(prefix="warm-", dir="/tmp" if os.name == "posix" else None) as folder:
+        from warm_python import WarmPython
+
+        started = WarmPython.start(Path(folder))
+        yield started
+        started.stop()
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _frozen_heap() -> None:
+    """Keep what exists out of collections: each round begins with one, over all that tests before have imported."""
+    if "torch" in sys.modules:
+        gc.collect()
+        gc.freeze()
+
+
+@pytest.fixture(autouse=True)
+def _quick_calibration(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the fixed work beside each round: no test here looks at real time, but for those of it."""
+    if request.node.get_closest_marker("calibration") is None and request.node.get_closest_marker("gpu") is None:
+        from pytest_diffbench.measure import calibration
+
+        monkeypatch.setattr(calibration, "_prepared", lambda _device: lambda: 0.01)
+
+
+@pytest.fixture
+def quick_processes(warm_python: WarmPython, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let all Python processes that a test starts be forked from a warm one."""
+    monkeypatch.setattr(sys, "executable", str(warm_python.executable))

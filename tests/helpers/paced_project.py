@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import shutil
 from typing import TYPE_CHECKING
+
+import suite_budget
 
 from pytest_diffbench.report import session_json
 
@@ -19,7 +22,7 @@ PACED = '''
 import json, os, pathlib, threading
 import pytest
 from PIL import Image
-from pytest_diffbench.measure import clock
+from pytest_diffbench.measure import calibration, clock
 
 class Clock:
     now_ns = 0
@@ -28,6 +31,8 @@ class Clock:
         return self.now_ns
 
 CLOCK = clock.now_ns = Clock()
+# By this clock real work takes no time.
+calibration._prepared = lambda device: lambda: 1e-6
 
 def paint(shade=200, size=32):
     CLOCK.now_ns += round(0.1e9 * STATE["pace"])
@@ -71,9 +76,11 @@ class Paced:
         test_file: str = ONE_TEST,
         saved: Path | None = None,
     ) -> None:
-        from pytest_diffbench.measure import clock
+        from pytest_diffbench.measure import calibration, clock
 
-        monkeypatch.setattr(clock, "now_ns", clock.now_ns)  # put back what the test file replaces
+        # put back what the test file replaces
+        monkeypatch.setattr(clock, "now_ns", clock.now_ns)
+        monkeypatch.setattr(calibration, "_prepared", calibration._prepared)
         monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
         self.pytester = pytester
         pytester.makepyfile(test_project=test_file)
@@ -81,8 +88,9 @@ class Paced:
         if saved is not None and saved.exists():
             shutil.copytree(saved, mine)
             return
-        for pace in (0.99, 1.0, 1.01, 1.0, 0.995):
-            assert self.run("--diffbench-save", paces=[pace]).ret == 0
+        with suite_budget.shared() if saved is not None else contextlib.nullcontext():
+            for pace in (0.99, 1.0, 1.01, 1.0, 0.995):
+                assert self.run("--diffbench-save", paces=[pace]).ret == 0
         if saved is not None:
             shutil.copytree(mine, saved)
 
