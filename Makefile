@@ -4,7 +4,8 @@
 #   make bench-save  the same, accepted as baselines of this machine
 #   make bench-gpu   the ready-made benchmarks at full size, on a GPU, with drawn weights; bench-gpu-save accepts them
 #   make plan        the same at full size, without weights or a GPU: their work and guided steps
-#   make test        the project's tests
+#   make test        the project's tests that a push needs, in minutes
+#   make test-all    those, then the rest: all that .ci/run holds
 #   make lint        ruff and mypy
 #   make minis       trains the miniature pipelines anew, in hours: see tools/README.md
 #
@@ -17,15 +18,16 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 PIP_INDEX ?=
 ARGS ?=
+WORKERS ?= 2
 
 BIN := $(VENV)/bin
 SUITE := $(BIN)/python -m pytest --pyargs pytest_diffbench.suite --diffbench-baselines baselines
 # Tests share few cores with each other: a thread more in each only makes them wait.
-TEST_ENV := OMP_NUM_THREADS=1
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 # A call takes seconds to minutes, so three rounds are steady; what confirms a suspicion may take an hour.
 FULL_SIZE := --diffbench-weights random --diffbench-device cuda --diffbench-rounds 3 --diffbench-max-time 3600
 
-.PHONY: bench bench-save bench-gpu bench-gpu-save gpu plan test lint format minis clean
+.PHONY: bench bench-save bench-gpu bench-gpu-save gpu plan test test-all lint format minis clean
 
 bench: $(VENV)/.ready
 	$(SUITE) --diffbench $(ARGS)
@@ -48,7 +50,10 @@ plan: $(VENV)/.ready
 	$(SUITE) --diffbench --diffbench-weights plan $(ARGS)
 
 test: $(VENV)/.ready
-	$(TEST_ENV) $(BIN)/python -m pytest -n 2 --dist worksteal $(ARGS)
+	$(TEST) --ignore tests/full $(ARGS)
+
+test-all: test
+	$(TEST) -m "full or hypothesis" --hypothesis-profile full $(ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .

@@ -2,8 +2,8 @@
 
     OMP_NUM_THREADS=1 python benchmarks/fault_matrix.py [--only WORDS]
 
-Prints the table of docs/verdicts.md: the faults of tests/faults/fault_table.py, measured and judged one by one. Exits
-with 1 where a gate misses its fault. `tests/faults/test_faults_matrix.py` holds the same, and the places.
+Prints the table of docs/verdicts.md: the faults of tests/helpers/fault_table.py, measured and judged one by one.
+Exits with 1 where a gate misses its fault. `tests/full/faults/test_faults_matrix.py` holds the same, and the places.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT / "tests" / name) for name in ("faults", "helpers")] + [str(ROOT / "tools")]
+sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT / "tools")]
 
 from fault_subjects import SUBJECTS, measured, verdicts  # noqa: E402  # found by the path that was just set
 from fault_table import FAULTS  # noqa: E402

@@ -4,7 +4,7 @@
 
 Prints the tables of docs/time-study.md. Noise is simulated, or resampled from recorded processes (`time_noise.py`);
 the other tools' rules are in `time_rivals.py`. The gate's own rule runs on bare numbers here;
-tests/judge/test_judge_time_study.py proves that it answers as the gate does on whole records.
+tests/full/judge/test_judge_time_study.py proves that it answers as the gate does on whole records.
 """
 
 from __future__ import annotations

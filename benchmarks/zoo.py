@@ -2,8 +2,8 @@
 
     python benchmarks/zoo.py [--only NAME ...] [--steps 30] [--rounds 15] [--plain]
 
-Builds the pipelines of tests/zoo (tiny, random weights, one thread) and measures one call of each with guidance, or
-without where the class has none or `--plain` asks for it. Prints a Markdown table; a time is the median over the
+Builds the pipelines of tests/full/zoo (tiny, random weights, one thread) and measures one call of each with guidance,
+or without where the class has none or `--plain` asks for it. Prints a Markdown table; a time is the median over the
 rounds, and the unattributed share the ratio of two such medians. Exits with 1 where more than 5 % of a call of at
 least 100 ms is unattributed.
 """
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 ROOT = Path(__file__).parent.parent
-sys.path[:0] = [str(ROOT / "tests" / "zoo"), str(ROOT / "tests" / "helpers")]
+sys.path[:0] = [str(ROOT / "tests" / "full" / "zoo"), str(ROOT / "tests" / "helpers")]
 
 import zoo_kinds as zoo  # noqa: E402 - found by the line above
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import dataclasses
+import functools
 import subprocess
 import sys
 import textwrap
@@ -70,9 +71,8 @@ class Import:
         return self.name.split(".")[1] if self.top == PACKAGE and "." in self.name else None
 
 
-def imports_in(source: str, module: str) -> Iterator[Import]:
+def imports_in(tree: ast.Module, module: str) -> Iterator[Import]:
     """Every import in a module's source, wherever it stands, `import_module("...")` included."""
-    tree = ast.parse(source)
     hidden = {
         id(inner)
         for node in ast.walk(tree)
@@ -99,9 +99,16 @@ def imports_in(source: str, module: str) -> Iterator[Import]:
             yield Import(name, node.lineno, id(node) in hidden)
 
 
+@functools.cache
+def parsed(path: Path) -> ast.Module:
+    """A module's syntax tree."""
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
+@functools.cache
 def imports_of(path: Path) -> list[Import]:
     """The imports of a module of the package."""
-    return list(imports_in(path.read_text(encoding="utf-8"), ".".join(path.relative_to(ROOT).with_suffix("").parts)))
+    return list(imports_in(parsed(path), ".".join(path.relative_to(ROOT).with_suffix("").parts)))
 
 
 def room_of(path: Path) -> str:
@@ -135,7 +142,7 @@ SAMPLE = textwrap.dedent(
 
 
 def test_every_kind_of_import_is_seen() -> None:
-    found = list(imports_in(SAMPLE, f"{PACKAGE}.measure.sample"))
+    found = list(imports_in(ast.parse(SAMPLE), f"{PACKAGE}.measure.sample"))
     assert {one.top for one in found if one.typing_only} == {"pytest", "diffusers"}
     assert {one.top for one in found if not one.typing_only} >= {"torch", "accelerate", "transformers"}
     assert [one.room for one in found if one.room] == ["measure", "store", "records", "judge"]
@@ -147,26 +154,39 @@ def test_all_rooms_are_known() -> None:
     assert {room_of(path) for path in MODULES} >= OBSERVERS | DOOR
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_only_pipelines_and_measure_import_the_libraries(path: Path) -> None:
-    if room_of(path) not in OBSERVERS:
-        assert [one for one in imports_of(path) if one.top in LIBRARIES and not one.typing_only] == []
+def test_only_pipelines_and_measure_import_the_libraries() -> None:
+    offenders = [
+        f"{name_of(path)}:{one.line} imports {one.name}"
+        for path in MODULES
+        if room_of(path) not in OBSERVERS
+        for one in imports_of(path)
+        if one.top in LIBRARIES and not one.typing_only
+    ]
+    assert offenders == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_only_the_door_imports_pytest(path: Path) -> None:
-    if room_of(path) not in DOOR:
-        found = [one for one in imports_of(path) if one.top in ("pytest", "_pytest") and not one.typing_only]
-        assert found == []
+def test_only_the_door_imports_pytest() -> None:
+    offenders = [
+        f"{name_of(path)}:{one.line} imports {one.name}"
+        for path in MODULES
+        if room_of(path) not in DOOR
+        for one in imports_of(path)
+        if one.top in ("pytest", "_pytest") and not one.typing_only
+    ]
+    assert offenders == []
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if room_of(path) in BARRED], ids=name_of)
-def test_data_flows_one_way(path: Path) -> None:
+def test_data_flows_one_way() -> None:
     # A type from a room further on would be a dependency on it too, so type checkers' imports count here.
-    barred = BARRED[room_of(path)] | DOOR - {"options"}
-    if room_of(path) == "processes":
-        barred -= {"naming"}  # tests are named to other processes by their ids
-    assert [one for one in imports_of(path) if one.room in barred] == []
+    barred = {room: rooms | DOOR - {"options"} for room, rooms in BARRED.items()}
+    barred["processes"] -= {"naming"}  # tests are named to other processes by their ids
+    offenders = [
+        f"{name_of(path)}:{one.line} imports {one.name}"
+        for path in MODULES
+        for one in imports_of(path)
+        if one.room in barred.get(room_of(path), set())
+    ]
+    assert offenders == []
 
 
 def test_records_rest_on_nothing_but_errors() -> None:
@@ -187,13 +207,14 @@ def test_it_is_imported_where_the_libraries_and_pytest_are_absent(module: str) -
     assert (done.stdout, done.returncode) == ("imported\n", 0), done.stderr
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_says_what_it_is_for(path: Path) -> None:
-    words = ast.get_docstring(ast.parse(path.read_text(encoding="utf-8"))) or ""
-    assert words.partition("\n")[0].strip(), f"{name_of(path)} has no docstring"
+def test_a_module_says_what_it_is_for() -> None:
+    first_lines = {
+        name_of(path): (ast.get_docstring(parsed(path)) or "").partition("\n")[0].strip() for path in MODULES
+    }
+    assert [name for name, words in first_lines.items() if not words] == []
 
 
-@pytest.mark.parametrize("path", MODULES, ids=name_of)
-def test_a_module_is_not_too_long(path: Path) -> None:
-    lines = len(path.read_text(encoding="utf-8").splitlines())
-    assert lines <= LINES_AT_MOST, f"{name_of(path)} has {lines} lines, {LINES_AT_MOST} at most: it is two modules"
+def test_a_module_is_not_too_long() -> None:
+    lines = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
+    too_long = [f"{name} has {count} lines" for name, count in lines.items() if count > LINES_AT_MOST]
+    assert too_long == [], f"{LINES_AT_MOST} at most: each is two modules"

@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import re
-import shutil
 from pathlib import Path
 
 import pytest
 
 from pytest_diffbench import cli, options
-from pytest_diffbench.report import session_json
 from pytest_diffbench.result import Result
 
 DOCS = Path(__file__).parent.parent / "docs"
@@ -126,34 +123,3 @@ def test_every_property_of_a_result_is_on_the_page() -> None:
         re.findall(r"^\| `(\w+)` \|", page("writing-benchmarks.md").partition("## The result")[2], re.MULTILINE)
     )
     assert told == names | {field.name for field in dataclasses.fields(Result)}
-
-
-@pytest.mark.pipeline
-def test_the_examples_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real_libraries: None) -> None:
-    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    monkeypatch.setenv("PERFORMANCE_LOG", str(pytester.path / "log.jsonl"))
-    # a busy machine's rounds drift, and such a run is refused: right, and not what this is about
-    monkeypatch.setattr("pytest_diffbench.judge.doubts", lambda *_: None)
-    for path in EXAMPLES:
-        shutil.copy(path, pytester.path)
-    pytester.makeini("[pytest]\naddopts = --strict-markers\ndiffbench_rounds = 1\ndiffbench_warmup_rounds = 0\n")
-
-    saved = pytester.runpytest_inprocess("--diffbench-save", "--diffbench-json=session.json")
-    saved.assert_outcomes(passed=8)
-    session = session_json.load(pytester.path / "session.json")
-    assert {one.saved for one in session.cases} == {"created"}
-    assert len(session.cases) == 12
-
-    compared = pytester.runpytest_inprocess("--diffbench", "--diffbench-json=session.json")
-    compared.assert_outcomes(passed=8)
-    for case in session_json.load(pytester.path / "session.json").cases:
-        decisions = {verdict.gate: verdict.decision for verdict in case.verdicts}
-        assert decisions["output"] == "same", case.observation.case.id
-        assert "worse" not in decisions.values()
-
-    lines = [json.loads(line) for line in (pytester.path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [line["case"] for line in lines[:12]] == [one.observation.case.id for one in session.cases]
-    assert all(line["median_s"] > 0 for line in lines)
-
-    idle = pytester.runpytest_inprocess()
-    idle.assert_outcomes(skipped=8)

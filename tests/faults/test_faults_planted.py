@@ -6,6 +6,7 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+import suite_budget
 from broken_project import Project
 
 if TYPE_CHECKING:
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.records import Gate
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries", "quick_processes")]
 
 TEST_FILE = """
 import os
@@ -46,7 +47,8 @@ def project(
     if accepted.exists():
         shutil.copytree(accepted, mine)
     else:
-        project.run("--diffbench-save").assert_outcomes(passed=2)
+        with suite_budget.shared():
+            project.run("--diffbench-save").assert_outcomes(passed=2)
         shutil.copytree(mine, accepted)
     return project
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import judge_factories as make
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_diffbench.judge import images
@@ -45,7 +45,6 @@ def slow_ssim(a: NDArray[np.float64], b: NDArray[np.float64], side: int) -> floa
 
 
 @given(seeds, st.integers(7, 20), st.integers(7, 20), st.floats(0, 60))
-@settings(max_examples=25, deadline=None)
 def test_ssim_equals_the_definition(seed: int, height_px: int, width_px: int, deviation: float) -> None:
     a = random_image(seed, height_px, width_px)
     b = make.noisy(a, deviation, seed)
@@ -91,7 +90,6 @@ def test_psnr_of_one_changed_value() -> None:
 
 
 @given(seeds, sizes_px, st.sampled_from([None, 1, 3, 4]))
-@settings(max_examples=50, deadline=None)
 def test_an_image_is_equal_to_itself(seed: int, size_px: tuple[int, int], channels: int | None) -> None:
     a = random_image(seed, *size_px, channels)
     found = images.distance(a, a.copy())
@@ -102,7 +100,6 @@ def test_an_image_is_equal_to_itself(seed: int, size_px: tuple[int, int], channe
 
 
 @given(seeds, seeds, sizes_px, st.sampled_from([None, 1, 3, 4]))
-@settings(max_examples=50, deadline=None)
 def test_the_distance_is_symmetric(one: int, two: int, size_px: tuple[int, int], channels: int | None) -> None:
     a, b = random_image(one, *size_px, channels), random_image(two, *size_px, channels)
     there, back = images.distance(a, b), images.distance(b, a)
@@ -114,7 +111,6 @@ def test_the_distance_is_symmetric(one: int, two: int, size_px: tuple[int, int],
 
 
 @given(seeds)
-@settings(max_examples=10, deadline=None)
 def test_more_noise_is_further_away(seed: int) -> None:
     image = make.picture()
     found = [images.distance(image, make.noisy(image, deviation, seed)) for deviation in (1, 3, 9, 27)]
@@ -144,7 +140,6 @@ def test_a_colour_cast_shows_in_the_mean_colour() -> None:
 
 
 @given(seeds, sizes_px, st.integers(1, 9))
-@settings(max_examples=50, deadline=None)
 def test_tiles_cover_every_window_once(seed: int, size_px: tuple[int, int], tile_px: int) -> None:
     height_px, width_px = size_px
     similarity = images.ssim_map(*(luma(random_image(seed + n, height_px, width_px)) for n in range(2)))

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import image_damages as damage
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import fft, ndimage
 
@@ -65,7 +65,6 @@ def slow_means(values: NDArray[np.float64], rows: int, columns: int) -> NDArray[
 
 
 @given(seeds, sizes_px, channels, st.floats(0, 90))
-@settings(max_examples=40, deadline=None)
 def test_the_percentile_is_a_value_of_the_sorted_differences(
     seed: int, size_px: tuple[int, int], channels: int | None, deviation: float
 ) -> None:
@@ -76,7 +75,6 @@ def test_the_percentile_is_a_value_of_the_sorted_differences(
 
 
 @given(seeds, st.tuples(st.integers(9, 48), st.integers(9, 48)), st.integers(5, 24))
-@settings(max_examples=30, deadline=None)
 def test_the_worst_tile_is_the_one_with_the_largest_percentile(
     seed: int, size_px: tuple[int, int], tile_px: int
 ) -> None:
@@ -103,7 +101,6 @@ def test_the_worst_tile_is_the_one_with_the_largest_percentile(
 
 
 @given(seeds, st.tuples(st.integers(1, 150), st.integers(1, 150)))
-@settings(max_examples=15, deadline=None)
 def test_colour_is_the_rms_of_cell_means_of_the_worst_channel(seed: int, size_px: tuple[int, int]) -> None:
     a, b = random_image(seed, size_px), random_image(seed + 1, size_px)
     rows, columns = (max(min(64, size // 2), 1) for size in size_px)
@@ -123,7 +120,6 @@ def test_colours_that_moved_within_the_picture_are_seen_though_the_mean_stays() 
 
 
 @given(seeds, st.tuples(st.integers(9, 80), st.integers(9, 80)))
-@settings(max_examples=30, deadline=None)
 def test_the_hash_is_that_of_scipys_cosine_transform(seed: int, size_px: tuple[int, int]) -> None:
     image = random_image(seed, size_px)
     brightness = image @ np.array([0.299, 0.587, 0.114])
@@ -134,7 +130,6 @@ def test_the_hash_is_that_of_scipys_cosine_transform(seed: int, size_px: tuple[i
 
 
 @given(seeds, seeds, sizes_px, channels)
-@settings(max_examples=40, deadline=None)
 def test_the_distance_of_hashes_counts_no_bit_that_is_equal(
     one: int, two: int, size_px: tuple[int, int], channels: int | None
 ) -> None:
@@ -158,7 +153,6 @@ def test_another_composition_has_another_hash_and_another_tone_hasnt() -> None:
 
 
 @given(seeds, st.tuples(st.integers(7, 40), st.integers(7, 40)), st.floats(0, 60))
-@settings(max_examples=25, deadline=None)
 def test_ssim_equals_one_made_of_scipys_filters(seed: int, size_px: tuple[int, int], deviation: float) -> None:
     first = random_image(seed, size_px, None)
     second = damage.noise(deviation, seed)(first)
@@ -189,7 +183,6 @@ def test_ssim_and_psnr_equal_scikit_images(kind: str) -> None:
 
 
 @given(seeds, sizes_px, channels)
-@settings(max_examples=40, deadline=None)
 def test_every_metric_of_equal_images_is_at_its_best(
     seed: int, size_px: tuple[int, int], channels: int | None
 ) -> None:
@@ -211,7 +204,6 @@ def numbers(found: ImageDistance) -> list[float]:
 
 
 @given(seeds, seeds, sizes_px, channels)
-@settings(max_examples=40, deadline=None)
 def test_every_metric_is_symmetric(one: int, two: int, size_px: tuple[int, int], channels: int | None) -> None:
     a, b = random_image(one, size_px, channels), random_image(two, size_px, channels)
     assert numbers(images.distance(a, b)) == pytest.approx(numbers(images.distance(b, a)), abs=1e-9)
@@ -231,7 +223,6 @@ def falls_and_rises(found: list[ImageDistance]) -> None:
 
 @pytest.mark.parametrize("kind", damage.PICTURES)
 @given(seed=seeds)
-@settings(max_examples=8, deadline=None)
 def test_more_of_a_damage_is_never_better(kind: str, seed: int) -> None:
     image = np.clip(damage.PICTURES[kind](128, seed), 1, 215)
     families: list[tuple[Callable[[int], damage.Change], tuple[int, ...]]] = [

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import image_damages as damage
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy import ndimage
 
@@ -46,7 +46,6 @@ def test_a_line_is_found_at_its_place_in_either_direction(kind: str, row: int, l
 
 
 @given(st.integers(3, 124), st.booleans())
-@settings(max_examples=25, deadline=None)
 def test_a_step_is_found_between_its_tiles(place: int, across: bool) -> None:
     # plain, since an edge of the picture itself hides a step that lies on it
     image = np.full((128, 128, 3), 120, np.uint8)
@@ -117,7 +116,6 @@ def test_a_line_over_less_than_half_of_the_picture_is_an_object() -> None:
 
 
 @given(st.integers(0, 2**16), st.sampled_from([None, 1, 3, 4]), st.floats(0, 20))
-@settings(max_examples=25, deadline=None)
 def test_it_equals_the_definition_line_by_line(seed: int, channels: int | None, levels: float) -> None:
     rng = np.random.default_rng(seed)
     shape = (32, 24) if channels is None else (32, 24, channels)
@@ -174,7 +172,6 @@ def slow_jumps(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> list[float]:
 
 
 @given(st.integers(0, 2**16))
-@settings(max_examples=10, deadline=None)
 def test_a_higher_step_is_a_stronger_seam(seed: int) -> None:
     image = np.clip(damage.drawing(128, seed), 0, 215)
     planted = (0, 1, 3, 6, 12, 40)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import judge_factories as make
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_diffbench.judge import Limits, judge_pairs, wants_runs
@@ -242,7 +242,6 @@ def test_no_decision_is_a_mistake() -> None:
 
 
 @given(st.floats(2e-6, 1e4), st.integers(4, 10), st.sampled_from(["cpu", "cuda"]))
-@settings(max_examples=30, deadline=None)
 def test_identical_pairs_are_the_same(total_s: float, count: int, family: str) -> None:
     run = make.run(totals_s=[total_s] * 5, env=make.environment(family))
     assert judged([(run, run)] * count, family).reason == "time.same"
@@ -253,7 +252,7 @@ def test_alarms_are_as_rare_and_finds_as_frequent_as_promised(ratio: float, leas
     """Runs that spread by 1 %, judged after each further pair, as a session of 20 cases would."""
     rng = random.Random(3)
     red = 0
-    for _ in range(400):
+    for _ in range(150):
         both: list[tuple[Run, Run]] = []
         while True:
             factors = [math.exp(rng.gauss(0, 0.01)) for _ in range(2)]
@@ -266,4 +265,4 @@ def test_alarms_are_as_rare_and_finds_as_frequent_as_promised(ratio: float, leas
             if not wants_runs(answer):
                 break
         red += answer.decision == "worse"
-    assert least <= red / 400 <= most
+    assert least <= red / 150 <= most

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import judge_factories as make
 import msgspec
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from time_questions import judged, on_gpu, past
 
@@ -368,7 +368,6 @@ times = st.floats(1e-3, 1e3)
 
 
 @given(times, st.integers(3, 12))
-@settings(max_examples=40, deadline=None)
 def test_identical_runs_are_always_the_same(median_s: float, count: int) -> None:
     run = make.run(totals_s=[median_s] * 5)
     assert judged(run, [run] * count).reason == "time.same"
@@ -376,7 +375,6 @@ def test_identical_runs_are_always_the_same(median_s: float, count: int) -> None
 
 
 @given(st.floats(0.5, 2), st.floats(2, 1e3), st.integers(3, 10))
-@settings(max_examples=40, deadline=None)
 def test_scaling_all_times_changes_nothing(ratio: float, factor: float, count: int) -> None:
     """From seconds up, where the absolute floor of a millisecond says nothing."""
 
@@ -398,7 +396,6 @@ def test_scaling_all_times_changes_nothing(ratio: float, factor: float, count: i
 
 
 @given(st.integers(3, 12), st.sampled_from(["cpu", "cuda"]), st.floats(0.0, 0.08))
-@settings(max_examples=40, deadline=None)
 def test_half_as_much_time_again_is_never_called_the_same(count: int, family: str, spread_rel: float) -> None:
     env = make.environment(family)
     runs = past(count, spread_rel=spread_rel, env=env)
@@ -407,7 +404,6 @@ def test_half_as_much_time_again_is_never_called_the_same(count: int, family: st
 
 
 @given(st.floats(1.0, 3), st.floats(1.0, 2), st.integers(3, 10))
-@settings(max_examples=40, deadline=None)
 def test_slower_still_is_never_less_of_an_alarm(ratio: float, more: float, count: int) -> None:
     order = ["time.same", "time.unconfirmed", "time.slower"]
     reasons = [judged(make.run(12.0 * slow), past(count), fresh=2).reason for slow in (ratio, ratio * more)]

@@ -18,7 +18,7 @@ from pytest_diffbench.pipelines.tokenizers import build_tokenizer
 from pytest_diffbench.records import Definition, Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable
 
     from pytest_diffbench.measure.calibration import Calibration
 
@@ -28,15 +28,13 @@ _WIDTH = 32
 
 
 @pytest.fixture(scope="module", autouse=True)
-def frozen_heap() -> Iterator[None]:
+def frozen_heap(real_libraries: None) -> None:
     """Keep what exists out of collections: each measurement begins with one, over all that the session imported."""
     observe(mini("lumina2"), PROMPT, **SMALL)
     mini("flux")  # libraries are imported as they are needed
     stable_diffusion()
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 def prepared(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 
-from pytest_diffbench.measure.guidance import derive_step
+from pytest_diffbench.measure.guidance import _has_variance, derive_step
 
 
 def predictions(dtype: torch.dtype = torch.float32, seed: int = 0) -> tuple[torch.Tensor, torch.Tensor]:
@@ -72,3 +72,14 @@ def test_branches_that_agree_cannot_tell_a_scale() -> None:
     cond, _ = predictions()
     step = derive_step([("cond", cond), ("uncond", cond.clone())], -cond)
     assert (step.used, step.scale) == ("cond", None)
+
+
+def test_a_variance_is_the_second_half_of_the_channels_handed_on_as_it_was_predicted() -> None:
+    cond = predictions()[0].repeat(1, 2, 1, 1).double().numpy()
+    handed = cond.copy()
+    assert not _has_variance(handed, cond), "the first half is the conditional prediction's too: nothing was guided"
+    handed[:, :4] += 1
+    assert _has_variance(handed, cond)
+    handed[:, 4] += 1
+    assert not _has_variance(handed, cond)
+    assert not _has_variance(handed[:, :7], cond[:, :7]), "an odd number has no halves"

@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import gzip
 import json
-import shutil
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -18,25 +16,17 @@ from real_calls import (
     SMALL,
     frozen_heap,  # noqa: F401 - a fixture
     mini,
-    new_mini,
     prepared,
     read_back,
     take,
 )
-from torch.nn.functional import linear, scaled_dot_product_attention
 
-from pytest_diffbench.artifacts import Artifacts, Reference
-from pytest_diffbench.judge import Limits
 from pytest_diffbench.judge.kernels import explain
-from pytest_diffbench.judge.places import carriers
-from pytest_diffbench.judge.question import Question
 from pytest_diffbench.measure import clock, runner
 from pytest_diffbench.measure.profile_table import Timeline
 from pytest_diffbench.measure.runner import drive_plainly
-from pytest_diffbench.records import Baseline
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
     from pathlib import Path
 
     from pytest_diffbench.measure.runner import Measurement
@@ -80,121 +70,12 @@ def calls(profile: Profile | None) -> dict[tuple[Stage, str], int]:
     return {(one.stage, one.name): one.calls for one in profile.operators}
 
 
-@contextlib.contextmanager
-def before_each(module: Any, work: Callable[[int], object], method: str = "forward") -> Iterator[None]:
-    """Let a module do more work than it needs, before each of its calls: `work` is told how many came before."""
-    original, count = getattr(module, method), 0
-
-    def busier(*args: Any, **kwargs: Any) -> Any:
-        nonlocal count
-        work(count)
-        count += 1
-        return original(*args, **kwargs)
-
-    object.__setattr__(module, method, busier)
-    try:
-        yield
-    finally:
-        object.__delattr__(module, method)
-
-
 @pytest.fixture(scope="module")
 def base() -> Observation:
     return take(profiled(mini("lumina2")))
 
 
 ATTENTION = "aten::_scaled_dot_product_flash_attention_for_cpu"
-
-BIG = torch.ones(4, 64, 64)
-"""Work that can't drown in the noise of a tiny pipeline."""
-
-
-def attend(_call: int) -> object:
-    return scaled_dot_product_attention(BIG[None], BIG[None], BIG[None])
-
-
-def multiply(_call: int) -> object:
-    return linear(BIG, BIG[0])
-
-
-def copy(_call: int) -> object:
-    return BIG.to(torch.float64, copy=True)
-
-
-@dataclasses.dataclass(frozen=True)
-class Plant:
-    """More work in a place, and where it must be told of."""
-
-    place: str
-    work: Callable[[int], object]
-    stage: Stage
-    operator: str
-    more: int
-
-
-# Without guidance the denoiser is called once a step.
-PLANTS = {
-    "attention": Plant("transformer", attend, "denoise", ATTENTION, STEPS),
-    "cast": Plant("transformer", copy, "denoise", "aten::copy_", STEPS),
-    "scheduler": Plant("scheduler.step", copy, "denoise", "aten::copy_", STEPS),
-    "text encoder": Plant("text_encoder", multiply, "text_encode", "aten::mm", 1),
-    "decoder": Plant("vae.decoder", attend, "vae_decode", ATTENTION, 1),
-}
-
-
-@contextlib.contextmanager
-def planted(pipeline: Any, plant: Plant) -> Iterator[None]:
-    module, method = pipeline, "forward"
-    for name in plant.place.split("."):
-        if name == "step":
-            method = name
-        else:
-            module = getattr(module, name)
-    with before_each(module, plant.work, method):
-        yield
-
-
-@pytest.mark.parametrize("kind", PLANTS)
-def test_more_work_is_counted_in_its_stage_and_nowhere_else(kind: str) -> None:
-    plant, arguments = PLANTS[kind], {"guidance_scale": 1.0}
-    pipeline = new_mini("lumina2")
-    before = full(pipeline, **arguments)
-    with planted(pipeline, plant):
-        after = full(pipeline, **arguments)
-    texts = (
-        1
-        if kind != "text encoder"
-        else sum(n for (stage, name), n in before.items() if (stage, name) == ("text_encode", "aten::embedding"))
-    )
-    more = {place: n - before.get(place, 0) for place, n in after.items() if n != before.get(place, 0)}
-    assert {stage for stage, _ in more} == {plant.stage}
-    assert more[plant.stage, plant.operator] == plant.more * texts
-
-
-def full(pipeline: Any, **arguments: Any) -> dict[tuple[Stage, str], int]:
-    """The calls of all operators: the bound on a stage's rows is lifted."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("pytest_diffbench.measure.profile_table.ROWS_A_STAGE", 1000)
-        return calls(take(profiled(pipeline, **arguments)).profile)
-
-
-@pytest.mark.parametrize("kind", PLANTS)
-def test_a_planted_slowdown_is_explained_by_its_stage_and_operator(kind: str, base: Observation) -> None:
-    plant = PLANTS[kind]
-    pipeline = new_mini("lumina2")
-
-    def repeated(call: int) -> None:
-        for _ in range(20):
-            plant.work(call)
-
-    with planted(pipeline, dataclasses.replace(plant, work=repeated)):
-        now = take(profiled(pipeline)).profile
-    assert base.profile is not None
-    assert now is not None
-    lines = explain(base.profile, now, most=100)
-    told = [line for line in lines if ("called" in line and "->" in line) or "is new" in line]
-    assert all(line.startswith(f"{plant.stage}: ") for line in told), lines
-    assert any(line.startswith(f"{plant.stage}: {plant.operator} ") for line in told), lines
 
 
 def test_two_calls_alike_have_equal_counts_in_every_row(base: Observation) -> None:
@@ -206,36 +87,6 @@ def test_two_calls_alike_have_equal_counts_in_every_row(base: Observation) -> No
     both = set(mine) & set(theirs)
     assert len(both) > 80
     assert {place: mine[place] for place in both} == {place: theirs[place] for place in both}
-
-
-def test_more_layers_in_some_steps_are_placed_by_steps_and_by_operator(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "now_ns", CLOCK)
-    pipeline = new_mini("lumina2")
-
-    def work(call: int) -> None:
-        CLOCK.advance(0.010)
-        if slow and call % STEPS in (3, 4, 5):
-            CLOCK.advance(0.006)
-            for _ in range(50):
-                multiply(call)
-
-    slow = False
-    with before_each(pipeline.transformer, work):
-        before = take(profiled(pipeline, guidance_scale=1.0, rounds=3))
-        slow = True
-        after = take(profiled(pipeline, guidance_scale=1.0, rounds=3))
-    baseline = Baseline(case=before.case, runs=(before.run,), profile=before.profile)
-    reference = Reference(baseline, "machine", "baselines/case", lambda: Artifacts((), {}))
-    question = Question(observation=after, artifacts=Artifacts((), {}), reference=reference, limits=Limits())
-    places = carriers(question, [after.run], [before.run] * 3)
-    assert any(line.startswith("denoise: ") for line in places), places
-    assert any(line.startswith("steps 3-5: 10 ms -> 16 ms (+60 %) each, 100 %") for line in places), places
-    assert before.profile is not None
-    assert after.profile is not None
-    lines = explain(before.profile, after.profile, most=100)
-    one, other = calls(before.profile), calls(after.profile)
-    assert other["denoise", "aten::mm"] - one["denoise", "aten::mm"] == 3 * 50
-    assert any(line.startswith("denoise: aten::mm called") for line in lines), lines
 
 
 def test_stages_of_the_table_are_those_of_the_rounds(base: Observation) -> None:
@@ -305,22 +156,6 @@ def test_a_profiler_that_fails_loses_nothing(where: str, monkeypatch: pytest.Mon
     assert not profiler_is_on()
 
 
-def test_a_call_that_fails_under_the_profiler_loses_nothing() -> None:
-    pipeline = new_mini("lumina2")
-    measurement = profiled(pipeline)
-
-    def fail(call: int) -> None:
-        if call >= 3:  # survey, layers and one round went before
-            raise ValueError("boom")
-
-    with before_each(pipeline.vae.decoder, fail):
-        seen = take(measurement)
-    assert "ValueError: boom" in seen.notes[0]
-    assert (seen.profile, len(seen.run.rounds)) == (None, 1)
-    assert not profiler_is_on()
-    assert take(profiled(pipeline)).profile is not None
-
-
 def test_an_interruption_of_the_profile_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     measurement = profiled(mini("lumina2"))
 
@@ -360,37 +195,6 @@ def test_a_callable_without_components_is_profiled_too() -> None:
 def test_the_profiler_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     take(profiled(mini("lumina2")))
     assert capfd.readouterr() == ("", "")
-
-
-COMPILERS = [
-    "eager",
-    pytest.param("inductor", marks=pytest.mark.skipif(shutil.which("g++") is None, reason="inductor needs g++")),
-]
-
-
-@pytest.mark.parametrize("backend", COMPILERS)
-def test_time_spent_compiling_is_told(backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
-    torch._dynamo.reset()
-    pipeline = new_mini("lumina2")
-    pipeline.transformer.layers[0].feed_forward.compile(backend=backend)
-    measurement = prepared(pipeline, PROMPT, **SMALL)
-    warmup = take(measurement).run.warmup
-    assert warmup is not None
-    assert warmup.compile_s is not None
-    assert warmup.compile_s > 0
-    # Compiled already: nothing more to tell.
-    later = prepared(pipeline, PROMPT, **SMALL)
-    again = take(later).run.warmup
-    assert again is not None
-    assert again.compile_s is None
-    # What is compiled afterwards is somebody else's.
-    torch._dynamo.reset()
-    pipeline(PROMPT, **SMALL)
-    for one, compile_s in ((measurement, warmup.compile_s), (later, None)):
-        told = one.observation(complete=True).run.warmup
-        assert told is not None
-        assert told.compile_s == compile_s
 
 
 def test_nothing_compiled_is_none_even_where_the_compiler_was_imported() -> None:

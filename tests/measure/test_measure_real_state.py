@@ -90,6 +90,7 @@ def test_a_heap_that_nobody_froze_is_not_frozen_afterwards() -> None:
     gc.unfreeze()
     observe(lambda: None)
     assert gc.get_freeze_count() == 0
+    gc.freeze()  # as it was, or what follows is slow
 
 
 SEEN = {
@@ -118,6 +119,7 @@ def test_an_interruption_leaves_nothing_behind_and_loses_nothing(call: int, erro
     survey, layers, rounds = SEEN[call]
     assert [part is not None for part in (seen.work, seen.guidance, seen.output, seen.memory)] == [survey] * 4
     assert (seen.layers is not None, len(seen.run.rounds)) == (layers, rounds)
+    assert (seen.run.warmup is not None) == (rounds > 0), "nothing is said of a warm-up that there was none of"
     assert len(measurement.artifacts().images) == survey
 
 
@@ -252,6 +254,7 @@ def test_taking_is_repeatable() -> None:
     assert (one.work, one.guidance, one.output) == (other.work, other.guidance, other.output)
 
 
+@pytest.mark.calibration
 def test_variants_share_a_calibration_that_none_has_in_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     happened: list[str] = []
     make = calibration._prepared

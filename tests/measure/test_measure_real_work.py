@@ -20,12 +20,10 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from pytest_diffbench.measure.flops import FlopMeter
-from pytest_diffbench.pipelines.tuned import is_compiled
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_diffbench.records import Observation
 
 pytestmark = pytest.mark.pipeline
 
@@ -127,48 +125,6 @@ def test_attention_with_fewer_keys_and_other_widths(heads: int) -> None:
     with FlopMeter() as meter:
         torch.nn.functional.scaled_dot_product_attention(query, key, value, enable_gqa=heads != 4)
     assert meter.total() == 2 * (3 * 4 * 7 * 5 * 8) * 2
-
-
-def compiled(how: str) -> Any:
-    pipeline = new_mini("flux")
-    if how == "method":
-        pipeline.transformer.compile(backend="eager")
-    elif how == "wrapper":
-        pipeline.transformer = torch.compile(pipeline.transformer, backend="eager")
-    elif how == "forward":
-        pipeline.transformer.forward = torch.compile(pipeline.transformer.forward, backend="eager")
-    else:
-        for layer in pipeline.transformer.transformer_blocks:
-            layer.compile(backend="eager")
-    return pipeline
-
-
-@pytest.fixture(scope="module")
-def uncompiled() -> Observation:
-    return observe(mini("flux"), PROMPT, **SMALL)
-
-
-@pytest.mark.filterwarnings("error:Using `torch.compile")
-@pytest.mark.parametrize("how", ["method", "wrapper", "forward", "blocks"])
-def test_measuring_what_is_compiled_compiles_nothing(how: str, uncompiled: Observation) -> None:
-    from torch._dynamo.utils import counters
-
-    torch._dynamo.reset()
-    pipeline = compiled(how)
-    assert is_compiled(pipeline.transformer)
-    assert not is_compiled(pipeline.vae)
-    pipeline(PROMPT, **SMALL)  # compiles
-    before = {name: dict(counters[name]) for name in ("stats", "frames", "recompiles", "graph_break")}
-    seen = observe(pipeline, PROMPT, rounds=2, **SMALL)
-    pipeline(PROMPT, **SMALL)
-    assert {name: dict(counters[name]) for name in before} == before
-    assert seen.work == uncompiled.work
-    assert seen.guidance == uncompiled.guidance
-    assert seen.output is not None
-    assert seen.output.rerun.identical
-    assert seen.layers is None
-    assert any("compiled" in note for note in seen.notes)
-    assert [len(one.steps_s) for one in seen.run.rounds] == [2, 2]
 
 
 def test_the_survey_of_what_is_compiled_runs_compiled_code() -> None:

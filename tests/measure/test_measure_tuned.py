@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import pytest
 import torch
 from real_calls import PROMPT, prepared, read_back
@@ -47,13 +45,6 @@ def one_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
-
-
-@pytest.fixture
-def eager_compiler(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Compile with torch's own tracer and no code generator behind it, which takes a minute for each model."""
-    monkeypatch.setattr(torch.nn.Module, "compile", functools.partialmethod(torch.nn.Module.compile, backend="eager"))
-    torch._dynamo.reset()
 
 
 def spec_of(
@@ -108,16 +99,6 @@ def assert_same_work(seen: Observation, before: Observation) -> None:
     assert seen.guidance.guided_steps == before.guidance.guided_steps
 
 
-@pytest.mark.parametrize("name", ["flux", "lumina2"])
-def test_offload_by_groups_changes_nothing_but_the_place(saved: Path, plain: Any, name: str) -> None:
-    pipeline = load(spec_of(name, offload="group"), saved)
-    hooked = [module for module in pipeline.transformer.modules() if getattr(module, "_diffusers_hook", None)]
-    assert len(hooked) > 1
-    seen, picture = measured(pipeline)
-    assert_same_work(seen, plain[name][0])
-    assert np.array_equal(picture, plain[name][1])
-
-
 def test_an_attention_backend_is_the_one_that_runs(saved: Path, plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from diffusers.models import attention_dispatch
 
@@ -142,20 +123,6 @@ def test_an_attention_backend_is_the_one_that_runs(saved: Path, plain: Any, monk
     assert psnr_db(picture, plain["flux"][1]) > 40
 
 
-@pytest.mark.parametrize(("name", "how"), [("flux", "regional"), ("flux", "whole"), ("lumina2", "whole")])
-def test_compiling_changes_neither_work_nor_guidance(
-    saved: Path, plain: Any, eager_compiler: None, name: str, how: str
-) -> None:
-    pipeline = load(spec_of(name, compile=how), saved)
-    compiled = [part for part in pipeline.transformer.modules() if part._compiled_call_impl is not None]
-    assert (compiled == [pipeline.transformer]) is (how == "whole")
-    seen, picture = measured(pipeline)
-    assert seen.run.warmup is not None
-    assert seen.run.warmup.compile_s is not None
-    assert_same_work(seen, plain[name][0])
-    assert psnr_db(picture, plain[name][1]) > 40
-
-
 @pytest.mark.parametrize("name", ["flux", "lumina2"])
 def test_channels_last_and_slices_paint_the_same_picture(saved: Path, plain: Any, name: str) -> None:
     spec = spec_of(name, channels_last=True, vae_slicing=True)
@@ -165,57 +132,6 @@ def test_channels_last_and_slices_paint_the_same_picture(saved: Path, plain: Any
     seen, picture = measured(pipeline)
     assert_same_work(seen, plain[name][0])
     assert psnr_db(picture, plain[name][1]) > 40
-
-
-def test_tiles_cost_more_and_paint_nearly_the_same_picture(saved: Path) -> None:
-    large: dict[str, Any] = {"height": 192, "width": 192}  # the tiny decoder's tiles are of 128 px
-    spec = spec_of("lumina2", vae_tiling=True)
-    pipeline = load(spec, saved)
-    assert resolved(pipeline, spec) == {"vae_tiling": True}
-    seen, picture = measured(pipeline, **large)
-    pipeline.vae.disable_tiling()
-    whole, expected = measured(pipeline, **large)
-    assert seen.run.environment.software["vae.use_tiling"] is True
-    assert "vae.use_tiling" not in whole.run.environment.software
-    assert seen.work is not None
-    assert whole.work is not None
-    assert calls(seen) == calls(whole)
-    assert seen.work.component_calls == whole.work.component_calls
-    # Overlaps are decoded twice or four times; the mid block's attention sees its tile alone.
-    assert seen.work.flops["vae.decode"] > whole.work.flops["vae.decode"]
-    assert seen.work.flops["transformer"] == whole.work.flops["transformer"]
-    assert 20 < psnr_db(picture, expected) < 80
-
-
-@pytest.mark.parametrize(
-    ("cache", "skipping"),
-    [
-        ("first-block:100", {1, 2, 3, 4, 5}),
-        ("pyramid:spatial_attention_block_skip_range=2", None),
-        ("faster", None),
-        ("taylorseer:cache_interval=3,disable_cache_before_step=2", {2, 4, 5}),  # it refreshes at 3
-    ],
-)
-def test_a_cache_saves_flops_in_the_steps_that_skip(
-    saved: Path, plain: Any, cache: str, skipping: set[int] | None
-) -> None:
-    spec = spec_of("flux", cache=cache)
-    pipeline = load(spec, saved)
-    seen, picture = measured(pipeline)
-    assert seen.work is not None
-    assert calls(seen) == calls(plain["flux"][0]), "blocks are skipped, and not calls"
-    groups = {group.flops: set(parse_steps(group.steps)) for group in seen.work.denoiser}
-    whole = plain["flux"][0].work.denoiser[0].flops
-    assert max(groups) == whole
-    assert 0 in groups[whole], "the first step has nothing to reuse, also in a call that comes after others"
-    saved_in = set().union(*(steps for flops, steps in groups.items() if flops < whole))
-    assert saved_in
-    if skipping is not None:
-        assert saved_in == skipping
-    assert not np.array_equal(picture, plain["flux"][1])
-    again, same_picture = measured(pipeline)
-    assert again.work == seen.work
-    assert np.array_equal(picture, same_picture)
 
 
 def test_a_cache_that_never_skips_changes_nothing(saved: Path, plain: Any) -> None:
@@ -231,13 +147,6 @@ def test_guidance_is_seen_through_a_cache(saved: Path) -> None:
     assert seen.guidance is not None
     assert seen.guidance.guided_steps == STEPS
     assert [step.scale for step in seen.guidance.steps] == pytest.approx([4.0] * STEPS, rel=1e-3)
-
-
-def test_a_compiled_pipeline_with_a_cache_is_measured_too(saved: Path, plain: Any, eager_compiler: None) -> None:
-    seen, _ = measured(load(spec_of("flux", cache="first-block:100", compile="regional"), saved))
-    assert seen.work is not None
-    assert calls(seen) == calls(plain["flux"][0])
-    assert seen.work.flops["transformer"] < plain["flux"][0].work.flops["transformer"]
 
 
 @pytest.mark.parametrize(

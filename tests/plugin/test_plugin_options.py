@@ -203,7 +203,7 @@ def test_a_wrong_marker_is_a_usage_error_before_anything_runs(
 
 
 def test_under_xdist_a_wrong_marker_is_told_as_well(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, quick_processes: None
 ) -> None:
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     pytester.makepyfile("import pytest\n@pytest.mark.diffbench(modle='flux')\ndef test_it(diffbench): ...")

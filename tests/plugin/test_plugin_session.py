@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import xml.etree.ElementTree as ET
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -15,7 +15,7 @@ from pytest_diffbench.report import session_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.usefixtures("real_libraries")
+pytestmark = pytest.mark.usefixtures("real_libraries", "quick_processes")
 
 TARGET = """
 import pytest
@@ -384,3 +384,42 @@ def test_an_error_is_told_once(project: pytest.Pytester) -> None:
     project.makepyfile(test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint, sighs=3)\n")
     result = run(project, "--diffbench")
     result.stdout.no_fnmatch_line("*another exception occurred*")
+
+
+def test_tests_that_are_skipped_for_want_of_a_folder_have_no_part_in_the_error_budget(
+    project: pytest.Pytester,
+) -> None:
+    project.makepyfile(
+        test_paint=TARGET
+        + """
+def test_one(diffbench): ...
+def test_two(diffbench): ...
+@pytest.mark.diffbench(model="folder")
+def test_three(diffbench, diffbench_pipeline): ...
+"""
+    )
+    project.makeconftest(
+        "def pytest_collection_finish(session):\n"
+        "    made = session.config.pluginmanager.get_plugin('diffbench-session')\n"
+        "    (session.config.rootpath / 'decisions.txt').write_text(str(made._decisions))\n"
+    )
+    run(project, "--diffbench")
+    assert (project.path / "decisions.txt").read_text() == "2"
+
+
+def test_a_slower_case_is_explained_by_its_operators_and_no_other_verdict_is(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    from pytest_diffbench import verdicts
+    from pytest_diffbench.judge import kernels
+    from pytest_diffbench.records import Verdict
+
+    monkeypatch.setattr(kernels, "kernel_changes", lambda _: ("denoise: aten::mm called twice as often",))
+    question: Any = None
+    slower = Verdict(gate="time", decision="worse", reason="time.slower", message="slower", changes=("torch",))
+    assert verdicts._explained(slower, question).changes == ("torch", "denoise: aten::mm called twice as often")
+    for other in (
+        Verdict(gate="time", decision="same", reason="time.same", message="the same"),
+        Verdict(gate="work", decision="worse", reason="work.flops", message="more"),
+    ):
+        assert verdicts._explained(other, question) is other

@@ -7,7 +7,6 @@ import subprocess
 import sysconfig
 from pathlib import Path
 
-import msgspec
 import pytest
 from two_environments import ROOT
 
@@ -68,46 +67,6 @@ def says(python: str, code: str) -> str:
     return subprocess.run([python, "-P", "-c", code], check=True, capture_output=True, text=True).stdout.strip()
 
 
-def test_a_revision_is_installed_over_this_environments_packages(
-    repository: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert cli.main(["env", "HEAD~1", OFFLINE]) == 0
-    python = capsys.readouterr().out.strip()
-    assert Path(python).is_relative_to(repository / "inner" / ".diffbench")
-    assert says(python, "import engine; print(engine.PACE)") == "1"
-    # Not copied: the very package that is imported here.
-    assert says(python, "import msgspec; print(msgspec.__file__)") == msgspec.__file__
-    # The repository is as it was: no worktree, nothing that git would want to add.
-    assert git(repository, "status", "--porcelain") == ""
-    assert len(git(repository, "worktree", "list").splitlines()) == 1
-
-
-def test_an_environment_that_is_there_for_the_same_is_handed_back(
-    repository: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    command = ["env", "HEAD~1", "--into", "made", OFFLINE]
-    assert cli.main(command) == 0
-    first = capsys.readouterr().out
-    Path("made", "mark").touch()
-    assert cli.main(command) == 0
-    assert capsys.readouterr() == (first, "")
-    assert Path("made", "mark").exists(), "it was made anew"
-
-    commit, other = (git(repository, "rev-parse", one) for one in ("HEAD~1", "HEAD"))
-    for asked, why in (
-        (["HEAD", OFFLINE], f"made with commit {commit}, not {other}"),
-        (["HEAD~1"], "made with pip arguments --no-index, --no-build-isolation, not none"),
-    ):
-        assert cli.main(["env", *asked, "--into", "made"]) == 2
-        told = capsys.readouterr()
-        assert told.out == ""
-        assert f"made: is there already, {why}. Remove it, or name another folder with --into." in told.err
-
-    Path("made", "diffbench-env.json").unlink()
-    assert cli.main(command) == 2
-    assert "is there already, and doesn't say what it was made from." in capsys.readouterr().err
-
-
 @pytest.mark.parametrize(
     ("lines", "problem"),
     [
@@ -139,19 +98,6 @@ def test_requirements_are_the_same_again_where_they_name_versions(
         DiffbenchError, match=f"is there already, .*{re.escape(problem).replace(re.escape('.*'), '.*')}"
     ):
         environment.make_environment("requirements.txt", None)
-
-
-def test_requirements_stand_before_this_environments_packages(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    package(tmp_path / "package", "3")
-    (tmp_path / "requirements.txt").write_text("./package\n")
-    monkeypatch.chdir(tmp_path)
-    assert cli.main(["env", "requirements.txt", "--into", "other", OFFLINE]) == 0
-    python = capsys.readouterr().out.strip()
-    assert Path(python).is_relative_to(tmp_path / "other")
-    assert says(python, "import engine; print(engine.PACE)") == "3"
-    assert not (tmp_path / ".diffbench").exists()
 
 
 def test_packages_below_any_path_are_found_whatever_encoding_it_is_read_in(

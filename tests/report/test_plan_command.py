@@ -4,13 +4,11 @@ from __future__ import annotations
 
 import json
 import re
-import subprocess
-import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_diffbench import cli
+from pytest_diffbench import cli, plan_command
 from pytest_diffbench.errors import OptionError
 from pytest_diffbench.peaks import PEAKS, peak_named
 from pytest_diffbench.plan_command import call_arguments
@@ -87,6 +85,19 @@ def test_what_cannot_be_used_is_named_with_the_remedy(
 # -- folders, which hold pipelines of any class
 
 
+@pytest.mark.parametrize("option", ["--steps=1", "--height=1", "--set=width=1"])
+def test_one_is_enough(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    planned: list[dict[str, Any]] = []
+
+    def refuse(source: str, arguments: dict[str, Any], *_: object) -> None:
+        planned.append(arguments)
+        raise OptionError("that far")
+
+    monkeypatch.setattr(plan_command, "_planned", refuse)
+    assert cli.main(["plan", "lumina2", option]) == 2
+    assert [1 in one.values() for one in planned] == [True]
+
+
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, real_libraries: None) -> Path:
     from tiny_pipelines import build_tiny
@@ -161,11 +172,3 @@ def test_what_the_pipeline_refuses_is_passed_on(
     told = capsys.readouterr().err
     assert "refused the call: division by zero. Change --set" in told
     assert told.count("\n") == 1
-
-
-@pytest.mark.pipeline
-def test_a_process_of_its_own_prints_the_table_alone(folder: Path) -> None:
-    command = [sys.executable, "-m", "pytest_diffbench.cli", "plan", str(folder), "--height", "64", "--width", "64"]
-    done = subprocess.run(command, capture_output=True, text=True, check=True)
-    assert done.stderr == ""
-    assert "denoiser calls in 50 steps" in done.stdout or "denoiser calls in 30 steps" in done.stdout

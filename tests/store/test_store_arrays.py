@@ -107,7 +107,7 @@ def test_damaged_files(
 
 
 @pytest.mark.parametrize("name", ["image-0.png", "trace.safetensors"])
-@settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(data=st.data())
 def test_random_damage_is_refused_or_harmless(tmp_path: Path, name: str, data: st.DataObject) -> None:
     artifacts = make_artifacts()

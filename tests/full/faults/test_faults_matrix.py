@@ -5,28 +5,16 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from fault_checks import check_caught, title
 from fault_subjects import SUBJECTS, measured, verdicts
-from fault_table import BEHIND, FAULTS, Fault
+from fault_table import FAULTS, Fault
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries")]
 
 
-@pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: f"{fault.gate}: {fault.name} ({fault.subject})")
+@pytest.mark.parametrize("fault", FAULTS, ids=title)
 def test_a_fault_is_caught_by_its_gate_at_its_place(fault: Fault) -> None:
-    subject = SUBJECTS[fault.subject]
-    assert subject.accepted  # measured before anything is broken
-    rounds = 2 if "output.nondeterministic" in fault.reasons else 1
-    found = verdicts(subject, measured(subject, fault.plant, rounds=rounds))
-    verdict = found[fault.gate]
-    assert verdict.decision == "worse"
-    assert verdict.reason in fault.reasons, verdict.message
-    assert fault.words in "; ".join([verdict.message, *verdict.changes])
-    assert {gate: found[gate].message for gate in fault.green if found[gate].decision == "worse"} == {}
-    if fault.place == BEHIND:
-        assert verdict.details["trace"]["place"] is None
-        assert "It parts after the decoder" in verdict.message
-    elif fault.place is not None:
-        assert verdict.details.get("place", verdict.details.get("trace", {}).get("place")) == fault.place
+    check_caught(fault)
 
 
 @pytest.mark.parametrize("name", sorted({fault.subject for fault in FAULTS}))

@@ -37,13 +37,11 @@ def one_thread() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def frozen_heap() -> Iterator[None]:
+def frozen_heap() -> None:
     """Keep what exists out of collections: each measurement begins with one, over all that the session imported."""
     zoo.build("QwenImagePipeline")  # libraries are imported as they are needed
     gc.collect()
     gc.freeze()
-    yield
-    gc.unfreeze()
 
 
 @pytest.mark.parametrize("name", zoo.ZOO)

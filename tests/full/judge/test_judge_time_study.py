@@ -12,7 +12,7 @@ import pytest
 
 from pytest_diffbench.judge import Limits, wants_runs
 
-sys.path.insert(0, str(Path(__file__).parents[2] / "benchmarks"))
+sys.path.insert(0, str(Path(__file__).parents[3] / "benchmarks"))
 
 import time_noise
 import time_rivals

@@ -9,7 +9,7 @@ import pytest
 from pytest_diffbench.report import session_json
 from pytest_diffbench.store import Store
 
-BASELINES = Path(__file__).parent.parent / "baselines"
+BASELINES = Path(__file__).parents[2] / "baselines"
 
 
 def test_every_baseline_reads_whole() -> None:

@@ -6,12 +6,13 @@ import shutil
 from typing import TYPE_CHECKING
 
 import pytest
+import suite_budget
 from broken_project import Project
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries")]
 
 TEST_FILE = """
 import os
@@ -40,7 +41,8 @@ def project(
     if accepted_picture.exists():
         shutil.copytree(accepted_picture, mine)
     else:
-        project.run("--diffbench-save").assert_outcomes(passed=1)
+        with suite_budget.shared():
+            project.run("--diffbench-save").assert_outcomes(passed=1)
         shutil.copytree(mine, accepted_picture)
     return project
 

@@ -15,7 +15,7 @@ from pytest_diffbench.report import session_json
 if TYPE_CHECKING:
     from pytest_diffbench.records import SessionReport, VariantReport, Verdict
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries")]
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries", "quick_processes")]
 
 TEST_FILE = """
 import contextlib
@@ -75,7 +75,7 @@ class Project:
         self.pytester = pytester
         self.monkeypatch = monkeypatch
         monkeypatch.setattr(clock, "now_ns", virtual_time.CLOCK)
-        pytester.syspathinsert(Path(__file__).parent)
+        pytester.syspathinsert(Path(virtual_time.__file__).parent)
         pytester.makepyfile(test_project=TEST_FILE)
 
     def run(self, *options: str, extra_rel: float = 0.0) -> pytest.RunResult:

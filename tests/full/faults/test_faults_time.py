@@ -16,15 +16,17 @@ from pytest_diffbench.report import session_json
 if TYPE_CHECKING:
     from pytest_diffbench.records import Verdict
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries")]
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries", "quick_processes")]
 
 TEST_FILE = """
 import os
 import pytest
-from pytest_diffbench.measure import clock
+from pytest_diffbench.measure import calibration, clock
 from virtual_time import CLOCK, taking
 
-clock.now_ns = CLOCK  # in fresh processes too
+# in fresh processes too
+clock.now_ns = CLOCK
+calibration._prepared = lambda device: lambda: 1e-6
 
 PACE = float(os.environ["DIFFBENCH_TEST_PACE"])
 DENOISER_S = float(os.environ["DIFFBENCH_TEST_DENOISER_S"])
@@ -44,8 +46,8 @@ class Project:
         self.monkeypatch = monkeypatch
         monkeypatch.setattr(clock, "now_ns", virtual_time.CLOCK)
         monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-        pytester.syspathinsert(Path(__file__).parent)
-        monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
+        pytester.syspathinsert(Path(virtual_time.__file__).parent)
+        monkeypatch.setenv("PYTHONPATH", str(Path(virtual_time.__file__).parent), prepend=os.pathsep)
         pytester.makepyfile(test_project=TEST_FILE)
 
     def run(self, option: str, pace: float = 1.0, denoiser_s: float = 0.010) -> pytest.RunResult:

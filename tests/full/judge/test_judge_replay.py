@@ -18,7 +18,7 @@ import pytest
 from pytest_diffbench.judge import Limits, doubts, wants_runs
 from pytest_diffbench.records import Round, Run
 
-RECORDING = Path(__file__).parent / "data" / "cpu_shared_2core.jsonl"
+RECORDING = Path(__file__).parents[2] / "judge" / "data" / "cpu_shared_2core.jsonl"
 WINDOWS = (3, 5, 10, 20)
 Answers: TypeAlias = "collections.Counter[str]"
 

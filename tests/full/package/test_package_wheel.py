@@ -19,7 +19,7 @@ from PIL import Image
 from pytest_diffbench import __version__
 from pytest_diffbench.report import session_json
 
-ROOT = Path(__file__).parents[2]
+ROOT = Path(__file__).parents[3]
 
 CONFTEST = """
 def pytest_diffbench_environment(config):

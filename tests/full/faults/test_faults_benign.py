@@ -12,7 +12,7 @@ from fault_subjects import SUBJECTS, measured, measured_afresh, verdicts
 if TYPE_CHECKING:
     from pathlib import Path
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries")]
 
 
 @pytest.mark.parametrize("change", BENIGN, ids=lambda change: f"{change.name} ({change.subject})")

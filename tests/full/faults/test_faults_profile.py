@@ -17,7 +17,7 @@ from pytest_diffbench.store import Store
 if TYPE_CHECKING:
     from pytest_diffbench.records import CaseReport
 
-pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries")]
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries", "quick_processes")]
 
 TEST_FILE = """
 import os
@@ -50,7 +50,7 @@ def test_case(diffbench, diffbench_pipeline):
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     monkeypatch.setattr(clock, "now_ns", virtual_time.CLOCK)
-    pytester.syspathinsert(Path(__file__).parent)
+    pytester.syspathinsert(Path(virtual_time.__file__).parent)
     pytester.makepyfile(test_project=TEST_FILE)
     return pytester
 

@@ -1,0 +1,65 @@
+"""The work of what is compiled."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+import torch
+from real_calls import (
+    PROMPT,
+    SMALL,
+    frozen_heap,  # noqa: F401 - a fixture
+    mini,
+    new_mini,
+    observe,
+)
+
+from pytest_diffbench.pipelines.tuned import is_compiled
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import Observation
+
+pytestmark = pytest.mark.pipeline
+
+
+def compiled(how: str) -> Any:
+    pipeline = new_mini("flux")
+    if how == "method":
+        pipeline.transformer.compile(backend="eager")
+    elif how == "wrapper":
+        pipeline.transformer = torch.compile(pipeline.transformer, backend="eager")
+    elif how == "forward":
+        pipeline.transformer.forward = torch.compile(pipeline.transformer.forward, backend="eager")
+    else:
+        for layer in pipeline.transformer.transformer_blocks:
+            layer.compile(backend="eager")
+    return pipeline
+
+
+@pytest.fixture(scope="module")
+def uncompiled() -> Observation:
+    return observe(mini("flux"), PROMPT, **SMALL)
+
+
+@pytest.mark.filterwarnings("error:Using `torch.compile")
+@pytest.mark.parametrize("how", ["method", "wrapper", "forward", "blocks"])
+def test_measuring_what_is_compiled_compiles_nothing(how: str, uncompiled: Observation) -> None:
+    from torch._dynamo.utils import counters
+
+    torch._dynamo.reset()
+    pipeline = compiled(how)
+    assert is_compiled(pipeline.transformer)
+    assert not is_compiled(pipeline.vae)
+    pipeline(PROMPT, **SMALL)  # compiles
+    before = {name: dict(counters[name]) for name in ("stats", "frames", "recompiles", "graph_break")}
+    seen = observe(pipeline, PROMPT, rounds=2, **SMALL)
+    pipeline(PROMPT, **SMALL)
+    assert {name: dict(counters[name]) for name in before} == before
+    assert seen.work == uncompiled.work
+    assert seen.guidance == uncompiled.guidance
+    assert seen.output is not None
+    assert seen.output.rerun.identical
+    assert seen.layers is None
+    assert any("compiled" in note for note in seen.notes)
+    assert [len(one.steps_s) for one in seen.run.rounds] == [2, 2]

@@ -1,0 +1,20 @@
+"""Two environments for real: interpreters of their own, each started anew for every run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from environments_project import check_what_differs, write
+from two_environments import make_environment
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    import pytest
+
+
+def test_what_differs_between_two_environments_is_found_where_it_is(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    base = make_environment(tmp_path / "base", write(pytester, monkeypatch, tmp_path))
+    check_what_differs(pytester, base, "--diffbench-turns=processes", pairs=4)

@@ -1,0 +1,74 @@
+"""Environments that are really made, with pip, and looked into."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+from test_processes_environment import (
+    OFFLINE,
+    _this_working_tree,  # noqa: F401 - a fixture
+    git,
+    package,
+    repository,  # noqa: F401 - a fixture
+    says,
+)
+
+from pytest_diffbench import cli
+
+if TYPE_CHECKING:
+    import pytest
+
+
+def test_a_revision_is_installed_over_this_environments_packages(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["env", "HEAD~1", OFFLINE]) == 0
+    python = capsys.readouterr().out.strip()
+    assert Path(python).is_relative_to(repository / "inner" / ".diffbench")
+    assert says(python, "import engine; print(engine.PACE)") == "1"
+    # Not copied: the very package that is imported here.
+    assert says(python, "import msgspec; print(msgspec.__file__)") == msgspec.__file__
+    # The repository is as it was: no worktree, nothing that git would want to add.
+    assert git(repository, "status", "--porcelain") == ""
+    assert len(git(repository, "worktree", "list").splitlines()) == 1
+
+
+def test_an_environment_that_is_there_for_the_same_is_handed_back(
+    repository: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = ["env", "HEAD~1", "--into", "made", OFFLINE]
+    assert cli.main(command) == 0
+    first = capsys.readouterr().out
+    Path("made", "mark").touch()
+    assert cli.main(command) == 0
+    assert capsys.readouterr() == (first, "")
+    assert Path("made", "mark").exists(), "it was made anew"
+
+    commit, other = (git(repository, "rev-parse", one) for one in ("HEAD~1", "HEAD"))
+    for asked, why in (
+        (["HEAD", OFFLINE], f"made with commit {commit}, not {other}"),
+        (["HEAD~1"], "made with pip arguments --no-index, --no-build-isolation, not none"),
+    ):
+        assert cli.main(["env", *asked, "--into", "made"]) == 2
+        told = capsys.readouterr()
+        assert told.out == ""
+        assert f"made: is there already, {why}. Remove it, or name another folder with --into." in told.err
+
+    Path("made", "diffbench-env.json").unlink()
+    assert cli.main(command) == 2
+    assert "is there already, and doesn't say what it was made from." in capsys.readouterr().err
+
+
+def test_requirements_stand_before_this_environments_packages(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package(tmp_path / "package", "3")
+    (tmp_path / "requirements.txt").write_text("./package\n")
+    monkeypatch.chdir(tmp_path)
+    assert cli.main(["env", "requirements.txt", "--into", "other", OFFLINE]) == 0
+    python = capsys.readouterr().out.strip()
+    assert Path(python).is_relative_to(tmp_path / "other")
+    assert says(python, "import engine; print(engine.PACE)") == "3"
+    assert not (tmp_path / ".diffbench").exists()

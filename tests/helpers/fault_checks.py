@@ -1,0 +1,34 @@
+"""What must be said of a planted fault."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from fault_subjects import SUBJECTS, measured, verdicts
+from fault_table import BEHIND
+
+if TYPE_CHECKING:
+    from fault_table import Fault
+
+
+def title(fault: Fault) -> str:
+    """A fault as a test's id names it."""
+    return f"{fault.gate}: {fault.name} ({fault.subject})"
+
+
+def check_caught(fault: Fault) -> None:
+    """Hold that a fault is caught by its gate, for its reason, at its place, and by no gate that it's nothing to."""
+    subject = SUBJECTS[fault.subject]
+    assert subject.accepted  # measured before anything is broken
+    rounds = 2 if "output.nondeterministic" in fault.reasons else 1
+    found = verdicts(subject, measured(subject, fault.plant, rounds=rounds))
+    verdict = found[fault.gate]
+    assert verdict.decision == "worse"
+    assert verdict.reason in fault.reasons, verdict.message
+    assert fault.words in "; ".join([verdict.message, *verdict.changes])
+    assert {gate: found[gate].message for gate in fault.green if found[gate].decision == "worse"} == {}
+    if fault.place == BEHIND:
+        assert verdict.details["trace"]["place"] is None
+        assert "It parts after the decoder" in verdict.message
+    elif fault.place is not None:
+        assert verdict.details.get("place", verdict.details.get("trace", {}).get("place")) == fault.place
