@@ -1,8 +1,8 @@
 """What tests cost in processor time: the dearest are named, and one of the quick tier that costs too much fails.
 
 Processor time, its processes' included, since what else runs on the machine doesn't change it. A slower machine does:
-the limit is stretched by what a fixed piece of work takes beside the test. Fixtures that several tests share and
-modules that are imported for the first time are counted apart, so that no test pays for having been the first.
+the limit is stretched by what a fixed piece of work takes beside the test. Fixtures of a wider scope than a test, and
+what runs within `shared()`, are counted apart, so that no test pays for having been the first.
 """
 
 from __future__ import annotations

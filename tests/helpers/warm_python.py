@@ -211,9 +211,10 @@ def _serve(address: Path) -> None:
                 selector.register(os.pidfd_open(pid), selectors.EVENT_READ, ("ended", link, pid))
                 selector.register(link, selectors.EVENT_READ, ("gone", link, pid))
             elif kind == "gone":
-                # Nothing is ever sent a second time: the client was killed.
-                os.kill(pid, signal.SIGKILL)
-                selector.unregister(link)
+                # Nothing is sent a second time: the client was killed. Its process may have ended just before it.
+                if pid in running:
+                    os.kill(pid, signal.SIGKILL)
+                    selector.unregister(link)
             else:
                 selector.unregister(key.fd)
                 os.close(key.fd)
