@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from pytest_diffbench.measure.boundaries import Hook
 from pytest_diffbench.measure.components import attention_modules
 from pytest_diffbench.records import LayerTimes
 
@@ -34,8 +35,8 @@ class LayerTimer:
             for kind, modules in (("denoiser", self._denoisers), ("attention", self._attention)):
                 for module in modules:
                     before, after = self._hooks(kind)
-                    undo.callback(module.register_forward_pre_hook(before).remove)
-                    undo.callback(module.register_forward_hook(after).remove)
+                    undo.callback(module.register_forward_pre_hook(Hook(before)).remove)
+                    undo.callback(module.register_forward_hook(Hook(after)).remove)
             yield
 
     def times(self) -> LayerTimes | None:

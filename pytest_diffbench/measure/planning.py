@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from pytest_diffbench.measure.boundaries import observed
+from pytest_diffbench.measure.boundaries import Hook, observed
 from pytest_diffbench.measure.components import attention_modules, modules_of, sites_of
 from pytest_diffbench.measure.costs import CostTable, Tally
 from pytest_diffbench.measure.planned_steps import planned_step
@@ -109,8 +109,8 @@ class Planner:
                 undo.enter_context(memory.installed())
             for module in modules.values():
                 for layer in attention_modules(module):
-                    undo.callback(layer.register_forward_pre_hook(self._enter_attention).remove)
-                    undo.callback(layer.register_forward_hook(self._leave_attention).remove)
+                    undo.callback(layer.register_forward_pre_hook(Hook(self._enter_attention)).remove)
+                    undo.callback(layer.register_forward_hook(Hook(self._leave_attention)).remove)
             undo.enter_context(torch.no_grad())
             undo.enter_context(self.mode)
             yield

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch.utils import _pytree as pytree
 
+from pytest_diffbench.measure.boundaries import StandIn, put
 from pytest_diffbench.pipelines.blank import Blank, Layout
 from pytest_diffbench.pipelines.blank_content import Content, Name, content_of, rows_of
 
@@ -53,17 +55,11 @@ class Memory:
     def installed(self) -> Iterator[None]:
         """Stand between the module and its callers."""
         inner = self._module.forward
-        own = "forward" in vars(self._module)
-        self._module.forward = lambda *args, **kwargs: self._called(inner, args, kwargs)
-        try:
+        with contextlib.ExitStack() as undo:
+            put(self._module, "forward", StandIn(inner, functools.partial(self._called, inner)), undo)
             yield
-        finally:
-            if own:
-                self._module.forward = inner
-            else:
-                del self._module.forward
 
-    def _called(self, inner: Callable[..., Any], args: Any, kwargs: Any) -> Any:
+    def _called(self, inner: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any:
         planner = self._planner
         given, spec = pytree.tree_flatten((args, kwargs))
         keys = _key(given, spec, by_value=False), _key(given, spec, by_value=True)
