@@ -112,7 +112,7 @@ def _timed_s(timed: TimedRound, watch: TelemetryWatch) -> float:
     taken_s = time.perf_counter() - begin_s
     gc.enable()
     watch.after()
-    timed.finish()
+    timed.finish("round")
     return taken_s
 
 

@@ -33,6 +33,7 @@ class Artifacts:
       `joint-cond`, as diffusers orders them; `.../<component>` where several denoisers were called;
     - `latents/<step>`: what the scheduler's step returned;
     - `decoder_input` and `decoded`: what went into the decoder and came out of it;
+    - `returned/<n>`: what the timed call returned and isn't images, in the order of `Output.tensors`;
     - `...#<k>`: the k-th repetition of a call that would have the same name, counted from 1;
     - `latents/final`: the scheduler's last output, whole, or left out where it is too large;
     - `moments`: see `MOMENTS`. A trace written before there were any lacks it, and all but `text/<n>` and `latents`.

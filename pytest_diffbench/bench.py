@@ -255,6 +255,7 @@ class Bench:
             rounds=self._settings.rounds,
             warmup_rounds=self._settings.warmup_rounds,
             threads=self._threads(device, made),
+            plain_call=self._settings.save,
             workers=getattr(self._item.config, "workerinput", {}).get("workercount", 1),
             facts=self._facts,
             trace_file=self._trace_file(identity, made),

@@ -368,11 +368,9 @@ def _unchanged(verdicts: tuple[Verdict, ...], reference: Reference) -> bool:
 
 
 def _needs_no_baseline(verdict: Verdict) -> bool:
-    return verdict.gate == "guidance" or verdict.reason in {
-        "output.not_finite",
-        "output.no_images",
-        "output.constant",
-    }
+    from pytest_diffbench.judge.reasons import NEVER_ACCEPTED
+
+    return verdict.gate == "guidance" or verdict.reason in NEVER_ACCEPTED
 
 
 def _failure(report: CaseReport, settings: Settings, nodeid: str) -> str | None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_diffbench.judge.definition import definition_changes
 from pytest_diffbench.judge.image_members import Member, decibels, figures, members, over, tile_text
 from pytest_diffbench.judge.loosening import told
+from pytest_diffbench.judge.output_calls import cause, disagree, disagreement
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.text import listed, plural
 from pytest_diffbench.judge.tolerance import Tolerance, tolerance
@@ -32,40 +33,68 @@ def judge_output(question: Question) -> Verdict:
     if broken is not None:
         return broken
     reference = question.reference
-    if reference is None or reference.baseline.output is None:
+    base = reference.baseline.output if reference is not None else None
+    if not _digests(now) and now.latents_shape is None and (base is None or not _digests(base)):
+        return verdict("output.not_seen", f"The call returned nothing to compare: {now.no_images}.")
+    if reference is None or base is None:
         message = (
             f"{_healthy(now)} {question.no_baseline()}"
             if reference is None
             else f"{_healthy(now)} {reference.path} holds no output to compare with."
         )
-        return verdict("output.no_baseline", message)
+        said = [] if now.rerun.identical else [f"{disagreement(now.rerun)}.{cause(now.rerun)}"]
+        return verdict("output.no_baseline", message, changes=said)
     if changed := definition_changes(reference.baseline.case.definition, question.observation.case.definition):
         message = f"{_healthy(now)} The case is defined differently from its baseline: {listed(changed)}."
         return verdict("output.definition_changed", message, changes=changed)
-    base = reference.baseline.output
     unlike = _unlike(now, base)
     if unlike is not None:
         return unlike
-    if now.images and [one.digest for one in now.images] == [one.digest for one in base.images]:
+    allowed = tolerance(
+        reference.distance, now.rerun, base.rerun, question.limits, [one.name for one in question.metrics]
+    )
+    if _digests(now) == _digests(base) and _digests(now):
+        if base.rerun.identical and disagree(now, allowed):
+            message = (
+                f"The first timed call agrees with the baseline, yet {disagreement(now.rerun)}.{cause(now.rerun)}"
+            )
+            return verdict("output.nondeterministic", message, details={"distance": reference.distance})
+        seen = "any change would have been seen" if now.rerun.identical else "identical calls of this case drift"
         return verdict(
             "output.same_bits",
-            f"{plural(len(now.images), 'image')}, equal to the last bit; any change would have been seen.",
+            f"{_counted(now)}, equal to the last bit; {seen}.",
             details={"distance": reference.distance},
             changes=told(question.limits, reference.baseline.tolerances),
         )
-    return _compare(question, now, base)
+    return _compare(question, now, base, allowed)
+
+
+def _digests(output: Output) -> list[str]:
+    return [*(one.digest for one in output.images), *(one.digest for one in output.tensors)]
 
 
 def _hard_gates(question: Question, now: Output) -> Verdict | None:
     if not now.finite:
         return _not_finite(question, now)
-    if not now.images and question.observation.case.definition.arguments.get("output_type") != "latent":
-        return verdict("output.no_images", "The call returned no images.")
+    asked_latents = question.observation.case.definition.arguments.get("output_type") == "latent"
+    if not now.images and not now.tensors and now.latents_shape is not None and not asked_latents:
+        why = f" ({now.no_images})" if now.no_images else ""
+        return verdict("output.no_images", f"The call returned no images{why}.")
     constant = [number for number, image in enumerate(now.images) if image.constant]
     if constant:
         which = ", ".join(map(str, constant))
         message = f"All pixels of image {which} are equal, as in a black image."
         return verdict("output.constant", message, details={"images": constant})
+    if names := [one.name for one in now.tensors if one.constant]:
+        message = f"All values of {', '.join(names)} are equal, in what was returned."
+        return verdict("output.constant", message, details={"tensors": names})
+    if now.rerun.drew_from and not now.rerun.identical:
+        message = (
+            f"The generator that the call is handed doesn't decide what it returns: {disagreement(now.rerun)}."
+            f"{cause(now.rerun)} Hand the call's generator on to what draws, or pass generator=None to have the "
+            "global ones seeded before each call."
+        )
+        return verdict("output.global_generator", message, details={"drew_from": list(now.rerun.drew_from)})
     return None
 
 
@@ -77,14 +106,26 @@ def _not_finite(question: Question, now: Output) -> Verdict:
     return verdict("output.not_finite", f"The result holds NaN or infinity, first at: {where}.", details=details)
 
 
+def _counted(output: Output) -> str:
+    """What was returned, in a few words."""
+    if output.images or not output.tensors:
+        return plural(len(output.images), "image")
+    tensors = ", ".join(f"{one.name} {' x '.join(map(str, one.shape)) or 'number'}" for one in output.tensors[:2])
+    return f"{plural(len(output.tensors), 'tensor')} ({tensors}{', ...' if len(output.tensors) > 2 else ''})"
+
+
 def _healthy(now: Output) -> str:
-    if not now.images:
+    if not now.images and not now.tensors:
         return "The latents are finite."
-    return f"{plural(len(now.images), 'image')}: finite, not constant."
+    why = f"; no images: {now.no_images}" if now.no_images and not now.images else ""
+    return f"{_counted(now)}: finite, not constant{why}."
 
 
 def _unlike(now: Output, base: Output) -> Verdict | None:
     """Differences for which no metric is needed."""
+    if (base.images and not now.images) or (base.tensors and not now.images and not now.tensors):
+        message = f"The call returned {_counted(base)} in the baseline, and none now: {now.no_images}."
+        return verdict("output.lost", message, details={"images": [len(base.images), len(now.images)]})
     if len(now.images) != len(base.images):
         message = f"{plural(len(now.images), 'image')} returned, {len(base.images)} in the baseline."
         return verdict("output.count", message, details={"images": [len(base.images), len(now.images)]})
@@ -97,6 +138,8 @@ def _unlike(now: Output, base: Output) -> Verdict | None:
         if new.mode != old.mode:
             message = f"Image {number} has mode {new.mode}, {old.mode} in the baseline."
             return verdict("output.mode", message, details={"image": number, "modes": [old.mode, new.mode]})
+    if (now.tensors or base.tensors) and (unlike := _unlike_tensors(now, base)) is not None:
+        return unlike
     if not now.images and now.latents_shape != base.latents_shape:
         shapes = [list(shape) if shape else None for shape in (base.latents_shape, now.latents_shape)]
         message = f"The latents have shape {now.latents_shape}, {base.latents_shape} in the baseline."
@@ -104,7 +147,20 @@ def _unlike(now: Output, base: Output) -> Verdict | None:
     return None
 
 
-def _compare(question: Question, now: Output, base: Output) -> Verdict:
+def _unlike_tensors(now: Output, base: Output) -> Verdict | None:
+    if not base.tensors and not base.images:
+        return None  # accepted before tensors were recorded
+    if len(now.tensors) != len(base.tensors):
+        message = f"{_counted(now)} returned, {_counted(base)} in the baseline."
+        return verdict("output.count", message, details={"tensors": [len(base.tensors), len(now.tensors)]})
+    for new, old in zip(now.tensors, base.tensors, strict=True):
+        if (new.name, new.shape, new.dtype) != (old.name, old.shape, old.dtype):
+            was, has = (f"{one.name} of shape {list(one.shape)} and dtype {one.dtype}" for one in (old, new))
+            return verdict("output.size", f"The call returned {has}, {was} in the baseline.")
+    return None
+
+
+def _compare(question: Question, now: Output, base: Output, allowed: Tolerance) -> Verdict:
     reference = question.baseline
     stored = reference.artifacts()
     mine = question.artifacts
@@ -115,30 +171,38 @@ def _compare(question: Question, now: Output, base: Output) -> Verdict:
     limits = question.limits
     dtype = question.observation.case.definition.dtype
     parting = part(mine.trace, stored.trace, parting_threshold_rel(dtype, now.rerun, base.rerun, limits))
-    if not now.images and parting.latents_rel is None:
-        return verdict("output.not_seen", "The result is latents, and no trace of them was kept on both sides.")
+    returned = sum(name.startswith("returned/") for name, _ in parting.series)
+    if (base.tensors and returned < len(base.tensors)) or (
+        not now.images and not base.tensors and parting.latents_rel is None
+    ):
+        return verdict("output.not_seen", "No trace of what was returned was kept on both sides.")
     for number, (new, old) in enumerate(zip(mine.images, stored.images, strict=True)):
         if new.shape != old.shape:
             text = f"Image {number}: pixels of shape {new.shape} here, {old.shape} in {reference.path}."
             return verdict("output.size", text, details={"image": number})
-    return _decide(question, now, base, _distances(question, stored), parting)
+    return _decide(question, now, base, _distances(question, stored), parting, allowed)
 
 
 def _decide(
-    question: Question, now: Output, base: Output, distances: list[ImageDistance], parting: Parting
+    question: Question,
+    now: Output,
+    base: Output,
+    distances: list[ImageDistance],
+    parting: Parting,
+    allowed: Tolerance,
 ) -> Verdict:
     """Hold the metrics against the tolerance of this machine, and what is beyond it against its excuses."""
     limits, distance = question.limits, question.baseline.distance
-    allowed = tolerance(distance, now.rerun, base.rerun, limits, [one.name for one in question.metrics])
     found = _members(distances, parting, allowed)
     worst = max(found, key=lambda member: member.excess)
     changes = [parting.text, *(m.text for m in found if m.excess > 1 and m is not worst)]
     if now.latents_dtype != base.latents_dtype:
         changes.append(f"dtype of the latents: {base.latents_dtype} -> {now.latents_dtype}")
-    if _newly_random(now, base, allowed):
+    # where the baseline's call wasn't repeated, this run's noise is all there is
+    if distance == "machine" and base.rerun.identical and base.rerun.rounds > 1 and disagree(now, allowed):
         reason = "output.nondeterministic"
         message = (
-            f"Rounds with one seed no longer agree (PSNR {decibels(now.rerun.psnr_db)}), in the baseline they did."
+            f"Now {disagreement(now.rerun)}; in the baseline they agreed.{cause(now.rerun)}"
             f" Against the baseline: {worst.text}."
         )
     elif worst.excess > 1 and allowed.hopeless:
@@ -161,7 +225,7 @@ def _on_this_machine(
 ) -> tuple[str, str]:
     """Reason and message of a comparison on one class of machine."""
     if worst.excess > 1:
-        return "output.differs", f"Another picture: {worst.text}. It {parting.text}.{_patch(distances, worst)}"
+        return "output.differs", f"{_another(distances)}: {worst.text}. It {parting.text}.{_patch(distances, worst)}"
     told = f"within tolerance; nearest to its limit: {worst.text}. Allowed: {allowed.text()}."
     # what identical calls drift by, no trace can be held against
     astray = None if allowed.hopeless else strayed(parting, limits)
@@ -188,7 +252,7 @@ def _across_machines(
     )
     machines = f" Across machines ({there} -> {here}), allowed: {allowed.text()}."
     if gone.excess > 1:
-        message = f"Another picture, beyond what another machine explains: {gone.text}. It {parting.text}."
+        message = f"{_another(distances)}, beyond what another machine explains: {gone.text}. It {parting.text}."
         return "output.differs", f"{message}{_patch(distances, gone)}{machines}"
     if rel is not None and rel > allowed.latents_rel:
         message = f"{latents}, which may be this machine. It {parting.text}. Furthest off: {worst.text}."
@@ -205,18 +269,6 @@ def _across_machines(
     return "output.other_machine", f"{message}{machines}"
 
 
-def _newly_random(now: Output, base: Output, allowed: Tolerance) -> bool:
-    """Whether calls that used to agree no longer do, by more than the tolerance: new code must not excuse itself."""
-    return (
-        allowed.distance == "machine"
-        and base.rerun.rounds > 1
-        and base.rerun.identical
-        and not now.rerun.identical
-        and now.rerun.psnr_db is not None
-        and now.rerun.psnr_db < allowed.psnr_db
-    )
-
-
 def _distances(question: Question, stored: Artifacts) -> list[ImageDistance]:
     from pytest_diffbench.judge.images import distance
 
@@ -225,10 +277,21 @@ def _distances(question: Question, stored: Artifacts) -> list[ImageDistance]:
 
 
 def _members(distances: list[ImageDistance], parting: Parting, allowed: Tolerance) -> list[Member]:
+    returned = [(name, gap_rel) for name, gap_rel in parting.series if name.startswith("returned/")]
+    if not distances and returned:
+        number, gap_rel = max(enumerate(gap_rel for _, gap_rel in returned), key=lambda pair: pair[1])
+        text = (
+            f"tensor {number} of what was returned is {share(gap_rel)} apart (at most {share(allowed.latents_rel)})"
+        )
+        return [Member(over(gap_rel, allowed.latents_rel), text)]
     if distances or parting.latents_rel is None:
         return members(distances, allowed)
     text = f"final latents {100 * parting.latents_rel:.3g} % apart (at most {100 * allowed.latents_rel:.3g} %)"
     return [Member(over(parting.latents_rel, allowed.latents_rel), text)]
+
+
+def _another(distances: list[ImageDistance]) -> str:
+    return "Another picture" if distances else "Another result"
 
 
 def _patch(distances: list[ImageDistance], named: Member) -> str:

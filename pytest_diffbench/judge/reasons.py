@@ -41,6 +41,8 @@ REASONS: dict[str, Decision] = {
     "output.not_finite": "worse",
     "output.no_images": "worse",
     "output.constant": "worse",
+    "output.global_generator": "worse",
+    "output.lost": "worse",
     "output.count": "worse",
     "output.size": "worse",
     "output.mode": "worse",
@@ -93,6 +95,10 @@ REASONS: dict[str, Decision] = {
     "time.ratio_reference": "incomparable",
 }
 """A reason always goes with the same decision; `docs/verdicts.md` explains each."""
+
+
+NEVER_ACCEPTED = frozenset({"output.not_finite", "output.no_images", "output.constant", "output.global_generator"})
+"""Broken whatever the baseline, and never saved; so is all that the guidance gate finds."""
 
 
 def verdict(

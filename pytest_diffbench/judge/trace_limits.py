@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.judge.traces import Parting
 
 
-_LEFT_TO_THE_PICTURE = ("decoder_input", "decoded")
+_LEFT_TO_THE_PICTURE = ("decoder_input", "decoded", "returned")
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ import dataclasses
 import re
 from typing import Literal, TypeAlias
 
-Kind: TypeAlias = Literal["encoder", "text", "prediction", "latents", "final", "decoder_input", "decoded"]
+Kind: TypeAlias = Literal["encoder", "text", "prediction", "latents", "final", "decoder_input", "decoded", "returned"]
 
 _NUMBER = r"(?:0|[1-9]\d*)"
 _REPEATED = rf"(?:#(?P<repetition>{_NUMBER}))?"
@@ -21,6 +21,7 @@ _PATTERNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("final", re.compile(r"latents/final")),
     ("decoder_input", re.compile(rf"decoder_input{_REPEATED}")),
     ("decoded", re.compile(rf"decoded{_REPEATED}")),
+    ("returned", re.compile(rf"returned/(?P<part>{_NUMBER})")),
 )
 
 _BRANCHES = {
@@ -46,7 +47,7 @@ class Place:
         branch: of predictions: `cond`, `uncond`, `joint-uncond`, `joint-cond`, `joint` or `unknown`.
         component: a text encoder, or one of several denoisers.
         call: number of the encoder's call or of the text embedding, from 0.
-        part: number of the tensor in what an encoder returned, from 0.
+        part: number of the tensor in what an encoder, or the call itself, returned, from 0.
         repetition: how many calls with the same name came before.
     """
 
@@ -69,6 +70,8 @@ class Place:
             return (2, self.step, late, self.repetition, _RANK.get(self.branch, len(_RANK)), self.component)
         if self.kind == "final":
             return (3,)
+        if self.kind == "returned":
+            return (5, self.part)
         return (4, self.repetition, int(self.kind == "decoded"))
 
     @property
@@ -87,6 +90,7 @@ class Place:
             "final": "the final latents",
             "decoder_input": f"the decoder's input{again}",
             "decoded": f"the decoder's output{again}",
+            "returned": f"tensor {self.part} of what was returned",
         }[self.kind]
 
     @property

@@ -4,31 +4,38 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from pytest_diffbench.measure.agreement import alike
 from pytest_diffbench.pixels import image_digest, psnr_db
 from pytest_diffbench.records import ImageFacts, Output, RerunNoise
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_diffbench.measure.rounds import Returned
+    from pytest_diffbench.measure.returned import Returned
     from pytest_diffbench.measure.survey import Survey
 
 
-def output_of(survey: Survey | None, timed: Sequence[Returned], untimed: Sequence[Returned]) -> Output | None:
-    """Facts of what was returned; None where there was no survey, or neither images nor latents.
+def output_of(
+    survey: Survey | None,
+    timed: Sequence[Returned],
+    untimed: Sequence[Returned],
+    drew_from: tuple[str, ...] = (),
+) -> Output | None:
+    """Facts of what was returned; None where no call came to its end.
 
     Args:
         survey: saw the latents.
         timed: what the timed rounds returned.
         untimed: what the calls before them returned.
+        drew_from: global generators that a call drew from although it was handed one.
     """
     calls = timed or untimed
     if not calls or survey is None:
         return None
     first = calls[0]
-    if not first.pixels.arrays and survey.latents_shape is None:
-        return None
     where = survey.not_finite_where or (None if first.pixels.finite else "images")
+    for one in first.tensors:
+        where = where or (None if one.finite else f"tensor {one.facts.name} of what was returned")
     return Output(
         images=tuple(
             ImageFacts(
@@ -40,27 +47,42 @@ def output_of(survey: Survey | None, timed: Sequence[Returned], untimed: Sequenc
             )
             for array, mode in zip(first.pixels.arrays, first.pixels.modes, strict=True)
         ),
+        tensors=tuple(one.facts for one in first.tensors),
+        no_images=first.no_images,
         finite=where is None,
         not_finite_where=where,
         latents_shape=survey.latents_shape,
         latents_dtype=survey.latents_dtype,
-        rerun=_rerun_noise(first, [*untimed, *timed]),
+        rerun=_rerun_noise(first, [*untimed, *timed], drew_from),
     )
 
 
-def _rerun_noise(first: Returned, calls: Sequence[Returned]) -> RerunNoise:
+def _rerun_noise(first: Returned, calls: Sequence[Returned], drew_from: tuple[str, ...]) -> RerunNoise:
     worst_db: float | None = None
     worst_rel: float | None = None
     for other in calls:
         for a, b in zip(first.pixels.arrays, other.pixels.arrays, strict=False):
             if a.shape == b.shape and (a != b).any():
                 worst_db = min(psnr_db(a, b), worst_db if worst_db is not None else float("inf"))
+        gaps_rel = [
+            _distance_rel(a.sketch, b.sketch)
+            for a, b in zip(first.tensors, other.tensors, strict=False)
+            if a.facts.shape == b.facts.shape
+        ]
         if first.latents is not None and other.latents is not None and first.latents.shape == other.latents.shape:
-            distance = _distance_rel(first.latents, other.latents)
-            if distance > 0:
-                worst_rel = max(distance, worst_rel or 0.0)
+            gaps_rel.append(_distance_rel(first.latents, other.latents))
+        if max(gaps_rel, default=0.0) > 0:
+            worst_rel = max(*gaps_rel, worst_rel or 0.0)
     same_bits = all(other.digest == first.digest for other in calls) and worst_rel is None
-    return RerunNoise(rounds=len(calls), identical=same_bits, psnr_db=worst_db, latents_rel=worst_rel)
+    groups = alike(calls)
+    return RerunNoise(
+        rounds=len(calls),
+        identical=same_bits,
+        psnr_db=worst_db,
+        latents_rel=worst_rel,
+        alike=groups if len(groups) > 1 else (),
+        drew_from=drew_from,
+    )
 
 
 def _distance_rel(a: Any, b: Any) -> float:

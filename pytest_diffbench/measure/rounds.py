@@ -2,56 +2,35 @@
 
 from __future__ import annotations
 
-import dataclasses
 import gc
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.measure import clock as host
 from pytest_diffbench.measure.boundaries import Observer, observed
 from pytest_diffbench.measure.definition import bind, parameters_of
+from pytest_diffbench.measure.returned import Reader
 from pytest_diffbench.measure.stages import BoundaryTimer
-from pytest_diffbench.measure.state import seed_everything
-from pytest_diffbench.measure.trace import first_tensor, to_numpy
-from pytest_diffbench.pixels import Pixels, image_digest, to_uint8_arrays
+from pytest_diffbench.measure.state import changed, global_states, seed_everything
 from pytest_diffbench.records import Round
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    import numpy as np
     import torch
-    from numpy.typing import NDArray
 
     from pytest_diffbench.measure.clock import Clock
     from pytest_diffbench.measure.components import Site
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Returned:
-    """What one call left behind.
-
-    Attributes:
-        pixels: its images, empty where the target returned none.
-        latents: the scheduler's last output as float32, None where no scheduler was seen.
-        no_images: why what was returned isn't images, None where it is.
-    """
-
-    pixels: Pixels
-    latents: NDArray[np.float32] | None
-    no_images: str | None = None
-
-    @property
-    def digest(self) -> str | None:
-        """Digest over all images; None without images."""
-        return "-".join(image_digest(array) for array in self.pixels.arrays) or None
+    from pytest_diffbench.measure.returned import Returned
+    from pytest_diffbench.measure.state import GlobalStates
 
 
 class Caller:
     """Calls a target with the same arguments and the same randomness every time.
 
     A target that takes a `generator` gets a new one on the host with the case's seed, so that the noise is the same
-    on every device; for others the global generators are seeded. Generators that the caller passed are rewound before
-    each call, and by `close`.
+    on every device. Generators that the caller passed are rewound before each call, and by `close`. The global ones
+    are seeded for targets that are handed none; for others they go on as they would for a user, who wouldn't seed
+    them, and it is noted where a call draws from them all the same.
     """
 
     def __init__(
@@ -65,13 +44,19 @@ class Caller:
         arguments = bind(target, self._args, kwargs)
         self._makes_generator = "generator" in parameters_of(target) and "generator" not in arguments
         self._states = [(generator, generator.get_state()) for generator in _generators_in(list(arguments.values()))]
+        self._reader = Reader(latents=arguments.get("output_type") == "latent")
+        self._global_states: GlobalStates | None = None
+        self._drew_from: set[str] = set()
 
     def prepare(self) -> None:
         """Bring randomness and garbage to the same point before each call."""
         import torch
 
-        seed_everything(self._seed)
         self.close()
+        if self._makes_generator or self._states:
+            self._global_states = global_states()
+        else:
+            seed_everything(self._seed)
         if self._makes_generator:
             self._kwargs["generator"] = torch.Generator("cpu").manual_seed(self._seed)
         gc.collect()
@@ -88,11 +73,15 @@ class Caller:
         self._clock.synchronize()
         return output
 
-    def returned(self, output: Any, last_step_output: Any) -> Returned:
+    def returned(self, call: str, output: Any, last_step_output: Any = None) -> Returned:
         """Copy what a call returned to the host."""
-        latents = first_tensor(last_step_output)
-        pixels, no_images = pixels_of(output)
-        return Returned(pixels, to_numpy(latents) if latents is not None else None, no_images)
+        self._drew_from |= changed(self._global_states) if self._global_states is not None else set()
+        return self._reader.read(call, output, last_step_output)
+
+    @property
+    def drew_from(self) -> tuple[str, ...]:
+        """Global generators that a call drew from although it was handed one of its own."""
+        return tuple(sorted(self._drew_from))
 
 
 class TimedRound:
@@ -125,9 +114,9 @@ class TimedRound:
             if collecting:
                 gc.enable()
 
-    def finish(self) -> tuple[Round, Returned]:
-        """Read the marks and let go of the output."""
-        returned = self._caller.returned(self._output, self._timer.last_step_output)
+    def finish(self, call: str) -> tuple[Round, Returned]:
+        """Read the marks and let go of the output. `call` names it: `round 3`."""
+        returned = self._caller.returned(call, self._output, self._timer.last_step_output)
         times = self._timer.times(self._total_s)
         self._output = None
         self._timer.last_step_output = None
@@ -150,20 +139,6 @@ def _generators_in(value: Any) -> list[torch.Generator]:
     if isinstance(value, (list, tuple)):
         return [generator for one in value for generator in _generators_in(one)]
     return []
-
-
-def pixels_of(output: Any) -> tuple[Pixels, str | None]:
-    """The images in what a target returned: `.images`, the first of a tuple, or the value itself.
-
-    A target that returns no images (latents, text, None) gives no pixels, and the reason.
-    """
-    images = getattr(output, "images", output)
-    if images is output and isinstance(output, tuple) and output:
-        images = output[0]
-    try:
-        return to_uint8_arrays(images), None
-    except (TypeError, ValueError) as error:
-        return Pixels(arrays=(), finite=True, modes=()), str(error)
 
 
 def observe_once(caller: Caller, sites: Sequence[Site], observer: Observer) -> Any:

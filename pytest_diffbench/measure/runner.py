@@ -13,6 +13,7 @@ from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.measure import clock as host
 from pytest_diffbench.measure import definition
+from pytest_diffbench.measure.agreement import alike, follow_manner
 from pytest_diffbench.measure.calibration import Calibration
 from pytest_diffbench.measure.clock import clock_for
 from pytest_diffbench.measure.compiling import CompileMeter, compiled_s
@@ -24,7 +25,7 @@ from pytest_diffbench.measure.matmul import matmul_facts
 from pytest_diffbench.measure.memory import StageMemoryWatch, gauge_for
 from pytest_diffbench.measure.outputs import output_of
 from pytest_diffbench.measure.profiling import profile_call, release_host_memory
-from pytest_diffbench.measure.rounds import Caller, Returned, TimedRound, observe_once
+from pytest_diffbench.measure.rounds import Caller, TimedRound, observe_once
 from pytest_diffbench.measure.state import preserved
 from pytest_diffbench.measure.survey import Survey
 from pytest_diffbench.measure.telemetry import TelemetryWatch
@@ -48,6 +49,8 @@ from pytest_diffbench.steadiness import doubt_about, still_falling
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
+
+    from pytest_diffbench.measure.returned import Returned
 
 Drive: TypeAlias = "Callable[[Callable[[], None], Callable[[], None], Callable[[], None], int], None]"
 """Runs `prepare, run, finish` a number of times: `drive(prepare, run, finish, rounds)`."""
@@ -73,6 +76,7 @@ class Plan:
         threads: torch's threads on the CPU while measuring; None leaves them as they are.
         workers: test processes that run at once, this one among them.
         facts: the user's own facts of the environment.
+        plain_call: make a call with nothing attached, to which the others are compared, though no warm-up is wanted.
         profile: look where time goes, in one more call behind the timed rounds.
         trace_file: where that call's trace is written to, a gzipped Chrome trace; None for nowhere.
     """
@@ -85,6 +89,7 @@ class Plan:
     threads: int | None = None
     workers: int = 1
     facts: Mapping[str, Fact] = dataclasses.field(default_factory=dict)
+    plain_call: bool = False
     profile: bool = False
     trace_file: Path | None = None
 
@@ -190,7 +195,7 @@ class Measurement:
 
         def finish() -> None:
             around = telemetry.after()
-            round_, returned = one.finish()
+            round_, returned = one.finish(f"round {len(self._rounds) + 1}")
             self._compiling.end()
             round_ = msgspec.structs.replace(round_, telemetry=around)
             if len(self._rounds) < plan.rounds:  # pytest-benchmark's profiler adds a call that isn't a round
@@ -198,6 +203,9 @@ class Measurement:
                 self._keep(returned)
 
         drive(prepare, one.run, finish, plan.rounds)
+        if plan.plain_call and not self._warmup_s:
+            self._untimed.append(self._call_plainly("warm-up")[1])
+        self._refuse_changed_call()
         if plan.profile or plan.trace_file is not None:
             progress("profile", total, total)
             self._take_profile()
@@ -230,7 +238,9 @@ class Measurement:
             ),
             work=self._work,
             guidance=self._guidance,
-            output=output_of(self._survey, self._returned, self._untimed),
+            output=output_of(
+                self._survey, self._returned, self._untimed, self._caller.drew_from if self._caller else ()
+            ),
             memory=self._memory,
             layers=self._layers,
             profile=self._profile,
@@ -243,7 +253,7 @@ class Measurement:
         calls = self._returned or self._untimed
         return Artifacts(
             images=calls[0].pixels.arrays if calls else (),
-            trace=self._survey.trace if self._survey is not None else {},
+            trace=self._survey.trace(calls[0].tensors if calls else ()) if self._survey is not None else {},
         )
 
     def _take_survey(self) -> None:
@@ -251,21 +261,17 @@ class Measurement:
         counted: Survey | None = None
         if any(is_compiled(module) for module in modules.values()):
             # The counter runs everything eagerly: in the survey, memory and trace would be of another code.
-            counted = Survey(modules, None)
-            with counted.counting():
-                observe_once(self._caller, self._sites, counted)
+            counted, _ = self._survey_once(None)
             self._caller.prepare()
             self._caller.call()  # compiles, whose memory isn't the pipeline's
         memory = StageMemoryWatch(gauge_for(self._plan.device))
-        survey = Survey(modules, memory, count_flops=counted is None)
         memory.start()
-        with survey.counting():
-            output = observe_once(self._caller, self._sites, survey)
+        survey, output = self._survey_once(memory, count_flops=counted is None)
         self._memory = memory.finish()
         if counted is not None and not survey.take_flops_of(counted):
             self._notes.append("FLOPs weren't counted: two calls with the same arguments called the denoiser unalike")
         self._survey = survey
-        returned = self._caller.returned(output, None)
+        returned = self._caller.returned("survey", output)
         self._untimed.append(returned)
         if returned.no_images is not None:
             self._notes.append(f"no images were returned: {returned.no_images}")
@@ -282,6 +288,11 @@ class Measurement:
         if not self._work.steps:
             self._notes.append("no scheduler step was seen")
 
+    def _survey_once(self, memory: StageMemoryWatch | None, *, count_flops: bool = True) -> tuple[Survey, Any]:
+        survey = Survey(modules_of(self._target), memory, count_flops=count_flops)
+        with survey.counting():
+            return survey, observe_once(self._caller, self._sites, survey)
+
     def _take_layers(self) -> None:
         denoisers = denoisers_of(self._target)
         if not denoisers:
@@ -289,24 +300,58 @@ class Measurement:
         if any(is_compiled(module) for module in denoisers.values()):
             self._notes.append("the denoiser is compiled: its time can't be split by layer without compiling it anew")
             return
-        timer = LayerTimer(denoisers, self._clock)
+        self._untimed.append(self._call_by_layers())
+
+    def _call_by_layers(self) -> Returned:
+        timer = LayerTimer(denoisers_of(self._target), self._clock)
         self._caller.prepare()
         with timer.installed():
             begin_ns = host.now_ns()
             output = self._caller.call()
             self._layers_call_s = (host.now_ns() - begin_ns) / 1e9
         self._layers = timer.times()
-        self._untimed.append(self._caller.returned(output, None))
+        return self._caller.returned("layers", output)
 
     def _take_warmup(self) -> None:
-        one = TimedRound(self._caller, self._sites, self._clock)
         before_s = compiled_s()
+        took_s, returned = self._call_plainly(f"warm-up {len(self._warmup_s) + 1}")
+        self._warmup_s.append(took_s)
+        self._untimed.append(returned)
+        self._compiled_last = compiled_s() != before_s
+
+    def _call_plainly(self, name: str) -> tuple[float, Returned]:
+        """Call the target with nothing attached to it, as its user does; returns how long that took, too."""
+        one = TimedRound(self._caller, (), self._clock)
         one.prepare()
         one.run()
-        round_, returned = one.finish()
-        self._compiled_last = compiled_s() != before_s
-        self._warmup_s.append(round_.total_s)
-        self._untimed.append(dataclasses.replace(returned, latents=None))
+        round_, returned = one.finish(name)
+        return round_.total_s, returned
+
+    def _timed_call(self) -> tuple[Round, Returned]:
+        one = TimedRound(self._caller, self._sites, self._clock)
+        one.prepare()
+        one.run()
+        return one.finish("round")
+
+    def _refuse_changed_call(self) -> None:
+        """Raise MeasureError where the target returns something else while it's observed."""
+        calls = [*self._untimed, *self._returned]
+        if follow_manner(
+            calls,
+            {
+                "survey": lambda: self._caller.returned("survey", self._survey_once(None)[1]),
+                "layers": self._call_by_layers,
+                "warm-up": lambda: self._call_plainly("warm-up")[1],
+                "round": lambda: self._timed_call()[1],
+            },
+        ):
+            together = " against ".join(", ".join(group) for group in alike(calls))
+            raise MeasureError(
+                f"{self._plan.case_id}: measuring changed the call. What it returns depends on how it's watched "
+                f"({together}; with nothing attached: the warm-ups), so nothing is judged or saved. Please report "
+                "this as a fault of pytest-diffbench. Until it's mended, measure a function that calls the pipeline, "
+                "to which nothing is attached: diffbench(lambda: pipeline(...))."
+            )
 
     def _warm_up_until_steady(self, progress: Callable[[int], None]) -> None:
         if not self._warmup_s:
@@ -362,7 +407,7 @@ class Measurement:
         if self._returned and returned.digest == self._returned[0].digest:
             first = self._returned[0].latents
             if first is None or returned.latents is None or (first == returned.latents).all():
-                returned = self._returned[0]
+                returned = dataclasses.replace(self._returned[0], call=returned.call)
         self._returned.append(returned)
 
     def _so_far(self) -> str:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import contextlib
 import functools
 import gc
+import hashlib
 import random
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -82,3 +83,30 @@ def _accelerator_generators() -> list[Callable[[], None]]:
     if torch.backends.mps.is_available():
         found.append(functools.partial(torch.mps.set_rng_state, torch.mps.get_rng_state()))
     return found
+
+
+GlobalStates: TypeAlias = "dict[str, bytes]"
+"""A digest of each global generator's state, by its name in a sentence."""
+
+
+def global_states() -> GlobalStates:
+    """Where the global generators stand. Costs some 20 microseconds, and waits for no device."""
+    import numpy as np
+    import torch
+
+    name, keys, *rest = np.random.get_state()
+    states = {
+        "Python's random": repr(random.getstate()).encode(),
+        "numpy": np.asarray(keys).tobytes() + repr((name, rest)).encode(),
+        "torch on the CPU": torch.get_rng_state().numpy().tobytes(),
+    }
+    for backend in (torch.cuda, torch.xpu):
+        if backend.is_initialized():
+            for number, state in enumerate(backend.get_rng_state_all()):
+                states[f"torch on {backend.__name__.rpartition('.')[2]}:{number}"] = state.numpy().tobytes()
+    return {name: hashlib.blake2b(state, digest_size=8).digest() for name, state in states.items()}
+
+
+def changed(before: GlobalStates) -> set[str]:
+    """Names of the global generators that somebody has drawn from, or seeded, since."""
+    return {name for name, state in global_states().items() if before.get(name, state) != state}

@@ -19,6 +19,8 @@ from pytest_diffbench.measure.trace_recorder import TraceRecorder
 from pytest_diffbench.records import CallGroup, Fact, Guidance, GuidanceStep, Work, format_steps
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     import torch
     from numpy.typing import NDArray
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.measure.components import Site
     from pytest_diffbench.measure.memory import StageMemoryWatch
+    from pytest_diffbench.measure.returned import Sketched
     from pytest_diffbench.records import Branch, JointOrder, Stage
 
 
@@ -129,11 +132,10 @@ class Survey:
         self._component_flops = dict(other._component_flops)
         return True
 
-    @property
-    def trace(self) -> dict[str, NDArray[np.float32]]:
-        """Float32 arrays by name, see `artifacts.Artifacts`."""
+    def trace(self, returned: Sequence[Sketched] = ()) -> dict[str, NDArray[np.float32]]:
+        """Float32 arrays by name, see `artifacts.Artifacts`; `returned` are the tensors that the call returned."""
         self._record_predictions()  # those that no scheduler's step came after
-        return self._trace.arrays()
+        return self._trace.arrays({f"returned/{i}": (one.sketch, one.moments) for i, one in enumerate(returned)})
 
     def work(self) -> Work:
         """What the call computed."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import types
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.artifacts import MOMENTS
 from pytest_diffbench.measure.trace import WHOLE_TENSOR_LIMIT_BYTES, digest, to_numpy
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     import numpy as np
     import torch
@@ -80,11 +81,13 @@ class TraceRecorder:
         """This passed the decoder; `place` is `decoder_input` or `decoded`."""
         self._add(place, tensor)
 
-    def arrays(self) -> dict[str, NDArray[np.float32]]:
-        """The trace so far."""
+    def arrays(
+        self, further: Mapping[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = types.MappingProxyType({})
+    ) -> dict[str, NDArray[np.float32]]:
+        """The trace so far, and further sketches with their moments, by place."""
         import numpy as np
 
-        seen = dict(self._seen)
+        seen = self._seen | dict(further)
         several = len({component for _, component, _ in self._predictions}) > 1
         for name, component, found in self._predictions:
             seen[_free(f"{name}/{component}" if several else name, seen)] = found

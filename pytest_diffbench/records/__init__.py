@@ -38,7 +38,15 @@ from pytest_diffbench.records.comparison import (
     VariantReport,
 )
 from pytest_diffbench.records.guidance import Guidance, GuidanceStep
-from pytest_diffbench.records.output import ImageFacts, Memory, Output, RerunNoise, StageMemory, ToleranceChange
+from pytest_diffbench.records.output import (
+    ImageFacts,
+    Memory,
+    Output,
+    RerunNoise,
+    StageMemory,
+    TensorFacts,
+    ToleranceChange,
+)
 from pytest_diffbench.records.plan import PLAN_SCHEMA, PartPlan, PipelinePlan, Roofline
 from pytest_diffbench.records.profile import Operator, Profile
 from pytest_diffbench.records.reports import (
@@ -107,6 +115,7 @@ __all__ = [
     "Stage",
     "StageMemory",
     "Telemetry",
+    "TensorFacts",
     "ToleranceChange",
     "Tuning",
     "VariantReport",

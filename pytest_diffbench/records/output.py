@@ -28,7 +28,27 @@ class RerunNoise(Record, frozen=True, kw_only=True):
     identical: bool
     psnr_db: float | None = None
     latents_rel: float | None = None
-    """Relative L2 distance of the final latents."""
+    """Relative L2 distance of the final latents, or of other tensors that were returned."""
+
+    alike: tuple[tuple[str, ...], ...] = ()
+    """The calls by what they returned, those that agree to the last bit together; empty where all agree."""
+
+    drew_from: tuple[str, ...] = ()
+    """Global generators that a call drew from although it was handed one of its own: `torch on the CPU`."""
+
+
+class TensorFacts(Record, frozen=True, kw_only=True):
+    """A tensor or array that a call returned and that is no image."""
+
+    name: str
+    """Where it stood in what was returned: `images`, `frames`, `0`."""
+
+    shape: tuple[int, ...]
+    dtype: str
+    constant: bool
+    """All of several values are equal."""
+
+    digest: str
 
 
 class ToleranceChange(Record, frozen=True, kw_only=True):
@@ -46,11 +66,17 @@ class ToleranceChange(Record, frozen=True, kw_only=True):
 
 
 class Output(Record, frozen=True, kw_only=True):
-    """The result of a call: its images and its final latents."""
+    """The result of a call: its images, or whatever else it returned, and its final latents."""
 
     images: tuple[ImageFacts, ...]
+    tensors: tuple[TensorFacts, ...] = ()
+    """What was returned in place of images."""
+
+    no_images: str | None = None
+    """Why what was returned isn't images; None where it is."""
+
     finite: bool
-    """No NaN or infinity in the final latents nor in what the decoder returned."""
+    """No NaN or infinity in the final latents, in what the decoder returned, nor in what the call did."""
 
     not_finite_where: str | None = None
     """First place where a value wasn't finite: `latents, step 3` or `vae.decode`."""

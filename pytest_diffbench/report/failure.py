@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.judge.reasons import NEVER_ACCEPTED
 from pytest_diffbench.records import DECISIONS
 from pytest_diffbench.report.curve import curve
 from pytest_diffbench.report.figures import (
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_diffbench.records import CaseReport, Verdict
-
-_NEVER_ACCEPTED = frozenset({"output.not_finite", "output.no_images", "output.constant"})
-"""Broken whatever the baseline; so is all that the guidance gate finds."""
 
 _WIDTH = 100
 """Of messages; the text is written before it is known where it will be read."""
@@ -105,7 +103,7 @@ def _indented(text: str, head: str = "    ") -> str:
 
 def _remedy(report: CaseReport, command: str) -> Sequence[str]:
     worse = [one for one in report.verdicts if one.decision == "worse"]
-    faults = [one.reason for one in worse if one.gate == "guidance" or one.reason in _NEVER_ACCEPTED]
+    faults = [one.reason for one in worse if one.gate == "guidance" or one.reason in NEVER_ACCEPTED]
     if faults:
         return [
             f"{', '.join(faults)}: no baseline makes this pass. Correct the pipeline, or the arguments of its call."

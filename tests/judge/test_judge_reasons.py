@@ -183,6 +183,10 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "output.not_finite": on(make.observation(output=make.output(IMAGE, finite=False))),
     "output.no_images": on(make.observation(output=make.output())),
+    "output.lost": on(make.observation(output=make.output(latents_shape=None, no_images="NoneType is no image"))),
+    "output.global_generator": with_image(
+        IMAGE, rerun=msgspec.structs.replace(noise(25), drew_from=("torch on the CPU",))
+    ),
     "output.constant": with_image(np.zeros((128, 128, 3), np.uint8)),
     "output.count": on(make.observation(output=make.output(IMAGE, IMAGE)), mine=make.artifacts(IMAGE, IMAGE)),
     "output.size": with_image(make.picture(size_px=96)),

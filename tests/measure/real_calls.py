@@ -43,6 +43,7 @@ def prepared(
     rounds: int = 1,
     device: str = "cpu",
     calibration: Calibration | None = None,
+    plain_call: bool = False,
     **kwargs: Any,
 ) -> Measurement:
     """A measurement of `target(*args, **kwargs)` that has yet to be taken."""
@@ -55,6 +56,7 @@ def prepared(
         ),
         rounds=rounds,
         warmup_rounds=0,
+        plain_call=plain_call,
     )
     return Measurement(plan, target, args, kwargs, calibration)
 

@@ -170,7 +170,7 @@ class Painter:
         return np.full((size, size), random.random())
 
     def paint(self, size: int = 16, generator: torch.Generator | None = None) -> list[Any]:
-        return [torch.rand(3, size, size, generator=generator), torch.rand(3, size, size)]
+        return [torch.rand(3, size, size, generator=generator) for _ in range(2)]
 
 
 @pytest.mark.parametrize("library", ["torch", "numpy", "python"])
@@ -205,13 +205,37 @@ def test_any_callable_that_returns_images(target: Callable[..., Any], name: str,
     assert any("no components" in note for note in seen.notes)
 
 
-@pytest.mark.parametrize(
-    "value", [None, "a text", torch.full((1, 4, 8, 8), 7.0), np.zeros((2, 3, 4, 5, 6)), []], ids=str
-)
-def test_what_returns_no_images_has_no_output(value: Any) -> None:
+@pytest.mark.parametrize("value", [None, "a text", []], ids=str)
+def test_what_returns_nothing_that_is_known_has_no_digest(value: Any) -> None:
     seen = observe(lambda: value, rounds=2)
-    assert seen.output is None
+    assert seen.output is not None
+    assert (seen.output.images, seen.output.tensors) == ((), ())
+    assert seen.output.no_images
     assert [one.output_digest for one in seen.run.rounds] == [None, None]
+
+
+@pytest.mark.parametrize(
+    ("value", "names", "shapes"),
+    [
+        (torch.full((1, 4, 8, 8), 7.0), ["0"], [(1, 4, 8, 8)]),
+        (np.zeros((2, 3, 4, 5, 6)), ["0"], [(2, 3, 4, 5, 6)]),
+        ({"a": torch.ones(2, dtype=torch.bfloat16), "b": [np.ones(3), "text"]}, ["a", "b.0"], [(2,), (3,)]),
+        (np.full((8, 8, 3), 200.0), ["0"], [(8, 8, 3)]),
+    ],
+    ids=["latents", "frames", "nested", "0 to 255"],
+)
+def test_what_returns_no_images_has_its_tensors(value: Any, names: list[str], shapes: list[tuple[int, ...]]) -> None:
+    measurement = prepared(lambda: value, rounds=2)
+    seen = take(measurement)
+    assert seen.output is not None
+    assert [one.name for one in seen.output.tensors] == names
+    assert [one.shape for one in seen.output.tensors] == shapes
+    assert all(one.constant for one in seen.output.tensors)
+    assert seen.output.rerun.identical
+    assert seen.run.rounds[0].output_digest
+    assert [name for name in measurement.artifacts().trace if name.startswith("returned/")] == [
+        f"returned/{i}" for i in range(len(names))
+    ]
 
 
 def test_a_generator_that_the_callable_asks_for_is_made_and_one_by_position_is_rewound() -> None:

@@ -54,7 +54,7 @@ def traced(pipeline: Any) -> dict[str, NDArray[np.float32]]:
     survey = Survey(modules_of(pipeline), None, count_flops=False)
     caller = Caller(pipeline, (PROMPT,), CALL, 0, clock_for("cpu"))
     observe_once(caller, list(sites_of(pipeline)), survey)
-    return survey.trace
+    return survey.trace()
 
 
 @contextlib.contextmanager

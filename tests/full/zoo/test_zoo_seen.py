@@ -12,6 +12,8 @@ import zoo_kinds as zoo
 import zoo_truth
 
 from pytest_diffbench.measure.components import modules_of, sites_of
+from pytest_diffbench.measure.definition import parameters_of
+from pytest_diffbench.measure.returned import Reader
 from pytest_diffbench.records import parse_steps
 
 if TYPE_CHECKING:
@@ -63,6 +65,17 @@ def test_a_class_is_seen_rightly(name: str) -> None:
         assert seen.guidance is not None
         assert seen.guidance.guided_steps == (kind.guided_steps if guided else 0)
         check_stages(seen, kind)
+        check_result(pipeline, arguments, seen)
+
+
+def check_result(pipeline: Any, arguments: dict[str, Any], seen: Observation) -> None:
+    """Every call that was measured returned what a user gets, bit for bit."""
+    handed = {"generator": torch.Generator().manual_seed(0)} if "generator" in parameters_of(pipeline) else {}
+    bare = Reader().read("bare", pipeline(**arguments, **handed), None)
+    assert bare.digest is not None
+    assert seen.run.rounds[0].output_digest == bare.digest
+    assert seen.output is not None
+    assert (seen.output.rerun.identical, seen.output.rerun.drew_from) == (True, ())
 
 
 def check_roles(pipeline: Any) -> None:

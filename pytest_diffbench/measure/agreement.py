@@ -1,0 +1,46 @@
+"""Which calls of a measurement returned the same, and whether that goes by how they were watched."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_diffbench.measure.returned import Returned
+
+
+def alike(calls: Sequence[Returned]) -> tuple[tuple[str, ...], ...]:
+    """Names of the calls, those that returned the same bits together, in the order in which each group began.
+
+    Calls that returned neither images nor tensors say nothing, and are left out.
+    """
+    groups: dict[str, list[str]] = {}
+    for one in calls:
+        if one.digest is not None:
+            groups.setdefault(one.digest, []).append(one.call)
+    return tuple(map(tuple, groups.values()))
+
+
+def manner_of(call: str) -> str:
+    """How a call was watched, by its name: `warm-up` for `warm-up 3`."""
+    return call.rstrip("0123456789").rstrip()
+
+
+def follow_manner(calls: Sequence[Returned], again: Mapping[str, Callable[[], Returned]]) -> bool:
+    """Whether what a call returns depends on how it's watched.
+
+    Asked of calls that fall into two groups, in which all that were watched alike are together, and none else: each
+    is then made once more, for it may be that one call alone went astray, or that the first left something behind.
+
+    Args:
+        calls: all that were made.
+        again: makes another call, by the manner of watching it.
+    """
+    digests: dict[str, set[str]] = {}
+    for one in calls:
+        if one.digest is not None:
+            digests.setdefault(manner_of(one.call), set()).add(one.digest)
+    if len(set().union(*digests.values())) != 2 or any(len(found) > 1 for found in digests.values()):
+        return False
+    return all(again[manner]().digest in found for manner, found in digests.items())
