@@ -217,6 +217,11 @@ def _decide(
         gone = max(_members(distances, parting, allowed.broken(limits)), key=lambda member: member.excess)
         reason, message = _across_machines(question, distances, parting, worst, gone, allowed)
     changes += told(limits, question.baseline.baseline.tolerances)
+    if other := _other_weights(now, base):
+        if reason in ("output.within_tolerance", "output.trace"):
+            changes.append(f"the weights differ from the baseline's: {other}")
+        else:
+            reason, message = "output.weights", f"The weights differ from the baseline's: {other}. {message}"
     return verdict(reason, message, details=_details(distances, parting, allowed, distance), changes=changes)
 
 
@@ -288,6 +293,11 @@ def _members(distances: list[ImageDistance], parting: Parting, allowed: Toleranc
         return members(distances, allowed)
     text = f"final latents {100 * parting.latents_rel:.3g} % apart (at most {100 * allowed.latents_rel:.3g} %)"
     return [Member(over(parting.latents_rel, allowed.latents_rel), text)]
+
+
+def _other_weights(now: Output, base: Output) -> str:
+    """Components that both sides have, with other weights."""
+    return ", ".join(name for name in now.weights if now.weights[name] != base.weights.get(name, now.weights[name]))
 
 
 def _another(distances: list[ImageDistance]) -> str:

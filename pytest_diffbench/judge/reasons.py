@@ -49,6 +49,7 @@ REASONS: dict[str, Decision] = {
     "output.same_bits": "same",
     "output.within_tolerance": "same",
     "output.differs": "worse",
+    "output.weights": "worse",
     "output.trace": "worse",
     "output.decoder": "worse",
     "output.nondeterministic": "worse",

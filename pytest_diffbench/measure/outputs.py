@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import types
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.measure.agreement import alike
@@ -9,7 +10,7 @@ from pytest_diffbench.pixels import image_digest, psnr_db
 from pytest_diffbench.records import ImageFacts, Output, RerunNoise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_diffbench.measure.returned import Returned
     from pytest_diffbench.measure.survey import Survey
@@ -19,7 +20,9 @@ def output_of(
     survey: Survey | None,
     timed: Sequence[Returned],
     untimed: Sequence[Returned],
+    *,
     drew_from: tuple[str, ...] = (),
+    weights: Mapping[str, str] = types.MappingProxyType({}),
 ) -> Output | None:
     """Facts of what was returned; None where no call came to its end.
 
@@ -28,6 +31,7 @@ def output_of(
         timed: what the timed rounds returned.
         untimed: what the calls before them returned.
         drew_from: global generators that a call drew from although it was handed one.
+        weights: digests of the components' weights.
     """
     calls = timed or untimed
     if not calls or survey is None:
@@ -53,6 +57,7 @@ def output_of(
         not_finite_where=where,
         latents_shape=survey.latents_shape,
         latents_dtype=survey.latents_dtype,
+        weights=dict(weights),
         rerun=_rerun_noise(first, [*untimed, *timed], drew_from),
     )
 

@@ -21,6 +21,7 @@ from pytest_diffbench.measure.components import components_of, denoisers_of, mod
 from pytest_diffbench.measure.environment import environment_of
 from pytest_diffbench.measure.guidance import call_class_of
 from pytest_diffbench.measure.layers import LayerTimer
+from pytest_diffbench.measure.left_behind import ComponentStates, component_states, left_behind, weights_of
 from pytest_diffbench.measure.matmul import matmul_facts
 from pytest_diffbench.measure.memory import StageMemoryWatch, gauge_for
 from pytest_diffbench.measure.outputs import output_of
@@ -133,6 +134,8 @@ class Measurement:
         self._untimed: list[Returned] = []
         self._calibration_s: list[float] = []
         self._notes: list[str] = []
+        self._found: ComponentStates = {}
+        self._left_behind: tuple[str, ...] = ()
 
     @property
     def case_id(self) -> str:
@@ -174,6 +177,7 @@ class Measurement:
         self._add_state(matmul_facts(plan.device, plan.definition.dtype, reported))
         self._compiling.begin()
         progress("survey", 0, total)
+        self._found = component_states(self._target)
         self._take_survey()
         progress("layers", 1, total)
         self._take_layers()
@@ -206,6 +210,7 @@ class Measurement:
         if plan.plain_call and not self._warmup_s:
             self._untimed.append(self._call_plainly("warm-up")[1])
         self._refuse_changed_call()
+        self._left_behind = left_behind(self._found, component_states(self._target))
         if plan.profile or plan.trace_file is not None:
             progress("profile", total, total)
             self._take_profile()
@@ -239,11 +244,16 @@ class Measurement:
             work=self._work,
             guidance=self._guidance,
             output=output_of(
-                self._survey, self._returned, self._untimed, self._caller.drew_from if self._caller else ()
+                self._survey,
+                self._returned,
+                self._untimed,
+                drew_from=self._caller.drew_from if self._caller is not None else (),
+                weights=weights_of(self._found),
             ),
             memory=self._memory,
             layers=self._layers,
             profile=self._profile,
+            left_behind=self._left_behind,
             complete=complete,
             notes=(*self._notes, *self._telemetry_notes),
         )

@@ -83,6 +83,9 @@ class Output(Record, frozen=True, kw_only=True):
 
     latents_shape: tuple[int, ...] | None = None
     latents_dtype: str | None = None
+    weights: dict[str, str] = {}
+    """A digest of each component's weights, as they were before the first call; made from a sample of them."""
+
     rerun: RerunNoise
 
 

@@ -36,6 +36,10 @@ class Observation(Record, frozen=True, kw_only=True):
     ratio: Ratio | None = None
     """Of a variant that was measured against a reference: its one run."""
 
+    left_behind: tuple[str, ...] = ()
+    """What the calls changed in the pipeline's components, for whoever calls it next: `vae: dtype float32, was
+    float16`."""
+
     complete: bool = True
     """False when the measurement was interrupted or raised; such a run is reported but never judged or saved."""
 

@@ -134,6 +134,13 @@ class Table:
         lines += self._stages(report)
         codes = [] if self._verbose else [_code(one) for one in passing]
         lines += flow([*codes, *self._remarks(report)], self._width, _BODY_AT, _GAP)
+        if left := report.observation.left_behind:
+            lines += hang(
+                [segment(" " * _BODY_AT), segment("left behind ", "yellow")],
+                "; ".join(left),
+                self._width,
+                _BODY_AT + 12,
+            )
         for note in report.observation.notes if self._verbose or report.error is not None else ():
             lines += hang([segment(" " * _BODY_AT), segment("note ", "light")], note, self._width, _BODY_AT + 5)
         return lines

@@ -175,6 +175,8 @@ def _details(report: CaseReport) -> list[str]:
         lines += [f"  - {_text(change)}" for change in further_changes(verdict)]
         if (drawn := curve(verdict)) is not None:
             lines.append(f"  - {_text(drawn)}")
+    if left := report.observation.left_behind:
+        lines.append(f"- left behind: {_text('; '.join(left))}")
     if achieved := _achieved(report):
         lines.append(f"- achieved: {achieved}")
     if report.changed_since:

@@ -194,6 +194,11 @@ SCENARIOS: dict[str, Scenario] = {
     "output.same_bits": on(),
     "output.within_tolerance": with_image(make.noisy(IMAGE, 1)),
     "output.differs": with_image(make.noisy(IMAGE, 20)),
+    "output.weights": with_image(
+        make.noisy(IMAGE, 20),
+        make.reference(make.observation(output=make.output(IMAGE, weights={"unet": "a"}))),
+        weights={"unet": "b"},
+    ),
     "output.nondeterministic": with_image(make.noisy(IMAGE, 1), rerun=noise(25)),
     "output.rerun_noise": with_image(
         make.noisy(IMAGE, 60), make.reference(make.observation(output=make.output(IMAGE, rerun=noise(12))))

@@ -13,7 +13,16 @@ import diffusers
 import numpy as np
 import pytest
 import torch
-from real_calls import PROMPT, SMALL, mini, new_mini, observe, prepared, take
+from real_calls import (
+    PROMPT,
+    SMALL,
+    frozen_heap,  # noqa: F401 - a fixture
+    mini,
+    new_mini,
+    observe,
+    prepared,
+    take,
+)
 from tiny_parts import quiet
 
 from pytest_diffbench.errors import MeasureError
