@@ -164,7 +164,7 @@ def _check(arguments: argparse.Namespace) -> int:
         else:
             good += 1
             baseline = reference.baseline
-            about = f"generation {baseline.generation}, {format_count(len(baseline.runs), 'run')}"
+            about = f"generation {baseline.generation}, {format_count(len(baseline.timed_runs), 'run')}"
             _print([[segment("ok   ", "green"), segment(f"{folder.relative_to(root)}  "), segment(about, "light")]])
             for change in baseline.tolerances:
                 _print(hang([segment("     ")], line(change), _width(), 5))
@@ -339,7 +339,7 @@ def _judged(new: SessionReport, references: dict[str, Reference]) -> SessionRepo
             more_runs=report.confirmations,
             more_ratios=report.confirming_ratios,
             neighbours={
-                name: other.baseline.runs
+                name: other.baseline.timed_runs
                 for name, other in references.items()
                 if name != seen.case.id
                 and other.baseline.runs[-1].environment.machine == seen.run.environment.machine

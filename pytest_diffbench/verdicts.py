@@ -100,9 +100,9 @@ def conclude(
         verdicts, confirmations = _confirmed(ask(gates), ask, wanted=not failed and not settings.save)
         question = Question(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
         verdicts = tuple(_explained(one, question) for one in verdicts)
-        saved = None
+        saved, left_out = None, None
         if settings.save:
-            saved = _save(observation, artifacts, reference, limits, store, failed, metrics)
+            saved, left_out = _save(observation, artifacts, reference, limits, store, failed, gates, metrics)
     except BaselineError as error:
         report = CaseReport(observation=noted(observation, evidence.notes), verdicts=(), error=str(error))
         return Concluded(report, str(error))
@@ -114,6 +114,7 @@ def conclude(
         baseline_path=reference.path if reference is not None else None,
         baseline_distance=reference.distance if reference is not None else None,
         saved=saved,
+        times_left_out=left_out,
         changed_since=_changed_since(reference, observation.run.environment),
     )
     return Concluded(report, _failure(report, settings, nodeid))
@@ -330,30 +331,43 @@ def _save(
     limits: Limits,
     store: Store,
     failed: bool,
+    gates: Sequence[Gate],
     metrics: Sequence[ExtraMetric],
-) -> str:
-    """Save a case; returns what was done, or `refused: why`."""
-    from pytest_diffbench.judge import doubts, judge, slowed_down
+) -> tuple[str, str | None]:
+    """Save of a case what is sound; returns what was done, or `refused: why`, and why its times were left out."""
+    from pytest_diffbench.judge import judge
     from pytest_diffbench.judge.loosening import history_with
 
     if failed:
-        return "refused: the test failed"
-    planned = observation.case.definition.planned
-    doubt = doubts(observation.run, limits) if not planned else None
-    if doubt is not None:
-        return f"refused: {doubt[1]}"
-    if (throttled := slowed_down(observation.run)) is not None:
-        return f"refused: {throttled}"
+        return "refused: the test failed", None
     verdicts = judge(
         observation, artifacts, reference, limits, ("work", "guidance", "output"), saving=True, metrics=metrics
     )
-    broken = [one for one in verdicts if one.decision == "worse" and _needs_no_baseline(one)]
+    broken = [one for one in verdicts if one.decision == "worse" and _needs_no_baseline(one) and one.gate in gates]
     if broken:
-        return f"refused: {broken[0].message}"
+        return f"refused: {broken[0].message}", None
     unchanged = reference is not None and _unchanged(verdicts, reference)
+    planned = observation.case.definition.planned
     if planned and unchanged:
-        return "kept: the plan is the same"  # it would be no further evidence
-    return store.save(observation, artifacts, reference, unchanged, functools.partial(history_with, limits))
+        return "kept: the plan is the same", None  # it would be no further evidence
+    left_out = None if planned else _why_times_are_none(observation, limits)
+    if left_out is not None:
+        observation = msgspec.structs.replace(observation, run=untimed(observation.run))
+    done = store.save(observation, artifacts, reference, unchanged, functools.partial(history_with, limits))
+    return done, left_out
+
+
+def _why_times_are_none(observation: Observation, limits: Limits) -> str | None:
+    """Why a run is no evidence of time; None where it is. Rounds of variants needn't be steady by themselves."""
+    from pytest_diffbench.judge import doubts, slowed_down
+
+    doubt = doubts(observation.run, limits, alone=observation.ratio is None)
+    return doubt[1] if doubt is not None else slowed_down(observation.run)
+
+
+def untimed(run: Run) -> Run:
+    """A run without its times."""
+    return msgspec.structs.replace(run, rounds=(), warmup_s=(), calibration_s=())
 
 
 def _unchanged(verdicts: tuple[Verdict, ...], reference: Reference) -> bool:

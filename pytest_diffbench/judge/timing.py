@@ -47,7 +47,14 @@ def judge_time(question: Question) -> Verdict:
     if reference.distance != "machine":
         message = f"Time is compared on one class of machine only; the baseline is of {newest.environment.machine}."
         return verdict("time.other_machine", message)
-    comparable = [r for r in reference.baseline.runs if environment_changes(r.environment, first.environment) is None]
+    timed = reference.baseline.timed_runs
+    if not timed:
+        message = (
+            f"{reference.path} holds no times: they were left out when it was saved. "
+            "--diffbench-save adds those of a steady run."
+        )
+        return verdict("time.no_baseline", message)
+    comparable = [run for run in timed if environment_changes(run.environment, first.environment) is None]
     if not comparable:
         kind, facts = environment_changes(newest.environment, first.environment) or ("settings", "")
         what = "hardware differs" if kind == "hardware" else "settings differ"
@@ -55,7 +62,7 @@ def judge_time(question: Question) -> Verdict:
     past = alike(sound(comparable), limits)
     more = limits.time_confirmations > 0 and 1 + len(question.more_runs) < _rule(question).most_runs
     notes = []
-    if left_out := len(reference.baseline.runs) - len(past):
+    if left_out := len(timed) - len(past):
         why = "measured in parallel, with other settings, or on a machine off its usual pace"
         notes.append(f"{plural(left_out, 'run')} of the baseline left out: {why}")
     now = _usable(question)

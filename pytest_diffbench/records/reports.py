@@ -55,7 +55,7 @@ class Baseline(Record, frozen=True, kw_only=True):
     """Counts up whenever work or output were accepted anew."""
 
     runs: Annotated[tuple[Run, ...], Meta(min_length=1)]
-    """Oldest first, of this generation only."""
+    """Oldest first, of this generation only. A run whose times were left out when it was saved has no rounds."""
 
     work: Work | None = None
     output: Output | None = None
@@ -66,6 +66,11 @@ class Baseline(Record, frozen=True, kw_only=True):
     """Of a variant: how much faster than its reference it was in each of the last runs."""
     tolerances: tuple[ToleranceChange, ...] = ()
     """How the thresholds of output were changed for this case, oldest first, over all generations."""
+
+    @property
+    def timed_runs(self) -> tuple[Run, ...]:
+        """The runs with times: none where all of them were left out, and of a plan."""
+        return tuple(run for run in self.runs if run.rounds)
 
 
 class Verdict(Record, frozen=True, kw_only=True):
@@ -95,6 +100,9 @@ class CaseReport(Record, frozen=True, kw_only=True):
     baseline_distance: Distance | None = None
     saved: str | None = None
     """`added run 3`, `new generation 2`, `created`, `kept: why` or `refused: why`; None: nothing was to be saved."""
+
+    times_left_out: str | None = None
+    """Why the run's times weren't saved with the rest; None where they were, or nothing was to be saved."""
 
     changed_since: tuple[str, ...] = ()
     """Facts of the environment that differ from the baseline's newest run: `torch 2.12.0 -> 2.13.0`."""

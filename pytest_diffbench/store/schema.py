@@ -139,9 +139,6 @@ def _check(baseline: Baseline, path: Path) -> None:
     """What the types of the records can't say."""
     if not baseline.case.id:
         raise BaselineError(path, "case.id is empty", RESTORE)
-    for index, run in enumerate(baseline.runs):
-        if not run.rounds and not baseline.case.definition.planned:
-            raise BaselineError(path, f"runs[{index}].rounds is empty: a run without rounds is no evidence", RESTORE)
     if baseline.work is not None:
         for index, group in enumerate(baseline.work.denoiser):
             field = f"work.denoiser[{index}]"

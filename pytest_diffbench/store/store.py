@@ -83,7 +83,7 @@ class Store:
         stands now, and starts a new generation where they aren't.
 
         Args:
-            observation: a complete one, with rounds.
+            observation: a complete one; without rounds where its times are no evidence.
             artifacts: its images, equal to those whose digests `observation.output` holds, and its trace.
             previous: what `find` gave, and `unchanged` was judged against.
             unchanged: work and output are as in `previous`.
@@ -91,7 +91,7 @@ class Store:
                 keep; by default it stays as it is.
 
         Returns:
-            `created`, `added run N` (N runs are kept now) or `new generation N`.
+            `created`, `added run N` (N runs are kept now), `new generation N`, or `kept: why`.
 
         Raises:
             BaselineError: the observation can't be a baseline, or the folder can't be written; what was there stays.
@@ -108,12 +108,14 @@ class Store:
                 return "created"
             _refuse_other_case(current, observation.case, folder)
             if _adds(current, observation, previous, unchanged):
-                runs = (*current.runs, observation.run)[-MOST_RUNS:]
+                timed = bool(observation.run.rounds)
+                # one without times gives way to one with
+                runs = (*current.timed_runs, observation.run)[-MOST_RUNS:] if timed else current.runs
                 profile = current.profile or observation.profile  # the first may have been taken without one
                 ratio = _joined(current, observation)
                 grown = msgspec.structs.replace(current, runs=runs, ratio=ratio, profile=profile, tolerances=history)
                 _write(folder, grown, None)
-                return f"added run {len(runs)}"
+                return f"added run {len(runs)}" if timed else "kept: nothing changed, and there are no times to add"
             generation = current.generation + 1
             _write(folder, _accepted(observation, generation, history), artifacts)
             return f"new generation {generation}"
@@ -136,7 +138,7 @@ class Store:
             with contextlib.suppress(BaselineError):
                 baseline = _read(self.root / machine / name)
                 if baseline is not None:
-                    found[baseline.case.id] = baseline.runs
+                    found[baseline.case.id] = baseline.timed_runs
         return found
 
     def load(self, folder: Path, distance: Distance = "any") -> Reference:
@@ -218,8 +220,6 @@ def _refuse_unfit(observation: Observation, artifacts: Artifacts, folder: Path) 
     remedy = "Run it again with --diffbench-save once it completes."
     if not observation.complete:
         raise BaselineError(folder, "the measurement isn't complete", remedy)
-    if not observation.run.rounds and not observation.case.definition.planned:
-        raise BaselineError(folder, "the run has no rounds", remedy)
     output = observation.output
     if output is not None and not output.finite:
         problem = f"the output isn't finite ({output.not_finite_where or 'somewhere'})"

@@ -62,7 +62,7 @@ def test_metrics_by_name_or_why_not(monkeypatch: pytest.MonkeyPatch) -> None:
         calibrate.metrics_asked(["flip"], None)
 
 
-def test_lpips_needs_weights() -> None:
+def test_lpips_needs_weights(real_libraries: None) -> None:
     pytest.importorskip("torchmetrics")
     with pytest.raises(DiffbenchError, match=r"diffbench calibrate: metric lpips needs .* --lpips-backbone FILE\.$"):
         calibrate.metrics_asked(["lpips"], None)

@@ -144,7 +144,6 @@ ROUND: tuple[str | int, ...] = ("runs", 0, "rounds", 1)
         ((*ROUND, "steps_s", 2), -0.25, "runs[0].rounds[1].steps_s[2] is -0.25"),
         (("runs", 0, "calibration_s", 0), 0, "runs[0].calibration_s[0] is 0"),
         (("runs", 0, "warmup_s", 0), 0.0, "runs[0].warmup_s[0] is 0.0"),
-        (("runs", 0, "rounds"), [], "runs[0].rounds is empty"),
         (("runs",), [], "runs is []"),
         (("runs",), {}, "runs is {}"),
         (("generation",), 0, "generation is 0"),
@@ -207,11 +206,8 @@ def test_damage_is_refused_or_read_but_never_escapes_as_another_error(data: st.D
 
 
 def test_what_cant_be_read_is_never_written() -> None:
-    run = msgspec.structs.replace(good().runs[0], rounds=())
-    with pytest.raises(BaselineError, match=r"can't be written: runs\[0\].rounds is empty"):
-        encode(msgspec.structs.replace(good(), runs=(run,)), PATH)
     one = msgspec.structs.replace(good().runs[0].rounds[0], total_s=float("nan"))
-    run = msgspec.structs.replace(run, rounds=(one,))
+    run = msgspec.structs.replace(good().runs[0], rounds=(one,))
     with pytest.raises(BaselineError, match=r"can't be written: runs\[0\].rounds\[0\].total_s is nan"):
         encode(msgspec.structs.replace(good(), runs=(run,)), PATH)
 

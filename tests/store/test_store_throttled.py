@@ -1,4 +1,4 @@
-"""What heat or the power supply slowed down is no baseline; a power cap and clocks that somebody set are."""
+"""Times that are no evidence are left out, and the rest is saved; a power cap and set clocks are no reason."""
 
 from __future__ import annotations
 
@@ -47,15 +47,44 @@ def saving(folder: Path, run: Run) -> Concluded:
 @pytest.mark.parametrize(
     "reason", ["hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown", "hw_power_brake_slowdown"]
 )
-def test_a_run_that_was_slowed_down_in_most_rounds_is_refused(tmp_path: Path, reason: str) -> None:
+def test_times_that_were_slowed_down_in_most_rounds_are_left_out(tmp_path: Path, reason: str) -> None:
     done = saving(tmp_path, throttled((reason,), (), ("sw_power_cap", reason)))
-    assert done.report.saved == (
-        f"refused: The device's clocks were held down in 2 of 3 rounds ({reason}):"
-        " cool it, or look at its power supply."
+    assert (done.report.saved, done.failure) == ("created", None)
+    assert done.report.times_left_out == (
+        f"The device's clocks were held down in 2 of 3 rounds ({reason}): cool it, or look at its power supply."
     )
-    assert done.failure is not None
-    assert "not saved, The device's clocks were held down" in done.failure
-    assert not list(tmp_path.iterdir())
+    (folder,) = Store(tmp_path).entries()
+    baseline = Store(tmp_path).load(folder).baseline
+    assert baseline.timed_runs == ()
+    assert baseline.work is not None
+    assert Store(tmp_path).runs(baseline.runs[0].environment.machine, 9) == {baseline.case.id: ()}
+
+
+def test_a_run_with_times_takes_the_place_of_one_without(tmp_path: Path) -> None:
+    hot = throttled(("hw_slowdown",))
+    assert saving(tmp_path, hot).report.saved == "created"
+    assert saving(tmp_path, hot).report.saved == "kept: nothing changed, and there are no times to add"
+    assert saving(tmp_path, throttled(None)).report.saved == "added run 1"
+    assert saving(tmp_path, hot).report.saved == "kept: nothing changed, and there are no times to add"
+    assert saving(tmp_path, throttled(None)).report.saved == "added run 2"
+    (folder,) = Store(tmp_path).entries()
+    assert all(run.rounds for run in Store(tmp_path).load(folder).baseline.runs)
+
+
+def test_a_baseline_without_times_leaves_time_without_one(tmp_path: Path) -> None:
+    saving(tmp_path, throttled(("hw_slowdown",)))
+    artifacts = make_artifacts()
+    done = conclude(
+        make_observation(artifacts, throttled(None)),
+        artifacts,
+        store=Store(tmp_path),
+        settings=Settings(gates=("work", "time")),
+        nodeid="tests/test_cfg.py::test_cfg_trunc[0.5]",
+        failed=False,
+    )
+    assert [one.reason for one in done.report.verdicts] == ["work.same", "time.no_baseline"]
+    assert "holds no times: they were left out when it was saved" in done.report.verdicts[1].message
+    assert done.failure is None
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,169 @@
+"""What is saved, and what a session says of results that disagree or are gone: through pytest, as a user sees it."""
+
+from __future__ import annotations
+
+import itertools
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_diffbench.report import session_json
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from pytest_diffbench.records import CaseReport
+
+pytestmark = pytest.mark.usefixtures("real_libraries", "quick_processes")
+
+TARGET = """
+import os
+
+import numpy as np
+import pytest
+
+FAULT = os.environ.get("FAULT")
+SOUND = np.tile(np.arange(32, dtype=np.uint8)[:, None, None] * 5, (1, 32, 3))
+
+def paint(size=32):
+    return [SOUND]
+"""
+ONE = "def test_paint(diffbench):\n    diffbench(paint)\n"
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    pytester.makepyfile(test_paint=TARGET + ONE)
+    return pytester
+
+
+def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return project.runpytest_inprocess("--diffbench-json=session.json", *arguments)
+
+
+def cases(project: pytest.Pytester) -> list[CaseReport]:
+    return list(session_json.load(project.path / "session.json").cases)
+
+
+def reasons(case: CaseReport) -> dict[str, str]:
+    return {one.gate: one.reason for one in case.verdicts}
+
+
+def restless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let every look at the clock take longer than the one before, and now and then much longer."""
+    pace = itertools.cycle([50_000_000, 90_000_000, 50_000_000, 240_000_000, 60_000_000])
+
+    def ticks() -> Iterator[int]:
+        now = 1
+        for step in pace:
+            now += step
+            yield now
+
+    clock = ticks()
+    monkeypatch.setattr("pytest_diffbench.measure.clock.now_ns", lambda: next(clock))
+
+
+@pytest.mark.parametrize("gates", [(), ("--diffbench-gates=work,guidance,output",)], ids=["all", "without time"])
+def test_a_restless_machine_keeps_nothing_but_the_times_from_being_saved(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, gates: tuple[str, ...]
+) -> None:
+    with monkeypatch.context() as patch:
+        restless(patch)
+        result = run(project, "--diffbench-save", *gates)
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["*1 created*", "*times left out*test_paint.py::test_paint: *stead*"])
+    result.stdout.no_fnmatch_line("*ut right what it names*")
+    (case,) = cases(project)
+    assert case.saved == "created"
+    assert case.times_left_out is not None
+
+    run(project, "--diffbench", *gates).assert_outcomes(passed=1)
+    (case,) = cases(project)
+    assert reasons(case)["output"] == "output.same_bits"
+    if not gates:
+        assert reasons(case)["time"] == "time.no_baseline"
+
+
+def test_variants_are_saved_together(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    project.makepyfile(
+        test_paint=TARGET
+        + "def test_paint(diffbench):\n"
+        + "    diffbench.compare(paint, variants={'a': {}, 'b': {'size': 16}}, precision_rel=9)\n"
+    )
+    with monkeypatch.context() as patch:
+        restless(patch)
+        run(project, "--diffbench-save").assert_outcomes(passed=1)
+    assert [one.saved for one in cases(project)] == ["created", "created"]
+
+
+@pytest.mark.parametrize(
+    ("gone", "reason", "words"),
+    [
+        ("None", "output.lost", "NoneType is no image"),
+        ("[]", "output.lost", "it is empty"),
+        ("'a picture'", "output.lost", "str is no image"),
+        ("SOUND.astype(float)", "output.lost", "values from 0 to 155 are no image's; expected 0 to 1"),
+        ("SOUND[None, None].astype('float32') / 255", "output.lost", "is no image"),
+        ("{'result': 3}", "output.lost", "is no image"),
+        ("[SOUND, SOUND]", "output.count", "2 images returned, 1 in the baseline"),
+    ],
+)
+def test_an_image_that_is_gone_is_red(project: pytest.Pytester, gone: str, reason: str, words: str) -> None:
+    run(project, "--diffbench-save", "--diffbench-rounds=1").assert_outcomes(passed=1)
+    project.makepyfile(test_paint=TARGET + f"def paint(size=32):\n    return {gone}\n" + ONE)
+    run(project, "--diffbench", "--diffbench-rounds=1").assert_outcomes(failed=1)
+    (case,) = cases(project)
+    assert reasons(case)["output"] == reason
+    assert words in next(one.message for one in case.verdicts if one.gate == "output")
+
+
+def test_what_has_not_run_is_one_sentence(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_paint=TARGET + "async def later():\n    return [SOUND]\n" + ONE.replace("paint)", "later)")
+    )
+    result = run(project, "--diffbench-save")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*returned a coroutine, which hasn't run: nothing of it was measured*"])
+    assert not (project.path / "baselines").exists()
+
+
+@pytest.mark.parametrize("which", ["first", "last", "every other"])
+def test_calls_that_disagree_are_red_and_named(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, which: str
+) -> None:
+    wrong = {"first": "n == 1", "last": "n >= 6", "every other": "n % 2 == 0"}[which]
+    project.makepyfile(
+        test_paint=TARGET
+        + "calls = []\n"
+        + "def changing():\n"
+        + "    calls.append(0)\n"
+        + "    n = len(calls)\n"
+        + f"    return [255 - SOUND if FAULT and {wrong} else SOUND]\n"
+        + "def test_paint(diffbench):\n    calls.clear()\n    diffbench(changing)\n"
+    )
+    gates = "--diffbench-gates=output"
+    run(project, "--diffbench-save", gates).assert_outcomes(passed=1)
+    monkeypatch.setenv("FAULT", "1")
+    result = run(project, "--diffbench", gates)
+    result.assert_outcomes(failed=1)
+    (case,) = cases(project)
+    (verdict,) = case.verdicts
+    assert verdict.reason == "output.nondeterministic"
+    told = {"first": "the first (survey) differs from", "last": "round", "every other": "warm-up 1, round 2"}[which]
+    assert told in verdict.message
+    # at the first save it is said as well
+    for path in sorted((project.path / "baselines").rglob("*"), reverse=True):
+        path.unlink() if path.is_file() else path.rmdir()
+    run(project, "--diffbench-save", gates)
+    (case,) = cases(project)
+    assert any("disagree" in change for verdict in case.verdicts for change in verdict.changes)
+
+
+def test_parallel_processes_save_all_but_their_times(project: pytest.Pytester) -> None:
+    run(project, "--diffbench-save", "-n2", "--diffbench-rounds=1").assert_outcomes(passed=1)
+    (case,) = cases(project)
+    assert (case.saved, case.times_left_out) == (
+        "created",
+        "2 test processes ran at once and slowed each other down.",
+    )
