@@ -194,8 +194,9 @@ def plant(folder: Path, each: int, seed: int) -> None:
 
 
 def environment_of(folder: Path, **variables: str) -> dict[str, str]:
-    """Variables of a test run in the copy."""
-    return os.environ | {"PYTHONPATH": str(folder / "tree"), "OMP_NUM_THREADS": "1"} | variables
+    """Variables of a test run in the copy. A test that costs too much hasn't found anything."""
+    own = {"PYTHONPATH": str(folder / "tree"), "OMP_NUM_THREADS": "1", "DIFFBENCH_TEST_LIMIT_S": "1000"}
+    return os.environ | own | variables
 
 
 def record(folder: Path, arguments: list[str]) -> int:

@@ -72,3 +72,10 @@ def test_saved_and_loaded_it_is_the_same(tokenizer: Any, tmp_path: Path) -> None
     assert loaded(TEXTS).input_ids == tokenizer(TEXTS).input_ids
     assert loaded.model_max_length == 77
     assert len(loaded) == vocabulary_size()
+
+
+def test_the_models_read_as_many_tokens_as_their_authors_gave_them() -> None:
+    from pytest_diffbench.pipelines import architectures
+
+    lengths = {name: getattr(architectures, name) for name in ("CLIP_TOKENS", "_T5_TOKENS", "_GEMMA_TOKENS")}
+    assert lengths == {"CLIP_TOKENS": 77, "_T5_TOKENS": 512, "_GEMMA_TOKENS": 512}

@@ -7,7 +7,11 @@ from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench import options
-from pytest_diffbench.processes.launch import Launcher
+from pytest_diffbench.child import ChildSession
+from pytest_diffbench.processes import exchange
+from pytest_diffbench.processes.exchange import Farewell, Outcome
+from pytest_diffbench.processes.launch import Launcher, Told, _python
+from pytest_diffbench.processes.process import Ended
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -95,3 +99,46 @@ def test_another_interpreter_is_led_to_nothing_of_this_environments(
     for environment in (own, other):
         assert environment["PYTEST_DIFFBENCH_TASK"] == str(tmp_path)
         assert {"PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "COV_CORE_SOURCE"}.isdisjoint(environment)
+
+
+def told(tmp_path: Path, *outcomes: Outcome) -> Told:
+    return Told(("t.py::test",), tmp_path, Ended(0, 60.0, ""), (), outcomes, Farewell(tests=(), modules={}))
+
+
+def test_a_case_that_is_missing_is_explained_by_what_could_not_be_collected(tmp_path: Path) -> None:
+    broken = Outcome(test="t.py", when="collect", outcome="failed", text="SyntaxError: oops")
+    other = Outcome(test="t.py::test_other", when="call", outcome="failed", text="assert False")
+    assert told(tmp_path, other, broken).case("t.py::test") == "the test wasn't found there: SyntaxError: oops"
+    assert told(tmp_path, other).case("t.py::test") == "there is no such test"
+
+
+def test_this_interpreter_keeps_its_options_and_adds_none_twice(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    flags: list[str] = []
+    monkeypatch.setattr("subprocess._args_from_interpreter_flags", lambda: list(flags))
+    monkeypatch.setattr(sys, "path", ["/somewhere"])
+    assert _python(None, tmp_path) == [sys.executable, "-P"]
+    flags.append("-P")
+    assert _python(None, tmp_path) == [sys.executable, "-P"]
+    monkeypatch.setattr(sys, "path", ["/somewhere", str(tmp_path)])
+    flags.clear()
+    assert _python(None, tmp_path) == [sys.executable]
+
+
+def test_a_measuring_process_leaves_out_all_tests_but_those_it_was_named(
+    pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    exchange.give(tmp_path, exchange.Task(tests=("test_it.py::test_b",)))
+    monkeypatch.setenv(exchange.VARIABLE, str(tmp_path))
+    items = pytester.getitems("def test_a(): ...\ndef test_b(): ...\ndef test_c(): ...\n")
+    config = items[0].config
+    left_out: list[str] = []
+    monkeypatch.setattr(config.hook, "pytest_deselected", lambda items: left_out.extend(one.name for one in items))
+    identities = {f"{one.path.name}::{one.name}": one for one in items}
+    monkeypatch.setattr("pytest_diffbench.child.case_id", lambda item, _: f"test_it.py::{item.name}")
+    assert len(identities) == 3
+    session: Any = items[0].session
+    ChildSession(config).pytest_collection_modifyitems(session, items)
+    assert [one.name for one in items] == ["test_b"]
+    assert left_out == ["test_a", "test_c"]
