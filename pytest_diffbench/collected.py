@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pytest_diffbench import __version__, options
-from pytest_diffbench.records import DECISIONS, CaseReport, Comparison, SessionReport
+from pytest_diffbench.records import DECISIONS, CaseReport, Comparison, SessionReport, Skipped
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,12 +25,23 @@ class Collected:
         self._started = _now()
         self.cases: list[CaseReport] = []
         self.comparisons: list[Comparison] = []
+        self.skipped: dict[str, Skipped] = {}
         self.interrupted = False
 
     @staticmethod
-    def hand_over(report: pytest.TestReport, cases: Sequence[CaseReport], comparisons: Sequence[Comparison]) -> None:
-        """Put them into a test's report, as text, so that they also travel from a parallel worker."""
+    def hand_over(
+        report: pytest.TestReport, cases: Sequence[CaseReport], comparisons: Sequence[Comparison], *, missing: bool
+    ) -> None:
+        """Put them into a benchmark's report, as text, so that they also travel from a parallel worker.
+
+        Args:
+            report: of any phase.
+            cases: what was measured.
+            comparisons: what was compared.
+            missing: the test's pipeline can't be had.
+        """
         extras: Any = report  # reports take extras
+        extras.diffbench_missing = missing
         if cases:
             extras.diffbench = [msgspec.json.encode(one).decode() for one in cases]
         if comparisons:
@@ -38,10 +49,29 @@ class Collected:
 
     def take(self, report: pytest.TestReport) -> None:
         """Take out what was handed over."""
+        missing = getattr(report, "diffbench_missing", None)
+        if missing is not None and report.skipped and not hasattr(report, "wasxfail"):
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            self.skipped[report.nodeid] = Skipped(
+                test=report.nodeid, reason=reason.removeprefix("Skipped: "), missing=missing
+            )
         for text in getattr(report, "diffbench", ()):
             self.cases.append(msgspec.json.decode(text, type=CaseReport))
         for text in getattr(report, "diffbench_comparisons", ()):
             self.comparisons.append(msgspec.json.decode(text, type=Comparison))
+
+    def unjudged(self, *, required: bool) -> str | None:
+        """Why the session fails though every test of it may have passed; None where it doesn't.
+
+        Args:
+            required: each benchmark that was selected has to be run.
+        """
+        if required and self.skipped:
+            count = len(self.skipped)
+            return f"{count} benchmark{' was' if count == 1 else 's were'} skipped, and --diffbench-require wants all"
+        if not self.cases and any(one.missing for one in self.skipped.values()):
+            return "nothing was measured: every benchmark was skipped, for want of its pipeline"
+        return None
 
     def session_report(self, settings: Settings) -> SessionReport:
         """All of the session so far."""
@@ -62,6 +92,7 @@ class Collected:
                 for case in self.cases
                 if {case.baseline_path, case.saved, case.error, case.against} == {None}
             ),
+            skipped=tuple(self.skipped.values()),
             cases=tuple(self.cases),
             comparisons=tuple(self.comparisons),
         )

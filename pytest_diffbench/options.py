@@ -197,7 +197,8 @@ class Settings:
     lpips_backbone: str | None = _setting(
         _text, None, "ci", "weights of AlexNet for LPIPS, a state dict of torchvision's; never downloaded", "FILE"
     )
-    strict: bool = _setting(_switch, False, "ci", "fail on anything short of 'same' or 'better'")
+    strict: bool = _setting(_switch, False, "ci", "fail on what is undecided or can't be compared, too")
+    require: bool = _setting(_switch, False, "ci", "fail where a benchmark that was selected is skipped")
     save: bool = _setting(_switch, False, "c", "measure, and accept the results as baselines")
     baselines: str = _setting(_text, "baselines", "ci", "folder of the baselines", "DIR")
     json: str | None = _setting(_text, None, "c", "write all results of the session to FILE", "FILE")

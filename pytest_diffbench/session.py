@@ -43,6 +43,7 @@ _CASES = pytest.StashKey[list[CaseReport]]()
 _COMPARISONS = pytest.StashKey[list[Comparison]]()
 _SETTINGS = pytest.StashKey["Settings"]()
 _BEGAN_S = pytest.StashKey[float]()
+_MISSING = pytest.StashKey[bool]()
 
 
 def session_of(config: pytest.Config) -> DiffbenchSession:
@@ -59,6 +60,7 @@ class DiffbenchSession:
         self._config = config
         self._collected = Collected()
         self._not_written: str | None = None
+        self._unjudged: str | None = None
         self._failed: set[str] = set()
         self._facts: dict[str, Fact] | None = None
         self._progress: Progress | None = None
@@ -129,6 +131,7 @@ class DiffbenchSession:
         try:
             loading.check(settings, item.nodeid)
         except MissingPipelineError as error:
+            item.stash[_MISSING] = True
             item.add_marker(pytest.mark.skip(reason=str(error).removeprefix(f"{item.nodeid}: ")))
             return False
         return True
@@ -180,6 +183,7 @@ class DiffbenchSession:
         except DiffbenchError as error:
             text, missing = str(error), isinstance(error, MissingPipelineError)
         if missing and not self._settings.strict:
+            item.stash[_MISSING] = True
             pytest.skip(text)
         pytest.fail(text, pytrace=False)  # out here, so that the error isn't told twice
 
@@ -354,10 +358,12 @@ class DiffbenchSession:
     ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         """Hand the cases over with the test's report."""
         report = yield
-        if call.when == "call":
-            cases: list[CaseReport] = item.stash.get(_CASES, [])
-            comparisons: list[Comparison] = item.stash.get(_COMPARISONS, [])
-            self._collected.hand_over(report, cases, comparisons)
+        if is_benchmark(item):
+            cases: list[CaseReport] = []
+            comparisons: list[Comparison] = []
+            if call.when == "call":
+                cases, comparisons = item.stash.get(_CASES, cases), item.stash.get(_COMPARISONS, comparisons)
+            self._collected.hand_over(report, cases, comparisons, missing=item.stash.get(_MISSING, False))
         return report
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
@@ -383,7 +389,15 @@ class DiffbenchSession:
         )  # by -x, --maxfail, or another plugin
         self._pipelines.release()
         self._launcher.close()
-        if self._settings.json is None or hasattr(self._config, "workerinput"):
+        if hasattr(self._config, "workerinput"):
+            return
+        self._unjudged = self._collected.unjudged(required=self._settings.require)
+        if self._unjudged is not None and session.exitstatus in (
+            pytest.ExitCode.OK,
+            pytest.ExitCode.NO_TESTS_COLLECTED,
+        ):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+        if self._settings.json is None:
             return
         try:
             session_json.write(options.folder(self._config, self._settings.json), self.report())
@@ -400,9 +414,11 @@ class DiffbenchSession:
         """Tell what was measured and what was made of it."""
         if self._not_written is not None:
             terminalreporter.write_line(f"{options.flag('json')}: {self._not_written}", red=True)
-        if not self._collected.cases:
+        if not self._collected.cases and not self._collected.skipped:
             return
         terminalreporter.section("diffbench")
+        if self._unjudged is not None:
+            terminalreporter.write_line(self._unjudged, red=True, bold=True)
         width = terminalreporter._tw.fullwidth
         verbose = self._config.get_verbosity() > 0
         lines = terminal.summary_lines(self.report(), width, verbose)

@@ -102,6 +102,25 @@ NEVER_ACCEPTED = frozenset({"output.not_finite", "output.no_images", "output.con
 """Broken whatever the baseline, and never saved; so is all that the guidance gate finds."""
 
 
+INHERENT = frozenset(
+    {
+        # what the target has, or the device tells
+        "work.not_seen",
+        "guidance.not_seen",
+        "guidance.no_formula",
+        "guidance.planned",
+        "memory.not_seen",
+        "memory.rough",
+        # what more runs cure
+        "time.no_baseline",
+        "time.few_runs",
+        "time.few_pairs",
+        "time.ratio_few_runs",
+    }
+)
+"""Reasons of verdicts that `--diffbench-strict` lets through: nothing that a team could put right in this run."""
+
+
 def verdict(
     reason: str, message: str, *, details: dict[str, Any] | None = None, changes: Iterable[str] = ()
 ) -> Verdict:

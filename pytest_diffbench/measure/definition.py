@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import inspect
 import math
+import types
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import MeasureError
@@ -12,9 +14,12 @@ from pytest_diffbench.facts import fact_of
 from pytest_diffbench.measure.components import components_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
 
     from pytest_diffbench.records import Fact
+
+
+_ANY = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def callable_of(target: object) -> Callable[..., Any]:
@@ -33,25 +38,23 @@ def name_of(target: object) -> str:
 
 def parameters_of(target: object) -> Mapping[str, inspect.Parameter]:
     """Parameters of a target's call by name; empty where Python can't tell."""
-    try:
-        return inspect.signature(callable_of(target)).parameters
-    except ValueError:  # builtins
-        return {}
+    found = _signature_of(target)
+    return {} if found is None else found.parameters
 
 
 def bind(target: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
     """All arguments by name. Raises MeasureError, naming the pipeline, for those that it doesn't take."""
-    parameters = parameters_of(target)
-    if not parameters:
+    signature = _signature_of(target)
+    if signature is None or not signature.parameters:
         return {f"argument_{i}": value for i, value in enumerate(args)} | dict(kwargs)
     try:
-        bound = inspect.signature(callable_of(target)).bind_partial(*args, **kwargs)
+        bound = signature.bind_partial(*args, **kwargs)
     except TypeError as error:
-        known = ", ".join(name for name in parameters if name != "self")
+        known = ", ".join(signature.parameters)
         raise MeasureError(f"{name_of(target)} can't be called like this: {error}. It takes: {known}.") from None
     named: dict[str, Any] = {}
     for name, value in bound.arguments.items():
-        kind = parameters[name].kind
+        kind = signature.parameters[name].kind
         if kind is inspect.Parameter.VAR_POSITIONAL:
             named |= {f"{name}_{i}": one for i, one in enumerate(value)}
         elif kind is inspect.Parameter.VAR_KEYWORD:
@@ -59,6 +62,93 @@ def bind(target: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> di
         else:
             named[name] = value
     return named
+
+
+def _signature_of(target: object) -> inspect.Signature | None:
+    """What a target takes, by the names of whoever takes it at last; None where Python can't tell.
+
+    A subclass, a decorator or a patch that hands on `*args` and `**kwargs` says nothing of them: the names are those
+    of what it wraps, so that an argument is the same one by position and by keyword.
+    """
+    found = [signature for one in _innermost(callable_of(target)) if (signature := _own_signature(one)) is not None]
+    if not found:
+        return None
+    whole = found[-1]
+    for outer in reversed(found[:-1]):
+        whole = _handed_on(outer, whole)
+    return whole
+
+
+def _own_signature(function: Callable[..., Any]) -> inspect.Signature | None:
+    try:
+        return inspect.signature(function)
+    except (ValueError, TypeError):  # builtins
+        return None
+
+
+def _innermost(target: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
+    """A callable, and those that it hands its arguments on to, for as long as that can be seen."""
+    owner, name = (target.__self__, target.__name__) if inspect.ismethod(target) else (target, "__call__")
+    methods = [call for kind in type(owner).__mro__ if inspect.isfunction(call := vars(kind).get(name))]
+    if not methods or inspect.isfunction(target):
+        yield from _through(target, None, seen=set())
+        return
+    handing_on = True
+    for call in methods:  # a pipeline's own, and those that it overrides
+        if handing_on:
+            for one in _through(types.MethodType(call, owner), owner, seen=set()):
+                yield one
+                handing_on = _hands_on(one)
+    forward = getattr(owner, "forward", None)  # of a module
+    if handing_on and name == "__call__" and inspect.ismethod(forward):
+        yield forward
+
+
+def _through(function: Callable[..., Any], owner: object, seen: set[int]) -> Iterator[Callable[..., Any]]:
+    """A callable, and what its closure holds for it to call; `owner` is what methods among that are bound to."""
+    yield function
+    plain = getattr(function, "__func__", function)
+    seen.add(id(plain))
+    if not _hands_on(function):
+        return
+    held = _contents(getattr(plain, "__closure__", None) or ())
+    inner = [one for one in held if inspect.isroutine(one) and id(getattr(one, "__func__", one)) not in seen]
+    if len(inner) == 1:  # of several, nobody knows which is called
+        (one,) = inner
+        bound = types.MethodType(one, owner) if owner is not None and inspect.isfunction(one) else one
+        yield from _through(bound, owner, seen)
+
+
+def _contents(cells: Iterable[Any]) -> Iterator[Any]:
+    for cell in cells:
+        with contextlib.suppress(ValueError):  # a cell that is still empty
+            yield cell.cell_contents
+
+
+def _hands_on(function: Callable[..., Any]) -> bool:
+    signature = _own_signature(function)
+    kinds = {one.kind for one in signature.parameters.values()} if signature is not None else set()
+    return inspect.Parameter.VAR_POSITIONAL in kinds or inspect.Parameter.VAR_KEYWORD in kinds
+
+
+def _handed_on(outer: inspect.Signature, inner: inspect.Signature) -> inspect.Signature:
+    """The parameters of a callable that hands on what it doesn't name itself."""
+    own = [one for one in outer.parameters.values() if one.kind not in _ANY]
+    by_position = any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in outer.parameters.values())
+    by_name = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in outer.parameters.values())
+    rest = [one for one in inner.parameters.values() if one.name not in outer.parameters or one.kind in _ANY]
+    if not by_position:
+        rest = [
+            one.replace(kind=inspect.Parameter.KEYWORD_ONLY) if one.kind not in _ANY else one
+            for one in rest
+            if one.kind is not inspect.Parameter.VAR_POSITIONAL
+        ]
+    if not by_name:
+        rest = [one for one in rest if one.kind not in (*_ANY[1:], inspect.Parameter.KEYWORD_ONLY)]
+    try:
+        return inspect.Signature(sorted([*own, *rest], key=lambda one: one.kind))
+    except ValueError:  # a default before a parameter without one: nothing that could be called by position
+        return outer
 
 
 def resolved_facts(target: object, arguments: Mapping[str, Any]) -> dict[str, Fact]:

@@ -17,7 +17,14 @@ _DROPPED = frozenset(
         # said anew for each process
         *("rootdir", "inifilename", "confcutdir", "basetemp", "pyargs", "capture"),
         # what only concerns the session: its verdicts, its own further processes
-        *("diffbench", "diffbench_save", "diffbench_json", "diffbench_strict", "diffbench_confirm"),
+        *(
+            "diffbench",
+            "diffbench_save",
+            "diffbench_json",
+            "diffbench_strict",
+            "diffbench_require",
+            "diffbench_confirm",
+        ),
         *("diffbench_max_time", "diffbench_against", "diffbench_pairs", "diffbench_turns", "diffbench_selftest"),
         "diffbench_profile",
         # which tests run, beyond those that are named: a cache of its own has no last failures

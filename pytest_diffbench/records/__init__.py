@@ -56,6 +56,7 @@ from pytest_diffbench.records.reports import (
     CaseReport,
     Observation,
     SessionReport,
+    Skipped,
     Verdict,
 )
 from pytest_diffbench.records.run import Efficiency, LayerTimes, Round, Run
@@ -111,6 +112,7 @@ __all__ = [
     "Run",
     "Seconds",
     "SessionReport",
+    "Skipped",
     "Speedup",
     "Stage",
     "StageMemory",

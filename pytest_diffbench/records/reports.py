@@ -126,6 +126,15 @@ class CaseReport(Record, frozen=True, kw_only=True):
     """Set where the session is written; None for a case without rounds."""
 
 
+class Skipped(Record, frozen=True, kw_only=True):
+    """A benchmark that was selected and wasn't run."""
+
+    test: str
+    reason: str
+    missing: bool = False
+    """For want of its pipeline, not because the test's author wants it so."""
+
+
 class SessionReport(Record, frozen=True, kw_only=True):
     """What `--diffbench-json` holds."""
 
@@ -139,6 +148,9 @@ class SessionReport(Record, frozen=True, kw_only=True):
     settings: dict[str, Fact]
     counts: dict[Decision, Count]
     missing_baselines: tuple[str, ...]
+    skipped: tuple[Skipped, ...] = ()
+    """Benchmarks that were selected and not run, of which nothing is known."""
+
     cases: tuple[CaseReport, ...]
     comparisons: tuple[Comparison, ...] = ()
     """Variants that were measured against each other; each is a case of its own, too."""

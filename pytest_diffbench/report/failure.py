@@ -89,12 +89,18 @@ def _headline(report: CaseReport) -> str:
         return f"worse in {', '.join(worse)}"
     if report.baseline_path is None:
         return "no baseline"
+    if _is_another_case(report):
+        return "defined differently from its baseline"
     found = [
         f"{decision} in {', '.join(gates)}"
         for decision in DECISIONS
         if decision not in PASSING and (gates := [one.gate for one in report.verdicts if one.decision == decision])
     ]
     return "; ".join(found) or "nothing is wrong"
+
+
+def _is_another_case(report: CaseReport) -> bool:
+    return any(one.reason.endswith(".definition_changed") for one in report.verdicts)
 
 
 def _indented(text: str, head: str = "    ") -> str:
@@ -112,7 +118,7 @@ def _remedy(report: CaseReport, command: str) -> Sequence[str]:
         return ["No baseline takes part in this: where it is intended, it is accepted by whoever reviews the change."]
     if was_refused(report):
         return ["Nothing was accepted. Put right what it names, then run this again:", f"    {command}"]
-    if worse:
+    if worse or _is_another_case(report):
         return ["If this is intended, accept it:", f"    {command}"]
     if report.baseline_path is None:
         return ["Accept what was measured as its first baseline:", f"    {command}"]

@@ -52,7 +52,7 @@ def summary(session: SessionReport) -> str:
             "|:---|---:|---:|---:|---:|" + ":---|" * len(GATES),
             *(_row(one) for one in reports),
         ]
-    end = [*_comparisons(session), *_truncation(session), *_missing(session)]
+    end = [*_comparisons(session), *_truncation(session), *_missing(session), *_skipped(session)]
     size = sum(len(one.encode()) + 1 for one in (*lines, *end))
     lines.append("")
     told = [one for one in reports if _needs_telling(one)]
@@ -67,6 +67,13 @@ def summary(session: SessionReport) -> str:
     return "\n".join([*lines, *end]).rstrip("\n") + "\n"
 
 
+def _skipped(session: SessionReport) -> list[str]:
+    """Benchmarks of which nothing is known, and why."""
+    if not session.skipped:
+        return []
+    return ["", "Skipped:", "", *(f"- {_code(one.test)}: {_text(one.reason)}" for one in session.skipped)]
+
+
 def _headline(session: SessionReport) -> str:
     counts = [f"{session.counts[one]} {one}" for one in DECISIONS if session.counts.get(one)]
     machines = dict.fromkeys(_code(one.observation.run.environment.machine) for one in session.cases)
@@ -74,6 +81,7 @@ def _headline(session: SessionReport) -> str:
     parts = [
         f"**{format_count(len(session.cases), 'case')}**",
         *([f"**{format_count(broken, 'error')}**"] if broken else []),
+        *([f"**{len(session.skipped)} skipped**"] if session.skipped else []),
         "verdicts: " + (", ".join(counts) or "none"),
         *machines,
         *(["**interrupted**: cases that the session didn't reach aren't here"] if session.interrupted else []),

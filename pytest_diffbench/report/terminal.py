@@ -63,7 +63,7 @@ def summary_lines(session: SessionReport, width: int, verbose: bool) -> list[Lin
         width: columns of the terminal.
         verbose: also show the messages of gates that passed, and further figures.
     """
-    lines = _header(session, width)
+    lines = [*_skipped(session, width), *_header(session, width)]
     table = Table(session.cases, width, verbose=verbose)
     for title, reports in _groups(session.cases):
         lines += [[], *_title(title, reports, width)]
@@ -117,6 +117,19 @@ def _header(session: SessionReport, width: int) -> list[Line]:
         if (known := [value for value in dict.fromkeys(values) if value is not None])
     ]
     return flow(cells, width, 0)
+
+
+def _skipped(session: SessionReport, width: int) -> list[Line]:
+    """First of all: what isn't known. Reasons that many tests share stand there once."""
+    if not session.skipped:
+        return []
+    reasons = Counter(one.reason for one in session.skipped)
+    named = {one.reason: one.test for one in session.skipped}
+    lines = [
+        f"{named[reason] if count == 1 else format_count(count, 'test')}: {reason}"
+        for reason, count in reasons.items()
+    ]
+    return [*_entries("skipped", lines, width, "yellow"), []]
 
 
 def _foot(session: SessionReport, width: int) -> list[Line]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import functools
 import http
 import json
 from typing import Any
@@ -105,3 +106,81 @@ def test_scalars_that_json_has_no_number_for_are_told_apart_all_the_same() -> No
 def test_names() -> None:
     assert name_of(Pipeline()) == "Pipeline"
     assert name_of(Pipeline.__call__) == "Pipeline.__call__"
+
+
+class Subclass(Pipeline):
+    """Hands on whatever it gets."""
+
+    def __call__(self, *args: Any, **kwargs: Any) -> None:
+        return super().__call__(*args, **kwargs)
+
+
+class Named(Pipeline):
+    """Names one argument of its own, and hands on the rest."""
+
+    def __call__(self, prompt: str = "", *args: Any, loud: bool = False, **kwargs: Any) -> None:
+        return super().__call__(prompt.upper() if loud else prompt, *args, **kwargs)
+
+
+def handing_on(function: Any) -> Any:
+    """A decorator that doesn't use functools.wraps."""
+
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs)
+
+    return inner
+
+
+def of_two(function: Any, other: Any) -> Any:
+    def inner(*args: Any, **kwargs: Any) -> Any:
+        return function(*args, **kwargs) or other()
+
+    return inner
+
+
+class Patched(Pipeline):
+    """As a test patches a class."""
+
+    __call__ = handing_on(handing_on(Pipeline.__call__))
+
+
+def paint(prompt: str, *, size: int = 8) -> None: ...
+
+
+class Module(torch.nn.Module):
+    def forward(self, sample: Any, scale: float = 1.0) -> Any:
+        return sample
+
+
+@pytest.mark.parametrize(
+    ("target", "args", "kwargs", "expected"),
+    [
+        (Subclass(), ("a cat",), {"steps": 4}, {"prompt": "a cat", "steps": 4}),
+        (Named(), ("a cat", 4), {"loud": True}, {"prompt": "a cat", "steps": 4, "loud": True}),
+        (Patched(), ("a cat", 4), {}, {"prompt": "a cat", "steps": 4}),
+        (Subclass().__call__, ("a cat",), {}, {"prompt": "a cat"}),
+        (handing_on(paint), ("a cat",), {"size": 4}, {"prompt": "a cat", "size": 4}),
+        (handing_on(Pipeline().__call__), ("a cat",), {}, {"prompt": "a cat"}),
+        (of_two(paint, print), ("a cat",), {"size": 4}, {"args_0": "a cat", "size": 4}),
+        (functools.partial(paint, size=3), ("a cat",), {}, {"prompt": "a cat"}),
+        (Module(), (1,), {"scale": 2.0}, {"sample": 1, "scale": 2.0}),
+        (dict, (), {"a": 1}, {"a": 1}),
+        (len, ("abc",), {}, {"obj": "abc"}),
+    ],
+)
+def test_arguments_have_the_names_of_whoever_takes_them_at_last(
+    target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], expected: dict[str, Any]
+) -> None:
+    assert bind(target, args, kwargs) == expected
+
+
+def test_by_position_and_by_keyword_it_is_the_same_argument() -> None:
+    for target in (Subclass(), Named(), Patched(), handing_on(Pipeline().__call__)):
+        assert bind(target, ("a cat", 4), {}) == bind(target, (), {"prompt": "a cat", "steps": 4})
+
+
+def test_what_nobody_further_in_takes_is_refused() -> None:
+    with pytest.raises(MeasureError, match=r"'stepz'.*It takes: prompt, steps, scale, latents"):
+        bind(Subclass(), (), {"stepz": 4})
+    with pytest.raises(MeasureError, match="too many positional"):
+        bind(handing_on(paint), ("a cat", 4), {})

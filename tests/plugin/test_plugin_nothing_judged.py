@@ -1,0 +1,152 @@
+"""A night on which nothing was judged is not green: skipped benchmarks, other definitions, how strict is strict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_diffbench.judge.reasons import INHERENT, REASONS
+from pytest_diffbench.report import markdown, session_json
+from pytest_diffbench.report.lines import plain
+from pytest_diffbench.report.terminal import summary_lines
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import SessionReport
+
+pytestmark = pytest.mark.usefixtures("real_libraries", "quick_processes")
+
+TESTS = """
+import numpy as np
+import pytest
+
+SOUND = np.tile(np.arange(32, dtype=np.uint8)[:, None, None] * 5, (1, 32, 3))
+
+def paint(size=32, **kwargs):
+    return [SOUND]
+
+@pytest.mark.diffbench(model="folder", weights="pretrained")
+def test_missing(diffbench, diffbench_pipeline):
+    diffbench(diffbench_pipeline, "a red circle")
+
+@pytest.mark.skip(reason="not today")
+def test_own_skip(diffbench): ...
+
+def test_paint(diffbench):
+    diffbench(paint)
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    pytester.makepyfile(test_it=TESTS)
+    return pytester
+
+
+def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return project.runpytest_inprocess("--diffbench-rounds=1", "--diffbench-json=session.json", *arguments)
+
+
+def session(project: pytest.Pytester) -> SessionReport:
+    return session_json.load(project.path / "session.json")
+
+
+def test_a_session_that_measured_nothing_for_want_of_a_model_fails(project: pytest.Pytester) -> None:
+    result = run(project, "--diffbench", "-k", "missing or own")
+    result.assert_outcomes(skipped=2, deselected=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["nothing was measured: every benchmark was skipped, for want of its pipeline"])
+    found = session(project)
+    assert [(one.test, one.missing) for one in found.skipped] == [
+        ("test_it.py::test_missing", True),
+        ("test_it.py::test_own_skip", False),
+    ]
+    assert found.skipped[1].reason == "not today"
+    told = plain(summary_lines(found, 100, False)).splitlines()
+    assert told[0].startswith("skipped       test_it.py::test_missing: model='folder'"), "the first line of all"
+    text = markdown.summary(found)
+    assert "**2 skipped**" in text
+    assert "not today" in text
+
+
+def test_a_skip_that_the_author_wants_is_none_of_ours(project: pytest.Pytester) -> None:
+    assert run(project, "--diffbench", "-k", "own").ret == pytest.ExitCode.OK
+
+
+@pytest.mark.parametrize("parallel", [[], ["-n2"]], ids=["alone", "xdist"])
+def test_what_is_required_may_not_be_skipped(project: pytest.Pytester, parallel: list[str]) -> None:
+    run(project, "--diffbench-save").assert_outcomes(passed=1, skipped=2)
+    assert run(project, "--diffbench", *parallel).ret == pytest.ExitCode.OK
+    result = run(project, "--diffbench", "--diffbench-require", *parallel)
+    result.assert_outcomes(passed=1, skipped=2)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["2 benchmarks were skipped, and --diffbench-require wants all"])
+    one = run(project, "--diffbench", "--diffbench-require", "-k", "own", *parallel)
+    one.stdout.fnmatch_lines(["1 benchmark was skipped, and --diffbench-require wants all"])
+    assert run(project, "--diffbench", "--diffbench-require", "-k", "paint", *parallel).ret == pytest.ExitCode.OK
+
+
+def test_tests_that_are_no_benchmarks_may_be_skipped(project: pytest.Pytester) -> None:
+    project.makepyfile(test_it="import pytest\n@pytest.mark.skip\ndef test_other(): ...\n")
+    assert run(project, "--diffbench", "--diffbench-require").ret == pytest.ExitCode.OK
+    assert session(project).skipped == ()
+
+
+def test_another_definition_fails_as_a_missing_baseline_does(project: pytest.Pytester) -> None:
+    run(project, "--diffbench-save", "-k", "paint").assert_outcomes(passed=1, deselected=2)
+    project.makepyfile(test_it=TESTS.replace("diffbench(paint)", "diffbench(paint, steps=12)"))
+    result = run(project, "--diffbench", "-k", "paint")
+    result.assert_outcomes(failed=1, deselected=2)
+    result.stdout.fnmatch_lines(
+        ["*defined differently from its baseline*", "*arguments.steps*12*", "*If this is intended, accept it:*"]
+    )
+    run(project, "--diffbench-save", "-k", "paint").assert_outcomes(passed=1, deselected=2)
+    run(project, "--diffbench", "-k", "paint").assert_outcomes(passed=1, deselected=2)
+
+
+HANDING_ON = """
+def handing_on(function):
+    def inner(*args, **kwargs):
+        return function(*args, **kwargs)
+    return inner
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "outcome"),
+    [
+        ("diffbench(paint, 16)", "diffbench(paint, size=16)", "passed"),
+        ("diffbench(paint, 16)", "diffbench(handing_on(paint), 16)", "passed"),
+        ("diffbench(handing_on(paint), 16)", "diffbench(handing_on(paint), size=16)", "passed"),
+        ("diffbench(handing_on(paint), 16)", "diffbench(handing_on(paint), 8)", "failed"),
+    ],
+)
+def test_what_the_test_passes_is_the_definition(
+    project: pytest.Pytester, before: str, after: str, outcome: str
+) -> None:
+    tests = TESTS.replace("**kwargs", "name='paint'") + HANDING_ON
+    tests = tests.replace("def inner", "def paint_inner").replace("return inner", "return named(paint_inner)")
+    tests += "def named(function):\n    function.__qualname__ = 'paint'\n    return function\n"
+    project.makepyfile(test_it=tests.replace("diffbench(paint)", before))
+    run(project, "--diffbench-save", "-k", "test_paint").assert_outcomes(passed=1, deselected=2)
+    project.makepyfile(test_it=tests.replace("diffbench(paint)", after))
+    run(project, "--diffbench", "-k", "test_paint").assert_outcomes(deselected=2, **{outcome: 1})
+
+
+def test_strict_is_usable_for_a_plain_callable_and_a_young_baseline(project: pytest.Pytester) -> None:
+    run(project, "--diffbench-save", "-k", "paint").assert_outcomes(passed=1, deselected=2)
+    result = run(
+        project, "--diffbench", "--diffbench-strict", "-k", "paint", "--diffbench-gates=work,guidance,output,time"
+    )
+    (case,) = session(project).cases
+    reasons = {one.reason for one in case.verdicts}
+    assert {"work.not_seen", "guidance.not_seen", "output.same_bits"} <= reasons
+    if reasons - INHERENT == {"output.same_bits"}:  # unless the machine kept the times from being steady
+        result.assert_outcomes(passed=1, deselected=2)
+
+
+def test_what_strict_lets_through_is_short_of_same_by_nature_or_youth() -> None:
+    assert set(REASONS) >= INHERENT
+    assert {REASONS[one] for one in INHERENT} <= {"incomparable", "unbaselined", "unsure"}
+    assert not {one for one in INHERENT if one.startswith("output.")}
