@@ -139,6 +139,7 @@ def test_entries_of_a_batch_keep_their_names_on_the_way_into_it_and_out_again() 
         assert rows_of(twice)[0].key == rows_of(twice)[1].key
         assert same(twice[:1], twice[1:])
         assert same(latents.repeat(2, 1, 1, 1)[1:], latents)
+        assert same(latents.expand(2, 4, 8, 8)[1:], latents)
         assert same(both.transpose(1, 2)[:1], uncond.transpose(1, 2))
         assert same(both.reshape(2, 28)[1:], cond.reshape(1, 28))
         assert not same(both.transpose(0, 1)[:1], uncond.transpose(0, 1)[:1])

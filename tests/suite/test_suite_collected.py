@@ -11,6 +11,7 @@ from real_calls import stable_diffusion
 
 from pytest_diffbench.report import session_json
 from pytest_diffbench.store import Store
+from pytest_diffbench.suite import test_flux, test_lumina2, test_neta_lumina, test_variants
 from pytest_diffbench.suite import test_folder as folder_suite
 from pytest_diffbench.suite.expectations import RATIOS, assert_truncated, guided_steps
 
@@ -30,6 +31,91 @@ def test_the_suite_has_the_cases_that_there_are_baselines_of(pytester: pytest.Py
     stored = {one.partition("#")[0] for one in stored}  # labels of variants
     assert {one for one in collected if "test_folder" not in one} == stored
     assert len({one for one in collected if "test_folder" in one}) == 4
+
+
+class CallMade(Exception):  # noqa: N818 - nothing is wrong
+    """Ends a benchmark at its first call."""
+
+
+def arguments_of(test: Any, *parameters: Any) -> dict[str, dict[str, Any]]:
+    """Arguments of a benchmark's call, by the variant's name; of a plain call the name is empty."""
+    made: dict[str, dict[str, Any]] = {}
+
+    class Recorder:
+        def __call__(self, _pipeline: Any, prompt: str, **arguments: Any) -> None:
+            made[""] = {"prompt": prompt} | arguments
+            raise CallMade
+
+        def compare(
+            self, _pipeline: Any, prompt: str, variants: dict[str, Any], precision_rel: float, **arguments: Any
+        ) -> None:
+            assert precision_rel > 0
+            made.update({name: {"prompt": prompt} | arguments | changed for name, changed in variants.items()})
+            raise CallMade
+
+    with pytest.raises(CallMade):
+        test(Recorder(), None, *parameters)
+    return made
+
+
+SUITE: dict[str, tuple[Any, tuple[Any, ...]]] = {
+    "test_flux.py::test_distilled_guidance": (test_flux.test_distilled_guidance, ()),
+    "test_variants.py::test_truncation_pays": (test_variants.test_truncation_pays, ()),
+    **{
+        f"{module.__name__.rpartition('.')[2]}.py::test_cfg_{name}": (getattr(module, f"test_cfg_{function}"), values)
+        for module in (test_lumina2, test_neta_lumina)
+        for name, function, values in [
+            *((f"trunc[{ratio}]", "trunc", (ratio,)) for ratio in RATIOS),
+            ("renorm[on]", "renorm", (True,)),
+            ("renorm[off]", "renorm", (False,)),
+            ("trunc_and_renorm", "trunc_and_renorm", ()),
+        ]
+    },
+}
+
+
+@pytest.mark.parametrize("name", SUITE)
+def test_each_call_is_the_one_that_the_baseline_is_of(name: str) -> None:
+    store = Store(BASELINES)
+    stored = [store.load(folder).baseline.case for folder in store.entries()]
+    test, parameters = SUITE[name]
+    made = arguments_of(test, *parameters)
+    for variant, arguments in made.items():
+        identity = f"pytest_diffbench/suite/{name}" + (f"#{variant}" if variant else "")
+        cases = [case for case in stored if case.id == identity]
+        assert cases
+        for case in cases:
+            assert case.definition.arguments.items() >= arguments.items()
+
+
+def test_half_of_the_steps_truncated_saves_a_quarter() -> None:
+    def compared(work_saved_rel: float) -> Any:
+        half = SimpleNamespace(
+            result=SimpleNamespace(guidance=SimpleNamespace(guided_steps=2)), work_saved_rel=work_saved_rel
+        )
+        return SimpleNamespace(compare=lambda *_, **__: {"half": half})
+
+    test_variants.test_truncation_pays(compared(0.25), None)
+    with pytest.raises(AssertionError):
+        test_variants.test_truncation_pays(compared(0.5), None)
+
+
+@pytest.mark.parametrize(("module", "steps"), [(test_lumina2, 30), (test_neta_lumina, 20)])
+def test_the_steps_are_the_authors_own(module: Any, steps: int) -> None:
+    assert steps == module.STEPS
+    half = SimpleNamespace(
+        work=SimpleNamespace(steps=steps, denoiser_calls=steps + steps // 2),
+        guidance=SimpleNamespace(guided_steps=steps // 2),
+    )
+    full = SimpleNamespace(
+        work=SimpleNamespace(steps=steps, denoiser_calls=2 * steps), guidance=SimpleNamespace(guided_steps=steps)
+    )
+    module.test_cfg_trunc_and_renorm(lambda *_, **__: half, None)
+    module.test_cfg_renorm(lambda *_, **__: full, None, True)
+    with pytest.raises(AssertionError):
+        module.test_cfg_trunc_and_renorm(lambda *_, **__: full, None)
+    with pytest.raises(AssertionError):
+        module.test_cfg_renorm(lambda *_, **__: half, None, True)
 
 
 @pytest.mark.parametrize(("steps", "ratio", "guided"), [(30, 0.7, 21), (20, 0.25, 5), (50, 0.58, 29), (4, 1.0, 4)])
@@ -68,27 +154,23 @@ def test_whatever_a_folder_holds(pytester: pytest.Pytester, real_libraries: None
         "--pyargs",
         "pytest_diffbench.suite.test_folder",
         "-k",
-        "steps or guidance",
+        "steps",
     )
-    result.assert_outcomes(passed=3, deselected=1)
+    result.assert_outcomes(passed=2, deselected=2)
     found = cases(pytester)
-    assert list(found) == ["test_steps[1]", "test_steps[2]", "test_guidance#on", "test_guidance#off"]
     calls = {}
     for name, one in found.items():
         assert one.observation.work is not None
         calls[name] = one.observation.work.calls_by_branch()
-    assert calls == {
-        "test_steps[1]": {"joint": 1},
-        "test_steps[2]": {"joint": 2},
-        "test_guidance#on": {"joint": 2},
-        "test_guidance#off": {"cond": 2},
-    }
+    assert calls == {"test_steps[1]": {"joint": 1}, "test_steps[2]": {"joint": 2}}
 
 
 class Fake:
     """A pipeline of which only the call's parameters matter."""
 
-    def __call__(self, prompt: str = "", num_inference_steps: int = 1, guidance_scale: float = 1.0) -> None: ...
+    def __call__(
+        self, prompt: str = "", num_inference_steps: int = 1, guidance_scale: float = 1.0, negative_prompt: str = ""
+    ) -> None: ...
 
 
 def measured(calls: list[dict[str, Any]], flops: dict[str, int], guided: dict[str, int]) -> Any:
