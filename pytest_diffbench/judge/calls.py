@@ -24,6 +24,7 @@ class _Call:
     batch: int
     shapes: tuple[tuple[str, tuple[int, ...]], ...]
     flops: int
+    dtypes: tuple[tuple[str, str], ...] = ()
 
 
 _Words: TypeAlias = tuple[Kind, Direction, str]
@@ -58,7 +59,8 @@ def call_differences(
 def _by_step(groups: Iterable[CallGroup]) -> dict[Place, dict[int, list[_Call]]]:
     calls: dict[Place, dict[int, list[_Call]]] = defaultdict(lambda: defaultdict(list))
     for group in groups:
-        call = _Call(group.batch, tuple(sorted((k, tuple(v)) for k, v in group.shapes.items())), group.flops)
+        shapes = tuple(sorted((name, tuple(shape)) for name, shape in group.shapes.items()))
+        call = _Call(group.batch, shapes, group.flops, tuple(sorted(group.dtypes.items())))
         for step in parse_steps(group.steps):
             calls[group.component, group.branch][step].append(call)
     return calls
@@ -91,6 +93,12 @@ def _between(before: _Call, after: _Call, allowed_rel: float) -> list[_Words]:
         old_shape, new_shape = old_shapes.get(name), new_shapes.get(name)
         if old_shape != new_shape:
             parts.append(f"{name} {old_shape or 'absent'} -> {new_shape or 'absent'}")
+    old_dtypes, new_dtypes = dict(before.dtypes), dict(after.dtypes)
+    parts += [
+        f"{name} of dtype {old_dtypes[name]} -> {new_dtypes[name]}"
+        for name in sorted(old_dtypes.keys() & new_dtypes.keys())  # older records have none
+        if old_dtypes[name] != new_dtypes[name]
+    ]
     if parts:
         # braces would be taken for a place to fill in
         text = ", ".join(parts).replace("{", "{{").replace("}", "}}")

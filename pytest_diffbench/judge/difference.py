@@ -6,7 +6,9 @@ import dataclasses
 from typing import Literal, TypeAlias
 
 Direction: TypeAlias = Literal["more", "less", "other"]
-Kind: TypeAlias = Literal["steps", "branches", "denoiser_calls", "component_calls", "shapes", "parameters", "flops"]
+Kind: TypeAlias = Literal[
+    "steps", "schedule", "branches", "denoiser_calls", "component_calls", "shapes", "parameters", "flops"
+]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

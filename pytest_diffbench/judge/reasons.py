@@ -17,6 +17,7 @@ REASONS: dict[str, Decision] = {
     "work.same": "same",
     "work.less": "better",
     "work.steps": "worse",
+    "work.schedule": "worse",
     "work.branches": "worse",
     "work.denoiser_calls": "worse",
     "work.component_calls": "worse",

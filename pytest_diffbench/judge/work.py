@@ -11,13 +11,17 @@ from typing import TYPE_CHECKING, Literal
 from pytest_diffbench.judge.calls import call_differences
 from pytest_diffbench.judge.difference import Difference, direction, direction_within
 from pytest_diffbench.judge.reasons import verdict
-from pytest_diffbench.judge.text import flops, listed, percent, plural
+from pytest_diffbench.judge.text import flops, listed, percent, plural, step_list
+from pytest_diffbench.records import format_steps
 
 if TYPE_CHECKING:
     from pytest_diffbench.judge.question import Question
     from pytest_diffbench.records import Verdict, Work
 
-_ORDER = ("steps", "branches", "denoiser_calls", "component_calls", "shapes", "parameters", "flops")
+_SCHEDULE_REL = 1e-5
+"""Of the largest timestep or sigma: a schedule of another kind is off by a thousand times as much."""
+
+_ORDER = ("steps", "schedule", "branches", "denoiser_calls", "component_calls", "shapes", "parameters", "flops")
 """Which difference names the verdict: causes before consequences."""
 
 
@@ -104,6 +108,7 @@ def _differences(now: Work, base: Work, allowed_rel: float) -> list[Difference]:
         found.append(
             Difference("steps", direction(base.steps, now.steps), f"scheduler steps: {base.steps} -> {now.steps}")
         )
+    found += _schedule_differences(now, base)
     found += call_differences(base.denoiser, now.denoiser, allowed_rel)
     # the denoiser's calls have been compared, and located, step by step
     denoisers = {group.component for group in (*base.denoiser, *now.denoiser)}
@@ -114,6 +119,25 @@ def _differences(now: Work, base: Work, allowed_rel: float) -> list[Difference]:
             found.append(Difference("component_calls", direction(before, after), text))
     found += _count_differences("flops", base.flops, now.flops, allowed_rel)
     found += _count_differences("parameters", base.parameters, now.parameters, 0.0)
+    return found
+
+
+def _schedule_differences(now: Work, base: Work) -> list[Difference]:
+    """Other timesteps or sigmas for as many steps. Machines and versions of torch round the last digits otherwise."""
+    found = []
+    for name in ("timesteps", "sigmas"):
+        before, after = getattr(base, name), getattr(now, name)
+        if not before or len(before) != len(after):
+            continue
+        scale = max(map(abs, before))
+        changed = [
+            i for i, (a, b) in enumerate(zip(before, after, strict=True)) if abs(a - b) > _SCHEDULE_REL * scale
+        ]
+        if changed:
+            first = changed[0]
+            where = step_list(format_steps(changed))
+            text = f"{name} of {where}: {before[first]:.6g} -> {after[first]:.6g}" + (" ..." if changed[1:] else "")
+            found.append(Difference("schedule", "other", text))
     return found
 
 

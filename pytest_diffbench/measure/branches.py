@@ -133,12 +133,12 @@ class BranchFinder:
             return "unknown"
         if copies == 2 and (branch := self._branch_of_halves(arguments)) is not None:
             return branch
-        # The sample changes with every step; what stays the same over steps is the conditioning.
+        # Samples change with every step; what stays the same over steps is the conditioning.
         sample = _sample_name(arguments)
         conditioning = ",".join(
             _fingerprint(tensor)
             for name, tensor in arguments.items()
-            if name.partition(".")[0] != sample and tensor.ndim >= 2
+            if name.partition(".")[0] != sample and not _is_further_sample(name) and tensor.ndim >= 2
         )
         appeared = self._appeared.setdefault(component, {})
         if conditioning not in appeared:
@@ -212,6 +212,12 @@ def _sample_name(arguments: dict[str, torch.Tensor]) -> str:
         if name in lists or (name in arguments and arguments[name].ndim >= 2):
             return name
     return ""
+
+
+def _is_further_sample(name: str) -> bool:
+    """Whether an argument is named as the noisy sample of another kind, beside the first: `audio_hidden_states`."""
+    kind, _, rest = name.partition(".")[0].partition("_")
+    return bool(kind) and rest in _SAMPLE_NAMES and kind != "encoder"
 
 
 def _fingerprint(tensor: torch.Tensor) -> str:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from torch import nn
 
 Role: TypeAlias = Literal["text", "denoiser", "vae_encode", "vae_decode", "step", "other"]
+
+_Part = TypeVar("_Part")
 
 _TIMES = frozenset({"t", "r", "sigma", "sigmas", "noise_level"})
 """What denoisers call the time that they are told, besides the many names with `time` in them."""
@@ -68,7 +70,8 @@ def sites_of(target: object) -> Iterator[Site]:
     A module that encodes and decodes is an autoencoder and is entered by those methods; a transformers model that
     reads `input_ids` encodes text; a transformers model that reads anything else is a helper (an image encoder, a
     safety checker). Of the other modules those that are told a time predict noise or velocity, and the rest are
-    helpers too (projections, adapters); where none is told a time, as in masked generation, all of them predict.
+    helpers too (projections, adapters, control nets); where none is told a time, as in masked generation, all of
+    them predict.
     Whatever has `step` and `set_timesteps` is the scheduler. A pipeline made of others encodes prompts in those.
     """
     for pipeline in _pipelines_in(target):
@@ -81,7 +84,7 @@ def sites_of(target: object) -> Iterator[Site]:
             yield Site(name, "encode", "vae_encode", module)
         else:
             yield Site(name, None, role, module)
-    for name, part in components_of(target).items():
+    for name, part in _once(components_of(target)).items():
         if name not in roles and callable(getattr(part, "step", None)) and hasattr(part, "set_timesteps"):
             yield Site(name, "step", "step", part)
 
@@ -120,13 +123,23 @@ def _pipelines_in(target: object) -> list[object]:
 
 def _roles_of(target: object) -> dict[str, tuple[nn.Module, Role]]:
     """The modules of a pipeline and what each does for it."""
-    modules = modules_of(target)
+    modules = _once(modules_of(target))
     known = {name: _role_by_interface(module) for name, module in modules.items()}
     rest = {name: module for name, module in modules.items() if known[name] is None and _can_be_called(module)}
     timed = {name for name, module in rest.items() if _is_told_a_time(module)} or set(rest)
+    # One that is handed a control image steers another, unless there is no other.
+    timed = {name for name in timed if "controlnet_cond" not in _parameters_of(rest[name])} or timed
     return {
         name: (module, known[name] or ("denoiser" if name in timed else "other")) for name, module in modules.items()
     }
+
+
+def _once(parts: Mapping[str, _Part]) -> dict[str, _Part]:
+    """The parts by their first name: combined pipelines have some under two."""
+    found: dict[int, tuple[str, _Part]] = {}
+    for name, part in parts.items():
+        found.setdefault(id(part), (name, part))
+    return dict(found.values())
 
 
 def _role_by_interface(module: nn.Module) -> Role | None:
@@ -151,8 +164,16 @@ def _is_told_a_time(module: nn.Module) -> bool:
 
     A wrapper that hands on whatever it gets (data parallelism) may be told one.
     """
-    parameters = inspect.signature(type(_plain(module)).forward).parameters.values()
-    return any(one.kind is one.VAR_POSITIONAL or "time" in one.name or one.name in _TIMES for one in parameters)
+    return any(
+        one.kind is one.VAR_POSITIONAL
+        # a switch says how, not when: `time_last=False`
+        or (("time" in one.name or one.name in _TIMES) and not isinstance(one.default, bool))
+        for one in _parameters_of(module).values()
+    )
+
+
+def _parameters_of(module: nn.Module) -> Mapping[str, inspect.Parameter]:
+    return inspect.signature(type(_plain(module)).forward).parameters
 
 
 def _plain(module: nn.Module) -> nn.Module:

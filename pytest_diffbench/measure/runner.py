@@ -253,6 +253,7 @@ class Measurement:
             memory=self._memory,
             layers=self._layers,
             profile=self._profile,
+            remarks=self._survey.remarks() if self._survey is not None else (),
             left_behind=self._left_behind,
             complete=complete,
             notes=(*self._notes, *self._telemetry_notes),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import inspect
+import math
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -32,6 +33,10 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Branch, JointOrder, Stage
 
 
+_MOST_SIGMAS = 1001
+"""A schedule of training has that many, and isn't the call's."""
+
+
 @dataclasses.dataclass(slots=True)
 class _Call:
     """One call of a denoiser, while the survey is under way."""
@@ -40,6 +45,7 @@ class _Call:
     component: str
     branch: Branch
     shapes: dict[str, tuple[int, ...]]
+    dtypes: dict[str, str]
     flops: int = 0
     prediction: torch.Tensor | None = None
     order: JointOrder | None = None
@@ -76,6 +82,10 @@ class Survey:
         self._guidance: list[GuidanceStep] = []
         self._eps: list[float] = []
         self._steps = 0
+        self._timesteps: list[float | None] = []
+        self._sigmas: list[float | None] = []
+        self._idle: list[int] = []
+        self._handed: torch.Tensor | None = None
         self._encoding_prompt = False
         self._tokens: frozenset[int] = frozenset()
         self._denoising = False
@@ -85,6 +95,7 @@ class Survey:
         if site.role == "denoiser":
             self._enter_denoiser(site, args, kwargs)
         elif site.role == "step":
+            self._note_schedule(args, kwargs)
             self._enter_step(site, args, kwargs)
         elif site.role == "vae_decode":
             self._record_decoder("decoder_input", (*args, *kwargs.values()))
@@ -105,6 +116,7 @@ class Survey:
         if site.role == "denoiser":
             self._leave_denoiser(output, flops)
         elif site.role == "step":
+            self._sigmas = _sigmas_of(site.owner)
             self._leave_step(output)
         elif site.role == "text":
             self._leave_text(site, output)
@@ -141,16 +153,20 @@ class Survey:
         """What the call computed."""
         groups: dict[tuple[object, ...], tuple[_Call, list[int]]] = {}
         for call in self._calls:
-            key = (call.component, call.branch, tuple(call.shapes.items()), call.flops)
+            key = (call.component, call.branch, tuple(call.shapes.items()), tuple(call.dtypes.items()), call.flops)
             groups.setdefault(key, (call, []))[1].append(call.step)
         return Work(
             steps=self._steps,
+            timesteps=_numbers(self._timesteps),
+            sigmas=_numbers(self._sigmas),
+            idle_steps=format_steps(self._idle),
             denoiser=tuple(
                 CallGroup(
                     component=call.component,
                     branch=call.branch,
                     batch=_batch(call),
                     shapes=call.shapes,
+                    dtypes=call.dtypes,
                     flops=call.flops,
                     steps=format_steps(steps),
                 )
@@ -185,6 +201,7 @@ class Survey:
                 component=site.name,
                 branch=self._branches.branch_of(tensors, site.name),
                 shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
+                dtypes={name: str(tensor.dtype).removeprefix("torch.") for name, tensor in tensors.items()},
                 order=self._branches.order_of(tensors),
             )
         )
@@ -196,6 +213,35 @@ class Survey:
         if prediction is not None:
             # On the host: the device's memory is being watched, and compiled graphs reuse their output buffers.
             call.prediction = prediction.detach().to("cpu", copy=True)
+
+    def _note_schedule(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        import torch
+
+        self._timesteps.append(_number(kwargs.get("timestep", args[1] if len(args) > 1 else None)))
+        sample = kwargs.get("sample", args[2] if len(args) > 2 else None)
+        # a scheduler may well write its result into what it is handed
+        self._handed = sample.detach().to("cpu", copy=True) if type(sample) is torch.Tensor else None
+
+    def remarks(self) -> tuple[str, ...]:
+        """What is odd about the call, whatever was seen before."""
+        found = []
+        if self._idle:
+            steps = format_steps(self._idle)
+            found.append(
+                f"step{'' if steps.isdigit() else 's'} {steps} returned the very sample that went in: the denoiser "
+                "was called in vain"
+            )
+        for name, module in self._modules.items():
+            costs: dict[str, set[int]] = {}
+            for call in self._calls:
+                if call.component == name:
+                    costs.setdefault(call.branch, set()).add(call.flops)
+            often = sum(call.component == name for call in self._calls) > len(costs)
+            cache = _cache_of(module)
+            if cache and often and all(len(one) == 1 and 0 not in one for one in costs.values()):
+                told = f"{cache} is enabled, and no call was cheaper than another: it never hit"
+                found.append(f"{name}: {told}")
+        return tuple(found)
 
     def _enter_step(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         import torch
@@ -224,6 +270,9 @@ class Survey:
     def _leave_step(self, output: Any) -> None:
         self._record_predictions()
         latents = first_tensor(output)
+        if latents is not None and self._handed is not None and self._handed.equal(latents.detach().to("cpu")):
+            self._idle.append(self._steps)
+        self._handed = None
         if latents is not None:
             self._check_finite(latents, f"latents, step {self._steps}")
             self._trace.latents(self._steps, latents)
@@ -301,6 +350,29 @@ def _number(value: Any) -> float | None:
 
     single = isinstance(value, torch.Tensor) and value.numel() == 1
     return float(value) if single or isinstance(value, (int, float)) else None
+
+
+def _numbers(values: list[float | None]) -> tuple[float, ...]:
+    """All of them, or none where one is missing or isn't finite."""
+    found = tuple(value for value in values if value is not None and math.isfinite(value))
+    return found if len(found) == len(values) else ()
+
+
+def _sigmas_of(scheduler: Any) -> list[float | None]:
+    import torch
+
+    sigmas = getattr(scheduler, "sigmas", None)
+    if type(sigmas) is not torch.Tensor or sigmas.ndim != 1 or len(sigmas) > _MOST_SIGMAS:
+        return []
+    return list(sigmas.tolist())
+
+
+def _cache_of(module: nn.Module) -> str:
+    """What a module keeps of one step for the next, by diffusers' name for it; empty where that is nothing."""
+    plain = getattr(module, "_orig_mod", module)
+    if not getattr(plain, "is_cache_enabled", False):
+        return ""
+    return type(getattr(plain, "_cache_config", None)).__name__.removesuffix("Config")
 
 
 def _batch(call: _Call) -> int:

@@ -36,6 +36,9 @@ class Observation(Record, frozen=True, kw_only=True):
     ratio: Ratio | None = None
     """Of a variant that was measured against a reference: its one run."""
 
+    remarks: tuple[str, ...] = ()
+    """What is odd about the call whatever the baseline, each a sentence without its end."""
+
     left_behind: tuple[str, ...] = ()
     """What the calls changed in the pipeline's components, for whoever calls it next: `vae: dtype float32, was
     float16`."""

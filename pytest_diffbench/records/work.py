@@ -14,6 +14,9 @@ class CallGroup(Record, frozen=True, kw_only=True):
     shapes: dict[str, tuple[int, ...]]
     """Shape of each tensor argument, by the name of the argument."""
 
+    dtypes: dict[str, str] = {}
+    """Dtype of each tensor argument: a mask of numbers is added where one of booleans hides."""
+
     flops: Count
     """Of one call."""
 
@@ -26,6 +29,15 @@ class Work(Record, frozen=True, kw_only=True):
 
     steps: Count
     """Scheduler steps."""
+
+    timesteps: tuple[float, ...] = ()
+    """What each scheduler step was handed; empty where one was no number."""
+
+    sigmas: tuple[float, ...] = ()
+    """The scheduler's, after the call; empty where it has none."""
+
+    idle_steps: str = ""
+    """Steps that returned the very sample that they were handed, as ranges."""
 
     denoiser: tuple[CallGroup, ...]
     component_calls: dict[str, Count]

@@ -134,6 +134,8 @@ class Table:
         lines += self._stages(report)
         codes = [] if self._verbose else [_code(one) for one in passing]
         lines += flow([*codes, *self._remarks(report)], self._width, _BODY_AT, _GAP)
+        for remark in report.observation.remarks:
+            lines += hang([segment(" " * _BODY_AT), segment("remark ", "yellow")], remark, self._width, _BODY_AT + 7)
         if left := report.observation.left_behind:
             lines += hang(
                 [segment(" " * _BODY_AT), segment("left behind ", "yellow")],

@@ -93,11 +93,20 @@ def remarks(comparison: Comparison) -> list[str]:
                 f"{one.name}: {ratio_text(one.predicted_speedup_rel)}, which the denoiser's"
                 f" {'FLOPs' if one.predicted_from == 'flops' else 'calls'} predict, lies outside the interval"
             )
+        if one.name != comparison.reference and _is_inert(one):
+            told.append(
+                f"{one.name}: the reference's pictures to the last bit and its FLOPs: what it changes does nothing"
+            )
         if one.dominated_by:
             told.append(f"{one.name}: dominated, {', '.join(one.dominated_by)} is faster and more alike")
         if one.image_difference is not None and one.image_difference.problem is not None:
             told.append(f"{one.name}: images not compared, {one.image_difference.problem}")
     return told
+
+
+def _is_inert(one: VariantReport) -> bool:
+    """Whether a variant's picture is the reference's to the last bit, for as many FLOPs."""
+    return one.image_difference is not None and one.image_difference.same_bits and one.flops_saved_rel == 0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -185,6 +185,7 @@ def _details(report: CaseReport) -> list[str]:
         lines += [f"  - {_text(change)}" for change in further_changes(verdict)]
         if (drawn := curve(verdict)) is not None:
             lines.append(f"  - {_text(drawn)}")
+    lines += [f"- remark: {_text(one)}" for one in report.observation.remarks]
     if left := report.observation.left_behind:
         lines.append(f"- left behind: {_text('; '.join(left))}")
     if achieved := _achieved(report):

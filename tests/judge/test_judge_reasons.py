@@ -63,6 +63,11 @@ def with_work(*groups: Any, **changed: Any) -> Scenario:
     return on(make.observation(work=make.work(groups or None, **changed)))
 
 
+def with_run_of_timesteps(timesteps: tuple[float, ...]) -> Scenario:
+    base = make.observation(work=make.work(None, timesteps=(1000.0, 400.0)))
+    return on(make.observation(work=make.work(None, timesteps=timesteps)), make.reference(base))
+
+
 def with_steps(steps: list[Any], **arguments: Any) -> Scenario:
     return on(make.observation(guidance=make.guidance(steps, **arguments)))
 
@@ -154,6 +159,7 @@ SCENARIOS: dict[str, Scenario] = {
     "work.same": on(),
     "work.less": with_work(COND, make.group("uncond", "0-9")),
     "work.steps": with_work(COND, UNCOND, steps=31),
+    "work.schedule": with_run_of_timesteps((1000.0, 500.0)),
     "work.branches": with_work(make.group("joint", ALL_STEPS, batch=2), make.group("cond", ALL_STEPS)),
     "work.denoiser_calls": with_work(COND, make.group("uncond", ALL_STEPS)),
     "work.component_calls": with_work(component_calls=BASE_WORK.component_calls | {"vae.decode": 2}),

@@ -183,3 +183,62 @@ def test_changed_embeddings_are_told_apart_by_content() -> None:
     first, second = torch.rand(1, 3, 4), torch.rand(1, 3, 4)
     calls = [finder.branch_of({"sample": torch.rand(1, 4, 8, 8), "context": text}) for text in (first, second, first)]
     assert calls == ["cond", "uncond", "cond"]
+
+
+class Timed(nn.Module):
+    def forward(self, hidden_states: torch.Tensor, timestep: int) -> torch.Tensor:
+        return hidden_states
+
+
+class Vocoder(nn.Module):
+    """As LTX-2's: its switch has a time in its name."""
+
+    def forward(self, hidden_states: torch.Tensor, time_last: bool = False) -> torch.Tensor:
+        return hidden_states
+
+
+class ControlNet(nn.Module):
+    def forward(self, sample: torch.Tensor, timestep: int, controlnet_cond: torch.Tensor) -> torch.Tensor:
+        return sample
+
+
+class Parts:
+    def __init__(self, **components: Any) -> None:
+        self.components = components
+
+
+@pytest.mark.parametrize(
+    ("parts", "roles"),
+    [
+        ({"net": Timed(), "vocoder": Vocoder()}, {"net": "denoiser", "vocoder": "other"}),
+        ({"net": Timed(), "controlnet": ControlNet()}, {"net": "denoiser", "controlnet": "other"}),
+        ({"net": ControlNet()}, {"net": "denoiser"}),  # a network that is steered in itself
+    ],
+)
+def test_who_predicts_is_told_a_time_and_nobody_else(parts: dict[str, Any], roles: dict[str, str]) -> None:
+    assert {site.component: site.role for site in sites_of(Parts(**parts))} == roles
+
+
+def test_a_part_under_two_names_is_one() -> None:
+    net, scheduler = Timed(), Scheduler()
+    pipeline = Parts(prior=net, prior_scheduler=scheduler, net=net, scheduler=scheduler)
+    assert [site.name for site in sites_of(pipeline)] == ["prior", "prior_scheduler.step"]
+    log = Log()
+    with observed(sites_of(pipeline), log):
+        net(torch.ones(1), 0)
+        scheduler.step(torch.ones(1), 0, torch.ones(1))
+    assert log.lines == [">prior", "<prior", ">prior_scheduler.step", "<prior_scheduler.step"]
+
+
+def test_a_second_noisy_sample_is_no_conditioning() -> None:
+    finder, text = BranchFinder(), torch.randn(1, 8, 16)
+    seen = []
+    for _ in range(4):
+        finder.next_step()
+        arguments = {
+            "hidden_states": torch.randn(1, 9, 4),
+            "audio_hidden_states": torch.randn(1, 5, 4),
+            "encoder_hidden_states": text,
+        }
+        seen.append(finder.branch_of(arguments, "transformer"))
+    assert seen == ["cond"] * 4

@@ -10,8 +10,9 @@ import msgspec
 import pytest
 from golden_files import assert_golden
 
+from pytest_diffbench.records import ImageDifference
 from pytest_diffbench.report import session_json
-from pytest_diffbench.report.comparisons import comparison_lines
+from pytest_diffbench.report.comparisons import comparison_lines, remarks
 from pytest_diffbench.report.junit import comparison_properties
 from pytest_diffbench.report.lines import for_encoding, plain, text_of, width_of
 from pytest_diffbench.report.markdown import summary
@@ -103,3 +104,17 @@ def test_properties_are_text_and_their_names_unique() -> None:
         found = comparison_properties(kind())
         assert len(dict(found)) == len(found)
         assert all(type(name) is str and type(value) is str and value for name, value in found)
+
+
+def test_a_variant_that_changes_nothing_is_said() -> None:
+    comparison = compared.named()
+    reference = next(one for one in comparison.variants if one.name == comparison.reference)
+    others = [one for one in comparison.variants if one is not reference]
+    same = ImageDifference(same_bits=True)
+    rows = [msgspec.structs.replace(one, image_difference=same, flops_saved_rel=0.0) for one in others]
+    inert = msgspec.structs.replace(comparison, variants=(reference, *rows))
+    told = [one for one in remarks(inert) if one.endswith("what it changes does nothing")]
+    assert len(told) == len(rows)
+    rows = [msgspec.structs.replace(one, flops_saved_rel=0.1) for one in rows]
+    cheaper = msgspec.structs.replace(comparison, variants=(reference, *rows))
+    assert not any("does nothing" in one for one in remarks(cheaper))

@@ -1,0 +1,92 @@
+"""What denoiser and scheduler are handed, steps that do nothing, and caches that never hit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import diffusers
+import judge_factories as make
+import pytest
+import torch
+from real_calls import (
+    PROMPT,
+    frozen_heap,  # noqa: F401 - a fixture
+    mini,
+    new_mini,
+    observe,
+)
+
+from pytest_diffbench.judge import Limits, judge
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import Observation, Verdict
+
+pytestmark = pytest.mark.pipeline
+
+CALL: dict[str, Any] = {"num_inference_steps": 3, "height": 64, "width": 64}
+
+
+def judged(now: Observation, base: Observation) -> Verdict:
+    (found,) = judge(now, make.artifacts(), make.reference(base), Limits(), ["work"])
+    return found
+
+
+def test_the_schedule_is_what_each_step_was_handed() -> None:
+    pipeline = new_mini("lumina2")
+    work = observe(pipeline, PROMPT, **CALL).work
+    assert work is not None
+    assert work.timesteps == pytest.approx(pipeline.scheduler.timesteps.tolist())
+    assert work.sigmas == pytest.approx(pipeline.scheduler.sigmas.tolist())
+    assert work.idle_steps == ""
+
+
+def test_another_schedule_of_as_many_steps_is_named_by_its_first_step() -> None:
+    base = observe(mini("lumina2"), PROMPT, **CALL)
+    pipeline = new_mini("lumina2")
+    pipeline.scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=9.0)
+    now = observe(pipeline, PROMPT, **CALL)
+    found = judged(now, base)
+    assert (found.reason, found.decision) == ("work.schedule", "worse")
+    assert "timesteps of steps" in found.message
+    assert "sigmas of steps" in found.message
+    assert judged(base, base).reason == "work.same"
+
+
+def test_a_mask_of_another_dtype_is_another_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+    base = observe(mini("lumina2"), PROMPT, **CALL)
+    pipeline = new_mini("lumina2")
+    encode = pipeline.encode_prompt
+
+    def with_numbers(*args: Any, **kwargs: Any) -> Any:
+        prompt, mask, negative, negative_mask = encode(*args, **kwargs)
+        return prompt, mask.to(torch.int32), negative, negative_mask
+
+    monkeypatch.setattr(pipeline, "encode_prompt", with_numbers)
+    found = judged(observe(pipeline, PROMPT, **CALL), base)
+    assert found.reason == "work.shapes"
+    assert "encoder_attention_mask of dtype int64 -> int32" in found.message
+
+
+def test_a_step_that_returns_its_input_is_remarked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline = new_mini("lumina2")
+    step = type(pipeline.scheduler).step
+
+    def idle_at_the_end(self: Any, prediction: Any, timestep: Any, sample: Any, **kwargs: Any) -> Any:
+        found = step(self, prediction, timestep, sample, **kwargs)
+        return (sample.clone(),) if self.step_index == 3 else found
+
+    monkeypatch.setattr(type(pipeline.scheduler), "step", idle_at_the_end)
+    seen = observe(pipeline, PROMPT, **CALL)
+    assert seen.work is not None
+    assert seen.work.idle_steps == "2"
+    assert seen.remarks == ("step 2 returned the very sample that went in: the denoiser was called in vain",)
+
+
+@pytest.mark.parametrize(("threshold", "hits"), [(0.0, False), (1e9, True)])
+def test_a_cache_that_never_hits_is_remarked_on(threshold: float, hits: bool) -> None:
+    pipeline = new_mini("flux")
+    pipeline.transformer.enable_cache(diffusers.FirstBlockCacheConfig(threshold=threshold))
+    seen = observe(pipeline, PROMPT, **CALL)
+    told = ["transformer: FirstBlockCache is enabled, and no call was cheaper than another: it never hit"]
+    assert list(seen.remarks) == ([] if hits else told)
+    assert observe(mini("flux"), PROMPT, **CALL).remarks == ()
