@@ -68,7 +68,8 @@ def sweep(
 ) -> Compared:
     """Measure the values of an argument against the first of them."""
     from pytest_diffbench.comparing import Asked, compare
-    from pytest_diffbench.measure.definition import bind, describe, name_of
+    from pytest_diffbench.measure.argument_values import describe
+    from pytest_diffbench.measure.definition import bind, name_of
     from pytest_diffbench.measure.runner import Plan, drive_plainly
     from pytest_diffbench.records import Definition
 

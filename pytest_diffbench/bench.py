@@ -231,6 +231,7 @@ class Bench:
         self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], label: str | None
     ) -> tuple[Plan, dict[str, Any]]:
         from pytest_diffbench.measure import definition
+        from pytest_diffbench.measure.argument_values import describe
         from pytest_diffbench.measure.runner import Plan
 
         identity = case_id(self._item, label)
@@ -247,7 +248,7 @@ class Bench:
                 name: value for name, value in loaded.recommended.items() if name in takes and name not in arguments
             }
             kwargs, arguments = kwargs | fill, arguments | fill
-        device, made = self._definition(target, loaded, definition.describe(arguments))
+        device, made = self._definition(target, loaded, describe(arguments))
         plan = Plan(
             case_id=identity,
             device=device,

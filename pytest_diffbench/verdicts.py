@@ -373,6 +373,8 @@ def untimed(run: Run) -> Run:
 def _unchanged(verdicts: tuple[Verdict, ...], reference: Reference) -> bool:
     """Whether work and output are what the baseline holds; a part that neither side has seen is no change."""
     baseline = reference.baseline
+    if any(one.reason == "guidance.changed" for one in verdicts):
+        return False
     parts: dict[Gate, object] = {"work": baseline.work, "output": baseline.output}
     return all(
         one.decision == "same" or (one.reason.endswith(".not_seen") and parts[one.gate] is None)
@@ -384,7 +386,7 @@ def _unchanged(verdicts: tuple[Verdict, ...], reference: Reference) -> bool:
 def _needs_no_baseline(verdict: Verdict) -> bool:
     from pytest_diffbench.judge.reasons import NEVER_ACCEPTED
 
-    return verdict.gate == "guidance" or verdict.reason in NEVER_ACCEPTED
+    return verdict.reason in NEVER_ACCEPTED
 
 
 def _failure(report: CaseReport, settings: Settings, nodeid: str) -> str | None:

@@ -43,7 +43,7 @@ FORMULAS: dict[str, Formula] = {
 """By the name of the pipeline's class."""
 
 
-def register(pipeline: str | type, formula: Formula) -> None:
+def register(pipeline: str | type, formula: Formula, *, replace: bool = False) -> None:
     """Make the guidance gate judge a pipeline of your own, from a `conftest.py` or a plugin.
 
     A subclass that inherits its call from a known class needs no formula of its own.
@@ -51,6 +51,7 @@ def register(pipeline: str | type, formula: Formula) -> None:
     Args:
         pipeline: the class whose `__call__` the formula describes, or its name.
         formula: says what a call asks for; see `Call` and `Expected`.
+        replace: take the place of the formula that the class has.
 
     Raises:
         OptionError: the class has another formula already.
@@ -72,10 +73,10 @@ def register(pipeline: str | type, formula: Formula) -> None:
     name = pipeline if isinstance(pipeline, str) else pipeline.__name__
     known = FORMULAS.get(name)
     # A conftest.py that is imported anew brings its formula as another object.
-    if known is not None and _identity(known) != _identity(formula):
+    if known is not None and not replace and _identity(known) != _identity(formula):
         raise OptionError(
             f"{name} has a formula of guidance already, {'.'.join(_identity(known))}. "
-            "Give the pipeline's class another name."
+            "Give the pipeline's class another name, or register with replace=True."
         )
     FORMULAS[name] = formula
 

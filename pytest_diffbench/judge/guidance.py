@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 from pytest_diffbench.judge.formula import Call, Expected, NotCoveredError, UnknownArgumentError
 from pytest_diffbench.judge.formula_inert import inert
 from pytest_diffbench.judge.formula_norms import at, norm_faults, unread
-from pytest_diffbench.judge.formulas import FORMULAS, formula_of
+from pytest_diffbench.judge.formulas import formula_of
+from pytest_diffbench.judge.guidance_seen import judge_seen, steered_by
 from pytest_diffbench.judge.reasons import REASONS, verdict
 from pytest_diffbench.judge.text import listed, plural
 
@@ -29,8 +30,8 @@ def judge_guidance(question: Question) -> Verdict:
     assert guidance is not None  # the table asks this gate only when the part was seen
     formula = formula_of(guidance)
     if formula is None:
-        message = f"No formula is known for {guidance.pipeline}; known are {', '.join(sorted(FORMULAS))}."
-        return verdict("guidance.no_formula", message)
+        why = f"No formula is known for {guidance.pipeline}."
+        return judge_seen(question, guidance, "guidance.no_formula", why)
     call = _call(question)
     try:
         expected = formula(call)
@@ -38,12 +39,17 @@ def judge_guidance(question: Question) -> Verdict:
         message = f"The value of {error} wasn't recorded, so what guidance should do isn't known."
         return verdict("guidance.unknown", message)
     except NotCoveredError as error:
-        return verdict("guidance.no_formula", f"The formula for {guidance.pipeline} doesn't cover {error}.")
+        why = f"The formula for {guidance.pipeline} doesn't cover {error}."
+        return judge_seen(question, guidance, "guidance.no_formula", why)
     check = _Check(guidance, expected, question.limits, inert(call, expected))
     faults = check.faults()
     unclear = check.unclear()
     details = check.details()
     changes = [text for _, text in faults] + unclear
+    if faults and (steered := steered_by(question)) is not None:
+        told = listed([text for _, text in faults])
+        why = f"Not as the formula says ({told}), and {steered} takes part in each step."
+        return judge_seen(question, guidance, "guidance.steered", why)
     if faults:
         told = listed([text for _, text in faults], most=2)
         return verdict(faults[0][0], f"Guidance isn't as asked: {told}.", details=details, changes=changes)

@@ -27,7 +27,9 @@ REASONS: dict[str, Decision] = {
     "guidance.same": "same",
     "guidance.planned": "incomparable",
     "guidance.no_formula": "incomparable",
+    "guidance.steered": "incomparable",
     "guidance.unknown": "unsure",
+    "guidance.changed": "worse",
     "guidance.steps": "worse",
     "guidance.truncation_ignored": "worse",
     "guidance.truncated_too_much": "worse",
@@ -99,9 +101,20 @@ REASONS: dict[str, Decision] = {
 """A reason always goes with the same decision; `docs/verdicts.md` explains each."""
 
 
-NEVER_ACCEPTED = frozenset({"output.not_finite", "output.no_images", "output.constant", "output.global_generator"})
-"""Broken whatever the baseline, and never saved; so is all that the guidance gate finds."""
-
+NEVER_ACCEPTED = frozenset(
+    {
+        "output.not_finite",
+        "output.no_images",
+        "output.constant",
+        "output.global_generator",
+        *(
+            code
+            for code, decision in REASONS.items()
+            if code.startswith("guidance.") and decision == "worse" and code != "guidance.changed"
+        ),
+    }
+)
+"""Wrong whatever the baseline, and never saved."""
 
 INHERENT = frozenset(
     {
@@ -110,6 +123,7 @@ INHERENT = frozenset(
         "guidance.not_seen",
         "guidance.no_formula",
         "guidance.planned",
+        "guidance.steered",
         "memory.not_seen",
         "memory.rough",
         # what more runs cure

@@ -44,3 +44,15 @@ def follow_manner(calls: Sequence[Returned], again: Mapping[str, Callable[[], Re
     if len(set().union(*digests.values())) != 2 or any(len(found) > 1 for found in digests.values()):
         return False
     return all(again[manner]().digest in found for manner, found in digests.items())
+
+
+def changed_call(calls: Sequence[Returned]) -> str:
+    """Sentences about calls of which `follow_manner` is true."""
+    together = " against ".join(", ".join(group) for group in alike(calls))
+    return (
+        "measuring changed the call. What it returns depends on how it is watched "
+        f"({together}; with nothing attached: "
+        "the warm-ups), so nothing is judged or saved. Please report this as a fault of pytest-diffbench. Until it's "
+        "mended, measure a function that calls the pipeline, to which nothing is attached: "
+        "diffbench(lambda: pipeline(...))."
+    )

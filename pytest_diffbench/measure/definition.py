@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import inspect
 import math
 import types
@@ -167,38 +166,3 @@ def resolved_facts(target: object, arguments: Mapping[str, Any]) -> dict[str, Fa
         if not isinstance(fact, float) or math.isfinite(fact):
             facts[name] = fact
     return facts
-
-
-def describe(value: Any) -> Any:
-    """An argument as plain JSON: as it is where it can be, by shape and digest where it is data, else by its type."""
-    try:
-        fact = fact_of(value)
-    except TypeError:
-        pass
-    else:
-        return str(fact) if isinstance(fact, float) and not math.isfinite(fact) else fact
-    if isinstance(value, dict):
-        return {fact_of(str(key)): describe(inner) for key, inner in value.items()}
-    if isinstance(value, (list, tuple)):
-        return [describe(inner) for inner in value]
-    if hasattr(value, "initial_seed"):  # torch.Generator
-        return {"generator_seed": value.initial_seed()}
-    if hasattr(value, "detach"):  # torch.Tensor
-        import torch
-
-        data = value.detach().to("cpu").contiguous()
-        raw = data.view(torch.uint8).numpy().tobytes() if data.numel() and data.ndim else repr(data).encode()
-        return {"tensor": list(value.shape), "dtype": str(value.dtype), "digest": _digest(raw)}
-    if hasattr(value, "tobytes") and hasattr(value, "size"):  # PIL.Image.Image, numpy.ndarray
-        size = getattr(value, "shape", value.size)
-        kind = str(getattr(value, "mode", getattr(value, "dtype", "")))
-        return {"data": list(size), "kind": kind, "digest": _digest(value.tobytes())}
-    if callable(value):
-        return {
-            "function": f"{getattr(value, '__module__', '?')}.{getattr(value, '__qualname__', repr(type(value)))}"
-        }
-    return {"type": f"{type(value).__module__}.{type(value).__qualname__}"}
-
-
-def _digest(data: bytes) -> str:
-    return hashlib.blake2b(data, digest_size=8).hexdigest()

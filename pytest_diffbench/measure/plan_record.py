@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.measure import definition
+from pytest_diffbench.measure.argument_values import describe
 from pytest_diffbench.measure.components import count_parameters, modules_of
 from pytest_diffbench.measure.environment import environment_of
 from pytest_diffbench.measure.guidance import call_class_of
@@ -70,7 +71,7 @@ def plan_of(
         source=source,
         pipeline=definition.name_of(target),
         dtype=dtype,
-        arguments=definition.describe(dict(arguments)),
+        arguments=describe(dict(arguments)),
         work=work,
         guidance=survey.guidance(definition.name_of(target), facts, call_class_of(target)),
         parts=(

@@ -13,7 +13,8 @@ from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.measure import clock as host
 from pytest_diffbench.measure import definition
-from pytest_diffbench.measure.agreement import alike, follow_manner
+from pytest_diffbench.measure.agreement import changed_call, follow_manner
+from pytest_diffbench.measure.argument_values import not_told_apart
 from pytest_diffbench.measure.calibration import Calibration
 from pytest_diffbench.measure.clock import clock_for
 from pytest_diffbench.measure.compiling import CompileMeter, compiled_s
@@ -253,7 +254,10 @@ class Measurement:
             memory=self._memory,
             layers=self._layers,
             profile=self._profile,
-            remarks=self._survey.remarks() if self._survey is not None else (),
+            remarks=(
+                *not_told_apart(plan.definition.arguments),
+                *(self._survey.remarks() if self._survey is not None else ()),
+            ),
             left_behind=self._left_behind,
             complete=complete,
             notes=(*self._notes, *self._telemetry_notes),
@@ -356,13 +360,7 @@ class Measurement:
                 "round": lambda: self._timed_call()[1],
             },
         ):
-            together = " against ".join(", ".join(group) for group in alike(calls))
-            raise MeasureError(
-                f"{self._plan.case_id}: measuring changed the call. What it returns depends on how it's watched "
-                f"({together}; with nothing attached: the warm-ups), so nothing is judged or saved. Please report "
-                "this as a fault of pytest-diffbench. Until it's mended, measure a function that calls the pipeline, "
-                "to which nothing is attached: diffbench(lambda: pipeline(...))."
-            )
+            raise MeasureError(f"{self._plan.case_id}: {changed_call(calls)}")
 
     def _warm_up_until_steady(self, progress: Callable[[int], None]) -> None:
         if not self._warmup_s:

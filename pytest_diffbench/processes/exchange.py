@@ -159,6 +159,7 @@ def reference_of(measured: Measured, folder: Path, path: str) -> Reference:
         case=seen.case,
         runs=(seen.run,),
         work=seen.work,
+        guidance=seen.guidance.groups() if seen.guidance is not None else (),
         output=seen.output,
         memory=seen.memory,
         layers=seen.layers,

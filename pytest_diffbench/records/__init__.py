@@ -37,7 +37,7 @@ from pytest_diffbench.records.comparison import (
     Speedup,
     VariantReport,
 )
-from pytest_diffbench.records.guidance import Guidance, GuidanceStep
+from pytest_diffbench.records.guidance import Guidance, GuidanceGroup, GuidanceStep
 from pytest_diffbench.records.output import (
     ImageFacts,
     Memory,
@@ -87,6 +87,7 @@ __all__ = [
     "Fact",
     "Gate",
     "Guidance",
+    "GuidanceGroup",
     "GuidanceStep",
     "ImageDifference",
     "ImageFacts",

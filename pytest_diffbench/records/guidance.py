@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import statistics
+from typing import TYPE_CHECKING, Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
 from pytest_diffbench.records.base import Branch, Fact, JointOrder, Record
+from pytest_diffbench.records.work import format_steps
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+_SCALE_REL = 1e-3
+"""Relative error of reading a scale, at least: what decides is whether it's another one."""
 
 
 class GuidanceStep(Record, frozen=True, kw_only=True):
@@ -46,6 +54,33 @@ class GuidanceStep(Record, frozen=True, kw_only=True):
     timestep: float | None = None
 
 
+Renorm: TypeAlias = Literal["none", "rows", "other", "unknown"]
+"""What became of the norms: none are touched, each row has the conditional prediction's, or something else."""
+
+_ALIKE_EPS = 64
+"""Norms and gains count as 1 within so many roundings of the predictions."""
+
+
+class GuidanceGroup(Record, frozen=True, kw_only=True):
+    """Steps that did the same: what is kept of guidance in a baseline.
+
+    Attributes:
+        steps: as ranges, `0-14,20`.
+        branches: in the order of the calls.
+        used: what the scheduler's input is made of.
+        sign: of the scheduler's input against it; 0 where it isn't known.
+        scale: median over the steps; None where it couldn't be read.
+        renorm: of guided steps.
+    """
+
+    steps: str
+    branches: tuple[Branch, ...]
+    used: Literal["guided", "cond", "uncond", "unknown"]
+    sign: Literal[-1, 0, 1]
+    scale: float | None = None
+    renorm: Renorm = "unknown"
+
+
 class Guidance(Record, frozen=True, kw_only=True):
     """What guidance did in the survey round, beside the arguments that should have decided it.
 
@@ -63,3 +98,50 @@ class Guidance(Record, frozen=True, kw_only=True):
     def guided_steps(self) -> int:
         """Steps whose scheduler input mixes both branches."""
         return sum(step.used == "guided" for step in self.steps)
+
+    def groups(self) -> tuple[GuidanceGroup, ...]:
+        """The steps by what they did; scales that differ by more than rounding part them."""
+        found: list[tuple[GuidanceStep, list[int]]] = []
+        for number, step in enumerate(self.steps):
+            alike = next((numbers for first, numbers in found if self._did_alike(first, step)), None)
+            if alike is None:
+                found.append((step, [number]))
+            else:
+                alike.append(number)
+        return tuple(
+            GuidanceGroup(
+                steps=format_steps(numbers),
+                branches=first.branches,
+                used=first.used,
+                sign=first.sign,
+                scale=_median(self.steps[number].scale for number in numbers),
+                renorm=self._renorm_of(first),
+            )
+            for first, numbers in found
+        )
+
+    def scale_tolerance(self, scale: float) -> float:
+        """By how much two readings of one scale may differ."""
+        return max(_ALIKE_EPS * self.dtype_eps, _SCALE_REL) * max(1.0, abs(scale))
+
+    def _did_alike(self, one: GuidanceStep, other: GuidanceStep) -> bool:
+        kinds = [(step.branches, step.used, step.sign, self._renorm_of(step)) for step in (one, other)]
+        if kinds[0] != kinds[1] or (one.scale is None) != (other.scale is None):
+            return False
+        if one.scale is None or other.scale is None:
+            return True
+        return abs(one.scale - other.scale) <= self.scale_tolerance(one.scale)
+
+    def _renorm_of(self, step: GuidanceStep) -> Renorm:
+        if step.used != "guided" or step.gain_min is None or step.gain_max is None:
+            return "unknown"
+        allowed_rel = max(_ALIKE_EPS * self.dtype_eps, _SCALE_REL)
+        ratios = [ratio for ratio in (step.norm_ratio_min, step.norm_ratio_max) if ratio is not None]
+        if all(abs(gain - 1) <= allowed_rel for gain in (step.gain_min, step.gain_max)):
+            return "none"
+        return "rows" if ratios and all(abs(ratio - 1) <= allowed_rel for ratio in ratios) else "other"
+
+
+def _median(values: Iterable[float | None]) -> float | None:
+    known = [value for value in values if value is not None]
+    return statistics.median(known) if known else None

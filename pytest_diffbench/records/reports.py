@@ -9,7 +9,7 @@ from msgspec import Meta
 from pytest_diffbench.records.base import Count, Decision, Distance, Fact, Gate, PositiveCount, Record
 from pytest_diffbench.records.case import Case
 from pytest_diffbench.records.comparison import Comparison, Ratio, RatioRun
-from pytest_diffbench.records.guidance import Guidance
+from pytest_diffbench.records.guidance import Guidance, GuidanceGroup
 from pytest_diffbench.records.output import Memory, Output, ToleranceChange
 from pytest_diffbench.records.profile import Profile
 from pytest_diffbench.records.run import Efficiency, LayerTimes, Run
@@ -61,6 +61,9 @@ class Baseline(Record, frozen=True, kw_only=True):
     """Oldest first, of this generation only. A run whose times were left out when it was saved has no rounds."""
 
     work: Work | None = None
+    guidance: tuple[GuidanceGroup, ...] = ()
+    """What each step did; empty where no scheduler step was seen."""
+
     output: Output | None = None
     memory: Memory | None = None
     layers: LayerTimes | None = None

@@ -109,7 +109,7 @@ def _indented(text: str, head: str = "    ") -> str:
 
 def _remedy(report: CaseReport, command: str) -> Sequence[str]:
     worse = [one for one in report.verdicts if one.decision == "worse"]
-    faults = [one.reason for one in worse if one.gate == "guidance" or one.reason in NEVER_ACCEPTED]
+    faults = [one.reason for one in worse if one.reason in NEVER_ACCEPTED]
     if faults:
         return [
             f"{', '.join(faults)}: no baseline makes this pass. Correct the pipeline, or the arguments of its call."

@@ -23,7 +23,16 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_diffbench.artifacts import Artifacts
-    from pytest_diffbench.records import Case, Distance, Environment, Observation, Ratio, Run, ToleranceChange
+    from pytest_diffbench.records import (
+        Case,
+        Distance,
+        Environment,
+        GuidanceGroup,
+        Observation,
+        Ratio,
+        Run,
+        ToleranceChange,
+    )
 
 MOST_RUNS = 20
 """Runs that a baseline keeps; the oldest go first."""
@@ -113,7 +122,10 @@ class Store:
                 runs = (*current.timed_runs, observation.run)[-MOST_RUNS:] if timed else current.runs
                 profile = current.profile or observation.profile  # the first may have been taken without one
                 ratio = _joined(current, observation)
-                grown = msgspec.structs.replace(current, runs=runs, ratio=ratio, profile=profile, tolerances=history)
+                guidance = current.guidance or _guidance_of(observation)
+                grown = msgspec.structs.replace(
+                    current, runs=runs, ratio=ratio, profile=profile, guidance=guidance, tolerances=history
+                )
                 _write(folder, grown, None)
                 return f"added run {len(runs)}" if timed else "kept: nothing changed, and there are no times to add"
             generation = current.generation + 1
@@ -253,6 +265,7 @@ def _accepted(observation: Observation, generation: int, tolerances: tuple[Toler
         generation=generation,
         runs=(observation.run,),
         work=observation.work,
+        guidance=_guidance_of(observation),
         output=observation.output,
         memory=observation.memory,
         layers=observation.layers,
@@ -260,6 +273,10 @@ def _accepted(observation: Observation, generation: int, tolerances: tuple[Toler
         profile=observation.profile,
         tolerances=tolerances,
     )
+
+
+def _guidance_of(observation: Observation) -> tuple[GuidanceGroup, ...]:
+    return observation.guidance.groups() if observation.guidance is not None else ()
 
 
 def _joined(current: Baseline, observation: Observation) -> Ratio | None:

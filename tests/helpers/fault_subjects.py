@@ -18,6 +18,7 @@ import numpy as np
 from pytest_diffbench.artifacts import Artifacts, Reference
 from pytest_diffbench.judge import Limits, judge
 from pytest_diffbench.measure import definition
+from pytest_diffbench.measure.argument_values import describe
 from pytest_diffbench.measure.runner import Measurement, Plan, drive_plainly
 from pytest_diffbench.pipelines.mini import build_mini
 from pytest_diffbench.pipelines.registry import MODELS
@@ -118,7 +119,7 @@ def measured(
             weights=subject.weights,  # type: ignore[arg-type]  # `mini` or `own`
             dtype="float32",
             seed=0,
-            arguments=definition.describe(definition.bind(pipeline, (), subject.arguments)),
+            arguments=describe(definition.bind(pipeline, (), subject.arguments)),
         ),
         rounds=rounds,
         warmup_rounds=0,

@@ -15,6 +15,7 @@ from tiny_parts import quiet, tiny_autoencoder, tiny_clip
 from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.judge import Limits, judge
 from pytest_diffbench.measure import definition
+from pytest_diffbench.measure.argument_values import describe
 from pytest_diffbench.measure.runner import Measurement, Plan, drive_plainly
 from pytest_diffbench.pipelines.tokenizers import build_tokenizer, vocabulary_size
 from pytest_diffbench.records import Definition
@@ -40,7 +41,7 @@ def observed(pipeline: Any, **arguments: Any) -> Observation:
             weights="own",
             dtype="float32",
             seed=0,
-            arguments=definition.describe(definition.bind(pipeline, (), asked)),
+            arguments=describe(definition.bind(pipeline, (), asked)),
         ),
         rounds=1,
         warmup_rounds=0,

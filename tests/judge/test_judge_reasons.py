@@ -169,6 +169,16 @@ SCENARIOS: dict[str, Scenario] = {
     "guidance.same": on(),
     "guidance.planned": on(planned()),
     "guidance.no_formula": on(make.observation(guidance=make.guidance(pipeline="OwnPipeline"))),
+    "guidance.changed": on(
+        make.observation(guidance=make.guidance(half(make.guided_step(scale=7.5)), pipeline="OwnPipeline")),
+        make.reference(guidance=make.guidance(half(make.guided_step()), pipeline="OwnPipeline").groups()),
+    ),
+    "guidance.steered": on(
+        make.observation(
+            guidance=make.guidance(half(make.guided_step(scale=7.5))),
+            case=Case(id="case", definition=make.definition(callback_on_step_end={"type": "mine.Cutoff"})),
+        )
+    ),
     "guidance.unknown": with_steps(half(make.guided_step(used="unknown"))),
     "guidance.steps": with_steps([*half(make.guided_step()), make.plain_step()]),
     "guidance.truncation_ignored": with_steps([make.guided_step()] * make.STEPS),

@@ -13,6 +13,7 @@ from tiny_parts import quiet, tiny_autoencoder, tiny_clip
 from tiny_pipelines import build_tiny
 
 from pytest_diffbench.measure import definition
+from pytest_diffbench.measure.argument_values import describe
 from pytest_diffbench.measure.runner import Measurement, Plan, drive_plainly
 from pytest_diffbench.pipelines.tokenizers import build_tokenizer
 from pytest_diffbench.records import Definition, Observation
@@ -47,7 +48,7 @@ def prepared(
     **kwargs: Any,
 ) -> Measurement:
     """A measurement of `target(*args, **kwargs)` that has yet to be taken."""
-    arguments = definition.describe(definition.bind(target, args, kwargs))
+    arguments = describe(definition.bind(target, args, kwargs))
     plan = Plan(
         case_id="a case",
         device=device,

@@ -15,7 +15,8 @@ import torch
 from PIL import Image
 
 from pytest_diffbench.errors import MeasureError
-from pytest_diffbench.measure.definition import bind, describe, name_of, resolved_facts
+from pytest_diffbench.measure.argument_values import describe
+from pytest_diffbench.measure.definition import bind, name_of, resolved_facts
 
 
 class Pipeline:

@@ -15,6 +15,7 @@ import zoo_unets as unets
 from tiny_parts import quiet
 
 from pytest_diffbench.measure import definition
+from pytest_diffbench.measure.argument_values import describe
 from pytest_diffbench.measure.runner import Measurement, Plan, drive_plainly
 from pytest_diffbench.records import Definition
 
@@ -264,7 +265,7 @@ def measured(name: str, pipeline: Any, asked: Mapping[str, Any], *, rounds: int 
             weights="own",
             dtype="float32",
             seed=0,
-            arguments=definition.describe(definition.bind(pipeline, (), dict(asked))),
+            arguments=describe(definition.bind(pipeline, (), dict(asked))),
         ),
         rounds=rounds,
         warmup_rounds=0,

@@ -1,0 +1,139 @@
+"""Guidance without a formula: what was seen is described, held against the baseline, and odd where it contradicts."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import judge_factories as make
+import pytest
+
+from pytest_diffbench.judge import Limits, judge
+from pytest_diffbench.judge.guidance_seen import oddities
+from pytest_diffbench.records import Case, Guidance, GuidanceStep
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import Verdict
+
+
+def guided(scale: float = 4.0, **changed: Any) -> GuidanceStep:
+    fields: dict[str, Any] = {
+        "branches": ("cond", "uncond"),
+        "used": "guided",
+        "sign": 1,
+        "scale": scale,
+        "gain_min": 1.0,
+        "gain_max": 1.0,
+        "norm_ratio_min": 1.2,
+        "norm_ratio_max": 1.4,
+    }
+    return GuidanceStep(**(fields | changed))
+
+
+def plain(*branches: Any) -> GuidanceStep:
+    return GuidanceStep(branches=branches or ("cond",), used="cond", sign=1)
+
+
+def seen(*steps: GuidanceStep, pipeline: str = "OwnPipeline", **arguments: Any) -> Guidance:
+    return Guidance(pipeline=pipeline, arguments=arguments, dtype_eps=2**-23, steps=steps)
+
+
+def judged(now: Guidance, base: Guidance | None, **arguments: Any) -> Verdict:
+    case = Case(id="case", definition=make.definition(**arguments))
+    observation = make.observation(guidance=now, case=case)
+    reference = None
+    if base is not None:
+        reference = make.reference(observation)
+        kept = dataclasses.replace(reference)
+        reference = make.reference(observation, guidance=base.groups())
+        assert kept.path == reference.path
+    (found,) = judge(observation, make.artifacts(), reference, Limits(), ["guidance"])
+    return found
+
+
+FOUR = (guided(), guided(), plain(), plain())
+
+
+def test_steps_that_did_the_same_stand_together() -> None:
+    rescaled = guided(gain_min=0.4, gain_max=0.9, norm_ratio_min=1.0, norm_ratio_max=1.0 + 2**-22)
+    other = guided(gain_min=0.4, gain_max=0.9)
+    groups = seen(guided(4.0), guided(4.0 + 1e-5), rescaled, other, plain(), guided(7.5)).groups()
+    assert [(one.steps, one.used, one.renorm) for one in groups] == [
+        ("0-1", "guided", "none"),
+        ("2", "guided", "rows"),
+        ("3", "guided", "other"),
+        ("4", "cond", "unknown"),
+        ("5", "guided", "none"),
+    ]
+    assert groups[0].scale == pytest.approx(4.0, abs=1e-4)
+
+
+def test_what_was_seen_is_described_where_nothing_is_known() -> None:
+    found = judged(seen(*FOUR), None)
+    assert (found.reason, found.decision) == ("guidance.no_formula", "incomparable")
+    assert "steps 0-1 guided with scale 4 (cond and uncond); steps 2-3 conditional alone (cond)" in found.message
+
+
+def test_the_same_as_in_the_baseline_is_the_same() -> None:
+    found = judged(seen(*FOUR), seen(*FOUR))
+    assert (found.reason, found.decision) == ("guidance.same", "same")
+    assert "As in the baseline" in found.message
+    # a reading that is off by rounding
+    assert judged(seen(guided(4.0004), *FOUR[1:]), seen(*FOUR)).reason == "guidance.same"
+
+
+@pytest.mark.parametrize(
+    ("now", "words"),
+    [
+        ((guided(), guided(), guided(), plain()), "step 2: conditional alone (cond) -> guided with scale 4"),
+        ((guided(5.0), guided(5.0), plain(), plain()), "steps 0, 1: guided with scale 4 (cond and uncond) -> guided"),
+        ((guided(), plain(), plain(), plain()), "step 1: guided with scale 4 (cond and uncond) -> conditional alone"),
+        (
+            (*FOUR[:2], plain("cond", "uncond"), plain()),
+            "step 2: conditional alone (cond) -> conditional alone (cond",
+        ),
+        (FOUR[:3], "step 3: not run any more"),
+        ((*FOUR, plain()), "step 4: not run before"),
+        ((guided(sign=-1), *FOUR[1:]), "negated"),
+        ((guided(gain_min=0.5, gain_max=0.6), *FOUR[1:]), "rescaled"),
+        ((guided(None), *FOUR[1:]), "scale unread"),  # type: ignore[arg-type]  # as it is read of equal branches
+    ],
+)
+def test_whatever_changed_is_worse_and_named_with_its_steps(now: tuple[GuidanceStep, ...], words: str) -> None:
+    found = judged(seen(*now), seen(*FOUR))
+    assert (found.reason, found.decision) == ("guidance.changed", "worse")
+    assert words in found.message
+
+
+def test_a_callback_of_the_callers_steers_the_call() -> None:
+    arguments: dict[str, Any] = {"num_inference_steps": 2, "cfg_trunc_ratio": 1.0}
+    lumina = make.guidance([make.guided_step(), make.plain_step()], **arguments)
+    cutoff = {"type": "diffusers.SDCFGCutoffCallback", "config": {"cutoff_step_ratio": 0.5}}
+    callback: dict[str, Any] = {"callback_on_step_end": cutoff}
+    assert judged(lumina, None).reason == "guidance.truncated_too_much"
+    steered = judged(lumina, None, **callback)
+    assert (steered.reason, steered.decision) == ("guidance.steered", "incomparable")
+    assert "callback_on_step_end takes part in each step" in steered.message
+    assert judged(lumina, lumina, **callback).reason == "guidance.same"
+    both = make.guidance([make.guided_step(), make.guided_step()], **arguments)
+    assert judged(lumina, both, **callback).reason == "guidance.changed"
+    # one that leaves guidance alone leaves it to the formula
+    assert judged(both, None, **callback).reason == "guidance.same"
+
+
+@pytest.mark.parametrize(
+    ("guidance", "odd"),
+    [
+        (seen(plain(), guidance_scale=4.0, negative_prompt="fog"), "yet no step was guided"),
+        (seen(plain("joint"), guidance_scale=1.0), "yet both branches were called in 1 step"),
+        (seen(plain("cond", "uncond"), plain(), true_cfg_scale=1.0, guidance_scale=4.0), "true_cfg_scale is 1"),
+        (seen(plain(), guidance_scale=4.0), None),  # distilled
+        (seen(guided(), guidance_scale=4.0, negative_prompt="fog"), None),
+        (seen(plain(), guidance_scale=1.0, negative_prompt="fog"), None),
+        (seen(guided(1.0), guidance_scale=1.0), None),  # it says that it was guided
+        (seen(plain("joint")), None),
+    ],
+)
+def test_what_contradicts_the_arguments_is_said_without_a_baseline(guidance: Guidance, odd: str | None) -> None:
+    assert (odd is None and oddities(guidance) == []) or odd in oddities(guidance)[0]  # type: ignore[operator]  # as above
+    assert (f"Odd: {oddities(guidance)[0]}" if odd else "Seen") in judged(guidance, None).message
