@@ -28,6 +28,8 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Comparison, Definition, Fact, Observation
     from pytest_diffbench.variants import Variant
 
+__tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
+
 
 class Bench:
     """Measures calls within one test.
@@ -49,7 +51,7 @@ class Bench:
     ) -> None:
         self._item = item
         self._settings = settings
-        self._benchmark = benchmark
+        self._benchmark = benchmark if _is_free(benchmark, item) else None
         self._about = about
         self._facts = facts
         self._progress = progress
@@ -338,3 +340,10 @@ class Bench:
                 benchmark.pedantic(run, setup=prepare, teardown=finish, rounds=rounds, iterations=1)
 
         return drive
+
+
+def _is_free(benchmark: Any, item: pytest.Item) -> bool:
+    """Whether pytest-benchmark's fixture is there to drive the rounds: it is its own, and the test doesn't use it."""
+    own = hasattr(benchmark, "disabled") and hasattr(benchmark, "pedantic")  # pytest-codspeed has another
+    info = getattr(item, "_fixtureinfo", None)
+    return own and "benchmark" not in (info.argnames if info is not None else ())

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_diffbench.options import Settings
+    from pytest_diffbench.options import Settings, Typed
 
 
 class Collected:
@@ -73,7 +73,7 @@ class Collected:
             return "nothing was measured: every benchmark was skipped, for want of its pipeline"
         return None
 
-    def session_report(self, settings: Settings) -> SessionReport:
+    def session_report(self, settings: Settings, typed: Typed) -> SessionReport:
         """All of the session so far."""
         verdicts = [verdict for case in self.cases for verdict in case.verdicts]
         return SessionReport(
@@ -87,6 +87,8 @@ class Collected:
                 for value in [getattr(settings, name)]
             },
             counts={decision: sum(verdict.decision == decision for verdict in verdicts) for decision in DECISIONS},
+            command=typed.command,
+            root=typed.root,
             missing_baselines=tuple(
                 case.observation.case.id
                 for case in self.cases

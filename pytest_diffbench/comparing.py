@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
     from pytest_diffbench.records import Comparison, Fact, Observation, Ratio
 
+__tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Asked:

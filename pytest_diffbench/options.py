@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -57,7 +58,7 @@ def _interpreter(value: Any) -> str:
     return value.strip()
 
 
-def _whole(least: int) -> Callable[[Any], int]:
+def _whole(least: int, most: int | None = None) -> Callable[[Any], int]:
     def parse(value: Any) -> int:
         try:
             number = int(value) if isinstance(value, str) else value
@@ -65,6 +66,8 @@ def _whole(least: int) -> Callable[[Any], int]:
             number = None
         if not isinstance(number, int) or isinstance(number, bool) or number < least:
             raise ValueError(f"is a whole number, at least {least}")
+        if most is not None and number > most:
+            raise ValueError(f"is a whole number, at most {most}")
         return number
 
     return parse
@@ -178,11 +181,15 @@ class Settings:
         "cache of the denoiser: first-block, pyramid, faster, taylorseer [:PARAMETERS]",
         "CACHE",
     )
-    seed: int = _setting(_whole(0), 0, "mi", "seed of the noise")
+    seed: int = _setting(_whole(0, 2**63 - 1), 0, "mi", "seed of the noise")
     rounds: int = _setting(_whole(1), 5, "cmi", "timed rounds of each case", "N")
     warmup_rounds: int = _setting(_whole(0), 1, "mi", "untimed rounds before them, besides the survey")
     threads: int | None = _setting(
-        _whole(1), None, "cmi", "torch's threads on the CPU; 1 for minis on the CPU, torch's own number else", "N"
+        _whole(1, 1024),
+        None,
+        "cmi",
+        "torch's threads on the CPU; 1 for minis on the CPU, torch's own number else",
+        "N",
     )
     gates: tuple[str, ...] = _setting(
         _some_of("gates", *GATE_NAMES), GATE_NAMES, "cmi", "gates to judge by, with commas between", "LIST"
@@ -328,6 +335,40 @@ def resolve(config: pytest.Config, marker: Mapping[str, Any], where: str) -> Set
     settings = Settings(**values)
     _refuse_silent_loosening(settings, where)
     return settings
+
+
+_OF_ONE_SESSION = ("save", "json", "profile", "against", "pairs", "turns", "selftest", "strict", "require", "confirm")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Typed:
+    """What a suggested command has to repeat.
+
+    Attributes:
+        command: what it begins with: `pytest`, and the options that made this session what it was. Paths are written
+            as they were given, since the command is to be pasted where that was typed.
+        root: path from there to pytest's root folder, which ids of tests begin at; empty where it's the same.
+    """
+
+    command: tuple[str, ...] = ("pytest",)
+    root: str = ""
+
+
+def typed(config: pytest.Config) -> Typed:
+    """What was typed to begin a session, as far as it makes the session what it is."""
+    words = ["pytest"]
+    for name in names("c"):
+        value = config.getoption(f"diffbench_{name}")
+        if name not in _OF_ONE_SESSION and value not in (None, False):
+            words.append(flag(name) if value is True else f"{flag(name)}={value}")
+    here = config.invocation_params.dir
+    if config.rootpath == here:
+        return Typed(tuple(words))
+    try:
+        root = Path(os.path.relpath(config.rootpath, here))
+    except ValueError:  # on another drive
+        root = config.rootpath
+    return Typed(tuple(words), f"{root.as_posix()}/")
 
 
 def _refuse_silent_loosening(settings: Settings, where: str) -> None:

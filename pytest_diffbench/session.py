@@ -88,6 +88,7 @@ class DiffbenchSession:
         elif self._settings.against is not None:
             self._other = OtherEnvironment(config, self._settings, self._launcher, self._budget)
             config.pluginmanager.register(self._other, "diffbench-against")
+        self._typed = options.typed(config)
         self._store = Store(options.folder(config, self._settings.baselines))
 
     # -- collection
@@ -315,6 +316,7 @@ class DiffbenchSession:
             settings=item.stash[_SETTINGS],
             nodeid=item.nodeid,
             failed=failed,
+            typed=self._typed,
             evidence=dataclasses.replace(
                 self._evidence(observation, decisions), more=confirming.source(observation.case, notes), notes=notes
             ),
@@ -397,7 +399,7 @@ class DiffbenchSession:
             pytest.ExitCode.NO_TESTS_COLLECTED,
         ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if self._settings.json is None:
+        if self._settings.json is None or self._config.getoption("collectonly", default=False):
             return
         try:
             session_json.write(options.folder(self._config, self._settings.json), self.report())
@@ -408,7 +410,7 @@ class DiffbenchSession:
 
     def report(self) -> SessionReport:
         """All of the session so far."""
-        return self._collected.session_report(self._settings)
+        return self._collected.session_report(self._settings, self._typed)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell what was measured and what was made of it."""

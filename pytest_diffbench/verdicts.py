@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.judge import Limits
     from pytest_diffbench.judge.image_extras import ExtraMetric
     from pytest_diffbench.judge.question import Question
-    from pytest_diffbench.options import Settings
+    from pytest_diffbench.options import Settings, Typed
     from pytest_diffbench.processes.against import Other
     from pytest_diffbench.records import Environment, Gate, Observation, Run, Verdict
     from pytest_diffbench.store import Store
@@ -74,6 +74,7 @@ def conclude(
     nodeid: str,
     failed: bool,
     evidence: Evidence | None = None,
+    typed: Typed | None = None,
 ) -> Concluded:
     """Judge a case, save it where that was asked for, and say whether its test fails.
 
@@ -85,6 +86,7 @@ def conclude(
         nodeid: the test's id, for the remedy.
         failed: the test has failed on its own; nothing is saved then, nor confirmed.
         evidence: of time, besides this run.
+        typed: what a suggested command has to repeat.
     """
     from pytest_diffbench.judge.question import Question
 
@@ -117,7 +119,7 @@ def conclude(
         times_left_out=left_out,
         changed_since=_changed_since(reference, observation.run.environment),
     )
-    return Concluded(report, _failure(report, settings, nodeid))
+    return Concluded(report, _failure(report, settings, nodeid, typed))
 
 
 class _Judge:
@@ -389,12 +391,14 @@ def _needs_no_baseline(verdict: Verdict) -> bool:
     return verdict.reason in NEVER_ACCEPTED
 
 
-def _failure(report: CaseReport, settings: Settings, nodeid: str) -> str | None:
+def _failure(report: CaseReport, settings: Settings, nodeid: str, typed: Typed | None = None) -> str | None:
     from pytest_diffbench.report.terminal import failure_text
 
+    again = (typed.command, typed.root) if typed is not None else ()
+    text = functools.partial(failure_text, report, nodeid, *again)
     if report.saved is not None:
         # Saving accepts what changed; what it refused has to be seen.
-        return failure_text(report, nodeid) if report.saved.startswith("refused") else None
+        return text() if report.saved.startswith("refused") else None
     fails = [one for one in report.verdicts if one.decision == "worse"]
     # What is new has no counterpart in another environment, and needs none.
     missing = (
@@ -404,7 +408,7 @@ def _failure(report: CaseReport, settings: Settings, nodeid: str) -> str | None:
     missing |= report.against is None and any(one.reason.endswith(".definition_changed") for one in report.verdicts)
     if settings.strict:
         fails = [one for one in report.verdicts if one.decision not in ("same", "better") and not _inherent(one)]
-    return failure_text(report, nodeid) if fails or missing else None
+    return text() if fails or missing else None
 
 
 def _inherent(verdict: Verdict) -> bool:

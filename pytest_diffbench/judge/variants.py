@@ -129,6 +129,8 @@ def _row(one: Measured, base: Measured, confidence: float, look: int) -> Variant
     )
     if one.error is not None or base.error is not None:
         return report
+    if not (seen.run.rounds and against.run.rounds):  # the others broke off before there was one
+        return report
     total = estimate_of(seen, against, confidence, look)
     stages = {
         stage: found.speedup()

@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.measure.components import Site
 
+__tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
+
 
 class Observer(Protocol):
     """Is told when control enters and leaves a component."""

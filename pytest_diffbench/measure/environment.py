@@ -7,6 +7,7 @@ import os
 import platform
 import re
 import subprocess
+import sys
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -179,6 +180,8 @@ def _version(package: str) -> str | None:
 
 
 def _attention_backend() -> str | None:
+    if "diffusers" not in sys.modules:
+        return None  # nobody computes attention with it, and its import takes seconds
     try:
         from diffusers.models.attention_dispatch import _AttentionBackendRegistry
     except ImportError:  # before diffusers had a choice

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.measure.runner import Drive, Measurement, Progress
 
+__tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
+
 MOST_CALLS_BEFORE = 4
 """Of each measurement, before its rounds: for progress alone, which needs no exact number."""
 

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.measure.runner import Drive, Plan, Progress
 
+__tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
+
 MACHINE = "plan"
 """Stands where the name of a machine does: a plan is the same on all of them."""
 

@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.measure.components import Site
 
+__tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
+
 OUTSIDE = "pipeline"
 """What the pipeline itself computes, between its components."""
 

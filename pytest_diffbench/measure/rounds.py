@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from pytest_diffbench.measure.returned import Returned
     from pytest_diffbench.measure.state import GlobalStates
 
+__tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
+
 
 class Caller:
     """Calls a target with the same arguments and the same randomness every time.

@@ -54,6 +54,8 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.measure.returned import Returned
 
+__tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
+
 Drive: TypeAlias = "Callable[[Callable[[], None], Callable[[], None], Callable[[], None], int], None]"
 """Runs `prepare, run, finish` a number of times: `drive(prepare, run, finish, rounds)`."""
 

@@ -153,6 +153,12 @@ class SessionReport(Record, frozen=True, kw_only=True):
     interrupted: bool
     settings: dict[str, Fact]
     counts: dict[Decision, Count]
+    command: tuple[str, ...] = ("pytest",)
+    """What a command that measures the same again begins with: its options."""
+
+    root: str = ""
+    """Path from where that was typed to the folder that ids of tests begin at."""
+
     missing_baselines: tuple[str, ...]
     skipped: tuple[Skipped, ...] = ()
     """Benchmarks that were selected and not run, of which nothing is known."""

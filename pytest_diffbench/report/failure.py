@@ -33,15 +33,19 @@ _DISTANCES = {
 }
 
 
-def failure_text(report: CaseReport, nodeid: str | None = None) -> str:
+def failure_text(
+    report: CaseReport, nodeid: str | None = None, command: Sequence[str] = ("pytest",), root: str = ""
+) -> str:
     """Say why a case fails its test. Plain text of several lines; the first says it all in short.
 
     Args:
         report: the case, with something worse, with no baseline, undecided, or not saved.
         nodeid: pytest's id of the test, for the command; taken from the case's id by default.
+        command: what that command begins with.
+        root: path to the folder that node ids begin at.
     """
     case_id = report.observation.case.id
-    command = save_command([nodeid if nodeid is not None else node_id(case_id)])
+    typed = save_command([nodeid if nodeid is not None else node_id(case_id)], command, root)
     if report.error is not None:
         first, _, further = report.error.partition("\n")
         return f"diffbench: {first}\n\n{case_id}" + (f"\n{_indented(further)}" if further else "")
@@ -62,7 +66,7 @@ def failure_text(report: CaseReport, nodeid: str | None = None) -> str:
         lines += ["", f"held against: {report.against}"]
     elif report.baseline_path is not None:
         lines += ["", f"baseline: {report.baseline_path}{_DISTANCES[report.baseline_distance or 'machine']}"]
-    return "\n".join([*lines, "", *_remedy(report, command)])
+    return "\n".join([*lines, "", *_remedy(report, typed)])
 
 
 _DISTANCES = {

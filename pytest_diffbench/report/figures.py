@@ -261,14 +261,19 @@ def node_id(case_id: str) -> str:
     return inside + "]" if end else case_id
 
 
-def save_command(node_ids: Iterable[str]) -> str:
+def save_command(node_ids: Iterable[str], command: Sequence[str] = ("pytest",), root: str = "") -> str:
     """The command that accepts what tests measured, quoted for a POSIX shell.
 
     Tests of the ready-made suite are named by their module, since they may be installed anywhere.
+
+    Args:
+        node_ids: of the tests.
+        command: what it begins with, options included.
+        root: path to the folder that node ids begin at.
     """
     targets = list(dict.fromkeys(node_ids))
     if targets and all(one.startswith(_SUITE) for one in targets):
         named = [one.partition("::") for one in targets]
         targets = [path.removesuffix(".py").replace("/", ".") + mark + name for path, mark, name in named]
-        return shlex.join(["pytest", "--diffbench-save", "--pyargs", *targets])
-    return shlex.join(["pytest", "--diffbench-save", *targets])
+        return shlex.join([*command, "--diffbench-save", "--pyargs", *targets])
+    return shlex.join([*command, "--diffbench-save", *(root + one for one in targets)])

@@ -160,7 +160,7 @@ def _missing(session: SessionReport) -> list[str]:
     missing = session.missing_baselines
     if not missing:
         return []
-    command = save_command(node_id(one) for one in missing)
+    command = save_command((node_id(one) for one in missing), session.command, session.root)
     return [f"No baseline for {format_count(len(missing), 'case')}. To add:", "", *_fenced(command), ""]
 
 

@@ -176,7 +176,10 @@ def _missing(session: SessionReport, width: int) -> list[Line]:
     if len(missing) > _MOST_LISTED:
         nodes = [] if len(missing) == len(session.cases) else [one.partition("::")[0] for one in nodes]
     # The command is never broken into lines, so that it can be copied.
-    command: Line = [_label("to add them" if len(missing) > 1 else "to add it"), segment(save_command(nodes))]
+    command: Line = [
+        _label("to add them" if len(missing) > 1 else "to add it"),
+        segment(save_command(nodes, session.command, session.root)),
+    ]
     return [*_entries("no baseline", missing, width, "cyan"), command]
 
 

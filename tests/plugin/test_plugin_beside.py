@@ -1,0 +1,145 @@
+"""Beside other plugins, from other folders, and with the wrong thing typed."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_diffbench.measure import environment
+from pytest_diffbench.report import session_json
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("real_libraries", "quick_processes")
+
+TARGET = """
+import numpy as np
+import pytest
+
+SOUND = np.tile(np.arange(32, dtype=np.uint8)[:, None, None] * 5, (1, 32, 3))
+
+def paint(size=32, fails=False):
+    if fails:
+        raise ZeroDivisionError("no paint is left")
+    return [SOUND]
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    pytester.makepyfile(test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint)\n")
+    return pytester
+
+
+def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return project.runpytest_inprocess("--diffbench-rounds=1", "--diffbench-gates=output", *arguments)
+
+
+def test_a_test_that_uses_pytest_benchmark_itself(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_paint=TARGET + "def test_paint(benchmark, diffbench):\n    benchmark(paint)\n    diffbench(paint)\n"
+    )
+    run(project, "--diffbench-save").assert_outcomes(passed=1)
+
+
+def test_another_plugins_benchmark_fixture(project: pytest.Pytester) -> None:
+    """As pytest-codspeed's, which takes the place of pytest-benchmark."""
+    project.makeconftest("import pytest\n@pytest.fixture\ndef benchmark():\n    return lambda function: function()\n")
+    run(project, "--diffbench-save", "-p", "no:benchmark").assert_outcomes(passed=1)
+
+
+def test_collecting_alone_leaves_the_file_of_the_last_session(project: pytest.Pytester) -> None:
+    run(project, "--diffbench-save", "--diffbench-json=session.json").assert_outcomes(passed=1)
+    before = (project.path / "session.json").read_bytes()
+    run(project, "--diffbench", "--collect-only", "--diffbench-json=session.json")
+    assert (project.path / "session.json").read_bytes() == before
+
+
+@pytest.mark.parametrize(
+    ("marker", "options", "told"),
+    [
+        ("seed=2**80", (), "*test_paint: the marker's seed is a whole number, at most 9223372036854775807, not *"),
+        ("threads=100000", (), "*the marker's threads is a whole number, at most 1024, not 100000*"),
+        ("", ("--diffbench-threads=100000",), "*--diffbench-threads is a whole number, at most 1024, not '100000'*"),
+    ],
+)
+def test_numbers_that_torch_cannot_take_are_refused(
+    project: pytest.Pytester, marker: str, options: tuple[str, ...], told: str
+) -> None:
+    project.makepyfile(
+        test_paint=TARGET + f"@pytest.mark.diffbench({marker})\ndef test_paint(diffbench):\n    diffbench(paint)\n"
+    )
+    result = run(project, "--diffbench-save", *options)
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([told])
+
+
+def test_a_pipeline_that_raises_shows_its_own_frames_alone(project: pytest.Pytester) -> None:
+    project.makepyfile(test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint, fails=True)\n")
+    result = run(project, "--diffbench-save")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*diffbench(paint, fails=True)*", "*raise ZeroDivisionError*", "E * no paint is left"]
+    )
+    result.stdout.no_fnmatch_line("*pytest_diffbench*.py:*")
+
+
+@pytest.mark.parametrize("which", ["reference", "other"])
+def test_a_variant_that_raises_is_named_with_its_error(project: pytest.Pytester, which: str) -> None:
+    variants = {"reference": "{'a': {'fails': True}, 'b': {}}", "other": "{'a': {}, 'b': {'fails': True}}"}[which]
+    project.makepyfile(
+        test_paint=TARGET
+        + f"def test_paint(diffbench):\n    diffbench.compare(paint, variants={variants}, precision_rel=9)\n"
+    )
+    result = run(project, "--diffbench-save")
+    result.assert_outcomes(failed=1)
+    name = {"reference": "a", "other": "b"}[which]
+    result.stdout.fnmatch_lines([f"*variant '{name}' raised ZeroDivisionError: no paint is left*"])
+    result.stdout.no_fnmatch_line("*INTERNALERROR*")
+
+
+def test_a_plain_callable_needs_no_diffusers(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in [name for name in sys.modules if name.partition(".")[0] == "diffusers"]:
+        monkeypatch.delitem(sys.modules, name)
+    found = environment.environment_of("cpu", len)
+    assert "diffusers" not in sys.modules
+    assert found.settings.get("attention_backend") is None
+
+
+def words_after(result: pytest.RunResult, mark: str) -> list[str]:
+    line = next(line for line in result.outlines if mark in line and "--diffbench-save" in line)
+    return shlex.split(line.partition(mark)[2])
+
+
+def test_a_suggested_command_does_what_it_says_from_where_it_is_pasted(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.makeini("[pytest]\n")
+    inner: Path = project.mkdir("inner")
+    monkeypatch.chdir(inner)
+    given = ("--diffbench-baselines=kept", "--diffbench-threads=1")
+    result = run(project, "--diffbench", *given, "../test_paint.py")
+    result.assert_outcomes(failed=1)
+    command = words_after(result, "to add it")
+    assert command[0] == "pytest"
+    assert set(command) >= {
+        *given,
+        "--diffbench-rounds=1",
+        "--diffbench-gates=output",
+        "../test_paint.py::test_paint",
+    }
+    project.runpytest_inprocess(*command[1:]).assert_outcomes(passed=1)
+    assert list((inner / "kept").iterdir())
+    run(project, "--diffbench", *given, "../test_paint.py").assert_outcomes(passed=1)
+
+
+def test_the_sessions_file_knows_the_command_too(project: pytest.Pytester) -> None:
+    run(project, "--diffbench", "--diffbench-json=session.json", "--diffbench-strict")
+    found = session_json.load(project.path / "session.json")
+    assert found.command == ("pytest", "--diffbench-rounds=1", "--diffbench-gates=output")
+    assert found.root == ""
