@@ -154,7 +154,7 @@ def _foot(session: SessionReport, width: int) -> list[Line]:
     untimed = [
         f"{one.observation.case.id}: {one.times_left_out}" for one in session.cases if one.times_left_out is not None
     ]
-    lines += _entries("times left out", untimed, width, "yellow")
+    lines += _entries("not timed", untimed, width, "yellow")
     changed = Counter(change for one in session.cases for change in one.changed_since)
     told = [
         what if count == len(session.cases) else f"{what} ({format_count(count, 'case')})"

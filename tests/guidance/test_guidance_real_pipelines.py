@@ -141,3 +141,24 @@ def test_cosine_and_norm_ratio_are_those_of_the_predictions() -> None:
     assert first.norm_ratio == pytest.approx(1, abs=1e-6)
     assert len(first.samples) == 1
     assert (last.cosine, last.norm_ratio) == (None, 1.0)  # there is but one prediction
+
+
+def cutoff(ratio: float) -> dict[str, Any]:
+    from diffusers.callbacks import SDCFGCutoffCallback
+
+    callback = SDCFGCutoffCallback(cutoff_step_ratio=ratio, cutoff_step_index=None)
+    return {"callback_on_step_end": callback, "callback_on_step_end_tensor_inputs": ["prompt_embeds"]}
+
+
+def test_a_callback_that_cuts_guidance_off_is_described_and_no_fault(real_libraries: None) -> None:
+    pipeline = make.stable_diffusion()
+    verdict = make.judged(pipeline, **cutoff(0.4), num_inference_steps=4)
+    assert (verdict.reason, verdict.decision) == ("guidance.steered", "incomparable"), verdict.message
+    assert "callback_on_step_end takes part in each step" in verdict.message
+    seen = make.observed(make.stable_diffusion(), **cutoff(0.4), num_inference_steps=4)
+    assert seen.guidance is not None
+    assert 0 < seen.guidance.guided_steps < 4
+    # its settings are part of the definition
+    other = make.observed(make.stable_diffusion(), **cutoff(0.8), num_inference_steps=4)
+    assert seen.case.definition != other.case.definition
+    assert seen.remarks == ()
