@@ -277,6 +277,8 @@ FAULTS: tuple[Fault, ...] = (
         "lumina2",
         plant.head_zeroed("text_encoder.layers.0.self_attn.o_proj.weight", 4),
         "text/text_encoder/0",
+        "weights",
+        "The weights differ from the baseline's: text_encoder",
     ),
     output(
         "wrong layer of the text encoder",
@@ -291,12 +293,16 @@ FAULTS: tuple[Fault, ...] = (
         "lumina2",
         plant.head_zeroed("transformer.layers.2.attn.to_out.0.weight", 5),
         "prediction/0/cond",
+        "weights",
+        "The weights differ from the baseline's: transformer",
     ),
     output(
         "an attention head zeroed",
         "flux",
         plant.head_zeroed("transformer.transformer_blocks.0.attn.to_out.0.weight", 4),
         "prediction/0/cond",
+        "weights",
+        "The weights differ from the baseline's: transformer",
     ),
     output("a layer skipped", "lumina2", plant.skipped("transformer.layers.3"), "prediction/0/cond"),
     output(
@@ -317,9 +323,15 @@ FAULTS: tuple[Fault, ...] = (
         "prediction/0/cond",
     ),
     # the scheduler and the noise
-    output("scheduler's shift 6 -> 3", "lumina2", plant.scheduler(shift=3.0), "latents/0"),
-    output("resolution's shift lost", "flux", plant.scheduler(use_dynamic_shifting=False, shift=1.0), "latents/0"),
-    output("sigmas off by one", "lumina2", plant.schedule(_sigmas_off_by_one), "latents/0"),
+    work("scheduler's shift 6 -> 3", "lumina2", plant.scheduler(shift=3.0), "schedule", "timesteps of steps"),
+    work(
+        "resolution's shift lost",
+        "flux",
+        plant.scheduler(use_dynamic_shifting=False, shift=1.0),
+        "schedule",
+        "sigmas of steps",
+    ),
+    work("sigmas off by one", "lumina2", plant.schedule(_sigmas_off_by_one), "schedule", "sigmas of steps"),
     output(
         "latents scaled by 1.02 in step 3",
         "lumina2",

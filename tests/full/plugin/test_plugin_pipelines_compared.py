@@ -38,8 +38,8 @@ def test_pretrained_weights_come_from_a_folder_and_have_an_identity(
     # Other weights of the same architecture are another case, and the field is named.
     build_tiny("neta-lumina").save_pretrained(models / "lumina2")
     result = run(pytester, "--diffbench", *pretrained)
-    result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*definition_changed*", "*revision:*"])
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*defined differently from its baseline*", "*definition_changed*", "*revision:*"])
 
     # The mini is another case too, with a baseline of its own to come.
     run(pytester, "--diffbench").assert_outcomes(failed=1)
@@ -60,7 +60,7 @@ def test_the_weights_of_a_mini_are_part_of_the_case(
     (retrained / mini.CHECKSUMS).write_text(json.dumps(listed | {own: listed[other]}))
     monkeypatch.setattr(mini, "_folder", lambda: retrained)
     result = run(pytester, "--diffbench")
-    result.assert_outcomes(passed=1)
+    result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*definition_changed*", "*revision:*", "*'sha256:*' -> 'sha256:*'*"])
 
 

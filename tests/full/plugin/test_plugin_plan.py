@@ -80,7 +80,8 @@ def test_gates_that_are_all_that_is_asked_say_that_nothing_was_seen(pytester: py
     run(pytester, "--diffbench-save").assert_outcomes(passed=1)
     run(pytester, "--diffbench", "--diffbench-gates=time,memory").assert_outcomes(passed=1)
     assert decisions(pytester) == {"memory": "memory.not_seen", "time": "time.not_seen"}
-    run(pytester, "--diffbench", "--diffbench-strict").assert_outcomes(failed=1)
+    # which no team could put right
+    run(pytester, "--diffbench", "--diffbench-strict").assert_outcomes(passed=1)
 
 
 @pytest.mark.parametrize(
