@@ -69,8 +69,10 @@ class Collected:
         if required and self.skipped:
             count = len(self.skipped)
             return f"{count} benchmark{' was' if count == 1 else 's were'} skipped, and --diffbench-require wants all"
-        if not self.cases and any(one.missing for one in self.skipped.values()):
-            return "nothing was measured: every benchmark was skipped, for want of its pipeline"
+        missing = sum(one.missing for one in self.skipped.values())
+        if missing and not self.cases:
+            were = "benchmark was" if missing == 1 else "benchmarks were"
+            return f"nothing was measured: {missing} {were} skipped for want of a pipeline"
         return None
 
     def session_report(self, settings: Settings, typed: Typed) -> SessionReport:

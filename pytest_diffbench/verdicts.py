@@ -339,27 +339,28 @@ def _save(
     """Save of a case what is sound; returns what was done, or `refused: why`, and why its times were left out."""
     from pytest_diffbench.judge import judge
     from pytest_diffbench.judge.loosening import history_with
+    from pytest_diffbench.judge.reasons import NEVER_ACCEPTED
 
     if failed:
         return "refused: the test failed", None
     verdicts = judge(
         observation, artifacts, reference, limits, ("work", "guidance", "output"), saving=True, metrics=metrics
     )
-    broken = [one for one in verdicts if one.decision == "worse" and _needs_no_baseline(one) and one.gate in gates]
+    broken = [one for one in verdicts if one.reason in NEVER_ACCEPTED and one.gate in gates]
     if broken:
         return f"refused: {broken[0].message}", None
     unchanged = reference is not None and _unchanged(verdicts, reference)
     planned = observation.case.definition.planned
     if planned and unchanged:
         return "kept: the plan is the same", None  # it would be no further evidence
-    left_out = None if planned else _why_times_are_none(observation, limits)
+    left_out = None if planned else _why_untimed(observation, limits)
     if left_out is not None:
         observation = msgspec.structs.replace(observation, run=untimed(observation.run))
     done = store.save(observation, artifacts, reference, unchanged, functools.partial(history_with, limits))
     return done, left_out
 
 
-def _why_times_are_none(observation: Observation, limits: Limits) -> str | None:
+def _why_untimed(observation: Observation, limits: Limits) -> str | None:
     """Why a run is no evidence of time; None where it is. Rounds of variants needn't be steady by themselves."""
     from pytest_diffbench.judge import doubts, slowed_down
 
@@ -385,13 +386,8 @@ def _unchanged(verdicts: tuple[Verdict, ...], reference: Reference) -> bool:
     )
 
 
-def _needs_no_baseline(verdict: Verdict) -> bool:
-    from pytest_diffbench.judge.reasons import NEVER_ACCEPTED
-
-    return verdict.reason in NEVER_ACCEPTED
-
-
 def _failure(report: CaseReport, settings: Settings, nodeid: str, typed: Typed | None = None) -> str | None:
+    from pytest_diffbench.judge.reasons import INHERENT
     from pytest_diffbench.report.terminal import failure_text
 
     again = (typed.command, typed.root) if typed is not None else ()
@@ -407,15 +403,10 @@ def _failure(report: CaseReport, settings: Settings, nodeid: str, typed: Typed |
     # So has a case that is another one by now: it would be green every night from now on.
     missing |= report.against is None and any(one.reason.endswith(".definition_changed") for one in report.verdicts)
     if settings.strict:
-        fails = [one for one in report.verdicts if one.decision not in ("same", "better") and not _inherent(one)]
+        fails = [
+            one for one in report.verdicts if one.decision not in ("same", "better") and one.reason not in INHERENT
+        ]
     return text() if fails or missing else None
-
-
-def _inherent(verdict: Verdict) -> bool:
-    """Whether a verdict that isn't `same` says nothing against a run: by the case's nature, or its youth."""
-    from pytest_diffbench.judge.reasons import INHERENT
-
-    return verdict.reason in INHERENT
 
 
 def _changed_since(reference: Reference | None, now: Environment) -> tuple[str, ...]:

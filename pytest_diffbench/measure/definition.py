@@ -89,8 +89,10 @@ def _innermost(target: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     """A callable, and those that it hands its arguments on to, for as long as that can be seen."""
     owner, name = (target.__self__, target.__name__) if inspect.ismethod(target) else (target, "__call__")
     methods = [call for kind in type(owner).__mro__ if inspect.isfunction(call := vars(kind).get(name))]
-    if not methods or inspect.isfunction(target):
-        yield from _through(target, None, seen=set())
+    bound = inspect.ismethod(target)
+    if not methods or inspect.isfunction(target) or (bound and getattr(target, "__func__", None) is not methods[0]):
+        # a method that was put into an instance isn't its class's, whatever its name
+        yield from _through(target, owner if bound else None, seen=set())
         return
     handing_on = True
     for call in methods:  # a pipeline's own, and those that it overrides

@@ -49,6 +49,7 @@ class Returned:
         tensors: what it returned in place of images, and beside them.
         latents: the scheduler's last output as float32, None where no scheduler was seen.
         no_images: why what was returned isn't images, None where it is.
+        digest: over all images and tensors; None where there is neither. Made once: it is asked for again and again.
     """
 
     call: str
@@ -57,11 +58,12 @@ class Returned:
     latents: NDArray[np.float32] | None = None
     no_images: str | None = None
 
-    @property
-    def digest(self) -> str | None:
-        """Digest over all images and tensors; None where there is neither."""
+    digest: str | None = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
         images = [image_digest(array) for array in self.pixels.arrays]
-        return "-".join([*images, *(one.facts.digest for one in self.tensors)]) or None
+        whole = "-".join([*images, *(one.facts.digest for one in self.tensors)])
+        object.__setattr__(self, "digest", whole or None)
 
 
 class Reader:

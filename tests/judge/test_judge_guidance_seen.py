@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import judge_factories as make
@@ -41,12 +40,7 @@ def seen(*steps: GuidanceStep, pipeline: str = "OwnPipeline", **arguments: Any) 
 def judged(now: Guidance, base: Guidance | None, **arguments: Any) -> Verdict:
     case = Case(id="case", definition=make.definition(**arguments))
     observation = make.observation(guidance=now, case=case)
-    reference = None
-    if base is not None:
-        reference = make.reference(observation)
-        kept = dataclasses.replace(reference)
-        reference = make.reference(observation, guidance=base.groups())
-        assert kept.path == reference.path
+    reference = make.reference(observation, guidance=base.groups()) if base is not None else None
     (found,) = judge(observation, make.artifacts(), reference, Limits(), ["guidance"])
     return found
 

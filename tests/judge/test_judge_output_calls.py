@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import judge_factories as make
 import numpy as np
@@ -12,6 +12,9 @@ from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.judge import Limits, judge
 from pytest_diffbench.judge.output_calls import cause, disagreement
 from pytest_diffbench.records import Output, RerunNoise, TensorFacts, Verdict
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import Distance
 
 IMAGE = make.picture()
 GROUPS: dict[str, tuple[tuple[str, ...], ...]] = {
@@ -167,3 +170,21 @@ def test_tensors_that_calls_disagree_about() -> None:
 
 def test_nothing_at_all_without_a_baseline_is_not_seen() -> None:
     assert judged(NOTHING).reason == "output.not_seen"
+
+
+def test_a_mask_of_ones_beside_a_result_is_no_fault() -> None:
+    both = of_tensors(tensor(name="embeds"), tensor(name="mask", constant=True))
+    assert judged(both).reason == "output.no_baseline"
+    assert judged(of_tensors(tensor(constant=True), tensor(constant=True))).reason == "output.constant"
+
+
+@pytest.mark.parametrize(("distance", "reason"), [("machine", "output.weights"), ("family", "output.differs")])
+def test_other_weights_are_a_reason_on_one_class_of_machine(distance: Distance, reason: str) -> None:
+    """Elsewhere drawn ones differ by rounding, and it's a line beside the verdict."""
+    now = make.output(make.noisy(IMAGE, 80), weights={"unet": "b"})
+    base = make.observation(output=make.output(IMAGE, weights={"unet": "a"}))
+    reference = make.reference(base, distance=distance)
+    seen = make.observation(output=now)
+    (found,) = judge(seen, make.artifacts(make.noisy(IMAGE, 80)), reference, Limits(), ["output"])
+    assert found.reason == reason
+    assert "unet" in "; ".join([found.message, *found.changes])

@@ -6,6 +6,7 @@ import enum
 import functools
 import http
 import json
+import types
 from typing import Any
 
 import msgspec
@@ -185,3 +186,14 @@ def test_what_nobody_further_in_takes_is_refused() -> None:
         bind(Subclass(), (), {"stepz": 4})
     with pytest.raises(MeasureError, match="too many positional"):
         bind(handing_on(paint), ("a cat", 4), {})
+
+
+def test_a_method_that_was_put_into_an_instance_is_not_its_classs() -> None:
+    pipeline = Pipeline()
+
+    def paint(self: Any, colour: str, *args: Any) -> None: ...
+
+    method = types.MethodType(paint, pipeline)
+    assert bind(method, ("red",), {}) == {"colour": "red"}
+    paint.__name__ = "__call__"
+    assert bind(method, ("red",), {}) == {"colour": "red"}
