@@ -33,6 +33,14 @@ KEPT = (str(Path(__file__).parent), *{sysconfig.get_path(name) for name in ("std
 """Where modules come from that no test's project brings."""
 
 
+TESTS = Path(__file__).parent / "tests"
+
+
+def _is_own(node: pytest.Item | pytest.Collector) -> bool:
+    """Whether a test is the project's own: benchmarks run from this folder too, and nothing here may touch them."""
+    return TESTS in node.path.parents
+
+
 class ForgetsProjects:
     """What pytester forgets after a run inside this process: the modules of the project that it ran, and no others.
 
@@ -77,8 +85,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 
 
 @pytest.fixture(scope="session", autouse=True)
-def _own_temporary_folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def _own_temporary_folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Keep the locks of stores, one a store, out of the machine's folder for temporary files."""
+    if not all(map(_is_own, request.session.items)):
+        yield
+        return
     folder = str(tmp_path_factory.mktemp("locks"))
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("TMPDIR", folder)
@@ -106,9 +117,9 @@ def warm_python() -> Iterator[WarmPython]:
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _frozen_heap() -> None:
+def _frozen_heap(request: pytest.FixtureRequest) -> None:
     """Keep what exists out of collections: each round begins with one, over all that tests before have imported."""
-    if "torch" in sys.modules:
+    if "torch" in sys.modules and _is_own(request.node):
         gc.collect()
         gc.freeze()
 
@@ -116,7 +127,8 @@ def _frozen_heap() -> None:
 @pytest.fixture(autouse=True)
 def _quick_calibration(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the fixed work beside each round: no test here looks at real time, but for those of it."""
-    if request.node.get_closest_marker("calibration") is None and request.node.get_closest_marker("gpu") is None:
+    marked = any(request.node.get_closest_marker(name) for name in ("calibration", "gpu"))
+    if not marked and _is_own(request.node):
         from pytest_diffbench.measure import calibration
 
         monkeypatch.setattr(calibration, "_prepared", lambda _device: lambda: 0.01)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
@@ -210,3 +213,38 @@ def test_a_scale_without_a_negative_prompt_is_asked_for_alone_and_equal_work_pas
         folder_suite.test_guidance(measured(calls, {"on": 4, "off": 5}, {"on": 0, "off": 0}), Fake())
     with pytest.raises(AssertionError):
         folder_suite.test_guidance(measured(calls, both, {"on": 0, "off": 1}), Fake())
+
+
+WATCH = """
+import pytest
+from pytest_diffbench.measure import calibration
+
+REAL = calibration._prepared
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_call(item):
+    assert calibration._prepared is REAL, "the calibration of the project's own tests is no pace"
+    pytest.skip("enough was seen")
+"""
+
+
+def test_what_the_projects_tests_set_up_touches_no_benchmark_run_from_its_folder(tmp_path: Path) -> None:
+    """As `make bench` does, from the repository's root, whose conftest.py is loaded."""
+    (tmp_path / "watch_calibration.py").write_text(WATCH, encoding="utf-8")
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-p",
+        "watch_calibration",
+        "-p",
+        "no:cacheprovider",
+        "-rs",
+        "--diffbench",
+    ]
+    command += ["--diffbench-weights=plan", "--pyargs", "pytest_diffbench.suite.test_flux"]
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
+    environment["PYTHONPATH"] = str(tmp_path)
+    done = subprocess.run(command, cwd=BASELINES.parent, env=environment, capture_output=True, text=True, check=False)
+    assert "enough was seen" in done.stdout, done.stdout + done.stderr
+    assert done.returncode == 0
