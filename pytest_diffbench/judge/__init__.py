@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.definition import definition_changes
 from pytest_diffbench.judge.guidance import judge_guidance
+from pytest_diffbench.judge.guidance_before import with_fault_of_baseline
 from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.memory import judge_memory
 from pytest_diffbench.judge.output import judge_output
@@ -104,7 +105,7 @@ def judge(
         decisions=decisions,
         metrics=metrics,
     )
-    return tuple(_ask(gate, question) for gate in GATES if gate in gates)
+    return with_fault_of_baseline(question, [_ask(gate, question) for gate in GATES if gate in gates])
 
 
 def wants_runs(verdict: Verdict) -> bool:

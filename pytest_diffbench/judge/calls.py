@@ -6,7 +6,7 @@ import dataclasses
 from collections import defaultdict
 from typing import TYPE_CHECKING, TypeAlias
 
-from pytest_diffbench.judge.difference import Difference, Direction, Kind, direction_within
+from pytest_diffbench.judge.difference import Difference, Direction, Kind, direction, direction_within
 from pytest_diffbench.judge.text import flops, plural, step_list
 from pytest_diffbench.records import format_steps, parse_steps
 
@@ -50,7 +50,7 @@ def call_differences(
                 told[words].append(step)
         name = f"{place[0]} {place[1]}"
         found += [
-            Difference(kind, way, f"{name}: {text.format(steps=step_list(format_steps(steps)))}")
+            Difference(kind, way, f"{name}: {text.format(steps=step_list(format_steps(steps)))}", place[0])
             for (kind, way, text), steps in told.items()
         ]
     return _renamed_branches(found, before, after)
@@ -111,13 +111,27 @@ def _between(before: _Call, after: _Call, allowed_rel: float) -> list[_Words]:
 def _renamed_branches(
     found: list[Difference], before: dict[Place, dict[int, list[_Call]]], after: dict[Place, dict[int, list[_Call]]]
 ) -> list[Difference]:
-    """Call it `branches` where calls moved from one branch to another: some branch appears, another disappears."""
+    """Call it `branches` where calls moved from one branch to another: some branch appears, another disappears.
+
+    That is less where the component is called less often for no more FLOPs, such as by one call of batch 2 in place
+    of two.
+    """
     moved = {component for component, _ in after.keys() - before.keys()} & {
         component for component, _ in before.keys() - after.keys()
     }
-    return [
-        dataclasses.replace(one, kind="branches")
-        if one.kind == "denoiser_calls" and one.text.split(" ", 1)[0] in moved
-        else one
-        for one in found
-    ]
+    told = []
+    for one in found:
+        if one.kind == "denoiser_calls" and one.component in moved:
+            old, new = _total(before, one.component), _total(after, one.component)
+            ways = {direction(*pair) for pair in zip(old, new, strict=True)} - {"other"}
+            way = ways.pop() if len(ways) == 1 else one.direction
+            told.append(dataclasses.replace(one, kind="branches", direction=way))
+        else:
+            told.append(one)
+    return told
+
+
+def _total(calls: dict[Place, dict[int, list[_Call]]], component: str) -> tuple[int, int]:
+    """Calls of a component over all branches and steps, and their FLOPs."""
+    mine = [one for place, steps in calls.items() if place[0] == component for each in steps.values() for one in each]
+    return len(mine), sum(one.flops for one in mine)

@@ -7,7 +7,18 @@ from typing import Literal, TypeAlias
 
 Direction: TypeAlias = Literal["more", "less", "other"]
 Kind: TypeAlias = Literal[
-    "steps", "schedule", "branches", "denoiser_calls", "component_calls", "shapes", "parameters", "flops"
+    "steps",
+    "schedule",
+    "branches",
+    "denoiser_calls",
+    "component_calls",
+    "shapes",
+    "parameters",
+    "flops",
+    "attention_mask",
+    "compiled",
+    "operators",
+    "python_calls",
 ]
 
 
@@ -19,11 +30,13 @@ class Difference:
         kind: what differs; the second half of the reason code.
         direction: `other` is a change that is neither more nor less, such as shapes with equal FLOPs.
         text: what differs, where, from which value to which.
+        component: in which component; empty where that is no component's.
     """
 
     kind: Kind
     direction: Direction
     text: str
+    component: str = ""
 
 
 def direction(before: int, after: int) -> Direction:

@@ -66,6 +66,18 @@ def judge_guidance(question: Question) -> Verdict:
     return verdict("guidance.same", check.passed(), details=details, changes=unclear)
 
 
+def guidance_faults(question: Question, guidance: Guidance) -> list[str] | None:
+    """Words for each thing that `guidance` did otherwise than the call asks for; None where there is no formula."""
+    formula = formula_of(guidance)
+    if formula is None:
+        return None
+    try:
+        expected = formula(_call(question))
+    except (UnknownArgumentError, NotCoveredError):
+        return None
+    return [text for _, text in _Check(guidance, expected, question.limits, []).faults()]
+
+
 def _call(question: Question) -> Call:
     seen = question.observation
     guidance = seen.guidance
@@ -111,9 +123,9 @@ class _Check:
         expected = self.expected
         totals = f"{self.guidance.guided_steps} guided, asked for {len(expected.guided)}"
         if steps := self._where(lambda i, step: step.used == "guided" and i not in expected.guided):
-            yield "guidance.truncation_ignored", f"{at(steps)} guided against {expected.truncation} ({totals})"
+            yield "guidance.extra_steps", f"{at(steps)} guided against {expected.truncation} ({totals})"
         if steps := self._where(lambda i, step: step.used == "cond" and i in expected.guided):
-            yield "guidance.truncated_too_much", f"{at(steps)} not guided, but should be ({totals})"
+            yield "guidance.missing_steps", f"{at(steps)} not guided, but should be ({totals})"
         if steps := self._where(lambda _, step: step.used == "uncond"):
             wanted = "guided" if steps[0] in expected.guided else "conditional"
             text = f"{at(steps)} used the unconditional prediction in place of the {wanted} one"

@@ -20,6 +20,12 @@ class Limits:
     flops_other_torch_rel: float = 0.01
     """torch's FLOP formulas are exact within one version and device type; elsewhere other kernels are counted."""
 
+    operators_other_software_rel: float = 0.1
+    """Of a component's operators: releases of torch and diffusers write the same thing in other ways."""
+
+    python_calls_rel: float = 0.05
+    """Of a call's: a helper more is no fault; a walk over all modules in each step adds half."""
+
     # guidance: in units of the machine epsilon of the predictions' dtype, never under the floor
     norm_ratio_eps: float = 3.0
     """Renorm in float32, float16 and bfloat16 leaves the ratio of norms within 1.6 eps of 1 (2048 rows of 128)."""
@@ -149,6 +155,12 @@ class Limits:
 
     memory_rss_floor_bytes: int = 256 * 2**20
     """One library more or less in the process."""
+
+    memory_workspace_rel: float = 0.02
+    """Tensors are counted exactly; the rest is for releases of torch that fuse or part operators."""
+
+    memory_workspace_floor_bytes: int = 64 * 2**10
+    """Of a stage: masks, embeddings and time steps of small models."""
 
     # time
     time_alpha: float = 0.01

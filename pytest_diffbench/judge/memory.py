@@ -12,7 +12,7 @@ from pytest_diffbench.records import STAGES
 
 if TYPE_CHECKING:
     from pytest_diffbench.judge.question import Question
-    from pytest_diffbench.records import Memory, Verdict
+    from pytest_diffbench.records import Memory, Stage, Verdict
 
 
 def judge_memory(question: Question) -> Verdict:
@@ -32,6 +32,8 @@ def judge_memory(question: Question) -> Verdict:
     change = allowed.judge(base.peak_bytes, now.peak_bytes)
     # the peak of a stage in a resident set is the process's history more than the stage's doing
     stages = [] if rough else [s for s in STAGES if _stage_change(allowed, base, now, s) > 0]
+    tensors = _Allowed(limits.memory_workspace_rel, limits.memory_workspace_floor_bytes)
+    grown = [s for s in STAGES if _workspace_change(tensors, base, now, s) > 0]
     reserved = _reserved_change(base, now, _Allowed(limits.memory_reserved_rel, allowed.floor_bytes))
     details = {
         "source": now.source,
@@ -42,12 +44,19 @@ def judge_memory(question: Question) -> Verdict:
             for stage in STAGES
             if stage in base.stages and stage in now.stages
         },
+        "workspace_bytes": {
+            stage: list(_workspace(base, now, stage)) for stage in STAGES if None not in _workspace(base, now, stage)
+        },
         "smallest_visible_bytes": allowed.bytes_of(base.peak_bytes),
     }
-    changes = _changes(base, now, allowed)
+    changes = _changes(base, now, allowed, tensors)
     peak = f"Peak {_pair(base.peak_bytes, now.peak_bytes)}"
     visible = allowed.bytes_of(base.peak_bytes)
-    seen = f" A change of {binary(visible)} ({percent(visible / base.peak_bytes)}) would have been seen."
+    seen = f" A change of {binary(visible)} ({percent(visible / base.peak_bytes)}) would have been seen"
+    if any(None not in _workspace(base, now, stage) for stage in STAGES):
+        least = binary(tensors.floor_bytes)
+        seen += f", of the tensors that a stage makes {100 * tensors.rel:g} % ({least} at least)"
+    seen += "."
     note = " This is the process's resident set: rough." if rough else ""
     if change > 0:
         carried = _carrier(base, now, largest=True)
@@ -56,6 +65,10 @@ def judge_memory(question: Question) -> Verdict:
         told = ", ".join(f"{s} {_pair(base.stages[s].peak_bytes, now.stages[s].peak_bytes)}" for s in stages)
         message = f"More memory within a stage: {told}. {peak}."
         return verdict("memory.stage", message, details=details, changes=changes)
+    if grown:
+        told = ", ".join(f"{s} {_pair(old or 0, new or 0)}" for s in grown for old, new in [_workspace(base, now, s)])
+        message = f"More memory for the tensors that a stage makes: {told}. {peak}.{note}"
+        return verdict("memory.workspace", message, details=details, changes=changes)
     if reserved > 0 and base.reserved_bytes is not None and now.reserved_bytes is not None:
         message = f"More memory reserved: {_pair(base.reserved_bytes, now.reserved_bytes)}. {peak}."
         return verdict("memory.reserved", message, details=details, changes=changes)
@@ -110,6 +123,16 @@ def _stage_change(allowed: _Allowed, base: Memory, now: Memory, stage: str) -> i
     return allowed.judge(old.peak_bytes, new.peak_bytes) if old is not None and new is not None else 0
 
 
+def _workspace(base: Memory, now: Memory, stage: Stage) -> tuple[int | None, int | None]:
+    old, new = base.stages.get(stage), now.stages.get(stage)
+    return (old.workspace_bytes if old is not None else None), (new.workspace_bytes if new is not None else None)
+
+
+def _workspace_change(allowed: _Allowed, base: Memory, now: Memory, stage: Stage) -> int:
+    old, new = _workspace(base, now, stage)
+    return allowed.judge(old, new) if old is not None and new is not None else 0
+
+
 def _reserved_change(base: Memory, now: Memory, allowed: _Allowed) -> int:
     if base.reserved_bytes is None or now.reserved_bytes is None:
         return 0
@@ -141,7 +164,7 @@ def _carrier(base: Memory, now: Memory, *, largest: bool) -> str:
     )
 
 
-def _changes(base: Memory, now: Memory, allowed: _Allowed) -> list[str]:
+def _changes(base: Memory, now: Memory, allowed: _Allowed, tensors: _Allowed) -> list[str]:
     lines = []
     for stage in STAGES:
         old, new = base.stages.get(stage), now.stages.get(stage)
@@ -151,6 +174,9 @@ def _changes(base: Memory, now: Memory, allowed: _Allowed) -> list[str]:
             lines.append(f"{stage}: memory {'not seen in the baseline' if old is None else 'not seen here'}")
         elif allowed.judge(old.peak_bytes, new.peak_bytes):
             lines.append(f"{stage}: peak {_pair(old.peak_bytes, new.peak_bytes)}")
+        if _workspace_change(tensors, base, now, stage):
+            before, after = _workspace(base, now, stage)
+            lines.append(f"{stage}: tensors made {_pair(before or 0, after or 0)}")
     if (
         base.reserved_bytes is not None
         and now.reserved_bytes is not None

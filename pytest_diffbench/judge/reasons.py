@@ -24,6 +24,11 @@ REASONS: dict[str, Decision] = {
     "work.shapes": "worse",
     "work.parameters": "worse",
     "work.flops": "worse",
+    "work.baseline_not_as_asked": "incomparable",
+    "work.attention_mask": "worse",
+    "work.compiled": "worse",
+    "work.operators": "unsure",
+    "work.python_calls": "unsure",
     "guidance.same": "same",
     "guidance.planned": "incomparable",
     "guidance.no_formula": "incomparable",
@@ -31,8 +36,8 @@ REASONS: dict[str, Decision] = {
     "guidance.unknown": "unsure",
     "guidance.changed": "worse",
     "guidance.steps": "worse",
-    "guidance.truncation_ignored": "worse",
-    "guidance.truncated_too_much": "worse",
+    "guidance.extra_steps": "worse",
+    "guidance.missing_steps": "worse",
     "guidance.wrong_branch": "worse",
     "guidance.wasted_call": "worse",
     "guidance.sign": "worse",
@@ -62,6 +67,7 @@ REASONS: dict[str, Decision] = {
     "memory.less": "better",
     "memory.peak": "worse",
     "memory.stage": "worse",
+    "memory.workspace": "worse",
     "memory.reserved": "worse",
     "memory.rough": "incomparable",
     "memory.source": "incomparable",
@@ -100,6 +106,12 @@ REASONS: dict[str, Decision] = {
 }
 """A reason always goes with the same decision; `docs/verdicts.md` explains each."""
 
+
+FORMER_NAMES: dict[str, str] = {
+    "guidance.extra_steps": "guidance.truncation_ignored",
+    "guidance.missing_steps": "guidance.truncated_too_much",
+}
+"""What reasons used to be called; a verdict's details hold it as `formerly`, for those who look for it."""
 
 NEVER_ACCEPTED = frozenset(
     {
@@ -145,11 +157,12 @@ def verdict(
         KeyError: the reason isn't in `REASONS`.
     """
     gate: Gate = next(one for one in GATES if reason.startswith(f"{one}."))
+    former = {"formerly": FORMER_NAMES[reason]} if reason in FORMER_NAMES else {}
     return Verdict(
         gate=gate,
         decision=REASONS[reason],
         reason=reason,
         message=message,
-        details=details or {},
+        details=(details or {}) | former,
         changes=tuple(changes),
     )

@@ -1,15 +1,18 @@
 """The work gate: the same denoiser calls, component calls, FLOPs and parameters as the baseline?
 
-Valid on any machine. Calls and shapes are compared exactly. FLOPs are exact within one torch version and device type.
+Valid on any machine. Calls and shapes are compared exactly. FLOPs and operators are exact within one torch version
+and device type.
 """
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Literal, get_args
 
 from pytest_diffbench.judge.calls import call_differences
-from pytest_diffbench.judge.difference import Difference, direction, direction_within
+from pytest_diffbench.judge.difference import Difference, Kind, direction, direction_within
+from pytest_diffbench.judge.guidance_before import fault_of_baseline
+from pytest_diffbench.judge.operators import operator_differences
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.text import flops, listed, percent, plural, step_list
 from pytest_diffbench.records import format_steps
@@ -21,8 +24,14 @@ if TYPE_CHECKING:
 _SCHEDULE_REL = 1e-5
 """Of the largest timestep or sigma: a schedule of another kind is off by a thousand times as much."""
 
-_ORDER = ("steps", "schedule", "branches", "denoiser_calls", "component_calls", "shapes", "parameters", "flops")
+_ORDER = tuple(get_args(Kind))
 """Which difference names the verdict: causes before consequences."""
+
+_BY_GUIDANCE = frozenset({"steps", "branches", "denoiser_calls"})
+"""What differs where other steps are guided."""
+
+_DOUBTFUL = frozenset({"operators", "python_calls"})
+"""More of these isn't worse by itself: another kernel of attention, or offloading, does the same in more pieces."""
 
 
 def judge_work(question: Question) -> Verdict:
@@ -35,15 +44,33 @@ def judge_work(question: Question) -> Verdict:
         side = "here" if not (now.denoiser or now.component_calls) else "in the baseline"
         return verdict("work.not_seen", f"No call of any component was seen {side}, so there is no work to compare.")
     allowed_rel, environment = _flops_allowance(question)
-    differences = tuple(sorted(_differences(now, base, allowed_rel), key=lambda one: _ORDER.index(one.kind)))
+    found = _differences(now, base, allowed_rel)
+    found += operator_differences(question, now, base, _explained(found))
+    differences = tuple(sorted(found, key=lambda one: _ORDER.index(one.kind)))
     details = {
         "steps": [base.steps, now.steps],
         "denoiser_calls": [base.denoiser_calls, now.denoiser_calls],
         "flops": [base.total_flops, now.total_flops],
         "flops_allowed_rel": allowed_rel,
+        "operators": [base.total_operators, now.total_operators],
+        "python_calls": [sum(base.python_calls.values()), sum(now.python_calls.values())],
     }
     changes = [one.text for one in differences] + _notes(now, base)
+    if any(one.kind in _BY_GUIDANCE for one in differences) and (fault := fault_of_baseline(question)):
+        others = [one for one in differences if not _follows_from_guidance(one, now)]
+        if not any(one.direction != "less" for one in others):
+            told = listed([one.text for one in differences])
+            message = (
+                f"The baseline's guidance wasn't as asked ({fault}), and now is, by other work: {told}. Look at the"
+                " picture, then accept it with --diffbench-save."
+            )
+            return verdict("work.baseline_not_as_asked", message, details=details, changes=changes)
     return _Outcome(now, base, environment, allowed_rel, differences).verdict(details, changes)
+
+
+def _follows_from_guidance(one: Difference, now: Work) -> bool:
+    denoisers = {group.component for group in now.denoiser}
+    return one.kind in _BY_GUIDANCE or (one.kind == "flops" and one.component in denoisers)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -55,8 +82,9 @@ class _Outcome:
     differences: tuple[Difference, ...]
 
     def verdict(self, details: dict[str, object], changes: list[str]) -> Verdict:
-        less = [one.text for one in self.differences if one.direction == "less"]
-        other = [one for one in self.differences if one.direction != "less"]
+        less = [one.text for one in self.differences if one.direction == "less" and one.kind not in _DOUBTFUL]
+        other = [one for one in self.differences if one.direction != "less" and one.kind not in _DOUBTFUL]
+        doubtful = [one for one in self.differences if one.direction != "less" and one.kind in _DOUBTFUL]
         if other:
             told = listed([one.text for one in other])
             also = f". Less of other things: {listed(less)}" if less else ""
@@ -70,6 +98,13 @@ class _Outcome:
                 " guidance gates to say."
             )
             return verdict("work.less", message, details=details, changes=changes)
+        if doubtful:
+            told = listed([one.text for one in doubtful])
+            message = (
+                f"The same calls, shapes and FLOPs, in other pieces: {told}. What that costs is for the time gate to"
+                " say; look at what changed, then accept it with --diffbench-save."
+            )
+            return verdict(f"work.{doubtful[0].kind}", message, details=details, changes=changes)
         seen = (
             "any change would have been seen"
             if not self.allowed_rel
@@ -77,9 +112,16 @@ class _Outcome:
         )
         message = (
             f"The same work: {plural(self.now.denoiser_calls, 'denoiser call')} in {plural(self.now.steps, 'step')},"
-            f" {flops(self.now.total_flops)}; {seen}."
+            f" {flops(self.now.total_flops)}{self._operators()}; {seen}."
         )
         return verdict("work.same", message, details=details, changes=changes)
+
+    def _operators(self) -> str:
+        if not self.base.operators or not self.now.operators:
+            return ""
+        if self.base.total_operators == self.now.total_operators:
+            return f", {plural(self.now.total_operators, 'operator')}"
+        return f", {self.base.total_operators:,} -> {plural(self.now.total_operators, 'operator')}"
 
     def _totals(self) -> str:
         base, now = self.base, self.now
@@ -116,10 +158,18 @@ def _differences(now: Work, base: Work, allowed_rel: float) -> list[Difference]:
         before, after = base.component_calls.get(name, 0), now.component_calls.get(name, 0)
         if before != after:
             text = f"{name}: {before} -> {plural(after, 'call')}"
-            found.append(Difference("component_calls", direction(before, after), text))
+            found.append(Difference("component_calls", direction(before, after), text, name))
     found += _count_differences("flops", base.flops, now.flops, allowed_rel)
     found += _count_differences("parameters", base.parameters, now.parameters, 0.0)
     return found
+
+
+def _explained(found: list[Difference]) -> frozenset[str] | None:
+    """Components whose operators differ in consequence of what was found; None where all may."""
+    changed = [one for one in found if one.kind != "schedule"]
+    if any(one.kind == "steps" for one in changed):
+        return None
+    return frozenset({one.component for one in changed} | ({"pipeline"} if changed else set()))
 
 
 def _schedule_differences(now: Work, base: Work) -> list[Difference]:
@@ -154,7 +204,7 @@ def _count_differences(
                 if kind == "flops"
                 else f"{before:,} -> {after:,} parameters"
             )
-            found.append(Difference(kind, way, f"{name}: {figures}"))
+            found.append(Difference(kind, way, f"{name}: {figures}", name))
     return found
 
 

@@ -1,7 +1,8 @@
-"""Counting floating-point operations with torch's own formulas."""
+"""Counting operators, and their floating-point operations with torch's own formulas."""
 
 from __future__ import annotations
 
+import collections
 import contextlib
 import functools
 import warnings
@@ -13,7 +14,7 @@ if TYPE_CHECKING:
 
 
 class FlopMeter:
-    """Counts the FLOPs of all that runs inside it, one multiply-add as two.
+    """Counts the operators of all that runs inside it, and their FLOPs, one multiply-add as two.
 
     The formulas are those of `torch.utils.flop_counter`; it lacks those of the fused attention that CPUs and
     third-party devices use, which would count as nothing. Compiled code runs eagerly in here, so that its fused
@@ -22,10 +23,13 @@ class FlopMeter:
     torch's own `FlopCounterMode` counts the same, by module, and takes three times as long as a small pipeline does
     for that: it asks each operator anew whether it can be decomposed, and follows every layer. Here the sum is
     wanted.
+
+    Args:
+        made: is handed what operators return that make new tensors.
     """
 
-    def __init__(self) -> None:
-        self._counter = _counter_class()()
+    def __init__(self, made: Callable[[Any], None] = lambda _: None) -> None:
+        self._counter = _counter_class()(made)
 
     def __enter__(self) -> FlopMeter:
         import torch
@@ -46,6 +50,14 @@ class FlopMeter:
     def total(self) -> int:
         """FLOPs so far."""
         return int(self._counter.flops)
+
+    def operators(self) -> dict[tuple[str, str], int]:
+        """How often each operator ran, by the place that it ran at and its name; views aren't among them."""
+        return dict(self._counter.operators)
+
+    def at(self, place: str | None) -> None:
+        """Count for another place from now on; None to count nothing."""
+        self._counter.place = place
 
 
 @functools.cache
@@ -68,10 +80,13 @@ def _counter_class() -> Any:
 
         supports_higher_order_operators = True
 
-        def __init__(self) -> None:
+        def __init__(self, made: Callable[[Any], None]) -> None:
             super().__init__()  # type: ignore[no-untyped-call]  # torch's own class
+            self.made = made
             self.flops = 0
-            self._known: dict[Any, tuple[bool, Callable[..., int] | None]] = {}
+            self.place: str | None = ""
+            self.operators: collections.Counter[tuple[str, str]] = collections.Counter()
+            self._known: dict[Any, tuple[bool, str, bool, Callable[..., int] | None]] = {}
             self._counted: dict[Any, int] = {}
 
         @classmethod
@@ -84,11 +99,17 @@ def _counter_class() -> Any:
             self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
         ) -> Any:
             kwargs = kwargs or {}
-            composite, formula = self._known.get(func) or self._look_up(func)
+            if self.place is None:
+                return func(*args, **kwargs)
+            composite, name, makes, formula = self._known.get(func) or self._look_up(func)
             if composite:
                 with self:
                     return func.decompose(*args, **kwargs)
             out = func(*args, **kwargs)
+            if name:
+                self.operators[self.place, name] += 1
+                if makes:
+                    self.made(out)
             if formula is not None:
                 self.flops += self._flops_of(func, formula, args, kwargs, out)
             return out
@@ -104,10 +125,13 @@ def _counter_class() -> Any:
                 self._counted[key] = int(formula(*args, out_val=out))
             return self._counted[key]
 
-        def _look_up(self, func: Any) -> tuple[bool, Callable[..., int] | None]:
+        def _look_up(self, func: Any) -> tuple[bool, str, bool, Callable[..., int] | None]:
             packet = getattr(func, "overloadpacket", func)  # operators of higher order have no overloads
             composite = packet not in formulas and hasattr(func, "decompose") and func._can_decompose()
-            self._known[func] = composite, formulas.get(packet)
+            # Views compute nothing and move nothing, and which of them leads to a shape is a matter of style.
+            name = "" if getattr(func, "is_view", False) else packet.__name__
+            makes = not getattr(getattr(func, "_schema", None), "is_mutable", False)
+            self._known[func] = composite, name, makes, formulas.get(packet)
             return self._known[func]
 
     return Counter

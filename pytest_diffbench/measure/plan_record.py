@@ -9,7 +9,8 @@ from pytest_diffbench.measure.argument_values import describe
 from pytest_diffbench.measure.components import count_parameters, modules_of
 from pytest_diffbench.measure.environment import environment_of
 from pytest_diffbench.measure.guidance import call_class_of
-from pytest_diffbench.measure.planning import OUTSIDE, Part, plan_call
+from pytest_diffbench.measure.planning import Part, plan_call
+from pytest_diffbench.measure.survey import OUTSIDE
 from pytest_diffbench.peaks import peak_named
 from pytest_diffbench.records import PartPlan, PipelinePlan, Roofline
 

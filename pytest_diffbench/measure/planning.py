@@ -14,7 +14,7 @@ from pytest_diffbench.measure.costs import CostTable, Tally
 from pytest_diffbench.measure.planned_steps import planned_step
 from pytest_diffbench.measure.remembered import Memory
 from pytest_diffbench.measure.state import seed_everything
-from pytest_diffbench.measure.survey import Survey
+from pytest_diffbench.measure.survey import OUTSIDE, Survey
 from pytest_diffbench.pipelines.blank import Blanking, Ledger
 
 if TYPE_CHECKING:
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
     from pytest_diffbench.measure.components import Site
 
 __tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
-
-OUTSIDE = "pipeline"
-"""What the pipeline itself computes, between its components."""
 
 
 @dataclasses.dataclass(slots=True)
@@ -144,8 +141,7 @@ class PlanSurvey(Survey):
     """
 
     def __init__(self, modules: dict[str, torch.nn.Module], planner: Planner) -> None:
-        super().__init__(modules, None, count_flops=False)
-        self._meter = planner  # type: ignore[assignment]  # counts FLOPs as the meter does
+        super().__init__(modules)
         self._trace = _NoTrace()  # type: ignore[assignment]  # there is nothing to sketch
         self._planner = planner
         self._open: list[tuple[contextlib.ExitStack, Counted, bool]] = []
@@ -203,6 +199,9 @@ class PlanSurvey(Survey):
         )
         if model_output.is_floating_point():
             self._eps.append(torch.finfo(model_output.dtype).eps)
+
+    def _flops(self) -> int:
+        return self._planner.total()
 
     def _check_finite(self, tensor: Any, where: str) -> None:
         """Nothing to check."""

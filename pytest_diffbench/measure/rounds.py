@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gc
 from typing import TYPE_CHECKING, Any
 
@@ -15,6 +16,7 @@ from pytest_diffbench.records import Round
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from contextlib import AbstractContextManager
 
     import torch
 
@@ -143,8 +145,10 @@ def _generators_in(value: Any) -> list[torch.Generator]:
     return []
 
 
-def observe_once(caller: Caller, sites: Sequence[Site], observer: Observer) -> Any:
-    """Call the target once under an observer; returns its output."""
+def observe_once(
+    caller: Caller, sites: Sequence[Site], observer: Observer, census: AbstractContextManager[object] | None = None
+) -> Any:
+    """Call the target once under an observer, within a census where one is given; returns its output."""
     caller.prepare()
-    with observed(sites, observer):
+    with observed(sites, observer), census or contextlib.nullcontext():
         return caller.call()

@@ -18,18 +18,17 @@ from pytest_diffbench.measure.argument_values import not_told_apart
 from pytest_diffbench.measure.calibration import Calibration
 from pytest_diffbench.measure.clock import clock_for
 from pytest_diffbench.measure.compiling import CompileMeter, compiled_s
-from pytest_diffbench.measure.components import components_of, denoisers_of, modules_of, sites_of
+from pytest_diffbench.measure.components import components_of, denoisers_of, sites_of
 from pytest_diffbench.measure.environment import environment_of
 from pytest_diffbench.measure.guidance import call_class_of
 from pytest_diffbench.measure.layers import LayerTimer
 from pytest_diffbench.measure.left_behind import ComponentStates, component_states, left_behind, weights_of
 from pytest_diffbench.measure.matmul import matmul_facts
-from pytest_diffbench.measure.memory import StageMemoryWatch, gauge_for
 from pytest_diffbench.measure.outputs import output_of
 from pytest_diffbench.measure.profiling import profile_call, release_host_memory
-from pytest_diffbench.measure.rounds import Caller, TimedRound, observe_once
+from pytest_diffbench.measure.rounds import Caller, TimedRound
 from pytest_diffbench.measure.state import preserved
-from pytest_diffbench.measure.survey import Survey
+from pytest_diffbench.measure.surveying import count_call, survey_call, with_workspace
 from pytest_diffbench.measure.telemetry import TelemetryWatch
 from pytest_diffbench.pipelines.tuned import is_compiled
 from pytest_diffbench.records import (
@@ -53,6 +52,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_diffbench.measure.returned import Returned
+    from pytest_diffbench.measure.survey import Survey
 
 __tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
 
@@ -174,7 +174,7 @@ class Measurement:
 
     def _take(self, drive: Drive, progress: Progress) -> None:
         plan = self._plan
-        total = 2 + plan.warmup_rounds + plan.rounds
+        total = 3 + plan.warmup_rounds + plan.rounds
         # Before all else, so that its memory is given back by the time that anything is measured.
         reported = self._environment.hardware.get("device")
         self._add_state(matmul_facts(plan.device, plan.definition.dtype, reported))
@@ -182,19 +182,21 @@ class Measurement:
         progress("survey", 0, total)
         self._found = component_states(self._target)
         self._take_survey()
-        progress("layers", 1, total)
+        progress("count", 1, total)
+        self._take_count()
+        progress("layers", 2, total)
         self._take_layers()
         for i in range(plan.warmup_rounds):
-            progress(f"warm-up {i + 1}/{plan.warmup_rounds}", 2 + i, total)
+            progress(f"warm-up {i + 1}/{plan.warmup_rounds}", 3 + i, total)
             self._take_warmup()
-        self._warm_up_until_steady(lambda i: progress(f"extra warm-up {i}", 1 + plan.warmup_rounds, total))
+        self._warm_up_until_steady(lambda i: progress(f"extra warm-up {i}", 2 + plan.warmup_rounds, total))
         self._compiling.end()
         one = TimedRound(self._caller, self._sites, self._clock)
         telemetry = self._begin_telemetry()
 
         def prepare() -> None:
             done = len(self._rounds)
-            progress(f"round {done + 1}/{plan.rounds}", 2 + plan.warmup_rounds + done, total)
+            progress(f"round {done + 1}/{plan.rounds}", 3 + plan.warmup_rounds + done, total)
             self._calibration_s.append(self._calibration())
             self._compiling.begin()
             one.prepare()
@@ -244,7 +246,7 @@ class Measurement:
                 calibration_s=tuple(self._calibration_s),
                 environment=self._environment,
             ),
-            work=self._work,
+            work=msgspec.structs.replace(self._work, compiled=dict(self._compiling.counts)) if self._work else None,
             guidance=self._guidance,
             output=output_of(
                 self._survey,
@@ -274,21 +276,7 @@ class Measurement:
         )
 
     def _take_survey(self) -> None:
-        modules = modules_of(self._target)
-        counted: Survey | None = None
-        if any(is_compiled(module) for module in modules.values()):
-            # The counter runs everything eagerly: in the survey, memory and trace would be of another code.
-            counted, _ = self._survey_once(None)
-            self._caller.prepare()
-            self._caller.call()  # compiles, whose memory isn't the pipeline's
-        memory = StageMemoryWatch(gauge_for(self._plan.device))
-        memory.start()
-        survey, output = self._survey_once(memory, count_flops=counted is None)
-        self._memory = memory.finish()
-        if counted is not None and not survey.take_flops_of(counted):
-            self._notes.append("FLOPs weren't counted: two calls with the same arguments called the denoiser unalike")
-        self._survey = survey
-        returned = self._caller.returned("survey", output)
+        self._survey, self._memory, returned = survey_call(self._caller, self._sites, self._target, self._plan.device)
         self._untimed.append(returned)
         if returned.no_images is not None:
             self._notes.append(f"no images were returned: {returned.no_images}")
@@ -297,18 +285,23 @@ class Measurement:
                 "the target has no components to look at: only its total time and its output were seen"
             )
             return
-        self._work = survey.work()
+        self._work = self._survey.work()
         facts = definition.resolved_facts(self._target, self._arguments)
-        self._guidance = survey.guidance(self._plan.definition.pipeline, facts, call_class_of(self._target))
+        self._guidance = self._survey.guidance(self._plan.definition.pipeline, facts, call_class_of(self._target))
         if not self._work.denoiser:
             self._notes.append("no call of a denoiser was seen")
         if not self._work.steps:
             self._notes.append("no scheduler step was seen")
 
-    def _survey_once(self, memory: StageMemoryWatch | None, *, count_flops: bool = True) -> tuple[Survey, Any]:
-        survey = Survey(modules_of(self._target), memory, count_flops=count_flops)
-        with survey.counting():
-            return survey, observe_once(self._caller, self._sites, survey)
+    def _take_count(self) -> None:
+        if self._work is None or self._survey is None:
+            return
+        counted = count_call(self._caller, self._sites, self._target)
+        self._work = counted.survey.work()
+        self._memory = with_workspace(self._memory, counted.workspace_bytes)
+        self._untimed.append(counted.returned)
+        if not self._survey.take_flops_of(counted.survey):
+            self._notes.append("work is that of the second call: the first called the denoiser otherwise")
 
     def _take_layers(self) -> None:
         denoisers = denoisers_of(self._target)
@@ -356,7 +349,8 @@ class Measurement:
         if follow_manner(
             calls,
             {
-                "survey": lambda: self._caller.returned("survey", self._survey_once(None)[1]),
+                "survey": lambda: survey_call(self._caller, self._sites, self._target, self._plan.device).returned,
+                "count": lambda: count_call(self._caller, self._sites, self._target).returned,
                 "layers": self._call_by_layers,
                 "warm-up": lambda: self._call_plainly("warm-up")[1],
                 "round": lambda: self._timed_call()[1],

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import inspect
 import math
@@ -12,7 +11,6 @@ import msgspec
 
 from pytest_diffbench.measure.branches import BranchFinder, is_embedding
 from pytest_diffbench.measure.components import attention_modules, count_parameters
-from pytest_diffbench.measure.flops import FlopMeter
 from pytest_diffbench.measure.guidance import derive_step, prediction_in
 from pytest_diffbench.measure.stages import STAGE_OF_ROLE
 from pytest_diffbench.measure.trace import first_tensor, outer_tensors, tensors_in
@@ -27,11 +25,15 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import nn
 
+    from pytest_diffbench.measure.census import Census
     from pytest_diffbench.measure.components import Site
     from pytest_diffbench.measure.memory import StageMemoryWatch
     from pytest_diffbench.measure.returned import Sketched
     from pytest_diffbench.records import Branch, JointOrder, Stage
 
+
+OUTSIDE = "pipeline"
+"""What no component does: the code of the pipeline's own call, by that name among the components."""
 
 _MOST_SIGMAS = 1001
 """A schedule of training has that many, and isn't the call's."""
@@ -57,19 +59,20 @@ class Survey:
     Args:
         modules: the pipeline's, by name.
         memory: is told of each stage; None where this call's memory says nothing.
-        count_flops: False where the call must stay as it is: counting runs compiled code eagerly.
+        census: is told of each place; None where the call must stay as it is: counting runs compiled code eagerly.
 
     Attributes:
         not_finite_where: the first place where a value wasn't finite.
     """
 
     def __init__(
-        self, modules: dict[str, nn.Module], memory: StageMemoryWatch | None, *, count_flops: bool = True
+        self, modules: dict[str, nn.Module], memory: StageMemoryWatch | None = None, census: Census | None = None
     ) -> None:
         self.not_finite_where: str | None = None
         self.latents_shape: tuple[int, ...] | None = None
         self.latents_dtype: str | None = None
-        self._meter = FlopMeter() if count_flops else None
+        self._census = census
+        self._places = [OUTSIDE]
         self._modules = modules
         self._memory = memory
         self._trace = TraceRecorder()
@@ -86,12 +89,14 @@ class Survey:
         self._sigmas: list[float | None] = []
         self._idle: list[int] = []
         self._handed: torch.Tensor | None = None
+        self._count_at(OUTSIDE)
         self._encoding_prompt = False
         self._tokens: frozenset[int] = frozenset()
         self._denoising = False
 
     def enter(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         """Note who is called with what."""
+        self._count_at(None)
         if site.role == "denoiser":
             self._enter_denoiser(site, args, kwargs)
         elif site.role == "step":
@@ -106,9 +111,12 @@ class Survey:
         self._stages.append(STAGE_OF_ROLE.get(site.role, self._stages[-1]))
         self._watch_memory()
         self._open_flops.append(self._flops())
+        self._places.append(_place_of(site) or self._places[-1])
+        self._count_at(self._places[-1])
 
     def leave(self, site: Site, output: Any) -> None:
         """Note what came out of it, and what it cost."""
+        self._count_at(None)
         flops = self._flops() - self._open_flops.pop()
         if site.component and site.role != "step":
             self._component_calls[site.name] = self._component_calls.get(site.name, 0) + 1
@@ -129,10 +137,8 @@ class Survey:
         elif site.role in ("denoiser", "step"):
             self._denoising = True
         self._watch_memory()
-
-    def counting(self) -> contextlib.AbstractContextManager[object]:
-        """Counts FLOPs while it is open, where this survey is to count them."""
-        return self._meter or contextlib.nullcontext()
+        self._places.pop()
+        self._count_at(self._places[-1])
 
     def take_flops_of(self, other: Survey) -> bool:
         """Take over what another survey of the same call counted; False where its calls were others."""
@@ -174,6 +180,8 @@ class Survey:
             ),
             component_calls=dict(sorted(self._component_calls.items())),
             flops=dict(sorted(self._component_flops.items())),
+            operators=self._census.operators() if self._census is not None else {},
+            python_calls=self._census.python_calls() if self._census is not None else {},
             parameters={name: count_parameters(module) for name, module in sorted(self._modules.items())},
             attention_parameters={
                 name: sum(count_parameters(one) for one in attention_modules(self._modules[name]))
@@ -311,13 +319,22 @@ class Survey:
             self._check_finite(embedding, f"text embedding {self._trace.text(embedding)}")
 
     def _flops(self) -> int:
-        return self._meter.total() if self._meter is not None else 0
+        return self._census.total() if self._census is not None else 0
+
+    def _count_at(self, place: str | None) -> None:
+        # What is looked at here isn't the call's doing.
+        if self._census is not None:
+            self._census.at(place)
 
     def _watch_memory(self) -> None:
-        if self._memory is not None:
-            stage = self._stages[-1]
+        stage = self._stages[-1]
+        if stage == "unattributed" and self._denoising:
             # What lies between the components of the loop belongs to it; its end shows when the decoder is entered.
-            self._memory.enter("denoise" if stage == "unattributed" and self._denoising else stage)
+            stage = "denoise"
+        if self._memory is not None:
+            self._memory.enter(stage)
+        if self._census is not None:
+            self._census.workspace.enter(stage)
 
     def _check_finite(self, tensor: Any, where: str) -> None:
         import torch
@@ -325,6 +342,11 @@ class Survey:
         if self.not_finite_where is None and isinstance(tensor, torch.Tensor) and tensor.is_floating_point():
             finite = bool(torch.isfinite(tensor).all())
             self.not_finite_where = None if finite else where
+
+
+def _place_of(site: Site) -> str:
+    """What is counted there goes by that name; empty where it belongs to what is around it."""
+    return site.component if site.role == "step" else site.name if site.component else ""
 
 
 def _is_joint(call: _Call, model_output: torch.Tensor) -> bool:

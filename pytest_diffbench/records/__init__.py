@@ -61,12 +61,14 @@ from pytest_diffbench.records.reports import (
 )
 from pytest_diffbench.records.run import Efficiency, LayerTimes, Round, Run
 from pytest_diffbench.records.telemetry import Telemetry, Warmup
-from pytest_diffbench.records.work import CallGroup, Work, format_steps, parse_steps
+from pytest_diffbench.records.work import ATTENTION, MASKED_ATTENTION, CallGroup, Work, format_steps, parse_steps
 
 __all__ = [
+    "ATTENTION",
     "BASELINE_SCHEMA",
     "DECISIONS",
     "GATES",
+    "MASKED_ATTENTION",
     "PLAN_SCHEMA",
     "SESSION_SCHEMA",
     "STAGES",

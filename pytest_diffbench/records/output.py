@@ -96,6 +96,9 @@ class StageMemory(Record, frozen=True, kw_only=True):
     reserved_bytes: Bytes | None = None
     """Peak of the caching allocator's reservation; None where there is no such allocator."""
 
+    workspace_bytes: Bytes | None = None
+    """Most that tensors took which the call had made, beyond those that were alive when the stage was entered."""
+
 
 class Memory(Record, frozen=True, kw_only=True):
     """Peak memory of the survey round, weights included.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from pytest_diffbench.records.base import Branch, Count, PositiveCount, Record
 
+ATTENTION, MASKED_ATTENTION = "attention", "attention with a mask"
+"""What torch's fused attention is called among the operators, whatever kernel serves it."""
+
 
 class CallGroup(Record, frozen=True, kw_only=True):
     """Denoiser calls that are alike in all but their step."""
@@ -46,6 +49,16 @@ class Work(Record, frozen=True, kw_only=True):
     flops: dict[str, Count]
     """By component, as counted by torch's formulas (one multiply-add is two)."""
 
+    operators: dict[str, dict[str, Count]] = {}
+    """How often torch's operators ran, by component and name; views, which compute nothing, aren't among them."""
+
+    python_calls: dict[str, Count] = {}
+    """How often Python functions were called, by component; empty where another profiler was active."""
+
+    compiled: dict[str, Count] = {}
+    """What torch compiled in this measurement: `graphs`, `graph breaks`, `recompile limits hit`, those that occurred.
+    A pipeline that an earlier measurement compiled has none."""
+
     parameters: dict[str, Count]
     attention_parameters: dict[str, Count]
 
@@ -58,6 +71,11 @@ class Work(Record, frozen=True, kw_only=True):
     def total_flops(self) -> int:
         """FLOPs of all components together."""
         return sum(self.flops.values())
+
+    @property
+    def total_operators(self) -> int:
+        """Operators of all components together."""
+        return sum(sum(one.values()) for one in self.operators.values())
 
     def calls_by_branch(self) -> dict[Branch, int]:
         """Number of denoiser calls of each branch that occurs."""

@@ -124,7 +124,12 @@ class Store:
                 ratio = _joined(current, observation)
                 guidance = current.guidance or _guidance_of(observation)
                 grown = msgspec.structs.replace(
-                    current, runs=runs, ratio=ratio, profile=profile, guidance=guidance, tolerances=history
+                    _with_what_it_lacks(current, observation),
+                    runs=runs,
+                    ratio=ratio,
+                    profile=profile,
+                    guidance=guidance,
+                    tolerances=history,
                 )
                 _write(folder, grown, None)
                 return f"added run {len(runs)}" if timed else "kept: nothing changed, and there are no times to add"
@@ -256,6 +261,28 @@ def _adds(current: Baseline, observation: Observation, previous: Reference | Non
             current.output is None or observation.output is None or current.output.images == observation.output.images
         )
     )
+
+
+def _with_what_it_lacks(current: Baseline, observation: Observation) -> Baseline:
+    """Take over what wasn't counted yet when the generation was accepted."""
+    work, memory = current.work, current.memory
+    if work is not None and observation.work is not None and not work.operators:
+        seen = observation.work
+        work = msgspec.structs.replace(
+            work, operators=seen.operators, python_calls=seen.python_calls, compiled=seen.compiled
+        )
+    if memory is not None and observation.memory is not None and memory.source == observation.memory.source:
+        there = observation.memory.stages
+        memory = msgspec.structs.replace(
+            memory,
+            stages={
+                stage: msgspec.structs.replace(one, workspace_bytes=there[stage].workspace_bytes)
+                if one.workspace_bytes is None and stage in there
+                else one
+                for stage, one in memory.stages.items()
+            },
+        )
+    return msgspec.structs.replace(current, work=work, memory=memory)
 
 
 def _accepted(observation: Observation, generation: int, tolerances: tuple[ToleranceChange, ...]) -> Baseline:

@@ -62,7 +62,7 @@ def test_unbroken_it_is_the_same(project: Project) -> None:
 @pytest.mark.parametrize(
     ("fault", "red", "untouched"),
     [
-        ("ratio_ignored", {"work": "work.denoiser_calls", "guidance": "guidance.truncation_ignored"}, set()),
+        ("ratio_ignored", {"work": "work.denoiser_calls", "guidance": "guidance.extra_steps"}, set()),
         ("renorm_dropped", {"guidance": "guidance.renorm_missing", "output": "output.differs"}, {"work"}),
         ("wrong_branch", {"guidance": "guidance.wrong_branch"}, set()),
         ("extra_decode", {"work": "work.component_calls"}, {"guidance", "output"}),

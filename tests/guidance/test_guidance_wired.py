@@ -51,8 +51,8 @@ def test_a_sound_z_image_does_as_asked(arguments: dict[str, Any], told: str) -> 
         (HALF, _CLAMP, "pass", "renorm_missing"),
         (HALF, _CLAMP, _CLAMP_ROWS, "renorm_wrong"),
         (HALF, _CLAMP, "pred = 0.9 * pred", "renorm_wrong"),
-        (TRUNCATED, "_precomputed_t_norms[i] > self._cfg_truncation", "False", "truncation_ignored"),
-        (TRUNCATED, "_precomputed_t_norms[i] > self._cfg_truncation", "i > 1", "truncated_too_much"),
+        (TRUNCATED, "_precomputed_t_norms[i] > self._cfg_truncation", "False", "extra_steps"),
+        (TRUNCATED, "_precomputed_t_norms[i] > self._cfg_truncation", "i > 1", "missing_steps"),
     ],
 )
 def test_a_fault_in_z_image_has_its_reason(arguments: dict[str, Any], before: str, after: str, reason: str) -> None:

@@ -30,6 +30,7 @@ class Benign:
         threads: of torch.
         fresh: in a process of its own.
         compiler: needs a C++ compiler.
+        pieces: does the same in more or other pieces, of which the work gate may say that it's unsure.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Benign:
     threads: int = 1
     fresh: bool = False
     compiler: bool = False
+    pieces: bool = False
 
 
 def _channels_last(pipeline: Any) -> contextlib.AbstractContextManager[object]:
@@ -240,22 +242,22 @@ BENIGN: tuple[Benign, ...] = (
     Benign("run again", "flux"),
     Benign("in a fresh process", "lumina2", fresh=True),
     Benign("two threads", "lumina2", threads=2, fresh=True),
-    Benign("channels last", "lumina2", _channels_last),
-    Benign("channels last", "sdxl", _channels_last),
-    Benign("attention by torch's math", "lumina2", _attention(_MATH)),
-    Benign("attention by torch's math", "flux", _attention(_MATH)),
-    Benign("attention by hand", "lumina2", _attention_by_hand),
-    Benign("attention by hand", "flux", _attention_by_hand),
-    Benign("offload by accelerate's hooks", "lumina2", _offloaded),
+    Benign("channels last", "lumina2", _channels_last, pieces=True),
+    Benign("channels last", "sdxl", _channels_last, pieces=True),
+    Benign("attention by torch's math", "lumina2", _attention(_MATH), pieces=True),
+    Benign("attention by torch's math", "flux", _attention(_MATH), pieces=True),
+    Benign("attention by hand", "lumina2", _attention_by_hand, pieces=True),
+    Benign("attention by hand", "flux", _attention_by_hand, pieces=True),
+    Benign("offload by accelerate's hooks", "lumina2", _offloaded, pieces=True),
     Benign("model offload", "lumina2", _model_offload),
     Benign("model offload", "flux", _model_offload),
     Benign("a list of one prompt", "lumina2", arguments={"prompt": ["a large red circle on a blue background"]}),
     Benign("deterministic algorithms", "lumina2", _deterministic),
     Benign("parameters with gradients", "lumina2", _gradients),
-    Benign("inference mode", "flux", _inference),
+    Benign("inference mode", "flux", _inference, pieces=True),
     Benign("progress bar on", "lumina2", _progress),
     Benign("warm", "lumina2", _warm),
-    Benign("attention in slices", "sdxl", _attention_slices),
+    Benign("attention in slices", "sdxl", _attention_slices, pieces=True),
     Benign("decoder in slices", "lumina2", _sliced),
     Benign("tiling that isn't needed", "lumina2", _tiled),
     Benign("saved and loaded again", "flux", _reloaded),

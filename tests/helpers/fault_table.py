@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +12,8 @@ import torch
 from image_damages import blurred, halved, seam_lines
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from fault_subjects import Plant
 
     from pytest_diffbench.records import Gate
@@ -74,6 +77,9 @@ class Fault:
 
 BEHIND = "after the decoder"
 
+DOUBTED = ("work.operators", "work.python_calls")
+"""Reasons that are `unsure`: what was planted may be meant."""
+
 
 def guidance(name: str, subject: str, planted: Plant, reason: str, words: str) -> Fault:
     """A fault that the guidance gate must see."""
@@ -94,6 +100,51 @@ def output(
     """
     reasons = ("output.trace", "output.differs") if reason == "slight" else (f"output.{reason}",)
     return Fault(name, subject, planted, "output", reasons, place, words, ("guidance", "work"))
+
+
+@contextlib.contextmanager
+def _masks_of_ones(_pipeline: Any) -> Iterator[None]:
+    """Hand attention a mask that hides nothing, wherever it was handed none."""
+    fused = torch.nn.functional.scaled_dot_product_attention
+
+    def masked(query: Any, key: Any, value: Any, attn_mask: Any = None, **given: Any) -> Any:
+        if attn_mask is None and not given.get("is_causal"):
+            attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool)
+        return fused(query, key, value, attn_mask, **given)
+
+    with plant.replaced(torch.nn.functional, "scaled_dot_product_attention", masked):
+        yield
+
+
+@contextlib.contextmanager
+def _modules_walked(pipeline: Any) -> Iterator[None]:
+    """Look at every module of the denoiser before each of its calls."""
+
+    def walk(module: Any, _args: Any) -> None:
+        for one in module.modules():
+            one.extra_repr()
+
+    hook = pipeline.transformer.register_forward_pre_hook(walk)
+    try:
+        yield
+    finally:
+        hook.remove()
+
+
+@contextlib.contextmanager
+def _cast_twice(pipeline: Any) -> Iterator[None]:
+    """Bring each linear layer's result to double precision and back."""
+
+    def there_and_back(_module: Any, _args: Any, output: Any) -> Any:
+        return output.double().to(output.dtype)
+
+    layers = [one for one in pipeline.transformer.modules() if isinstance(one, torch.nn.Linear)]
+    hooks = [one.register_forward_hook(there_and_back) for one in layers]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _repeat_a_step(scheduler: object) -> None:
@@ -125,21 +176,19 @@ def _shift(image: plant.Pixels) -> plant.Pixels:
 
 FAULTS: tuple[Fault, ...] = (
     # what the arguments ask for
-    guidance(
-        "truncation ratio ignored", "lumina2", plant.line((_TRUNCATED, "False")), "truncation_ignored", "steps 3-5"
-    ),
+    guidance("truncation ratio ignored", "lumina2", plant.line((_TRUNCATED, "False")), "extra_steps", "steps 3-5"),
     guidance(
         "truncation one step late",
         "lumina2",
         plant.line((_TRUNCATED, _TRUNCATED.replace("i + 1", "i"))),
-        "truncation_ignored",
+        "extra_steps",
         "step 3",
     ),
     guidance(
         "truncation one step early",
         "lumina2",
         plant.line((_TRUNCATED, _TRUNCATED.replace("i + 1", "i + 2"))),
-        "truncated_too_much",
+        "missing_steps",
         "step 2",
     ),
     guidance(
@@ -233,9 +282,7 @@ FAULTS: tuple[Fault, ...] = (
         "steps 0-3",
     ),
     guidance("rescaling dropped", "sdxl", plant.line((_RESCALE, "noise_pred")), "renorm_missing", "not rescaled"),
-    guidance(
-        "guidance dropped", "sd3", plant.line((_JOINT_MIX, "noise_pred_text")), "truncated_too_much", "steps 0-3"
-    ),
+    guidance("guidance dropped", "sd3", plant.line((_JOINT_MIX, "noise_pred_text")), "missing_steps", "steps 0-3"),
     guidance("a step repeated", "lumina2", plant.schedule(_repeat_a_step), "steps", "7 steps ran, asked for 6"),
     # the work
     work("truncation ratio ignored", "lumina2", plant.line((_TRUNCATED, "False")), "denoiser_calls", "steps 3-5"),
@@ -246,6 +293,16 @@ FAULTS: tuple[Fault, ...] = (
         "component_calls",
         "vae.decode",
     ),
+    # the same calls, shapes and FLOPs, in other pieces
+    work(
+        "masks of ones in attention",
+        "flux",
+        _masks_of_ones,
+        "attention_mask",
+        "transformer: attention is handed a mask in 0 -> 36 of its 36 calls",
+    ),
+    work("results cast to double precision and back", "lumina2", _cast_twice, "operators", "_to_copy"),
+    work("all modules walked before each call", "lumina2", _modules_walked, "python_calls", "transformer"),
     # the text
     output(
         "another prompt", "lumina2", plant.prompt(lambda text: text.replace("red", "blue")), "text/text_encoder/0"

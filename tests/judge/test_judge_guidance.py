@@ -57,9 +57,9 @@ def test_ratio_one_is_truncation_off() -> None:
 def test_guided_steps_follow_the_pipelines_own_predicate(count: int, ratio: float, guided: int) -> None:
     assert lumina(guided, count, cfg_trunc_ratio=ratio).reason == "guidance.same"
     if guided < count:
-        assert lumina(guided + 1, count, cfg_trunc_ratio=ratio).reason == "guidance.truncation_ignored"
+        assert lumina(guided + 1, count, cfg_trunc_ratio=ratio).reason == "guidance.extra_steps"
     if guided:
-        assert lumina(guided - 1, count, cfg_trunc_ratio=ratio).reason == "guidance.truncated_too_much"
+        assert lumina(guided - 1, count, cfg_trunc_ratio=ratio).reason == "guidance.missing_steps"
 
 
 def test_guidance_that_is_off_expects_conditional_calls_alone() -> None:
@@ -67,7 +67,7 @@ def test_guidance_that_is_off_expects_conditional_calls_alone() -> None:
     assert off.reason == "guidance.same"
     assert off.details["predicted_saved_calls_rel"] == 0
     answer = lumina(30, guidance_scale=1.0)
-    assert answer.reason == "guidance.truncation_ignored"
+    assert answer.reason == "guidance.extra_steps"
     assert "guidance_scale 1 switches guidance off" in answer.message
 
 
@@ -80,7 +80,7 @@ def test_the_steps_of_ignored_truncation_are_named() -> None:
 
 def test_several_faults_are_all_listed_and_the_first_names_the_verdict() -> None:
     answer = lumina(20, step=make.guided_step(scale=3.0, sign=1))
-    assert answer.reason == "guidance.truncation_ignored"
+    assert answer.reason == "guidance.extra_steps"
     assert len(answer.changes) == 3
     assert "wrong sign" in answer.changes[1]
     assert "mixed with scale 3, asked for 4" in answer.changes[2]
@@ -179,7 +179,7 @@ def test_flux_with_true_cfg_is_guided_at_every_step_without_renorm() -> None:
     step = make.guided_step(sign=1, gain_min=1.0, gain_max=1.0, norm_ratio_min=1.2, norm_ratio_max=1.8)
     asked: dict[str, Any] = {"true_cfg_scale": 4.0, "negative_prompt": "blurry"}
     assert flux_case(8, step, **asked).reason == "guidance.same"
-    assert flux_case(8, make.plain_step(sign=1), **asked).reason == "guidance.truncated_too_much"
+    assert flux_case(8, make.plain_step(sign=1), **asked).reason == "guidance.missing_steps"
 
 
 def test_flux_takes_negative_embeddings_from_the_definition() -> None:
@@ -213,8 +213,8 @@ def test_of_a_plan_it_says_what_was_seen_and_what_not() -> None:
 
 
 def test_faults_in_the_branches_of_a_plan_are_found() -> None:
-    assert planned(16).reason == "guidance.truncation_ignored"
-    assert planned(14).reason == "guidance.truncated_too_much"
+    assert planned(16).reason == "guidance.extra_steps"
+    assert planned(14).reason == "guidance.missing_steps"
     assert planned(15, branches=("cond", "uncond")).reason == "guidance.wasted_call"
 
 

@@ -104,7 +104,7 @@ def test_a_callback_of_the_callers_steers_the_call() -> None:
     lumina = make.guidance([make.guided_step(), make.plain_step()], **arguments)
     cutoff = {"type": "diffusers.SDCFGCutoffCallback", "config": {"cutoff_step_ratio": 0.5}}
     callback: dict[str, Any] = {"callback_on_step_end": cutoff}
-    assert judged(lumina, None).reason == "guidance.truncated_too_much"
+    assert judged(lumina, None).reason == "guidance.missing_steps"
     steered = judged(lumina, None, **callback)
     assert (steered.reason, steered.decision) == ("guidance.steered", "incomparable")
     assert "callback_on_step_end takes part in each step" in steered.message

@@ -95,3 +95,41 @@ def test_facts_that_differ_are_named() -> None:
 
 def test_a_baseline_without_memory_is_no_baseline() -> None:
     assert judged(make.memory(), memory=None).reason == "memory.no_baseline"
+
+
+@pytest.mark.parametrize("source", ["process_rss", "cuda_allocator"])
+@pytest.mark.parametrize(
+    ("before", "after", "reason"),
+    [
+        (6 * 2**20, 18 * 2**20, "memory.workspace"),
+        (6 * 2**20, 6 * 2**20 + 125829, "memory.same"),
+        (6 * 2**20, 6 * 2**20 + 125830, "memory.workspace"),
+        (2**10, 2**10 + 2**16, "memory.same"),
+        (2**10, 2**10 + 2**16 + 1, "memory.workspace"),
+        (18 * 2**20, 6 * 2**20, "memory.same"),
+        (None, 18 * 2**20, "memory.same"),
+        (6 * 2**20, None, "memory.same"),
+    ],
+)
+def test_tensors_that_a_stage_makes(source: Any, before: int | None, after: int | None, reason: str) -> None:
+    """A decoder with three times the workspace, in a resident set that it hardly shows in."""
+    kept, seen = (
+        make.memory(
+            source=source,
+            stages={
+                "denoise": StageMemory(peak_bytes=7 * make.GIB, workspace_bytes=2**20),
+                "vae_decode": StageMemory(peak_bytes=8 * make.GIB, workspace_bytes=workspace),
+            },
+        )
+        for workspace in (before, after)
+    )
+    answer = make.ask("memory", make.observation(memory=seen), make.reference(make.observation(memory=kept)))
+    assert answer.reason == reason
+    if reason == "memory.workspace":
+        assert "the tensors that a stage makes: vae_decode" in answer.message
+        assert "denoise" not in answer.message
+    if after == 18 * 2**20 and before:
+        assert "vae_decode: tensors made 6.00 MiB -> 18.00 MiB (+200 %)" in answer.changes
+    assert ("of the tensors that a stage makes 2 % (64.00 KiB at least)" in answer.message) == (
+        reason == "memory.same"
+    )

@@ -15,8 +15,10 @@ import pytest
 
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.judge import REASONS, Limits, judge_pairs
+from pytest_diffbench.judge.reasons import FORMER_NAMES, verdict
 from pytest_diffbench.records import (
     GATES,
+    MASKED_ATTENTION,
     Case,
     GuidanceStep,
     Memory,
@@ -150,6 +152,24 @@ GROWN = MEMORY.stages | {"denoise": StageMemory(peak_bytes=make.GIB * 15 // 2)}
 OTHER_HARDWARE = make.environment(hardware={"name": "another processor", "memory_bytes": 16 * make.GIB})
 OTHER_SETTINGS = make.environment(settings={"threads": 2, "attention_backend": "native"})
 
+
+def operators(masked: int = 0, **counts: int) -> dict[str, dict[str, int]]:
+    return {"transformer": {MASKED_ATTENTION: masked, **counts}}
+
+
+def counted(**now: Any) -> Scenario:
+    before: dict[str, Any] = {"operators": operators(attention=10, add=5), "python_calls": {"transformer": 1000}}
+    return on(
+        make.observation(work=make.work(**{**before, **now})),
+        make.reference(work=make.work(**before, compiled={"graphs": 2})),
+    )
+
+
+def worked(workspace_bytes: int) -> Memory:
+    stages = {"vae_decode": StageMemory(peak_bytes=make.GIB, workspace_bytes=workspace_bytes)}
+    return make.memory(source="process_rss", stages=stages)
+
+
 SCENARIOS: dict[str, Scenario] = {
     **{f"{gate}.incomplete": on(make.observation(complete=False)) for gate in GATES},
     **{f"{gate}.not_seen": on(make.observation(**{gate: None})) for gate in GATES if gate != "time"},
@@ -161,6 +181,14 @@ SCENARIOS: dict[str, Scenario] = {
     "work.steps": with_work(COND, UNCOND, steps=31),
     "work.schedule": with_run_of_timesteps((1000.0, 500.0)),
     "work.branches": with_work(make.group("joint", ALL_STEPS, batch=2), make.group("cond", ALL_STEPS)),
+    "work.attention_mask": counted(operators=operators(masked=10, attention=0, add=5)),
+    "work.baseline_not_as_asked": on(
+        make.observation(),
+        make.reference(work=make.work((COND, make.group("uncond", "0-6")))),
+    ),
+    "work.compiled": counted(compiled={"graphs": 2, "graph breaks": 1}),
+    "work.operators": counted(operators=operators(attention=10, add=6)),
+    "work.python_calls": counted(operators=operators(attention=10, add=5), python_calls={"transformer": 1100}),
     "work.denoiser_calls": with_work(COND, make.group("uncond", ALL_STEPS)),
     "work.component_calls": with_work(component_calls=BASE_WORK.component_calls | {"vae.decode": 2}),
     "work.shapes": with_work(make.group("cond", ALL_STEPS, shapes=LONGER), UNCOND),
@@ -181,8 +209,8 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "guidance.unknown": with_steps(half(make.guided_step(used="unknown"))),
     "guidance.steps": with_steps([*half(make.guided_step()), make.plain_step()]),
-    "guidance.truncation_ignored": with_steps([make.guided_step()] * make.STEPS),
-    "guidance.truncated_too_much": with_steps([make.plain_step()] * make.STEPS),
+    "guidance.extra_steps": with_steps([make.guided_step()] * make.STEPS),
+    "guidance.missing_steps": with_steps([make.plain_step()] * make.STEPS),
     "guidance.wrong_branch": with_steps(
         half(make.guided_step(), make.plain_step(branches=("uncond",), used="uncond"))
     ),
@@ -233,6 +261,7 @@ SCENARIOS: dict[str, Scenario] = {
     "memory.less": with_memory(make.memory(6 * make.GIB)),
     "memory.peak": with_memory(make.memory(9 * make.GIB)),
     "memory.stage": with_memory(make.memory(stages=GROWN)),
+    "memory.workspace": with_memory(worked(3 * 2**20), worked(2**20)),
     "memory.reserved": with_memory(make.memory(reserved_bytes=10 * make.GIB)),
     "memory.rough": with_memory(make.memory(source="process_lifetime"), make.memory(source="process_lifetime")),
     "memory.source": with_memory(make.memory(source="process_rss")),
@@ -292,6 +321,13 @@ def test_reason_is_reached_with_its_decision(reason: str) -> None:
     assert answer.message[-1] in ".!", "a message is a sentence"
     assert "  " not in answer.message
     assert ".." not in answer.message
+
+
+def test_a_reason_that_was_renamed_tells_its_former_name() -> None:
+    for reason, former in FORMER_NAMES.items():
+        assert former not in REASONS
+        assert verdict(reason, "Words.", details={"steps": 1}).details == {"steps": 1, "formerly": former}
+    assert verdict("guidance.scale", "Words.").details == {}
 
 
 def test_documentation_explains_every_reason_and_no_other() -> None:

@@ -59,8 +59,16 @@ def test_more_of_one_and_less_of_another_is_worse_and_says_both() -> None:
     assert "text_encoder: 2 -> 1 call" in answer.message
 
 
-def test_joint_calls_in_place_of_two_are_another_use_of_branches() -> None:
+def test_joint_calls_in_place_of_two_are_less_where_they_cost_no_more() -> None:
     guided, plain = make.group("joint", "0-14", batch=2, flops=36 * make.TFLOP), make.group("cond", "15-29")
+    answer = judged(guided, plain)
+    assert answer.reason == "work.less"
+    assert "transformer joint: called at steps 0-14" in answer.message
+    assert "45 -> 30 denoiser calls" in answer.message
+
+
+def test_joint_calls_that_cost_more_than_two_are_another_use_of_branches() -> None:
+    guided, plain = make.group("joint", "0-14", batch=2, flops=37 * make.TFLOP), make.group("cond", "15-29")
     answer = judged(guided, plain)
     assert answer.reason == "work.branches"
     assert "transformer joint: called at steps 0-14" in answer.message

@@ -17,7 +17,11 @@ from real_calls import (
 )
 
 from pytest_diffbench.measure.branches import BranchFinder
+from pytest_diffbench.measure.clock import clock_for
+from pytest_diffbench.measure.components import modules_of, sites_of
 from pytest_diffbench.measure.guidance import derive_step
+from pytest_diffbench.measure.rounds import Caller, observe_once
+from pytest_diffbench.measure.survey import Survey
 from pytest_diffbench.records import parse_steps
 
 if TYPE_CHECKING:
@@ -63,16 +67,22 @@ def plain() -> Observation:
 )
 def test_truncation_is_seen_at_its_very_step(count: int, ratio: float, guided: int) -> None:
     settings: dict[str, Any] = {"height": 32, "width": 32, "max_sequence_length": 32, "output_type": "latent"}
-    seen = observe(mini("lumina2"), "a", num_inference_steps=count, cfg_trunc_ratio=ratio, **settings)
-    assert seen.work is not None
-    assert seen.guidance is not None
-    assert seen.work.steps == len(seen.guidance.steps) == count
-    assert seen.work.denoiser_calls == seen.work.component_calls["transformer"] == count + guided
-    assert seen.guidance.guided_steps == guided
-    by_branch = calls(seen)
+    pipeline = mini("lumina2")
+    survey = Survey(modules_of(pipeline))
+    arguments = {"num_inference_steps": count, "cfg_trunc_ratio": ratio, **settings}
+    observe_once(Caller(pipeline, ("a",), arguments, 0, clock_for("cpu")), list(sites_of(pipeline)), survey)
+    work, seen = survey.work(), survey.guidance("Lumina2Pipeline", {})
+    assert seen is not None
+    assert work.steps == len(seen.steps) == count
+    assert work.denoiser_calls == work.component_calls["transformer"] == count + guided
+    assert seen.guided_steps == guided
+    by_branch = {group.branch: group.steps for group in work.denoiser}
     assert parse_steps(by_branch["cond"]) == list(range(count))
     assert parse_steps(by_branch.get("uncond", "")) == list(range(guided))
-    assert uses(seen) == [("guided", -1)] * guided + [("cond", -1)] * (count - guided)
+    assert [(step.used, step.sign) for step in seen.steps] == [
+        *[("guided", -1)] * guided,
+        *[("cond", -1)] * (count - guided),
+    ]
 
 
 def test_calls_are_written_down_with_batch_and_shapes(plain: Observation) -> None:
@@ -229,8 +239,13 @@ def test_a_callback_of_the_caller_is_called(plain: Observation) -> None:
         return tensors
 
     seen = observe(mini("lumina2"), PROMPT, callback_on_step_end=callback, **SMALL)
-    assert steps == [0, 1] * 3  # survey, layers, one round
-    assert seen.work == plain.work
+    assert steps == [0, 1] * 4  # survey, count, layers, one round
+    assert seen.work is not None
+    assert plain.work is not None
+    assert seen.work.denoiser == plain.work.denoiser
+    assert seen.work.operators == plain.work.operators
+    # one call of the callback a step, and what diffusers does to make it
+    assert 0 < seen.work.python_calls["pipeline"] - plain.work.python_calls["pipeline"] < 20
 
 
 def test_distilled_flux_calls_once_a_step() -> None:

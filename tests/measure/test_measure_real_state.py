@@ -95,9 +95,10 @@ def test_a_heap_that_nobody_froze_is_not_frozen_afterwards() -> None:
 
 SEEN = {
     1: (False, False, 0),  # in the survey
-    2: (True, False, 0),  # in the pass over the layers
-    3: (True, True, 0),  # in the first round
-    4: (True, True, 1),  # in the second
+    2: (True, False, 0),  # in the call that is counted
+    3: (True, False, 0),  # in the pass over the layers
+    4: (True, True, 0),  # in the first round
+    5: (True, True, 1),  # in the second
 }
 
 

@@ -51,7 +51,7 @@ def seeing(name: str) -> Any:
 
 def traced(pipeline: Any) -> dict[str, NDArray[np.float32]]:
     """The trace of the survey round, without the rounds that follow it in a measurement."""
-    survey = Survey(modules_of(pipeline), None, count_flops=False)
+    survey = Survey(modules_of(pipeline))
     caller = Caller(pipeline, (PROMPT,), CALL, 0, clock_for("cpu"))
     observe_once(caller, list(sites_of(pipeline)), survey)
     return survey.trace()

@@ -383,7 +383,7 @@ def slower() -> CaseReport:
         ),
         verdict(
             "guidance",
-            "truncation_ignored",
+            "extra_steps",
             "worse",
             "Guidance isn't as asked: steps 15-29 guided against cfg_trunc_ratio=0.5 (30 guided, asked for 15).",
             details={"predicted_saved_calls_rel": 0.25},

@@ -20,7 +20,7 @@ from store_builders import (
 )
 
 from pytest_diffbench.errors import BaselineError
-from pytest_diffbench.records import Memory, Output, RerunNoise
+from pytest_diffbench.records import Memory, Output, RerunNoise, StageMemory
 from pytest_diffbench.store import Store, case_folder
 
 if TYPE_CHECKING:
@@ -45,6 +45,31 @@ def save(
 ) -> str:
     observation = make_observation(artifacts, run=make_run(run_id), **changes)
     return store.save(observation, artifacts, previous, unchanged)
+
+
+def test_a_run_brings_what_an_older_baseline_did_not_count(tmp_path: Path) -> None:
+    """The work is the same: what it is made of belongs to it, whoever counted it first."""
+    store = Store(tmp_path / "baselines")
+    save(store, OLD, "run-1", None, False)
+    counts: dict[str, Any] = {
+        "operators": {"transformer": {"addmm": 3}},
+        "python_calls": {"transformer": 9},
+        "compiled": {"graphs": 1},
+    }
+
+    def stage(workspace_bytes: int) -> Memory:
+        stages = {"denoise": StageMemory(peak_bytes=1 << 28, workspace_bytes=workspace_bytes)}
+        return Memory(source="process_rss", peak_bytes=1, stages=stages)
+
+    counted = msgspec.structs.replace(make_work(), **counts)
+    assert save(store, OLD, "run-2", found(store), True, work=counted, memory=stage(7)) == "added run 2"
+    kept = found(store).baseline
+    assert kept.work == counted
+    assert kept.memory is not None
+    assert kept.memory.stages["denoise"] == StageMemory(peak_bytes=1 << 29, workspace_bytes=7)
+    later = msgspec.structs.replace(counted, operators={"transformer": {"addmm": 2}})
+    save(store, OLD, "run-3", found(store), True, work=later, memory=stage(8))
+    assert msgspec.structs.replace(found(store).baseline, runs=kept.runs) == kept, "what was counted stays"
 
 
 def test_life_of_a_baseline(tmp_path: Path) -> None:

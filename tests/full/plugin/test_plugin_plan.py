@@ -93,7 +93,7 @@ def test_gates_that_are_all_that_is_asked_say_that_nothing_was_seen(pytester: py
                 "(i + 1) / num_inference_steps > 2 * cfg_trunc_ratio",
             ),
             "work.denoiser_calls",
-            "guidance.truncation_ignored",
+            "guidance.extra_steps",
         ),
         (
             # it calls both branches and throws one away
@@ -102,7 +102,7 @@ def test_gates_that_are_all_that_is_asked_say_that_nothing_was_seen(pytester: py
                 "noise_pred = noise_pred_cond",
             ),
             "work.same",
-            "guidance.truncated_too_much",
+            "guidance.missing_steps",
         ),
     ],
     ids=["truncation-that-stops-saving", "a-branch-that-is-called-in-vain"],

@@ -1,0 +1,143 @@
+"""Counting what a call makes torch and Python do: operators, their FLOPs and results, and calls of functions.
+
+All are exact: the same call gives the same numbers each time, on a busy machine as on an idle one.
+"""
+
+from __future__ import annotations
+
+import collections
+import contextlib
+import functools
+import gc
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+from pytest_diffbench.measure.flops import FlopMeter
+from pytest_diffbench.measure.workspace import Workspace
+from pytest_diffbench.records import ATTENTION, MASKED_ATTENTION
+
+if TYPE_CHECKING:
+    from types import CodeType, FrameType, TracebackType
+
+_OWN = Path(__file__).parents[1].as_posix()
+
+
+class Census:
+    """Counts all that runs inside it, for the place that `at` was told last; nothing before, and where that is None.
+
+    Python functions are counted by the interpreter's own profiling hook. Where another profiler has it, they aren't
+    counted. Not counted either are functions of this package, those by which torch lets operators be observed, and
+    all that a progress bar does, which depends on the time.
+
+    Attributes:
+        workspace: what the tensors take that operators return.
+    """
+
+    def __init__(self) -> None:
+        self.workspace = Workspace()
+        self._meter = FlopMeter(self.workspace.made)
+        self._attention: collections.Counter[tuple[str, str]] = collections.Counter()
+        self._python_calls: collections.Counter[str] = collections.Counter()
+        self._place: str | None = None
+
+    def __enter__(self) -> Census:
+        with contextlib.ExitStack() as undo:
+            self._meter.at(self._place)
+            undo.callback(self.workspace.close)
+            undo.enter_context(self._meter)
+            undo.enter_context(_attention_watch()(self))
+            if gc.isenabled():  # a collection calls functions, and comes at another place each time
+                undo.callback(gc.enable)
+                gc.disable()
+            if sys.getprofile() is None:
+                undo.callback(sys.setprofile, None)
+                sys.setprofile(self._profile_function())
+            self._undo = undo.pop_all()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._undo.__exit__(kind, error, trace)
+
+    def total(self) -> int:
+        """FLOPs so far."""
+        return self._meter.total()
+
+    def at(self, place: str | None) -> None:
+        """Count for another place from now on; None to count nothing."""
+        self._place = place
+        self._meter.at(place)
+
+    def attention(self, *, masked: bool) -> None:
+        """Count a call of torch's fused attention."""
+        if self._place is not None:
+            self._attention[self._place, MASKED_ATTENTION if masked else ATTENTION] += 1
+
+    def operators(self) -> dict[str, dict[str, int]]:
+        """How often each operator ran, by place; views aren't among them."""
+        found: dict[str, dict[str, int]] = {}
+        for counts in (self._attention, self._meter.operators()):
+            for (place, name), count in sorted(counts.items()):
+                if not name.startswith("_scaled_dot_product"):
+                    found.setdefault(place, {})[name] = count
+        return dict(sorted(found.items()))
+
+    def python_calls(self) -> dict[str, int]:
+        """How often Python functions were called, by place; empty where another profiler was active."""
+        return dict(sorted(self._python_calls.items()))
+
+    def _profile_function(self) -> Any:
+        counts, belongs, depth = self._python_calls, _is_passed_over, 0
+
+        def profile(frame: FrameType, event: str, _argument: Any) -> None:
+            nonlocal depth  # of calls within one that is passed over
+            if event == "call":
+                passed_over = "all of it" if depth else belongs(frame.f_code)
+                if passed_over == "all of it":
+                    depth += 1
+                elif self._place is not None and not passed_over:
+                    counts[self._place] += 1
+            elif event == "return" and depth:
+                depth -= 1
+
+        return profile
+
+
+@functools.cache
+def _is_passed_over(code: CodeType) -> Literal["", "itself", "all of it"]:
+    file = code.co_filename.replace("\\", "/")
+    # what a progress bar does depends on the time; the others are how operators are observed
+    if "/tqdm/" in file or "/torch/_library/" in file or code.co_name == "__torch_dispatch__":
+        return "all of it"
+    own = file.startswith(_OWN) or file.endswith(("torch/overrides.py", "torch/utils/_python_dispatch.py"))
+    return "itself" if own else ""
+
+
+@functools.cache
+def _attention_watch() -> Any:
+    # made when it is first wanted, since its base class comes with torch
+    import torch
+    from torch.overrides import TorchFunctionMode
+
+    fused = torch._C._nn.scaled_dot_product_attention
+    mask_at = 3
+
+    class AttentionWatch(TorchFunctionMode):
+        """Sees attention as it is asked for, before torch chooses a kernel."""
+
+        def __init__(self, census: Census) -> None:
+            super().__init__()
+            self._census = census
+
+        def __torch_function__(
+            self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+        ) -> Any:
+            kwargs = kwargs or {}
+            if func is fused:
+                mask = args[mask_at] if len(args) > mask_at else kwargs.get("attn_mask")
+                self._census.attention(masked=mask is not None)
+            return func(*args, **kwargs)
+
+    return AttentionWatch

@@ -1,0 +1,125 @@
+"""Operators, masks of attention, calls of Python functions and what was compiled, for the same calls and FLOPs."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import judge_factories as make
+import pytest
+
+from pytest_diffbench.records import ATTENTION, MASKED_ATTENTION, Verdict
+
+PLAIN = {"transformer": {ATTENTION: 17, "addmm": 100, "add": 60}, "vae.decode": {"convolution": 30}}
+SOFTWARE = {"torch": "2.13.0", "diffusers": "0.42.1", "transformers": "5.23.0", "python": "3.11.7"}
+
+
+def judged(now: dict[str, Any], before: dict[str, Any], **software: str) -> Verdict:
+    """The work gate's answer, with versions of the software now that differ from `SOFTWARE`."""
+    there, here = (make.environment(software=SOFTWARE | changed) for changed in ({}, software))
+    seen = make.observation(work=make.work(**now), run=make.run(env=here))
+    base = make.observation(work=make.work(**before), run=make.run(env=there))
+    return make.ask("work", seen, make.reference(base, runs=[base.run]))
+
+
+def operators(**changed: int) -> dict[str, Any]:
+    names = {"masked": MASKED_ATTENTION}
+    return {
+        "operators": PLAIN
+        | {"transformer": PLAIN["transformer"] | {names.get(one, one): count for one, count in changed.items()}}
+    }
+
+
+def test_equal_operators_are_told_with_their_number() -> None:
+    answer = judged({"operators": PLAIN}, {"operators": PLAIN})
+    assert answer.reason == "work.same"
+    assert "207 operators; any change would have been seen" in answer.message
+
+
+def test_another_operator_is_named_with_its_component() -> None:
+    answer = judged(operators(add=64, clone=1), operators())
+    assert (answer.decision, answer.reason) == ("unsure", "work.operators")
+    assert "transformer: 177 -> 182 operators (add 60 -> 64, clone 0 -> 1)" in answer.message
+    assert "vae" not in answer.message
+
+
+def test_as_many_others_are_seen() -> None:
+    assert judged(operators(add=59, sub=1), operators()).reason == "work.operators"
+
+
+def test_fewer_operators_are_the_same_and_told() -> None:
+    answer = judged(operators(add=40), operators())
+    assert answer.reason == "work.same"
+    assert "207 -> 187 operators" in answer.message
+    assert answer.changes == ("transformer: 177 -> 157 operators (add 60 -> 40)",)
+
+
+@pytest.mark.parametrize(
+    ("attention", "masked", "reason"), [(1, 16, "work.attention_mask"), (17, 0, "work.same"), (10, 0, "work.same")]
+)
+def test_masks_are_worse_only_where_as_many_calls_are_made(attention: int, masked: int, reason: str) -> None:
+    answer = judged(operators(attention=attention, masked=masked), operators())
+    assert answer.reason == reason
+    if masked:
+        assert "transformer: attention is handed a mask in 0 -> 16 of its 17 calls" in answer.message
+
+
+def test_a_mask_less_is_less_work() -> None:
+    assert judged(operators(), operators(attention=1, masked=16)).reason == "work.less"
+
+
+@pytest.mark.parametrize("package", ["torch", "diffusers", "transformers"])
+@pytest.mark.parametrize(("add", "reason"), [(76, "work.same"), (90, "work.operators")])
+def test_another_release_is_allowed_a_tenth(package: str, add: int, reason: str) -> None:
+    assert judged(operators(add=add), operators(), **{package: "another"}).reason == reason
+
+
+def test_operators_of_another_kind_of_device_are_not_compared() -> None:
+    seen = make.observation(work=make.work(**operators(add=600)), run=make.run(env=make.environment(family="cuda")))
+    base = make.observation(work=make.work(**operators()), run=make.run(env=make.environment(family="cpu")))
+    assert make.ask("work", seen, make.reference(base, runs=[base.run])).reason == "work.same"
+
+
+@pytest.mark.parametrize(
+    ("calls", "software", "reason"),
+    [
+        (1051, {}, "work.python_calls"),
+        (1050, {}, "work.same"),
+        (500, {}, "work.same"),
+        (9000, {"python": "3.13.0"}, "work.same"),
+        (9000, {"torch": "2.14.0"}, "work.same"),
+        (9000, {"diffusers": "0.43.0"}, "work.python_calls"),
+    ],
+)
+def test_python_calls_may_grow_by_a_twentieth(calls: int, software: dict[str, str], reason: str) -> None:
+    before = {"python_calls": {"transformer": 900, "pipeline": 100}}
+    answer = judged({"python_calls": {"transformer": calls - 100, "pipeline": 100}}, before, **software)
+    assert answer.reason == reason
+    if reason != "work.same":
+        assert f"1,000 -> {calls:,} calls of Python functions" in answer.message
+        assert f"transformer 900 -> {calls - 100:,}" in answer.message
+
+
+@pytest.mark.parametrize("missing", ["here", "in the baseline"])
+def test_what_one_side_lacks_is_not_compared(missing: str) -> None:
+    full = {"operators": PLAIN, "python_calls": {"transformer": 1000}, "compiled": {"graphs": 3}}
+    sides: tuple[dict[str, Any], dict[str, Any]] = ({}, full) if missing == "here" else (full, {})
+    answer = judged(*sides)
+    assert (answer.reason, answer.changes) == ("work.same", ())
+
+
+def test_consequences_of_other_differences_are_not_named() -> None:
+    """A denoiser that costs more has other operators; a decoder's are still looked at."""
+    more = {"flops": make.work().flops | {"vae.decode": 2 * make.TFLOP + 1}}
+    answer = judged(more | operators(add=64), operators())
+    assert answer.reason == "work.flops"
+    assert [one.partition(":")[0] for one in answer.changes] == ["vae.decode", "transformer"]
+    changed = {"operators": PLAIN | {"vae.decode": {"convolution": 31}}}
+    assert len(judged(more | changed, operators()).changes) == 1
+
+
+def test_graph_breaks_are_worse_and_fewer_graphs_less() -> None:
+    before = {"compiled": {"graphs": 4, "graph breaks": 1}}
+    answer = judged({"compiled": {"graphs": 4, "graph breaks": 2}}, before)
+    assert answer.reason == "work.compiled"
+    assert "torch.compile: graph breaks 1 -> 2" in answer.message
+    assert judged({"compiled": {"graphs": 3, "graph breaks": 1}}, before).reason == "work.less"
