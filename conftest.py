@@ -134,6 +134,15 @@ def _quick_calibration(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
         monkeypatch.setattr(calibration, "_prepared", lambda _device: lambda: 0.01)
 
 
+@pytest.fixture(autouse=True)
+def _saved_unconfirmed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the fresh process that looks at what was saved, but for tests of it: hundreds save something."""
+    if request.node.get_closest_marker("saved_afresh") is None and _is_own(request.node):
+        from pytest_diffbench import saved_afresh
+
+        monkeypatch.setattr(saved_afresh, "register", lambda *_: None)
+
+
 @pytest.fixture
 def quick_processes(warm_python: WarmPython, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let all Python processes that a test starts be forked from a warm one."""

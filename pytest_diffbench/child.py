@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import sys
 from pathlib import Path
@@ -15,6 +16,7 @@ from pytest_diffbench.processes.turns import Asker
 from pytest_diffbench.session import DiffbenchSession
 
 if TYPE_CHECKING:
+    from pytest_diffbench.options import Settings
     from pytest_diffbench.verdicts import Concluded
 
 
@@ -58,6 +60,10 @@ class ChildSession(DiffbenchSession):
             plant(pipeline, self._task.plant)
             self._planted = pipeline
         return pipeline
+
+    def _settings_of(self, item: pytest.Item) -> Settings:
+        settings = super()._settings_of(item)
+        return dataclasses.replace(settings, rounds=1, warmup_rounds=0) if self._task.brief else settings
 
     def _wants_profile(self, *_: Any) -> bool:
         return False

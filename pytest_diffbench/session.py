@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_diffbench import loading, options
+from pytest_diffbench import loading, options, saved_afresh
 from pytest_diffbench.bench import Bench
 from pytest_diffbench.collected import Collected
 from pytest_diffbench.combinations import refuse_combinations
@@ -90,6 +90,10 @@ class DiffbenchSession:
             config.pluginmanager.register(self._other, "diffbench-against")
         self._typed = options.typed(config)
         self._store = Store(options.folder(config, self._settings.baselines))
+        afresh = saved_afresh.SavedAfresh(
+            self._launcher, self._budget, self._store, self._collected.cases, self._pipelines.release
+        )
+        saved_afresh.register(config, self._settings, afresh)
 
     # -- collection
 
@@ -139,8 +143,7 @@ class DiffbenchSession:
 
     # -- fixtures
 
-    @staticmethod
-    def _settings_of(item: pytest.Item) -> Settings:
+    def _settings_of(self, item: pytest.Item) -> Settings:
         """The settings that a test got when it was collected."""
         if _SETTINGS not in item.stash:
             pytest.fail(
@@ -380,8 +383,6 @@ class DiffbenchSession:
         if isinstance(self._other, OtherEnvironment):
             cases = self._collected.cases
             cases += self._other.unreached({one.observation.case.id for one in cases})
-
-    # -- the end
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -32,6 +32,7 @@ DOOR = frozenset(
         "child",
         "other_environment",
         "selftest",
+        "saved_afresh",
         "options",
         "hookspecs",
         "naming",

@@ -38,6 +38,7 @@ class Task(Record, frozen=True, kw_only=True):
         tests: ids of the tests to run, as `naming.case_id` gives them without a label; all others are left out.
         artifacts: whether images and traces are wanted too.
         plant: a slowdown to plant, for the self-test; None where all stays as it is.
+        brief: make one round of each case, without warm-up: what it returns is wanted, and not its time.
         turns: descriptor of the socket on which to ask for the turn; None for a process that runs alone.
     """
 
@@ -45,6 +46,7 @@ class Task(Record, frozen=True, kw_only=True):
     tests: tuple[str, ...]
     artifacts: bool = False
     plant: str | None = None
+    brief: bool = False
     turns: int | None = None
 
 

@@ -112,6 +112,7 @@ class Launcher:
         interpreter: str | None = None,
         artifacts: bool = False,
         plant: str | None = None,
+        brief: bool = False,
     ) -> Told:
         """Run tests in a process of their own, and wait for it.
 
@@ -121,13 +122,14 @@ class Launcher:
             interpreter: another environment's; None for this one's.
             artifacts: bring images and traces too.
             plant: a slowdown to plant.
+            brief: make one round of each case.
 
         Raises:
             OSError: the process can't be started, or has no room for its files.
         """
         folder = self._new_folder()
         tests = tuple(case_id(item, None) for item in items)
-        exchange.give(folder, exchange.Task(tests=tests, artifacts=artifacts, plant=plant))
+        exchange.give(folder, exchange.Task(tests=tests, artifacts=artifacts, plant=plant, brief=brief))
         ended = run(
             self.command(items, folder, interpreter),
             environment=self._environment(folder, interpreter),

@@ -58,8 +58,8 @@ def test_a_run_brings_what_an_older_baseline_did_not_count(tmp_path: Path) -> No
     }
 
     def stage(workspace_bytes: int) -> Memory:
-        stages = {"denoise": StageMemory(peak_bytes=1 << 28, workspace_bytes=workspace_bytes)}
-        return Memory(source="process_rss", peak_bytes=1, stages=stages)
+        one = StageMemory(peak_bytes=1 << 28, workspace_bytes=workspace_bytes)
+        return Memory(source="process_rss", peak_bytes=1, stages={"denoise": one})
 
     counted = msgspec.structs.replace(make_work(), **counts)
     assert save(store, OLD, "run-2", found(store), True, work=counted, memory=stage(7)) == "added run 2"
