@@ -31,8 +31,11 @@ class GuidedStep(GuidanceStep, frozen=True, kw_only=True):
 
     @property
     def branch(self) -> Branch:
-        """The prediction that the scheduler's input is made of; `joint` is a mix of both."""
-        return "joint" if self.used == "guided" else self.used
+        """The prediction that the scheduler's input is made of; `joint` is a mix of both.
+
+        It is `cond` too where the difference of branches of an earlier step was added to it.
+        """
+        return "joint" if self.used == "guided" else "cond" if self.used == "reused" else self.used
 
 
 class GuidanceResult(Guidance, frozen=True, kw_only=True):

@@ -50,6 +50,9 @@ def judge_guidance(question: Question) -> Verdict:
         told = listed([text for _, text in faults])
         why = f"Not as the formula says ({told}), and {steered} takes part in each step."
         return judge_seen(question, guidance, "guidance.steered", why)
+    if reused := [i for i, step in enumerate(guidance.steps) if step.used == "reused"]:
+        why = f"{at(reused)[:1].upper()}{at(reused)[1:]} reused the difference of branches of an earlier step."
+        return judge_seen(question, guidance, "guidance.steered", why)
     if faults:
         told = listed([text for _, text in faults], most=2)
         return verdict(faults[0][0], f"Guidance isn't as asked: {told}.", details=details, changes=changes)

@@ -79,6 +79,9 @@ def _described(groups: Sequence[GuidanceGroup]) -> str:
 def _did(group: GuidanceGroup) -> str:
     calls = " and ".join(dict.fromkeys(group.branches)) or "no call"
     if group.used != "guided":
+        if group.used == "reused":
+            moved = "unread" if group.scale is None else f"{group.scale:.4g}"
+            return f"guided with scale {moved} by the difference of an earlier step ({calls})"
         words = {"cond": "conditional alone", "uncond": "unconditional alone", "unknown": "made of neither"}
         return f"{words[group.used]} ({calls})"
     scale = "unread" if group.scale is None else f"{group.scale:.4g}"

@@ -100,6 +100,48 @@ def _derive_from(
     return msgspec.structs.replace(step, joint_order=guessed)
 
 
+def difference_of(
+    predictions: Sequence[tuple[Branch, torch.Tensor]], model_output: torch.Tensor, order: JointOrder | None = None
+) -> NDArray[np.float64] | None:
+    """What the conditional prediction of a step has beyond the unconditional one; None where it lacks one of them."""
+    known, _, _ = _by_branch(predictions, model_output, tokens_last=False)
+    if "joint" in known:
+        first, second = known["joint"][: len(model_output)], known["joint"][len(model_output) :]
+        return first - second if order == "cond_uncond" else second - first
+    return known["cond"] - known["uncond"] if {"cond", "uncond"} <= known.keys() else None
+
+
+def reused_step(
+    step: GuidanceStep,
+    predictions: Sequence[tuple[Branch, torch.Tensor]],
+    model_output: torch.Tensor,
+    difference: NDArray[np.float64],
+) -> GuidanceStep:
+    """Look whether a step that nothing else explains reused the difference d of an earlier one: o = c + (w - 1) d.
+
+    Args:
+        step: what was derived from its own predictions.
+        predictions: of the step, by branch.
+        model_output: what the scheduler's `step` was handed.
+        difference: of the conditional and the unconditional prediction of an earlier step.
+
+    Returns:
+        The step, or the answer, where o is explained but for rounding.
+    """
+    known, _, _ = _by_branch(predictions, model_output, tokens_last=False)
+    c, o = known.get("cond"), _double(model_output)
+    size = float((difference * difference).sum())
+    if c is None or set(known) != {"cond"} or difference.shape != o.shape or not size > 0 or not _finite(o):
+        return step
+    allowed = _ROUNDED_EPS * max(_eps(tensor) for tensor in (model_output, *(one for _, one in predictions)))
+    for sign in (-1, 1):
+        moved = float(((sign * o - c) * difference).sum()) / size
+        residual = _norm(sign * o - c - moved * difference) / (_norm(o) or 1.0)
+        if residual <= allowed:
+            return msgspec.structs.replace(step, used="reused", sign=sign, scale=1 + moved, residual_rel=residual)
+    return step
+
+
 def prediction_in(output: Any) -> torch.Tensor | None:
     """The prediction in what a denoiser returned; of one that returns its samples as a list, the batch of them."""
     import torch

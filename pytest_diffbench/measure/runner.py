@@ -299,7 +299,6 @@ class Measurement:
         counted = count_call(self._caller, self._sites, self._target)
         self._work = counted.survey.work()
         self._memory = with_workspace(self._memory, counted.workspace_bytes)
-        self._untimed.append(counted.returned)
         if not self._survey.take_flops_of(counted.survey):
             self._notes.append("work is that of the second call: the first called the denoiser otherwise")
 
@@ -350,7 +349,6 @@ class Measurement:
             calls,
             {
                 "survey": lambda: survey_call(self._caller, self._sites, self._target, self._plan.device).returned,
-                "count": lambda: count_call(self._caller, self._sites, self._target).returned,
                 "layers": self._call_by_layers,
                 "warm-up": lambda: self._call_plainly("warm-up")[1],
                 "round": lambda: self._timed_call()[1],

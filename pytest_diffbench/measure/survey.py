@@ -11,7 +11,7 @@ import msgspec
 
 from pytest_diffbench.measure.branches import BranchFinder, is_embedding
 from pytest_diffbench.measure.components import attention_modules, count_parameters
-from pytest_diffbench.measure.guidance import derive_step, prediction_in
+from pytest_diffbench.measure.guidance import derive_step, difference_of, prediction_in, reused_step
 from pytest_diffbench.measure.stages import STAGE_OF_ROLE
 from pytest_diffbench.measure.trace import first_tensor, outer_tensors, tensors_in
 from pytest_diffbench.measure.trace_recorder import TraceRecorder
@@ -89,6 +89,9 @@ class Survey:
         self._sigmas: list[float | None] = []
         self._idle: list[int] = []
         self._handed: torch.Tensor | None = None
+        self._difference: NDArray[np.float64] | None = None
+        """Of the branches' predictions, in the last step that was guided by both."""
+
         self._count_at(OUTSIDE)
         self._encoding_prompt = False
         self._tokens: frozenset[int] = frozenset()
@@ -240,11 +243,14 @@ class Survey:
                 "was called in vain"
             )
         for name, module in self._modules.items():
+            mine = [call for call in self._calls if call.component == name]
+            free = sum(not call.flops for call in mine)
+            if 0 < free < len(mine):
+                found.append(f"{name}: {free} of {len(mine)} calls computed nothing: something answered in its place")
             costs: dict[str, set[int]] = {}
-            for call in self._calls:
-                if call.component == name:
-                    costs.setdefault(call.branch, set()).add(call.flops)
-            often = sum(call.component == name for call in self._calls) > len(costs)
+            for call in mine:
+                costs.setdefault(call.branch, set()).add(call.flops)
+            often = len(mine) > len(costs)
             cache = _cache_of(module)
             if cache and often and all(len(one) == 1 and 0 not in one for one in costs.values()):
                 told = f"{cache} is enabled, and no call was cheaper than another: it never hit"
@@ -270,6 +276,10 @@ class Survey:
             derived = derive_step(predictions, model_output, order=order, timestep=timestep)
             for call, branch in zip(mine, derived.branches, strict=True):
                 call.branch = branch
+            if derived.used == "unknown" and self._difference is not None:
+                derived = reused_step(derived, predictions, model_output, self._difference)
+            elif derived.used == "guided":
+                self._difference = difference_of(predictions, model_output, order or derived.joint_order)
             self._guidance.append(_settled(derived, predictions))
             # A pipeline that guides in float32 leaves the rounding of the predictions as it is.
             dtypes = {model_output.dtype, *(prediction.dtype for _, prediction in predictions)}

@@ -38,12 +38,10 @@ class Counted(NamedTuple):
     Attributes:
         survey: whose work has operators, FLOPs and calls of functions.
         workspace_bytes: by stage, the most that tensors took which the call had made.
-        returned: by the call.
     """
 
     survey: Survey
     workspace_bytes: Mapping[Stage, int]
-    returned: Returned
 
 
 def survey_call(caller: Caller, sites: Sequence[Site], target: Any, device: str) -> Surveyed:
@@ -61,11 +59,14 @@ def survey_call(caller: Caller, sites: Sequence[Site], target: Any, device: str)
 
 
 def count_call(caller: Caller, sites: Sequence[Site], target: Any) -> Counted:
-    """Count another call than the survey's: counting runs compiled code eagerly, and the first may fill caches."""
+    """Count another call than the survey's: counting runs compiled code eagerly, and the first may fill caches.
+
+    What it returns isn't looked at: eager code rounds otherwise than compiled code.
+    """
     census = Census()
     survey = Survey(modules_of(target), census=census)
-    output = observe_once(caller, sites, survey, census)
-    return Counted(survey, census.workspace.peaks(), caller.returned("count", output))
+    observe_once(caller, sites, survey, census)
+    return Counted(survey, census.workspace.peaks())
 
 
 def with_workspace(memory: Memory | None, workspace_bytes: Mapping[Stage, int]) -> Memory | None:

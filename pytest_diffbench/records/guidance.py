@@ -17,6 +17,11 @@ _SCALE_REL = 1e-3
 """Relative error of reading a scale, at least: what decides is whether it's another one."""
 
 
+Used: TypeAlias = Literal["guided", "reused", "cond", "uncond", "unknown"]
+"""What the scheduler's input is made of: both branches; the conditional prediction and the difference of branches of
+an earlier step; one branch alone; or nothing that is known."""
+
+
 class GuidanceStep(Record, frozen=True, kw_only=True):
     """What one step really did, derived from the denoiser's predictions and from what the scheduler was handed.
 
@@ -27,7 +32,7 @@ class GuidanceStep(Record, frozen=True, kw_only=True):
         branches: in the order of the calls.
         used: what the scheduler's input is made of.
         sign: of o against the prediction that it is made of; 0 where it isn't known.
-        scale: median w.
+        scale: median w; of a step that reused the difference d of an earlier one, `o = c + (w - 1) d`.
         gain_min: least |a|, a twentieth of the rows aside; `gain_max` the greatest.
         norm_ratio_min: least norm of a row of o over that of the same row of c; `norm_ratio_max` the greatest.
         residual_rel: norm of what the fit leaves unexplained, over the norm of o.
@@ -39,7 +44,7 @@ class GuidanceStep(Record, frozen=True, kw_only=True):
     """
 
     branches: tuple[Branch, ...]
-    used: Literal["guided", "cond", "uncond", "unknown"]
+    used: Used
     sign: Literal[-1, 0, 1]
     scale: float | None = None
     gain_min: float | None = None
@@ -75,7 +80,7 @@ class GuidanceGroup(Record, frozen=True, kw_only=True):
 
     steps: str
     branches: tuple[Branch, ...]
-    used: Literal["guided", "cond", "uncond", "unknown"]
+    used: Used
     sign: Literal[-1, 0, 1]
     scale: float | None = None
     renorm: Renorm = "unknown"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import guidance_pipelines as make
+import plants
 import pytest
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ _TRUE_SWAPPED = "noise_pred + true_cfg_scale * (neg_noise_pred - noise_pred)"
 _NORMS_COLUMNS = "comb_pred * (noise_pred.norm(dim=1, keepdim=True) / comb_pred.norm(dim=1, keepdim=True))"
 _FIRST = "if do_true_cfg:\n                    if"
 _NOT_FIRST = "if i:\n                    if"
+_PREVIOUS = "# compute the previous noisy sample"
 _NORMS = "comb_pred * (cond_norm / noise_norm)"
 
 
@@ -148,6 +150,52 @@ def cutoff(ratio: float) -> dict[str, Any]:
 
     callback = SDCFGCutoffCallback(cutoff_step_ratio=ratio, cutoff_step_index=None)
     return {"callback_on_step_end": callback, "callback_on_step_end_tensor_inputs": ["prompt_embeds"]}
+
+
+def gated(pipeline: Any) -> Any:
+    """Call the negative branch in the first step alone, and go on with what that gave."""
+    return plants.line(
+        (_FIRST, _FIRST.replace("do_true_cfg", "do_true_cfg and i == 0")),
+        (f"noise_pred = {_TRUE}", f"kept = noise_pred - neg_noise_pred; noise_pred = {_TRUE}"),
+        (
+            _PREVIOUS,
+            f"noise_pred = noise_pred + (true_cfg_scale - 1) * kept if i else noise_pred\n{' ' * 16}{_PREVIOUS}",
+        ),
+    )(pipeline)
+
+
+def test_a_difference_of_branches_that_is_reused_is_described(real_libraries: None) -> None:
+    asked = BLUE | {"true_cfg_scale": 3.0}
+    pipeline = make.flux()
+    with gated(pipeline):
+        seen, verdict = make.observed(pipeline, **asked), make.judged(pipeline, **asked)
+    assert seen.guidance is not None
+    assert [(one.used, one.branches) for one in seen.guidance.steps] == [
+        ("guided", ("cond", "uncond")),
+        ("reused", ("cond",)),
+        ("reused", ("cond",)),
+    ]
+    assert [one.scale for one in seen.guidance.steps] == pytest.approx([3.0, 3.0, 3.0], rel=1e-4)
+    assert (verdict.reason, verdict.decision) == ("guidance.steered", "incomparable"), verdict.message
+    assert "Steps 1-2 reused the difference of branches of an earlier step." in verdict.message
+    assert "steps 1-2 guided with scale 3 by the difference of an earlier step (cond)" in verdict.message
+
+
+def test_calls_that_something_else_answers_are_told(real_libraries: None) -> None:
+    pipeline = make.flux()
+    sound = pipeline.transformer.forward
+    kept: list[Any] = []
+
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        if len(kept) % 3 == 0:
+            kept.append(sound(*args, **kwargs))
+        else:
+            kept.append(kept[-1])
+        return kept[-1]
+
+    with plants.replaced(pipeline.transformer, "forward", forward):
+        seen = make.observed(pipeline)
+    assert seen.remarks == ("transformer: 2 of 3 calls computed nothing: something answered in its place",)
 
 
 def test_a_callback_that_cuts_guidance_off_is_described_and_no_fault(real_libraries: None) -> None:
