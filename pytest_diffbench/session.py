@@ -421,11 +421,17 @@ class DiffbenchSession:
             for one in self._other.unreached(reached):
                 self._results.add(Finished(test=one.observation.case.id, cases=(one,)))
 
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, error: object) -> None:
+        """Remember that a parallel worker died, with the test that it was at."""
+        self._results.interrupted |= error is not None
+
     # -- the end
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Give memory back and write the session's file."""
+        self._results.interrupted |= session.exitstatus == pytest.ExitCode.INTERNAL_ERROR
         self._results.interrupted |= bool(
             session.shouldfail or session.shouldstop
         )  # by -x, --maxfail, or another plugin

@@ -28,7 +28,7 @@ from pytest_diffbench.records import (
 from pytest_diffbench.report.efficiency import efficiency_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Iterator
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
     from pytest_diffbench.records import Efficiency
@@ -112,7 +112,7 @@ class SessionFile:
         session = msgspec.structs.replace(session, interrupted=True)
         self._journal.unlink(missing_ok=True)
         write(self._path, session)
-        self._append(session)
+        self._size = self._append(session)
 
     def add(self, one: Finished, so_far: Callable[[], SessionReport]) -> None:
         """Keep what a test has brought, for good. What the disk has no room for is left to `end` to tell.
@@ -138,7 +138,7 @@ class SessionFile:
             self._journal.unlink(missing_ok=True)
 
     def _append(self, line: Record) -> int:
-        data = msgspec.json.encode(line) + b"\n"
+        data = b"\n" + msgspec.json.encode(line)  # before it, so that one that was torn spoils no other
         with self._journal.open("ab") as file:
             file.write(data)
             file.flush()
@@ -152,23 +152,19 @@ def _journal_of(path: Path) -> Path:
 
 def _with_journal(path: Path, session: SessionReport) -> SessionReport:
     """A session that was ended from outside, with what its journal has beside it."""
-    lines = _whole_lines(_journal_of(path)) if session.interrupted else iter(())
+    if not session.interrupted:
+        return session
     try:
-        head = msgspec.json.decode(next(lines, b"null"), type=SessionReport | None)
-        if head is None or head.started != session.started:
+        _, head, *lines = _journal_of(path).read_bytes().split(b"\n")
+        if msgspec.json.decode(head, type=SessionReport).started != session.started:
             return session  # another session's
-        return filled(session, [msgspec.json.decode(line, type=Finished) for line in lines])
-    except (msgspec.DecodeError, UnicodeDecodeError) as error:
-        raise DiffbenchError(_no_session(_journal_of(path), error)) from None
-
-
-def _whole_lines(path: Path) -> Iterator[bytes]:
-    """Lines that were written to their end."""
-    try:
-        with path.open("rb") as file:
-            yield from (line for line in file if line.endswith(b"\n"))
-    except FileNotFoundError:
-        return
+    except (FileNotFoundError, ValueError):  # none, or not even begun; what can't be decoded is a ValueError
+        return session
+    finished: list[Finished] = []
+    for line in lines:
+        with contextlib.suppress(ValueError):  # not written to its end
+            finished.append(msgspec.json.decode(line, type=Finished))
+    return filled(session, finished)
 
 
 def dump(session: SessionReport) -> bytes:
