@@ -99,9 +99,6 @@ class ChildSession(DiffbenchSession):
         self._pipelines.release()
         self._teller.tell(exchange.Farewell(tests=tuple(self._ids.values()), modules=self._modules(session)))
 
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say nothing."""
-
     def _modules(self, session: pytest.Session) -> dict[str, str]:
         """Modules from inside the root folder, tests, conftest files and installed packages apart."""
         root = session.config.rootpath

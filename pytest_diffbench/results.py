@@ -6,6 +6,7 @@ import datetime
 from typing import TYPE_CHECKING, Any
 
 import msgspec
+import pytest
 
 from pytest_diffbench import __version__, options
 from pytest_diffbench.errors import DiffbenchError
@@ -14,15 +15,13 @@ from pytest_diffbench.report import terminal
 from pytest_diffbench.report.session_json import Finished, SessionFile, filled
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-    import pytest
+    from collections.abc import Generator, Sequence
 
     from pytest_diffbench.options import Settings, Typed
 
 
 class Results:
-    """Cases and comparisons, in the order in which their tests ended.
+    """Cases and comparisons, in the order in which their tests ended. Registered as a plugin beside the session.
 
     Args:
         config: pytest's.
@@ -86,14 +85,20 @@ class Results:
         if self._file is not None:
             self._file.add(one, self.report)
 
-    def begin(self) -> None:
-        """Let the session's file tell of this session from now on, however it ends.
-
-        Raises:
-            DiffbenchError: it can't be written.
-        """
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, Any, Any]:
+        """Let the session's file tell of this session from now on, however it ends."""
         if self._file is not None:
-            self._file.begin(self.report())
+            try:
+                self._file.begin(self.report())
+            except DiffbenchError as error:
+                raise pytest.UsageError(f"{options.flag('json')}: {error}") from None
+        return (yield)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, error: object) -> None:
+        """Remember that a parallel worker died, with the test that it was at."""
+        self.interrupted |= error is not None
 
     def end(self) -> bool:
         """Write the session's file. False where the session fails though every test of it may have passed."""
@@ -107,7 +112,7 @@ class Results:
             self._not_written = str(error)
         return self._unjudged is None and self._not_written is None
 
-    def summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell what was measured and what was made of it."""
         if self._not_written is not None:
             terminalreporter.write_line(f"{options.flag('json')}: {self._not_written}", red=True)

@@ -30,6 +30,7 @@ from pytest_diffbench.report.session_json import Finished
 from pytest_diffbench.results import Results
 from pytest_diffbench.store import MOST_NEIGHBOURS, Store
 from pytest_diffbench.verdicts import Concluded, Evidence, conclude, conclude_against, incomplete, wants_profile
+from pytest_diffbench.writable import refuse_unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -74,6 +75,8 @@ class DiffbenchSession:
         try:
             self._settings = options.resolve(config, {}, "pytest")
             refuse_combinations(self._settings, parallel=options.is_parallel(config))
+            if not hasattr(config, "workerinput") and not config.getoption("collectonly", default=False):
+                refuse_unwritable(config, self._settings)
             self._models = loading.models_folder(self._settings)
         except OptionError as error:
             raise pytest.UsageError(str(error)) from None
@@ -93,6 +96,7 @@ class DiffbenchSession:
         self._typed = options.typed(config)
         self._store = Store(options.folder(config, self._settings.baselines))
         self._results = Results(config, self._settings, self._typed)
+        config.pluginmanager.register(self._results, "diffbench-results")
 
     # -- collection
 
@@ -207,15 +211,6 @@ class DiffbenchSession:
         return self._facts
 
     # -- running
-
-    @pytest.hookimpl(wrapper=True, tryfirst=True)
-    def pytest_runtestloop(self) -> Generator[None, Any, Any]:
-        """Begin the session's file, so that it tells of this session from now on, however it ends."""
-        try:
-            self._results.begin()
-        except DiffbenchError as error:
-            raise pytest.UsageError(f"{options.flag('json')}: {error}") from None
-        return (yield)
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
@@ -421,11 +416,6 @@ class DiffbenchSession:
             for one in self._other.unreached(reached):
                 self._results.add(Finished(test=one.observation.case.id, cases=(one,)))
 
-    @pytest.hookimpl(optionalhook=True)
-    def pytest_testnodedown(self, error: object) -> None:
-        """Remember that a parallel worker died, with the test that it was at."""
-        self._results.interrupted |= error is not None
-
     # -- the end
 
     @pytest.hookimpl(trylast=True)
@@ -444,10 +434,6 @@ class DiffbenchSession:
             pytest.ExitCode.NO_TESTS_COLLECTED,
         ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Tell what was measured and what was made of it."""
-        self._results.summary(terminalreporter)
 
     def _progress_of(self, item: pytest.Item) -> Callable[[str, int, int], None]:
         settings = item.stash[_SETTINGS]

@@ -110,9 +110,11 @@ class SessionFile:
             DiffbenchError: the file can't be written.
         """
         session = msgspec.structs.replace(session, interrupted=True)
-        self._journal.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # which writing the file tells
+            self._journal.unlink(missing_ok=True)
         write(self._path, session)
-        self._size = self._append(session)
+        with contextlib.suppress(OSError):
+            self._size = self._append(session)
 
     def add(self, one: Finished, so_far: Callable[[], SessionReport]) -> None:
         """Keep what a test has brought, for good. What the disk has no room for is left to `end` to tell.

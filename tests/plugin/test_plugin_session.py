@@ -329,7 +329,9 @@ def test_a_folder_that_cannot_be_written_is_one_clear_failure(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A file where the folder should be: root may write to a read-only folder, but not into a file.
-    (project.path / "baselines").write_text("not a folder")
+    project.makepyfile(
+        test_paint=TARGET + "def test_paint(diffbench):\n    open('baselines', 'w').close()\n    diffbench(paint)\n"
+    )
     result = run(project, "--diffbench-save")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*baselines*"])
@@ -337,8 +339,11 @@ def test_a_folder_that_cannot_be_written_is_one_clear_failure(
     assert session_json.load(project.path / "session.json").cases[0].observation.complete
 
 
-def test_a_file_that_cannot_be_written_costs_no_result(project: pytest.Pytester) -> None:
-    project.mkdir("session.json")
+def test_a_file_that_cannot_be_written_any_more_costs_no_result(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_paint=TARGET + "import os\ndef test_paint(diffbench):\n"
+        "    os.remove('session.json')\n    os.mkdir('session.json')\n    diffbench(paint)\n"
+    )
     result = run(project, "--diffbench-save")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1)
