@@ -7,9 +7,12 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_diffbench.processes import exchange
 from pytest_diffbench.report import markdown, session_json
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from pytest_diffbench.records import SessionReport
 
 pytestmark = pytest.mark.usefixtures("real_libraries")
@@ -149,6 +152,56 @@ def test_a_session_adds_one_run_to_a_baseline_however_often_a_test_is_run(projec
     assert (case.attempts, case.saved) == (2, "kept: this session has saved a run of it already")
     (file,) = project.path.glob("baselines/*/*/baseline.json")
     assert file.read_text().count('"warmup_s"') == 1
+
+
+# As pytest-repeat makes them.
+REPEATS = """
+import pytest
+
+@pytest.fixture
+def __pytest_repeat_step_number(request):
+    return request.param
+
+@pytest.hookimpl(trylast=True)
+def pytest_generate_tests(metafunc):
+    metafunc.fixturenames.append("__pytest_repeat_step_number")
+    metafunc.parametrize(
+        "__pytest_repeat_step_number", range(2), indirect=True, ids=lambda number: f"{number + 1}-2"
+    )
+"""
+PARAMETRISED = """
+@pytest.mark.parametrize("size", [1, 2], ids=["1-2", "2-2"])
+@pytest.mark.diffbench()
+def test_paint(diffbench, size):
+    diffbench(paint, size=size)
+
+def test_other(diffbench):
+    diffbench(paint)
+"""
+
+
+def test_repeats_of_a_test_are_one_case(project: pytest.Pytester) -> None:
+    project.makepyfile(test_paint=TARGET + PARAMETRISED)
+    names = [f"test_paint.py::{name}" for name in ("test_paint[1-2]", "test_paint[2-2]", "test_other")]
+    run(project, "--diffbench-save").assert_outcomes(passed=3)
+    assert ids(project) == names
+    project.makeconftest(REPEATS)
+    run(project, "--diffbench").assert_outcomes(passed=6)
+    assert sorted(ids(project)) == sorted([*names, *names]), "each repeat is judged, and told of"
+    run(project, "--diffbench-save").assert_outcomes(passed=6)
+    kept = [one.saved for one in session(project).cases].count("kept: this session has saved a run of it already")
+    assert kept == 3
+
+
+def test_a_further_process_measures_a_repeated_test_once(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    project.makeconftest(REPEATS)
+    project.makepyfile(test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint)\n")
+    exchange.give(tmp_path, exchange.Task(tests=("test_paint.py::test_paint",)))
+    monkeypatch.setenv(exchange.VARIABLE, str(tmp_path))
+    project.runpytest_inprocess("--diffbench", "--diffbench-rounds=1")
+    assert [type(one).__name__ for one in exchange.told(tmp_path)] == ["Measured", "Farewell"]
 
 
 def test_an_attempt_that_disagrees_with_what_the_session_has_saved_is_refused(project: pytest.Pytester) -> None:
