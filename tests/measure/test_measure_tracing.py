@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import cProfile
-import pdb
 import sys
 import tracemalloc
 from typing import TYPE_CHECKING, Any
@@ -32,6 +31,13 @@ def ignore(*_: Any) -> None:
     """A trace function that wants no further events."""
 
 
+class Debugger:
+    """Traces by a method, as pdb does."""
+
+    def dispatch(self, *_: Any) -> None:
+        """Want no further events."""
+
+
 def test_nothing_traces() -> None:
     assert tracers() == ()
     assert "traced_by" not in environment_of("cpu", len).state
@@ -47,15 +53,14 @@ def test_a_trace_function_is_named_by_its_package(monkeypatch: pytest.MonkeyPatc
     assert state["traced_by"] == "coverage"
 
 
-def test_a_debugger_and_a_profiler_are_named() -> None:
-    debugger = pdb.Pdb(nosigint=True)
-    debugger.reset()
-    sys.settrace(debugger.trace_dispatch)
+def test_methods_and_profile_functions_are_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ignore, "__module__", "_pydevd_bundle.trace")
+    sys.settrace(Debugger().dispatch)
     sys.setprofile(ignore)
     found = tracers()
     sys.settrace(None)
     sys.setprofile(None)
-    assert found == ("bdb", __name__)
+    assert found == ("pydevd_bundle", __name__)
 
 
 def test_the_interpreters_own_profiler_is_named() -> None:
