@@ -134,6 +134,8 @@ class DiffbenchSession:
             marker |= mark.kwargs
         settings = options.resolve(self._config, marker, item.nodeid)
         item.stash[_SETTINGS] = settings
+        if self._config.pluginmanager.hasplugin("run-parallel"):  # which runs a test in several threads at once
+            item.add_marker(pytest.mark.thread_unsafe(reason="benchmarks are measured one at a time"))
         if settings.metrics:
             metrics_of(settings, item.nodeid)
         try:
