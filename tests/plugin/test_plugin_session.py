@@ -268,7 +268,9 @@ def test_under_xdist_results_come_home_and_time_is_not_trusted(project: pytest.P
         "-n2", "--diffbench", "--diffbench-rounds=2", "--diffbench-json=session.json"
     )
     result.assert_outcomes(passed=1)
-    (case,) = session_json.load(project.path / "session.json").cases
+    session = session_json.load(project.path / "session.json")
+    assert not session.interrupted
+    (case,) = session.cases
     assert {verdict.gate: verdict.reason for verdict in case.verdicts}["time"] == "time.parallel"
     assert case.observation.run.environment.state["xdist_workers"] == 2
 
