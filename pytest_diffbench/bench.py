@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -331,6 +332,8 @@ class Bench:
         def drive(
             prepare: Callable[[], None], run: Callable[[], None], finish: Callable[[], None], rounds: int
         ) -> None:
+            if not callable(sys.getprofile() or print):
+                benchmark.disabled = True  # it stops on its way back to a profiler in C, such as cProfile's
             if benchmark.disabled:
                 # It runs one call and times nothing, yet warns where it isn't used.
                 benchmark.pedantic(run, setup=prepare)

@@ -39,11 +39,13 @@ class ChildSession(DiffbenchSession):
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
         """Leave out all tests but those that were named."""
         wanted = set(self._task.tests)
-        chosen = [item for item in items if case_id(item, None) in wanted]
+        # of repeats of a test the first: a process is one run
+        chosen = list({case: item for item in reversed(items) if (case := case_id(item, None)) in wanted}.values())
         # In the session's own order, whatever shuffles tests: the other side comes to them in the same.
         place = {test: number for number, test in enumerate(self._task.tests)}
         chosen.sort(key=lambda item: place[case_id(item, None)])
-        left_out = [item for item in items if case_id(item, None) not in wanted]
+        kept = set(chosen)
+        left_out = [item for item in items if item not in kept]
         self._ids = {item.nodeid: case_id(item, None) for item in chosen}
         self._test_files = {str(item.path) for item in items}
         items[:] = chosen
@@ -104,9 +106,6 @@ class ChildSession(DiffbenchSession):
         """Give memory back, and say goodbye."""
         self._pipelines.release()
         self._teller.tell(exchange.Farewell(tests=tuple(self._ids.values()), modules=self._modules(session)))
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Say nothing."""
 
     def _modules(self, session: pytest.Session) -> dict[str, str]:
         """Modules from inside the root folder, tests, conftest files and installed packages apart."""

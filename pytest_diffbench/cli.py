@@ -78,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
 
     show = commands.add_parser("show", help="show a session that pytest --diffbench-json wrote")
     show.add_argument("session", metavar="SESSION.json", type=Path)
-    show.add_argument("--format", choices=("terminal", "markdown"), default="terminal")
+    show.add_argument("--format", choices=("terminal", "markdown", "json"), default="terminal")
     show.add_argument("-v", "--verbose", action="store_true", help="with the messages of gates that passed")
     show.set_defaults(run=_show)
 
@@ -184,6 +184,8 @@ def _show(arguments: argparse.Namespace) -> int:
     session = session_json.load(arguments.session)
     if arguments.format == "markdown":
         sys.stdout.write(encodable(markdown.summary(session), sys.stdout.encoding))
+    elif arguments.format == "json":
+        sys.stdout.write(session_json.dump(session).decode())
     else:
         _print(summary_lines(session, _width(), arguments.verbose))
     return FINE

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -26,9 +27,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
-    """Declare the extension points."""
+    """Declare the extension points, and keep out the same plugin under its other name."""
     from pytest_diffbench import hookspecs
 
+    own = pluginmanager.get_name(sys.modules[__name__])
+    for name in {"diffbench", __name__} - {own}:
+        pluginmanager.set_blocked(name)
     pluginmanager.add_hookspecs(hookspecs)
 
 

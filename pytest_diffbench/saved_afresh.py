@@ -6,7 +6,6 @@ import dataclasses
 import time
 from typing import TYPE_CHECKING, Any
 
-import msgspec
 import pytest
 
 from pytest_diffbench.errors import DiffbenchError
@@ -15,7 +14,7 @@ from pytest_diffbench.options import is_parallel
 from pytest_diffbench.processes.exchange import reference_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator
+    from collections.abc import Callable, Collection, Generator
 
     from pytest_diffbench.options import Settings
     from pytest_diffbench.processes.budget import Budget
@@ -54,7 +53,7 @@ class SavedAfresh:
         launcher: starts the process.
         budget: its time.
         store: where the session saves.
-        cases: of the session, which are told what became of them.
+        tell_refuted: is told ids of cases of which the process returned something else.
         make_room: gives the device's memory back, before the process starts.
     """
 
@@ -63,18 +62,17 @@ class SavedAfresh:
         launcher: Launcher,
         budget: Budget,
         store: Store,
-        cases: list[CaseReport],
+        tell_refuted: Callable[[Collection[str]], None],
         make_room: Callable[[], object],
     ) -> None:
         self.answers: list[Answer] = []
         self._launcher = launcher
         self._budget = budget
         self._store = store
-        self._cases = cases
+        self._tell_refuted = tell_refuted
         self._make_room = make_room
         self._saved: dict[str, CaseReport] = {}
         self._items: dict[str, pytest.Item] = {}
-        self._began_s: dict[str, float] = {}
         self._took_s = 0.0
 
     def pytest_diffbench_outcome(self, report: CaseReport) -> None:
@@ -125,9 +123,7 @@ class SavedAfresh:
             if answer is not None:
                 self.answers.append(answer)
         refuted = {one.case for one in self.answers if one.refuted}
-        for place, one in enumerate(self._cases):
-            if one.observation.case.id in refuted and one.saved is not None:
-                self._cases[place] = msgspec.structs.replace(one, saved=f"{one.saved}; refuted by a fresh process")
+        self._tell_refuted(refuted)
         session.testsfailed += len(refuted)
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:

@@ -12,7 +12,6 @@ import pytest
 
 from pytest_diffbench import loading, options, saved_afresh
 from pytest_diffbench.bench import Bench
-from pytest_diffbench.collected import Collected
 from pytest_diffbench.combinations import refuse_combinations
 from pytest_diffbench.errors import DiffbenchError, MissingPipelineError, OptionError, PipelineError
 from pytest_diffbench.extra_metrics import metrics_of
@@ -23,11 +22,15 @@ from pytest_diffbench.plugin import is_benchmark
 from pytest_diffbench.processes.budget import Budget
 from pytest_diffbench.processes.confirming import Confirming
 from pytest_diffbench.processes.launch import Launcher
-from pytest_diffbench.records import CaseReport, Comparison, Fact, PipelineSpec, SessionReport
-from pytest_diffbench.report import junit, session_json, terminal
-from pytest_diffbench.report.progress import Progress
+from pytest_diffbench.progress_line import ProgressLine
+from pytest_diffbench.records import CaseReport, Comparison, Fact, PipelineSpec
+from pytest_diffbench.report import junit
+from pytest_diffbench.report.figures import was_saved
+from pytest_diffbench.report.session_json import Finished
+from pytest_diffbench.results import Results
 from pytest_diffbench.store import MOST_NEIGHBOURS, Store
 from pytest_diffbench.verdicts import Concluded, Evidence, conclude, conclude_against, incomplete, wants_profile
+from pytest_diffbench.writable import refuse_unwritable
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping, Sequence
@@ -44,6 +47,8 @@ _COMPARISONS = pytest.StashKey[list[Comparison]]()
 _SETTINGS = pytest.StashKey["Settings"]()
 _BEGAN_S = pytest.StashKey[float]()
 _MISSING = pytest.StashKey[bool]()
+_ATTEMPTS = pytest.StashKey[int]()
+_REPORT = pytest.StashKey[pytest.TestReport]()
 
 
 def session_of(config: pytest.Config) -> DiffbenchSession:
@@ -58,20 +63,20 @@ class DiffbenchSession:
 
     def __init__(self, config: pytest.Config) -> None:
         self._config = config
-        self._collected = Collected()
-        self._not_written: str | None = None
-        self._unjudged: str | None = None
         self._failed: set[str] = set()
         self._facts: dict[str, Fact] | None = None
-        self._progress: Progress | None = None
+        self._progress = ProgressLine(config)
         self._turns: Asker | None = None
         self._decisions = 1
         self._longest_setup_s = 0.0
         self._neighbours: dict[str, Mapping[str, Sequence[Run]]] = {}
+        self._saved: set[str] = set()
         self._launcher = Launcher(config)
         try:
             self._settings = options.resolve(config, {}, "pytest")
             refuse_combinations(self._settings, parallel=options.is_parallel(config))
+            if not hasattr(config, "workerinput") and not config.getoption("collectonly", default=False):
+                refuse_unwritable(config, self._settings)
             self._models = loading.models_folder(self._settings)
         except OptionError as error:
             raise pytest.UsageError(str(error)) from None
@@ -90,8 +95,10 @@ class DiffbenchSession:
             config.pluginmanager.register(self._other, "diffbench-against")
         self._typed = options.typed(config)
         self._store = Store(options.folder(config, self._settings.baselines))
+        self._results = Results(config, self._settings, self._typed)
+        config.pluginmanager.register(self._results, "diffbench-results")
         afresh = saved_afresh.SavedAfresh(
-            self._launcher, self._budget, self._store, self._collected.cases, self._pipelines.release
+            self._launcher, self._budget, self._store, self._results.tell_refuted, self._pipelines.release
         )
         saved_afresh.register(config, self._settings, afresh)
 
@@ -131,6 +138,8 @@ class DiffbenchSession:
             marker |= mark.kwargs
         settings = options.resolve(self._config, marker, item.nodeid)
         item.stash[_SETTINGS] = settings
+        if self._config.pluginmanager.hasplugin("run-parallel"):  # which runs a test in several threads at once
+            item.add_marker(pytest.mark.thread_unsafe(reason="benchmarks are measured one at a time"))
         if settings.metrics:
             metrics_of(settings, item.nodeid)
         try:
@@ -212,6 +221,9 @@ class DiffbenchSession:
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Let go of the resident pipeline before a test that brings its own."""
         item.stash[_BEGAN_S] = time.monotonic()
+        item.stash[_ATTEMPTS] = item.stash.get(_ATTEMPTS, 0) + 1
+        item.stash[_CASES], item.stash[_COMPARISONS] = [], []
+        item.user_properties[:] = [one for one in item.user_properties if not junit.is_own(one)]
         self._failed.discard(item.nodeid)  # which may be run again
         if is_benchmark(item) and "diffbench_pipeline" not in getattr(item, "fixturenames", ()):
             self._pipelines.release()
@@ -225,8 +237,7 @@ class DiffbenchSession:
         try:
             outcome = yield
         except KeyboardInterrupt:
-            # An interrupted test has no report to travel with.
-            self._collected.cases.extend(one.report for one in self._conclude(item, failed=True))
+            self._keep_interrupted(item, self._conclude(item, failed=True))
             raise
         except DiffbenchError as error:
             self._conclude(item, failed=True)
@@ -261,8 +272,7 @@ class DiffbenchSession:
         bench = self._bench_of(item)
         if bench is None:
             return []
-        if self._progress is not None:
-            self._progress.finish()
+        self._progress.finish()
         seen = [
             (one.observation(complete=problem is None), one.artifacts(), problem)
             for one, problem in bench.measurements
@@ -277,7 +287,7 @@ class DiffbenchSession:
         # A test's share of the error budget is one, however many cases have it.
         decisions = self._decisions * max(1, sum(problem is None for *_, problem in seen))
         with contextlib.ExitStack() as room:
-            room.callback(lambda: self._progress.finish() if self._progress is not None else None)
+            room.callback(self._progress.finish)
             confirming = self._confirming(item, targets, room)
             for observation, artifacts, problem in seen:
                 if problem is not None:
@@ -288,10 +298,19 @@ class DiffbenchSession:
                 self._config.hook.pytest_diffbench_outcome(report=one.report, config=self._config)
                 item.user_properties.extend(junit.properties(one.report))
         item.stash[_CASES] = [one.report for one in concluded]
+        if (attempts := item.stash.get(_ATTEMPTS, 1)) > 1:
+            item.user_properties.append(("diffbench.attempts", str(attempts)))
+        if _REPORT in item.stash:
+            # Of an attempt before, which a plugin may log once more for this one.
+            self._hand_over(item, item.stash[_REPORT])
         if confirming.interrupted:
-            self._collected.cases.extend(one.report for one in concluded)
+            self._keep_interrupted(item, concluded)
             raise KeyboardInterrupt
         return concluded
+
+    def _keep_interrupted(self, item: pytest.Item, concluded: Sequence[Concluded]) -> None:
+        """Keep the cases of a test that was interrupted, which has no report to travel with."""
+        self._results.add(Finished(test=item.nodeid, cases=tuple(one.report for one in concluded)))
 
     def _judged(
         self,
@@ -312,18 +331,23 @@ class DiffbenchSession:
                 decisions=decisions,
             )
         notes: list[str] = []
-        return conclude(
+        case = observation.case.id
+        concluded = conclude(
             observation,
             artifacts,
             store=self._store,
             settings=item.stash[_SETTINGS],
             nodeid=item.nodeid,
             failed=failed,
+            saved_before=case in self._saved,
             typed=self._typed,
             evidence=dataclasses.replace(
                 self._evidence(observation, decisions), more=confirming.source(observation.case, notes), notes=notes
             ),
         )
+        if was_saved(concluded.report):
+            self._saved.add(case)
+        return concluded
 
     def _evidence(self, observation: Observation, decisions: int) -> Evidence:
         """What other cases tell about one."""
@@ -364,87 +388,56 @@ class DiffbenchSession:
         """Hand the cases over with the test's report."""
         report = yield
         if is_benchmark(item):
-            cases: list[CaseReport] = []
-            comparisons: list[Comparison] = []
             if call.when == "call":
-                cases, comparisons = item.stash.get(_CASES, cases), item.stash.get(_COMPARISONS, comparisons)
-            self._collected.hand_over(report, cases, comparisons, missing=item.stash.get(_MISSING, False))
+                item.stash[_REPORT] = report
+            self._hand_over(item, report)
         return report
+
+    def _hand_over(self, item: pytest.Item, report: pytest.TestReport) -> None:
+        cases: list[CaseReport] = []
+        comparisons: list[Comparison] = []
+        if report.when == "call":
+            cases, comparisons = item.stash.get(_CASES, cases), item.stash.get(_COMPARISONS, comparisons)
+        report.user_properties[:] = item.user_properties
+        self._results.hand_over(
+            report,
+            cases,
+            comparisons,
+            missing=item.stash.get(_MISSING, False),
+            attempts=item.stash.get(_ATTEMPTS, 1),
+        )
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Collect the cases of a finished test, and remember subtests that failed in one that still runs."""
         if report.when == "call" and report.failed:
             self._failed.add(report.nodeid)
-        self._collected.take(report)
+        self._results.take(report)
 
     def pytest_keyboard_interrupt(self) -> None:
         """Remember that the session is a part, and what of the rest is known."""
-        self._collected.interrupted = True
+        self._results.interrupted = True
         if isinstance(self._other, OtherEnvironment):
-            cases = self._collected.cases
-            cases += self._other.unreached({one.observation.case.id for one in cases})
+            reached = {one.observation.case.id for one in self._results.report().cases}
+            for one in self._other.unreached(reached):
+                self._results.add(Finished(test=one.observation.case.id, cases=(one,)))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Give memory back and write the session's file."""
-        self._collected.interrupted |= bool(
+        self._results.interrupted |= session.exitstatus == pytest.ExitCode.INTERNAL_ERROR
+        self._results.interrupted |= bool(
             session.shouldfail or session.shouldstop
         )  # by -x, --maxfail, or another plugin
         self._pipelines.release()
         self._launcher.close()
         if hasattr(self._config, "workerinput"):
             return
-        self._unjudged = self._collected.unjudged(required=self._settings.require)
-        if self._unjudged is not None and session.exitstatus in (
+        if not self._results.end() and session.exitstatus in (
             pytest.ExitCode.OK,
             pytest.ExitCode.NO_TESTS_COLLECTED,
         ):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
-        if self._settings.json is None or self._config.getoption("collectonly", default=False):
-            return
-        try:
-            session_json.write(options.folder(self._config, self._settings.json), self.report())
-        except DiffbenchError as error:
-            # The summary is still to come, and now the only place where the results are.
-            self._not_written = str(error)
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def report(self) -> SessionReport:
-        """All of the session so far."""
-        return self._collected.session_report(self._settings, self._typed)
-
-    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
-        """Tell what was measured and what was made of it."""
-        if self._not_written is not None:
-            terminalreporter.write_line(f"{options.flag('json')}: {self._not_written}", red=True)
-        if not self._collected.cases and not self._collected.skipped:
-            return
-        terminalreporter.section("diffbench")
-        if self._unjudged is not None:
-            terminalreporter.write_line(self._unjudged, red=True, bold=True)
-        width = terminalreporter._tw.fullwidth
-        verbose = self._config.get_verbosity() > 0
-        lines = terminal.summary_lines(self.report(), width, verbose)
-        terminalreporter.ensure_newline()
-        for line in terminal.for_encoding(lines, getattr(terminalreporter._tw._file, "encoding", None)):
-            for text, markup in line:
-                terminalreporter.write(text, **markup)
-            terminalreporter.write_line("")
 
     def _progress_of(self, item: pytest.Item) -> Callable[[str, int, int], None]:
-        """Tells a person at a terminal how far a case is; silent everywhere else."""
-        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
-        capture = self._config.pluginmanager.get_plugin("capturemanager")
-        if reporter is None or not reporter.isatty or self._config.get_verbosity() < 0:
-            return lambda _phase, _done, _total: None
-
-        def write(text: str) -> None:
-            with capture.global_and_fixture_disabled() if capture is not None else contextlib.nullcontext():
-                reporter.write(text, flush=True)
-
-        if self._progress is None:
-            self._progress = Progress(write, reporter._tw.fullwidth, time.monotonic)
-        progress = self._progress
         settings = item.stash[_SETTINGS]
-        progress.start(item.name, f"{settings.model or 'own pipeline'} {settings.weights}")
-        return progress.advance
+        return self._progress.start(item.name, f"{settings.model or 'own pipeline'} {settings.weights}")

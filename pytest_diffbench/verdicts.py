@@ -73,6 +73,7 @@ def conclude(
     settings: Settings,
     nodeid: str,
     failed: bool,
+    saved_before: bool = False,
     evidence: Evidence | None = None,
     typed: Typed | None = None,
 ) -> Concluded:
@@ -85,6 +86,8 @@ def conclude(
         settings: of the test.
         nodeid: the test's id, for the remedy.
         failed: the test has failed on its own; nothing is saved then, nor confirmed.
+        saved_before: this session has saved a run of the case, in another attempt at its test or a repeat of it. A
+            second one of the same process would be no further evidence.
         evidence: of time, besides this run.
         typed: what a suggested command has to repeat.
     """
@@ -104,7 +107,9 @@ def conclude(
         verdicts = tuple(_explained(one, question) for one in verdicts)
         saved, left_out = None, None
         if settings.save:
-            saved, left_out = _save(observation, artifacts, reference, limits, store, failed, gates, metrics)
+            saved, left_out = _save(
+                observation, artifacts, reference, limits, store, failed, saved_before, gates, metrics
+            )
     except BaselineError as error:
         report = CaseReport(observation=noted(observation, evidence.notes), verdicts=(), error=str(error))
         return Concluded(report, str(error))
@@ -333,6 +338,7 @@ def _save(
     limits: Limits,
     store: Store,
     failed: bool,
+    saved_before: bool,
     gates: Sequence[Gate],
     metrics: Sequence[ExtraMetric],
 ) -> tuple[str, str | None]:
@@ -350,6 +356,11 @@ def _save(
     if broken:
         return f"refused: {broken[0].message}", None
     unchanged = reference is not None and _unchanged(verdicts, reference)
+    if saved_before:
+        if unchanged:
+            return "kept: this session has saved a run of it already", None
+        differs = " ".join(one.message for one in verdicts if one.decision in ("worse", "better"))
+        return f"refused: it isn't what this session saved of it before. {differs}".strip(), None
     planned = observation.case.definition.planned
     if planned and unchanged:
         return "kept: the plan is the same", None  # it would be no further evidence

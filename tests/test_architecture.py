@@ -29,6 +29,7 @@ DOOR = frozenset(
     {
         "plugin",
         "session",
+        "results",
         "child",
         "other_environment",
         "selftest",

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.judge.question import Question
     from pytest_diffbench.records import Distance, Ratio, RatioRun, Verdict
 
-_NOT_ABOUT_PACE = ("time.invalid", "time.parallel")
+_NOT_ABOUT_PACE = ("time.invalid", "time.parallel", "time.traced")
 """Of what speaks against a run's time, that which speaks against a ratio too: drift and spread fall out of it."""
 
 

@@ -84,6 +84,7 @@ REASONS: dict[str, Decision] = {
     "time.settings": "incomparable",
     "time.invalid": "unsure",
     "time.parallel": "unsure",
+    "time.traced": "unsure",
     "time.unsteady": "unsure",
     "time.unattributed": "unsure",
     "time.few_runs": "unsure",

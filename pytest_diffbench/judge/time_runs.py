@@ -33,6 +33,11 @@ def doubts(run: Run, limits: Limits, *, alone: bool = True) -> tuple[str, str] |
     if _parallel(run):
         workers = run.environment.state["xdist_workers"]
         return "time.parallel", f"{workers} test processes ran at once and slowed each other down."
+    if traced_by := run.environment.state.get("traced_by"):
+        return (
+            "time.traced",
+            f"The call was traced by {traced_by}, whose time is part of what was measured: time it without.",
+        )
     unsteady = _unsteady(run, limits) if alone else None
     if unsteady is not None:
         return "time.unsteady", unsteady
@@ -84,7 +89,9 @@ def _parallel(run: Run) -> bool:
 
 def sound(runs: Iterable[Run]) -> list[Run]:
     """Runs that may be a baseline: with times that are times, measured alone."""
-    return [run for run in runs if is_valid(run) and not _parallel(run)]
+    return [
+        run for run in runs if is_valid(run) and not _parallel(run) and not run.environment.state.get("traced_by")
+    ]
 
 
 def alike(runs: list[Run], limits: Limits) -> list[Run]:

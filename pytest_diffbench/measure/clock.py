@@ -5,13 +5,32 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING, Protocol
 
+from pytest_diffbench.errors import MeasureError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+_READINGS = 10_000
+"""Some milliseconds, where the slowest clocks tick each tenth of a microsecond."""
 
 
 def now_ns() -> int:
     """The host's time in nanoseconds. All that is timed on the host asks here, so that tests can replace it."""
     return time.perf_counter_ns()
+
+
+def refuse_standstill() -> None:
+    """Refuse to measure by a clock that something has stopped.
+
+    Raises:
+        MeasureError: it showed one and the same time whenever it was read.
+    """
+    begin_ns = time.perf_counter_ns()
+    if all(time.perf_counter_ns() == begin_ns for _ in range(_READINGS)):
+        raise MeasureError(
+            f"The clock time.perf_counter_ns stands still: {_READINGS:,} readings, all {begin_ns} ns. Something has "
+            "frozen it, as freezegun does. Call diffbench() outside of that."
+        )
 
 
 class Clock(Protocol):

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.measure.components import modules_of
+from pytest_diffbench.measure.tracing import tracers
 from pytest_diffbench.pipelines.tuned import is_compiled
 from pytest_diffbench.records import Environment, Fact
 
@@ -143,6 +144,8 @@ def _state(device: str, workers: int) -> dict[str, Fact]:
     import torch
 
     facts: dict[str, Fact] = {"xdist_workers": workers}
+    if traced_by := tracers():
+        facts["traced_by"] = ", ".join(traced_by)
     if hasattr(os, "getloadavg"):
         facts["load_1min"] = round(os.getloadavg()[0], 2)
     if device.startswith("cuda"):

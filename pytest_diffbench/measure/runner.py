@@ -109,6 +109,7 @@ class Measurement:
         kwargs: Mapping[str, Any],
         calibration: Calibration | None = None,
     ) -> None:
+        host.refuse_standstill()
         self._plan = plan
         self._calibration = calibration or Calibration(plan.device)
         self._target = target

@@ -39,6 +39,8 @@ _DROPPED = frozenset(
         *("xmlpath", "junitprefix", "htmlpath", "self_contained_html", "report_log", "pastebin", "log_file"),
         "debug",
         *("benchmark_json", "benchmark_save", "benchmark_save_data", "benchmark_autosave", "benchmark_compare"),
+        # the same test once more (pytest-rerunfailures, pytest-retry, flaky, pytest-repeat): one run a process
+        *("reruns", "force_reruns", "fail_on_flaky", "retries", "force_flaky", "count"),
         *("benchmark_compare_fail", "benchmark_histogram", "benchmark_cprofile", "benchmark_cprofile_dump"),
     }
 )

@@ -131,6 +131,9 @@ class CaseReport(Record, frozen=True, kw_only=True):
     efficiency: Efficiency | None = None
     """Set where the session is written; None for a case without rounds."""
 
+    attempts: PositiveCount = 1
+    """How often its test was run, by a plugin that runs failed tests again; this is the last."""
+
 
 class Skipped(Record, frozen=True, kw_only=True):
     """A benchmark that was selected and wasn't run."""

@@ -10,6 +10,11 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import CaseReport, Comparison, Speedup, Verdict
 
 
+def is_own(one: tuple[str, object]) -> bool:
+    """Whether a property of a test is one of these, by its name."""
+    return one[0].startswith("diffbench.")
+
+
 def properties(report: CaseReport) -> list[tuple[str, str]]:
     """Names and values; a figure that wasn't measured is left out. Units stand in the names."""
     seen = report.observation

@@ -52,7 +52,13 @@ def summary(session: SessionReport) -> str:
             "|:---|---:|---:|---:|---:|" + ":---|" * len(GATES),
             *(_row(one) for one in reports),
         ]
-    end = [*_comparisons(session), *_truncation(session), *_missing(session), *_skipped(session)]
+    end = [
+        *_comparisons(session),
+        *_truncation(session),
+        *_missing(session),
+        *_skipped(session),
+        *_run_again(session),
+    ]
     size = sum(len(one.encode()) + 1 for one in (*lines, *end))
     lines.append("")
     told = [one for one in reports if _needs_telling(one)]
@@ -72,6 +78,16 @@ def _skipped(session: SessionReport) -> list[str]:
     if not session.skipped:
         return []
     return ["", "Skipped:", "", *(f"- {_code(one.test)}: {_text(one.reason)}" for one in session.skipped)]
+
+
+def _run_again(session: SessionReport) -> list[str]:
+    """Tests that took several attempts."""
+    told = [
+        f"- {_code(one.observation.case.id)}: {one.attempts} attempts, of which the last counts"
+        for one in session.cases
+        if one.attempts > 1
+    ]
+    return ["", "Run again:", "", *told] if told else []
 
 
 def _headline(session: SessionReport) -> str:

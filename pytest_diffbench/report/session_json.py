@@ -1,4 +1,9 @@
-"""The file that holds all results of a session: writing it, and reading it back with its problems named."""
+"""The file that holds all results of a session: writing it, also while the session runs, and reading it back.
+
+While tests run, a journal beside the file has a line for each that has ended, so that whatever ends the session loses
+none of them. The file itself is written anew too, as long as that is cheap: after each test it would cost the square
+of their number.
+"""
 
 from __future__ import annotations
 
@@ -10,19 +15,158 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pytest_diffbench.errors import DiffbenchError
-from pytest_diffbench.records import SESSION_SCHEMA, SessionReport
+from pytest_diffbench.records import (
+    DECISIONS,
+    SESSION_SCHEMA,
+    CaseReport,
+    Comparison,
+    PositiveCount,
+    Record,
+    SessionReport,
+    Skipped,
+)
 from pytest_diffbench.report.efficiency import efficiency_of
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from pytest_diffbench.records import CaseReport, Efficiency
+    from pytest_diffbench.records import Efficiency
+
+_CHEAP_BYTES = 2**20
+"""Files up to this size are written anew after each test, larger ones when they have grown by half."""
 
 
 class _Head(msgspec.Struct):
     """What is looked at before anything else. Other fields are let through."""
 
     schema: int
+
+
+class Finished(Record, frozen=True, kw_only=True):
+    """What one attempt at a test has brought."""
+
+    test: str
+    """Its node id."""
+
+    cases: tuple[CaseReport, ...] = ()
+    comparisons: tuple[Comparison, ...] = ()
+    skipped: Skipped | None = None
+    attempts: PositiveCount = 1
+    """Number of this attempt."""
+
+
+def filled(session: SessionReport, finished: Iterable[Finished]) -> SessionReport:
+    """A session with what its tests have brought, in that order; of what a test measured again the last counts.
+
+    Args:
+        session: its own cases, comparisons, counts and skipped tests are replaced.
+        finished: of all tests so far.
+    """
+    cases: dict[tuple[str, str], CaseReport] = {}
+    comparisons: dict[tuple[str, str], Comparison] = {}
+    skipped: dict[str, Skipped] = {}
+    attempts: dict[str, int] = {}
+    for one in finished:
+        cases |= {(one.test, case.observation.case.id): case for case in one.cases}
+        comparisons |= {(one.test, comparison.id): comparison for comparison in one.comparisons}
+        attempts[one.test] = one.attempts
+        if one.skipped is not None:
+            skipped[one.test] = one.skipped
+    reports = tuple(msgspec.structs.replace(case, attempts=attempts[test]) for (test, _), case in cases.items())
+    decisions = [verdict.decision for case in reports for verdict in case.verdicts]
+    return msgspec.structs.replace(
+        session,
+        counts={decision: decisions.count(decision) for decision in DECISIONS},
+        missing_baselines=tuple(
+            dict.fromkeys(
+                case.observation.case.id
+                for case in reports
+                if {case.baseline_path, case.saved, case.error, case.against} == {None}
+            )
+        ),
+        skipped=tuple(skipped.values()),
+        cases=reports,
+        comparisons=tuple(comparisons.values()),
+    )
+
+
+class SessionFile:
+    """A session's file while the session runs.
+
+    Args:
+        path: of the file; its folder is made where it isn't there.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._journal = _journal_of(path)
+        self._size = self._pending = 0
+
+    def begin(self, session: SessionReport) -> None:
+        """Put a session without results in the place of whatever was there.
+
+        Raises:
+            DiffbenchError: the file can't be written.
+        """
+        session = msgspec.structs.replace(session, interrupted=True)
+        with contextlib.suppress(OSError):  # which writing the file tells
+            self._journal.unlink(missing_ok=True)
+        write(self._path, session)
+        with contextlib.suppress(OSError):
+            self._size = self._append(session)
+
+    def add(self, one: Finished, so_far: Callable[[], SessionReport]) -> None:
+        """Keep what a test has brought, for good. What the disk has no room for is left to `end` to tell.
+
+        Args:
+            one: of the test.
+            so_far: makes the session of all tests that have ended, this one included.
+        """
+        with contextlib.suppress(OSError, DiffbenchError):
+            self._pending += self._append(one)
+            if self._size + self._pending <= _CHEAP_BYTES or 2 * self._pending > self._size:
+                write(self._path, msgspec.structs.replace(so_far(), interrupted=True))
+                self._size, self._pending = self._path.stat().st_size, 0
+
+    def end(self, session: SessionReport) -> None:
+        """Write the session as it ended.
+
+        Raises:
+            DiffbenchError: the file can't be written; the journal stays.
+        """
+        write(self._path, session)
+        with contextlib.suppress(OSError):
+            self._journal.unlink(missing_ok=True)
+
+    def _append(self, line: Record) -> int:
+        data = b"\n" + msgspec.json.encode(line)  # before it, so that one that was torn spoils no other
+        with self._journal.open("ab") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        return len(data)
+
+
+def _journal_of(path: Path) -> Path:
+    return path.with_name(f"{path.name}.journal")
+
+
+def _with_journal(path: Path, session: SessionReport) -> SessionReport:
+    """A session that was ended from outside, with what its journal has beside it."""
+    if not session.interrupted:
+        return session
+    try:
+        _, head, *lines = _journal_of(path).read_bytes().split(b"\n")
+        if msgspec.json.decode(head, type=SessionReport).started != session.started:
+            return session  # another session's
+    except (FileNotFoundError, ValueError):  # none, or not even begun; what can't be decoded is a ValueError
+        return session
+    finished: list[Finished] = []
+    for line in lines:
+        with contextlib.suppress(ValueError):  # not written to its end
+            finished.append(msgspec.json.decode(line, type=Finished))
+    return filled(session, finished)
 
 
 def dump(session: SessionReport) -> bytes:
@@ -36,7 +180,7 @@ def dump(session: SessionReport) -> bytes:
 
 
 def load(path: Path) -> SessionReport:
-    """Read a session.
+    """Read a session. Of one that was ended from outside, what its journal has in addition is read too.
 
     Raises:
         DiffbenchError: the file can't be read, isn't one of a session, or is of a newer schema; the message names the
@@ -57,9 +201,10 @@ def load(path: Path) -> SessionReport:
             f"{path}: field schema is {head.schema}, this version reads {SESSION_SCHEMA}. {remedy} to use this file."
         )
     try:
-        return msgspec.json.decode(data, type=SessionReport)
+        session = msgspec.json.decode(data, type=SessionReport)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DiffbenchError(_no_session(path, error)) from None
+    return _with_journal(path, session)
 
 
 def write(path: Path, session: SessionReport) -> None:

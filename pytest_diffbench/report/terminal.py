@@ -155,6 +155,12 @@ def _foot(session: SessionReport, width: int) -> list[Line]:
         f"{one.observation.case.id}: {one.times_left_out}" for one in session.cases if one.times_left_out is not None
     ]
     lines += _entries("not timed", untimed, width, "yellow")
+    again = [
+        f"{one.observation.case.id}: {one.attempts} attempts, of which the last counts"
+        for one in session.cases
+        if one.attempts > 1
+    ]
+    lines += _entries("run again", again, width, "yellow")
     changed = Counter(change for one in session.cases for change in one.changed_since)
     told = [
         what if count == len(session.cases) else f"{what} ({format_count(count, 'case')})"

@@ -279,6 +279,7 @@ SCENARIOS: dict[str, Scenario] = {
     "time.settings": with_run(make.run(env=OTHER_SETTINGS)),
     "time.invalid": with_run(without_first(make.run(), math.nan)),
     "time.parallel": with_run(make.run(env=make.environment(state={"xdist_workers": 4}))),
+    "time.traced": with_run(make.run(env=make.environment(state={"traced_by": "coverage"}))),
     "time.unsteady": with_run(make.run(totals_s=[10.0, 12.0, 14.0, 16.0, 18.0])),
     "time.unattributed": with_run(unattributed(make.run(), 0.3)),
     "time.few_runs": with_run(make.run(18.0), runs=[make.run(), make.run()]),

@@ -53,6 +53,81 @@ def test_another_plugins_benchmark_fixture(project: pytest.Pytester) -> None:
     run(project, "--diffbench-save", "-p", "no:benchmark").assert_outcomes(passed=1)
 
 
+@pytest.mark.parametrize("first", [True, False], ids=["named before", "named after"])
+def test_the_plugin_may_be_named_beside_its_entry_point(project: pytest.Pytester, first: bool) -> None:
+    if not first:
+        project.makeconftest("pytest_plugins = ['pytest_diffbench.plugin']\n")
+    named = ("-p", "pytest_diffbench.plugin") if first else ()
+    result = project.run(
+        *(sys.executable, "-m", "pytest", *named, "--diffbench-save", "--diffbench-rounds=1"),
+        "--diffbench-json=session.json",
+    )
+    result.assert_outcomes(passed=1)
+    assert len(session_json.load(project.path / "session.json").cases) == 1
+
+
+def test_times_under_a_tracer_are_not_saved_and_the_rest_is(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_paint=TARGET + "import sys\ndef ignore(*_):\n    pass\n"
+        "def test_paint(diffbench):\n"
+        "    before = sys.gettrace()\n    sys.settrace(ignore)\n    diffbench(paint)\n    sys.settrace(before)\n"
+    )
+    result = run(project, "--diffbench-save", "--diffbench-json=session.json")
+    result.assert_outcomes(passed=1)
+    (case,) = session_json.load(project.path / "session.json").cases
+    assert case.saved == "created"
+    assert (
+        case.times_left_out
+        == "The call was traced by test_paint, whose time is part of what was measured: time it without."
+    )
+    result.stdout.fnmatch_lines(["not timed *The call was traced by test_paint*"])
+    result = project.runpytest_inprocess("--diffbench", "--diffbench-json=session.json")
+    result.assert_outcomes(passed=1)
+    (case,) = session_json.load(project.path / "session.json").cases
+    reasons = {one.gate: one.reason for one in case.verdicts}
+    assert reasons["time"] in ("time.no_baseline", "time.traced")
+    assert reasons["output"] == "output.same_bits"
+
+
+def test_benchmarks_are_marked_for_plugins_that_run_tests_in_threads(project: pytest.Pytester) -> None:
+    project.makeconftest(
+        "class Threads:\n    def pytest_collection_finish(self, session):\n"
+        "        for item in session.items:\n"
+        "            print(item.name, item.get_closest_marker('thread_unsafe') is not None)\n"
+        "def pytest_configure(config):\n"
+        "    config.addinivalue_line('markers', 'thread_unsafe(reason=...): as pytest-run-parallel has it')\n"
+        "    config.pluginmanager.register(Threads(), 'run-parallel')\n"
+    )
+    project.makepyfile(
+        test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint)\ndef test_plain(): ...\n"
+    )
+    result = run(project, "--diffbench-save", "--strict-markers", "-s")
+    result.stdout.fnmatch_lines(["*test_paint True*", "*test_plain False*"])
+
+
+def test_a_profiler_in_c_does_not_break_the_rounds(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_paint=TARGET + "import cProfile\n"
+        "def test_paint(diffbench):\n    with cProfile.Profile():\n        diffbench(paint)\n"
+    )
+    result = run(project, "--diffbench-save", "-W", "error")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["not timed *The call was traced by *"])
+
+
+def test_a_clock_that_is_frozen_is_one_clear_failure(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_paint=TARGET + "import time\n"
+        "def test_paint(diffbench, monkeypatch):\n"
+        "    monkeypatch.setattr(time, 'perf_counter_ns', lambda: 7)\n    diffbench(paint)\n"
+    )
+    result = run(project, "--diffbench-save")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(
+        ["*perf_counter_ns stands still: 10,000 readings, all 7 ns. Something has frozen it*"]
+    )
+
+
 def test_collecting_alone_leaves_the_file_of_the_last_session(project: pytest.Pytester) -> None:
     run(project, "--diffbench-save", "--diffbench-json=session.json").assert_outcomes(passed=1)
     before = (project.path / "session.json").read_bytes()

@@ -268,7 +268,9 @@ def test_under_xdist_results_come_home_and_time_is_not_trusted(project: pytest.P
         "-n2", "--diffbench", "--diffbench-rounds=2", "--diffbench-json=session.json"
     )
     result.assert_outcomes(passed=1)
-    (case,) = session_json.load(project.path / "session.json").cases
+    session = session_json.load(project.path / "session.json")
+    assert not session.interrupted
+    (case,) = session.cases
     assert {verdict.gate: verdict.reason for verdict in case.verdicts}["time"] == "time.parallel"
     assert case.observation.run.environment.state["xdist_workers"] == 2
 
@@ -329,7 +331,9 @@ def test_a_folder_that_cannot_be_written_is_one_clear_failure(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A file where the folder should be: root may write to a read-only folder, but not into a file.
-    (project.path / "baselines").write_text("not a folder")
+    project.makepyfile(
+        test_paint=TARGET + "def test_paint(diffbench):\n    open('baselines', 'w').close()\n    diffbench(paint)\n"
+    )
     result = run(project, "--diffbench-save")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*baselines*"])
@@ -337,8 +341,11 @@ def test_a_folder_that_cannot_be_written_is_one_clear_failure(
     assert session_json.load(project.path / "session.json").cases[0].observation.complete
 
 
-def test_a_file_that_cannot_be_written_costs_no_result(project: pytest.Pytester) -> None:
-    project.mkdir("session.json")
+def test_a_file_that_cannot_be_written_any_more_costs_no_result(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_paint=TARGET + "import os\ndef test_paint(diffbench):\n"
+        "    os.remove('session.json')\n    os.mkdir('session.json')\n    diffbench(paint)\n"
+    )
     result = run(project, "--diffbench-save")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.assert_outcomes(passed=1)

@@ -12,6 +12,7 @@ import pytest
 import report_factories as make
 from golden_files import REPOSITORY, assert_equals_file, assert_golden
 
+from pytest_diffbench import cli
 from pytest_diffbench.errors import DiffbenchError
 from pytest_diffbench.records import SESSION_SCHEMA, CaseReport, SessionReport
 from pytest_diffbench.report import session_json
@@ -116,6 +117,122 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeyp
         session_json.write(path, make.empty())
     assert [one.name for one in tmp_path.iterdir()] == ["session.json"]
     assert path.read_bytes() == session_json.dump(make.interrupted())
+
+
+def finished(number: int, attempts: int = 1) -> session_json.Finished:
+    case = make.all_pass().cases[0]
+    observation = msgspec.structs.replace(
+        case.observation, case=msgspec.structs.replace(case.observation.case, id=f"test_{number}")
+    )
+    return session_json.Finished(
+        test=f"test_{number}", cases=(msgspec.structs.replace(case, observation=observation),), attempts=attempts
+    )
+
+
+def ids(session: SessionReport) -> list[str]:
+    return [one.observation.case.id for one in session.cases]
+
+
+def grown(
+    path: Path, tests: int, monkeypatch: pytest.MonkeyPatch
+) -> tuple[session_json.SessionFile, list[session_json.Finished], list[int]]:
+    """A running session's file after so many tests, and the sizes of the file as it was written anew."""
+    sizes: list[int] = []
+
+    def write(where: Path, session: SessionReport) -> None:
+        real(where, session)
+        sizes.append(where.stat().st_size)
+
+    real = session_json.write
+    monkeypatch.setattr(session_json, "write", write)
+    file, so_far = session_json.SessionFile(path), []
+    file.begin(make.empty())
+    for number in range(tests):
+        so_far.append(finished(number))
+        file.add(so_far[-1], lambda: session_json.filled(make.empty(), so_far))
+    return file, so_far, sizes
+
+
+def test_a_running_session_is_whole_at_any_time_and_costs_no_square(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(session_json, "_CHEAP_BYTES", 0)
+    path = tmp_path / "session.json"
+    file, so_far, sizes = grown(path, 70, monkeypatch)
+    snapshot = msgspec.json.decode(path.read_bytes(), type=SessionReport)
+    found = session_json.load(path)
+    assert found.interrupted
+    assert snapshot.interrupted
+    assert ids(found) == [f"test_{number}" for number in range(70)]
+    assert len(snapshot.cases) < 70, "the file was written anew after each test"
+    assert found.counts == session_json.filled(make.empty(), so_far).counts
+    assert sum(sizes) < 4 * len(session_json.dump(found))
+    assert cli.main(["show", str(path), "--format", "json"]) == 0
+    assert capsys.readouterr().out.encode() == session_json.dump(found)
+    file.end(make.all_pass())
+    assert [one.name for one in tmp_path.iterdir()] == ["session.json"]
+    assert not session_json.load(path).interrupted
+
+
+def test_small_sessions_need_no_journal_to_be_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "session.json"
+    grown(path, 20, monkeypatch)
+    assert len(msgspec.json.decode(path.read_bytes(), type=SessionReport).cases) == 20
+
+
+@pytest.mark.parametrize("torn", [b'{"test": "test_3", "ca', b"\xff\xfe", b"{"])
+def test_a_line_that_was_not_written_to_its_end_does_not_count(
+    torn: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "session.json"
+    file, _, _ = grown(path, 3, monkeypatch)
+    with (tmp_path / "session.json.journal").open("ab") as journal:
+        journal.write(b"\n" + torn)
+    assert ids(session_json.load(path)) == ["test_0", "test_1", "test_2"]
+    file.add(finished(3), make.empty)
+    assert ids(session_json.load(path)) == ["test_0", "test_1", "test_2", "test_3"]
+
+
+def test_another_sessions_journal_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "session.json"
+    grown(path, 3, monkeypatch)
+    session_json.write(path, msgspec.structs.replace(make.interrupted(), started="2030-01-01T00:00:00+00:00"))
+    assert ids(session_json.load(path)) == ids(make.interrupted())
+
+
+@pytest.mark.parametrize("begun", [b"", b"\n", b'\n{"schema": 1, "diff', b"\n\xff"])
+def test_a_journal_that_was_hardly_begun_does_not_count(begun: bytes, tmp_path: Path) -> None:
+    path = tmp_path / "session.json"
+    session_json.write(path, make.interrupted())
+    (tmp_path / "session.json.journal").write_bytes(begun)
+    assert ids(session_json.load(path)) == ids(make.interrupted())
+
+
+def test_a_full_disk_in_the_middle_is_left_to_the_end(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "session.json"
+    file, so_far, _ = grown(path, 1, monkeypatch)
+
+    def full(_: int) -> None:
+        raise OSError(28, "No space left on device")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fsync", full)
+        file.add(finished(1), lambda: session_json.filled(make.empty(), so_far))
+        with pytest.raises(DiffbenchError, match="No space left on device"):
+            file.end(make.all_pass())
+    file.end(make.all_pass())
+    assert session_json.load(path).cases
+
+
+def test_of_several_attempts_the_last_counts() -> None:
+    first, second = finished(0), finished(0, attempts=2)
+    (case,) = second.cases
+    second = msgspec.structs.replace(second, cases=(msgspec.structs.replace(case, saved="created"),))
+    found = session_json.filled(make.empty(), [first, finished(1), second])
+    assert ids(found) == ["test_0", "test_1"]
+    assert [(one.attempts, one.saved) for one in found.cases] == [(2, "created"), (1, None)]
+    again = session_json.filled(make.empty(), [first, session_json.Finished(test="test_0", attempts=3)])
+    assert [one.attempts for one in again.cases] == [3], "the last measured nothing, and what there is stays"
 
 
 def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:

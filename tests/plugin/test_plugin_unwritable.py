@@ -1,0 +1,79 @@
+"""Places for results that can't be written to are told before anything is measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.usefixtures("real_libraries")
+
+NO_FILES = Path("/proc/self")
+"""Takes no files, whoever asks."""
+
+OPTIONS = {
+    "--diffbench-json": ("--diffbench", "--diffbench-json={place}"),
+    "--diffbench-profile": ("--diffbench", "--diffbench-profile={place}"),
+    "--diffbench-save": ("--diffbench-save", "--diffbench-baselines={place}"),
+}
+PLACES = {
+    "below a file": "file/new/there",
+    "with a name that is too long": f"{'x' * 300}/there",
+    "that takes no files": f"{NO_FILES}/new/there",
+}
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    # Whatever is imported or called would leave a trace.
+    pytester.makepyfile(test_paint="open('begun', 'w')\ndef test_paint(diffbench):\n    diffbench(lambda: [])\n")
+    (pytester.path / "file").write_text("")
+    return pytester
+
+
+def assert_refused(project: pytest.Pytester, result: pytest.RunResult, told: str) -> None:
+    assert result.ret == pytest.ExitCode.USAGE_ERROR
+    result.stderr.fnmatch_lines([told])
+    found = {path.name for path in project.path.iterdir()}
+    assert found == {"test_paint.py", "file"}, "something was begun, or left behind"
+
+
+@pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
+@pytest.mark.parametrize("option", OPTIONS)
+def test_it_is_refused_before_anything_is_collected(project: pytest.Pytester, option: str, place: str) -> None:
+    if place.startswith(str(NO_FILES)) and not NO_FILES.is_dir():
+        pytest.skip("needs a folder that takes no files")
+    result = project.runpytest_inprocess(
+        "-p", "no:cacheprovider", *(one.format(place=place) for one in OPTIONS[option])
+    )
+    assert_refused(project, result, f"*{option}: *{Path(place).name} can't be written: *. *ame *folder*")
+
+
+def test_a_file_that_is_a_folder_is_refused(project: pytest.Pytester) -> None:
+    (project.path / "file").unlink()
+    project.mkdir("file")
+    result = project.runpytest_inprocess("-p", "no:cacheprovider", "--diffbench", "--diffbench-json=file")
+    assert_refused(project, result, "*--diffbench-json: *file can't be written: it is a folder. Name a file in *")
+
+
+def test_a_self_test_has_to_keep_its_figures(project: pytest.Pytester) -> None:
+    (project.path / ".diffbench").write_text("")
+    result = project.runpytest_inprocess("-p", "no:cacheprovider", "--diffbench-selftest")
+    (project.path / ".diffbench").unlink()
+    assert_refused(project, result, "*--diffbench-selftest: *.diffbench can't be written: *isn't a folder. Make it *")
+
+
+def test_what_can_be_made_is_not_made_before_it_is_needed(project: pytest.Pytester) -> None:
+    project.makepyfile(test_paint="def test_paint(): ...\n")
+    places = (
+        f"{option}={name}/new" for option, name in (("--diffbench-profile", "a"), ("--diffbench-baselines", "b"))
+    )
+    project.runpytest_inprocess("--diffbench-save", *places).assert_outcomes(passed=1)
+    assert not {"a", "b"} & {path.name for path in project.path.iterdir()}
+
+
+def test_collecting_alone_and_idle_sessions_write_nothing(project: pytest.Pytester) -> None:
+    for options in (("--diffbench", "--collect-only"), ()):
+        result = project.runpytest_inprocess(*options, "--diffbench-json=file/there")
+        assert result.ret == pytest.ExitCode.OK
