@@ -145,35 +145,36 @@ def _check(arguments: argparse.Namespace) -> int:
     from pytest_diffbench.judge.loosening import line
     from pytest_diffbench.report.lines import hang, segment
     from pytest_diffbench.report.units import format_count, format_seconds
-    from pytest_diffbench.store import Store
+    from pytest_diffbench.store import check
 
     root: Path = arguments.baselines
     if not root.is_dir():
         what = "isn't a folder" if root.exists() else "doesn't exist"
         raise DiffbenchError(f"{root}: {what}. Name the folder that holds the baselines.")
-    store = Store(root)
     begin_s = time.perf_counter()
-    good = bad = 0
-    for folder in store.entries():
-        try:
-            reference = store.load(folder)
-            reference.artifacts()
-        except (DiffbenchError, OSError) as error:
+    good = bad = stray = 0
+    for one in check(root):
+        for fault in one.faults:
+            _print([[segment("bad  ", "red", "bold"), segment(" ".join(str(fault).split()))]])
+        if one.stray:
+            stray += len(one.faults)
+        elif one.faults or one.baseline is None:
             bad += 1
-            _print([[segment("bad  ", "red", "bold"), segment(" ".join(str(error).split()))]])
         else:
             good += 1
-            baseline = reference.baseline
+            baseline = one.baseline
             about = f"generation {baseline.generation}, {format_count(len(baseline.timed_runs), 'run')}"
-            _print([[segment("ok   ", "green"), segment(f"{folder.relative_to(root)}  "), segment(about, "light")]])
+            name = str(one.folder.relative_to(root))
+            _print([[segment("ok   ", "green"), segment(f"{name}  "), segment(about, "light")]])
             for change in baseline.tolerances:
                 _print(hang([segment("     ")], line(change), _width(), 5))
-    if not good + bad:
+    if not good + bad + stray:
         # A check that looked at nothing must not look like one that found nothing wrong.
         raise DiffbenchError(f"{root}: holds no baseline. Name another folder, or add some: pytest --diffbench-save.")
     took = format_seconds(time.perf_counter() - begin_s)
-    _print([[segment(f"{format_count(good + bad, 'baseline')} in {took}: {good} ok, {bad} bad", "bold")]])
-    return WORSE if bad else FINE
+    strays = f", {format_count(stray, 'file')} of no baseline" if stray else ""
+    _print([[segment(f"{format_count(good + bad, 'baseline')} in {took}: {good} ok, {bad} bad{strays}", "bold")]])
+    return WORSE if bad + stray else FINE
 
 
 def _show(arguments: argparse.Namespace) -> int:
