@@ -152,6 +152,9 @@ class Settings:
         "folder of pretrained pipelines, one sub-folder a model, or one pipeline's, or a single file",
         "DIR",
     )
+    download: bool = _setting(
+        _switch, False, "c", "fetch pretrained weights that aren't here from the hub: tens of gigabytes"
+    )
     device: str = _setting(_text, "auto", "cmi", "torch device, or auto: a GPU where there is one", "DEVICE")
     dtype: str | None = _setting(
         _text,
