@@ -155,6 +155,8 @@ def _foot(session: SessionReport, width: int) -> list[Line]:
         f"{one.observation.case.id}: {one.times_left_out}" for one in session.cases if one.times_left_out is not None
     ]
     lines += _entries("not timed", untimed, width, "yellow")
+    slid = [f"{one.observation.case.id}: {one.slid}" for one in session.cases if one.slid is not None]
+    lines += _entries("slid", slid, width, "yellow")
     changed = Counter(change for one in session.cases for change in one.changed_since)
     told = [
         what if count == len(session.cases) else f"{what} ({format_count(count, 'case')})"

@@ -53,6 +53,13 @@ def contradictions(baseline: Baseline, now: datetime.datetime) -> Iterator[Contr
         parts_s = sum(one.self_s for one in profile.operators)
         if parts_s > profile.total_s * (1 + _ROUNDING_REL) + _ROUNDING_S:
             yield "profile.total_s", profile.total_s, f"profile.operators[] alone add up to {parts_s:.6g}"
+    origin = baseline.origin
+    if origin is not None and origin.generation > baseline.generation:
+        yield "origin.generation", origin.generation, f"the generation that stands is {baseline.generation}"
+    for index, one in enumerate(origin.images if origin is not None else ()):
+        if not one.levels or len(one.levels) % (one.rows * one.columns):
+            cells = f"origin.images[{index}] has {one.rows} x {one.columns} cells"
+            yield f"origin.images[{index}].levels", f"{len(one.levels)} figures", cells
     for index, change in enumerate(baseline.tolerances):
         yield from _of_time(change.changed, f"tolerances[{index}].changed", now)
 
