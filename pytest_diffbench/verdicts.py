@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -103,6 +104,7 @@ def conclude(
         verdicts, confirmations = _confirmed(ask(gates), ask, wanted=not failed and not settings.save)
         question = Question(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
         verdicts = tuple(_explained(one, question) for one in verdicts)
+        _keep_images(settings, observation, artifacts)
         saved = Saved()
         if settings.save:
             saved = save(observation, artifacts, reference, limits, store, failed, gates, metrics)
@@ -122,6 +124,13 @@ def conclude(
         changed_since=_changed_since(reference, observation.run.environment),
     )
     return Concluded(report, _failure(report, settings, nodeid, typed))
+
+
+def _keep_images(settings: Settings, observation: Observation, artifacts: Artifacts) -> None:
+    if settings.images is not None:
+        from pytest_diffbench.store import keep
+
+        keep(Path(settings.images), observation.output, artifacts)
 
 
 class _Judge:
@@ -263,6 +272,7 @@ def conclude_against(
     limits = limits_of(settings)
     observation = noted(observation, other.notes)
     try:
+        _keep_images(settings, observation, artifacts)
         others = [gate for gate in gates if gate != "time"]
         judged = judge(observation, artifacts, other.reference, limits, others, metrics=metrics_of(settings, nodeid))
     except BaselineError as error:

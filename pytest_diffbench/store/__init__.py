@@ -2,6 +2,7 @@
 
 from pytest_diffbench.store.checking import Checked, check
 from pytest_diffbench.store.names import case_folder
+from pytest_diffbench.store.pictures import keep, kept
 from pytest_diffbench.store.store import MOST_NEIGHBOURS, Store
 
-__all__ = ["MOST_NEIGHBOURS", "Checked", "Store", "case_folder", "check"]
+__all__ = ["MOST_NEIGHBOURS", "Checked", "Store", "case_folder", "check", "keep", "kept"]

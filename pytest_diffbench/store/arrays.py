@@ -45,7 +45,7 @@ def encode_artifacts(artifacts: Artifacts, generation: int, folder: Path) -> dic
     Raises:
         BaselineError: an image that isn't uint8 of shape HW, HW1, HW3 or HW4, or a trace that isn't finite.
     """
-    files = {image_name(i): _encode_image(array, folder / image_name(i)) for i, array in enumerate(artifacts.images)}
+    files = {image_name(i): encode_image(array, folder / image_name(i)) for i, array in enumerate(artifacts.images)}
     return files | {TRACE: _encode_trace(artifacts.trace, generation, folder / TRACE)}
 
 
@@ -80,7 +80,8 @@ def read_file(folder: Path, name: str, generation: int) -> tuple[bytes, Path]:
     return data, path
 
 
-def _encode_image(array: NDArray[np.uint8], path: Path) -> bytes:
+def encode_image(array: NDArray[np.uint8], path: Path) -> bytes:
+    """A PNG without loss. Raises BaselineError on what is no image; `path` is for its message."""
     import numpy as np
     from PIL import Image
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_diffbench import cli
 from pytest_diffbench.report import session_json
 
 if TYPE_CHECKING:
@@ -213,3 +214,28 @@ def test_a_slide_by_steps_that_were_each_accepted_is_told_when_it_is_saved(
     run(pytester, "--diffbench-save", "--diffbench-rounds=1")
     (case,) = cases(pytester)
     assert (case.saved, case.slid) == ("created", None)
+
+
+def test_images_are_kept_for_judging_later(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("old", "new"):
+        project.runpytest_inprocess(
+            "--diffbench",
+            "--diffbench-rounds=1",
+            f"--diffbench-json={name}/session.json",
+            f"--diffbench-images={name}/images",
+        )
+        project.makepyfile(test_paint=TARGET.replace("* 5", "* 4") + ONE)
+    assert [len(list((project.path / name / "images").glob("*.png"))) for name in ("old", "new")] == [1, 1]
+    monkeypatch.chdir(project.path)
+    gates = ["--gates", "output"]
+    assert cli.main(["judge", "old/session.json", "old/session.json", *gates]) == 0
+    assert cli.main(["judge", "new/session.json", "old/session.json", *gates]) == 1
+    shutil.rmtree("old/images")
+    assert cli.main(["judge", "new/session.json", "old/session.json", *gates]) == 3
+
+
+def test_images_that_cant_be_kept_fail_the_test(project: pytest.Pytester) -> None:
+    (project.path / "taken").write_text("a file")
+    result = run(project, "--diffbench-save", "--diffbench-images=taken")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*taken: can't be written*Give --diffbench-images a folder that can*"])
