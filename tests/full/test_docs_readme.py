@@ -23,7 +23,7 @@ TYPED = [line for line in LINES if COMMAND.fullmatch(line)]
 
 PYPROJECT = '[project]\nname = "newcomer"\nversion = "1"\n\n[tool.setuptools]\npackages = []\n'
 
-FEW = "--diffbench-rounds=1 --diffbench-pairs=1 --diffbench-gates=work,guidance,output"
+FEW = "--diffbench-rounds=1 --diffbench-pairs=1 --diffbench-max-time=90 --diffbench-gates=work,guidance,output"
 """What keeps it short, and off how busy the machine is. It changes no line that is typed."""
 
 

@@ -152,6 +152,7 @@ def test_whatever_a_folder_holds(pytester: pytest.Pytester, real_libraries: None
         "--diffbench-save",
         "--diffbench-gates=work,guidance,output",
         "--diffbench-rounds=1",
+        "--diffbench-threads=1",
         "--diffbench-json=session.json",
         f"--diffbench-models={pytester.path / 'saved'}",
         "--pyargs",
