@@ -13,7 +13,7 @@ import pytest
 from pytest_diffbench.naming import case_id
 from pytest_diffbench.processes import exchange
 from pytest_diffbench.processes.turns import Asker
-from pytest_diffbench.session import DiffbenchSession
+from pytest_diffbench.session import BENCH, DiffbenchSession
 
 if TYPE_CHECKING:
     from pytest_diffbench.options import Settings
@@ -73,7 +73,7 @@ class ChildSession(DiffbenchSession):
     def _conclude(self, item: pytest.Item, *, failed: bool) -> list[Concluded]:  # noqa: ARG002  # a failure is told with its phase
         from pytest_diffbench.verdicts import incomplete
 
-        bench = self._bench_of(item)
+        bench = item.stash.get(BENCH, None)
         concluded: list[Concluded] = []
         for measurement, problem in bench.measurements if bench is not None else ():
             seen = measurement.observation(complete=problem is None)

@@ -2,7 +2,8 @@
 
 It runs no pytest, and needs no torch.
 
-Exit status: 0 when all is well, 1 when something is worse or bad, 2 when the command can't do what it was asked.
+Exit status: 0 when all is well, 1 when something is worse or bad, 2 when the command can't do what it was asked, and
+3 when nothing is worse that could be judged, but not all that `judge` was asked for could.
 """
 
 from __future__ import annotations
@@ -17,17 +18,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
-from pytest_diffbench import __version__, plan_command
+from pytest_diffbench import __version__, judge_command, plan_command
 from pytest_diffbench.errors import DiffbenchError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
-    from pytest_diffbench.artifacts import Reference
-    from pytest_diffbench.records import CaseReport, Fact, SessionReport
     from pytest_diffbench.report.lines import Line
 
-FINE, WORSE, UNUSABLE = 0, 1, 2
+FINE, WORSE, UNUSABLE, UNJUDGED = 0, 1, 2, 3
 """Exit statuses."""
 
 
@@ -86,10 +85,8 @@ def _parser() -> argparse.ArgumentParser:
     plan_command.add_arguments(plan)
     plan.set_defaults(run=_plan)
 
-    judge = commands.add_parser("judge", help="judge the cases of one stored session against those of another")
-    judge.add_argument("new", metavar="NEW.json", type=Path)
-    judge.add_argument("old", metavar="OLD.json", type=Path)
-    judge.add_argument("-v", "--verbose", action="store_true", help="with the messages of gates that passed")
+    judge = commands.add_parser("judge", help="judge a stored session's cases against another's, or baselines")
+    judge_command.add_arguments(judge)
     judge.set_defaults(run=_judge)
 
     env = commands.add_parser("env", help="make an environment for pytest --diffbench-against, and print its Python")
@@ -145,35 +142,36 @@ def _check(arguments: argparse.Namespace) -> int:
     from pytest_diffbench.judge.loosening import line
     from pytest_diffbench.report.lines import hang, segment
     from pytest_diffbench.report.units import format_count, format_seconds
-    from pytest_diffbench.store import Store
+    from pytest_diffbench.store import check
 
     root: Path = arguments.baselines
     if not root.is_dir():
         what = "isn't a folder" if root.exists() else "doesn't exist"
         raise DiffbenchError(f"{root}: {what}. Name the folder that holds the baselines.")
-    store = Store(root)
     begin_s = time.perf_counter()
-    good = bad = 0
-    for folder in store.entries():
-        try:
-            reference = store.load(folder)
-            reference.artifacts()
-        except (DiffbenchError, OSError) as error:
+    good = bad = stray = 0
+    for one in check(root):
+        for fault in one.faults:
+            _print([[segment("bad  ", "red", "bold"), segment(" ".join(str(fault).split()))]])
+        if one.stray:
+            stray += len(one.faults)
+        elif one.faults or one.baseline is None:
             bad += 1
-            _print([[segment("bad  ", "red", "bold"), segment(" ".join(str(error).split()))]])
         else:
             good += 1
-            baseline = reference.baseline
+            baseline = one.baseline
             about = f"generation {baseline.generation}, {format_count(len(baseline.timed_runs), 'run')}"
-            _print([[segment("ok   ", "green"), segment(f"{folder.relative_to(root)}  "), segment(about, "light")]])
+            name = str(one.folder.relative_to(root))
+            _print([[segment("ok   ", "green"), segment(f"{name}  "), segment(about, "light")]])
             for change in baseline.tolerances:
                 _print(hang([segment("     ")], line(change), _width(), 5))
-    if not good + bad:
+    if not good + bad + stray:
         # A check that looked at nothing must not look like one that found nothing wrong.
         raise DiffbenchError(f"{root}: holds no baseline. Name another folder, or add some: pytest --diffbench-save.")
     took = format_seconds(time.perf_counter() - begin_s)
-    _print([[segment(f"{format_count(good + bad, 'baseline')} in {took}: {good} ok, {bad} bad", "bold")]])
-    return WORSE if bad else FINE
+    strays = f", {format_count(stray, 'file')} of no baseline" if stray else ""
+    _print([[segment(f"{format_count(good + bad, 'baseline')} in {took}: {good} ok, {bad} bad{strays}", "bold")]])
+    return WORSE if bad + stray else FINE
 
 
 def _show(arguments: argparse.Namespace) -> int:
@@ -203,27 +201,21 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _judge(arguments: argparse.Namespace) -> int:
-    from pytest_diffbench.report import session_json
     from pytest_diffbench.report.lines import hang, segment
     from pytest_diffbench.report.terminal import summary_lines
 
-    new, old = session_json.load(arguments.new), session_json.load(arguments.old)
-    references = _references(old, str(arguments.old))
-    ids = [one.observation.case.id for one in new.cases]
-    if not references.keys() & set(ids):
-        raise DiffbenchError(
-            f"{arguments.new}: none of its {len(ids)} cases was measured to the end in {arguments.old}, so nothing "
-            "can be judged. Give two sessions of the same tests."
-        )
-    judged = _judged(new, references)
-    _print(summary_lines(judged, _width(), arguments.verbose))
-    for label, names in (
-        ("only new", [one for one in ids if one not in references]),
-        ("only old", [one.observation.case.id for one in old.cases if one.observation.case.id not in ids]),
+    found = judge_command.judge(arguments)
+    _print(summary_lines(found.session, _width(), arguments.verbose))
+    for label, markup, texts in (
+        ("only new", ("cyan",), found.only_new),
+        ("only old", ("cyan",), found.only_old),
+        ("not judged", ("red", "bold"), found.unjudged),
     ):
-        for name in dict.fromkeys(names):
-            _print(hang([segment(f"{label:14}", "cyan")], name, _width(), 14))
-    return WORSE if judged.counts.get("worse") else FINE
+        for text in texts:
+            _print(hang([segment(f"{label:14}", *markup)], text, _width(), 14))
+    if found.session.counts.get("worse"):
+        return WORSE
+    return UNJUDGED if found.unjudged else FINE
 
 
 def _env(arguments: argparse.Namespace) -> int:
@@ -282,102 +274,6 @@ def _margin_db(text: str) -> float:
     if not 0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} isn't a number of decibels, 0 or more")
     return number
-
-
-def _references(old: SessionReport, path: str) -> dict[str, Reference]:
-    """Each case of a session as the baseline of its id. Several runs of one definition make up one baseline."""
-    from pytest_diffbench.artifacts import Artifacts, Reference
-    from pytest_diffbench.records import Baseline
-
-    runs: dict[str, list[CaseReport]] = {}
-    for report in old.cases:
-        seen = report.observation
-        known = runs.setdefault(seen.case.id, [])
-        if seen.complete and seen.run.rounds and (not known or known[0].observation.case == seen.case):
-            known.append(report)
-    references: dict[str, Reference] = {}
-    for case_id, reports in runs.items():
-        if reports:
-            first = reports[0].observation
-            baseline = Baseline(
-                case=first.case,
-                runs=tuple(one.observation.run for one in reports),
-                work=first.work,
-                output=first.output,
-                memory=first.memory,
-                layers=first.layers,
-            )
-            # How near the machine is depends on the case that is judged.
-            references[case_id] = Reference(baseline=baseline, distance="any", path=path, artifacts=Artifacts)
-    return references
-
-
-def _judged(new: SessionReport, references: dict[str, Reference]) -> SessionReport:
-    """The new session with verdicts against the old one's cases in place of its own."""
-    import dataclasses
-
-    import msgspec
-
-    from pytest_diffbench.artifacts import Artifacts
-    from pytest_diffbench.judge import Limits, judge
-    from pytest_diffbench.records import DECISIONS, GATES, CaseReport
-
-    cases: list[CaseReport] = []
-    for report in new.cases:
-        seen = report.observation
-        reference = references.get(seen.case.id)
-        if reference is not None:
-            then, now = reference.baseline.runs[-1].environment, seen.run.environment
-            near = then.machine == now.machine
-            reference = dataclasses.replace(
-                reference, distance="machine" if near else "family" if then.family == now.family else "any"
-            )
-        verdicts = judge(
-            seen,
-            Artifacts(),
-            reference,
-            Limits(),
-            GATES,
-            more_runs=report.confirmations,
-            more_ratios=report.confirming_ratios,
-            neighbours={
-                name: other.baseline.timed_runs
-                for name, other in references.items()
-                if name != seen.case.id
-                and other.baseline.runs[-1].environment.machine == seen.run.environment.machine
-            },
-            decisions=len(new.cases),
-        )
-        cases.append(
-            CaseReport(
-                observation=seen,
-                verdicts=verdicts if seen.complete else (),
-                baseline_path=reference.path if reference is not None else None,
-                baseline_distance=reference.distance if reference is not None else None,
-                changed_since=_changed_since(reference, seen.run.environment.software),
-                confirmations=report.confirmations,
-                confirming_ratios=report.confirming_ratios,
-                error=report.error,
-            )
-        )
-    decisions = [verdict.decision for case in cases for verdict in case.verdicts]
-    return msgspec.structs.replace(
-        new,
-        counts={decision: decisions.count(decision) for decision in DECISIONS},
-        missing_baselines=(),
-        cases=tuple(cases),
-    )
-
-
-def _changed_since(reference: Reference | None, now: dict[str, Fact]) -> tuple[str, ...]:
-    if reference is None:
-        return ()
-    then = reference.baseline.runs[-1].environment.software
-    return tuple(
-        f"{name} {then.get(name, 'absent')} -> {now.get(name, 'absent')}"
-        for name in dict.fromkeys([*then, *now])
-        if then.get(name) != now.get(name)
-    )
 
 
 def _width() -> int:

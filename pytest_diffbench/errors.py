@@ -17,7 +17,10 @@ class PipelineError(DiffbenchError):
 
 
 class MissingPipelineError(PipelineError):
-    """A pipeline that isn't there, or can't be had without somebody's leave: nothing is broken."""
+    """A pipeline that isn't there, can't be had without leave, or can't be called by a ready-made benchmark.
+
+    Nothing is broken.
+    """
 
 
 class MeasureError(DiffbenchError):

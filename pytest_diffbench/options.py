@@ -7,15 +7,26 @@ This module is imported by every pytest run, also an idle one, and imports nothi
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_diffbench.errors import OptionError
+from pytest_diffbench.option_values import (
+    did_you_mean,
+    interpreter,
+    one_of,
+    seconds,
+    share,
+    some_of,
+    switch,
+    text,
+    tolerance,
+    whole,
+)
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Mapping
 
     import pytest
 
@@ -27,98 +38,6 @@ GATE_NAMES = ("work", "guidance", "output", "memory", "time")
 
 METRICS = ("flip", "ssimulacra2", "lpips")
 """As `judge.image_extras.KINDS`, for the same reason."""
-
-
-def _one_of(*known: str) -> Callable[[Any], str]:
-    def parse(value: Any) -> str:
-        if value in known:
-            return str(value)
-        raise ValueError(f"is one of {', '.join(known)}{_did_you_mean(str(value), known)}")
-
-    return parse
-
-
-def _did_you_mean(name: str, known: Sequence[str]) -> str:
-    import difflib  # half a millisecond that idle sessions don't need
-
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
-
-
-def _text(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        raise ValueError("is a text that isn't empty")
-    return value.strip()
-
-
-def _interpreter(value: Any) -> str:
-    if not isinstance(value, str) or not value.strip():
-        # What `--diffbench-against="$(diffbench env main)"` comes to where the command fails.
-        raise ValueError("names another environment's interpreter, which `diffbench env REVISION` makes and prints")
-    return value.strip()
-
-
-def _whole(least: int, most: int | None = None) -> Callable[[Any], int]:
-    def parse(value: Any) -> int:
-        try:
-            number = int(value) if isinstance(value, str) else value
-        except ValueError:
-            number = None
-        if not isinstance(number, int) or isinstance(number, bool) or number < least:
-            raise ValueError(f"is a whole number, at least {least}")
-        if most is not None and number > most:
-            raise ValueError(f"is a whole number, at most {most}")
-        return number
-
-    return parse
-
-
-def _share(value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 < number < math.inf or isinstance(value, bool):
-        raise ValueError("is a positive number: .05 means 5 %")
-    return number
-
-
-def _seconds(value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 < number < math.inf or isinstance(value, bool):
-        raise ValueError("is a positive number of seconds")
-    return number
-
-
-def _switch(value: Any) -> bool:
-    if isinstance(value, bool):
-        return value
-    raise ValueError("is true or false")
-
-
-def _some_of(what: str, *known: str) -> Callable[[Any], tuple[str, ...]]:
-    parse_one = _one_of(*known)
-
-    def parse(value: Any) -> tuple[str, ...]:
-        names = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
-        try:
-            chosen = {parse_one(name) for name in names if name != ""}
-        except ValueError as error:
-            raise ValueError(f"is a list of which each {error}") from None
-        if not chosen:
-            raise ValueError(f"is a list of {what}, with commas between: {','.join(known)}")
-        return tuple(name for name in known if name in chosen)
-
-    return parse
-
-
-def _tolerance(value: Any) -> tuple[tuple[str, float], ...]:
-    from pytest_diffbench.judge.loosening import checked  # costs more to import than an idle run may
-
-    return checked(value)
 
 
 def _setting(
@@ -137,97 +56,103 @@ def _setting(
 class Settings:
     """All settings of one test. Precedence: command line, marker, ini file, default."""
 
-    model: str | None = _setting(_text, None, "m", "name of a registered model")
+    model: str | None = _setting(text, None, "m", "name of a registered model")
     weights: str = _setting(
-        _one_of(*WEIGHTS),
+        one_of(*WEIGHTS),
         "mini",
         "cmi",
         "weights to run on: mini, plan (full size, work alone), random (full size), pretrained",
         "KIND",
     )
     models: str | None = _setting(
-        _text,
+        text,
         None,
         "ci",
         "folder of pretrained pipelines, one sub-folder a model, or one pipeline's, or a single file",
         "DIR",
     )
-    device: str = _setting(_text, "auto", "cmi", "torch device, or auto: a GPU where there is one", "DEVICE")
+    download: bool = _setting(
+        switch, False, "c", "fetch pretrained weights that aren't here from the hub: tens of gigabytes"
+    )
+    device: str = _setting(text, "auto", "cmi", "torch device, or auto: a GPU where there is one", "DEVICE")
     dtype: str | None = _setting(
-        _text,
+        text,
         None,
         "cmi",
         "dtype of the pipeline; by default float32 on the CPU and for minis, bfloat16 elsewhere",
         "DTYPE",
     )
     offload: str = _setting(
-        _one_of(*OFFLOADS), "none", "cmi", "offload to the CPU: none, model, sequential, group", "KIND"
+        one_of(*OFFLOADS), "none", "cmi", "offload to the CPU: none, model, sequential, group", "KIND"
     )
-    attention: str | None = _setting(_text, None, "cmi", "diffusers' attention backend of the denoiser", "BACKEND")
+    attention: str | None = _setting(text, None, "cmi", "diffusers' attention backend of the denoiser", "BACKEND")
     compile: str = _setting(
-        _one_of(*COMPILES), "none", "cmi", "torch.compile of the denoiser: none, whole, regional", "KIND"
+        one_of(*COMPILES), "none", "cmi", "torch.compile of the denoiser: none, whole, regional", "KIND"
     )
-    channels_last: bool = _setting(_switch, False, "cmi", "keep VAE and UNet in channels-last memory format")
-    vae_tiling: bool = _setting(_switch, False, "cmi", "let the VAE work in tiles")
-    vae_slicing: bool = _setting(_switch, False, "cmi", "let the VAE work on one image at a time")
+    channels_last: bool = _setting(switch, False, "cmi", "keep VAE and UNet in channels-last memory format")
+    vae_tiling: bool = _setting(switch, False, "cmi", "let the VAE work in tiles")
+    vae_slicing: bool = _setting(switch, False, "cmi", "let the VAE work on one image at a time")
     quantize: str | None = _setting(
-        _text, None, "cmi", "load a pretrained denoiser quantised: int8, int4, float8, nf4, fp4", "TYPE"
+        text, None, "cmi", "load a pretrained denoiser quantised: int8, int4, float8, nf4, fp4", "TYPE"
     )
-    lora: str | None = _setting(_text, None, "cmi", "safetensors file with a LoRA to load", "FILE")
+    lora: str | None = _setting(text, None, "cmi", "safetensors file with a LoRA to load", "FILE")
     cache: str | None = _setting(
-        _text,
+        text,
         None,
         "cmi",
         "cache of the denoiser: first-block, pyramid, faster, taylorseer [:PARAMETERS]",
         "CACHE",
     )
-    seed: int = _setting(_whole(0, 2**63 - 1), 0, "mi", "seed of the noise")
-    rounds: int = _setting(_whole(1), 5, "cmi", "timed rounds of each case", "N")
-    warmup_rounds: int = _setting(_whole(0), 1, "mi", "untimed rounds before them, besides the survey")
+    seed: int = _setting(whole(0, 2**63 - 1), 0, "mi", "seed of the noise")
+    rounds: int = _setting(whole(1), 5, "cmi", "timed rounds of each case", "N")
+    warmup_rounds: int = _setting(whole(0), 1, "mi", "untimed rounds before them, besides the survey")
     threads: int | None = _setting(
-        _whole(1, 1024),
+        whole(1, 1024),
         None,
         "cmi",
         "torch's threads on the CPU; 1 for minis on the CPU, torch's own number else",
         "N",
     )
     gates: tuple[str, ...] = _setting(
-        _some_of("gates", *GATE_NAMES), GATE_NAMES, "cmi", "gates to judge by, with commas between", "LIST"
+        some_of("gates", *GATE_NAMES), GATE_NAMES, "cmi", "gates to judge by, with commas between", "LIST"
     )
     metrics: tuple[str, ...] = _setting(
-        _some_of("metrics", *METRICS),
+        some_of("metrics", *METRICS),
         (),
         "cmi",
         "metrics of other packages for images, with commas between: flip, ssimulacra2, lpips",
         "LIST",
     )
     lpips_backbone: str | None = _setting(
-        _text, None, "ci", "weights of AlexNet for LPIPS, a state dict of torchvision's; never downloaded", "FILE"
+        text, None, "ci", "weights of AlexNet for LPIPS, a state dict of torchvision's; never downloaded", "FILE"
     )
-    strict: bool = _setting(_switch, False, "ci", "fail on what is undecided or can't be compared, too")
-    require: bool = _setting(_switch, False, "ci", "fail where a benchmark that was selected is skipped")
-    save: bool = _setting(_switch, False, "c", "measure, and accept the results as baselines")
-    baselines: str = _setting(_text, "baselines", "ci", "folder of the baselines", "DIR")
-    json: str | None = _setting(_text, None, "c", "write all results of the session to FILE", "FILE")
+    strict: bool = _setting(switch, False, "ci", "fail on what is undecided or can't be compared, too")
+    require: bool = _setting(switch, False, "ci", "fail where a benchmark that was selected is skipped")
+    save: bool = _setting(switch, False, "c", "measure, and accept the results as baselines")
+    baselines: str = _setting(text, "baselines", "ci", "folder of the baselines", "DIR")
+    json: str | None = _setting(text, None, "c", "write all results of the session to FILE", "FILE")
+    images: str | None = _setting(
+        text, None, "c", "keep the images of all cases in FOLDER, for `diffbench judge`", "FOLDER"
+    )
     profile: str | None = _setting(
-        _text, None, "c", "write a Chrome trace of each case into FOLDER, which Perfetto opens", "FOLDER"
+        text, None, "c", "write a Chrome trace of each case into FOLDER, which Perfetto opens", "FOLDER"
     )
-    memory_limit_rel: float | None = _setting(_share, None, "mi", "growth of peak memory that is let through")
-    time_floor_rel: float | None = _setting(_share, None, "mi", "change of time that is too small to matter")
-    time_floor_s: float | None = _setting(_seconds, None, "mi", "the same in seconds")
+    memory_limit_rel: float | None = _setting(share, None, "mi", "growth of peak memory that is let through")
+    time_floor_rel: float | None = _setting(share, None, "mi", "change of time that is too small to matter")
+    time_floor_s: float | None = _setting(seconds, None, "mi", "the same in seconds")
     confirm: int = _setting(
-        _whole(0),
+        whole(0),
         4,
         "cmi",
         "fresh processes at most that may confirm a suspicion about a case's time; 0 for none",
         "N",
     )
     against: str | None = _setting(
-        _interpreter, None, "c", "hold all against the same tests under another environment's interpreter", "PYTHON"
+        interpreter, None, "c", "hold all against the same tests under another environment's interpreter", "PYTHON"
     )
-    pairs: int = _setting(_whole(1), 5, "ci", "pairs of processes with --diffbench-against", "N")
+    pairs: int = _setting(whole(1), 5, "ci", "pairs of processes with --diffbench-against", "N")
     turns: str = _setting(
-        _one_of("auto", "rounds", "processes"),
+        one_of("auto", "rounds", "processes"),
         "auto",
         "ci",
         "what goes by turns in a pair: rounds of two live processes, whole processes, or auto: rounds for minis on "
@@ -235,18 +160,16 @@ class Settings:
         "KIND",
     )
     selftest: bool = _setting(
-        _switch, False, "c", "instead of the tests, find out what the time gate sees on this machine"
+        switch, False, "c", "instead of the tests, find out what the time gate sees on this machine"
     )
-    max_time: float = _setting(
-        _seconds, 600.0, "ci", "seconds that further processes may take, all in all", "SECONDS"
-    )
+    max_time: float = _setting(seconds, 600.0, "ci", "seconds that further processes may take, all in all", "SECONDS")
     tolerance: tuple[tuple[str, float], ...] | None = _setting(
-        _tolerance, None, "m", "thresholds of output for this case, such as {'psnr_db': 35}"
+        tolerance, None, "m", "thresholds of output for this case, such as {'psnr_db': 35}"
     )
-    reason: str | None = _setting(_text, None, "m", "why they are looser than by default; without it they can't be")
+    reason: str | None = _setting(text, None, "m", "why they are looser than by default; without it they can't be")
 
 
-_PATHS = ("models", "lora", "baselines", "json", "profile", "lpips_backbone")
+_PATHS = ("models", "lora", "baselines", "json", "images", "profile", "lpips_backbone")
 """Relative ones start where the shell is on the command line, beside the ini file when they stand there, and at
 pytest's root folder in a marker."""
 
@@ -316,7 +239,7 @@ def resolve(config: pytest.Config, marker: Mapping[str, Any], where: str) -> Set
     for name in marker:
         if name not in known:
             raise OptionError(
-                f"{where}: the diffbench marker has no argument {name!r}{_did_you_mean(name, known)}."
+                f"{where}: the diffbench marker has no argument {name!r}{did_you_mean(name, known)}."
                 f" It takes: {', '.join(known)}."
             )
     values: dict[str, Any] = {}
@@ -337,7 +260,19 @@ def resolve(config: pytest.Config, marker: Mapping[str, Any], where: str) -> Set
     return settings
 
 
-_OF_ONE_SESSION = ("save", "json", "profile", "against", "pairs", "turns", "selftest", "strict", "require", "confirm")
+_OF_ONE_SESSION = (
+    "save",
+    "json",
+    "images",
+    "profile",
+    "against",
+    "pairs",
+    "turns",
+    "selftest",
+    "strict",
+    "require",
+    "confirm",
+)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -41,7 +41,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Observation, Run
     from pytest_diffbench.selftest import SelftestSession
 
-_BENCH = pytest.StashKey[Bench]()
+BENCH = pytest.StashKey[Bench]()
 _CASES = pytest.StashKey[list[CaseReport]]()
 _COMPARISONS = pytest.StashKey[list[Comparison]]()
 _SETTINGS = pytest.StashKey["Settings"]()
@@ -174,7 +174,7 @@ class DiffbenchSession:
             wants_profile=functools.partial(self._wants_profile, item),
             turns=self._turns,
         )
-        item.stash[_BENCH] = bench
+        item.stash[BENCH] = bench
         return bench
 
     def _wants_profile(self, item: pytest.Item, observation: Observation, artifacts: Artifacts) -> bool:
@@ -194,18 +194,22 @@ class DiffbenchSession:
         try:
             return self._pipelines.get(settings, item.nodeid)
         except DiffbenchError as error:
-            text, missing = str(error), isinstance(error, MissingPipelineError)
-        if missing and not self._settings.strict:
+            ending = self._ending(item, error)
+        raise ending  # out here, so that the error isn't told twice
+
+    def _ending(self, item: pytest.Item, error: DiffbenchError) -> BaseException:
+        """What a test ends with in place of an error: the one sentence that it is, not its cause and consequence."""
+        if isinstance(error, MissingPipelineError) and not self._settings.strict:
             item.stash[_MISSING] = True
-            pytest.skip(text)
-        pytest.fail(text, pytrace=False)  # out here, so that the error isn't told twice
+            return pytest.skip.Exception(str(error))
+        return pytest.fail.Exception(str(error), pytrace=False)
 
     @pytest.hookimpl(trylast=True)
     def pytest_diffbench_load_pipeline(self, spec: PipelineSpec) -> Any:
         """Load a registered model."""
         from pytest_diffbench.pipelines.loader import load
 
-        return load(spec, self._models)
+        return load(spec, self._models, download=self._settings.download)
 
     def _environment_facts(self) -> dict[str, Fact]:
         if self._facts is None:
@@ -241,8 +245,7 @@ class DiffbenchSession:
             raise
         except DiffbenchError as error:
             self._conclude(item, failed=True)
-            # Not the error's cause and consequence, but the one sentence that it is.
-            raise pytest.fail.Exception(str(error), pytrace=False) from None
+            raise self._ending(item, error) from None
         except BaseException:
             self._conclude_failed(item)
             raise
@@ -251,7 +254,7 @@ class DiffbenchSession:
             return outcome
         broken = item.nodeid in self._failed  # by subtests, whose failures aren't raised
         concluded = self._conclude(item, failed=broken)
-        if _BENCH in item.stash and not concluded and not broken:
+        if BENCH in item.stash and not concluded and not broken:
             pytest.fail(
                 f"{item.nodeid} asks for the fixture diffbench and measures nothing: a benchmark that can't fail. "
                 "Call diffbench(pipeline, ...), or don't ask for it.",
@@ -269,7 +272,7 @@ class DiffbenchSession:
                 item.add_report_section("call", "diffbench", one.failure)
 
     def _conclude(self, item: pytest.Item, *, failed: bool) -> list[Concluded]:
-        bench = self._bench_of(item)
+        bench = item.stash.get(BENCH, None)
         if bench is None:
             return []
         self._progress.finish()
@@ -376,10 +379,6 @@ class DiffbenchSession:
         if machine not in self._neighbours:
             self._neighbours[machine] = self._store.runs(machine, MOST_NEIGHBOURS)
         return self._neighbours[machine]
-
-    @staticmethod
-    def _bench_of(item: pytest.Item) -> Bench | None:
-        return item.stash.get(_BENCH, None)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import functools
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -11,6 +12,7 @@ import msgspec
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.extra_metrics import metrics_of
 from pytest_diffbench.records import CaseReport
+from pytest_diffbench.saving import Saved, save, unchanged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -105,11 +107,10 @@ def conclude(
         verdicts, confirmations = _confirmed(ask(gates), ask, wanted=not failed and not settings.save)
         question = Question(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
         verdicts = tuple(_explained(one, question) for one in verdicts)
-        saved, left_out = None, None
+        _keep_images(settings, observation, artifacts)
+        saved = Saved()
         if settings.save:
-            saved, left_out = _save(
-                observation, artifacts, reference, limits, store, failed, saved_before, gates, metrics
-            )
+            saved = save(observation, artifacts, reference, limits, store, failed, saved_before, gates, metrics)
     except BaselineError as error:
         report = CaseReport(observation=noted(observation, evidence.notes), verdicts=(), error=str(error))
         return Concluded(report, str(error))
@@ -120,11 +121,19 @@ def conclude(
         confirming_ratios=tuple(one.ratio.runs[-1] for one in confirmations if one.ratio is not None),
         baseline_path=reference.path if reference is not None else None,
         baseline_distance=reference.distance if reference is not None else None,
-        saved=saved,
-        times_left_out=left_out,
+        saved=saved.done,
+        times_left_out=saved.times_left_out,
+        slid=saved.slid,
         changed_since=_changed_since(reference, observation.run.environment),
     )
     return Concluded(report, _failure(report, settings, nodeid, typed))
+
+
+def _keep_images(settings: Settings, observation: Observation, artifacts: Artifacts) -> None:
+    if settings.images is not None:
+        from pytest_diffbench.store import keep
+
+        keep(Path(settings.images), observation.output, artifacts)
 
 
 class _Judge:
@@ -208,7 +217,7 @@ def wants_profile(
             verdicts = judge(
                 observation, artifacts, reference, limits, ("work", "output"), saving=True, metrics=metrics
             )
-            return not _unchanged(verdicts, reference)
+            return not unchanged(verdicts, reference)
         if reference is None or reference.baseline.profile is None or "time" not in settings.gates:
             return False
         (verdict,) = _Judge(observation, artifacts, reference, limits, False, evidence)(("time",))
@@ -266,6 +275,7 @@ def conclude_against(
     limits = limits_of(settings)
     observation = noted(observation, other.notes)
     try:
+        _keep_images(settings, observation, artifacts)
         others = [gate for gate in gates if gate != "time"]
         judged = judge(observation, artifacts, other.reference, limits, others, metrics=metrics_of(settings, nodeid))
     except BaselineError as error:
@@ -329,72 +339,6 @@ def _told_missing(verdict: Verdict, other: Other) -> Verdict:
         return verdict
     message = f"The other environment has nothing to hold it against: {other.missing}."
     return msgspec.structs.replace(verdict, message=message)
-
-
-def _save(
-    observation: Observation,
-    artifacts: Artifacts,
-    reference: Reference | None,
-    limits: Limits,
-    store: Store,
-    failed: bool,
-    saved_before: bool,
-    gates: Sequence[Gate],
-    metrics: Sequence[ExtraMetric],
-) -> tuple[str, str | None]:
-    """Save of a case what is sound; returns what was done, or `refused: why`, and why its times were left out."""
-    from pytest_diffbench.judge import judge
-    from pytest_diffbench.judge.loosening import history_with
-    from pytest_diffbench.judge.reasons import NEVER_ACCEPTED
-
-    if failed:
-        return "refused: the test failed", None
-    verdicts = judge(
-        observation, artifacts, reference, limits, ("work", "guidance", "output"), saving=True, metrics=metrics
-    )
-    broken = [one for one in verdicts if one.reason in NEVER_ACCEPTED and one.gate in gates]
-    if broken:
-        return f"refused: {broken[0].message}", None
-    unchanged = reference is not None and _unchanged(verdicts, reference)
-    if saved_before:
-        if unchanged:
-            return "kept: this session has saved a run of it already", None
-        differs = " ".join(one.message for one in verdicts if one.decision in ("worse", "better"))
-        return f"refused: it isn't what this session saved of it before. {differs}".strip(), None
-    planned = observation.case.definition.planned
-    if planned and unchanged:
-        return "kept: the plan is the same", None  # it would be no further evidence
-    left_out = None if planned else _why_untimed(observation, limits)
-    if left_out is not None:
-        observation = msgspec.structs.replace(observation, run=untimed(observation.run))
-    done = store.save(observation, artifacts, reference, unchanged, functools.partial(history_with, limits))
-    return done, left_out
-
-
-def _why_untimed(observation: Observation, limits: Limits) -> str | None:
-    """Why a run is no evidence of time; None where it is. Rounds of variants needn't be steady by themselves."""
-    from pytest_diffbench.judge import doubts, slowed_down
-
-    doubt = doubts(observation.run, limits, alone=observation.ratio is None)
-    return doubt[1] if doubt is not None else slowed_down(observation.run)
-
-
-def untimed(run: Run) -> Run:
-    """A run without its times."""
-    return msgspec.structs.replace(run, rounds=(), warmup_s=(), calibration_s=())
-
-
-def _unchanged(verdicts: tuple[Verdict, ...], reference: Reference) -> bool:
-    """Whether work and output are what the baseline holds; a part that neither side has seen is no change."""
-    baseline = reference.baseline
-    if any(one.reason == "guidance.changed" for one in verdicts):
-        return False
-    parts: dict[Gate, object] = {"work": baseline.work, "output": baseline.output}
-    return all(
-        one.decision == "same" or (one.reason.endswith(".not_seen") and parts[one.gate] is None)
-        for one in verdicts
-        if one.gate in parts
-    )
 
 
 def _failure(report: CaseReport, settings: Settings, nodeid: str, typed: Typed | None = None) -> str | None:

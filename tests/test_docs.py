@@ -13,7 +13,7 @@ from pytest_diffbench import cli, options
 from pytest_diffbench.result import Result
 
 DOCS = Path(__file__).parent.parent / "docs"
-PAGES = sorted(DOCS.glob("*.md"))
+PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]
 EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 SETTINGS = dataclasses.fields(options.Settings)
 COMMANDS: dict[str, argparse.ArgumentParser] = {

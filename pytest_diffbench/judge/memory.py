@@ -11,6 +11,7 @@ from pytest_diffbench.judge.text import binary, percent
 from pytest_diffbench.records import STAGES
 
 if TYPE_CHECKING:
+    from pytest_diffbench.judge.limits import Limits
     from pytest_diffbench.judge.question import Question
     from pytest_diffbench.records import Memory, Stage, Verdict
 
@@ -25,10 +26,7 @@ def judge_memory(question: Question) -> Verdict:
     assert base is not None  # a refusal would have been given
     limits = question.limits
     rough = now.source == "process_rss"
-    allowed = _Allowed(
-        limits.memory_rss_rel if rough else limits.memory_rel,
-        limits.memory_rss_floor_bytes if rough else limits.memory_floor_bytes,
-    )
+    allowed = memory_allowance(now, limits)
     change = allowed.judge(base.peak_bytes, now.peak_bytes)
     # the peak of a stage in a resident set is the process's history more than the stage's doing
     stages = [] if rough else [s for s in STAGES if _stage_change(allowed, base, now, s) > 0]
@@ -92,6 +90,15 @@ class _Allowed:
         """1 for more than allowed, -1 for less, 0 within."""
         growth = now_bytes - base_bytes
         return 0 if abs(growth) <= self.bytes_of(base_bytes) else 1 if growth > 0 else -1
+
+
+def memory_allowance(memory: Memory, limits: Limits) -> _Allowed:
+    """By how much a peak that was read in this way may change."""
+    rough = memory.source == "process_rss"
+    return _Allowed(
+        limits.memory_rss_rel if rough else limits.memory_rel,
+        limits.memory_rss_floor_bytes if rough else limits.memory_floor_bytes,
+    )
 
 
 def _refusal(question: Question, now: Memory, base: Memory | None) -> Verdict | None:

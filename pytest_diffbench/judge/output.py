@@ -168,7 +168,7 @@ def _compare(question: Question, now: Output, base: Output, allowed: Tolerance) 
     # the stored digests say that something differs, so that missing arrays leave the question open
     if len(mine.images) != len(now.images) or len(stored.images) != len(base.images):
         side = "here" if len(mine.images) != len(now.images) else f"in {reference.path}"
-        return verdict("output.not_seen", f"The images differ, but their pixels weren't kept {side}.")
+        return verdict("output.not_kept", f"The images differ, but their pixels weren't kept {side}.")
     limits = question.limits
     dtype = question.observation.case.definition.dtype
     parting = part(mine.trace, stored.trace, parting_threshold_rel(dtype, now.rerun, base.rerun, limits))
@@ -176,7 +176,7 @@ def _compare(question: Question, now: Output, base: Output, allowed: Tolerance) 
     if (base.tensors and returned < len(base.tensors)) or (
         not now.images and not base.tensors and parting.latents_rel is None
     ):
-        return verdict("output.not_seen", "No trace of what was returned was kept on both sides.")
+        return verdict("output.not_kept", "No trace of what was returned was kept on both sides.")
     for number, (new, old) in enumerate(zip(mine.images, stored.images, strict=True)):
         if new.shape != old.shape:
             text = f"Image {number}: pixels of shape {new.shape} here, {old.shape} in {reference.path}."

@@ -47,6 +47,7 @@ REASONS: dict[str, Decision] = {
     "guidance.renorm_unasked": "worse",
     "guidance.gain": "worse",
     "output.not_finite": "worse",
+    "output.not_kept": "incomparable",
     "output.no_images": "worse",
     "output.constant": "worse",
     "output.global_generator": "worse",

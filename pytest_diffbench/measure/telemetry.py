@@ -190,7 +190,7 @@ def _shares(
     if total < _FEWEST_TICKS or min(spent[i] for i in (*_BUSY, _STEAL)) < 0:
         return None, None
     others = sum(spent[i] for i in _BUSY) - mine_s * os.sysconf("SC_CLK_TCK")
-    return spent[_STEAL] / total, min(max(others / total, 0.0), 1.0)
+    return min(spent[_STEAL] / total, 1.0), min(max(others / total, 0.0), 1.0)
 
 
 def _lowest(*values: float | None) -> float | None:

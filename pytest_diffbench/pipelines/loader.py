@@ -85,7 +85,7 @@ def default_dtype(device: str, weights: Weights) -> str:
     return "float32" if weights == "mini" or device.partition(":")[0] == "cpu" else "bfloat16"
 
 
-def load(spec: PipelineSpec, folder: Path | None = None) -> DiffusionPipeline:
+def load(spec: PipelineSpec, folder: Path | None = None, *, download: bool = False) -> DiffusionPipeline:
     """Build or load the pipeline that a spec describes.
 
     The pipeline has its progress bar off; torch's random state and defaults are left as they were.
@@ -93,6 +93,7 @@ def load(spec: PipelineSpec, folder: Path | None = None) -> DiffusionPipeline:
     Args:
         spec: with a device and dtype as `resolve_device` and `parse_dtype` take them.
         folder: where pretrained weights are looked for; see `pretrained.load_pretrained`.
+        download: whether those that aren't here may be fetched from the hub.
 
     Raises:
         PipelineError: something in the spec can't be had.
@@ -119,7 +120,7 @@ def load(spec: PipelineSpec, folder: Path | None = None) -> DiffusionPipeline:
         case "random":
             pipeline = build_random(model, parse_dtype(spec.dtype), device, offload=spec.offload)
         case "pretrained":
-            pipeline = load_pretrained(spec, model, folder)
+            pipeline = load_pretrained(spec, model, folder, download=download)
         case "plan":
             if model.name not in MODELS and folder is not None:
                 pipeline, _ = pipeline_in(folder, parse_dtype(spec.dtype))

@@ -35,23 +35,26 @@ _SAMPLED_VALUES = 64
 _TIMEOUT_S = 10.0
 
 
-def load_pretrained(spec: PipelineSpec, model: Model, folder: Path | None = None) -> DiffusionPipeline:
+def load_pretrained(
+    spec: PipelineSpec, model: Model, folder: Path | None = None, *, download: bool = False
+) -> DiffusionPipeline:
     """Load a pretrained pipeline onto the CPU, in the spec's dtype.
 
     The weights come from `folder`, else from `spec.source` (a folder or a hub id), else from the model's hub id. A
-    snapshot in the hub's cache is used as it stands, so that a benchmark's weights don't change under it; only where
-    there is none is the network used, and never while `HF_HUB_OFFLINE` is set.
+    snapshot in the hub's cache is used as it stands, so that a benchmark's weights don't change under it.
 
     Args:
         spec: dtype and source.
         model: the pipeline's class, which the weights must declare.
         folder: see `folders.find_pipeline`.
+        download: where there is no whole snapshot, fetch it from the hub. The network isn't used otherwise, and never
+            while `HF_HUB_OFFLINE` is set.
 
     Raises:
         PipelineError: the weights aren't there, aren't whole, aren't this model's, would need code of their own, or
             can't be loaded by the library.
     """
-    place, file = _place(spec, model, folder)
+    place, file = _place(spec, model, folder, download)
     diffusers = import_module("diffusers")
     pipeline_class: Any = getattr(diffusers, model.pipeline_class, None)
     if pipeline_class is None or not hasattr(pipeline_class, "from_pretrained"):
@@ -86,11 +89,11 @@ def load_pretrained(spec: PipelineSpec, model: Model, folder: Path | None = None
     return loaded
 
 
-def _place(spec: PipelineSpec, model: Model, folder: Path | None) -> tuple[Path, Path | None]:
+def _place(spec: PipelineSpec, model: Model, folder: Path | None, download: bool) -> tuple[Path, Path | None]:
     """The folder of the pipeline, checked, and the single file of its transformer where there is one."""
     source = str(folder) if folder is not None else spec.source or model.hub_id
     if folder is None and not _is_path(source):
-        return _snapshot(source, model), None
+        return _snapshot(source, model, download), None
     path = Path(source).expanduser()
     file = single_file(path, model) if path.exists() else None
     if file is None:
@@ -103,7 +106,7 @@ def _place(spec: PipelineSpec, model: Model, folder: Path | None) -> tuple[Path,
             "single-file checkpoint. Drop it, or save the pipeline."
         )
     if not (file.parent / INDEX).is_file():
-        return _snapshot(model.hub_id, model), file  # the rest of the pipeline
+        return _snapshot(model.hub_id, model, download), file  # the rest of the pipeline
     place = find_pipeline(file.parent, model)
     check_pipeline(place, model, weightless=COMPONENT)
     return place, file
@@ -139,7 +142,7 @@ def _is_path(source: str) -> bool:
     return path.exists() or path.is_absolute() or source.startswith((".", "~")) or source.count("/") != 1
 
 
-def _snapshot(hub_id: str, model: Model) -> Path:
+def _snapshot(hub_id: str, model: Model, download: bool) -> Path:
     cached = _cached_snapshot(hub_id)
     problem: PipelineError | None = None
     if cached is not None:
@@ -149,10 +152,12 @@ def _snapshot(hub_id: str, model: Model) -> Path:
             problem = error
         else:
             return cached
-    if _offline():
+    if not download or _offline():
+        why = "It can't be downloaded while HF_HUB_OFFLINE is set" if download else "Tests download nothing"
+        unless = "" if download else " --diffbench-download lets the test run it, tens of gigabytes and all."
         raise MissingPipelineError(
-            f"{hub_id}: {problem or 'nothing of it is in the cache of the hub.'} It can't be downloaded while "
-            f"HF_HUB_OFFLINE is set. {_how_to_get(hub_id, model)}"
+            f"{hub_id}: {problem or 'nothing of it is in the cache of the hub.'} {why}. "
+            f"{_how_to_get(hub_id, model)}{unless}"
         ) from problem
     folder = _download(hub_id, model)
     check_pipeline(folder, model)

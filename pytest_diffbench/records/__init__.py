@@ -38,6 +38,7 @@ from pytest_diffbench.records.comparison import (
     VariantReport,
 )
 from pytest_diffbench.records.guidance import Guidance, GuidanceGroup, GuidanceStep
+from pytest_diffbench.records.origin import ImageSketch, Origin
 from pytest_diffbench.records.output import (
     ImageFacts,
     Memory,
@@ -93,12 +94,14 @@ __all__ = [
     "GuidanceStep",
     "ImageDifference",
     "ImageFacts",
+    "ImageSketch",
     "JointOrder",
     "LayerTimes",
     "Memory",
     "Observation",
     "Offload",
     "Operator",
+    "Origin",
     "Output",
     "PartPlan",
     "PipelinePlan",

@@ -29,11 +29,22 @@ Distance: TypeAlias = Literal["machine", "family", "any"]
 """How near the machine of a baseline is: the same class, the same type of device, or another."""
 
 Fact: TypeAlias = str | int | float | bool | None
-PositiveSeconds = Annotated[float, Meta(gt=0)]
-Seconds = Annotated[float, Meta(ge=0)]
+
+LONGEST_S = 30 * 86_400.0
+"""No call takes a month: a time beyond it is in another unit, or damaged."""
+
+MOST_BYTES = 1 << 50
+"""A pebibyte, which no machine holds."""
+
+PositiveSeconds = Annotated[float, Meta(gt=0, le=LONGEST_S)]
+Seconds = Annotated[float, Meta(ge=0, le=LONGEST_S)]
 Count = Annotated[int, Meta(ge=0)]
 PositiveCount = Annotated[int, Meta(ge=1)]
-Bytes = Annotated[int, Meta(ge=0)]
+Bytes = Annotated[int, Meta(ge=0, le=MOST_BYTES)]
+PositiveBytes = Annotated[int, Meta(gt=0, le=MOST_BYTES)]
+Share = Annotated[float, Meta(ge=0, le=1)]
+NotNegative = Annotated[float, Meta(ge=0)]
+Celsius = Annotated[float, Meta(ge=-273.15, le=1000)]
 
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):

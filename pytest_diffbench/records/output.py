@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
-from msgspec import Meta
-
-from pytest_diffbench.records.base import Bytes, Count, PositiveCount, Record, Stage
+from pytest_diffbench.records.base import Bytes, Count, NotNegative, PositiveBytes, PositiveCount, Record, Stage
 
 
 class ImageFacts(Record, frozen=True, kw_only=True):
@@ -26,8 +24,8 @@ class RerunNoise(Record, frozen=True, kw_only=True):
 
     rounds: Count
     identical: bool
-    psnr_db: float | None = None
-    latents_rel: float | None = None
+    psnr_db: NotNegative | None = None
+    latents_rel: NotNegative | None = None
     """Relative L2 distance of the final latents, or of other tensors that were returned."""
 
     alike: tuple[tuple[str, ...], ...] = ()
@@ -60,8 +58,8 @@ class ToleranceChange(Record, frozen=True, kw_only=True):
     limit: str
     """Its name in a test's `tolerance`: `psnr_db`."""
 
-    before: float
-    after: float
+    before: NotNegative
+    after: NotNegative
     reason: str
 
 
@@ -108,6 +106,6 @@ class Memory(Record, frozen=True, kw_only=True):
     """
 
     source: Literal["cuda_allocator", "device_allocator", "process_rss", "process_lifetime"]
-    peak_bytes: Annotated[int, Meta(gt=0)]
+    peak_bytes: PositiveBytes
     reserved_bytes: Bytes | None = None
     stages: dict[Stage, StageMemory] = {}

@@ -10,6 +10,7 @@ from pytest_diffbench.records.base import Count, Decision, Distance, Fact, Gate,
 from pytest_diffbench.records.case import Case
 from pytest_diffbench.records.comparison import Comparison, Ratio, RatioRun
 from pytest_diffbench.records.guidance import Guidance, GuidanceGroup
+from pytest_diffbench.records.origin import Origin
 from pytest_diffbench.records.output import Memory, Output, ToleranceChange
 from pytest_diffbench.records.profile import Profile
 from pytest_diffbench.records.run import Efficiency, LayerTimes, Run
@@ -73,6 +74,9 @@ class Baseline(Record, frozen=True, kw_only=True):
     tolerances: tuple[ToleranceChange, ...] = ()
     """How the thresholds of output were changed for this case, oldest first, over all generations."""
 
+    origin: Origin | None = None
+    """What was accepted first under this definition; None where that was saved before there were any."""
+
     @property
     def timed_runs(self) -> tuple[Run, ...]:
         """The runs with times: none where all of them were left out, and of a plan."""
@@ -109,6 +113,9 @@ class CaseReport(Record, frozen=True, kw_only=True):
 
     times_left_out: str | None = None
     """Why the run's times weren't saved with the rest; None where they were, or nothing was to be saved."""
+
+    slid: str | None = None
+    """How far the case has gone from its origin by accepted steps, where that is further than one step may go."""
 
     changed_since: tuple[str, ...] = ()
     """Facts of the environment that differ from the baseline's newest run: `torch 2.12.0 -> 2.13.0`."""

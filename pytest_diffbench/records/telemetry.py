@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pytest_diffbench.records.base import Count, Record, Seconds
+from pytest_diffbench.records.base import Celsius, Count, NotNegative, Record, Seconds, Share
 
 CLOCK_SETTINGS = frozenset({"applications_clocks_setting", "display_clock_setting"})
 """Of NVML's reasons for a clock below the highest: what somebody set, which is no throttling."""
@@ -27,16 +27,16 @@ class Telemetry(Record, frozen=True, kw_only=True):
         other_processes: processes on the device besides this one.
     """
 
-    cpu_s: Seconds | None = None
-    steal_rel: float | None = None
-    others_rel: float | None = None
-    cpu_mhz: float | None = None
-    sm_clock_mhz: float | None = None
-    memory_clock_mhz: float | None = None
+    cpu_s: NotNegative | None = None
+    steal_rel: Share | None = None
+    others_rel: Share | None = None
+    cpu_mhz: NotNegative | None = None
+    sm_clock_mhz: NotNegative | None = None
+    memory_clock_mhz: NotNegative | None = None
     throttle_reasons: tuple[str, ...] = ()
-    temperature_c: float | None = None
-    power_w: float | None = None
-    energy_j: float | None = None
+    temperature_c: Celsius | None = None
+    power_w: NotNegative | None = None
+    energy_j: NotNegative | None = None
     other_processes: Count | None = None
 
     @property

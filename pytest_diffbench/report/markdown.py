@@ -196,6 +196,8 @@ def _details(report: CaseReport) -> list[str]:
         lines += [f"- saved: {_text(report.saved)}"]
     if report.times_left_out is not None:
         lines += [f"- times left out: {_text(report.times_left_out)}"]
+    if report.slid is not None:
+        lines += [f"- slid: {_text(report.slid)}"]
     for heading, verdict in grouped(to_tell(report)):
         lines.append(f"- **{verdict.decision}** {_code(heading)}: {_text(verdict.message)}")
         lines += [f"  - {_text(change)}" for change in further_changes(verdict)]

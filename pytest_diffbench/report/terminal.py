@@ -161,6 +161,8 @@ def _foot(session: SessionReport, width: int) -> list[Line]:
         if one.attempts > 1
     ]
     lines += _entries("run again", again, width, "yellow")
+    slid = [f"{one.observation.case.id}: {one.slid}" for one in session.cases if one.slid is not None]
+    lines += _entries("slid", slid, width, "yellow")
     changed = Counter(change for one in session.cases for change in one.changed_since)
     told = [
         what if count == len(session.cases) else f"{what} ({format_count(count, 'case')})"

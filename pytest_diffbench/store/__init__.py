@@ -1,6 +1,8 @@
 """Baselines on disk: where they lie, how they are read, checked and written."""
 
+from pytest_diffbench.store.checking import Checked, check
 from pytest_diffbench.store.names import case_folder
+from pytest_diffbench.store.pictures import keep, kept
 from pytest_diffbench.store.store import MOST_NEIGHBOURS, Store
 
-__all__ = ["MOST_NEIGHBOURS", "Store", "case_folder"]
+__all__ = ["MOST_NEIGHBOURS", "Checked", "Store", "case_folder", "check", "keep", "kept"]

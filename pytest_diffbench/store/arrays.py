@@ -45,7 +45,7 @@ def encode_artifacts(artifacts: Artifacts, generation: int, folder: Path) -> dic
     Raises:
         BaselineError: an image that isn't uint8 of shape HW, HW1, HW3 or HW4, or a trace that isn't finite.
     """
-    files = {image_name(i): _encode_image(array, folder / image_name(i)) for i, array in enumerate(artifacts.images)}
+    files = {image_name(i): encode_image(array, folder / image_name(i)) for i, array in enumerate(artifacts.images)}
     return files | {TRACE: _encode_trace(artifacts.trace, generation, folder / TRACE)}
 
 
@@ -57,15 +57,16 @@ def read_artifacts(folder: Path, baseline: Baseline) -> Artifacts:
     """
     facts = baseline.output.images if baseline.output is not None else ()
     images = tuple(
-        _decode_image(*_read(folder, image_name(i), baseline.generation), one) for i, one in enumerate(facts)
+        decode_image(*read_file(folder, image_name(i), baseline.generation), one) for i, one in enumerate(facts)
     )
     return Artifacts(
         images=images,
-        trace=_decode_trace(*_read(folder, TRACE, baseline.generation), baseline.generation),
+        trace=decode_trace(*read_file(folder, TRACE, baseline.generation), baseline.generation),
     )
 
 
-def _read(folder: Path, name: str, generation: int) -> tuple[bytes, Path]:
+def read_file(folder: Path, name: str, generation: int) -> tuple[bytes, Path]:
+    """One of a baseline's files, and where it lay. Raises BaselineError as `read_artifacts` does."""
     path = artifact_path(folder, name, generation)
     try:
         data = path.read_bytes()
@@ -79,7 +80,8 @@ def _read(folder: Path, name: str, generation: int) -> tuple[bytes, Path]:
     return data, path
 
 
-def _encode_image(array: NDArray[np.uint8], path: Path) -> bytes:
+def encode_image(array: NDArray[np.uint8], path: Path) -> bytes:
+    """A PNG without loss. Raises BaselineError on what is no image; `path` is for its message."""
     import numpy as np
     from PIL import Image
 
@@ -92,7 +94,8 @@ def _encode_image(array: NDArray[np.uint8], path: Path) -> bytes:
     return buffer.getvalue()
 
 
-def _decode_image(data: bytes, path: Path, facts: ImageFacts) -> NDArray[np.uint8]:
+def decode_image(data: bytes, path: Path, facts: ImageFacts) -> NDArray[np.uint8]:
+    """Pixels of an accepted image. Raises BaselineError where they aren't those that were accepted."""
     import numpy as np
     from PIL import Image
 
@@ -123,7 +126,8 @@ def _encode_trace(trace: dict[str, NDArray[np.float32]], generation: int, path: 
     return save(arrays, metadata={"generation": str(generation)})
 
 
-def _decode_trace(data: bytes, path: Path, generation: int) -> dict[str, NDArray[np.float32]]:
+def decode_trace(data: bytes, path: Path, generation: int) -> dict[str, NDArray[np.float32]]:
+    """Arrays of a trace by name. Raises BaselineError where they aren't finite float32 of this generation."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 

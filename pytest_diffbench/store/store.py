@@ -29,6 +29,7 @@ if TYPE_CHECKING:
         Environment,
         GuidanceGroup,
         Observation,
+        Origin,
         Ratio,
         Run,
         ToleranceChange,
@@ -83,6 +84,7 @@ class Store:
         previous: Reference | None,
         unchanged: bool,
         tolerances: Callable[[Sequence[ToleranceChange], str], tuple[ToleranceChange, ...]] | None = None,
+        origin: Callable[[Reference | None, int], Origin] | None = None,
     ) -> str:
         """Accept a run.
 
@@ -98,6 +100,8 @@ class Store:
             unchanged: work and output are as in `previous`.
             tolerances: makes of the history of thresholds that stands, and of the time that the run began, the one to
                 keep; by default it stays as it is.
+            origin: makes of the baseline that stands, and of the generation that is saved, the origin to keep; by
+                default it stays as it is.
 
         Returns:
             `created`, `added run N` (N runs are kept now), `new generation N`, or `kept: why`.
@@ -113,10 +117,14 @@ class Store:
             if tolerances is not None:
                 history = tolerances(history, observation.run.started)
             if current is None:
-                _write(folder, _accepted(observation, 1, history), artifacts)
+                first = origin(None, 1) if origin is not None else None
+                _write(folder, _accepted(observation, 1, history, first), artifacts)
                 return "created"
-            _refuse_other_case(current, observation.case, folder)
-            if _adds(current, observation, previous, unchanged):
+            standing = _reference(folder, current, "machine", observation.case)
+            adds = _adds(current, observation, previous, unchanged)
+            generation = current.generation + (not adds)
+            first = origin(standing, generation) if origin is not None else current.origin
+            if adds:
                 timed = bool(observation.run.rounds)
                 # one without times gives way to one with
                 runs = (*current.timed_runs, observation.run)[-MOST_RUNS:] if timed else current.runs
@@ -130,11 +138,11 @@ class Store:
                     profile=profile,
                     guidance=guidance,
                     tolerances=history,
+                    origin=first,
                 )
                 _write(folder, grown, None)
                 return f"added run {len(runs)}" if timed else "kept: nothing changed, and there are no times to add"
-            generation = current.generation + 1
-            _write(folder, _accepted(observation, generation, history), artifacts)
+            _write(folder, _accepted(observation, generation, history, first), artifacts)
             return f"new generation {generation}"
 
     def entries(self) -> Iterator[Path]:
@@ -285,7 +293,9 @@ def _with_what_it_lacks(current: Baseline, observation: Observation) -> Baseline
     return msgspec.structs.replace(current, work=work, memory=memory)
 
 
-def _accepted(observation: Observation, generation: int, tolerances: tuple[ToleranceChange, ...]) -> Baseline:
+def _accepted(
+    observation: Observation, generation: int, tolerances: tuple[ToleranceChange, ...], origin: Origin | None
+) -> Baseline:
     return Baseline(
         schema=BASELINE_SCHEMA,
         case=observation.case,
@@ -299,6 +309,7 @@ def _accepted(observation: Observation, generation: int, tolerances: tuple[Toler
         ratio=observation.ratio,
         profile=observation.profile,
         tolerances=tolerances,
+        origin=origin,
     )
 
 

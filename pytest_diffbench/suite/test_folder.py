@@ -1,6 +1,7 @@
 """Whatever pipeline a folder holds: `--diffbench-models FOLDER --pyargs pytest_diffbench.suite.test_folder`.
 
-Height and width are the pipeline's own. Skipped where `--diffbench-models` isn't a pipeline's folder.
+Height and width are the pipeline's own. Skipped where `--diffbench-models` isn't a pipeline's folder, and where the
+pipeline needs more than a prompt.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_diffbench.errors import MissingPipelineError
 from pytest_diffbench.suite.expectations import PROMPT
 
 if TYPE_CHECKING:
@@ -25,9 +27,24 @@ GUIDED, PLAIN = 4.0, 1.0
 
 
 def call_of(pipeline: Any, **arguments: Any) -> dict[str, Any]:
-    """Arguments of a call with the prompt; skips the test where the pipeline doesn't take one of them."""
+    """Arguments of a call with the prompt, where one is taken; skips the test where there's no such call.
+
+    Raises:
+        MissingPipelineError: it can't be called without what only its owner has, such as a picture.
+    """
     takes = inspect.signature(pipeline.__call__).parameters
-    call = {"prompt": PROMPT} | arguments
+    call = {"prompt": PROMPT} | arguments if "prompt" in takes else arguments
+    needs = [
+        name
+        for name, one in takes.items()
+        if name not in call and one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+    ]
+    if needs:
+        raise MissingPipelineError(
+            f"{type(pipeline).__name__} can't be called with {'a prompt' if 'prompt' in takes else 'nothing'} alone: "
+            f"it needs {', '.join(needs)}. Write a test that passes {'it' if len(needs) == 1 else 'them'}: "
+            "diffbench(diffbench_pipeline, ...), with the marker's model='folder'."
+        )
     for name in call:
         if name not in takes:
             pytest.skip(f"{type(pipeline).__name__} takes no {name}")

@@ -224,12 +224,12 @@ def test_images_with_alpha_are_compared() -> None:
     assert make.ask("output", seen, against, mine=make.artifacts(clear)).reason == "output.differs"
 
 
-def test_pixels_that_werent_kept_are_not_seen() -> None:
+def test_pixels_that_werent_kept_are_told() -> None:
     seen = make.observation(output=make.output(make.noisy(IMAGE, 1)))
-    assert make.ask("output", seen, make.reference(), mine=Artifacts(trace=make.trace())).reason == "output.not_seen"
+    assert make.ask("output", seen, make.reference(), mine=Artifacts(trace=make.trace())).reason == "output.not_kept"
     empty = make.reference(stored=Artifacts())
     answer = make.ask("output", seen, empty, mine=make.artifacts(make.noisy(IMAGE, 1)))
-    assert (answer.reason, answer.decision) == ("output.not_seen", "incomparable")
+    assert (answer.reason, answer.decision) == ("output.not_kept", "incomparable")
 
 
 @pytest.mark.parametrize(
@@ -258,9 +258,9 @@ def test_latents_of_another_shape_or_without_a_trace_never_pass() -> None:
     seen = make.observation(output=make.output(latents_shape=(1, 16, 4, 4)), case=case)
     against = make.reference(base, stored=Artifacts(trace=make.trace()))
     assert make.ask("output", seen, against, mine=Artifacts(trace=make.trace())).reason == "output.size"
-    assert make.ask("output", base, against, mine=make.artifacts()).reason == "output.not_seen"
+    assert make.ask("output", base, against, mine=make.artifacts()).reason == "output.not_kept"
     bare = Artifacts(trace={"text/0": np.ones(4, np.float32)})
-    assert make.ask("output", base, against, mine=bare).reason == "output.not_seen"
+    assert make.ask("output", base, against, mine=bare).reason == "output.not_kept"
 
 
 @pytest.mark.parametrize(

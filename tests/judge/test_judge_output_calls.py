@@ -158,7 +158,7 @@ def test_tensors_whose_sketches_were_not_kept_are_not_judged() -> None:
     reference = make.reference(make.observation(output=of_tensors(tensor(1.0))), stored=Artifacts())
     seen = make.observation(output=of_tensors(tensor(2.0)))
     (found,) = judge(seen, of_sketch(), reference, Limits(), ["output"])
-    assert found.reason == "output.not_seen"
+    assert found.reason == "output.not_kept"
 
 
 def test_tensors_that_calls_disagree_about() -> None:

@@ -13,6 +13,7 @@ import msgspec
 import numpy as np
 import pytest
 
+from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.judge import REASONS, Limits, judge_pairs
 from pytest_diffbench.judge.reasons import FORMER_NAMES, verdict
@@ -31,7 +32,7 @@ from pytest_diffbench.records import (
 )
 
 if TYPE_CHECKING:
-    from pytest_diffbench.artifacts import Artifacts, Reference
+    from pytest_diffbench.artifacts import Reference
     from pytest_diffbench.records import Observation, Run, Verdict
 
 DOCS = Path(__file__).parents[2] / "docs" / "verdicts.md"
@@ -225,6 +226,7 @@ SCENARIOS: dict[str, Scenario] = {
     "guidance.gain": with_steps(
         half(make.guided_step(norm_ratio_min=0.9, norm_ratio_max=1.2)), cfg_normalization=False
     ),
+    "output.not_kept": on(make.observation(output=make.output(make.noisy(IMAGE, 1))), mine=Artifacts()),
     "output.not_finite": on(make.observation(output=make.output(IMAGE, finite=False))),
     "output.no_images": on(make.observation(output=make.output())),
     "output.lost": on(make.observation(output=make.output(latents_shape=None, no_images="NoneType is no image"))),

@@ -15,7 +15,7 @@ from diffusers import DiffusionPipeline
 from huggingface_hub.errors import GatedRepoError, RepositoryNotFoundError
 from tiny_pipelines import build_tiny
 
-from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.errors import MissingPipelineError, PipelineError
 from pytest_diffbench.pipelines import pretrained
 from pytest_diffbench.pipelines.folders import commit, digest
 from pytest_diffbench.pipelines.pretrained import load_pretrained, revision
@@ -245,10 +245,21 @@ def test_snapshot_in_the_cache_needs_no_network(hub_cache: Path, saved: Path) ->
     assert revision(snapshot) == COMMIT
 
 
+@pytest.mark.parametrize("half", [False, True])
+def test_nothing_is_downloaded_unless_asked_for(hub_cache: Path, saved: Path, half: bool) -> None:
+    if half:
+        shutil.rmtree(fill_cache(hub_cache, saved) / "vae")
+    with pytest.raises(MissingPipelineError, match="Tests download nothing") as caught:
+        load_pretrained(spec_for("lumina2"), LUMINA)
+    assert "run `hf download Alpha-VLLM/Lumina-Image-2.0`" in str(caught.value)
+    assert "--diffbench-download lets the test run it" in str(caught.value)
+    assert ("AutoencoderKL is listed" in str(caught.value)) is half
+
+
 def test_offline_without_a_snapshot(hub_cache: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(PipelineError) as caught:
-        load_pretrained(spec_for("flux"), FLUX)
+        load_pretrained(spec_for("flux"), FLUX, download=True)
     message = str(caught.value)
     assert "HF_HUB_OFFLINE is set" in message
     assert "accept the licence at https://huggingface.co/black-forest-labs/FLUX.1-dev" in message
@@ -259,7 +270,7 @@ def test_offline_with_half_a_snapshot(hub_cache: Path, saved: Path, monkeypatch:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     shutil.rmtree(fill_cache(hub_cache, saved) / "vae")
     with pytest.raises(PipelineError, match=r"vae: AutoencoderKL is listed .* while HF_HUB_OFFLINE is set"):
-        load_pretrained(spec_for("lumina2"), LUMINA)
+        load_pretrained(spec_for("lumina2"), LUMINA, download=True)
 
 
 @pytest.mark.parametrize(
@@ -279,7 +290,7 @@ def test_hub_that_refuses_or_is_out_of_reach(
 
     monkeypatch.setattr(huggingface_hub, "model_info", fail)
     with pytest.raises(PipelineError) as caught:
-        load_pretrained(spec_for("flux"), FLUX)
+        load_pretrained(spec_for("flux"), FLUX, download=True)
     assert expected in str(caught.value)
     assert "hf download black-forest-labs/FLUX.1-dev" in str(caught.value)
 
@@ -295,7 +306,7 @@ def test_download_is_checked_before_it_is_loaded(
     monkeypatch.setattr("diffusers.Lumina2Pipeline.download", download)
     shutil.rmtree(copy / "vae")
     with pytest.raises(PipelineError, match="AutoencoderKL is listed"):
-        load_pretrained(spec_for("lumina2"), LUMINA)
+        load_pretrained(spec_for("lumina2"), LUMINA, download=True)
 
 
 @pytest.mark.parametrize(

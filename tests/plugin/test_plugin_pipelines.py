@@ -87,6 +87,30 @@ def test_a_models_folder_without_the_model_says_what_it_looked_for(pytester: pyt
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
+class _AskedError(Exception):
+    """The hub was asked."""
+
+
+def test_the_hub_is_asked_by_its_option_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub
+
+    def ask(*_: object, **__: object) -> None:
+        raise _AskedError
+
+    monkeypatch.setattr(huggingface_hub, "model_info", ask)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(pytester.path / "hub"))
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
+    pytester.makepyfile(ONE)
+    result = run(pytester, "--diffbench", "--diffbench-weights=pretrained", "-rs")
+    result.assert_outcomes(skipped=1)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED  # nothing was measured
+    result.stdout.fnmatch_lines(["*Tests download nothing. Where the hub can be reached, run `hf download Alpha*"])
+    result = run(pytester, "--diffbench", "--diffbench-weights=pretrained", "--diffbench-download", "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*couldn't be downloaded (_AskedError*"])
+
+
 def test_the_fixture_needs_a_model(pytester: pytest.Pytester) -> None:
     pytester.makepyfile("def test_it(diffbench_pipeline): ...")
     result = run(pytester, "--diffbench")

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import itertools
+import shutil
 from typing import TYPE_CHECKING
 
 import pytest
 
+from pytest_diffbench import cli
 from pytest_diffbench.report import session_json
 
 if TYPE_CHECKING:
@@ -167,3 +169,73 @@ def test_parallel_processes_save_all_but_their_times(project: pytest.Pytester) -
         "created",
         "2 test processes ran at once and slowed each other down.",
     )
+
+
+SLIDING = """
+import os
+
+import numpy as np
+
+FRACTIONS = np.random.default_rng(0).random((64, 64, 3))
+
+def paint(size=64):
+    base = np.tile(np.arange(64)[:, None, None] * 2, (1, 64, 3))
+    return [np.floor(base + FRACTIONS + float(os.environ["SHIFT"])).astype(np.uint8)]
+
+def test_paint(diffbench):
+    diffbench(paint)
+"""
+
+
+def test_a_slide_by_steps_that_were_each_accepted_is_told_when_it_is_saved(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    pytester.makepyfile(test_paint=SLIDING)
+    done = []
+    for step in range(7):
+        monkeypatch.setenv("SHIFT", str(0.9 * step))
+        result = run(pytester, "--diffbench-save", "--diffbench-rounds=1")
+        result.assert_outcomes(passed=1)
+        (case,) = cases(pytester)
+        done.append((case.saved, case.slid is not None))
+    assert [said for _, said in done] == [False] * 4 + [True] * 3, done
+    assert [what for what, _ in done[::2]] == ["created", *(f"new generation {n}" for n in (2, 3, 4))]
+    assert all((what or "").startswith(("added run", "kept")) for what, _ in done[1::2]), done
+    assert case.slid is not None
+    assert case.slid.startswith("since generation 1 of 20")
+    assert "colour at least 5.4 levels of 255 off in image 0 (a step may go 1)" in case.slid
+    result.stdout.fnmatch_lines(["slid          test_paint.py::test_paint: since generation 1 of*"])
+
+    # what a person who means it is told to do
+    assert case.baseline_path is not None
+    assert f"delete {case.baseline_path} and save" in case.slid
+    shutil.rmtree(case.baseline_path)
+    run(pytester, "--diffbench-save", "--diffbench-rounds=1")
+    (case,) = cases(pytester)
+    assert (case.saved, case.slid) == ("created", None)
+
+
+def test_images_are_kept_for_judging_later(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("old", "new"):
+        project.runpytest_inprocess(
+            "--diffbench",
+            "--diffbench-rounds=1",
+            f"--diffbench-json={name}/session.json",
+            f"--diffbench-images={name}/images",
+        )
+        project.makepyfile(test_paint=TARGET.replace("* 5", "* 4") + ONE)
+    assert [len(list((project.path / name / "images").glob("*.png"))) for name in ("old", "new")] == [1, 1]
+    monkeypatch.chdir(project.path)
+    gates = ["--gates", "output"]
+    assert cli.main(["judge", "old/session.json", "old/session.json", *gates]) == 0
+    assert cli.main(["judge", "new/session.json", "old/session.json", *gates]) == 1
+    shutil.rmtree("old/images")
+    assert cli.main(["judge", "new/session.json", "old/session.json", *gates]) == 3
+
+
+def test_images_that_cant_be_kept_fail_the_test(project: pytest.Pytester) -> None:
+    (project.path / "taken").write_text("a file")
+    result = run(project, "--diffbench-save", "--diffbench-images=taken")
+    result.assert_outcomes(failed=1)
+    result.stdout.fnmatch_lines(["*taken: can't be written*Give --diffbench-images a folder that can*"])

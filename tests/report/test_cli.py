@@ -197,19 +197,6 @@ def test_several_runs_of_a_case_are_its_baseline(tmp_path: Path, capsys: pytest.
     assert "time.slower" in capsys.readouterr().out
 
 
-def test_other_images_are_left_open_since_their_pixels_are_not_in_the_file(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    old = written(tmp_path / "old.json", make.session(make.report(make.flux("t"))))
-    seen = make.flux("t")
-    assert seen.output is not None
-    images = tuple(msgspec.structs.replace(one, digest="0" * 16) for one in seen.output.images)
-    changed = msgspec.structs.replace(seen, output=msgspec.structs.replace(seen.output, images=images))
-    new = written(tmp_path / "new.json", make.session(make.report(changed)))
-    assert cli.main(["judge", new, old]) == 0
-    assert "output.not_seen" in capsys.readouterr().out
-
-
 def test_cases_on_one_side_only_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     one, two, three = (make.report(make.lumina(f"test_{i}")) for i in range(3))
     new = written(tmp_path / "new.json", make.session(one, two))

@@ -152,6 +152,7 @@ def test_whatever_a_folder_holds(pytester: pytest.Pytester, real_libraries: None
         "--diffbench-save",
         "--diffbench-gates=work,guidance,output",
         "--diffbench-rounds=1",
+        "--diffbench-threads=1",
         "--diffbench-json=session.json",
         f"--diffbench-models={pytester.path / 'saved'}",
         "--pyargs",
@@ -166,6 +167,61 @@ def test_whatever_a_folder_holds(pytester: pytest.Pytester, real_libraries: None
         assert one.observation.work is not None
         calls[name] = one.observation.work.calls_by_branch()
     assert calls == {"test_steps[1]": {"joint": 1}, "test_steps[2]": {"joint": 2}}
+
+
+def test_a_folder_whose_pipeline_takes_no_prompt(pytester: pytest.Pytester, real_libraries: None) -> None:
+    from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
+
+    blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (8,)}
+    net = UNet2DModel(sample_size=8, layers_per_block=1, norm_num_groups=4, **blocks)
+    pipeline: Any = DDPMPipeline(net, DDPMScheduler())
+    pipeline.save_pretrained(pytester.path / "saved")
+    result = pytester.runpytest_inprocess(
+        "--diffbench-save",
+        "--diffbench-rounds=1",
+        "--diffbench-threads=1",
+        f"--diffbench-models={pytester.path / 'saved'}",
+        "--pyargs",
+        "pytest_diffbench.suite.test_folder",
+        "-k",
+        "steps or guidance",
+    )
+    result.assert_outcomes(passed=2, skipped=1, deselected=1)
+    result.stdout.fnmatch_lines(["skipped*test_guidance: DDPMPipeline takes no guidance scale"])
+
+
+@pytest.mark.parametrize("strict", [False, True])
+def test_a_pipeline_that_the_suite_cant_call_is_told_and_nothing_measured_fails(
+    pytester: pytest.Pytester, real_libraries: None, strict: bool
+) -> None:
+    pytester.makeconftest(
+        """
+import pytest
+
+class Painter:
+    components = {}
+    def __call__(self, image, height=None): ...
+
+@pytest.fixture
+def diffbench_pipeline():
+    return Painter()
+"""
+    )
+    pytester.makepyfile(
+        """
+import pytest
+from pytest_diffbench.suite import test_folder
+
+@pytest.mark.diffbench()
+def test_default(diffbench, diffbench_pipeline):
+    test_folder.test_default_call(diffbench, diffbench_pipeline)
+"""
+    )
+    result = pytester.runpytest_inprocess("--diffbench", "-rs", *(["--diffbench-strict"] if strict else []))
+    result.assert_outcomes(failed=strict, skipped=not strict)
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    said = "*Painter can't be called with nothing alone: it needs image. Write a test that passes it*"
+    result.stdout.fnmatch_lines([said] if strict else ["nothing was measured: 1 benchmark was skipped*", said])
 
 
 class Fake:

@@ -1,0 +1,220 @@
+"""How far a case has gone since it was first accepted, by steps each of which was accepted on its own.
+
+No gate can see that: each holds a run against what stands. So a sketch of the first generation is kept, and what is
+saved is held against it by the limits of one step.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pytest_diffbench.errors import BaselineError
+from pytest_diffbench.judge.definition import definition_changes
+from pytest_diffbench.judge.image_metrics import area_means
+from pytest_diffbench.judge.memory import memory_allowance
+from pytest_diffbench.judge.text import binary, flops, listed, percent, plural
+from pytest_diffbench.judge.tolerance import tolerance
+from pytest_diffbench.records import ImageSketch, Origin
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pytest_diffbench.artifacts import Artifacts, Reference
+    from pytest_diffbench.judge.limits import Limits
+    from pytest_diffbench.judge.tolerance import Tolerance
+    from pytest_diffbench.records import Baseline, Memory, Observation, Run, Work
+
+CELLS = 16
+"""Along each side of a sketch. A distance of means over cells is never more than that of the pixels."""
+
+MOST_IMAGES = 4
+"""Of a call; a film has hundreds."""
+
+_STEPS = 2
+"""Generations from the first on before anything is said: what one step does is said by the gates."""
+
+
+def origin_of(
+    generation: int, run: Run, work: Work | None, memory: Memory | None, images: Sequence[NDArray[np.uint8]]
+) -> Origin:
+    """Sketch what was measured.
+
+    Args:
+        generation: that it is.
+        run: the first of it.
+        work: of the call.
+        memory: of the call.
+        images: uint8 of shape (height, width) or (height, width, channels).
+    """
+    count = min(len(images), MOST_IMAGES)
+    picked = sorted({round(i * (len(images) - 1) / max(count - 1, 1)) for i in range(count)})
+    torch = run.environment.software.get("torch")
+    return Origin(
+        generation=generation,
+        started=run.started,
+        images=tuple(_sketch(i, images[i]) for i in picked),
+        flops=work.total_flops if work is not None else None,
+        denoiser_calls=work.denoiser_calls if work is not None else None,
+        torch=str(torch) if torch is not None else None,
+        memory=msgspec.structs.replace(memory, stages={}) if memory is not None else None,
+    )
+
+
+def _sketch(number: int, image: NDArray[np.uint8]) -> ImageSketch:
+    means = area_means(image.reshape(*image.shape[:2], -1), CELLS, CELLS)
+    return ImageSketch(
+        image=number,
+        width_px=image.shape[1],
+        height_px=image.shape[0],
+        rows=means.shape[0],
+        columns=means.shape[1],
+        levels=tuple(round(float(level), 2) for level in means.ravel()),
+    )
+
+
+def origin_with(
+    observation: Observation, artifacts: Artifacts, standing: Reference | None, generation: int
+) -> Origin:
+    """The origin to keep with what is saved.
+
+    It is carried over. It begins anew where the definition changed, for results of unequal definitions are never
+    compared, and with the generation that stands where that was saved without one. A change that was red doesn't
+    begin it anew: every step of a slide that began a generation was red, too.
+
+    Args:
+        observation: what is saved.
+        artifacts: its images.
+        standing: this machine's baseline, None where there is none.
+        generation: that the save makes or adds to.
+    """
+    if standing is not None and not _redefined(standing.baseline, observation):
+        base = standing.baseline
+        if base.origin is not None:
+            return base.origin
+        try:
+            return origin_of(base.generation, base.runs[0], base.work, base.memory, standing.artifacts().images)
+        except BaselineError:
+            pass  # what can't be read any more is no origin, and no reason not to save
+    return origin_of(generation, observation.run, observation.work, observation.memory, artifacts.images)
+
+
+def slide(
+    observation: Observation, artifacts: Artifacts, standing: Reference, limits: Limits, generation: int
+) -> str:
+    """What to say of a case that was saved; empty where it hasn't gone further than one step may.
+
+    Args:
+        observation: what was saved.
+        artifacts: its images.
+        standing: this machine's baseline as it stood before.
+        limits: of the test.
+        generation: that stands now.
+    """
+    base, origin = standing.baseline, standing.baseline.origin
+    if origin is None or generation - origin.generation < _STEPS or _redefined(base, observation):
+        return ""
+    now = origin_of(generation, observation.run, observation.work, observation.memory, artifacts.images)
+    reruns = [one.output.rerun for one in (observation, base) if one.output is not None]
+    far = distances(origin, now, limits, tolerance("machine", reruns[0], reruns[-1], limits) if reruns else None)
+    if not far:
+        return ""
+    return f"since generation {origin.generation} of {origin.started[:10]}, step by step: {listed(far)}"
+
+
+def distances(origin: Origin, now: Origin, limits: Limits, allowed: Tolerance | None) -> list[str]:
+    """All that is further from the origin than one step may go, with figures and limit.
+
+    Args:
+        origin: what was accepted first.
+        now: the same of what is accepted now.
+        limits: of work and memory.
+        allowed: of a step's images; None where there are none to compare.
+    """
+    found = [text for one in (_images(origin, now, allowed), _work(origin, now, limits)) for text in one]
+    return [*found, *_memory(origin.memory, now.memory, limits)]
+
+
+def _redefined(base: Baseline, observation: Observation) -> bool:
+    return bool(definition_changes(base.case.definition, observation.case.definition))
+
+
+def _images(origin: Origin, now: Origin, allowed: Tolerance | None) -> list[str]:
+    if allowed is None or allowed.hopeless:
+        return []
+    if [_size(one) for one in origin.images] != [_size(one) for one in now.images]:
+        before, after = (", ".join(map(_size_text, one.images)) or "none" for one in (origin, now))
+        return [f"other images: {before} -> {after}"]
+    # A reduction only ever hides, so what is seen in it is a least distance.
+    pairs = list(zip(origin.images, now.images, strict=True))
+    colours = [(_colour_levels(one, other), one.image) for one, other in pairs]
+    noises = [(_psnr_db(one, other), one.image) for one, other in pairs]
+    found = []
+    levels, image = max(colours, default=(0.0, 0))
+    if levels > allowed.colour_levels:
+        limit = f"a step may go {allowed.colour_levels:.3g}"
+        found.append(f"colour at least {levels:.1f} levels of 255 off in image {image} ({limit})")
+    least_db, image = min(noises, default=(math.inf, 0))
+    if least_db < allowed.psnr_db:
+        found.append(f"PSNR at most {least_db:.1f} dB of image {image} (a step may go to {allowed.psnr_db:.4g} dB)")
+    return found
+
+
+def _size(one: ImageSketch) -> tuple[int, ...]:
+    return one.image, one.width_px, one.height_px, len(one.levels)
+
+
+def _size_text(one: ImageSketch) -> str:
+    return f"{one.width_px} x {one.height_px} px"
+
+
+def _gaps(one: ImageSketch, other: ImageSketch) -> NDArray[np.float64]:
+    """Differences of shape (cells, channels)."""
+    import numpy as np
+
+    gap = np.subtract(other.levels, one.levels).reshape(one.rows * one.columns, -1)
+    return np.asarray(gap, dtype=np.float64)
+
+
+def _colour_levels(one: ImageSketch, other: ImageSketch) -> float:
+    import numpy as np
+
+    return float(np.sqrt(np.square(_gaps(one, other)).mean(axis=0).max()))
+
+
+def _psnr_db(one: ImageSketch, other: ImageSketch) -> float:
+    import numpy as np
+
+    mean_square = float(np.square(_gaps(one, other)).mean())
+    return 10 * math.log10(255**2 / mean_square) if mean_square else math.inf
+
+
+def _work(origin: Origin, now: Origin, limits: Limits) -> list[str]:
+    found = []
+    if origin.denoiser_calls is not None and now.denoiser_calls is not None:
+        before, after = origin.denoiser_calls, now.denoiser_calls
+        if before != after:
+            found.append(f"{before:,} -> {plural(after, 'denoiser call')} (a step may change none)")
+    if origin.flops and now.flops is not None:
+        change_rel = now.flops / origin.flops - 1
+        allowed_rel = 0.0 if origin.torch == now.torch else limits.flops_other_torch_rel
+        if abs(change_rel) > allowed_rel:
+            may = f"a step may change {100 * allowed_rel:g} %" if allowed_rel else "a step may change none"
+            found.append(f"{flops(origin.flops)} -> {flops(now.flops)} ({percent(change_rel)}; {may})")
+    return found
+
+
+def _memory(origin: Memory | None, now: Memory | None, limits: Limits) -> list[str]:
+    if origin is None or now is None or origin.source != now.source or now.source == "process_lifetime":
+        return []
+    allowed_bytes = memory_allowance(now, limits).bytes_of(origin.peak_bytes)
+    if now.peak_bytes - origin.peak_bytes <= allowed_bytes:
+        return []
+    change = percent(now.peak_bytes / origin.peak_bytes - 1)
+    may = f"a step may add {binary(allowed_bytes)}"
+    return [f"peak memory {binary(origin.peak_bytes)} -> {binary(now.peak_bytes)} ({change}; {may})"]

@@ -1,0 +1,51 @@
+"""What a case was when it was first accepted, small enough to be carried through every later generation."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from msgspec import Meta
+
+from pytest_diffbench.records.base import Count, PositiveCount, Record
+from pytest_diffbench.records.output import Memory
+
+Level = Annotated[float, Meta(ge=0, le=255)]
+
+
+class ImageSketch(Record, frozen=True, kw_only=True):
+    """An image, reduced by averaging over cells of almost one size.
+
+    Attributes:
+        image: its number among the images of the call.
+        width_px: of the image; `height_px` the same.
+        rows: of cells, at most 16; `columns` the same.
+        levels: mean of each cell, 0 to 255, to a hundredth: row by row, a cell's channels together.
+    """
+
+    image: Count
+    width_px: PositiveCount
+    height_px: PositiveCount
+    rows: PositiveCount
+    columns: PositiveCount
+    levels: tuple[Level, ...]
+
+
+class Origin(Record, frozen=True, kw_only=True):
+    """What small accepted steps are held against, taken together.
+
+    Attributes:
+        generation: that was measured.
+        started: when its first run began: UTC, ISO 8601.
+        images: a few of its images, evenly picked.
+        flops: of the whole call; `denoiser_calls` its calls of the denoiser.
+        torch: version that counted them.
+        memory: peaks of the whole call.
+    """
+
+    generation: PositiveCount
+    started: str
+    images: tuple[ImageSketch, ...] = ()
+    flops: Count | None = None
+    denoiser_calls: Count | None = None
+    torch: str | None = None
+    memory: Memory | None = None

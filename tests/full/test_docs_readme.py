@@ -1,0 +1,104 @@
+"""What the README prints to be typed runs as it is printed, in a folder that holds nothing else."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
+
+ROOT = Path(__file__).parents[2]
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", README, flags=re.DOTALL | re.MULTILINE)
+COMMAND = re.compile(r"(?:make|pip|pytest|diffbench|OTHER=\S+\s\S+) .*|pytest")
+LINES = [line.partition("  #")[0].strip() for kind, block in BLOCKS if not kind for line in block.splitlines()]
+TYPED = [line for line in LINES if COMMAND.fullmatch(line)]
+"""All command lines, in their order, without the comments behind them."""
+
+PYPROJECT = '[project]\nname = "newcomer"\nversion = "1"\n\n[tool.setuptools]\npackages = []\n'
+
+FEW = "--diffbench-rounds=1 --diffbench-pairs=1 --diffbench-max-time=90 --diffbench-gates=work,guidance,output"
+"""What keeps it short, and off how busy the machine is. It changes no line that is typed."""
+
+
+def is_for_another_place(line: str) -> bool:
+    """A line that needs a clone or the network, or memory for twelve thousand million weights."""
+    return line.startswith(("make ", "pip ")) or "weights=random" in line
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A newcomer's project under version control: each block of Python is a file of tests."""
+    made = tmp_path_factory.mktemp("newcomer")
+    (made / "pyproject.toml").write_text(PYPROJECT)
+    blocks = [block for kind, block in BLOCKS if kind == "python"]
+    assert len(blocks) >= 2
+    for number, block in enumerate(blocks):
+        (made / f"test_snippet_{number}.py").write_text(block, encoding="utf-8")
+    for arguments in ("init -q -b main", "add .", "-c user.name=n -c user.email=n@n commit -qm begin"):
+        subprocess.run(["git", *arguments.split()], cwd=made, check=True)
+    return made
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """Of a shell in which the package is installed, without weights, index or network."""
+    kept = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "HF_", "PYTHONPATH"))
+    }
+    return kept | {
+        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+        "PYTEST_ADDOPTS": FEW,
+        "PIP_NO_INDEX": "1",
+        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads it the other way round
+        "HF_HOME": str(folder / ".hub"),
+        "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
+        "COLUMNS": "200",
+    }
+
+
+def typed(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
+    """What a line does in a shell."""
+    command = ["bash", "-c", line]
+    return subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
+
+
+@pytest.mark.pipeline
+def test_every_line_runs_as_printed(folder: Path) -> None:
+    run = [line for line in TYPED if not is_for_another_place(line)]
+    assert len(run) >= 8
+    for line in run:
+        done = typed(line, folder)
+        if done.returncode and "speedup_rel.low > 1" in done.stdout:  # which a busy machine can hide
+            done = typed(line, folder)
+        told = f"{line}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
+        if "weights=pretrained" in line:  # there are none
+            assert done.returncode == pytest.ExitCode.TESTS_FAILED, told
+            assert "Tests download nothing. Where the hub can be reached" in " ".join(done.stdout.split()), told
+            continue
+        assert done.returncode == 0, told
+        assert "warning" not in done.stdout.rpartition("=====")[2], told
+        if line == "pytest --diffbench-save":
+            assert "3 passed" in done.stdout, told
+            assert (folder / "baselines").is_dir()
+    assert "diffbench" in (folder / "summary.md").read_text(encoding="utf-8")
+
+
+def test_lines_for_other_places_name_what_there_is(folder: Path) -> None:
+    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
+    others = [line for line in TYPED if is_for_another_place(line)]
+    assert len(others) >= 4
+    for line in others:
+        words = line.split()
+        if words[0] == "make":
+            assert re.search(rf"^{words[1]}:", makefile, flags=re.MULTILINE), line
+        elif words[0] == "pip":
+            assert words[2] == re.search(r'^name = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]  # type: ignore[index]
+        else:
+            done = typed(f"{line} --collect-only", folder)
+            assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"

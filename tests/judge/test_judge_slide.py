@@ -1,0 +1,166 @@
+"""How far a case has gone by small accepted steps: what is said of it, and from where it counts."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import judge_factories as make
+import msgspec
+import numpy as np
+import pytest
+
+from pytest_diffbench.artifacts import Artifacts, Reference
+from pytest_diffbench.errors import BaselineError
+from pytest_diffbench.judge import Limits
+from pytest_diffbench.judge.image_metrics import colour_levels
+from pytest_diffbench.judge.slide import CELLS, MOST_IMAGES, origin_of, origin_with, slide
+from pytest_diffbench.records import Case, RerunNoise
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from pytest_diffbench.records import Observation, Origin
+
+FLAT = np.full((128, 128, 3), 100, np.uint8)
+
+
+def origin(image: NDArray[np.uint8] = FLAT, seen: Observation | None = None) -> Origin:
+    seen = seen or make.observation()
+    return origin_of(1, seen.run, seen.work, seen.memory, [image])
+
+
+def told(
+    image: NDArray[np.uint8] = FLAT,
+    seen: Observation | None = None,
+    *,
+    first: Origin | None = None,
+    generation: int = 3,
+    limits: Limits | None = None,
+    **changed: Any,
+) -> str:
+    """What is said of a case whose baseline of generation 2 has `first` as its origin."""
+    standing = make.reference(generation=2, origin=first or origin(), **changed)
+    seen = seen or make.observation(output=make.output(image))
+    return slide(seen, Artifacts(images=(image,)), standing, limits or Limits(), generation)
+
+
+def moved(levels: int) -> NDArray[np.uint8]:
+    return (FLAT + levels).astype(np.uint8)
+
+
+@pytest.mark.parametrize("levels", [0, 1])
+def test_what_one_step_may_go_is_nothing_to_say(levels: int) -> None:
+    assert told(moved(levels)) == ""
+
+
+def test_a_picture_that_went_further_is_told_with_figures_and_limit() -> None:
+    text = told(moved(5))
+    assert text.startswith("since generation 1 of 2026-")
+    assert "colour at least 5.0 levels of 255 off in image 0 (a step may go 1)" in text
+    assert "PSNR at most 34.2 dB of image 0 (a step may go to 40 dB)" in text
+
+
+def test_the_limits_are_those_of_the_case() -> None:
+    assert told(moved(5), limits=Limits(colour_machine_levels=6, psnr_machine_db=30)) == ""
+    noisy = make.output(FLAT, rerun=RerunNoise(rounds=5, identical=False, psnr_db=30.0))
+    assert told(moved(5), output=noisy) == ""
+
+
+@pytest.mark.parametrize(("generation", "said"), [(2, False), (3, True), (4, True)])
+def test_one_step_is_for_the_gates_to_tell(generation: int, said: bool) -> None:
+    assert bool(told(moved(50), generation=generation)) is said
+
+
+def test_work_and_memory_go_by_their_own_limits() -> None:
+    seen = make.observation(output=make.output(FLAT))
+    assert seen.work is not None
+    assert seen.memory is not None
+    more = msgspec.structs.replace(seen.work, flops={name: 2 * n for name, n in seen.work.flops.items()})
+    assert "+100 %; a step may change none" in told(seen=msgspec.structs.replace(seen, work=more))
+    fewer = msgspec.structs.replace(seen.work, denoiser=seen.work.denoiser[:1])
+    assert "denoiser calls (a step may change none)" in told(seen=msgspec.structs.replace(seen, work=fewer))
+    for growth, said in ((1.019, False), (1.021, True), (0.5, False)):
+        memory = make.memory(int(growth * seen.memory.peak_bytes))
+        text = told(seen=msgspec.structs.replace(seen, memory=memory))
+        assert ("peak memory 8.00 GiB -> 8.17 GiB (+2.1 %; a step may add 163.84 MiB)" in text) is said, text
+        assert bool(text) is said
+
+
+def test_figures_that_mean_something_else_are_not_compared() -> None:
+    seen = make.observation(output=make.output(FLAT), memory=make.memory(90 * make.GIB, source="process_lifetime"))
+    assert told(seen=seen) == ""
+    other = msgspec.structs.replace(origin(), torch="1.0", flops=int(origin().flops * 1.005))  # type: ignore[operator]
+    assert told(first=other) == ""
+    assert "(-2.0 %; a step may change 1 %)" in told(
+        first=msgspec.structs.replace(other, flops=int(origin().flops * 1.02))  # type: ignore[operator]
+    )
+    definition = make.definition(num_inference_steps=31)
+    redefined = make.observation(case=Case(id=make.observation().case.id, definition=definition))
+    assert told(moved(50), redefined) == ""
+
+
+def test_another_size_is_told_as_such() -> None:
+    text = told(np.full((64, 64, 3), 100, np.uint8))
+    assert "other images: 128 x 128 px -> 64 x 64 px" in text
+
+
+def test_without_images_nothing_is_said_of_any() -> None:
+    seen = make.observation(output=None)
+    standing = make.reference(generation=2, origin=origin_of(1, seen.run, seen.work, seen.memory, []), output=None)
+    assert slide(seen, Artifacts(), standing, Limits(), 9) == ""
+
+
+# -- the sketch
+
+
+@pytest.mark.parametrize("shape", [(128, 128, 3), (1024, 768, 3), (5, 7), (70, 41, 4), (1, 1, 1)])
+def test_a_sketch_is_small_whatever_the_image(shape: tuple[int, ...]) -> None:
+    image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+    made = origin(image).images[0]
+    assert len(made.levels) == made.rows * made.columns * (shape[2] if len(shape) == 3 else 1)
+    assert (made.rows, made.columns) == (min(CELLS, shape[0]), min(CELLS, shape[1]))
+    assert len(msgspec.json.encode(origin(image))) < 10_000
+
+
+def test_of_many_images_a_few_are_kept_first_and_last_among_them() -> None:
+    seen = make.observation()
+    kept = origin_of(1, seen.run, None, None, [FLAT] * 81).images
+    assert [one.image for one in kept] == [0, 27, 53, 80]
+    assert len(kept) == MOST_IMAGES
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_what_is_told_is_never_more_than_the_output_gate_would_find(seed: int) -> None:
+    one = make.picture(seed)
+    other = make.noisy(one, 3 * seed, seed) if seed % 2 else np.roll(one, seed, axis=0)
+    text = told(other, first=origin(one), limits=Limits(colour_machine_levels=0.0))
+    levels = float(text.partition("at least ")[2].partition(" levels")[0] or 0)
+    assert levels <= colour_levels(one, other) + 0.06  # a tenth is told
+
+
+# -- from where it counts
+
+
+def test_an_origin_is_carried_over_until_the_definition_changes() -> None:
+    seen = make.observation(output=make.output(moved(9)))
+    mine = Artifacts(images=(moved(9),))
+    first = origin()
+    assert origin_with(seen, mine, make.reference(generation=7, origin=first), 8) is first
+    other = msgspec.structs.replace(seen, case=Case(id=seen.case.id, definition=make.definition(prompt="else")))
+    anew = origin_with(other, mine, make.reference(generation=7, origin=first), 8)
+    assert (anew.generation, set(anew.images[0].levels)) == (8, {109.0})
+    assert origin_with(seen, mine, None, 1).generation == 1
+
+
+def test_a_baseline_from_before_there_were_origins_begins_with_what_stands() -> None:
+    seen = make.observation(output=make.output(moved(9)))
+    old = make.reference(generation=4, stored=Artifacts(images=(FLAT,)))
+    begun = origin_with(seen, Artifacts(images=(moved(9),)), old, 5)
+    assert (begun.generation, set(begun.images[0].levels)) == (4, {100.0})
+
+    def gone() -> Artifacts:
+        raise BaselineError("image-0.png", "is missing", "Restore it.")
+
+    lost = Reference(baseline=old.baseline, distance="machine", path="", artifacts=gone)
+    begun = origin_with(seen, Artifacts(images=(moved(9),)), lost, 5)
+    assert (begun.generation, set(begun.images[0].levels)) == (5, {109.0})
