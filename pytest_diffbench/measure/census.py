@@ -26,9 +26,9 @@ _OWN = Path(__file__).parents[1].as_posix()
 class Census:
     """Counts all that runs inside it, for the place that `at` was told last; nothing before, and where that is None.
 
-    Python functions are counted by the interpreter's own profiling hook. Where another profiler has it, they aren't
-    counted. Not counted either are functions of this package, those by which torch lets operators be observed, and
-    all that a progress bar does, which depends on the time.
+    Python functions are counted by the interpreter's profiling hook; the tracing one looks at each instruction and
+    costs more. Where another profiler has it, they aren't counted. Not counted either are functions of this package,
+    those by which torch lets operators be observed, and all that a progress bar does, which depends on the time.
 
     Attributes:
         workspace: what the tensors take that operators return.
@@ -89,17 +89,20 @@ class Census:
         return dict(sorted(self._python_calls.items()))
 
     def _profile_function(self) -> Any:
-        counts, belongs, depth = self._python_calls, _is_passed_over, 0
+        counts, is_passed_over, depth = self._python_calls, _is_passed_over, 0
 
         def profile(frame: FrameType, event: str, _argument: Any) -> None:
-            nonlocal depth  # of calls within one that is passed over
+            nonlocal depth  # of calls within one that is passed over with all that it calls
             if event == "call":
-                passed_over = "all of it" if depth else belongs(frame.f_code)
-                if passed_over == "all of it":
+                if depth:
                     depth += 1
-                elif self._place is not None and not passed_over:
+                    return
+                how = is_passed_over(frame.f_code)
+                if how == "all of it":
+                    depth = 1
+                elif self._place is not None and not how:
                     counts[self._place] += 1
-            elif event == "return" and depth:
+            elif depth and event == "return":
                 depth -= 1
 
         return profile

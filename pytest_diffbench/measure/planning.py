@@ -15,6 +15,7 @@ from pytest_diffbench.measure.planned_steps import planned_step
 from pytest_diffbench.measure.remembered import Memory
 from pytest_diffbench.measure.state import seed_everything
 from pytest_diffbench.measure.survey import OUTSIDE, Survey
+from pytest_diffbench.measure.trace_recorder import NoTrace
 from pytest_diffbench.pipelines.blank import Blanking, Ledger
 
 if TYPE_CHECKING:
@@ -142,7 +143,7 @@ class PlanSurvey(Survey):
 
     def __init__(self, modules: dict[str, torch.nn.Module], planner: Planner) -> None:
         super().__init__(modules)
-        self._trace = _NoTrace()  # type: ignore[assignment]  # there is nothing to sketch
+        self._trace = NoTrace()  # there is nothing to sketch
         self._planner = planner
         self._open: list[tuple[contextlib.ExitStack, Counted, bool]] = []
         self.parts: dict[str, Part] = {}
@@ -205,13 +206,6 @@ class PlanSurvey(Survey):
 
     def _check_finite(self, tensor: Any, where: str) -> None:
         """Nothing to check."""
-
-
-class _NoTrace:
-    """Takes what a trace takes, and keeps nothing."""
-
-    def __getattr__(self, name: str) -> Callable[..., int]:
-        return lambda *_, **__: 0
 
 
 def plan_call(

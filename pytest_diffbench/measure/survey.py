@@ -14,7 +14,7 @@ from pytest_diffbench.measure.components import attention_modules, count_paramet
 from pytest_diffbench.measure.guidance import derive_step, difference_of, prediction_in, reused_step
 from pytest_diffbench.measure.stages import STAGE_OF_ROLE
 from pytest_diffbench.measure.trace import first_tensor, outer_tensors, tensors_in
-from pytest_diffbench.measure.trace_recorder import TraceRecorder
+from pytest_diffbench.measure.trace_recorder import NoTrace, TraceRecorder
 from pytest_diffbench.records import CallGroup, Fact, Guidance, GuidanceStep, Work, format_steps
 
 if TYPE_CHECKING:
@@ -59,7 +59,8 @@ class Survey:
     Args:
         modules: the pipeline's, by name.
         memory: is told of each stage; None where this call's memory says nothing.
-        census: is told of each place; None where the call must stay as it is: counting runs compiled code eagerly.
+        census: is told of each place, and no trace is kept; None where the call must stay as it is: counting runs
+            compiled code eagerly.
 
     Attributes:
         not_finite_where: the first place where a value wasn't finite.
@@ -75,7 +76,7 @@ class Survey:
         self._places = [OUTSIDE]
         self._modules = modules
         self._memory = memory
-        self._trace = TraceRecorder()
+        self._trace: TraceRecorder | NoTrace = TraceRecorder() if census is None else NoTrace()
         self._stages: list[Stage] = ["unattributed"]
         self._branches = BranchFinder()
         self._calls: list[_Call] = []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import types
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.artifacts import MOMENTS
 from pytest_diffbench.measure.trace import WHOLE_TENSOR_LIMIT_BYTES, digest, to_numpy
@@ -110,3 +110,10 @@ def _free(name: str, taken: dict[str, tuple[NDArray[np.float32], NDArray[np.floa
     while (numbered := f"{name}#{repetition}" if repetition else name) in taken:
         repetition += 1
     return numbered
+
+
+class NoTrace:
+    """Takes what a trace takes, and keeps nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        return lambda *_, **__: 0

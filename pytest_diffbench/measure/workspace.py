@@ -17,6 +17,9 @@ class Workspace:
     """
 
     def __init__(self) -> None:
+        from torch import Tensor
+
+        self._kind = Tensor
         self.live_bytes = 0
         self._stage: Stage = "unattributed"
         self._at_entry_bytes = 0
@@ -32,9 +35,7 @@ class Workspace:
 
     def made(self, result: Any) -> None:
         """An operator returned new tensors."""
-        from torch import Tensor
-
-        if isinstance(result, Tensor):
+        if isinstance(result, self._kind):
             self._add(result)
         elif isinstance(result, (list, tuple)):
             for one in result:

@@ -24,7 +24,7 @@ from broken_pipelines import planted
 @pytest.mark.diffbench(model="lumina2", warmup_rounds=0)
 def test_case(diffbench, diffbench_pipeline):
     with planted(os.environ.get("DIFFBENCH_TEST_FAULT"), diffbench_pipeline):
-        diffbench(diffbench_pipeline, "a red circle", num_inference_steps=4, cfg_trunc_ratio=0.5)
+        diffbench(diffbench_pipeline, "a red circle", num_inference_steps=2, cfg_trunc_ratio=0.5)
 
 @pytest.mark.diffbench(model="lumina2", warmup_rounds=0)
 def test_after_it(diffbench, diffbench_pipeline):
@@ -75,11 +75,13 @@ def test_unbroken_it_is_the_same(project: Project) -> None:
 def test_a_fault_is_red_by_its_gate_for_its_reason(
     project: Project, fault: str, red: dict[Gate, str], untouched: set[Gate]
 ) -> None:
-    project.run("--diffbench", fault=fault).assert_outcomes(passed=1, failed=1)
+    project.run("--diffbench", "-k", "test_case", fault=fault).assert_outcomes(failed=1, deselected=1)
     decisions = project.decisions()
+    told = {gate: project.verdict(gate).reason for gate in untouched}
     assert {gate for gate in red if decisions[gate] == "worse"} == set(red)
     assert {gate: project.verdict(gate).reason for gate in red} == red
-    assert {gate for gate in untouched if decisions[gate] == "same"} == untouched
+    # what blackens a picture or breaks a number is an operator more
+    assert {gate for gate in untouched if decisions[gate] == "same" or told[gate] == "work.operators"} == untouched
     message = project.junit_failure()
     assert "diffbench: worse in" in message
     assert all(gate in message for gate in red)

@@ -11,10 +11,13 @@ from real_calls import (
     SMALL,
     frozen_heap,  # noqa: F401 - a fixture
     mini,
-    observe,
 )
 
 from pytest_diffbench.measure.census import Census
+from pytest_diffbench.measure.clock import clock_for
+from pytest_diffbench.measure.components import sites_of
+from pytest_diffbench.measure.rounds import Caller
+from pytest_diffbench.measure.surveying import count_call
 from pytest_diffbench.records import ATTENTION, MASKED_ATTENTION
 
 
@@ -90,6 +93,7 @@ def test_another_profiler_keeps_its_place() -> None:
     sys.setprofile(profiler)
     try:
         with Census() as census:
+            census.at("place")
             called()
         assert sys.getprofile() is profiler
     finally:
@@ -129,18 +133,13 @@ def test_nothing_is_held_once_a_census_is_over() -> None:
 @pytest.mark.pipeline
 @pytest.mark.parametrize("name", ["lumina2", "flux"])
 def test_a_call_has_the_same_counts_each_time(name: str) -> None:
-    one, other = (observe(mini(name), PROMPT, **SMALL) for _ in range(2))
-    first, second = one.work, other.work
-    assert first is not None
-    assert second is not None
-    assert one.memory is not None
-    assert other.memory is not None
-    if one.memory.stages:
-        workspaces = [
-            {s: m.workspace_bytes for s, m in seen.memory.stages.items()} for seen in (one, other) if seen.memory
-        ]
-        assert workspaces[0] == workspaces[1]
-        assert min(size or 0 for size in workspaces[0].values()) > 0
+    pipeline = mini(name)
+    caller = Caller(pipeline, (PROMPT,), SMALL, 0, clock_for("cpu"))
+    caller.call()  # fills caches
+    one, other = (count_call(caller, list(sites_of(pipeline)), pipeline) for _ in range(2))
+    first, second = one.survey.work(), other.survey.work()
+    assert one.workspace_bytes == other.workspace_bytes
+    assert min(one.workspace_bytes.values()) > 0
     assert first.operators == second.operators
     assert first.python_calls == second.python_calls
     assert first.operators.keys() >= {"transformer", "vae.decode", "scheduler", "pipeline"}

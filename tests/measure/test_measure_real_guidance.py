@@ -150,10 +150,13 @@ def test_equal_embeddings_are_told_apart_by_the_order_of_calls() -> None:
     assert uses(seen) == [("guided", -1), ("cond", -1)]
 
 
-def test_equal_prompts_in_flux_and_in_a_joint_batch() -> None:
+def test_equal_prompts_in_flux() -> None:
     flux = observe(mini("flux"), PROMPT, negative_prompt=PROMPT, true_cfg_scale=2.0, **SMALL)
     assert calls(flux) == {"cond": "0-1", "uncond": "0-1"}
     assert uses(flux) == [("guided", 1)] * 2
+
+
+def test_equal_prompts_in_a_joint_batch() -> None:
     joint = observe(stable_diffusion(), "", **SMALL)
     assert calls(joint) == {"joint": "0-1"}
     assert uses(joint) == [("guided", 1)] * 2
