@@ -2,8 +2,8 @@
 
     python benchmarks/save_while_busy.py [--loops 2]
 
-Runs `pytest --diffbench-save` on the examples of docs/writing-benchmarks.md in a folder of its own, with its
-defaults, beside so many loops that keep a core busy each. Exits with 1 where pytest fails, or where a case isn't saved.
+Runs `pytest --diffbench-save` on the examples of docs/writing-benchmarks.md in a folder of its own, with the
+defaults, beside so many loops that keep a core busy each. Exits with 1 where pytest fails, or a case isn't saved.
 """
 
 from __future__ import annotations

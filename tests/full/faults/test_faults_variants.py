@@ -113,7 +113,7 @@ def test_a_sweep_measures_what_counts_predict(project: Project) -> None:
         assert row.speedup_rel is not None
         assert row.speedup_rel.value == pytest.approx(0.120 / time_s, rel=0.02)
         assert row.predicted_speedup_rel == pytest.approx(0.120 / time_s, rel=0.02)
-        assert row.agrees_with_prediction is True
+        assert row.agrees_with_prediction is True, (row.speedup_rel, row.predicted_speedup_rel)
     assert {name: row.denoiser_calls for name, row in project.rows.items()} == {"1.0": 8, "0.5": 6, "0.25": 5}
     assert project.rows["0.25"].work_saved_rel == 3 / 8
     assert project.rows["0.25"].flops_saved_rel == pytest.approx(3 / 8, rel=0.02)  # "square" has a letter or two more
