@@ -84,6 +84,6 @@ def _python_calls(before: dict[str, int], after: dict[str, int], allowed_rel: fl
     if not old or not new or abs(new - old) <= allowed_rel * old:
         return []
     most = max(before.keys() | after.keys(), key=lambda one: abs(after.get(one, 0) - before.get(one, 0)))
-    where = f"{most} {before.get(most, 0):,} -> {after.get(most, 0):,}"
-    text = f"{old:,} -> {new:,} calls of Python functions ({percent(new / old - 1)}; {where})"
+    where = f"most in {most}: {before.get(most, 0):,} -> {after.get(most, 0):,}"
+    text = f"{old:,} -> {new:,} calls of Python functions ({percent(new / old - 1)}, {where})"
     return [Difference("python_calls", direction(old, new), text)]

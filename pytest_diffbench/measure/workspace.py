@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import weakref
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +25,7 @@ class Workspace:
         self._stage: Stage = "unattributed"
         self._at_entry_bytes = 0
         self._most_bytes: dict[Stage, int] = {"unattributed": 0}
-        self._alive: dict[int, weakref.finalize[..., Any]] = {}
+        self._alive: dict[int, weakref.ref[Any]] = {}
 
     def enter(self, stage: Stage) -> None:
         """The call is in `stage` from here on."""
@@ -47,8 +48,6 @@ class Workspace:
 
     def close(self) -> None:
         """Let go of what is still alive."""
-        for one in self._alive.values():
-            one.detach()
         self._alive.clear()
 
     def _add(self, tensor: Any) -> None:
@@ -60,12 +59,11 @@ class Workspace:
         if key in self._alive:
             return
         size_bytes = storage.nbytes()
-        self._alive[key] = weakref.finalize(storage, self._gone, key, size_bytes)
-        self._alive[key].atexit = False
+        self._alive[key] = weakref.ref(storage, functools.partial(self._gone, key, size_bytes))
         self.live_bytes += size_bytes
         grown = self.live_bytes - self._at_entry_bytes
         self._most_bytes[self._stage] = max(self._most_bytes[self._stage], grown)
 
-    def _gone(self, key: int, size_bytes: int) -> None:
+    def _gone(self, key: int, size_bytes: int, _reference: object) -> None:
         self._alive.pop(key, None)
         self.live_bytes -= size_bytes
