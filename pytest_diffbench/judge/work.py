@@ -110,6 +110,8 @@ class _Outcome:
             if not self.allowed_rel
             else f"FLOPs were allowed {100 * self.allowed_rel:g} % ({self.environment}), calls and shapes nothing"
         )
+        if self.now.operators and not self.base.operators:
+            seen += " (operators aside: the baseline is from before they were counted, and the next save adds them)"
         message = (
             f"The same work: {plural(self.now.denoiser_calls, 'denoiser call')} in {plural(self.now.steps, 'step')},"
             f" {flops(self.now.total_flops)}{self._operators()}; {seen}."

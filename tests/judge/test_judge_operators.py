@@ -35,6 +35,12 @@ def test_equal_operators_are_told_with_their_number() -> None:
     assert "207 operators; any change would have been seen" in answer.message
 
 
+def test_a_baseline_without_operators_is_said_to_have_none() -> None:
+    answer = judged({"operators": PLAIN}, {})
+    assert answer.reason == "work.same"
+    assert "any change would have been seen (operators aside: the baseline is from before" in answer.message
+
+
 def test_another_operator_is_named_with_its_component() -> None:
     answer = judged(operators(add=64, clone=1), operators())
     assert (answer.decision, answer.reason) == ("unsure", "work.operators")
