@@ -28,19 +28,34 @@ def operator_differences(
     all on another kind of device, where other kernels serve. Calls of Python functions are compared for one release
     of Python and torch.
     """
-    old, new = question.baseline.baseline.runs[-1].environment, question.observation.run.environment
     found = _compiled(base, now)
     if explained is None:
         return found
+    allowed_rel = operators_allowed_rel(question)
     for name in sorted((base.operators.keys() & now.operators.keys()) - set(explained)):
         before, after = Counter(base.operators[name]), Counter(now.operators[name])
         found += _masks(name, before, after)
-        if old.family == new.family and before != after:
-            exact = _same_software(old, new, "torch", "diffusers", "transformers")
-            found += _operators(name, before, after, 0.0 if exact else question.limits.operators_other_software_rel)
-    if not explained and _same_software(old, new, "python", "torch"):
-        found += _python_calls(base.python_calls, now.python_calls, question.limits.python_calls_rel)
+        if allowed_rel is not None and before != after:
+            found += _operators(name, before, after, allowed_rel)
+    python_rel = python_calls_allowed_rel(question)
+    if not explained and python_rel is not None:
+        found += _python_calls(base.python_calls, now.python_calls, python_rel)
     return found
+
+
+def operators_allowed_rel(question: Question) -> float | None:
+    """By what share a component's operators may differ; None where they aren't compared."""
+    old, new = question.baseline.baseline.runs[-1].environment, question.observation.run.environment
+    if old.family != new.family:
+        return None
+    exact = _same_software(old, new, "torch", "diffusers", "transformers")
+    return 0.0 if exact else question.limits.operators_other_software_rel
+
+
+def python_calls_allowed_rel(question: Question) -> float | None:
+    """By what share calls of Python functions may grow; None where they aren't compared."""
+    old, new = question.baseline.baseline.runs[-1].environment, question.observation.run.environment
+    return question.limits.python_calls_rel if _same_software(old, new, "python", "torch") else None
 
 
 def _same_software(old: Environment, new: Environment, *names: str) -> bool:

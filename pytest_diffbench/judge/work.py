@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Literal, get_args
 from pytest_diffbench.judge.calls import call_differences
 from pytest_diffbench.judge.difference import Difference, Kind, direction, direction_within
 from pytest_diffbench.judge.guidance_before import fault_of_baseline
-from pytest_diffbench.judge.operators import operator_differences
+from pytest_diffbench.judge.operators import operator_differences, operators_allowed_rel, python_calls_allowed_rel
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.text import flops, listed, percent, plural, step_list
 from pytest_diffbench.records import format_steps
@@ -58,14 +58,36 @@ def judge_work(question: Question) -> Verdict:
     changes = [one.text for one in differences] + _notes(now, base)
     if any(one.kind in _BY_GUIDANCE for one in differences) and (fault := fault_of_baseline(question)):
         others = [one for one in differences if not _follows_from_guidance(one, now)]
-        if not any(one.direction != "less" for one in others):
+        if not any(one.direction != "less" and one.kind not in _DOUBTFUL for one in others):
             told = listed([one.text for one in differences])
             message = (
                 f"The baseline's guidance wasn't as asked ({fault}), and now is, by other work: {told}. Look at the"
                 " picture, then accept it with --diffbench-save."
             )
             return verdict("work.baseline_not_as_asked", message, details=details, changes=changes)
-    return _Outcome(now, base, environment, allowed_rel, differences).verdict(details, changes)
+    seen = _seen(question, now, base, allowed_rel, environment)
+    return _Outcome(now, base, seen, differences).verdict(details, changes)
+
+
+def _seen(question: Question, now: Work, base: Work, allowed_rel: float, environment: str) -> str:
+    """What of the work would have been seen to change."""
+    seen = (
+        "any change would have been seen"
+        if not allowed_rel
+        else f"FLOPs were allowed {100 * allowed_rel:g} % ({environment}), calls and shapes nothing"
+    )
+    if now.operators and not base.operators:
+        seen += " (operators aside: the baseline is from before they were counted, and the next save adds them)"
+    elif now.operators:
+        operators_rel = operators_allowed_rel(question)
+        if operators_rel is None:
+            seen += ", operators weren't compared"
+        elif operators_rel:
+            seen += f", operators were allowed {100 * operators_rel:g} %"
+    python_rel = python_calls_allowed_rel(question)
+    if now.python_calls and base.python_calls and python_rel is not None:
+        seen += f", of Python calls one of more than {100 * python_rel:g} %"
+    return seen
 
 
 def _follows_from_guidance(one: Difference, now: Work) -> bool:
@@ -77,8 +99,7 @@ def _follows_from_guidance(one: Difference, now: Work) -> bool:
 class _Outcome:
     now: Work
     base: Work
-    environment: str
-    allowed_rel: float
+    seen: str
     differences: tuple[Difference, ...]
 
     def verdict(self, details: dict[str, object], changes: list[str]) -> Verdict:
@@ -105,16 +126,9 @@ class _Outcome:
                 " say; look at what changed, then accept it with --diffbench-save."
             )
             return verdict(f"work.{doubtful[0].kind}", message, details=details, changes=changes)
-        seen = (
-            "any change would have been seen"
-            if not self.allowed_rel
-            else f"FLOPs were allowed {100 * self.allowed_rel:g} % ({self.environment}), calls and shapes nothing"
-        )
-        if self.now.operators and not self.base.operators:
-            seen += " (operators aside: the baseline is from before they were counted, and the next save adds them)"
         message = (
             f"The same work: {plural(self.now.denoiser_calls, 'denoiser call')} in {plural(self.now.steps, 'step')},"
-            f" {flops(self.now.total_flops)}{self._operators()}; {seen}."
+            f" {flops(self.now.total_flops)}{self._operators()}; {self.seen}."
         )
         return verdict("work.same", message, details=details, changes=changes)
 

@@ -53,7 +53,7 @@ class Workspace:
     def _add(self, tensor: Any) -> None:
         try:
             storage = tensor.untyped_storage()
-        except NotImplementedError:  # sparse tensors and some subclasses have none
+        except (NotImplementedError, RuntimeError):  # sparse tensors and some subclasses have none
             return
         key = id(storage)
         if key in self._alive:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import plants as plant
+import plants_in_pieces as pieces
 import torch
 from image_damages import blurred, halved, seam_lines
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from fault_subjects import Plant
 
     from pytest_diffbench.records import Gate
@@ -100,51 +98,6 @@ def output(
     """
     reasons = ("output.trace", "output.differs") if reason == "slight" else (f"output.{reason}",)
     return Fault(name, subject, planted, "output", reasons, place, words, ("guidance", "work"))
-
-
-@contextlib.contextmanager
-def _masks_of_ones(_pipeline: Any) -> Iterator[None]:
-    """Hand attention a mask that hides nothing, wherever it was handed none."""
-    fused = torch.nn.functional.scaled_dot_product_attention
-
-    def masked(query: Any, key: Any, value: Any, attn_mask: Any = None, **given: Any) -> Any:
-        if attn_mask is None and not given.get("is_causal"):
-            attn_mask = torch.ones(query.shape[-2], key.shape[-2], dtype=torch.bool)
-        return fused(query, key, value, attn_mask, **given)
-
-    with plant.replaced(torch.nn.functional, "scaled_dot_product_attention", masked):
-        yield
-
-
-@contextlib.contextmanager
-def _modules_walked(pipeline: Any) -> Iterator[None]:
-    """Look at every module of the denoiser before each of its calls."""
-
-    def walk(module: Any, _args: Any) -> None:
-        for one in module.modules():
-            one.extra_repr()
-
-    hook = pipeline.transformer.register_forward_pre_hook(walk)
-    try:
-        yield
-    finally:
-        hook.remove()
-
-
-@contextlib.contextmanager
-def _cast_twice(pipeline: Any) -> Iterator[None]:
-    """Bring each linear layer's result to double precision and back."""
-
-    def there_and_back(_module: Any, _args: Any, output: Any) -> Any:
-        return output.double().to(output.dtype)
-
-    layers = [one for one in pipeline.transformer.modules() if isinstance(one, torch.nn.Linear)]
-    hooks = [one.register_forward_hook(there_and_back) for one in layers]
-    try:
-        yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 def _repeat_a_step(scheduler: object) -> None:
@@ -297,12 +250,12 @@ FAULTS: tuple[Fault, ...] = (
     work(
         "masks of ones in attention",
         "flux",
-        _masks_of_ones,
+        pieces.masks_of_ones,
         "attention_mask",
         "transformer: attention is handed a mask in 0 -> 36 of its 36 calls",
     ),
-    work("results cast to double precision and back", "lumina2", _cast_twice, "operators", "_to_copy"),
-    work("all modules walked before each call", "lumina2", _modules_walked, "python_calls", "transformer"),
+    work("results cast to double precision and back", "lumina2", pieces.cast_twice, "operators", "_to_copy"),
+    work("all modules walked before each call", "lumina2", pieces.modules_walked, "python_calls", "transformer"),
     # the text
     output(
         "another prompt", "lumina2", plant.prompt(lambda text: text.replace("red", "blue")), "text/text_encoder/0"

@@ -41,6 +41,26 @@ def test_a_baseline_without_operators_is_said_to_have_none() -> None:
     assert "any change would have been seen (operators aside: the baseline is from before" in answer.message
 
 
+def test_a_pass_says_what_it_would_not_have_seen() -> None:
+    counted = {"operators": PLAIN, "python_calls": {"transformer": 1000}}
+    told = judged(counted, counted).message
+    assert told.endswith("any change would have been seen, of Python calls one of more than 5 %.")
+    assert judged(counted, counted, diffusers="another").message.endswith(
+        "any change would have been seen, operators were allowed 10 %, of Python calls one of more than 5 %."
+    )
+    assert "Python calls" not in judged(counted, counted, torch="another").message
+
+
+def test_more_operators_elsewhere_do_not_turn_a_fix_of_guidance_into_a_regression() -> None:
+    cond, few = make.group("cond", "0-29"), make.group("uncond", "0-6")
+    there: dict[str, Any] = {"operators": PLAIN}
+    here: dict[str, Any] = {"operators": PLAIN | {"vae.decode": {"convolution": 30, "clone": 1}}}
+    base = make.observation(work=make.work((cond, few), **there))
+    answer = make.ask("work", make.observation(work=make.work(**here)), make.reference(base))
+    assert answer.reason == "work.baseline_not_as_asked"
+    assert "vae.decode: 30 -> 31 operators (clone 0 -> 1)" in answer.changes
+
+
 def test_another_operator_is_named_with_its_component() -> None:
     answer = judged(operators(add=64, clone=1), operators())
     assert (answer.decision, answer.reason) == ("unsure", "work.operators")
