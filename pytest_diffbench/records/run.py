@@ -39,7 +39,11 @@ class Run(Record, frozen=True, kw_only=True):
     warmup: Warmup | None = None
     rounds: tuple[Round, ...]
     calibration_s: tuple[PositiveSeconds, ...] = ()
-    """A fixed piece of work, timed between the rounds on the same device: tells a slow machine from slow code."""
+    """The one fixed piece of work that runs were measured beside before `pace_s`. Not comparable with it."""
+
+    pace_s: dict[str, tuple[PositiveSeconds, ...]] = {}
+    """Times of fixed pieces of work by their name, one a round, measured between the rounds on the same device, without
+    the time that they waited for a processor: they tell a slow machine from slow code."""
 
     environment: Environment
 
