@@ -22,12 +22,13 @@ RECORDING = Path(__file__).parent.parent / "tests" / "judge" / "data" / "cpu_sha
 WARMUP = 2
 ROUNDS = 15
 CASES = 20
-MOST_RUNS = 5
+MOST_RUNS = 7
 
 STAGES = {"text_encode": 0.03, "denoise": 0.89, "vae_decode": 0.08}
 """Shares of a call's time; the denoiser's steps come in four groups of equal length."""
 
 STEPS = 20
+TODAY = -1
 TOTAL, DENOISE, FIRST_GROUP = 0, 2, 4
 NAMES = ("total", *STAGES, *(f"steps:{n}" for n in range(4)))
 
@@ -40,14 +41,16 @@ class Processes:
         rounds_s: times of all figures in each round, (..., figures, rounds).
         pace_s: median calibration of each process.
         usable: False where the plugin doubts the run.
+        day: on which it was made; `TODAY` is the session's.
     """
 
     rounds_s: NDArray[np.float64]
     pace_s: NDArray[np.float64]
     usable: NDArray[np.bool_]
+    day: NDArray[np.int64]
 
     def __getitem__(self, index: Any) -> Processes:
-        return Processes(self.rounds_s[index], self.pace_s[index], self.usable[index])
+        return Processes(self.rounds_s[index], self.pace_s[index], self.usable[index], self.day[index])
 
 
 @dataclasses.dataclass(frozen=True)
@@ -77,12 +80,96 @@ class Noise:
 
 def gpu(spread_rel: float) -> Noise:
     """Runs that spread like a GPU's: normal between processes; within, autocorrelated with a right tail."""
+    return disturbed(f"GPU-like, runs spread by {100 * spread_rel:g} %", spread_rel)
+
+
+def disturbed(
+    name: str,
+    spread_rel: float = 0.005,
+    days: int | None = None,
+    disturb: Callable[[np.random.Generator, NDArray[np.int64]], NDArray[np.float64]] | None = None,
+    pace: bool = False,
+) -> Noise:
+    """The same, and something that happens to whole processes.
+
+    Args:
+        name: for the table.
+        spread_rel: between processes.
+        days: on which a baseline's runs were made, as evenly as may be; a day each by default, -2 for two runs a day.
+        disturb: gives the logarithm of the factor of each process of each case, from the processes' days: an array of
+            (cases, runs).
+        pace: the calibration sees the disturbance.
+    """
 
     def draw(rng: np.random.Generator, past_runs: int) -> Session:
         both = _gpu_processes(rng, (CASES, past_runs + MOST_RUNS), spread_rel)
+        count = past_runs if days is None else days if days > 0 else max(1, past_runs // -days)
+        made = np.arange(past_runs) * count // past_runs
+        both.day[:] = np.concatenate([made, np.full(MOST_RUNS, TODAY)])
+        if disturb is not None:
+            factor = np.exp(disturb(rng, both.day))
+            both.rounds_s[:] *= factor[..., None, None]
+            if pace:
+                both.pace_s[:] *= factor
         return Session(both[:, :past_runs], both[:, past_runs:])
 
-    return Noise(f"GPU-like, runs spread by {100 * spread_rel:g} %", "cuda", NAMES, draw)
+    return Noise(name, "cuda", NAMES, draw)
+
+
+def days_differ(spread_rel: float, *, by_case: bool) -> Callable[..., NDArray[np.float64]]:
+    """Days that differ, for the machine or for each case by itself."""
+
+    def disturb(rng: np.random.Generator, day: NDArray[np.int64]) -> NDArray[np.float64]:
+        _, index = np.unique(day[0], return_inverse=True)
+        moved = rng.normal(0, spread_rel, (len(day) if by_case else 1, index.max() + 1))
+        return np.asarray(np.broadcast_to(moved, (len(day), moved.shape[1]))[:, index])
+
+    return disturb
+
+
+def modes(share: float, log_factor: float, *, by_case: bool) -> Callable[..., NDArray[np.float64]]:
+    """Processes of which a share takes longer by a factor; all cases of a process, or each by itself.
+
+    The first run of every case of a session shares one process, as each run of the baseline does. Processes that
+    confirm are a case's own.
+    """
+
+    def disturb(rng: np.random.Generator, day: NDArray[np.int64]) -> NDArray[np.float64]:
+        each = rng.random(day.shape) < share
+        if not by_case:
+            shared = rng.random(day.shape[1]) < share
+            first = day[0].tolist().index(TODAY)
+            each[:, : first + 1] = shared[: first + 1]
+        return np.where(each, log_factor, 0.0)
+
+    return disturb
+
+
+def one_baseline_run(log_factor: float) -> Callable[..., NDArray[np.float64]]:
+    """One run among each baseline's took another time."""
+
+    def disturb(rng: np.random.Generator, day: NDArray[np.int64]) -> NDArray[np.float64]:
+        factor = np.zeros(day.shape)
+        past = int(np.count_nonzero(day[0] != TODAY))
+        factor[np.arange(len(day)), rng.integers(past, size=len(day))] = log_factor
+        return factor
+
+    return disturb
+
+
+def other_host(log_factor: float) -> Callable[..., NDArray[np.float64]]:
+    """The session is on another host than the baseline: cases are slower by the factor, give or take a tenth."""
+
+    def disturb(rng: np.random.Generator, day: NDArray[np.int64]) -> NDArray[np.float64]:
+        moved = log_factor * rng.normal(1, 0.1, (len(day), 1))
+        return np.where(day == TODAY, moved, 0.0)
+
+    return disturb
+
+
+def heavy_tails(spread_rel: float) -> Callable[..., NDArray[np.float64]]:
+    """Processes that differ by Student's t of three degrees of freedom."""
+    return lambda rng, day: spread_rel * rng.standard_t(3, day.shape)
 
 
 def _gpu_processes(rng: np.random.Generator, shape: tuple[int, ...], spread_rel: float) -> Processes:
@@ -105,7 +192,7 @@ def _gpu_processes(rng: np.random.Generator, shape: tuple[int, ...], spread_rel:
     denoise = sum(steps)
     figures = np.stack([text + denoise + decode, text, denoise, decode, *steps], axis=-2)
     pace = 0.01 * np.exp(rng.normal(0, 0.003, shape))
-    return Processes(figures, pace, np.ones(shape, bool))
+    return Processes(figures, pace, np.ones(shape, bool), np.zeros(shape, np.int64))
 
 
 def recorded(quality: str, noise_rel: float, unseen: bool = False) -> Noise:
@@ -115,7 +202,7 @@ def recorded(quality: str, noise_rel: float, unseen: bool = False) -> Noise:
     stretch of consecutive processes, from a random one on, each further run being that of the next process.
 
     Args:
-        quality: `follows` the machine's pace, or is `blind` to it.
+        quality: `follows` the machine's pace, is `blind` to it, or `none` is there.
         noise_rel: of the calibration.
         unseen: no baseline holds a process of the stretch: what happens in it has never happened before.
     """
@@ -132,16 +219,21 @@ def recorded(quality: str, noise_rel: float, unseen: bool = False) -> Noise:
         if unseen:
             allowed[stretch[: CASES + 2 * MOST_RUNS]] = False
         saved = rng.choice(np.flatnonzero(allowed), (CASES, past_runs))
-        return Session(processes(rng, saved), processes(rng, stretch))
+        day = np.broadcast_to(np.arange(past_runs), saved.shape)
+        return Session(processes(rng, saved, day), processes(rng, stretch, np.full(stretch.shape, TODAY)))
 
-    def processes(rng: np.random.Generator, index: NDArray[np.int64]) -> Processes:
+    def processes(rng: np.random.Generator, index: NDArray[np.int64], day: NDArray[np.int64]) -> Processes:
         pace = 0.02 * np.exp(rng.normal(0, noise_rel, index.shape))
         if quality == "follows":
             pace *= medians[index] / usual_s
-        return Processes(rounds_s[index][..., None, :], pace, usable[index])
+        if quality == "none":
+            pace[:] = np.nan
+        return Processes(rounds_s[index][..., None, :], pace, usable[index], day)
 
-    told = "blind to the pace" if quality == "blind" else f"follows the pace, {100 * noise_rel:g} % noise"
-    name = f"recorded, calibration {told}" + (", disturbances never seen before" if unseen else "")
+    told = {"blind": "calibration blind to the pace", "none": "no calibration"}.get(
+        quality, f"calibration follows the pace, {100 * noise_rel:g} % noise"
+    )
+    name = f"recorded, {told}" + (", disturbances never seen before" if unseen else "")
     return Noise(name, "cpu", ("total",), draw)
 
 

@@ -29,7 +29,9 @@ from time_rivals import RIVALS
 
 from pytest_diffbench.judge import Limits, time_rule
 from pytest_diffbench.judge.statistics import Variance
+from pytest_diffbench.judge.time_pace import Pace, experience_of, pace_of, unknown_pace
 from pytest_diffbench.judge.time_runs import floors_of
+from pytest_diffbench.judge.time_spread import History, Neighbours, history_of, neighbours_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -37,9 +39,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Around: TypeAlias = Callable[[int, int], time_rule.Neighbours]
+    Around: TypeAlias = Callable[[int, int], Neighbours]
 
-PLANTED = (0.03, 0.05, 0.10, 0.50)
+PLANTED = (0.03, 0.05, 0.10, 0.20, 0.50)
 SEED = 20_240_501
 
 
@@ -54,15 +56,15 @@ class Outcome:
 
 @dataclasses.dataclass(frozen=True)
 class _Past:
-    """A baseline as the rule sees it, on both scales, by figure."""
+    """A baseline as the rule sees it, on the scales that there are, by figure."""
 
-    spreads: tuple[list[time_rule.CaseSpread], list[time_rule.CaseSpread]]
+    histories: tuple[list[History], ...]
     usual_s: float
     base_s: dict[str, float]
     count: int
 
 
-_UNMOVED = time_rule.Scale((0.0,), 1, Variance(0.0, 1), 0.0, 1.0, 0.0)
+_UNMOVED = time_rule.Scale((0.0,), (0.0,), time_rule.Pairs(Variance(0.0, 1), 0.0, 1), 1.0)
 
 
 class Gate:
@@ -70,14 +72,8 @@ class Gate:
 
     def __init__(self, noise: Noise, limits: Limits, decisions: int = CASES) -> None:
         self.names, self.family, self.limits = noise.names, noise.family, limits
-        self.least_log = limits.time_spread_cpu_rel if noise.family == "cpu" else limits.time_spread_rel
-        self.rule = time_rule.Rule(
-            alpha=limits.time_alpha / decisions,
-            suspicion=limits.time_suspicion,
-            power=limits.time_power,
-            confirmations=limits.time_confirmations,
-            most_runs=max(limits.time_max_runs, 1 + limits.time_confirmations),
-        )
+        self.experience = experience_of(limits, noise.family)
+        self.rule = time_rule.rule_of(limits, decisions)
         groups = sum(name.startswith("steps:") for name in self.names)
         total, stage, group = time_rule.shares_of(len(self.names) - 1 - groups, groups)
         self.shares = [
@@ -88,21 +84,22 @@ class Gate:
         """Sum up the baselines of a session's cases, leaving out the runs at another pace."""
         medians = np.median(past.rounds_s, axis=-1)
         found = []
-        for all_s, all_paces_s in zip(medians, past.pace_s, strict=True):
-            kept = self._paced(all_paces_s, float(np.median(all_paces_s)))
-            times_s, paces_s = all_s[kept], all_paces_s[kept]
+        for all_s, all_paces_s, all_days in zip(medians, past.pace_s, past.day, strict=True):
+            paced = not np.isnan(all_paces_s).any()
+            usual_s = float(np.median(all_paces_s)) if paced else math.nan
+            kept = self._paced(all_paces_s, usual_s) if paced else np.ones(len(all_s), bool)
+            kept = kept if kept.any() else np.ones(len(all_s), bool)
+            times_s, paces_s, days = all_s[kept], all_paces_s[kept], all_days[kept].tolist()
             raw = np.log(times_s)
-            both = raw.T.tolist(), (raw - np.log(paces_s)[:, None]).T.tolist()
-            # where the median lies between two paces, no run may be left
-            spreads = tuple([time_rule.spread_of(one) for one in scale if one] for scale in both)
-            found.append(
-                _Past(
-                    spreads,  # type: ignore[arg-type]  # two of them
-                    float(np.median(paces_s)) if len(paces_s) else math.nan,
-                    dict(zip(self.names, np.exp(raw.mean(0)).tolist(), strict=True)) if len(raw) else {},
-                    len(times_s),
-                )
+            scales = [raw.T.tolist()]
+            if paced:
+                scales.append((raw - np.log(paces_s / usual_s)[:, None]).T.tolist())
+            histories = tuple(
+                [history_of(one, days, self.experience.between.deviation, time_noise.TODAY) for one in scale]
+                for scale in scales
             )
+            base_s = dict(zip(self.names, np.exp(raw.mean(0)).tolist(), strict=True))
+            found.append(_Past(histories, usual_s, base_s, len(times_s)))
         return found
 
     def _paced(self, paces_s: NDArray[np.float64], usual_s: float) -> NDArray[np.bool_]:
@@ -110,55 +107,83 @@ class Gate:
 
     def neighbours(self, pasts: Sequence[_Past], case: int) -> Around:
         """What the other cases say about a figure on a scale; worked out when it is asked for."""
-        others = [one for n, one in enumerate(pasts) if n != case and one.count > 1]
+        others = [one for n, one in enumerate(pasts) if n != case]
 
         @functools.cache
-        def around(scale: int, figure: int) -> time_rule.Neighbours:
-            spreads = [one.spreads[scale][figure] for one in others]
-            return time_rule.neighbours_of(spreads, self.least_log, self.limits.time_prior_max_dof)
+        def around(scale: int, figure: int) -> Neighbours:
+            return neighbours_of([one.histories[scale][figure] for one in others], self.experience)
 
         return around
 
     def play(self, past: _Past, around: Around, now: Processes) -> Outcome:
         """Judge a case, buying runs while the gate asks for them; `now` holds the runs that could be made."""
-        if past.count < self.limits.time_min_runs:
-            return Outcome("few_runs", 1)
         floors = floors_of(self.limits, self.family, self.names, past.base_s)
-        medians = np.median(now.rounds_s, axis=-1)
-        fits = self._paced(now.pace_s, past.usual_s)
-        raw = np.log(medians)
-        scales = raw, raw - np.log(now.pace_s)[:, None]
+        bounds = np.log(np.quantile(now.rounds_s, [0.25, 0.5, 0.75], axis=-1))
+        bounds[:, now.usable] = bounds[1, now.usable]
+        paces = [
+            pace_of([math.log(pace_s / past.usual_s)], self.limits)
+            if len(past.histories) > 1
+            else unknown_pace(past.count, self.limits)
+            for pace_s in now.pace_s
+        ]
+        sound = [bool(usable) and pace.usual for usable, pace in zip(now.usable, paces, strict=True)]
         made = 0
         while True:
             made += 1
-            may_buy = self.rule.confirmations > 0 and made < self.rule.most_runs
-            used = [n for n in range(made) if now.usable[n] and fits[n]]
-            if not used:
-                if may_buy:
-                    continue
-                return Outcome("off", made)
-            figures = []
+            used = [n for n in range(made) if sound[n]]
+            may_buy = (
+                self.rule.confirmations > 0
+                and len(used) < self.rule.most_runs
+                and made < self.rule.most_runs + self.limits.time_spare_runs
+            )
+            # the others are evidence as far as the machine leaves it
+            used = used if len(used) > self.rule.confirmations else list(range(made))
             fresh = len(used) - (used[0] == 0)
-            for n, name in enumerate(self.names):
-                values = [[float(scales[side][run, n]) for run in used] for side in (0, 1)]
-                spreads = [past.spreads[side][n] for side in (0, 1)]
-                near = all(
-                    sum(mine) / len(mine) - one.centre_log > 0.25 * floors[name]
-                    for mine, one in zip(values, spreads, strict=True)
-                )
-                if name == "total" or near:
-                    both = tuple(
-                        time_rule.two_sided_scale(spreads[side], values[side], around(side, n), self.least_log)
-                        for side in (0, 1)
-                    )
-                else:
-                    # the rule passes over parts that lie near their baseline, whatever else is known of them
-                    both = (_UNMOVED,)
-                figures.append(time_rule.Figure(name, both, floors[name], self.shares[n], fresh))
+            figures = [
+                time_rule.Figure(name, self._scales(n, past, around, bounds, paces, used), floors[name], share, fresh)
+                for n, (name, share) in enumerate(zip(self.names, self.shares, strict=True))
+            ]
             answer = time_rule.decide(figures, self.rule)
             reason = time_rule.reason_of(figures, answer, self.rule, self.limits.time_blind_rel)
-            if reason != "unconfirmed" or not may_buy:
-                return Outcome(reason, made, time_rule.detectable_rel(figures[0], self.rule, figures[0].floor_log))
+            if reason == "unconfirmed" and may_buy:
+                continue
+            if not all(sound[n] for n in used) and not reason.endswith("slower"):
+                return Outcome("off", made)
+            return Outcome(reason, made, time_rule.detectable_rel(figures[0], self.rule, figures[0].floor_log))
+
+    def _scales(
+        self,
+        figure: int,
+        past: _Past,
+        around: Around,
+        bounds: NDArray[np.float64],
+        paces: Sequence[Pace],
+        used: Sequence[int],
+    ) -> tuple[time_rule.Scale, ...]:
+        scales = []
+        for side, histories in enumerate(past.histories):
+            taken = side == 1 or len(past.histories) == 1
+            low = [float(bounds[0, run, figure]) - taken * paces[run].low_log for run in used]
+            high = [float(bounds[2, run, figure]) - taken * paces[run].high_log for run in used]
+            # the rule passes over parts that lie near their baseline, whatever else is known of them
+            if figure and math.fsum(low) / len(low) - histories[figure].centre_log < _NEAR_LOG[self.family]:
+                return (_UNMOVED,)
+            scales.append(
+                time_rule.scale_of(
+                    histories[figure],
+                    low,
+                    high,
+                    around(side, figure),
+                    self.experience,
+                    self.rule,
+                    paces[0].low_log if len(past.histories) == 1 else 0.0,
+                )
+            )
+        return tuple(scales)
+
+
+_NEAR_LOG = {"cuda": 0.01, "cpu": 0.02}
+"""A quarter of the floors of parts, so that what isn't worked out isn't missed."""
 
 
 def planted(now: Processes, slower_rel: float, figures: Sequence[int] | None = None) -> Processes:
@@ -288,18 +313,39 @@ def header(columns: Sequence[str]) -> str:
 
 def share(count: int, of: int) -> str:
     """A share with its interval: `0.4 % (0.2-0.8)`."""
+    if not of:
+        return "none"
     low, high = interval(count, of)
     return f"{100 * count / of:.1f} % ({100 * low:.1f}-{100 * high:.1f})"
 
 
 BLIND = time_noise.recorded("blind", 0.02)
+_MACHINE_DAYS = time_noise.days_differ(0.02, by_case=False)
+_CASE_DAYS = time_noise.days_differ(0.02, by_case=True)
 NOISES = (
     time_noise.gpu(0.003),
     time_noise.gpu(0.005),
     time_noise.gpu(0.01),
+    time_noise.disturbed("two runs a day, runs spread by 1 %", 0.01, days=-2),
+    *(
+        time_noise.disturbed(f"days of the {of} differ by 2 %, saved on {when}", 0.005, days, disturb)
+        for of, disturb in (("machine", _MACHINE_DAYS), ("case", _CASE_DAYS))
+        for when, days in (("1 day", 1), ("2 days", 2), ("a day a save", None))
+    ),
+    time_noise.disturbed(
+        "two modes 13 % apart, by process", disturb=time_noise.modes(0.5, math.log(1.13), by_case=False)
+    ),
+    time_noise.disturbed(
+        "10 % of processes 1.5 times slower", disturb=time_noise.modes(0.1, math.log(1.5), by_case=True)
+    ),
+    time_noise.disturbed("one baseline run at half the time", disturb=time_noise.one_baseline_run(-math.log(2))),
+    time_noise.disturbed("heavy tails, Student's t of 3", disturb=time_noise.heavy_tails(0.01)),
+    time_noise.disturbed("another host, pace follows", disturb=time_noise.other_host(math.log(1.63)), pace=True),
+    time_noise.disturbed("another host, pace blind", disturb=time_noise.other_host(math.log(1.63))),
     time_noise.recorded("follows", 0.0),
     time_noise.recorded("follows", 0.05),
     BLIND,
+    time_noise.recorded("none", 0.0),
     time_noise.recorded("blind", 0.02, unseen=True),
 )
 
@@ -310,6 +356,7 @@ def main() -> None:
     parser.add_argument("--sessions", type=int, default=2000)
     parser.add_argument("--baseline-runs", type=int, nargs="+", default=[10, 20])
     parser.add_argument("--only", default="", help="noises whose names hold this text")
+    parser.add_argument("--alone", action="store_true", help="without the other tools")
     options = parser.parse_args()
     begin_s = time.process_time()
     own, others = [], []
@@ -318,7 +365,7 @@ def main() -> None:
             tally, kept = replay(noise, past_runs, options.sessions, Limits())
             own.append((noise, past_runs, tally))
         # the other tools look at no calibration: one kind of it is enough
-        if noise.family != "cpu" or noise is BLIND:
+        if not options.alone and (noise.name.startswith("GPU-like") or noise is BLIND):
             others.append((noise, rival_rows(kept)))
         print(f"{noise.name}: {time.process_time() - begin_s:.0f} s", file=sys.stderr)
     print(f"{options.sessions} sessions of {CASES} cases in each row; 95 % intervals in brackets.\n")

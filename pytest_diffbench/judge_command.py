@@ -204,7 +204,7 @@ def _judged(
             more_runs=report.confirmations,
             more_ratios=report.confirming_ratios,
             neighbours={
-                name: other.baseline.timed_runs
+                name: other.baseline.times
                 for name, other in references.items()
                 if name != seen.case.id
                 and other.baseline.runs[-1].environment.machine == seen.run.environment.machine

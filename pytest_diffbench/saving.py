@@ -43,6 +43,7 @@ def save(
     saved_before: bool,
     gates: Sequence[Gate],
     metrics: Sequence[ExtraMetric],
+    departs: bool = False,
 ) -> Saved:
     """Save of a case what is sound.
 
@@ -56,6 +57,7 @@ def save(
         saved_before: this session has saved a run of the case already.
         gates: that were asked for.
         metrics: further ones for images.
+        departs: its times are others than the baseline's, beyond chance: accepted, they begin anew.
 
     Raises:
         BaselineError: it can't be a baseline, or can't be written.
@@ -91,15 +93,28 @@ def save(
         reference,
         same,
         functools.partial(history_with, limits),
-        functools.partial(origin_with, observation, artifacts),
+        functools.partial(origin_with, observation, artifacts, departs),
+        new_times=departs,
     )
     if reference is None or reference.distance != "machine":
         return Saved(done, left_out)
     generation = reference.baseline.generation + (not same)
-    slid = slide(observation, artifacts, reference, limits, generation)
-    if slid:
-        slid += f". Is that meant? Then delete {reference.path} and save: it begins anew from here"
-    return Saved(done, left_out, slid or None)
+    far = (slide(observation, artifacts, reference, limits, generation), _crept(observation, reference, limits))
+    gone = [one for one in far if one]
+    if not gone:
+        return Saved(done, left_out)
+    slid = f"{'; '.join(gone)}. Is that meant? Then delete {reference.path} and save: it begins anew from here"
+    return Saved(done, left_out, slid)
+
+
+def _crept(observation: Observation, reference: Reference, limits: Limits) -> str:
+    """How far times have gone since the first, accepted ones."""
+    from pytest_diffbench.judge.time_creep import creep
+
+    base, run = reference.baseline, observation.run
+    if base.origin is None or not run.rounds or reference.distance != "machine":
+        return ""
+    return creep(base.origin.times, (*base.timed_runs, run), limits, run.environment.family)
 
 
 def _why_untimed(observation: Observation, limits: Limits) -> str | None:
@@ -112,7 +127,7 @@ def _why_untimed(observation: Observation, limits: Limits) -> str | None:
 
 def untimed(run: Run) -> Run:
     """A run without its times."""
-    return msgspec.structs.replace(run, rounds=(), warmup_s=(), calibration_s=())
+    return msgspec.structs.replace(run, rounds=(), warmup_s=(), calibration_s=(), pace_s={})
 
 
 def unchanged(verdicts: Sequence[Verdict], reference: Reference) -> bool:

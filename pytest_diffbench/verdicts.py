@@ -110,7 +110,10 @@ def conclude(
         _keep_images(settings, observation, artifacts)
         saved = Saved()
         if settings.save:
-            saved = save(observation, artifacts, reference, limits, store, failed, saved_before, gates, metrics)
+            departs = any(one.gate == "time" and one.details.get("departs") for one in verdicts)
+            saved = save(
+                observation, artifacts, reference, limits, store, failed, saved_before, gates, metrics, departs
+            )
     except BaselineError as error:
         report = CaseReport(observation=noted(observation, evidence.notes), verdicts=(), error=str(error))
         return Concluded(report, str(error))

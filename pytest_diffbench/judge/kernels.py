@@ -59,7 +59,7 @@ def kernel_changes(question: Question) -> list[str]:
     baseline, seen = question.reference.baseline, question.observation
     if baseline.profile is None or seen.profile is None:
         return []
-    return list(explain(baseline.profile, seen.profile, slower_in=_slower_stages(seen.run, baseline.timed_runs)))
+    return list(explain(baseline.profile, seen.profile, slower_in=_slower_stages(seen.run, baseline.times)))
 
 
 def _slower_stages(now: Run, runs: Sequence[Run]) -> frozenset[Stage]:

@@ -166,23 +166,39 @@ class Limits:
     time_alpha: float = 0.01
     """Chance that a session calls any of its cases slower, by chance alone: 1 in 100 sessions, however many cases."""
 
-    time_suspicion: float = 0.05
-    """Chance that a case with nothing wrong buys fresh runs: one of 20 cases, at most."""
-
     time_confirmations: int = 2
     """Fresh processes that must agree before a test fails: one may share the luck of the first. 0 lets one run do."""
 
     time_max_runs: int = 5
-    """Runs of a case in one session, the first included: beside ten in the baseline, more would sharpen little."""
+    """Runs of a case in one session, the first included: they share the day, so more would sharpen little."""
 
-    time_min_runs: int = 3
-    """Fewer baseline runs tell nothing about the spread between runs."""
+    time_spare_runs: int = 2
+    """Further ones in place of those that were unsteady, or made while the machine was off its pace."""
 
-    time_spread_cpu_rel: float = 0.05
-    """Spread between runs that was seen on a quiet, shared two-core machine: never believed to be less."""
+    time_spread_cpu_rel: float = 0.03
+    """Spread between runs that is believed of a shared processor, however well they agree."""
 
     time_spread_rel: float = 0.005
-    """Spread between runs of a GPU at steady clocks: never believed to be less."""
+    """Spread between runs that is believed of a GPU at steady clocks, however well they agree."""
+
+    time_day_spread_cpu_rel: float = 0.05
+    """Spread between days that is expected of a shared processor before any was recorded."""
+
+    time_day_spread_rel: float = 0.01
+    """The same elsewhere."""
+
+    time_run_spread_cpu_rel: float = 0.04
+    """Spread between runs of one day that is expected of a shared processor before any was recorded."""
+
+    time_run_spread_rel: float = 0.007
+    """The same elsewhere."""
+
+    time_expected_dof: float = 6.0
+    """What these expectations count for beside recorded days and runs: a first run promises little, ten days promise
+    what they show."""
+
+    time_few_days: int = 3
+    """Fewer days tell nothing about the spread between days."""
 
     time_floor_cpu_rel: float = 0.05
     """Smaller changes on a CPU are not worth a red test."""
@@ -228,7 +244,18 @@ class Limits:
     """A gate that would sleep through half as much time again must not say `same`."""
 
     machine_rel: float = 0.10
-    """A calibration that moved by more than this says that the machine is another one today."""
+    """A pace that moved by more than this says that the machine is another one today."""
+
+    machine_explains: float = 2.0
+    """A machine that is off its pace may move a case by this much more than its pace, as a logarithm: where reference
+    work took 1.63 times as long, cases took 2.2 times."""
+
+    machine_unknown_rel: float = 1.0
+    """What a machine may have done to a case where its pace isn't known, and few runs are recorded: shared machines
+    were seen to take 1.6 times as long."""
+
+    machine_known_runs: int = 10
+    """Recorded runs from which on a case's own history shows what the machine does, without a pace."""
 
     unsteady_rel: float = 0.15
     """Interquartile range over median: quiet rounds on a shared two-core machine stay under .10."""
@@ -245,6 +272,12 @@ class Limits:
     # ratios between variants, which stand under `time` too
     ratio_alpha: float = 0.001
     """Chance of an alarm, one-sided, by chance alone in one variant; below 1."""
+
+    ratio_suspicion: float = 0.05
+    """Chance that a variant with nothing wrong buys fresh runs; below 1."""
+
+    ratio_min_runs: int = 3
+    """Fewer stored ratios tell nothing of how far processes differ."""
 
     ratio_spread_cpu_rel: float = 0.02
     """Spread of a ratio between processes on a CPU, besides what shows within one: never believed to be less."""
@@ -286,12 +319,14 @@ class Limits:
             raise OptionError(f"Limits.{name} is {value!r}. Give at least {least}.")
 
 
-_OPEN_UNIT = frozenset({"time_alpha", "time_power", "time_suspicion"})
+_OPEN_UNIT = frozenset({"time_alpha", "time_power", "ratio_suspicion"})
 _AT_LEAST = {
-    "time_min_runs": 2,
     "time_min_pairs": 2,
     "time_max_pairs": 2,
     "time_max_runs": 1,
+    "time_few_days": 1,
+    "ratio_min_runs": 2,
+    "machine_known_runs": 1,
     "time_prior_max_dof": 1,
     "tile_size_px": 1,
 }

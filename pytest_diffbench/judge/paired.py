@@ -16,9 +16,11 @@ from pytest_diffbench.judge import time_rule, time_telemetry
 from pytest_diffbench.judge.definition import environment_changes
 from pytest_diffbench.judge.places import moved_parts, pair
 from pytest_diffbench.judge.reasons import verdict
+from pytest_diffbench.judge.statistics import moderated, prior_of, within
 from pytest_diffbench.judge.text import listed, percent, plural
-from pytest_diffbench.judge.time_figures import TOTAL, calibration_s, label, times_of
-from pytest_diffbench.judge.time_runs import doubts, floors_of, is_valid
+from pytest_diffbench.judge.time_figures import TOTAL, label, paces_s, times_of
+from pytest_diffbench.judge.time_runs import doubts, floors_of, is_valid, pace_against
+from pytest_diffbench.judge.time_spread import strays_among
 from pytest_diffbench.steadiness import doubt_about
 
 if TYPE_CHECKING:
@@ -30,6 +32,9 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Run, Verdict
 
     Pairs: TypeAlias = Sequence[tuple[Run, Run]]
+
+_LEAST_OF_PRIOR = 0.1
+"""Spreads under this share of the least that is believed count as this much when other cases' are pooled."""
 
 
 def judge_pairs(
@@ -65,11 +70,10 @@ def judge_pairs(
             kind, facts = changed
             what = "hardware differs" if kind == "hardware" else "settings differ"
             return verdict(f"time.{kind}", f"The {what} between the two sides, so times can't be compared: {facts}.")
-    sound = _sound(pairs, limits, by_turns=by_turns)
-    notes = []
-    if left_out := len(pairs) - len(sound):
-        why = "or wasn't steady" if by_turns else "wasn't steady, or the machine changed its pace between the two"
-        notes.append(f"{plural(left_out, 'pair')} left out: a run died{'' if by_turns else ','} {why}")
+    sound, notes = _sound(pairs, limits, by_turns=by_turns)
+    if not by_turns and len(sound) > limits.time_min_pairs and _first_is_cold(sound, limits, family):
+        sound = sound[1:]
+        notes.append("the first pair left out: it lies far from all others, as with caches that were cold")
     details: dict[str, Any] = {
         "by_turns": by_turns,
         "pairs": len(sound),
@@ -85,21 +89,35 @@ def judge_pairs(
         measured = f" For what it is worth: {_pair(sound, TOTAL)}." if sound else ""
         message = f"{plural(len(sound), 'pair')} of runs, {missing} more needed to know their spread.{measured}"
         return verdict("time.few_pairs", message, details=details, changes=notes)
-    near = [_sound(one, limits, by_turns=by_turns) for one in neighbours]
+    near = [_sound(one, limits, by_turns=by_turns)[0] for one in neighbours]
     return _decided(sound, limits, decisions, family, near, details, notes)
 
 
-def _sound(pairs: Pairs, limits: Limits, *, by_turns: bool) -> list[tuple[Run, Run]]:
-    """Pairs of which nothing speaks against either run, or against what was made of the two."""
-    if by_turns:
-        pairs = _evened([(base, head) for base, head in pairs if _steady_ratios(base, head)])
-    return [
-        (base, head)
-        for base, head in pairs
-        if doubts(base, limits, alone=not by_turns) is None
-        and doubts(head, limits, alone=not by_turns) is None
-        and (by_turns or _same_pace(base, head, limits))
-    ]
+def _sound(pairs: Pairs, limits: Limits, *, by_turns: bool) -> tuple[list[tuple[Run, Run]], list[str]]:
+    """Pairs of which nothing speaks against either run, or against what was made of both; why others aren't."""
+    causes = [_cause(base, head, limits, by_turns=by_turns) for base, head in pairs]
+    kept = [sides for sides, cause in zip(pairs, causes, strict=True) if cause is None]
+    notes = [f"{plural(causes.count(one), 'pair')} left out: {one}" for one in dict.fromkeys(filter(None, causes))]
+    return _evened(kept) if by_turns else kept, notes
+
+
+def _cause(base: Run, head: Run, limits: Limits, *, by_turns: bool) -> str | None:
+    """Why a pair isn't used; None where it is."""
+    if not is_valid(base) or not is_valid(head):
+        return "a run died, or timed no rounds"
+    if by_turns and not _steady_ratios(base, head):
+        return "the ratio of its rounds wasn't steady"
+    if any(doubts(one, limits, alone=not by_turns) is not None for one in (base, head)):
+        return "a run wasn't steady"
+    if not by_turns and not _same_pace(base, head, limits):
+        return "the machine changed its pace between the two"
+    return None
+
+
+def _first_is_cold(pairs: Pairs, limits: Limits, family: str) -> bool:
+    """Whether the first pair lies far from all others: what both sides load first, one of them finds cached."""
+    least_log = limits.time_pair_spread_cpu_rel if family == "cpu" else limits.time_pair_spread_rel
+    return 0 in strays_among(_changes(pairs)[TOTAL], least_log)
 
 
 def _steady_ratios(base: Run, head: Run) -> bool:
@@ -125,8 +143,8 @@ def _evened(pairs: Pairs) -> list[tuple[Run, Run]]:
     ]
     usual_s = statistics.geometric_mean([pace_s for paces_s in all_paces_s for pace_s in paces_s] or [1.0])
     evened = []
-    for (base, head), paces_s in zip(pairs, all_paces_s, strict=True):
-        factors = [usual_s / pace_s for pace_s in paces_s]
+    for (base, head), round_paces_s in zip(pairs, all_paces_s, strict=True):
+        factors = [usual_s / pace_s for pace_s in round_paces_s]
         evened.append((_scaled(base, factors), _scaled(head, factors)))
     return evened
 
@@ -150,10 +168,8 @@ def _most_made(sound: Pairs, limits: Limits) -> int:
 
 
 def _same_pace(base: Run, head: Run, limits: Limits) -> bool:
-    before_s, after_s = calibration_s(base), calibration_s(head)
-    if before_s is None or after_s is None:
-        return True
-    return abs(math.log(after_s / before_s)) <= math.log1p(limits.machine_rel)
+    pace = pace_against(head, paces_s(base), limits)
+    return pace is None or pace.usual
 
 
 def _changes(pairs: Pairs) -> dict[str, list[float]]:
@@ -168,7 +184,9 @@ def _changes(pairs: Pairs) -> dict[str, list[float]]:
     }
 
 
-def _figures(pairs: Pairs, limits: Limits, family: str, neighbours: Sequence[Pairs]) -> list[Figure]:
+def _figures(
+    pairs: Pairs, limits: Limits, family: str, neighbours: Sequence[Pairs], rule: time_rule.Rule
+) -> list[Figure]:
     least_log = limits.time_pair_spread_cpu_rel if family == "cpu" else limits.time_pair_spread_rel
     changes, near = _changes(pairs), [_changes(one) for one in neighbours if len(one) > 1]
     base = times_of([one for one, _ in pairs])
@@ -177,10 +195,16 @@ def _figures(pairs: Pairs, limits: Limits, family: str, neighbours: Sequence[Pai
     shares = time_rule.shares_of(len(changes) - 1 - groups, groups)
     figures = []
     for name, mine in changes.items():
-        around = time_rule.neighbours_of(
-            [time_rule.spread_of(one[name]) for one in near if name in one], least_log, limits.time_prior_max_dof
+        prior = prior_of(
+            [within([one[name]]) for one in near if name in one],
+            (_LEAST_OF_PRIOR * least_log) ** 2,
+            limits.time_prior_max_dof,
         )
-        scale = time_rule.paired_scale(mine, around, least_log)
+        own = within([mine])
+        each = tuple(mine)
+        scale = time_rule.Scale(
+            each, each, time_rule.Pairs(moderated(own, prior), own.deviation, len(mine)), least_log, looks=rule.looks
+        )
         share = shares[0 if name == TOTAL else 2 if name.startswith("steps:") else 1]
         figures.append(time_rule.Figure(name, (scale,), floors[name], share, len(pairs)))
     return figures
@@ -195,24 +219,23 @@ def _decided(
     details: dict[str, Any],
     notes: list[str],
 ) -> Verdict:
-    figures = _figures(pairs, limits, family, neighbours)
     rule = time_rule.Rule(
         alpha=limits.time_alpha / decisions,
-        suspicion=limits.time_suspicion,
         power=limits.time_power,
         confirmations=limits.time_min_pairs - 1,
         most_runs=max(limits.time_max_pairs, limits.time_min_pairs),
         first_runs=limits.time_min_pairs,
     )
+    figures = _figures(pairs, limits, family, neighbours, rule)
     answer = time_rule.decide(figures, rule)
     total, may_buy = figures[0], details["more_runs_help"]
     scale, steps = total.scales[0], len(pairs[0][0].step_medians_s)
-    half_log = scale.needed_log(rule.look_alpha * total.share, total.runs)
+    half_log = scale.needed_log(rule.alpha * total.share, total.runs)
     seen_rel = time_rule.detectable_rel(total, rule, total.floor_log)
     details |= {
         "more_runs_help": False,
-        "spread_rel": scale.spread_log,
-        "ratio_interval": [math.exp(scale.change_log + way * half_log) for way in (-1, 1)],
+        "spread_rel": scale.noise.spread_log,
+        "ratio_interval": [math.exp(scale.change_log() + way * half_log) for way in (-1, 1)],
         "detectable_rel": seen_rel,
         "parts_detectable_rel": {
             label(one.name, steps): time_rule.detectable_rel(one, rule, one.floor_log) for one in figures[1:]
@@ -226,9 +249,10 @@ def _decided(
     if answer.faster:
         message = f"Faster in {plural(len(pairs), 'pair')} of runs: {_pair(pairs, TOTAL)}."
         return verdict("time.faster", message, details=details, changes=changes)
-    if answer.suspicious:
+    if answer.suspicious or answer.perhaps_faster:
         details["more_runs_help"] = may_buy
-        told = listed([f"{label(one.name, steps)} {_pair(pairs, one.name)}" for one in answer.suspicious])
+        doubtful = answer.suspicious or (total,)
+        told = listed([f"{label(one.name, steps)} {_pair(pairs, one.name)}" for one in doubtful])
         message = f"{plural(len(pairs), 'pair')} of runs neither prove it nor rule it out: {told}."
         return verdict("time.unconfirmed", message, details=details, changes=changes)
     chance_rel = time_rule.detectable_rel(total, rule, 0.0)
@@ -253,7 +277,7 @@ def _slower(
     may_buy: bool,
 ) -> Verdict:
     leading = min(slower, key=lambda one: (one.name != TOTAL, one.name.startswith("steps:")))
-    details["confirmed"], details["fresh_runs"] = leading.agreeing, leading.fresh
+    details["confirmed"], details["fresh_runs"] = leading.agreeing(), leading.fresh
     details["slower"] = [label(one.name, steps) for one in slower]
     base, head = [one for one, _ in pairs], [one for _, one in pairs]
     explained = time_telemetry.clocks_explain(head, base, leading, slower)
@@ -263,7 +287,7 @@ def _slower(
         message = f"{told}, but {explained}. A slow clock isn't slow code."
         return verdict("time.clocks", message, details=details | {"more_runs_help": may_buy}, changes=changes)
     details["waited"] = time_telemetry.waited(head, base, leading.floor_log)
-    agreed = f"in {leading.agreeing} of {plural(leading.fresh, 'pair')} of runs"
+    agreed = f"in {leading.agreeing()} of {plural(leading.fresh, 'pair')} of runs"
     waited = time_telemetry.WAITED if details["waited"] else ""
     if leading.name == TOTAL:
         carried = f" Most of it: {changes[0]}." if changes and "of the difference" in changes[0] else ""

@@ -16,8 +16,7 @@ from pytest_diffbench.judge.definition import definition_changes, environment_ch
 from pytest_diffbench.judge.places import pair
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.text import listed, percent, plural
-from pytest_diffbench.judge.time_figures import calibration_s
-from pytest_diffbench.judge.time_runs import alike, doubts, sound
+from pytest_diffbench.judge.time_runs import alike, doubts, pace_against, sound, usual_paces_s
 from pytest_diffbench.judge.timing import judge_time
 
 if TYPE_CHECKING:
@@ -29,6 +28,10 @@ if TYPE_CHECKING:
 
 _NOT_ABOUT_PACE = ("time.invalid", "time.parallel", "time.traced")
 """Of what speaks against a run's time, that which speaks against a ratio too: drift and spread fall out of it."""
+
+
+_SUSPICION_FLOOR = 0.5
+"""Of the floor: a single ratio that falls short of it by chance must not hide a loss that is worth a red test."""
 
 
 def judge_time_or_ratio(question: Question) -> Verdict:
@@ -77,7 +80,7 @@ def _itself_faster(question: Question) -> tuple[float, float] | None:
     now = sound((first, *question.more_runs))
     comparable = [
         one
-        for one in question.baseline.baseline.runs
+        for one in question.baseline.baseline.times
         if environment_changes(one.environment, first.environment) is None
     ]
     past = alike(sound(comparable), limits)
@@ -85,10 +88,10 @@ def _itself_faster(question: Question) -> tuple[float, float] | None:
         return None
     before_s, after_s = (statistics.geometric_mean(one.median_s for one in runs) for runs in (past, now))
     changes_log = [math.log(after_s / before_s)]
-    paces_s = [[calibration_s(one) for one in runs] for runs in (past, now)]
-    if all(pace_s is not None for runs in paces_s for pace_s in runs):
-        before_pace_s, pace_s = (statistics.geometric_mean(filter(None, runs)) for runs in paces_s)
-        changes_log.append(changes_log[0] - math.log(pace_s / before_pace_s))
+    usual_s = usual_paces_s(past)
+    paces = [pace for one in now if (pace := pace_against(one, usual_s, limits)) is not None]
+    if len(paces) == len(now):
+        changes_log.append(changes_log[0] - statistics.fmean(one.high_log for one in paces))
     return (before_s, after_s) if max(changes_log) < -_floor_log(question) else None
 
 
@@ -172,14 +175,14 @@ class _Evidence:
 
     def _needed_log(self, mine: int) -> float:
         """Beyond this is what so many ratios prove, but for the distance."""
-        return max(self._chance_log(self._rule.look_alpha, mine), _floor_log(self.question))
+        return max(self._chance_log(self._rule.alpha / self._rule.looks, mine), _floor_log(self.question))
 
     def _suspicious_log(self, mine: int) -> float:
         """Beyond this so many ratios ask for more, but for the distance."""
         floor_log = _floor_log(self.question)
         if mine <= self._rule.confirmations:
-            floor_log *= time_rule.SUSPICION_FLOOR
-        return max(self._chance_log(self._rule.suspicion, mine), floor_log)
+            floor_log *= _SUSPICION_FLOOR
+        return max(self._chance_log(self._limits.ratio_suspicion, mine), floor_log)
 
     def _detectable_log(self) -> float:
         """Smallest loss that is found with the rule's power: suspicious at first, then proven by the runs it buys.
@@ -221,14 +224,15 @@ class _Evidence:
             "fresh_runs": len(lost),
             "decisions": self.question.decisions,
             "more_runs_help": False,
+            "departs": abs(gain_log) > needed_log,
         }
         where = "" if self.distance == "machine" else " of another machine"
         figures = (
             f"{math.exp(self._centre_log):.3f} -> {math.exp(now_log):.3f} times as fast as the reference"
             f" ({percent(math.expm1(gain_log))}), {plural(len(self.runs), 'run')} in the baseline{where}"
         )
-        if len(self.runs) < limits.time_min_runs:
-            missing = plural(limits.time_min_runs - len(self.runs), "more run")
+        if len(self.runs) < limits.ratio_min_runs:
+            missing = plural(limits.ratio_min_runs - len(self.runs), "more run")
             message = f"Too little to judge by: {figures}; {missing} needed to know how far processes differ."
             return verdict("time.ratio_few_runs", message, details=details)
         details["detectable_rel"] = math.expm1(seen_log)

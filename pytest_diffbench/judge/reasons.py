@@ -89,6 +89,7 @@ REASONS: dict[str, Decision] = {
     "time.unsteady": "unsure",
     "time.unattributed": "unsure",
     "time.few_runs": "unsure",
+    "time.few_days": "unsure",
     "time.few_pairs": "unsure",
     "time.blind": "unsure",
     "time.machine_slower": "unsure",
@@ -143,6 +144,7 @@ INHERENT = frozenset(
         # what more runs cure
         "time.no_baseline",
         "time.few_runs",
+        "time.few_days",
         "time.few_pairs",
         "time.ratio_few_runs",
     }

@@ -6,6 +6,7 @@ saved is held against it by the limits of one step.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING
 
@@ -16,8 +17,9 @@ from pytest_diffbench.judge.definition import definition_changes
 from pytest_diffbench.judge.image_metrics import area_means
 from pytest_diffbench.judge.memory import memory_allowance
 from pytest_diffbench.judge.text import binary, flops, listed, percent, plural
+from pytest_diffbench.judge.time_creep import first_time
 from pytest_diffbench.judge.tolerance import tolerance
-from pytest_diffbench.records import ImageSketch, Origin
+from pytest_diffbench.records import MOST_FIRST_TIMES, ImageSketch, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -79,7 +81,7 @@ def _sketch(number: int, image: NDArray[np.uint8]) -> ImageSketch:
 
 
 def origin_with(
-    observation: Observation, artifacts: Artifacts, standing: Reference | None, generation: int
+    observation: Observation, artifacts: Artifacts, departs: bool, standing: Reference | None, generation: int
 ) -> Origin:
     """The origin to keep with what is saved.
 
@@ -90,18 +92,30 @@ def origin_with(
     Args:
         observation: what is saved.
         artifacts: its images.
+        departs: its times are accepted as others than those that stand.
         standing: this machine's baseline, None where there is none.
         generation: that the save makes or adds to.
     """
-    if standing is not None and not _redefined(standing.baseline, observation):
-        base = standing.baseline
-        if base.origin is not None:
-            return base.origin
-        try:
-            return origin_of(base.generation, base.runs[0], base.work, base.memory, standing.artifacts().images)
-        except BaselineError:
-            pass  # what can't be read any more is no origin, and no reason not to save
-    return origin_of(generation, observation.run, observation.work, observation.memory, artifacts.images)
+    first = origin_of(generation, observation.run, observation.work, observation.memory, artifacts.images)
+    if standing is None or _redefined(standing.baseline, observation):
+        return _with_times(first, [observation.run])
+    base = standing.baseline
+    if base.origin is not None:
+        first = base.origin
+    else:
+        # what can't be read any more is no origin, and no reason not to save
+        with contextlib.suppress(BaselineError):
+            first = origin_of(base.generation, base.runs[0], base.work, base.memory, standing.artifacts().images)
+    runs = base.timed_runs if departs or base.times_from is not None else (*base.timed_runs, observation.run)
+    return _with_times(first, runs)
+
+
+def _with_times(origin: Origin, runs: Sequence[Run]) -> Origin:
+    """The origin with the times of the first runs, until it has enough of them."""
+    if len(origin.times) >= MOST_FIRST_TIMES:
+        return origin
+    times = [one for run in runs[:MOST_FIRST_TIMES] if (one := first_time(run)) is not None]
+    return msgspec.structs.replace(origin, times=max((origin.times, tuple(times)), key=len))
 
 
 def slide(

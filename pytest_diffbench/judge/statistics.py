@@ -80,9 +80,10 @@ def prior_of(variances: Sequence[Variance], least: float, most_dof: float) -> Va
 def moderated(own: Variance, prior: Variance | None) -> Variance:
     """A case's variance, drawn towards its neighbours' by as much as either is known.
 
-    A case that is noisier than its neighbours beyond chance keeps its own: they must not flatter it.
+    A case that is noisier than its neighbours beyond chance keeps its own: they must not flatter it. They still say
+    something of how far off it may be, for half of what they are known by.
     """
-    if prior is None:
+    if prior is None or prior.dof <= 0:
         return own
     if own.dof <= 0:
         return prior
@@ -91,7 +92,7 @@ def moderated(own: Variance, prior: Variance | None) -> Variance:
         from scipy.special import fdtrc
 
         if fdtrc(own.dof, prior.dof, own.value / prior.value) < _NOISIER_CHANCE:
-            return own
+            return Variance(own.value, own.dof + prior.dof / 2)
     return pooled(own, prior)
 
 

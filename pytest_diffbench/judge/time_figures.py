@@ -11,35 +11,83 @@ from pytest_diffbench.judge.text import step_list
 from pytest_diffbench.records import STAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Sequence
 
-    from pytest_diffbench.records import Run
+    from pytest_diffbench.records import Round, Run
 
 TOTAL = "total"
 _GROUPS = 4
 """Quarters: a step alone is noisy, and half of the steps hide a truncation that ends a little later."""
 
 
-def times_of(runs: Sequence[Run]) -> dict[str, list[float]]:
+MEDIAN = 0.5
+
+
+def times_of(
+    runs: Sequence[Run], *, net: bool = False, quantiles: Sequence[float] | None = None
+) -> dict[str, list[float]]:
     """Times that all runs have, in seconds.
 
+    Args:
+        runs: any.
+        net: without what the threads of each round waited for a processor.
+        quantiles: of the rounds of each run that stands for it; the median by default.
+
     Returns:
-        By `total`, the name of the stage or `steps:0` for the first group of steps, one figure a run: the median
-        over its rounds, or the sum of the medians of its steps. What any run lacks or takes no time for is left out,
-        as is `unattributed`, which the total holds.
+        By `total`, the name of the stage or `steps:0` for the first group of steps, one figure a run: the quantile
+        over its rounds, or the sum of those of its steps. What any run lacks or takes no time for is left out, as is
+        `unattributed`, which the total holds.
     """
-    times = {TOTAL: [run.median_s for run in runs]}
-    medians = [run.stage_medians_s for run in runs]
+    picked = list(zip(runs, quantiles or (MEDIAN,) * len(runs), strict=True))
+    shares = [[net_share(run, one) if net else 1.0 for one in run.rounds] for run in runs]
+    times = {TOTAL: [_at(run.totals_s, share, at) for (run, at), share in zip(picked, shares, strict=True)]}
     for stage in STAGES:
-        if stage != "unattributed" and all(stage in one for one in medians):
-            times[stage] = [one[stage] for one in medians]
-    steps = [run.step_medians_s for run in runs]
-    if steps and len({len(one) for one in steps}) == 1:
-        for n, (begin, end) in enumerate(_groups(len(steps[0]))):
+        if stage != "unattributed" and all(stage in one.stages_s for run in runs for one in run.rounds):
+            times[stage] = [
+                _at([one.stages_s[stage] for one in run.rounds], share, at)
+                for (run, at), share in zip(picked, shares, strict=True)
+            ]
+    counts = {len(one.steps_s) for run in runs for one in run.rounds}
+    if len(counts) == 1:
+        steps = [
+            [_at(times_s, share, at) for times_s in zip(*(one.steps_s for one in run.rounds), strict=True)]
+            for (run, at), share in zip(picked, shares, strict=True)
+        ]
+        for n, (begin, end) in enumerate(_groups(counts.pop())):
             times[f"steps:{n}"] = [math.fsum(one[begin:end]) for one in steps]
     return {
         name: values for name, values in times.items() if all(math.isfinite(value) and value > 0 for value in values)
     }
+
+
+def _at(times_s: Sequence[float], shares: Sequence[float], at: float) -> float:
+    """A quantile of the rounds' times, each multiplied by its share."""
+    values = [time_s * share for time_s, share in zip(times_s, shares, strict=True)]
+    if at == MEDIAN:
+        return statistics.median(values)
+    if len(values) < _FEWEST_FOR_QUARTILES:
+        return min(values) if at < MEDIAN else max(values)
+    low, _, high = statistics.quantiles(values, n=4, method="inclusive")
+    return low if at < MEDIAN else high
+
+
+_FEWEST_FOR_QUARTILES = 4
+_LEAST_SHARE = 0.05
+"""Threads that wait at the same time wait for longer than the clock, so that nothing might be left."""
+
+
+def net_share(run: Run, one: Round) -> float:
+    """What is left of a round without the time that its threads were ready to run and had no processor.
+
+    1 where that wasn't counted, or where a device does the work. Where threads waited at the same time, it is less
+    than would have been left: a bound.
+    """
+    seen = one.telemetry
+    if seen is None or not seen.waited_s or run.environment.family != "cpu" or not one.total_s > 0:
+        return 1.0
+    threads = run.environment.settings.get("threads")
+    busy_s = (seen.cpu_s or 0.0) / threads if isinstance(threads, int) and threads > 0 else 0.0
+    return min(1.0, max(one.total_s - seen.waited_s, busy_s, _LEAST_SHARE * one.total_s) / one.total_s)
 
 
 def label(name: str, steps: int) -> str:
@@ -57,14 +105,9 @@ def _groups(steps: int) -> list[tuple[int, int]]:
     return list(itertools.pairwise(edges))
 
 
-def calibration_s(run: Run) -> float | None:
-    """Median time of the fixed work, None where it wasn't timed or isn't a time."""
-    times_s = run.calibration_s
-    if not times_s or not all(math.isfinite(one) and one > 0 for one in times_s):
-        return None
-    return statistics.median(times_s)
-
-
-def logs(times: Mapping[str, Sequence[float]]) -> dict[str, list[float]]:
-    """Logarithms of times, by their names."""
-    return {name: [math.log(one) for one in values] for name, values in times.items()}
+def paces_s(run: Run) -> dict[str, float]:
+    """Median time of each kind of reference work, in seconds; empty where none was timed, or one isn't a time."""
+    kinds = run.pace_s or ({"calibration": run.calibration_s} if run.calibration_s else {})
+    if not all(times_s and all(math.isfinite(one) and one > 0 for one in times_s) for times_s in kinds.values()):
+        return {}
+    return {name: statistics.median(times_s) for name, times_s in kinds.items()}

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import datetime
 import math
 import statistics
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.statistics import drift_rel, interquartile_rel
 from pytest_diffbench.judge.text import percent, plural, seconds
-from pytest_diffbench.judge.time_figures import TOTAL, calibration_s
+from pytest_diffbench.judge.time_figures import TOTAL, net_share, paces_s
+from pytest_diffbench.judge.time_pace import pace_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_diffbench.judge.limits import Limits
+    from pytest_diffbench.judge.time_pace import Pace
     from pytest_diffbench.records import Run
 
 
@@ -38,9 +41,9 @@ def doubts(run: Run, limits: Limits, *, alone: bool = True) -> tuple[str, str] |
             "time.traced",
             f"The call was traced by {traced_by}, whose time is part of what was measured: time it without.",
         )
-    unsteady = _unsteady(run, limits) if alone else None
-    if unsteady is not None:
-        return "time.unsteady", unsteady
+    why = unsteady(run, limits) if alone else None
+    if why is not None:
+        return "time.unsteady", why
     unattributed_s = run.stage_medians_s.get("unattributed")
     if unattributed_s is not None and len(run.stage_medians_s) > 1:
         allowed_s = max(limits.unattributed_rel * run.median_s, limits.unattributed_floor_s)
@@ -53,8 +56,9 @@ def doubts(run: Run, limits: Limits, *, alone: bool = True) -> tuple[str, str] |
     return None
 
 
-def _unsteady(run: Run, limits: Limits) -> str | None:
-    times_s = run.totals_s
+def unsteady(run: Run, limits: Limits) -> str | None:
+    """Why a run's rounds aren't steady, waiting for a processor left aside; None where they are."""
+    times_s = [one.total_s * net_share(run, one) for one in run.rounds]
     if run.warmup is not None and not run.warmup.steady:
         why = f": {run.warmup.doubt}" if run.warmup.doubt else ""
         return f"The rounds weren't steady after {plural(run.warmup.rounds, 'round')} of warm-up{why}."
@@ -94,37 +98,64 @@ def sound(runs: Iterable[Run]) -> list[Run]:
     ]
 
 
+def usual_paces_s(runs: Iterable[Run]) -> dict[str, float]:
+    """Median time of each kind of reference work over runs that have it."""
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        for name, pace_s in paces_s(run).items():
+            found.setdefault(name, []).append(pace_s)
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def pace_against(run: Run, usual_s: Mapping[str, float], limits: Limits) -> Pace | None:
+    """A run's pace against the usual one; None where no kind of reference work is known of both."""
+    changes_log = [math.log(pace_s / usual_s[name]) for name, pace_s in paces_s(run).items() if name in usual_s]
+    return pace_of(changes_log, limits) if changes_log else None
+
+
 def alike(runs: list[Run], limits: Limits) -> list[Run]:
-    """Leave out past runs that the machine's pace sets apart, by the rule that a new run has to pass too.
+    """Leave out past runs that the machine's pace sets apart.
 
-    The choice looks at the calibration only, never at the case's own times, so it doesn't flatter their spread.
+    The choice looks at the pace only, never at the case's own times, so it doesn't flatter their spread. Where none
+    is left, all are.
     """
-    paces_s = [pace_s for run in runs if (pace_s := calibration_s(run)) is not None]
-    if not paces_s:
-        return runs
-    usual_s = statistics.median(paces_s)
-    return [run for run in runs if (pace_s := calibration_s(run)) is None or not _off(pace_s / usual_s, limits)]
+    usual_s = usual_paces_s(runs)
+    kept = [run for run in runs if (pace := pace_against(run, usual_s, limits)) is None or pace.usual]
+    return kept or runs
 
 
-def _off(machine_ratio: float, limits: Limits) -> bool:
-    """Whether a machine's pace moved by more than the limit, either way."""
-    return abs(math.log(machine_ratio)) > math.log1p(limits.machine_rel)
+def days_of(started: Sequence[str]) -> list[int]:
+    """Number the days on which runs were made: runs that follow each other closely share one.
 
+    A day ends where nothing was begun for `_QUIET_S`, or after `_LONGEST_DAY_S`. Runs without a time that can be read
+    have a day of their own, -1.
 
-def on_pace(now: list[Run], past: list[Run], limits: Limits) -> tuple[list[Run], float | None]:
-    """Runs of this session at the machine's usual pace, and its pace over them, or over all where none is.
-
-    The pace is None where too few runs were calibrated, and nothing is left out then.
+    Args:
+        started: when each began, in ISO 8601.
     """
-    paces_s = [pace_s for run in past if (pace_s := calibration_s(run)) is not None]
-    mine = [pace_s for run in now if (pace_s := calibration_s(run)) is not None]
-    if len(paces_s) < limits.time_min_runs or len(mine) < len(now):
-        return now, None
-    usual_s = statistics.median(paces_s)
-    ratios = [pace_s / usual_s for pace_s in mine]
-    paced = [run for run, ratio in zip(now, ratios, strict=True) if not _off(ratio, limits)]
-    kept = [ratio for ratio in ratios if not _off(ratio, limits)]
-    return paced, statistics.median(kept or ratios)
+    moments = [_moment_s(one) for one in started]
+    days = [-1] * len(started)
+    day, begin_s, last_s = 0, None, None
+    for moment_s, n in sorted((moment_s, n) for n, moment_s in enumerate(moments) if moment_s is not None):
+        if last_s is not None and (moment_s - last_s > _QUIET_S or moment_s - (begin_s or 0) > _LONGEST_DAY_S):
+            day += 1
+            begin_s = moment_s
+        begin_s = moment_s if begin_s is None else begin_s
+        last_s = moment_s
+        days[n] = day
+    return days
+
+
+_QUIET_S = 3 * 3600.0
+_LONGEST_DAY_S = 12 * 3600.0
+
+
+def _moment_s(started: str) -> float | None:
+    try:
+        moment = datetime.datetime.fromisoformat(started)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or datetime.UTC).timestamp()
 
 
 def total_floor_rel(limits: Limits, family: str, base_s: float) -> float:

@@ -14,30 +14,24 @@ from pytest_diffbench.judge import time_rule, time_telemetry
 from pytest_diffbench.judge.definition import environment_changes
 from pytest_diffbench.judge.places import carriers, moved_steps, pair
 from pytest_diffbench.judge.reasons import verdict
-from pytest_diffbench.judge.text import listed, percent, plural, seconds, step_list
-from pytest_diffbench.judge.time_figures import TOTAL, calibration_s, label, logs, times_of
-from pytest_diffbench.judge.time_runs import (
-    INVALID,
-    alike,
-    doubts,
-    floors_of,
-    is_valid,
-    on_pace,
-    sound,
-    total_floor_rel,
-)
+from pytest_diffbench.judge.text import listed, percent, plural, step_list
+from pytest_diffbench.judge.time_evidence import evidence_of
+from pytest_diffbench.judge.time_figures import TOTAL, label, times_of
+from pytest_diffbench.judge.time_runs import doubts, sound, total_floor_rel
 from pytest_diffbench.records import format_steps
+from pytest_diffbench.steadiness import gap_between_modes
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_diffbench.judge.limits import Limits
     from pytest_diffbench.judge.question import Question
+    from pytest_diffbench.judge.time_evidence import Evidence
     from pytest_diffbench.judge.time_rule import Figure
     from pytest_diffbench.records import Run, Verdict
 
-_HELPED = frozenset({"time.invalid", "time.unsteady"})
-"""Doubts about one run that the run of another process may not share."""
+_FATAL = ("time.invalid", "time.parallel", "time.traced", "time.unattributed")
+"""What makes a run no evidence of anything."""
 
 
 def judge_time(question: Question) -> Verdict:
@@ -47,92 +41,108 @@ def judge_time(question: Question) -> Verdict:
     if reference.distance != "machine":
         message = f"Time is compared on one class of machine only; the baseline is of {newest.environment.machine}."
         return verdict("time.other_machine", message)
-    timed = reference.baseline.timed_runs
-    if not timed:
+    recorded = reference.baseline.times
+    if not recorded:
         message = (
             f"{reference.path} holds no times: they were left out when it was saved. "
             "--diffbench-save adds those of a steady run."
         )
         return verdict("time.no_baseline", message)
-    comparable = [run for run in timed if environment_changes(run.environment, first.environment) is None]
-    if not comparable:
+    timed = [run for run in recorded if environment_changes(run.environment, first.environment) is None]
+    if not timed:
         kind, facts = environment_changes(newest.environment, first.environment) or ("settings", "")
         what = "hardware differs" if kind == "hardware" else "settings differ"
         return verdict(f"time.{kind}", f"The {what} from the baseline's, so times can't be compared: {facts}.")
-    past = alike(sound(comparable), limits)
-    more = limits.time_confirmations > 0 and 1 + len(question.more_runs) < _rule(question).most_runs
-    notes = []
-    if left_out := len(timed) - len(past):
-        why = "measured in parallel, with other settings, or on a machine off its usual pace"
-        notes.append(f"{plural(left_out, 'run')} of the baseline left out: {why}")
-    now = _usable(question)
-    if not now:
-        return _doubted(question, past, notes, more=more)
-    if aside := 1 + len(question.more_runs) - len(now):
-        notes.append(f"{plural(aside, 'run')} of this session left out: unsteady, or not comparable with the first")
-    if len(past) < limits.time_min_runs:
-        evidence = _Evidence(question, now, past, notes)
-        missing = limits.time_min_runs - len(past)
-        message = (
-            f"{plural(len(past), 'run')} in the baseline, {plural(missing, 'more run')} needed to know their spread."
-            f"{evidence.aside()}"
-        )
-        return evidence.verdict("time.few_runs", message)
-    paced, machine = on_pace(now, past, limits)
-    if machine is not None and not paced:
-        evidence = _Evidence(question, now, past, notes, machine=machine, may_buy=more)
-        return evidence.off_pace()
-    if len(paced) < len(now):
-        notes.append(f"{plural(len(now) - len(paced), 'run')} of this session left out: machine off its usual pace")
-    return _Evidence(question, paced, past, notes, machine=machine, may_buy=more).decide()
-
-
-def _usable(question: Question) -> list[Run]:
-    """Runs of this session that nothing speaks against, the first among them where it is one."""
-    first = question.observation.run
-    return [
-        run
-        for run in (first, *question.more_runs)
-        if doubts(run, question.limits) is None and environment_changes(first.environment, run.environment) is None
+    if not sound(timed):
+        message = f"No run of {reference.path} was timed alone: all were measured in parallel, or traced."
+        return verdict("time.no_baseline", message)
+    if (doubt := doubts(first, limits, alone=False)) is not None:
+        return verdict(*doubt)
+    ruled_out = [
+        n
+        for n, run in enumerate(question.more_runs, start=1)
+        if doubts(run, limits, alone=False) is not None
+        or environment_changes(first.environment, run.environment) is not None
     ]
+    evidence = evidence_of(question, timed, frozenset(ruled_out))
+    left_out = [
+        *_apart(evidence),
+        *_left_out(recorded, evidence.past, first, limits),
+        *_left_out_now(evidence, len(ruled_out)),
+    ]
+    return _Answer(question, evidence, left_out).decide()
 
 
-def _doubted(question: Question, past: list[Run], notes: list[str], *, more: bool) -> Verdict:
-    """Say what speaks against the first run, where no other stands in for it."""
-    first = question.observation.run
-    reason, message = doubts(first, question.limits) or INVALID
-    if not is_valid(first):
-        return verdict(reason, message, details={"more_runs_help": more}, changes=notes)
-    evidence = _Evidence(question, [first], past, notes, may_buy=more and reason in _HELPED)
-    return evidence.verdict(reason, message + evidence.aside(), more_runs_help=evidence.may_buy)
+def _left_out(recorded: Sequence[Run], past: Sequence[Run], first: Run, limits: Limits) -> list[str]:
+    """Runs of the baseline that aren't compared, with the reason."""
+    why: dict[str, int] = {}
+    for run in recorded:
+        if any(run is one for one in past):
+            continue
+        changed = environment_changes(run.environment, first.environment)
+        reason = "measured while the machine was off its usual pace"
+        if changed is not None:
+            reason = f"other {changed[0]}: {changed[1]}"
+        elif (doubt := doubts(run, limits, alone=False)) is not None:
+            reason = doubt[1].rstrip(".")
+        why[reason] = why.get(reason, 0) + 1
+    return [f"{plural(count, 'run')} of the baseline left out: {reason}" for reason, count in why.items()]
 
 
-def _rule(question: Question) -> time_rule.Rule:
-    return time_rule.rule_of(question.limits, question.decisions)
+def _apart(evidence: Evidence) -> list[str]:
+    """Runs of the baseline that are far from the others, and levels that the runs lie at."""
+    usual_s = statistics.median(run.median_s for run in evidence.past)
+    notes = [
+        f"run {n + 1} of the baseline set aside: {pair(usual_s, evidence.past[n].median_s)}, beside the others"
+        for n in evidence.aside
+    ]
+    bulk_s = [run.median_s for n, run in enumerate(evidence.past) if n not in evidence.aside]
+    gap_s = gap_between_modes(bulk_s)
+    if gap_s is not None and gap_s > _LEVELS_REL * usual_s:
+        notes.append(f"the baseline's runs lie at two levels, {100 * gap_s / usual_s:.0f} % apart")
+    return notes
+
+
+_LEVELS_REL = 0.05
+"""Levels nearer to each other are worth no line."""
+
+
+def _left_out_now(evidence: Evidence, ruled_out: int) -> list[str]:
+    notes = []
+    if ruled_out:
+        notes.append(f"{plural(ruled_out, 'run')} of this session left out: not comparable with the first")
+    if aside := len(evidence.made) - len(evidence.used):
+        notes.append(f"{plural(aside, 'run')} of this session replaced: unsteady, or the machine was off its pace")
+    return notes
 
 
 @dataclasses.dataclass(slots=True)
-class _Evidence:
-    """The runs of a session and of a baseline that may be held against each other, and what they say."""
+class _Answer:
+    """What the runs of a session and of a baseline say, in words."""
 
     question: Question
-    now: list[Run]
-    past: list[Run]
+    evidence: Evidence
     notes: list[str]
-    machine: float | None = None
-    may_buy: bool = False
 
     @property
     def _limits(self) -> Limits:
         return self.question.limits
 
     @property
-    def _family(self) -> str:
-        return self.now[0].environment.family
+    def now(self) -> list[Run]:
+        return self.evidence.now
+
+    @property
+    def past(self) -> Sequence[Run]:
+        return self.evidence.past
+
+    @property
+    def may_buy(self) -> bool:
+        return self.evidence.more_runs_count
 
     @property
     def _now_s(self) -> float:
-        """Geometric mean of this session's medians, as the baseline's is one."""
+        """Geometric mean of this session's medians, as it is compared."""
         return statistics.geometric_mean(run.median_s for run in self.now)
 
     @property
@@ -141,144 +151,109 @@ class _Evidence:
 
     def _details(self) -> dict[str, Any]:
         """Figures that are known before anything is decided."""
-        base_s = self._base_s if self.past else self._now_s
+        base_s = self._base_s
         figures: dict[str, Any] = {
             "runs": len(self.past),
-            "runs_needed": self._limits.time_min_runs,
+            "days": self.evidence.days,
             "session_runs": len(self.now),
             "rounds": sum(len(run.rounds) for run in self.now),
             "median_s": self._now_s,
-            "floor_rel": total_floor_rel(self._limits, self._family, base_s),
+            "baseline_s": base_s,
+            "ratio": self._now_s / base_s,
+            "floor_rel": total_floor_rel(self._limits, self.evidence.family, base_s),
             "more_runs_help": False,
         }
-        if self.machine is not None:
-            figures["machine_ratio"] = self.machine
-        if self.past:
-            figures["baseline_s"] = base_s
-            figures["ratio"] = self._now_s / base_s
-            mine, theirs = [r.stage_medians_s for r in self.now], [r.stage_medians_s for r in self.past]
-            figures["stage_ratios"] = {
-                stage: statistics.median(one[stage] for one in mine) / before_s
-                for stage in mine[0]
-                if all(stage in one for one in (*mine, *theirs))
-                and (before_s := statistics.median(one[stage] for one in theirs)) > 0
-            }
+        paces = [one.pace.middle_log for one in self.evidence.used if one.pace is not None]
+        if paces:
+            figures["machine_ratio"] = math.exp(statistics.median(paces))
+        mine, theirs = [run.stage_medians_s for run in self.now], [run.stage_medians_s for run in self.past]
+        figures["stage_ratios"] = {
+            stage: statistics.median(one[stage] for one in mine) / before_s
+            for stage in mine[0]
+            if all(stage in one for one in (*mine, *theirs))
+            and (before_s := statistics.median(one[stage] for one in theirs)) > 0
+        }
         return figures
 
     def verdict(self, reason: str, message: str, *, located: bool = True, **details: Any) -> Verdict:
         """Write the answer, with the bare figures, the places that moved and the remarks."""
-        places = carriers(self.question, self.now, self.past) if located and self.past else []
+        places = carriers(self.question, self.now, self.past) if located else []
         changes = [*places, *self.notes, *time_telemetry.remarks(self.now)]
         return verdict(reason, message, details=self._details() | details, changes=changes)
-
-    def aside(self) -> str:
-        """The bare figures, for a verdict that rests on something else."""
-        if not self.past:
-            return f" Measured: {seconds(self._now_s)}."
-        return f" For what it is worth: {self._pair()}."
 
     def _pair(self) -> str:
         return pair(self._base_s, self._now_s)
 
-    def off_pace(self) -> Verdict:
-        """Say that the machine is another one today."""
-        assert self.machine is not None  # known, since it is off
-        kind = "slower" if self.machine > 1 else "faster"
-        message = (
-            f"The machine itself is {kind} than it was: fixed work took {percent(self.machine - 1)}."
-            f" The case: {self._pair()}."
-        )
-        return self.verdict(f"time.machine_{kind}", message, more_runs_help=self.may_buy)
-
-    def _figures(self) -> list[Figure]:
-        """All times that are judged, as measured and, where both sides have enough of it, by the calibration."""
-        limits, family = self._limits, self._family
-        least_log = limits.time_spread_cpu_rel if family == "cpu" else limits.time_spread_rel
-        mine, theirs = times_of(self.now), times_of(self.past)
-        if len(self.now[0].step_medians_s) != len(self.past[0].step_medians_s):
-            theirs = {name: times for name, times in theirs.items() if not name.startswith("steps:")}
-        names = [name for name in mine if name in theirs]
-        base_s = {name: statistics.geometric_mean(theirs[name]) for name in names}
-        floors = floors_of(limits, family, names, base_s)
-        groups = sum(name.startswith("steps:") for name in names)
-        shares = time_rule.shares_of(len(names) - 1 - groups, groups)
-        around = [alike(sound(self._comparable(runs)), limits) for runs in self.question.neighbours.values()]
-        scales = [_scales(mine, theirs, [times_of(runs) for runs in around if len(runs) > 1], names, self, least_log)]
-        calibrated = self._calibrated(around)
-        if calibrated is not None:
-            scales.append(_scales(*calibrated, names, self, least_log))
-        # the first run asked the question; those of fresh processes confirm it
-        fresh = len(self.now) - (self.now[0] is self.question.observation.run)
-        return [
-            time_rule.Figure(
-                name,
-                tuple(one[name] for one in scales),
-                floors[name],
-                shares[0 if name == TOTAL else 2 if name.startswith("steps:") else 1],
-                fresh,
-            )
-            for name in names
-        ]
-
-    def _comparable(self, runs: Sequence[Run]) -> list[Run]:
-        return [run for run in runs if environment_changes(run.environment, self.now[0].environment) is None]
-
-    def _calibrated(self, around: list[list[Run]]) -> tuple[_Logs, _Logs, list[_Logs]] | None:
-        """Times over the pace of the machine, of this session, of the baseline, and of the neighbours."""
-        past = [run for run in self.past if calibration_s(run) is not None]
-        if self.machine is None or len(past) < self._limits.time_min_runs:
-            return None
-        near = [[run for run in runs if calibration_s(run) is not None] for runs in around]
-        return _paced(self.now), _paced(past), [_paced(runs) for runs in near if len(runs) > 1]
-
     def decide(self) -> Verdict:
-        """Judge by the change as measured and by the change after calibration, which must agree."""
-        figures, rule = self._figures(), _rule(self.question)
+        """Judge by the change as measured and by the change without what the machine did, which must agree."""
+        figures, rule = self.evidence.figures(), self.evidence.rule
         answer = time_rule.decide(figures, rule)
         total = figures[0]
-        raw = total.scales[0]
-        alpha = rule.look_alpha * total.share
-        half_log = raw.needed_log(alpha, total.runs)
+        raw, net = total.scales
+        alpha = rule.alpha * total.share
+        half_log, net_half_log = (one.needed_log(alpha, total.runs) for one in (raw, net))
+        floor_seen_rel = time_rule.detectable_rel(total, rule, total.floor_log)
         steps = len(self.now[0].step_medians_s)
-        seen_rel = time_rule.detectable_rel(total, rule, total.floor_log)
         details: dict[str, Any] = {
-            "spread_rel": raw.spread_log,
-            "moderated_spread_rel": raw.variance.deviation,
+            "spread_rel": raw.noise.spread_log,
+            "moderated_spread_rel": raw.noise.of(1).deviation,
             "chance_interval": [math.exp(-half_log), math.exp(half_log)],
-            "ratio_interval": [math.exp(raw.change_log + way * half_log) for way in (-1, 1)],
-            "detectable_rel": seen_rel,
+            "ratio_interval": [math.exp(raw.change_log() + way * half_log) for way in (-1, 1)],
+            "detectable_rel": floor_seen_rel,
             "parts_detectable_rel": {
                 label(one.name, steps): time_rule.detectable_rel(one, rule, one.floor_log) for one in figures[1:]
             },
-            "confirmed": total.agreeing,
+            "confirmed": total.agreeing(),
             "fresh_runs": total.fresh,
             "decisions": self.question.decisions,
+            "adjusted_ratio": math.exp(net.change_log()),
+            # one case alone: of what is accepted, none is compared with the others
+            "departs": time_rule.departs(figures, time_rule.rule_of(self._limits, 1)),
+            "aside": [n + 1 for n in self.evidence.aside],
+            "adjusted_chance_interval": [math.exp(-net_half_log), math.exp(net_half_log)],
         }
         after = ""
-        if len(total.scales) > 1:
-            adjusted = total.scales[1]
-            wide_log = adjusted.needed_log(alpha, total.runs)
-            details["adjusted_ratio"] = math.exp(adjusted.change_log)
-            details["adjusted_chance_interval"] = [math.exp(-wide_log), math.exp(wide_log)]
-            after = f", {percent(math.expm1(adjusted.change_log))} after calibration"
+        if self.evidence.pace_known:
+            after = f", {percent(math.expm1(net.change_log()))} without what the machine did"
         reason = time_rule.reason_of(figures, answer, rule, self._limits.time_blind_rel)
         if reason.endswith("slower"):
             return self._slower(answer.slower, half_log, after, details)
         if reason == "faster":
             message = f"Faster: {self._pair()}{after}. {self._explained(half_log, total.floor_log)}."
             return self.verdict("time.faster", message, **details)
-        if reason == "no_calibration":
+        details["more_runs_help"] = self.may_buy and reason == "unconfirmed"
+        doubted = self._doubted(raw.chance(1) <= alpha and raw.change_log() > total.floor_log, details)
+        if doubted is not None and not details["more_runs_help"]:
+            return doubted
+        if reason == "unconfirmed":
+            return self._open(answer, after, details)
+        return self._same(reason, floor_seen_rel, time_rule.detectable_rel(total, rule, 0.0), details)
+
+    def _doubted(self, slower_by_the_clock: bool, details: dict[str, Any]) -> Verdict | None:
+        """What keeps the runs from being called the same as the baseline's."""
+        shaky = next((one.unsteady for one in self.evidence.used if one.unsteady is not None), None)
+        pace = self.evidence.off_pace
+        aside = f" For what it is worth: {self._pair()}."
+        if pace is not None:
+            kind = "slower" if pace.middle_log > 0 else "faster"
             message = (
-                f"{self._pair()}, beyond chance, but without a calibration on both sides a slow machine can't"
-                " be told from slow code."
+                f"The machine itself is {kind} than it was: reference work took"
+                f" {percent(math.expm1(pace.middle_log))}."
+                f" The case: {self._pair()}."
+            )
+            return self.verdict(f"time.machine_{kind}", message, **details)
+        if shaky is not None:
+            return self.verdict("time.unsteady", shaky + aside, **details)
+        if slower_by_the_clock and not self.evidence.pace_known:
+            message = (
+                f"{self._pair()}, beyond chance, but the machine's pace isn't known of both sides, and a slow machine"
+                " can't be told from slow code."
             )
             return self.verdict("time.no_calibration", message, **details)
-        if reason == "unconfirmed":
-            return self._open(answer, total.ways(alpha), after, details)
-        return self._same(reason, seen_rel, time_rule.detectable_rel(total, rule, 0.0), details)
+        return None
 
     def _explained(self, half_log: float, floor_log: float) -> str:
-        chance = f"{plural(len(self.past), 'run')} of the baseline explain ±{100 * math.expm1(half_log):.2g} %"
+        chance = f"{self._recorded()} in the baseline explain ±{100 * math.expm1(half_log):.2g} %"
         return f"{chance}, the floor is {100 * math.expm1(floor_log):.2g} %"
 
     def _slower(self, slower: Sequence[Figure], half_log: float, after: str, details: dict[str, Any]) -> Verdict:
@@ -286,8 +261,8 @@ class _Evidence:
         # the reason follows what weighs most, whichever of them is least likely
         leading = min(slower, key=lambda one: (one.name != TOTAL, one.name.startswith("steps:")))
         if self._limits.time_confirmations:
-            details["confirmed"], details["fresh_runs"] = leading.agreeing, leading.fresh
-            after += f", confirmed by {leading.agreeing} of {plural(leading.fresh, 'fresh process')}"
+            details["confirmed"], details["fresh_runs"] = leading.agreeing(), leading.fresh
+            after += f", confirmed by {leading.agreeing()} of {plural(leading.fresh, 'fresh process')}"
         explained = time_telemetry.clocks_explain(self.now, self.past, leading, slower)
         if explained is not None:
             part = f"{label(leading.name, len(self.now[0].step_medians_s))} {self._part(leading.name)}"
@@ -326,9 +301,8 @@ class _Evidence:
             return ""
         return f" Most of it in {step_list(format_steps(moved[0]))}, {pair(moved[1], moved[2])} each."
 
-    def _open(self, answer: time_rule.Answer, ways: Sequence[int], after: str, details: dict[str, Any]) -> Verdict:
+    def _open(self, answer: time_rule.Answer, after: str, details: dict[str, Any]) -> Verdict:
         """Write that the evidence points one way and doesn't get there."""
-        details["more_runs_help"] = self.may_buy
         steps = len(self.now[0].step_medians_s)
         figures = f"{self._pair()}{after}"
         parts = [one for one in answer.suspicious if one.name != TOTAL]
@@ -336,10 +310,7 @@ class _Evidence:
             told = listed([f"{label(one.name, steps)} {self._part(one.name)}" for one in parts])
             figures = f"{told}; the whole call {figures}"
         fresh = details["fresh_runs"]
-        if answer.torn:
-            which = "the first" if ways[0] else "the second"
-            why = f"only {which} is beyond chance and the practical floor"
-        elif answer.strayed:
+        if answer.strayed:
             why = "beyond chance, but single runs of unchanged code strayed as far on this machine"
         elif not fresh:
             why = "suspicious, and no fresh process has confirmed it"
@@ -347,50 +318,31 @@ class _Evidence:
             why = f"{plural(fresh, 'fresh process')} neither confirmed it nor ruled it out"
         return self.verdict("time.unconfirmed", f"{figures}: {why}.", **details)
 
+    def _recorded(self) -> str:
+        return f"{plural(len(self.past), 'run')} of {plural(self.evidence.days, 'day')}"
+
     def _same(self, reason: str, seen_rel: float, chance_rel: float, details: dict[str, Any]) -> Verdict:
-        if "adjusted_ratio" not in details:
-            self.notes.append("no calibration on both sides: what the machine itself did isn't known")
+        if not self.evidence.pace_known:
+            self.notes.append("the machine's pace isn't known of both sides: what the machine itself did isn't known")
         if reason == "blind":
+            if not self.evidence.pace_known:
+                message = (
+                    f"Can't tell: {self._pair()}; nothing under {percent(chance_rel)} would have been seen, since the"
+                    " machine's pace isn't known of both sides."
+                )
+                return self.verdict("time.no_calibration", message, located=False, **details)
+            few_days = self.evidence.days < self._limits.time_few_days
+            few_runs = len(self.past) < self._limits.time_few_days
+            reason = "few_runs" if few_runs else "few_days" if few_days else "blind"
+            more = "save more, on a quiet machine" if not few_days else "save on more days"
             message = (
                 f"Can't tell: {self._pair()}; nothing under {percent(chance_rel)} would have been seen."
-                f" {plural(len(self.past), 'run')} in the baseline: save more, on a quiet machine."
+                f" The baseline has {self._recorded()}: {more}."
             )
-            return self.verdict("time.blind", message, located=False, **details)
+            return self.verdict(f"time.{reason}", message, located=False, **details)
         cleared = f", {plural(details['fresh_runs'], 'fresh run')} included" if details["fresh_runs"] else ""
         message = (
-            f"As fast as {plural(len(self.past), 'run')} of the baseline: {self._pair()}{cleared};"
+            f"As fast as {self._recorded()} in the baseline: {self._pair()}{cleared};"
             f" would have seen {percent(seen_rel)}."
         )
         return self.verdict("time.same", message, located=False, **details)
-
-
-_Logs = dict[str, list[float]]
-
-
-def _paced(runs: Sequence[Run]) -> _Logs:
-    """Times of runs that all have a calibration, over it."""
-    paces_s = [pace_s for run in runs if (pace_s := calibration_s(run)) is not None]
-    return {
-        name: [value / pace_s for value, pace_s in zip(values, paces_s, strict=True)]
-        for name, values in times_of(runs).items()
-    }
-
-
-def _scales(
-    mine: _Logs, theirs: _Logs, around: Sequence[_Logs], names: Sequence[str], evidence: _Evidence, least_log: float
-) -> dict[str, time_rule.Scale]:
-    """Each figure on one scale."""
-    most_dof = evidence.question.limits.time_prior_max_dof
-    near = [logs(one) for one in around]
-    now, past = logs(mine), logs(theirs)
-    return {
-        name: time_rule.two_sided_scale(
-            time_rule.spread_of(past[name]),
-            now[name],
-            time_rule.neighbours_of(
-                [time_rule.spread_of(one[name]) for one in near if name in one], least_log, most_dof
-            ),
-            least_log,
-        )
-        for name in names
-    }

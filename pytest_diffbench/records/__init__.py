@@ -38,7 +38,7 @@ from pytest_diffbench.records.comparison import (
     VariantReport,
 )
 from pytest_diffbench.records.guidance import Guidance, GuidanceGroup, GuidanceStep
-from pytest_diffbench.records.origin import ImageSketch, Origin
+from pytest_diffbench.records.origin import MOST_FIRST_TIMES, FirstTime, ImageSketch, Origin
 from pytest_diffbench.records.output import (
     ImageFacts,
     Memory,
@@ -70,6 +70,7 @@ __all__ = [
     "DECISIONS",
     "GATES",
     "MASKED_ATTENTION",
+    "MOST_FIRST_TIMES",
     "PLAN_SCHEMA",
     "SESSION_SCHEMA",
     "STAGES",
@@ -88,6 +89,7 @@ __all__ = [
     "Efficiency",
     "Environment",
     "Fact",
+    "FirstTime",
     "Gate",
     "Guidance",
     "GuidanceGroup",

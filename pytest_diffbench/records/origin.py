@@ -6,8 +6,11 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pytest_diffbench.records.base import Count, PositiveCount, Record
+from pytest_diffbench.records.base import Count, PositiveCount, PositiveSeconds, Record
 from pytest_diffbench.records.output import Memory
+
+MOST_FIRST_TIMES = 3
+"""Enough for a middle."""
 
 Level = Annotated[float, Meta(ge=0, le=255)]
 
@@ -30,6 +33,18 @@ class ImageSketch(Record, frozen=True, kw_only=True):
     levels: tuple[Level, ...]
 
 
+class FirstTime(Record, frozen=True, kw_only=True):
+    """What one of the first runs took.
+
+    Attributes:
+        median_s: of its rounds, without waiting for a processor.
+        pace_s: median time of each kind of reference work beside it.
+    """
+
+    median_s: PositiveSeconds
+    pace_s: dict[str, PositiveSeconds] = {}
+
+
 class Origin(Record, frozen=True, kw_only=True):
     """What small accepted steps are held against, taken together.
 
@@ -40,6 +55,7 @@ class Origin(Record, frozen=True, kw_only=True):
         flops: of the whole call; `denoiser_calls` its calls of the denoiser.
         torch: version that counted them.
         memory: peaks of the whole call.
+        times: of the first runs that were accepted on this machine, at most `MOST_FIRST_TIMES`.
     """
 
     generation: PositiveCount
@@ -49,3 +65,4 @@ class Origin(Record, frozen=True, kw_only=True):
     denoiser_calls: Count | None = None
     torch: str | None = None
     memory: Memory | None = None
+    times: tuple[FirstTime, ...] = ()

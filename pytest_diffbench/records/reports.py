@@ -77,10 +77,20 @@ class Baseline(Record, frozen=True, kw_only=True):
     origin: Origin | None = None
     """What was accepted first under this definition; None where that was saved before there were any."""
 
+    times_from: str | None = None
+    """Id of the first run whose times count: those before it are history, since a slowdown was accepted with it. None
+    where all count."""
+
     @property
     def timed_runs(self) -> tuple[Run, ...]:
         """The runs with times: none where all of them were left out, and of a plan."""
         return tuple(run for run in self.runs if run.rounds)
+
+    @property
+    def times(self) -> tuple[Run, ...]:
+        """The timed runs that count: from `times_from` on, where that is still kept."""
+        begin = next((n for n, run in enumerate(self.runs) if run.id == self.times_from), 0)
+        return tuple(run for run in self.runs[begin:] if run.rounds)
 
 
 class Verdict(Record, frozen=True, kw_only=True):

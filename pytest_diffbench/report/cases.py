@@ -188,7 +188,7 @@ class Table:
         changes = further_changes(verdict)
         drawn = curve(verdict)
         if verdict.decision != "worse" and not self._verbose:
-            changes = [] if verdict.reason == "time.few_runs" else changes[:1]
+            changes = [] if verdict.reason in ("time.few_runs", "time.few_days") else changes[:1]
         return changes if drawn is None else [*changes, drawn]
 
     def _told(

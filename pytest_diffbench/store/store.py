@@ -85,6 +85,8 @@ class Store:
         unchanged: bool,
         tolerances: Callable[[Sequence[ToleranceChange], str], tuple[ToleranceChange, ...]] | None = None,
         origin: Callable[[Reference | None, int], Origin] | None = None,
+        *,
+        new_times: bool = False,
     ) -> str:
         """Accept a run.
 
@@ -102,9 +104,11 @@ class Store:
                 keep; by default it stays as it is.
             origin: makes of the baseline that stands, and of the generation that is saved, the origin to keep; by
                 default it stays as it is.
+            new_times: times count from this run on; those before it stay, as history.
 
         Returns:
-            `created`, `added run N` (N runs are kept now), `new generation N`, or `kept: why`.
+            `created`, `added run N` (N runs are kept now; times may count anew from it), `new generation N`, or
+            `kept: why`.
 
         Raises:
             BaselineError: the observation can't be a baseline, or the folder can't be written; what was there stays.
@@ -129,7 +133,8 @@ class Store:
                 # one without times gives way to one with
                 runs = (*current.timed_runs, observation.run)[-MOST_RUNS:] if timed else current.runs
                 profile = current.profile or observation.profile  # the first may have been taken without one
-                ratio = _joined(current, observation)
+                anew = timed and new_times
+                ratio = observation.ratio if anew and observation.ratio is not None else _joined(current, observation)
                 guidance = current.guidance or _guidance_of(observation)
                 grown = msgspec.structs.replace(
                     _with_what_it_lacks(current, observation),
@@ -139,8 +144,11 @@ class Store:
                     guidance=guidance,
                     tolerances=history,
                     origin=first,
+                    times_from=observation.run.id if anew else current.times_from,
                 )
                 _write(folder, grown, None)
+                if anew:
+                    return f"added run {len(runs)}, from which times count anew"
                 return f"added run {len(runs)}" if timed else "kept: nothing changed, and there are no times to add"
             _write(folder, _accepted(observation, generation, history, first), artifacts)
             return f"new generation {generation}"
@@ -163,7 +171,7 @@ class Store:
             with contextlib.suppress(BaselineError):
                 baseline = _read(self.root / machine / name)
                 if baseline is not None:
-                    found[baseline.case.id] = baseline.timed_runs
+                    found[baseline.case.id] = baseline.times
         return found
 
     def load(self, folder: Path, distance: Distance = "any") -> Reference:

@@ -75,6 +75,7 @@ def run(
     decode_s: float = 0.5,
     slow_steps: dict[int, float] | None = None,
     env: Environment | None = None,
+    started: str = "2026-01-01T00:00:00Z",
 ) -> Run:
     """A run of five rounds that lie within 1 % of `median_s`; `slow_steps` adds seconds to single steps."""
     times = (
@@ -95,7 +96,7 @@ def run(
         )
     return Run(
         id="run",
-        started="2026-01-01T00:00:00Z",
+        started=started,
         warmup_s=(median_s * 1.2,),
         rounds=tuple(rounds),
         calibration_s=(calibration_s,) * 6 if calibration_s is not None else (),

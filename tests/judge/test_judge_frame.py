@@ -112,7 +112,7 @@ def test_limits_refuse_what_is_no_threshold(field: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [("time_alpha", 0.0), ("time_alpha", 1.0), ("time_power", 1.0), ("ssim_machine", 1.5), ("tile_ssim_drift", 2),
-     ("time_min_runs", 1), ("time_min_runs", 2.5), ("tile_size_px", 0)],
+     ("ratio_min_runs", 1), ("time_few_days", 2.5), ("tile_size_px", 0)],
 )  # fmt: skip
 def test_limits_refuse_values_outside_their_range(field: str, value: Any) -> None:
     with pytest.raises(OptionError, match=field):

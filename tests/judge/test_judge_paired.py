@@ -189,7 +189,7 @@ def test_rounds_of_two_levels_on_one_side_alone_are_not_steady() -> None:
     )
     answer = judged([(base, msgspec.structs.replace(head, rounds=rounds))] * 6, "cpu", by_turns=True)
     assert answer.reason == "time.few_pairs"
-    assert answer.changes == ("6 pairs left out: a run died or wasn't steady",)
+    assert answer.changes == ("6 pairs left out: the ratio of its rounds wasn't steady",)
 
 
 def test_a_side_that_still_warms_up_in_its_rounds_is_not_steady() -> None:

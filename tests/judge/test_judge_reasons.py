@@ -103,6 +103,14 @@ def confirmed(scenario: Scenario) -> Scenario:
     return dataclasses.replace(scenario, fresh=2)
 
 
+def apart(*medians_s: float, days: int) -> list[Run]:
+    """Runs of so many days, as evenly as may be."""
+    return [
+        make.run(one, started=f"2025-12-{1 + n * days // len(medians_s):02}T0{n}:00:00Z")
+        for n, one in enumerate(medians_s)
+    ]
+
+
 def clocked(median_s: float, sm_clock_mhz: float) -> Run:
     run = make.run(median_s)
     telemetry = Telemetry(sm_clock_mhz=sm_clock_mhz)
@@ -271,7 +279,7 @@ SCENARIOS: dict[str, Scenario] = {
     "memory.settings": with_run(make.run(env=OTHER_SETTINGS)),
     "memory.other_machine": with_memory(MEMORY, distance="family"),
     "time.same": on(),
-    "time.faster": with_run(make.run(8.0)),
+    "time.faster": confirmed(with_run(make.run(8.0))),
     "time.slower": confirmed(with_run(make.run(18.0))),
     "time.stage_slower": confirmed(with_run(make.run(12.4, decode_s=0.9))),
     "time.step_slower": confirmed(with_run(make.run(12.4, slow_steps=dict.fromkeys(range(23, 30), 0.08)))),
@@ -284,12 +292,13 @@ SCENARIOS: dict[str, Scenario] = {
     "time.traced": with_run(make.run(env=make.environment(state={"traced_by": "coverage"}))),
     "time.unsteady": with_run(make.run(totals_s=[10.0, 12.0, 14.0, 16.0, 18.0])),
     "time.unattributed": with_run(unattributed(make.run(), 0.3)),
-    "time.few_runs": with_run(make.run(18.0), runs=[make.run(), make.run()]),
-    "time.blind": with_run(make.run(11.0), runs=[make.run(total_s) for total_s in (8.0, 10.0, 12.0, 14.0)]),
+    "time.few_runs": with_run(make.run(), runs=[make.run(started="2025-12-01T00:00:00Z")]),
+    "time.few_days": with_run(make.run(), runs=apart(9.0, 9.0, 15.0, 15.0, days=2)),
+    "time.blind": with_run(make.run(11.0), runs=apart(8.0, 10.0, 12.0, 14.0, days=4)),
     "time.machine_slower": with_run(make.run(18.0, calibration_s=0.03)),
     "time.machine_faster": with_run(make.run(8.0, calibration_s=0.015)),
     "time.no_calibration": with_run(make.run(18.0, calibration_s=None)),
-    "time.unconfirmed": with_run(make.run(14.6, calibration_s=0.0216)),
+    "time.unconfirmed": with_run(make.run(18.0)),
     "time.ratio_same": with_ratio(ratio(1.33), stored(1.34)),
     "time.ratio_better": with_ratio(ratio(1.60), stored(1.33)),
     "time.ratio_worse": with_ratio(ratio(1.10), stored(1.33), fresh=2),

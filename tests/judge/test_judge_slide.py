@@ -145,22 +145,22 @@ def test_an_origin_is_carried_over_until_the_definition_changes() -> None:
     seen = make.observation(output=make.output(moved(9)))
     mine = Artifacts(images=(moved(9),))
     first = origin()
-    assert origin_with(seen, mine, make.reference(generation=7, origin=first), 8) is first
+    assert origin_with(seen, mine, True, make.reference(generation=7, origin=first), 8).images is first.images
     other = msgspec.structs.replace(seen, case=Case(id=seen.case.id, definition=make.definition(prompt="else")))
-    anew = origin_with(other, mine, make.reference(generation=7, origin=first), 8)
+    anew = origin_with(other, mine, False, make.reference(generation=7, origin=first), 8)
     assert (anew.generation, set(anew.images[0].levels)) == (8, {109.0})
-    assert origin_with(seen, mine, None, 1).generation == 1
+    assert origin_with(seen, mine, False, None, 1).generation == 1
 
 
 def test_a_baseline_from_before_there_were_origins_begins_with_what_stands() -> None:
     seen = make.observation(output=make.output(moved(9)))
     old = make.reference(generation=4, stored=Artifacts(images=(FLAT,)))
-    begun = origin_with(seen, Artifacts(images=(moved(9),)), old, 5)
+    begun = origin_with(seen, Artifacts(images=(moved(9),)), False, old, 5)
     assert (begun.generation, set(begun.images[0].levels)) == (4, {100.0})
 
     def gone() -> Artifacts:
         raise BaselineError("image-0.png", "is missing", "Restore it.")
 
     lost = Reference(baseline=old.baseline, distance="machine", path="", artifacts=gone)
-    begun = origin_with(seen, Artifacts(images=(moved(9),)), lost, 5)
+    begun = origin_with(seen, Artifacts(images=(moved(9),)), False, lost, 5)
     assert (begun.generation, set(begun.images[0].levels)) == (5, {109.0})

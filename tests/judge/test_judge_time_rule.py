@@ -5,11 +5,17 @@ from __future__ import annotations
 import math
 import random
 import statistics
+from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_diffbench.judge import time_rule
+from pytest_diffbench.judge import Limits, time_rule
 from pytest_diffbench.judge.statistics import Variance, chance_beyond, holm, moderated, prior_of, score_beyond, within
+from pytest_diffbench.judge.time_pace import experience_of
+from pytest_diffbench.judge.time_spread import Experience, History, Neighbours, Strays, history_of, neighbours_of
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 # Quantiles of Student's t from printed tables, one-sided .001.
 T_TABLE = {2: 22.327, 4: 7.173, 9: 4.297, 19: 3.579, math.inf: 3.090}
@@ -59,7 +65,7 @@ def test_moderation_draws_towards_the_prior_but_never_flatters() -> None:
     assert moderated(Variance(0.25, 10), prior) == Variance((10 * 0.25 + 20) / 30, 30)
     assert moderated(Variance(0.0, 0), prior) == prior
     noisier = Variance(9.0, 10)
-    assert moderated(noisier, prior) == noisier
+    assert moderated(noisier, prior) == Variance(9.0, 20)
     assert moderated(noisier, None) == noisier
 
 
@@ -71,36 +77,106 @@ def test_holm_with_weights_passes_on_what_a_rejection_frees() -> None:
     assert holm([0.006, 0.02], [0.8, 0.2], 0.01) == [0]
 
 
-def test_the_error_of_a_difference_of_means() -> None:
-    past = time_rule.spread_of([-0.02, 0.0, 0.02, 0.0])
-    scale = time_rule.two_sided_scale(past, [0.05, 0.07], time_rule.Neighbours(), 0.0)
-    spread = math.sqrt((2 * 0.02**2 + 2 * 0.01**2) / 4)
-    assert scale.change_log == pytest.approx(0.06)
-    assert scale.spread_log == pytest.approx(spread)
-    assert scale.noise_log(2) == pytest.approx(spread * math.sqrt(1 / 2 + 1 / 4))
+GPU = experience_of(Limits(), "cuda")
+RULE = time_rule.Rule(alpha=0.0005, power=0.95, confirmations=2, most_runs=5)
+
+
+def unknown(least_log: float = 0.0) -> Experience:
+    """Of a kind of machine that nothing is known of."""
+    return Experience(between=Variance(0.0, 0), within=Variance(0.0, 0), least_log=least_log, most_dof=60)
+
+
+def days_of_one_run(past_log: Sequence[float], expected_log: float = 1.0) -> History:
+    return history_of(past_log, range(len(past_log)), expected_log)
+
+
+def scale_of(
+    past: History, now: Sequence[float], experience: Experience, neighbours: Neighbours | None = None
+) -> time_rule.Scale:
+    return time_rule.scale_of(past, now, now, neighbours or Neighbours(), experience, RULE)
+
+
+def test_a_session_is_one_more_day() -> None:
+    past = days_of_one_run([-0.02, 0.0, 0.02, 0.0])
+    scale = scale_of(past, [0.05, 0.07], unknown())
+    spread = math.sqrt(2 * 0.02**2 / 3)
+    assert scale.change_log() == pytest.approx(0.06)
+    assert scale.noise.spread_log == pytest.approx(spread)
+    # however many runs the session has: they share its day
+    for runs in (1, 2, 5):
+        assert scale.noise_log(runs) == pytest.approx(spread * math.sqrt(1 + 1 / 4))
     needed_log = scale.needed_log(0.01, 2)
-    assert needed_log == pytest.approx(3.747 * spread * math.sqrt(3 / 4), rel=1e-3)
-    exact = time_rule.two_sided_scale(past, [needed_log + 0.01, needed_log - 0.01], time_rule.Neighbours(), 0.0)
+    assert needed_log == pytest.approx(4.541 * spread * math.sqrt(5 / 4), rel=1e-3)
+    exact = scale_of(past, [needed_log + 0.01, needed_log - 0.01], unknown())
     assert exact.chance(1) == pytest.approx(0.01, rel=1e-6)
     assert exact.chance(-1) == 1.0
 
 
+def test_a_session_on_a_recorded_day_is_held_to_that() -> None:
+    past = history_of([0.0, 0.01, 0.3, 0.31], [0, 0, 1, 1], 1.0, today=1)
+    scale = scale_of(past, [0.305], unknown())
+    assert scale.change_log() == pytest.approx(0.0, abs=1e-12)
+    inside = math.sqrt(4 * 0.005**2 / 2)
+    assert scale.noise_log(3) == pytest.approx(inside * math.sqrt(1 / 3 + 1 / 2))
+
+
+def test_runs_of_a_day_count_for_what_they_add() -> None:
+    past = history_of([0.0, 0.02, 0.1, 0.12, 0.2, 0.22], [0, 0, 1, 1, 2, 2], 1.0)
+    assert (past.runs_a_day, past.between.dof, past.within.dof) == (2, 2, 3)
+    assert past.between.deviation == pytest.approx(0.1)
+    alone, pair = (scale_of(past, [0.1] * count, unknown()).noise_log(count) for count in (1, 2))
+    assert pair == pytest.approx(0.1 * math.sqrt(1 + 1 / 3))
+    assert alone == pytest.approx(math.sqrt(0.1**2 * (1 + 1 / 3) + 0.0002 * (1 - 1 / 2)), rel=1e-6)
+
+
 def test_the_least_spread_bounds_what_agreeing_runs_promise() -> None:
-    scale = time_rule.two_sided_scale(time_rule.spread_of([0.0] * 3), [0.1], time_rule.Neighbours(), 0.05)
+    scale = scale_of(days_of_one_run([0.0] * 3), [0.1], unknown(0.05))
     assert scale.needed_log(0.001, 1) == pytest.approx(3.0902 * 0.05 * math.sqrt(4 / 3), rel=1e-4)
+
+
+def test_a_first_run_promises_what_machines_of_its_kind_do() -> None:
+    needed = [scale_of(days_of_one_run([0.0] * days), [0.0], GPU).needed_log(0.0005, 1) for days in (1, 2, 5, 20)]
+    assert needed == sorted(needed, reverse=True)
+    assert needed[0] == pytest.approx(score_beyond(0.0005, 6) * 0.01 * math.sqrt(2))
 
 
 def test_a_stray_run_is_told_from_the_largest_of_many() -> None:
     rng = random.Random(4)
     cases = [[rng.gauss(0, 0.01) for _ in range(10)] for _ in range(19)]
-    quiet = time_rule.neighbours_of([time_rule.spread_of(one) for one in cases], 0.005, 60)
-    assert quiet.stray_log == 0.0
+
+    def around() -> Neighbours:
+        return neighbours_of([days_of_one_run(one, 0.01) for one in cases], GPU)
+
+    assert around().strays.each_log == ()
     cases[3][5] = 0.3
-    strayed = time_rule.neighbours_of([time_rule.spread_of(one) for one in cases], 0.005, 60)
-    assert strayed.stray_log == pytest.approx(0.3, abs=0.02)
-    # a run that strayed downwards makes no run slower
+    assert around().strays.each_log == pytest.approx((0.3,), abs=0.02)
+    assert around().strays.runs == 190
+    # a run that strayed downwards makes no run slower, and two of them are a mode that hides slower code
     cases[3][5] = -0.3
-    assert time_rule.neighbours_of([time_rule.spread_of(one) for one in cases], 0.005, 60).stray_log == 0.0
+    assert around().strays.each_log == ()
+    assert days_of_one_run(cases[3], 0.01).aside == (5,)
+    cases[3][6] = -0.3
+    assert days_of_one_run(cases[3], 0.01).aside == ()
+
+
+def test_runs_that_stray_in_a_row_are_less_likely_than_one() -> None:
+    strays = Strays((0.4,), 99)
+    assert strays.chance(0.45, 1) == 0.0
+    assert strays.chance(0.43, 1) == pytest.approx(1.5 / 100)
+    assert strays.chance(0.2, 5) == pytest.approx(1.5 / 100 / 16)
+    assert strays.needed_log(0.001, 5) == 0.0
+    assert strays.needed_log(0.0001, 5) == pytest.approx(0.44)
+
+
+def test_cases_that_move_together_are_fewer_than_they_seem() -> None:
+    rng = random.Random(6)
+    alone = [[rng.gauss(0, 0.01) for _ in range(6)] for _ in range(20)]
+    shared = [rng.gauss(0, 0.01) for _ in range(6)]
+    together = [[day + rng.gauss(0, 0.001) for day in shared] for _ in range(20)]
+    known = [neighbours_of([days_of_one_run(one) for one in some], GPU).between for some in (alone, together)]
+    assert known[0] is not None
+    assert known[0].dof > 30
+    assert known[1] is None or known[1].dof < 2
 
 
 def test_shares_add_up_to_one() -> None:
@@ -112,22 +188,21 @@ def test_shares_add_up_to_one() -> None:
 def test_what_would_have_been_seen_is_found_as_often_as_promised() -> None:
     """One figure, runs that spread by 1 %: planted is what each case itself promises to find with 95 %."""
     rng = random.Random(9)
-    rule = time_rule.Rule(alpha=0.0005, suspicion=0.05, power=0.95, confirmations=2, most_runs=5)
     floor_log = math.log1p(0.02)
 
-    def answer(past: time_rule.CaseSpread, now: list[float]) -> tuple[time_rule.Figure, str]:
-        scales = tuple([time_rule.two_sided_scale(past, now, time_rule.Neighbours(), 0.005)] * 2)
+    def answer(past: History, now: list[float]) -> tuple[time_rule.Figure, str]:
+        scales = tuple([scale_of(past, now, GPU)] * 2)
         figure = time_rule.Figure("total", scales, floor_log, 1.0, len(now) - 1)
-        return figure, time_rule.reason_of([figure], time_rule.decide([figure], rule), rule, 0.5)
+        return figure, time_rule.reason_of([figure], time_rule.decide([figure], RULE), RULE, 0.5)
 
     found = []
     for _ in range(600):
-        past = time_rule.spread_of([rng.gauss(0, 0.01) for _ in range(20)])
+        past = days_of_one_run([rng.gauss(0, 0.01) for _ in range(20)], 0.01)
         figure, _ = answer(past, [0.0])
-        planted_log = math.log1p(time_rule.detectable_rel(figure, rule, floor_log))
+        planted_log = math.log1p(time_rule.detectable_rel(figure, RULE, floor_log))
         now: list[float] = []
         reason = "unconfirmed"
-        while reason == "unconfirmed" and len(now) < rule.most_runs:
+        while reason == "unconfirmed" and len(now) < RULE.most_runs:
             now.append(planted_log + rng.gauss(0, 0.01))
             _, reason = answer(past, now)
         found.append(reason == "slower")

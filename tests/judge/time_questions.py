@@ -16,7 +16,13 @@ SPREAD = (0, 1, -1, 0.5, -0.5, 0.8, -0.8, 0.2, -0.2, 0.4)
 
 
 def past(count: int, median_s: float = 12.0, spread_rel: float = 0.01, **changed: Any) -> list[Run]:
-    return [make.run(median_s * (1 + spread_rel * SPREAD[n % len(SPREAD)]), **changed) for n in range(count)]
+    """Runs of so many days before that of `make.run`."""
+    return [
+        make.run(
+            median_s * (1 + spread_rel * SPREAD[n % len(SPREAD)]), started=f"2025-12-{n + 1:02}T00:00:00Z", **changed
+        )
+        for n in range(count)
+    ]
 
 
 def judged(

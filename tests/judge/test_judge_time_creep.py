@@ -1,0 +1,65 @@
+"""A creep: steps of time each of which is within the noise, and what was first accepted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import judge_factories as make
+import pytest
+from time_questions import past
+
+from pytest_diffbench.artifacts import Artifacts
+from pytest_diffbench.judge import Limits
+from pytest_diffbench.judge.slide import origin_with
+from pytest_diffbench.judge.time_creep import creep, first_time
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import FirstTime, Run
+
+
+def first(runs: list[Run]) -> tuple[FirstTime, ...]:
+    return tuple(one for run in runs if (one := first_time(run)) is not None)
+
+
+def crept(count: int, step_rel: float = 0.01, family: str = "cpu") -> str:
+    env = make.environment(family)
+    runs = [make.run(12.0 * (1 + step_rel) ** n, env=env) for n in range(count)]
+    return creep(first(runs[:3]), runs, Limits(), family)
+
+
+def test_a_percent_a_save_is_told_before_it_is_a_quarter() -> None:
+    assert crept(5) == ""
+    assert crept(25).startswith("+")
+    assert crept(60).endswith("of time since the first 3 accepted runs")
+    assert int(crept(60).split()[0].lstrip("+")) in range(72, 79)
+    assert crept(9, family="cuda").startswith("+6")
+
+
+@pytest.mark.parametrize("step_rel", [0.0, -0.01])
+def test_what_doesnt_grow_is_no_creep(step_rel: float) -> None:
+    assert crept(60, step_rel) == ""
+
+
+def test_a_slower_machine_is_no_creep() -> None:
+    begun = first(past(3))
+    later = [make.run(18.0, calibration_s=0.03)] * 3
+    assert creep(begun, [*past(3), *later], Limits(), "cpu") == ""
+    assert creep(begun, [*past(3), *[make.run(18.0)] * 3], Limits(), "cpu") != ""
+
+
+def test_few_runs_of_yesterday_are_held_against_themselves_by_nobody() -> None:
+    assert creep(first(past(2)), past(2), Limits(), "cpu") == ""
+    assert creep((), past(9), Limits(), "cpu") == ""
+
+
+def test_the_first_three_runs_are_kept_and_later_ones_are_not() -> None:
+    seen = make.observation(run=make.run(20.0))
+    runs = past(2)
+    standing = make.reference(runs=runs)
+    begun = origin_with(seen, Artifacts(), False, standing, 1)
+    assert [one.median_s for one in begun.times] == pytest.approx([12.0, 12.12, 20.0])
+    # accepted as another time, it isn't one of the first
+    apart = origin_with(seen, Artifacts(), True, standing, 1)
+    assert len(apart.times) == 2
+    again = origin_with(seen, Artifacts(), False, make.reference(runs=past(9), origin=begun), 1)
+    assert again.times == begun.times
