@@ -135,7 +135,7 @@ def modes(share: float, log_factor: float, *, by_case: bool) -> Callable[..., ND
     """
 
     def disturb(rng: np.random.Generator, day: NDArray[np.int64]) -> NDArray[np.float64]:
-        each = rng.random(day.shape) < share
+        each = np.asarray(rng.random(day.shape) < share)
         if not by_case:
             shared = rng.random(day.shape[1]) < share
             first = day[0].tolist().index(TODAY)

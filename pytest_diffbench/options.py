@@ -162,7 +162,14 @@ class Settings:
     selftest: bool = _setting(
         switch, False, "c", "instead of the tests, find out what the time gate sees on this machine"
     )
-    max_time: float = _setting(seconds, 600.0, "ci", "seconds that further processes may take, all in all", "SECONDS")
+    max_time: float | None = _setting(
+        seconds,
+        None,
+        "ci",
+        "seconds that further processes may take, all in all: by default as long as measuring did, 120 at least, and "
+        "600 with --diffbench-against or --diffbench-selftest",
+        "SECONDS",
+    )
     tolerance: tuple[tuple[str, float], ...] | None = _setting(
         tolerance, None, "m", "thresholds of output for this case, such as {'psnr_db': 35}"
     )

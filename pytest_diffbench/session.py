@@ -19,7 +19,7 @@ from pytest_diffbench.facts import environment_facts
 from pytest_diffbench.lending import lend_memory
 from pytest_diffbench.other_environment import OtherEnvironment
 from pytest_diffbench.plugin import is_benchmark
-from pytest_diffbench.processes.budget import Budget
+from pytest_diffbench.processes.budget import budget_of
 from pytest_diffbench.processes.confirming import Confirming
 from pytest_diffbench.processes.launch import Launcher
 from pytest_diffbench.progress_line import ProgressLine
@@ -83,7 +83,9 @@ class DiffbenchSession:
         self._pipelines = loading.Pipelines(
             lambda spec: config.hook.pytest_diffbench_load_pipeline(spec=spec, config=config), self._models
         )
-        self._budget = Budget(self._settings.max_time)
+        self._budget = budget_of(
+            self._settings.max_time, comparing=self._settings.selftest or self._settings.against is not None
+        )
         self._other: OtherEnvironment | SelftestSession | None = None
         if self._settings.selftest:
             from pytest_diffbench.selftest import SelftestSession

@@ -25,19 +25,26 @@ class Budget:
     """
 
     def __init__(self, seconds: float, clock: Callable[[], float] = time.monotonic) -> None:
-        self._left_s = self.seconds = seconds
+        self._seconds = seconds
         self._clock = clock
         self._since_s = 0.0
+        self.used_s = 0.0
+        """What was used up, perhaps more than there was."""
+
+    @property
+    def seconds(self) -> float:
+        """In all."""
+        return self._seconds
+
+    @property
+    def _source(self) -> str:
+        """Where the seconds come from, in words."""
+        return f"the {self.seconds:g} s of --diffbench-max-time"
 
     @property
     def left_s(self) -> float:
         """What is left, never under 0."""
-        return max(0.0, self._left_s)
-
-    @property
-    def used_s(self) -> float:
-        """What was used up, perhaps more than there was."""
-        return self.seconds - self._left_s
+        return max(0.0, self.seconds - self.used_s)
 
     def too_little(
         self, next_s: float, *, processes: int, each_s: float | None = None, what: str = "process"
@@ -56,9 +63,9 @@ class Budget:
         if self.left_s > 0 and self.left_s >= next_s:
             return None
         if self.left_s <= 0:
-            why = f"the {self.seconds:g} s of --diffbench-max-time are used up"
+            why = f"{self._source} are used up"
         else:
-            left = f"{self.left_s:.0f} of the {self.seconds:g} s of --diffbench-max-time are left"
+            left = f"{self.left_s:.0f} of {self._source} are left"
             why = f"the next takes about {next_s:.0f} s, and {left}"
         if not next_s:
             return why
@@ -80,4 +87,45 @@ class Budget:
         self._since_s = self._clock()
 
     def __exit__(self, *_: object) -> None:
-        self._left_s -= self._clock() - self._since_s
+        self.used_s += self._clock() - self._since_s
+
+
+LEAST_S = 120.0
+"""Confirming one case takes two processes, and most of a process's time is its imports."""
+
+
+class AsLongAsMeasuring(Budget):
+    """As long as the session itself took so far, but at least `LEAST_S`: what is bought at most doubles its time.
+
+    Args:
+        clock: seconds that only go up.
+    """
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        super().__init__(LEAST_S, clock)
+        self._began_s = clock()
+
+    @property
+    def seconds(self) -> float:
+        """In all, by now."""
+        return max(LEAST_S, self._clock() - self._began_s - self.used_s)
+
+    @property
+    def _source(self) -> str:
+        return f"the {self.seconds:.0f} s that further processes may take, as long as measuring did,"
+
+
+_COMPARING_S = 600.0
+"""Where further processes are what a session is for."""
+
+
+def budget_of(max_time_s: float | None, *, comparing: bool) -> Budget:
+    """What the further processes of a session may take.
+
+    Args:
+        max_time_s: that somebody allows, None where nobody said.
+        comparing: further processes are what the session is for.
+    """
+    if max_time_s is not None:
+        return Budget(max_time_s)
+    return Budget(_COMPARING_S) if comparing else AsLongAsMeasuring()

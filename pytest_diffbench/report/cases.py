@@ -23,6 +23,7 @@ from pytest_diffbench.report.figures import (
     was_refused,
 )
 from pytest_diffbench.report.lines import Line, flow, hang, labelled, segment, spread, visible, width_of
+from pytest_diffbench.report.machine import is_about_machine
 from pytest_diffbench.report.units import (
     format_bytes,
     format_count,
@@ -127,12 +128,15 @@ class Table:
     def block(self, report: CaseReport) -> list[Line]:
         """All lines of a case."""
         lines = [*self._head(report), *self._outcome(report)]
-        lines += self._verdicts(to_tell(report))
+        told = to_tell(report)
+        # what is true of the machine is said once, at the end
+        machine = [] if self._verbose else [one for one in told if is_about_machine(one)]
+        lines += self._verdicts([one for one in told if one not in machine])
         passing = [one for one in report.verdicts if one.decision in PASSING]
         if self._verbose:
             lines += self._verdicts(passing)
         lines += self._stages(report)
-        codes = [] if self._verbose else [_code(one) for one in passing]
+        codes = [] if self._verbose else [_code(one) for one in (*machine, *passing)]
         lines += flow([*codes, *self._remarks(report)], self._width, _BODY_AT, _GAP)
         for remark in report.observation.remarks:
             lines += hang([segment(" " * _BODY_AT), segment("remark ", "yellow")], remark, self._width, _BODY_AT + 7)

@@ -31,6 +31,7 @@ from pytest_diffbench.report.lines import (
     visible,
     width_of,
 )
+from pytest_diffbench.report.machine import machine_lines
 from pytest_diffbench.report.units import format_count
 
 if TYPE_CHECKING:
@@ -142,6 +143,7 @@ def _foot(session: SessionReport, width: int) -> list[Line]:
     lines[0][0] = _label("verdicts")
     if any(sees_text(verdict) for one in session.cases for verdict in one.verdicts):
         lines += _entry("", "(sees x): the smallest slowdown that the time gate would have found", width)
+    lines += _entries("machine", machine_lines(session.cases), width, "yellow")
     saved = Counter(one.saved for one in session.cases if was_saved(one))
     if saved:
         lines += _entry("saved", ", ".join(f"{count} {what}" for what, count in saved.items()), width)

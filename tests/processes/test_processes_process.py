@@ -12,7 +12,7 @@ import pytest
 
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.processes import exchange
-from pytest_diffbench.processes.budget import Budget
+from pytest_diffbench.processes.budget import LEAST_S, AsLongAsMeasuring, Budget, budget_of
 from pytest_diffbench.processes.process import Ended, run
 
 if TYPE_CHECKING:
@@ -86,6 +86,28 @@ def test_a_budget_is_used_up_by_what_runs_in_it() -> None:
         now[0] += 60
         raise KeyboardInterrupt
     assert budget.left_s == 0.0
+
+
+def test_by_default_further_processes_take_as_long_as_measuring_did() -> None:
+    now = [0.0]
+    budget = AsLongAsMeasuring(clock=lambda: now[0])
+    assert (budget.seconds, budget.left_s) == (LEAST_S, LEAST_S)
+    now[0] = 300.0
+    assert budget.left_s == 300.0
+    with budget:
+        now[0] += 200.0
+    # what they took is no measuring
+    assert (budget.seconds, budget.left_s) == (300.0, 100.0)
+    assert budget.too_little(150, processes=2) == (
+        "the next takes about 150 s, and 100 of the 300 s that further processes may take, as long as measuring did,"
+        " are left. For 2 more processes, give --diffbench-max-time=660"
+    )
+
+
+@pytest.mark.parametrize(("given_s", "comparing", "seconds"), [(50.0, False, 50.0), (None, True, 600.0)])
+def test_what_somebody_allows_counts(given_s: float | None, comparing: bool, seconds: float) -> None:
+    assert budget_of(given_s, comparing=comparing).seconds == seconds
+    assert isinstance(budget_of(None, comparing=False), AsLongAsMeasuring)
 
 
 def test_nothing_is_begun_that_would_be_ended_before_its_time() -> None:

@@ -1,0 +1,43 @@
+"""What is true of the machine is said once for a session, not once a case."""
+
+from __future__ import annotations
+
+import report_factories as make
+
+from pytest_diffbench.records import CaseReport, Verdict
+from pytest_diffbench.report.lines import plain
+from pytest_diffbench.report.machine import machine_lines
+from pytest_diffbench.report.terminal import summary_lines
+
+
+def cases(*verdicts: Verdict, count: int = 17) -> list[CaseReport]:
+    return [CaseReport(observation=make.flux(f"test_case[{n}]"), verdicts=verdicts) for n in range(count)]
+
+
+def test_a_slow_machine_is_one_line() -> None:
+    slow = make.verdict("time", "machine_slower", "unsure", "A paragraph.", details={"machine_ratio": 1.63})
+    reports = cases(slow)
+    assert machine_lines(reports) == [
+        "this machine does reference work 1.6x slower than it did when the baselines were recorded (17 cases):"
+        " times are shown, not judged"
+    ]
+    text = plain(summary_lines(make.session(*reports), 120, False))
+    assert "A paragraph." not in text
+    assert text.count("reference work") == 1
+    assert text.count("time.machine_slower") == 17
+    assert "A paragraph." in plain(summary_lines(make.session(*reports), 120, True))
+
+
+def test_a_fast_one_too() -> None:
+    fast = make.verdict("time", "machine_faster", "unsure", details={"machine_ratio": 0.5})
+    assert machine_lines(cases(fast, count=1))[0].startswith("this machine does reference work 2x faster")
+
+
+def test_another_class_of_machine_is_one_line_for_time_and_memory_each() -> None:
+    message = "Time is compared on one class of machine only; the baseline is of cpu-other-2c."
+    reports = cases(make.verdict("time", "other_machine", "unbaselined", message))
+    assert machine_lines(reports) == [f"{message} (17 cases)"]
+
+
+def test_a_verdict_on_the_case_is_none_of_it() -> None:
+    assert machine_lines(cases(make.verdict("time", "slower", "worse"))) == []
