@@ -135,11 +135,13 @@ def modes(share: float, log_factor: float, *, by_case: bool) -> Callable[..., ND
     """
 
     def disturb(rng: np.random.Generator, day: NDArray[np.int64]) -> NDArray[np.float64]:
-        each = np.asarray(rng.random(day.shape) < share)
+        each = np.less(rng.random(day.shape), share)
         if not by_case:
-            shared = rng.random(day.shape[1]) < share
+            shared = np.less(rng.random(day.shape[1]), share)
             first = day[0].tolist().index(TODAY)
-            each[:, : first + 1] = shared[: first + 1]
+            each = np.concatenate(
+                [np.broadcast_to(shared[: first + 1], (len(day), first + 1)), each[:, first + 1 :]], 1
+            )
         return np.where(each, log_factor, 0.0)
 
     return disturb

@@ -184,7 +184,7 @@ class Limits:
     time_day_spread_cpu_rel: float = 0.05
     """Spread between days that is expected of a shared processor before any was recorded."""
 
-    time_day_spread_rel: float = 0.01
+    time_day_spread_rel: float = 0.012
     """The same elsewhere."""
 
     time_run_spread_cpu_rel: float = 0.04

@@ -137,7 +137,7 @@ def test_the_least_spread_bounds_what_agreeing_runs_promise() -> None:
 def test_a_first_run_promises_what_machines_of_its_kind_do() -> None:
     needed = [scale_of(days_of_one_run([0.0] * days), [0.0], GPU).needed_log(0.0005, 1) for days in (1, 2, 5, 20)]
     assert needed == sorted(needed, reverse=True)
-    assert needed[0] == pytest.approx(score_beyond(0.0005, 6) * 0.01 * math.sqrt(2))
+    assert needed[0] == pytest.approx(score_beyond(0.0005, 6) * 0.012 * math.sqrt(2))
 
 
 def test_a_stray_run_is_told_from_the_largest_of_many() -> None:
