@@ -128,8 +128,9 @@ class TelemetryWatch:
         return self._gpu.notes if self._gpu is not None else ()
 
     def facts(self) -> dict[str, Fact]:
-        """Facts of the device for the environment's state."""
-        return self._gpu.facts() if self._gpu is not None else {}
+        """Facts of the device for the environment's state. Its power limit is one of the hardware."""
+        facts = self._gpu.facts() if self._gpu is not None else {}
+        return {name: fact for name, fact in facts.items() if name != "device_power_limit_w"}
 
     def before(self) -> None:
         """Read. To be called last before a round begins."""

@@ -154,10 +154,10 @@ def test_the_driver_tells_how_the_device_did() -> None:
     pytest.importorskip("pynvml", reason="needs nvidia-ml-py, the extra nvml")
     seen = observe(loaded(), PROMPT, device="cuda", rounds=2, **SIZE)
     assert not [note for note in seen.notes if "NVML" in note and "part of a card" not in note]
-    state = seen.run.environment.state
-    assert isinstance(state["device_power_limit_w"], float)
-    assert state["device_power_limit_w"] > 50
-    assert state["device_driver"]
+    limit_w = seen.run.environment.hardware["device_power_limit_w"]
+    assert isinstance(limit_w, int)
+    assert limit_w > 50
+    assert seen.run.environment.state["device_driver"]
     for one in seen.run.rounds:
         told = one.telemetry
         assert told is not None
