@@ -112,7 +112,7 @@ def _why_untimed(observation: Observation, limits: Limits) -> str | None:
 
 def untimed(run: Run) -> Run:
     """A run without its times."""
-    return msgspec.structs.replace(run, rounds=(), warmup_s=(), calibration_s=())
+    return msgspec.structs.replace(run, rounds=(), warmup_s=(), calibration_s=(), pace_s={})
 
 
 def unchanged(verdicts: Sequence[Verdict], reference: Reference) -> bool:

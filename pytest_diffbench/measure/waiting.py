@@ -62,3 +62,20 @@ def waited_s(before: Waits | None, after: Waits | None) -> float | None:
         return None
     # A number that is smaller than before is that of another thread, which was given the id of one that had ended.
     return sum(now - (then if (then := before.get(one, 0)) <= now else 0) for one, now in after.items()) / 1e9
+
+
+def net_s(wall_s: float, waits_s: float | None, computed_s: float) -> float:
+    """What a piece of work took, without what threads waited for a processor meanwhile.
+
+    Threads can wait at one and the same time, or while nobody needs them; then their sum is more than was lost, and
+    what the calling thread computed is the better figure.
+
+    Args:
+        wall_s: by the wall clock.
+        waits_s: added up over all threads; None where it isn't told.
+        computed_s: processor time of the thread that called.
+
+    Returns:
+        Between `computed_s` and `wall_s`.
+    """
+    return min(max(wall_s - (waits_s or 0.0), computed_s), wall_s)

@@ -10,9 +10,9 @@ import torch
 from real_calls import PROMPT, observe, prepared, read_back
 
 from pytest_diffbench.errors import MeasureError
-from pytest_diffbench.measure.calibration import Calibration
 from pytest_diffbench.measure.interleave import Interleaved
 from pytest_diffbench.measure.nvml import Gpu
+from pytest_diffbench.measure.pace import Pace
 from pytest_diffbench.measure.runner import drive_plainly
 from pytest_diffbench.pipelines.loader import load
 from pytest_diffbench.records import PipelineSpec
@@ -93,9 +93,9 @@ def test_offload_costs_time_and_saves_memory_and_changes_nothing_else(offload: O
 
 def test_variants_have_no_part_in_each_others_memory() -> None:
     pipeline = loaded()
-    calibration = Calibration("cuda")
+    pace = Pace("cuda")
     measurements = {
-        name: prepared(pipeline, PROMPT, device="cuda", rounds=2, calibration=calibration, **SIZE)
+        name: prepared(pipeline, PROMPT, device="cuda", rounds=2, pace=pace, **SIZE)
         for name in ("one", "two", "three")
     }
     Interleaved(measurements, "one", (2,), lambda *_: True, 0).take(drive_plainly, lambda *_: None)
@@ -123,7 +123,7 @@ def test_out_of_memory_gives_the_memory_back(call: int) -> None:
     with pytest.raises(MeasureError, match="ran out of memory"):
         measurement.take(drive_plainly, lambda *_: None)
     handle.remove()
-    # the buffers that the calibration between rounds works on are a measurement's own
+    # the buffers that the kernels between rounds work on are a measurement's own
     assert allocated_bytes() <= before
     read_back(measurement, complete=False)
     pipeline(PROMPT, **SIZE)
