@@ -125,13 +125,13 @@ def _frozen_heap(request: pytest.FixtureRequest) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _quick_calibration(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Leave out the fixed work beside each round: no test here looks at real time, but for those of it."""
-    marked = any(request.node.get_closest_marker(name) for name in ("calibration", "gpu"))
+def _quick_pace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leave out the kernels beside each round: no test here looks at real time, but for those of them."""
+    marked = any(request.node.get_closest_marker(name) for name in ("pace", "gpu"))
     if not marked and _is_own(request.node):
-        from pytest_diffbench.measure import calibration
+        from pytest_diffbench.measure import pace
 
-        monkeypatch.setattr(calibration, "_prepared", lambda _device: lambda: 0.01)
+        monkeypatch.setattr(pace, "_prepared", lambda *_: lambda: {"interpreter": 0.01})
 
 
 @pytest.fixture(autouse=True)

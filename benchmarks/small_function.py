@@ -1,10 +1,10 @@
-"""Whether a function of 100 ms that gets slower is red, beside busy loops and on a quiet machine, and red again once accepted.
+"""Whether a function of 100 ms that gets slower is red, on a busy machine and a quiet one, and again once accepted.
 
     python benchmarks/small_function.py [--kind sleep|work] [--saves 3] [--sessions 20] [--loops 2]
 
 In a folder of its own: the function is saved so many times, then held against that in sessions, each a process of its
-own: unchanged; three times as slow beside so many loops that keep a core busy each; a fifth slower without them. Then the slow
-one is accepted with --diffbench-save, and half as slow again must be red. `sleep` waits, `work` computes in Python.
+own: unchanged; three times as slow beside so many loops that keep a core busy each; a fifth slower without them. Then
+the slow one is accepted with --diffbench-save, and half as slow again must be red. `sleep` waits, `work` computes.
 
 Prints a line for each part: how many sessions were red, the reasons, and how long a session took. Exits with 1 where
 an unchanged session was red, where three times as slow was green, or where the accepted one blinded the gate.

@@ -97,17 +97,15 @@ def compare(
     from pytest_diffbench.judge.speedups import looks
     from pytest_diffbench.judge.variants import Measured, estimate_of, ratio_of
     from pytest_diffbench.judge.variants import compare as compared_with
-    from pytest_diffbench.measure.calibration import Calibration
     from pytest_diffbench.measure.interleave import Interleaved
+    from pytest_diffbench.measure.pace import Pace
     from pytest_diffbench.measure.runner import Measurement
 
     blocks = looks(asked[0].plan.rounds)
-    calibration = Calibration(asked[0].plan.device)
+    pace = Pace(asked[0].plan.device, asked[0].plan.definition.dtype)
     wrapped = {
         one.name: VariantMeasurement(
-            Measurement(
-                dataclasses.replace(one.plan, rounds=blocks[-1]), one.target, one.args, one.kwargs, calibration
-            )
+            Measurement(dataclasses.replace(one.plan, rounds=blocks[-1]), one.target, one.args, one.kwargs, pace)
         )
         for one in asked
     }

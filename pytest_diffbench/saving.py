@@ -122,7 +122,7 @@ def _why_untimed(observation: Observation, limits: Limits) -> str | None:
     from pytest_diffbench.judge import doubts, slowed_down
 
     doubt = doubts(observation.run, limits, alone=observation.ratio is None)
-    return doubt[1] if doubt is not None else slowed_down(observation.run)
+    return doubt[1] if doubt is not None else slowed_down(observation.run, limits)
 
 
 def untimed(run: Run) -> Run:

@@ -11,6 +11,20 @@ if TYPE_CHECKING:
 
 _ABSENT = object()
 _LONGEST_VALUE = 60
+_MOST_UNKNOWN = 3
+
+_FACT_NAMES = {
+    "caches": "cache sizes",
+    "instruction_sets": "instruction sets",
+    "memory_gib": "size of memory",
+    "cpu_family": "family of the processor",
+    "cpu_model": "model of it",
+    "cpu_stepping": "stepping of it",
+    "virtual_machine": "kind of virtual machine",
+    "device_memory_gib": "size of the device's memory",
+    "device_mig": "part of the device",
+    "device_power_limit_w": "power limit of the device",
+}
 
 
 def definition_changes(old: Definition, new: Definition) -> tuple[str, ...]:
@@ -40,13 +54,29 @@ def environment_changes(old: Environment, new: Environment) -> tuple[str, str] |
     """Tell why times or memory of two environments must not be compared.
 
     Returns:
-        `hardware` or `settings`, and the facts in which they differ; None when they may be compared.
+        `hardware` or `settings`, and the facts in which they differ or that the old one lacks; None when they may be
+        compared.
     """
-    if hardware := fact_changes(old.hardware, new.hardware):
+    if hardware := _hardware_changes(old.hardware, new.hardware):
         return "hardware", listed(hardware)
     if settings := fact_changes(old.settings, new.settings):
         return "settings", listed(settings)
     return None
+
+
+def _hardware_changes(old: dict[str, Fact], new: dict[str, Fact]) -> tuple[str, ...]:
+    """As `fact_changes`, with one line for all facts that nobody recorded at the time of the older run.
+
+    What isn't known of the older one can't be called equal.
+    """
+    unknown = sorted((name for name in new if name not in old), key=[*_FACT_NAMES, *new].index)
+    if not unknown:
+        return fact_changes(old, new)
+    known = new.keys() & old.keys()
+    changed = fact_changes(*({name: facts[name] for name in known} for facts in (old, new)))
+    shown = ", ".join(f"no {_FACT_NAMES.get(name, name)}" for name in unknown[:_MOST_UNKNOWN])
+    more = f", and {len(unknown) - _MOST_UNKNOWN} more" if len(unknown) > _MOST_UNKNOWN else ""
+    return (*changed, f"recorded before the class of a machine was known ({shown}{more})")
 
 
 def _flat(definition: Definition) -> dict[str, Any]:

@@ -250,6 +250,10 @@ class Limits:
     """A machine that is off its pace may move a case by this much more than its pace, as a logarithm: where reference
     work took 1.63 times as long, cases took 2.2 times."""
 
+    machine_crowded_rel: float = 0.1
+    """Of a run that its threads waited for a processor: with more it is never the same, since what others leave of a
+    processor is slower, too: by as much as the share at most."""
+
     machine_unknown_rel: float = 1.0
     """What a machine may have done to a case where its pace isn't known, and few runs are recorded: shared machines
     were seen to take 1.6 times as long."""

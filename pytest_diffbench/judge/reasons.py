@@ -88,6 +88,7 @@ REASONS: dict[str, Decision] = {
     "time.traced": "unsure",
     "time.unsteady": "unsure",
     "time.unattributed": "unsure",
+    "time.crowded": "unsure",
     "time.few_runs": "unsure",
     "time.few_days": "unsure",
     "time.few_pairs": "unsure",

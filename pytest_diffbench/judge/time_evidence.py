@@ -14,6 +14,7 @@ from pytest_diffbench.judge.time_figures import MEDIAN, TOTAL, paces_s, times_of
 from pytest_diffbench.judge.time_pace import experience_of, unknown_pace
 from pytest_diffbench.judge.time_runs import (
     alike,
+    crowded_rel,
     days_of,
     floors_of,
     pace_against,
@@ -44,16 +45,18 @@ class SessionRun:
         run: itself.
         pace: of the machine; None where it isn't known of both sides.
         unsteady: why its rounds aren't steady, in words; None where they are.
+        crowded_rel: share of it that its threads waited for a processor; 0 where that is no more than usual.
     """
 
     run: Run
     pace: Pace | None
     unsteady: str | None
+    crowded_rel: float = 0.0
 
     @property
     def sound(self) -> bool:
         """Whether its median is what it took."""
-        return self.unsteady is None and (self.pace is None or self.pace.usual)
+        return self.unsteady is None and not self.crowded_rel and (self.pace is None or self.pace.usual)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -116,6 +119,11 @@ class Evidence:
         return sorted(off, key=lambda one: one.middle_log)[len(off) // 2] if off else None
 
     @property
+    def crowded_rel(self) -> float:
+        """Share of the used runs that their threads waited for a processor: the most of any."""
+        return max(one.crowded_rel for one in self.used)
+
+    @property
     def pace_known(self) -> bool:
         """Whether it is known how fast the machine was, of all runs that decide."""
         return all(one.pace is not None for one in self.used)
@@ -152,9 +160,10 @@ def evidence_of(question: Question, timed: Sequence[Run], ruled_out: frozenset[i
     """
     first, limits = question.observation.run, question.limits
     past = alike(sound(timed), limits)
+    past = [run for run in past if not crowded_rel(run, limits)] or past
     usual_s = usual_paces_s(past)
     made = [
-        SessionRun(run, pace_against(run, usual_s, limits), unsteady(run, limits))
+        SessionRun(run, pace_against(run, usual_s, limits), unsteady(run, limits), crowded_rel(run, limits))
         for n, run in enumerate((first, *question.more_runs))
         if n not in ruled_out
     ]
@@ -221,18 +230,26 @@ class _Side:
         """Logarithms of this session's times, without the least (0) or the most (1) that the machine explains."""
         evidence = self._evidence
         at = [MEDIAN if one.unsteady is None else _QUARTILES[way] for one in evidence.used]
-        times = times_of(evidence.now, net=self._net, quantiles=at)
+        by_clock = times_of(evidence.now, quantiles=at)
+        # of a crowded machine nobody knows how much faster a call would have been without the others
+        net = times_of(evidence.now, net=True, quantiles=at) if self._net else by_clock
         explained = [self._explained_log(one, way) for one in evidence.used]
         return {
-            name: [math.log(time_s) - log for time_s, log in zip(values, explained, strict=True)]
-            for name, values in times.items()
+            name: [
+                math.log(by_clock[name][n] if way and evidence.used[n].crowded_rel else time_s) - explained[n]
+                for n, time_s in enumerate(values)
+            ]
+            for name, values in net.items()
+            if name in by_clock
         }
 
     def _explained_log(self, one: SessionRun, way: int) -> float:
         if not self._net:
             return 0.0
         pace = one.pace if self._usual_s and one.pace is not None else self._unknown
-        return pace.high_log if way else pace.low_log
+        if way:
+            return min(0.0, pace.high_log) if one.crowded_rel else pace.high_log
+        return pace.low_log + math.log1p(one.crowded_rel)
 
     def _paced(self, runs: Sequence[Run]) -> dict[str, list[float]]:
         """Logarithms of past times, by the pace of their machine where it is known."""

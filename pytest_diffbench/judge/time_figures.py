@@ -76,18 +76,34 @@ _LEAST_SHARE = 0.05
 """Threads that wait at the same time wait for longer than the clock, so that nothing might be left."""
 
 
+def _threads(run: Run) -> int:
+    threads = run.environment.settings.get("threads")
+    return threads if isinstance(threads, int) and threads > 0 else 1
+
+
 def net_share(run: Run, one: Round) -> float:
     """What is left of a round without the time that its threads were ready to run and had no processor.
 
-    1 where that wasn't counted, or where a device does the work. Where threads waited at the same time, it is less
-    than would have been left: a bound.
+    1 where that wasn't counted, or where a device does the work. Threads that wait at the same time wait for longer
+    than the clock, so it may be less than would have been left: a bound, never less than the processor time of one.
     """
     seen = one.telemetry
     if seen is None or not seen.waited_s or run.environment.family != "cpu" or not one.total_s > 0:
         return 1.0
-    threads = run.environment.settings.get("threads")
-    busy_s = (seen.cpu_s or 0.0) / threads if isinstance(threads, int) and threads > 0 else 0.0
+    busy_s = (seen.cpu_s or 0.0) / _threads(run)
     return min(1.0, max(one.total_s - seen.waited_s, busy_s, _LEAST_SHARE * one.total_s) / one.total_s)
+
+
+def waiting_share(run: Run) -> float:
+    """Share of a run that each of its threads waited for a processor, in the middle of its rounds; 0 if unknown."""
+    if run.environment.family != "cpu":
+        return 0.0
+    shares = [
+        one.telemetry.waited_s / one.total_s / _threads(run)
+        for one in run.rounds
+        if one.telemetry is not None and one.telemetry.waited_s is not None and one.total_s > 0
+    ]
+    return min(1.0, statistics.median(shares)) if shares else 0.0
 
 
 def label(name: str, steps: int) -> str:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.statistics import drift_rel, interquartile_rel
 from pytest_diffbench.judge.text import percent, plural, seconds
-from pytest_diffbench.judge.time_figures import TOTAL, net_share, paces_s
+from pytest_diffbench.judge.time_figures import TOTAL, net_share, paces_s, waiting_share
 from pytest_diffbench.judge.time_pace import pace_of
 
 if TYPE_CHECKING:
@@ -76,6 +76,12 @@ def unsteady(run: Run, limits: Limits) -> str | None:
             f" {100 * limits.drift_rel:g} % allowed."
         )
     return None
+
+
+def crowded_rel(run: Run, limits: Limits) -> float:
+    """Share of a run that its threads waited for a processor, 0 where it is no more than a machine's background."""
+    share = waiting_share(run)
+    return share if share > limits.machine_crowded_rel else 0.0
 
 
 INVALID = ("time.invalid", "A round's time is missing, zero, negative or not finite.")

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.text import percent, plural
 from pytest_diffbench.judge.time_figures import TOTAL, label, times_of
+from pytest_diffbench.judge.time_runs import crowded_rel
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pytest_diffbench.judge.limits import Limits
     from pytest_diffbench.judge.time_rule import Figure
     from pytest_diffbench.records import Run, Telemetry
 
@@ -102,8 +104,10 @@ def remarks(runs: Sequence[Run]) -> list[str]:
     return lines
 
 
-def slowed_down(run: Run) -> str | None:
+def slowed_down(run: Run, limits: Limits) -> str | None:
     """Why a run is no baseline: heat or the power supply held the device's clocks down in most of its rounds.
+
+    Or other processes had the processors.
 
     A power cap (`sw_power_cap`) isn't asked about: it is how many busy cards always run.
     """
@@ -112,6 +116,11 @@ def slowed_down(run: Run) -> str | None:
         for one in run.rounds
         if one.telemetry is not None and (reasons := _SLOWDOWNS.intersection(one.telemetry.throttled_by))
     ]
+    if crowded := crowded_rel(run, limits):
+        return (
+            f"The machine was busy: each thread waited {100 * crowded:.0f} % of the time for a processor, "
+            f"{100 * limits.machine_crowded_rel:g} % allowed."
+        )
     if 2 * len(rounds) <= len(run.rounds):
         return None
     named = ", ".join(sorted({reason for reasons in rounds for reason in reasons}))

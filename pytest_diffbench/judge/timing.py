@@ -242,6 +242,13 @@ class _Answer:
                 f" The case: {self._pair()}."
             )
             return self.verdict(f"time.machine_{kind}", message, **details)
+        crowded = self.evidence.crowded_rel
+        if crowded:
+            message = (
+                f"The machine was busy: each thread waited {100 * crowded:.0f} % of the time for a processor"
+                f" (at most {100 * self._limits.machine_crowded_rel:g} %).{aside}"
+            )
+            return self.verdict("time.crowded", message, **details)
         if shaky is not None:
             return self.verdict("time.unsteady", shaky + aside, **details)
         if slower_by_the_clock and not self.evidence.pace_known:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import functools
 import os
 import platform
-import re
 import subprocess
 import sys
 from importlib import metadata
@@ -13,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.measure.components import modules_of
+from pytest_diffbench.measure.machine import hardware_facts, machine_name
 from pytest_diffbench.measure.tracing import tracers
 from pytest_diffbench.pipelines.tuned import is_compiled
 from pytest_diffbench.records import Environment, Fact
@@ -39,42 +39,15 @@ def environment_of(
         workers: test processes that run at once, this one among them.
         extra: facts of the user's own; they count as software: listed when they change, never a bar to comparing.
     """
-    hardware = _hardware(device)
+    hardware = hardware_facts(device)
     return Environment(
-        machine=_machine_name(device, hardware),
+        machine=machine_name(device, hardware),
         family=device.partition(":")[0],
         hardware=hardware,
         settings=_settings(device, threads),
         software=_software(device) | _setup(target) | dict(extra or {}),
         state=_state(device, workers),
     )
-
-
-def _hardware(device: str) -> dict[str, Fact]:
-    import torch
-
-    facts: dict[str, Fact] = {"cpu": _cpu_model(), "cpus": _usable_cpus()}
-    if device.startswith("cuda"):
-        properties = torch.cuda.get_device_properties(torch.device(device))
-        facts |= {
-            "device": properties.name,
-            "device_memory_bytes": properties.total_memory,
-            "device_capability": f"{properties.major}.{properties.minor}",
-            "device_multiprocessors": properties.multi_processor_count,
-        }
-    return facts
-
-
-def _machine_name(device: str, hardware: Mapping[str, Fact]) -> str:
-    # Of nothing that jitters: a clock that reads 2.19 for 2.2 GHz must not make another machine.
-    family = device.partition(":")[0]
-    if "device" in hardware:
-        return _slug(f"{family}-{hardware['device']}")
-    return _slug(f"{family}-{hardware['cpu']}-{hardware['cpus']}c")
-
-
-def _slug(text: str) -> str:
-    return re.sub(r"[^a-z0-9.]+", "-", text.lower()).strip("-.")
 
 
 def _settings(device: str, threads: int | None) -> dict[str, Fact]:
@@ -155,23 +128,6 @@ def _state(device: str, workers: int) -> dict[str, Fact]:
             str(getattr(torch.cuda.get_device_properties(torch.device(device)), "uuid", "")) or None
         )
     return facts
-
-
-@functools.cache
-def _cpu_model() -> str:
-    info = Path("/proc/cpuinfo")
-    if info.exists():
-        for line in info.read_text().splitlines():
-            key, _, value = line.partition(":")
-            if key.strip() in ("model name", "Model", "Hardware"):
-                return value.strip()
-    return platform.processor() or platform.machine() or "unknown"
-
-
-def _usable_cpus() -> int:
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 @functools.cache

@@ -15,7 +15,6 @@ from pytest_diffbench.measure import clock as host
 from pytest_diffbench.measure import definition
 from pytest_diffbench.measure.agreement import changed_call, follow_manner
 from pytest_diffbench.measure.argument_values import not_told_apart
-from pytest_diffbench.measure.calibration import Calibration
 from pytest_diffbench.measure.clock import clock_for
 from pytest_diffbench.measure.compiling import CompileMeter, compiled_s
 from pytest_diffbench.measure.components import components_of, denoisers_of, sites_of
@@ -25,6 +24,7 @@ from pytest_diffbench.measure.layers import LayerTimer
 from pytest_diffbench.measure.left_behind import ComponentStates, component_states, left_behind, weights_of
 from pytest_diffbench.measure.matmul import matmul_facts
 from pytest_diffbench.measure.outputs import output_of
+from pytest_diffbench.measure.pace import Pace, PaceReadings
 from pytest_diffbench.measure.profiling import profile_call, release_host_memory
 from pytest_diffbench.measure.rounds import Caller, TimedRound
 from pytest_diffbench.measure.state import preserved
@@ -107,11 +107,12 @@ class Measurement:
         target: Callable[..., Any],
         args: tuple[Any, ...],
         kwargs: Mapping[str, Any],
-        calibration: Calibration | None = None,
+        pace: Pace | None = None,
     ) -> None:
         host.refuse_standstill()
         self._plan = plan
-        self._calibration = calibration or Calibration(plan.device)
+        self._pace = pace or Pace(plan.device, plan.definition.dtype)
+        self._pace_readings = PaceReadings(self._pace, plan.rounds)
         self._target = target
         self._arguments = definition.bind(target, args, kwargs)
         self._clock = clock_for(plan.device)
@@ -136,7 +137,6 @@ class Measurement:
         self._rounds: list[Round] = []
         self._returned: list[Returned] = []
         self._untimed: list[Returned] = []
-        self._calibration_s: list[float] = []
         self._notes: list[str] = []
         self._found: ComponentStates = {}
         self._left_behind: tuple[str, ...] = ()
@@ -164,7 +164,7 @@ class Measurement:
                 return
             finally:
                 self._caller.close()
-                self._calibration.release()
+                self._pace.release()
                 self._end_telemetry()
         # Raised out here, so that nothing refers to the frames that hold the tensors, nor they to the device.
         self._caller = None  # type: ignore[assignment]  # this measurement is over
@@ -198,7 +198,7 @@ class Measurement:
         def prepare() -> None:
             done = len(self._rounds)
             progress(f"round {done + 1}/{plan.rounds}", 3 + plan.warmup_rounds + done, total)
-            self._calibration_s.append(self._calibration())
+            self._pace_readings.before_round()
             self._compiling.begin()
             one.prepare()
             telemetry.before()
@@ -213,6 +213,7 @@ class Measurement:
                 self._keep(returned)
 
         drive(prepare, one.run, finish, plan.rounds)
+        self._pace_readings.after_rounds()
         if plan.plain_call and not self._warmup_s:
             self._untimed.append(self._call_plainly("warm-up")[1])
         self._refuse_changed_call()
@@ -244,7 +245,7 @@ class Measurement:
                 warmup_s=tuple(self._warmup_s),
                 warmup=self._warmup(),
                 rounds=tuple(self._rounds),
-                calibration_s=tuple(self._calibration_s),
+                pace_s=self._pace_readings.times_s,
                 environment=self._environment,
             ),
             work=msgspec.structs.replace(self._work, compiled=dict(self._compiling.counts)) if self._work else None,
@@ -265,7 +266,7 @@ class Measurement:
             ),
             left_behind=self._left_behind,
             complete=complete,
-            notes=(*self._notes, *self._telemetry_notes),
+            notes=(*self._notes, *self._telemetry_notes, *self._pace_readings.notes),
         )
 
     def artifacts(self) -> Artifacts:

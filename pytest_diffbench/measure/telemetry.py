@@ -8,11 +8,15 @@ import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pytest_diffbench.measure.nvml import Gpu
+from pytest_diffbench.measure.waiting import Waiting, waited_s
 from pytest_diffbench.records import Fact, Telemetry
 
 if TYPE_CHECKING:
     from pytest_diffbench.measure.nvml import GpuReading
+    from pytest_diffbench.measure.waiting import Waits
 
 _SLOW_READING_S = 0.0005
 """Where no reading of the processor's clock was faster than this, none is taken any more: some systems ask every core
@@ -114,8 +118,9 @@ class TelemetryWatch:
 
     def __init__(self, device: str) -> None:
         self._host = Host()
+        self._waiting = Waiting()
         self._gpu = Gpu.of(device) if device.partition(":")[0] == "cuda" else None
-        self._before: tuple[HostReading, GpuReading | None] | None = None
+        self._before: tuple[HostReading, GpuReading | None, Waits | None] | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -123,22 +128,24 @@ class TelemetryWatch:
         return self._gpu.notes if self._gpu is not None else ()
 
     def facts(self) -> dict[str, Fact]:
-        """Facts of the device for the environment's state."""
-        return self._gpu.facts() if self._gpu is not None else {}
+        """Facts of the device for the environment's state. Its power limit is one of the hardware."""
+        facts = self._gpu.facts() if self._gpu is not None else {}
+        return {name: fact for name, fact in facts.items() if name != "device_power_limit_w"}
 
     def before(self) -> None:
         """Read. To be called last before a round begins."""
         gpu = self._gpu.read() if self._gpu is not None else None
-        self._before = self._host.read(), gpu
+        self._before = self._host.read(), gpu, self._waiting.read()
 
     def after(self) -> Telemetry | None:
         """Read again. To be called first when a round has ended; None where `before` wasn't."""
         if self._before is None:
             return None
+        waits = self._waiting.read()
         host = self._host.read()
         gpu = self._gpu.read() if self._gpu is not None else None
-        (host_before, gpu_before), self._before = self._before, None
-        return telemetry(host_before, host, gpu_before, gpu)
+        (host_before, gpu_before, waits_before), self._before = self._before, None
+        return telemetry(host_before, host, gpu_before, gpu, waited_s(waits_before, waits))
 
     def close(self) -> None:
         """Let go of the device's library."""
@@ -147,13 +154,21 @@ class TelemetryWatch:
 
 
 def telemetry(
-    host_before: HostReading, host: HostReading, gpu_before: GpuReading | None, gpu: GpuReading | None
+    host_before: HostReading,
+    host: HostReading,
+    gpu_before: GpuReading | None,
+    gpu: GpuReading | None,
+    waited_s: float | None = None,
 ) -> Telemetry:
     """Two readings of the machine as one record: of counters the difference, of gauges the worse."""
     cpu_s = max(host.process_s - host_before.process_s, 0.0)
     steal_rel, others_rel = _shares(host_before.ticks, host.ticks, cpu_s)
     made = Telemetry(
-        cpu_s=cpu_s, steal_rel=steal_rel, others_rel=others_rel, cpu_mhz=_lowest(host_before.mhz, host.mhz)
+        cpu_s=cpu_s,
+        waited_s=waited_s,
+        steal_rel=steal_rel,
+        others_rel=others_rel,
+        cpu_mhz=_lowest(host_before.mhz, host.mhz),
     )
     if gpu_before is None or gpu is None:
         return made
@@ -162,11 +177,8 @@ def telemetry(
     energy_j = (
         gpu.energy_j - gpu_before.energy_j if gpu.energy_j is not None and gpu_before.energy_j is not None else None
     )
-    return Telemetry(
-        cpu_s=made.cpu_s,
-        steal_rel=made.steal_rel,
-        others_rel=made.others_rel,
-        cpu_mhz=made.cpu_mhz,
+    return msgspec.structs.replace(
+        made,
         sm_clock_mhz=_lowest(*(one.sm_clock_mhz for one in busy)),
         memory_clock_mhz=_lowest(*(one.memory_clock_mhz for one in busy)),
         throttle_reasons=tuple(sorted({*gpu_before.throttle_reasons, *gpu.throttle_reasons})),

@@ -84,7 +84,8 @@ class Environment(Record, frozen=True, kw_only=True):
     """
 
     machine: str
-    """Name of the class of machine, e.g. `cuda-nvidia-h200` or `cpu-amd-epyc-2c`; a folder under `baselines/`."""
+    """Name of the class of machine, e.g. `cpu-amd-epyc-2c-3f9a1c`; a folder under `baselines/`. The six digits stand
+    for all facts in `hardware`."""
 
     family: str
     """Type of the device: `cpu`, `cuda`, `mps` ..."""

@@ -42,8 +42,9 @@ class Run(Record, frozen=True, kw_only=True):
     """The one fixed piece of work that runs were measured beside before `pace_s`. Not comparable with it."""
 
     pace_s: dict[str, tuple[PositiveSeconds, ...]] = {}
-    """Times of fixed pieces of work by their name, one a round, measured between the rounds on the same device,
-    without the time that they waited for a processor: they tell a slow machine from slow code."""
+    """Times of fixed pieces of work by their name, without the time that they waited for a processor: they tell a
+    slow machine from slow code. On a processor one reading before each round; on other devices two, before the first
+    round and after the last."""
 
     environment: Environment
 

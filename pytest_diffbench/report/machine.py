@@ -14,12 +14,13 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import CaseReport, Verdict
 
 _OFF_PACE = ("time.machine_slower", "time.machine_faster")
+_CROWDED = "time.crowded"
 _OTHER = ("time.other_machine", "time.hardware", "memory.other_machine", "memory.hardware")
 
 
 def is_about_machine(verdict: Verdict) -> bool:
     """Whether a verdict says nothing of its case: the machine is another one, or another one today."""
-    return verdict.reason in (*_OFF_PACE, *_OTHER)
+    return verdict.reason in (*_OFF_PACE, _CROWDED, *_OTHER)
 
 
 def machine_lines(reports: Sequence[CaseReport]) -> list[str]:
@@ -37,6 +38,12 @@ def machine_lines(reports: Sequence[CaseReport]) -> list[str]:
         lines.append(
             f"this machine does reference work {times:.2g}x {kind} than it did when the baselines were recorded"
             f" ({format_count(len(ratios), 'case')}): times are shown, not judged"
+        )
+    crowded = sum(one.reason == _CROWDED for one in verdicts)
+    if crowded:
+        lines.append(
+            f"other processes had the processors while {format_count(crowded, 'case')} ran:"
+            " times are shown, not judged"
         )
     others = Counter((one.gate, one.message) for one in verdicts if one.reason in _OTHER)
     said = Counter(message for _, message in others)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import re
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -54,7 +55,9 @@ class Store:
         self._families: dict[str, str] = {}
 
     def find(self, case: Case, environment: Environment) -> Reference | None:
-        """The nearest baseline of a case: of this machine, else of one of its family, else of any; ties go by name.
+        """The nearest baseline of a case: of this machine, else of one of its family, else of any.
+
+        Of several, one whose name says the same processor or device comes first; then ties go by name.
 
         Costs one look into each machine's folder, however many cases there are.
 
@@ -71,6 +74,7 @@ class Store:
             for machine in self._machines()
             if machine != environment.machine and (self.root / machine / name / BASELINE).exists()
         ]
+        others.sort(key=lambda machine: not _is_called_alike(machine, environment.machine))
         family = [machine for machine in others if self._family(machine, name) == environment.family]
         if not others:
             return None
@@ -202,6 +206,12 @@ class Store:
             problem = f"machine is {machine!r}, which can't name a folder"
             raise BaselineError(self.root, problem, "Letters, digits, dots and dashes can.")
         return self.root / machine / case
+
+
+def _is_called_alike(one: str, other: str) -> bool:
+    """Whether two names of machines differ in nothing but the six digits at the end, which old ones haven't got."""
+    one, other = (re.sub(r"-[0-9a-f]{6}$", "", name) for name in (one, other))
+    return one == other
 
 
 def _folders(parent: Path) -> list[str]:

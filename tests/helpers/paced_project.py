@@ -22,7 +22,8 @@ PACED = '''
 import json, os, pathlib, threading
 import pytest
 from PIL import Image
-from pytest_diffbench.measure import calibration, clock
+from pytest_diffbench.measure import clock
+from pytest_diffbench.measure import pace as machine_pace
 
 class Clock:
     now_ns = 0
@@ -32,7 +33,7 @@ class Clock:
 
 CLOCK = clock.now_ns = Clock()
 # By this clock real work takes no time.
-calibration._prepared = lambda device: lambda: 1e-6
+machine_pace._prepared = lambda device, dtype: lambda: {"interpreter": 1e-6}
 
 def paint(shade=200, size=32):
     CLOCK.now_ns += round(0.1e9 * STATE["pace"])
@@ -76,11 +77,12 @@ class Paced:
         test_file: str = ONE_TEST,
         saved: Path | None = None,
     ) -> None:
-        from pytest_diffbench.measure import calibration, clock
+        from pytest_diffbench.measure import clock
+        from pytest_diffbench.measure import pace as machine_pace
 
         # put back what the test file replaces
         monkeypatch.setattr(clock, "now_ns", clock.now_ns)
-        monkeypatch.setattr(calibration, "_prepared", calibration._prepared)
+        monkeypatch.setattr(machine_pace, "_prepared", machine_pace._prepared)
         monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
         self.pytester = pytester
         pytester.makepyfile(test_project=test_file)

@@ -103,6 +103,14 @@ def confirmed(scenario: Scenario) -> Scenario:
     return dataclasses.replace(scenario, fresh=2)
 
 
+def crowded(median_s: float, waited_s: float) -> Run:
+    run = make.run(median_s)
+    seen = Telemetry(waited_s=waited_s)
+    return msgspec.structs.replace(
+        run, rounds=tuple(msgspec.structs.replace(one, telemetry=seen) for one in run.rounds)
+    )
+
+
 def apart(*medians_s: float, days: int) -> list[Run]:
     """Runs of so many days, as evenly as may be."""
     return [
@@ -292,6 +300,7 @@ SCENARIOS: dict[str, Scenario] = {
     "time.traced": with_run(make.run(env=make.environment(state={"traced_by": "coverage"}))),
     "time.unsteady": with_run(make.run(totals_s=[10.0, 12.0, 14.0, 16.0, 18.0])),
     "time.unattributed": with_run(unattributed(make.run(), 0.3)),
+    "time.crowded": with_run(crowded(24.0, 12.0)),
     "time.few_runs": with_run(make.run(), runs=[make.run(started="2025-12-01T00:00:00Z")]),
     "time.few_days": with_run(make.run(), runs=apart(9.0, 9.0, 15.0, 15.0, days=2)),
     "time.blind": with_run(make.run(11.0), runs=apart(8.0, 10.0, 12.0, 14.0, days=4)),

@@ -10,12 +10,14 @@ import msgspec
 import pytest
 from time_questions import judged, past
 
+from pytest_diffbench.records import Telemetry
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_diffbench.records import Run
 
-from pytest_diffbench.judge import Limits, wants_runs
+from pytest_diffbench.judge import Limits, slowed_down, wants_runs
 from pytest_diffbench.records import Round, Run
 
 # Confirming
@@ -93,6 +95,53 @@ def test_slower_by_the_clock_on_a_faster_machine_is_slower(calibration_s: float)
     assert answer.reason == "time.slower"
     # as is never said of a case that a faster machine made a little faster
     assert judged(make.run(9.0, calibration_s=calibration_s), past(10), fresh=2).reason == "time.machine_faster"
+
+
+def waiting(total_s: float, waited_s: float, cpu_s: float | None = None) -> Run:
+    """A run whose one thread waited for a processor."""
+    run = make.run(total_s)
+    seen = Telemetry(waited_s=waited_s, cpu_s=total_s - waited_s if cpu_s is None else cpu_s)
+    return msgspec.structs.replace(
+        run, rounds=tuple(msgspec.structs.replace(one, telemetry=seen) for one in run.rounds)
+    )
+
+
+QUIET = [msgspec.structs.replace(waiting(12.0, 0.01), started=run.started) for run in past(5)]
+
+
+def test_a_busy_machine_is_told_from_slow_code_by_what_the_threads_waited() -> None:
+    answer = judged(waiting(24.5, 12.2), QUIET, fresh=2)
+    assert (answer.decision, answer.reason) == ("unsure", "time.crowded")
+    assert "each thread waited 50 % of the time for a processor (at most 10 %)" in answer.message
+    assert not wants_runs(answer)
+    # what others leave of a processor is slower, too
+    assert judged(waiting(32.0, 16.0), QUIET, fresh=2).reason == "time.crowded"
+
+
+def test_three_times_as_much_work_is_red_on_a_busy_machine() -> None:
+    assert judged(waiting(78.0, 40.0), QUIET, fresh=2, decisions=20).reason == "time.slower"
+    # and so is a function that sleeps longer, and is woken in time
+    assert judged(waiting(36.0, 0.2, cpu_s=0.1), QUIET, fresh=2, decisions=20).reason == "time.slower"
+
+
+def test_faster_on_a_busy_machine_is_faster_only_by_the_clock() -> None:
+    assert judged(waiting(12.0, 7.0), QUIET, fresh=2).reason == "time.crowded"
+    assert judged(waiting(5.0, 2.0), QUIET, fresh=2).reason == "time.faster"
+
+
+def test_little_waiting_is_taken_off() -> None:
+    answer = judged(waiting(12.9, 0.9), QUIET)
+    assert answer.reason == "time.same"
+    assert answer.details["adjusted_ratio"] == pytest.approx(1.0, abs=0.01)
+
+
+def test_a_busy_machine_makes_no_baseline() -> None:
+    assert slowed_down(waiting(24.0, 12.0), Limits()) == (
+        "The machine was busy: each thread waited 50 % of the time for a processor, 10 % allowed."
+    )
+    assert slowed_down(waiting(24.0, 1.0), Limits()) is None
+    crowd = [waiting(24.0, 12.0) for _ in range(2)]
+    assert judged(make.run(), [*QUIET, *crowd]).details["runs"] == 5
 
 
 def test_faster_is_confirmed_as_slower_is() -> None:

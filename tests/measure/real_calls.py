@@ -21,7 +21,7 @@ from pytest_diffbench.records import Definition, Observation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_diffbench.measure.calibration import Calibration
+    from pytest_diffbench.measure.pace import Pace
 
 PROMPT = "a red circle"
 SMALL: dict[str, Any] = {"num_inference_steps": 2, "height": 64, "width": 64}
@@ -43,7 +43,7 @@ def prepared(
     *args: Any,
     rounds: int = 1,
     device: str = "cpu",
-    calibration: Calibration | None = None,
+    pace: Pace | None = None,
     plain_call: bool = False,
     **kwargs: Any,
 ) -> Measurement:
@@ -59,7 +59,7 @@ def prepared(
         warmup_rounds=0,
         plain_call=plain_call,
     )
-    return Measurement(plan, target, args, kwargs, calibration)
+    return Measurement(plan, target, args, kwargs, pace)
 
 
 def take(measurement: Measurement) -> Observation:

@@ -10,9 +10,9 @@ import torch
 from real_calls import PROMPT, observe, prepared, read_back
 
 from pytest_diffbench.errors import MeasureError
-from pytest_diffbench.measure.calibration import Calibration
 from pytest_diffbench.measure.interleave import Interleaved
 from pytest_diffbench.measure.nvml import Gpu
+from pytest_diffbench.measure.pace import Pace
 from pytest_diffbench.measure.runner import drive_plainly
 from pytest_diffbench.pipelines.loader import load
 from pytest_diffbench.records import PipelineSpec
@@ -93,9 +93,9 @@ def test_offload_costs_time_and_saves_memory_and_changes_nothing_else(offload: O
 
 def test_variants_have_no_part_in_each_others_memory() -> None:
     pipeline = loaded()
-    calibration = Calibration("cuda")
+    pace = Pace("cuda")
     measurements = {
-        name: prepared(pipeline, PROMPT, device="cuda", rounds=2, calibration=calibration, **SIZE)
+        name: prepared(pipeline, PROMPT, device="cuda", rounds=2, pace=pace, **SIZE)
         for name in ("one", "two", "three")
     }
     Interleaved(measurements, "one", (2,), lambda *_: True, 0).take(drive_plainly, lambda *_: None)
@@ -123,7 +123,7 @@ def test_out_of_memory_gives_the_memory_back(call: int) -> None:
     with pytest.raises(MeasureError, match="ran out of memory"):
         measurement.take(drive_plainly, lambda *_: None)
     handle.remove()
-    # the buffers that the calibration between rounds works on are a measurement's own
+    # the buffers that the kernels between rounds work on are a measurement's own
     assert allocated_bytes() <= before
     read_back(measurement, complete=False)
     pipeline(PROMPT, **SIZE)
@@ -154,10 +154,10 @@ def test_the_driver_tells_how_the_device_did() -> None:
     pytest.importorskip("pynvml", reason="needs nvidia-ml-py, the extra nvml")
     seen = observe(loaded(), PROMPT, device="cuda", rounds=2, **SIZE)
     assert not [note for note in seen.notes if "NVML" in note and "part of a card" not in note]
-    state = seen.run.environment.state
-    assert isinstance(state["device_power_limit_w"], float)
-    assert state["device_power_limit_w"] > 50
-    assert state["device_driver"]
+    limit_w = seen.run.environment.hardware["device_power_limit_w"]
+    assert isinstance(limit_w, int)
+    assert limit_w > 50
+    assert seen.run.environment.state["device_driver"]
     for one in seen.run.rounds:
         told = one.telemetry
         assert told is not None

@@ -25,7 +25,7 @@ from real_calls import (
 from torch import nn
 
 from pytest_diffbench.errors import MeasureError
-from pytest_diffbench.measure import calibration
+from pytest_diffbench.measure import pace
 from pytest_diffbench.measure.interleave import Interleaved
 from pytest_diffbench.measure.runner import drive_plainly
 from pytest_diffbench.pixels import image_digest, to_uint8_arrays
@@ -34,6 +34,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 pytestmark = pytest.mark.pipeline
+
+KERNELS = ("interpreter", "products", "convolution", "copy")
 
 
 def state(pipeline: Any = None) -> list[object]:
@@ -279,23 +281,26 @@ def test_taking_is_repeatable() -> None:
     assert (one.work, one.guidance, one.output) == (other.work, other.guidance, other.output)
 
 
-@pytest.mark.calibration
-def test_variants_share_a_calibration_that_none_has_in_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.pace
+def test_variants_share_kernels_that_none_has_in_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     happened: list[str] = []
-    make = calibration._prepared
+    make = pace._prepared
 
-    def prepare(device: str) -> Any:
-        happened.append("calibration")
-        return make(device)
+    def prepare(*of: str) -> Any:
+        happened.append("kernels")
+        return make(*of)
 
-    monkeypatch.setattr(calibration, "_prepared", prepare)
-    shared = calibration.Calibration("cpu")
+    monkeypatch.setattr(pace, "_prepared", prepare)
+    shared = pace.Pace("cpu")
     pipeline = mini("lumina2")
-    measurements = {name: prepared(pipeline, PROMPT, calibration=shared, **SMALL) for name in ("one", "two")}
+    measurements = {name: prepared(pipeline, PROMPT, rounds=2, pace=shared, **SMALL) for name in ("one", "two")}
     Interleaved(measurements, "one", (2,), lambda *_: True, 0).take(
         drive_plainly, lambda phase, *_: happened.append(phase) if "survey" in phase else None
     )
-    assert happened == ["one: survey", "two: survey", "calibration"]
-    assert all(len(one.observation(complete=True).run.calibration_s) == 2 for one in measurements.values())
-    shared()
-    assert happened[-1] == "calibration", "its buffers were given back"
+    assert happened == ["one: survey", "two: survey", "kernels"]
+    for one in measurements.values():
+        run = one.observation(complete=True).run
+        assert run.calibration_s == ()
+        assert {name: len(times_s) for name, times_s in run.pace_s.items()} == dict.fromkeys(KERNELS, 2)
+    shared.read()
+    assert happened[-1] == "kernels", "its buffers were given back"

@@ -379,7 +379,7 @@ def test_another_order_of_devices_is_no_matter(device: SimpleNamespace, monkeypa
     seen = watch.after()
     assert seen is not None
     assert (seen.sm_clock_mhz, seen.energy_j) == (1980, 250)
-    assert watch.facts()["device_power_limit_w"] == 700
+    assert watch.facts() == {"device_driver": "580.10"}
     watch.close()
 
 

@@ -20,7 +20,8 @@ HEAD = """
 import random
 import pytest
 from PIL import Image
-from pytest_diffbench.measure import calibration, clock
+from pytest_diffbench.measure import clock
+from pytest_diffbench.measure import pace as machine_pace
 from pytest_diffbench.variants import Variant
 
 class Clock:
@@ -34,7 +35,8 @@ CLOCK, DRAW, CALLS = Clock(), random.Random(1), {}
 @pytest.fixture(autouse=True)
 def virtual(monkeypatch):
     monkeypatch.setattr(clock, "now_ns", CLOCK)
-    monkeypatch.setattr(calibration, "_prepared", lambda device: lambda: 1e-6)  # no time by this clock
+    # no time by this clock
+    monkeypatch.setattr(machine_pace, "_prepared", lambda device, dtype: lambda: {"interpreter": 1e-6})
 
 def paint(size=32, shade=200, seconds=0.1, fail_at=None, error=RuntimeError):
     CALLS[shade] = CALLS.get(shade, 0) + 1

@@ -64,6 +64,16 @@ def test_ties_go_by_name(tmp_path: Path) -> None:
     assert Path(found.path).parent.name == "gpu-a"
 
 
+def test_of_one_family_the_same_processor_comes_first(tmp_path: Path) -> None:
+    store = Store(tmp_path)
+    here = make_environment("cpu-b-2c-3f9a1c", "cpu")
+    for machine in ("cpu-a-2c-3f9a1c", "cpu-b-2c-000000", "cpu-b-2c"):
+        save(store, make_environment(machine, "cpu"))
+    found = store.find(make_case(), here)
+    assert found is not None
+    assert (found.distance, Path(found.path).parent.name) == ("family", "cpu-b-2c")
+
+
 def test_machine_without_the_case_is_passed_over(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, make_environment("a-cpu", "cpu"), make_case("other.py::test"))

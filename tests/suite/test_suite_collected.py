@@ -273,26 +273,26 @@ def test_a_scale_without_a_negative_prompt_is_asked_for_alone_and_equal_work_pas
 
 WATCH = """
 import pytest
-from pytest_diffbench.measure import calibration
+from pytest_diffbench.measure import pace
 
-REAL = calibration._prepared
+REAL = pace._prepared
 
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_call(item):
-    assert calibration._prepared is REAL, "the calibration of the project's own tests is no pace"
+    assert pace._prepared is REAL, "the pace of the project's own tests is none"
     pytest.skip("enough was seen")
 """
 
 
 def test_what_the_projects_tests_set_up_touches_no_benchmark_run_from_its_folder(tmp_path: Path) -> None:
     """As `make bench` does, from the repository's root, whose conftest.py is loaded."""
-    (tmp_path / "watch_calibration.py").write_text(WATCH, encoding="utf-8")
+    (tmp_path / "watch_pace.py").write_text(WATCH, encoding="utf-8")
     command = [
         sys.executable,
         "-m",
         "pytest",
         "-p",
-        "watch_calibration",
+        "watch_pace",
         "-p",
         "no:cacheprovider",
         "-rs",

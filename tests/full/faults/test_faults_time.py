@@ -21,12 +21,13 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries", "q
 TEST_FILE = """
 import os
 import pytest
-from pytest_diffbench.measure import calibration, clock
+from pytest_diffbench.measure import clock
+from pytest_diffbench.measure import pace as machine_pace
 from virtual_time import CLOCK, taking
 
 # in fresh processes too
 clock.now_ns = CLOCK
-calibration._prepared = lambda device: lambda: 1e-6
+machine_pace._prepared = lambda device, dtype: lambda: {"interpreter": 1e-6}
 
 PACE = float(os.environ["DIFFBENCH_TEST_PACE"])
 DENOISER_S = float(os.environ["DIFFBENCH_TEST_DENOISER_S"])
