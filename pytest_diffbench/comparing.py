@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pytest_diffbench.compared import Compared
+from pytest_diffbench.enough_rounds import USUAL_ROUNDS
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.result import Result
 
@@ -101,12 +102,19 @@ def compare(
     from pytest_diffbench.measure.interleave import Interleaved
     from pytest_diffbench.measure.runner import Measurement
 
-    blocks = looks(asked[0].plan.rounds)
+    first_plan = asked[0].plan
+    blocks = looks(first_plan.rounds if first_plan.enough is None else USUAL_ROUNDS)
+    if first_plan.output_only:
+        blocks = blocks[:1]
     calibration = Calibration(asked[0].plan.device)
     wrapped = {
         one.name: VariantMeasurement(
             Measurement(
-                dataclasses.replace(one.plan, rounds=blocks[-1]), one.target, one.args, one.kwargs, calibration
+                dataclasses.replace(one.plan, rounds=blocks[-1], enough=None),
+                one.target,
+                one.args,
+                one.kwargs,
+                calibration,
             )
         )
         for one in asked

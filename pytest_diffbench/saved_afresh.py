@@ -105,13 +105,11 @@ class SavedAfresh:
         if why is None:
             self._make_room()
             try:
-                with self._budget:
-                    told = self._launcher.launch(
-                        list(self._items.values()),
-                        timeout_s=self._budget.timeout_s(self._took_s),
-                        artifacts=True,
-                        brief=True,
-                    )
+                told = [self._launched(list(self._items.values()), brief=True)]
+                # What a test says of work or layers may need what a brief measurement leaves out.
+                failed = [one for name, one in self._items.items() if _failed_in(told[0], name)]
+                if failed and self._budget.too_little(self._took_s, processes=1) is None:
+                    told.append(self._launched(failed, brief=False))
             except OSError as error:
                 why = f"no process could be started: {error}"
         if why is not None:
@@ -119,12 +117,18 @@ class SavedAfresh:
             self.answers.append(Answer("", text, refuted=False))
             return
         for case, report in self._saved.items():
-            answer = self._compared(case, report, told)
+            answer = self._compared(case, report, next(one for one in reversed(told) if one.was_asked(case)))
             if answer is not None:
                 self.answers.append(answer)
         refuted = {one.case for one in self.answers if one.refuted}
         self._tell_refuted(refuted)
         session.testsfailed += len(refuted)
+
+    def _launched(self, items: list[pytest.Item], *, brief: bool) -> Told:
+        with self._budget:
+            return self._launcher.launch(
+                items, timeout_s=self._budget.timeout_s(self._took_s), artifacts=True, brief=brief
+            )
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell what the fresh process had to say."""
@@ -155,3 +159,7 @@ class SavedAfresh:
             "an earlier test left behind; then save again. No tolerance makes up for it."
         )
         return Answer(case, text, refuted=True)
+
+
+def _failed_in(told: Told, test: str) -> bool:
+    return any(one.test == test and one.outcome == "failed" for one in told.outcomes)

@@ -67,6 +67,7 @@ class DiffbenchSession:
         self._facts: dict[str, Fact] | None = None
         self._progress = ProgressLine(config)
         self._turns: Asker | None = None
+        self._output_only = False
         self._decisions = 1
         self._longest_setup_s = 0.0
         self._neighbours: dict[str, Mapping[str, Sequence[Run]]] = {}
@@ -173,6 +174,7 @@ class DiffbenchSession:
             progress=self._progress_of(item),
             wants_profile=functools.partial(self._wants_profile, item),
             turns=self._turns,
+            output_only=self._output_only,
         )
         item.stash[BENCH] = bench
         return bench
