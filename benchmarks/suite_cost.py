@@ -2,9 +2,9 @@
 
     python benchmarks/suite_cost.py [--busy 2] [--cases] [--keep FOLDER] [TEST ...] [OPTIONS OF PYTEST]
 
-Each session is a process of its own, under the plugin's defaults. `--busy` runs so many loops beside it, and ends them.
-Prints a Markdown table of wall time and of the processor time of the session's own process, by part; `--cases` adds
-the wall time of each test.
+Each session is a process of its own, under the plugin's defaults. `--busy` runs so many loops beside it, and ends
+them. Prints a Markdown table of wall time and of the processor time of the session's own process, by part; `--cases`
+adds the wall time of each test.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ class Watch:
 
             return both
 
-        ProgressLine.start = told  # type: ignore[method-assign]
+        ProgressLine.start = told  # type: ignore[method-assign, assignment]
         parts.around(session.DiffbenchSession, "pipeline_for", "loading pipelines")
         parts.around(session.DiffbenchSession, "_conclude", "judging and saving")
         parts.around(session.DiffbenchSession, "_wants_profile", "judging and saving")

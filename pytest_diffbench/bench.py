@@ -67,6 +67,11 @@ class Bench:
         self.comparisons: list[Comparison] = []
         """What was compared, broken-off variants included."""
 
+    @property
+    def weights(self) -> str:
+        """Kind of weights that the test runs on: `mini`, `plan`, `random` or `pretrained`."""
+        return self._settings.weights
+
     def __call__(self, target: Any, /, *args: Any, label: str | None = None, **kwargs: Any) -> Result:
         """Measure `target(*args, **kwargs)`.
 
