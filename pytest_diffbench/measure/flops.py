@@ -108,22 +108,22 @@ def _counter_class() -> Any:
             if self.place is None:
                 return func(*args, **kwargs or {})
             if self.hook is None:
-                return self._counted_call(func, args, kwargs or {})
+                return self._counted_call(self.place, func, args, kwargs or {})
             # What counting does isn't to be counted; each of its calls would be offered to the hook all the same.
             sys.setprofile(None)
             try:
-                return self._counted_call(func, args, kwargs or {})
+                return self._counted_call(self.place, func, args, kwargs or {})
             finally:
                 sys.setprofile(self.hook)
 
-        def _counted_call(self, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        def _counted_call(self, place: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
             composite, name, makes, formula = self._known.get(id(func)) or self._look_up(func)
             if composite:
                 with self:
                     return func.decompose(*args, **kwargs)
             out = func(*args, **kwargs)
             if name:
-                self.operators[self.place, name] += 1
+                self.operators[place, name] += 1
                 if makes:
                     self.made(out)
             if formula is not None:
