@@ -92,8 +92,8 @@ class Watch:
         self.parts = parts = Parts()
         start = ProgressLine.start
 
-        def told(line: ProgressLine, name: str, label: str) -> Callable[[str, int, int], None]:
-            tell = start(line, name, label)
+        def told(line: ProgressLine, name: str, label: str, test: str = "") -> Callable[[str, int, int], None]:
+            tell = start(line, name, label, test)
 
             def both(phase: str, done: int, total: int) -> None:
                 kind = re.sub(r" ?[\d/]+$", "", re.sub(r"^[\w.=-]+: |: [\w.=-]+$", "", phase))

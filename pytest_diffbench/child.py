@@ -14,6 +14,7 @@ from pytest_diffbench.enough_rounds import AUTO, USUAL_ROUNDS
 from pytest_diffbench.naming import case_id
 from pytest_diffbench.processes import exchange
 from pytest_diffbench.processes.turns import Asker
+from pytest_diffbench.progress_line import ProgressLine
 from pytest_diffbench.session import BENCH, DiffbenchSession
 
 if TYPE_CHECKING:
@@ -36,6 +37,7 @@ class ChildSession(DiffbenchSession):
         if self._task.turns is not None:
             self._turns = Asker(self._task.turns)
         self._output_only = self._task.brief
+        self._progress = ProgressLine(config, in_logs=False)  # what is written may be told as its last words
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.options import Settings
     from pytest_diffbench.processes.budget import Budget
     from pytest_diffbench.processes.launch import Launcher, Told
+    from pytest_diffbench.progress_line import ProgressLine
     from pytest_diffbench.records import CaseReport
     from pytest_diffbench.store import Store
 
@@ -55,6 +56,7 @@ class SavedAfresh:
         store: where the session saves.
         tell_refuted: is told ids of cases of which the process returned something else.
         make_room: gives the device's memory back, before the process starts.
+        progress: tells what the process is for.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class SavedAfresh:
         store: Store,
         tell_refuted: Callable[[Collection[str]], None],
         make_room: Callable[[], object],
+        progress: ProgressLine,
     ) -> None:
         self.answers: list[Answer] = []
         self._launcher = launcher
@@ -71,6 +74,7 @@ class SavedAfresh:
         self._store = store
         self._tell_refuted = tell_refuted
         self._make_room = make_room
+        self._progress = progress
         self._saved: dict[str, CaseReport] = {}
         self._items: dict[str, pytest.Item] = {}
         self._took_s = 0.0
@@ -125,10 +129,16 @@ class SavedAfresh:
         session.testsfailed += len(refuted)
 
     def _launched(self, items: list[pytest.Item], *, brief: bool) -> Told:
-        with self._budget:
-            return self._launcher.launch(
-                items, timeout_s=self._budget.timeout_s(self._took_s), artifacts=True, brief=brief
-            )
+        what = f"{len(items)} saved test{'' if len(items) == 1 else 's'}"
+        tell = self._progress.start(what, "")
+        tell(f"fresh process to see whether they return the same, at most about {self._took_s:.0f} s", 0, 0)
+        try:
+            with self._budget:
+                return self._launcher.launch(
+                    items, timeout_s=self._budget.timeout_s(self._took_s), artifacts=True, brief=brief
+                )
+        finally:
+            self._progress.finish()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell what the fresh process had to say."""

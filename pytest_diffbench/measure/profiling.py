@@ -33,8 +33,8 @@ if TYPE_CHECKING:
 _ERROR_LETTERS = 200
 
 _LONG_S = 1.0
-"""A call under the profiler of that many seconds runs each operator so often that the hundredths of a second for which
-some wait for a processor matter little. A shorter one is made twice."""
+"""A call under the profiler of that many seconds runs each operator so often that the hundredths of a second matter
+little for which some wait for a processor. A shorter one is made twice."""
 
 
 class SiteSpans:

@@ -86,7 +86,10 @@ def test_needs_rounds(diffbench):
     result, report = session(project, "--diffbench-save", "-k", "sound or rounds")
     assert result.ret == 0
     assert saved(report) == {"test_sound": "created", "test_needs_rounds": "created"}
-    result.stdout.no_fnmatch_line("*fresh process*")
+    result.stdout.no_fnmatch_line("*fresh process confirmed*")
+    result.stdout.fnmatch_lines(
+        ["diffbench: 2 of 2 tests, 2 saved tests: fresh process to see whether they return the same*"]
+    )
 
 
 def test_what_is_added_to_is_not_looked_at_again(project: pytest.Pytester) -> None:
