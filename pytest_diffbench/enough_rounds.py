@@ -24,7 +24,7 @@ BUDGET_S = 3.0
 """What rounds beyond the least number may bring the time of all to, up to `USUAL_ROUNDS` of them."""
 
 SHORT_BUDGET_S = 1.0
-"""The same for rounds beyond the usual number, up to `MOST_ROUNDS`: on a restless machine no number makes up for it."""
+"""The same for rounds beyond the usual number, up to `MOST_ROUNDS`: no number makes up for a restless machine."""
 
 _OF_MEDIAN = math.sqrt(math.pi / 2)
 """Of normal times the median's standard error is so many times the mean's."""
