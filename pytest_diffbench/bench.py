@@ -9,6 +9,7 @@ import pytest
 
 from pytest_diffbench.compared import Compared, Swept
 from pytest_diffbench.comparing import Asked, VariantMeasurement, compare
+from pytest_diffbench.enough_rounds import AUTO, LEAST_ROUNDS, are_enough
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.facts import fact_of
 from pytest_diffbench.naming import case_id
@@ -49,6 +50,7 @@ class Bench:
         progress: Progress,
         wants_profile: Callable[[Observation, Artifacts], bool] = lambda _observation, _artifacts: False,
         turns: Asker | None = None,
+        output_only: bool = False,
     ) -> None:
         self._item = item
         self._settings = settings
@@ -58,11 +60,17 @@ class Bench:
         self._progress = progress
         self._wants_profile = wants_profile
         self._turns = turns
+        self._output_only = output_only
         self.measurements: list[tuple[Measurement | PlannedMeasurement | VariantMeasurement, str | None]] = []
         """Each with why it didn't complete, or None."""
 
         self.comparisons: list[Comparison] = []
         """What was compared, broken-off variants included."""
+
+    @property
+    def weights(self) -> str:
+        """Kind of weights that the test runs on: `mini`, `plan`, `random` or `pretrained`."""
+        return self._settings.weights
 
     def __call__(self, target: Any, /, *args: Any, label: str | None = None, **kwargs: Any) -> Result:
         """Measure `target(*args, **kwargs)`.
@@ -252,14 +260,17 @@ class Bench:
             }
             kwargs, arguments = kwargs | fill, arguments | fill
         device, made = self._definition(target, loaded, describe(arguments))
+        rounds = self._settings.rounds
         plan = Plan(
             case_id=identity,
             device=device,
             definition=made,
-            rounds=self._settings.rounds,
+            rounds=LEAST_ROUNDS if rounds == AUTO else int(rounds),
+            enough=are_enough if rounds == AUTO else None,
             warmup_rounds=self._settings.warmup_rounds,
             threads=self._threads(device, made),
             plain_call=self._settings.save,
+            output_only=self._output_only,
             workers=getattr(self._item.config, "workerinput", {}).get("workercount", 1),
             facts=self._facts,
             trace_file=self._trace_file(identity, made),

@@ -10,9 +10,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from pytest_diffbench.enough_rounds import AUTO, USUAL_ROUNDS
 from pytest_diffbench.naming import case_id
 from pytest_diffbench.processes import exchange
 from pytest_diffbench.processes.turns import Asker
+from pytest_diffbench.progress_line import ProgressLine
 from pytest_diffbench.session import BENCH, DiffbenchSession
 
 if TYPE_CHECKING:
@@ -34,6 +36,8 @@ class ChildSession(DiffbenchSession):
         super().__init__(config)
         if self._task.turns is not None:
             self._turns = Asker(self._task.turns)
+        self._output_only = self._task.brief
+        self._progress = ProgressLine(config, in_logs=False)  # what is written may be told as its last words
 
     @pytest.hookimpl(trylast=True)
     def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
@@ -65,7 +69,10 @@ class ChildSession(DiffbenchSession):
 
     def _settings_of(self, item: pytest.Item) -> Settings:
         settings = super()._settings_of(item)
-        return dataclasses.replace(settings, rounds=1, warmup_rounds=0) if self._task.brief else settings
+        if self._task.brief:
+            return dataclasses.replace(settings, rounds=1, warmup_rounds=0)
+        # Rounds may be held against those of another process, one by one.
+        return dataclasses.replace(settings, rounds=USUAL_ROUNDS) if settings.rounds == AUTO else settings
 
     def _wants_profile(self, *_: Any) -> bool:
         return False

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pytest_diffbench.compared import Compared
+from pytest_diffbench.enough_rounds import USUAL_ROUNDS
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.result import Result
 
@@ -101,11 +102,20 @@ def compare(
     from pytest_diffbench.measure.pace import Pace
     from pytest_diffbench.measure.runner import Measurement
 
-    blocks = looks(asked[0].plan.rounds)
-    pace = Pace(asked[0].plan.device, asked[0].plan.definition.dtype)
+    first_plan = asked[0].plan
+    blocks = looks(first_plan.rounds if first_plan.enough is None else USUAL_ROUNDS)
+    if first_plan.output_only:
+        blocks = blocks[:1]
+    pace = Pace(first_plan.device, first_plan.definition.dtype)
     wrapped = {
         one.name: VariantMeasurement(
-            Measurement(dataclasses.replace(one.plan, rounds=blocks[-1]), one.target, one.args, one.kwargs, pace)
+            Measurement(
+                dataclasses.replace(one.plan, rounds=blocks[-1], enough=None),
+                one.target,
+                one.args,
+                one.kwargs,
+                pace,
+            )
         )
         for one in asked
     }

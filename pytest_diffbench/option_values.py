@@ -56,6 +56,20 @@ def whole(least: int, most: int | None = None) -> Callable[[Any], int]:
     return parse
 
 
+def whole_or(word: str, least: int) -> Callable[[Any], int | str]:
+    number = whole(least)
+
+    def parse(value: Any) -> int | str:
+        if value == word:
+            return word
+        try:
+            return number(value)
+        except ValueError as error:
+            raise ValueError(f"{error}, or {word}") from None
+
+    return parse
+
+
 def share(value: Any) -> float:
     try:
         number = float(value)

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from pytest_diffbench.enough_rounds import AUTO
 from pytest_diffbench.errors import OptionError
 from pytest_diffbench.option_values import (
     did_you_mean,
@@ -23,6 +24,7 @@ from pytest_diffbench.option_values import (
     text,
     tolerance,
     whole,
+    whole_or,
 )
 
 if TYPE_CHECKING:
@@ -104,7 +106,9 @@ class Settings:
         "CACHE",
     )
     seed: int = _setting(whole(0, 2**63 - 1), 0, "mi", "seed of the noise")
-    rounds: int = _setting(whole(1), 5, "cmi", "timed rounds of each case", "N")
+    rounds: int | str = _setting(
+        whole_or(AUTO, 1), AUTO, "cmi", "timed rounds of each case; auto: 3 to 10, until their median is known", "N"
+    )
     warmup_rounds: int = _setting(whole(0), 1, "mi", "untimed rounds before them, besides the survey")
     threads: int | None = _setting(
         whole(1, 1024),

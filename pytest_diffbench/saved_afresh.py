@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.options import Settings
     from pytest_diffbench.processes.budget import Budget
     from pytest_diffbench.processes.launch import Launcher, Told
+    from pytest_diffbench.progress_line import ProgressLine
     from pytest_diffbench.records import CaseReport
     from pytest_diffbench.store import Store
 
@@ -55,6 +56,7 @@ class SavedAfresh:
         store: where the session saves.
         tell_refuted: is told ids of cases of which the process returned something else.
         make_room: gives the device's memory back, before the process starts.
+        progress: tells what the process is for.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class SavedAfresh:
         store: Store,
         tell_refuted: Callable[[Collection[str]], None],
         make_room: Callable[[], object],
+        progress: ProgressLine,
     ) -> None:
         self.answers: list[Answer] = []
         self._launcher = launcher
@@ -71,6 +74,7 @@ class SavedAfresh:
         self._store = store
         self._tell_refuted = tell_refuted
         self._make_room = make_room
+        self._progress = progress
         self._saved: dict[str, CaseReport] = {}
         self._items: dict[str, pytest.Item] = {}
         self._took_s = 0.0
@@ -105,13 +109,11 @@ class SavedAfresh:
         if why is None:
             self._make_room()
             try:
-                with self._budget:
-                    told = self._launcher.launch(
-                        list(self._items.values()),
-                        timeout_s=self._budget.timeout_s(self._took_s),
-                        artifacts=True,
-                        brief=True,
-                    )
+                told = [self._launched(list(self._items.values()), brief=True)]
+                # What a test says of work or layers may need what a brief measurement leaves out.
+                failed = [one for name, one in self._items.items() if _failed_in(told[0], name)]
+                if failed and self._budget.too_little(self._took_s, processes=1) is None:
+                    told.append(self._launched(failed, brief=False))
             except OSError as error:
                 why = f"no process could be started: {error}"
         if why is not None:
@@ -119,12 +121,24 @@ class SavedAfresh:
             self.answers.append(Answer("", text, refuted=False))
             return
         for case, report in self._saved.items():
-            answer = self._compared(case, report, told)
+            answer = self._compared(case, report, next(one for one in reversed(told) if one.was_asked(case)))
             if answer is not None:
                 self.answers.append(answer)
         refuted = {one.case for one in self.answers if one.refuted}
         self._tell_refuted(refuted)
         session.testsfailed += len(refuted)
+
+    def _launched(self, items: list[pytest.Item], *, brief: bool) -> Told:
+        what = f"{len(items)} saved test{'' if len(items) == 1 else 's'}"
+        tell = self._progress.start(what, "")
+        tell(f"fresh process to see whether they return the same, at most about {self._took_s:.0f} s", 0, 0)
+        try:
+            with self._budget:
+                return self._launcher.launch(
+                    items, timeout_s=self._budget.timeout_s(self._took_s), artifacts=True, brief=brief
+                )
+        finally:
+            self._progress.finish()
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell what the fresh process had to say."""
@@ -155,3 +169,7 @@ class SavedAfresh:
             "an earlier test left behind; then save again. No tolerance makes up for it."
         )
         return Answer(case, text, refuted=True)
+
+
+def _failed_in(told: Told, test: str) -> bool:
+    return any(one.test == test and one.outcome == "failed" for one in told.outcomes)

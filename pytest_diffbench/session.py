@@ -67,6 +67,7 @@ class DiffbenchSession:
         self._facts: dict[str, Fact] | None = None
         self._progress = ProgressLine(config)
         self._turns: Asker | None = None
+        self._output_only = False
         self._decisions = 1
         self._longest_setup_s = 0.0
         self._neighbours: dict[str, Mapping[str, Sequence[Run]]] = {}
@@ -100,7 +101,12 @@ class DiffbenchSession:
         self._results = Results(config, self._settings, self._typed)
         config.pluginmanager.register(self._results, "diffbench-results")
         afresh = saved_afresh.SavedAfresh(
-            self._launcher, self._budget, self._store, self._results.tell_refuted, self._pipelines.release
+            self._launcher,
+            self._budget,
+            self._store,
+            self._results.tell_refuted,
+            self._pipelines.release,
+            self._progress,
         )
         saved_afresh.register(config, self._settings, afresh)
 
@@ -121,6 +127,7 @@ class DiffbenchSession:
                 raise session.Failed(session.shouldfail) from None
             raise pytest.UsageError(str(error)) from None
         self._decisions = max(len(places) - len(absent), 1)
+        self._progress.expect(self._decisions)
         order = loading.grouped([items[i].stash[_SETTINGS] for i in places])
         benchmarks = [items[places[i]] for i in order]
         for i, item in zip(places, benchmarks, strict=True):
@@ -175,6 +182,7 @@ class DiffbenchSession:
             progress=self._progress_of(item),
             wants_profile=functools.partial(self._wants_profile, item),
             turns=self._turns,
+            output_only=self._output_only,
         )
         item.stash[BENCH] = bench
         return bench
@@ -364,9 +372,6 @@ class DiffbenchSession:
         settings = item.stash[_SETTINGS]
         parallel = hasattr(self._config, "workerinput")  # where time isn't judged
 
-        def tell(phase: str, done: int, total: int) -> None:
-            self._progress_of(item)(phase, done, total)  # not begun before there is something to tell
-
         return Confirming(
             self._launcher,
             self._budget,
@@ -374,7 +379,7 @@ class DiffbenchSession:
             most=0 if parallel else settings.confirm,
             first_s=self._longest_setup_s + time.monotonic() - item.stash.get(_BEGAN_S, time.monotonic()),
             make_room=lambda: lend_memory(self._pipelines, item, targets, room),
-            progress=tell,
+            progress=lambda *told: self._progress_of(item)(*told),  # noqa: PLW0108 - begins a line, so not before it's told
         )
 
     def _neighbours_of(self, machine: str) -> Mapping[str, Sequence[Run]]:
@@ -441,4 +446,5 @@ class DiffbenchSession:
 
     def _progress_of(self, item: pytest.Item) -> Callable[[str, int, int], None]:
         settings = item.stash[_SETTINGS]
-        return self._progress.start(item.name, f"{settings.model or 'own pipeline'} {settings.weights}")
+        label = f"{settings.model or 'own pipeline'} {settings.weights}"
+        return self._progress.start(item.name, label, item.nodeid)

@@ -51,8 +51,10 @@ class Census:
                 undo.callback(gc.enable)
                 gc.disable()
             if sys.getprofile() is None:
+                hook = self._profile_function()
                 undo.callback(sys.setprofile, None)
-                sys.setprofile(self._profile_function())
+                self._meter.pauses(hook)
+                sys.setprofile(hook)
             self._undo = undo.pop_all()
         return self
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
+import sys
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -55,6 +56,10 @@ class FlopMeter:
         """How often each operator ran, by the place that it ran at and its name; views aren't among them."""
         return dict(self._counter.operators)
 
+    def pauses(self, hook: Any) -> None:
+        """Take the interpreter's profiling hook off while an operator is counted; None where it's somebody else's."""
+        self._counter.hook = hook
+
     def at(self, place: str | None) -> None:
         """Count for another place from now on; None to count nothing."""
         self._counter.place = place
@@ -85,8 +90,10 @@ def _counter_class() -> Any:
             self.made = made
             self.flops = 0
             self.place: str | None = ""
+            self.hook: Any = None
             self.operators: collections.Counter[tuple[str, str]] = collections.Counter()
-            self._known: dict[Any, tuple[bool, str, bool, Callable[..., int] | None]] = {}
+            # By identity: an operator's own hash is a Python function.
+            self._known: dict[int, tuple[bool, str, bool, Callable[..., int] | None]] = {}
             self._counted: dict[Any, int] = {}
 
         @classmethod
@@ -98,16 +105,25 @@ def _counter_class() -> Any:
         def __torch_dispatch__(
             self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
         ) -> Any:
-            kwargs = kwargs or {}
             if self.place is None:
-                return func(*args, **kwargs)
-            composite, name, makes, formula = self._known.get(func) or self._look_up(func)
+                return func(*args, **kwargs or {})
+            if self.hook is None:
+                return self._counted_call(self.place, func, args, kwargs or {})
+            # What counting does isn't to be counted; each of its calls would be offered to the hook all the same.
+            sys.setprofile(None)
+            try:
+                return self._counted_call(self.place, func, args, kwargs or {})
+            finally:
+                sys.setprofile(self.hook)
+
+        def _counted_call(self, place: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+            composite, name, makes, formula = self._known.get(id(func)) or self._look_up(func)
             if composite:
                 with self:
                     return func.decompose(*args, **kwargs)
             out = func(*args, **kwargs)
             if name:
-                self.operators[self.place, name] += 1
+                self.operators[place, name] += 1
                 if makes:
                     self.made(out)
             if formula is not None:
@@ -131,8 +147,8 @@ def _counter_class() -> Any:
             # Views compute nothing and move nothing, and which of them leads to a shape is a matter of style.
             name = "" if getattr(func, "is_view", False) else packet.__name__
             makes = not getattr(getattr(func, "_schema", None), "is_mutable", False)
-            self._known[func] = composite, name, makes, formulas.get(packet)
-            return self._known[func]
+            self._known[id(func)] = found = composite, name, makes, formulas.get(packet)
+            return found
 
     return Counter
 

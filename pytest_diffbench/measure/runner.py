@@ -48,7 +48,7 @@ from pytest_diffbench.records import (
 from pytest_diffbench.steadiness import doubt_about, still_falling
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from pytest_diffbench.measure.returned import Returned
@@ -75,12 +75,15 @@ class Plan:
         device: torch device that the target runs on.
         definition: of the case, arguments included.
         rounds: timed rounds, at least 1.
+        enough: given the times of all rounds so far, says whether they suffice; asked once `rounds` are made, and
+            then after each. None to make just `rounds`.
         warmup_rounds: least number of calls before them, besides the survey and the pass over the layers; with 0
             there are none, else up to `MOST_EXTRA_WARMUPS` more until they are steady.
         threads: torch's threads on the CPU while measuring; None leaves them as they are.
         workers: test processes that run at once, this one among them.
         facts: the user's own facts of the environment.
         plain_call: make a call with nothing attached, to which the others are compared, though no warm-up is wanted.
+        output_only: neither count nor time layers: what the call returns is wanted.
         profile: look where time goes, in one more call behind the timed rounds.
         trace_file: where that call's trace is written to, a gzipped Chrome trace; None for nowhere.
     """
@@ -89,11 +92,13 @@ class Plan:
     device: str
     definition: Definition
     rounds: int = 5
+    enough: Callable[[Sequence[float]], bool] | None = None
     warmup_rounds: int = 1
     threads: int | None = None
     workers: int = 1
     facts: Mapping[str, Fact] = dataclasses.field(default_factory=dict)
     plain_call: bool = False
+    output_only: bool = False
     profile: bool = False
     trace_file: Path | None = None
 
@@ -183,10 +188,11 @@ class Measurement:
         progress("survey", 0, total)
         self._found = component_states(self._target)
         self._take_survey()
-        progress("count", 1, total)
-        self._take_count()
-        progress("layers", 2, total)
-        self._take_layers()
+        if not plan.output_only:
+            progress("count", 1, total)
+            self._take_count()
+            progress("layers", 2, total)
+            self._take_layers()
         for i in range(plan.warmup_rounds):
             progress(f"warm-up {i + 1}/{plan.warmup_rounds}", 3 + i, total)
             self._take_warmup()
@@ -194,10 +200,12 @@ class Measurement:
         self._compiling.end()
         one = TimedRound(self._caller, self._sites, self._clock)
         telemetry = self._begin_telemetry()
+        wanted = plan.rounds
 
         def prepare() -> None:
             done = len(self._rounds)
-            progress(f"round {done + 1}/{plan.rounds}", 3 + plan.warmup_rounds + done, total)
+            before = 3 + plan.warmup_rounds
+            progress(f"round {done + 1}/{wanted}", before + done, before + wanted)
             self._pace_readings.before_round()
             self._compiling.begin()
             one.prepare()
@@ -208,11 +216,14 @@ class Measurement:
             round_, returned = one.finish(f"round {len(self._rounds) + 1}")
             self._compiling.end()
             round_ = msgspec.structs.replace(round_, telemetry=around)
-            if len(self._rounds) < plan.rounds:  # pytest-benchmark's profiler adds a call that isn't a round
+            if len(self._rounds) < wanted:  # pytest-benchmark's profiler adds a call that isn't a round
                 self._rounds.append(round_)
                 self._keep(returned)
 
-        drive(prepare, one.run, finish, plan.rounds)
+        drive(prepare, one.run, finish, wanted)
+        while plan.enough is not None and not plan.enough([each.total_s for each in self._rounds]):
+            wanted += 1
+            drive_plainly(prepare, one.run, finish, 1)
         self._pace_readings.after_rounds()
         if plan.plain_call and not self._warmup_s:
             self._untimed.append(self._call_plainly("warm-up")[1])

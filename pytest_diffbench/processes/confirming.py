@@ -91,7 +91,9 @@ class Confirming:
         self._over = self._out_of_time(self._most - len(self._processes))
         if self._over is not None:
             return False
-        self._progress(f"confirming {len(self._processes) + 1}", len(self._processes), self._most)
+        number = len(self._processes) + 1
+        phase = f"confirming its time: process {number} of at most {self._most}, each about {self._first_s:.0f} s"
+        self._progress(phase, 0, 0)
         try:
             if not self._processes:
                 self._stayed = self._make_room()

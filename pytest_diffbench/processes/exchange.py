@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.artifacts import Artifacts
 
-PROTOCOL = 2
+PROTOCOL = 3
 """Version of these files. Both sides must be of one."""
 
 VARIABLE = "PYTEST_DIFFBENCH_TASK"
@@ -38,7 +38,7 @@ class Task(Record, frozen=True, kw_only=True):
         tests: ids of the tests to run, as `naming.case_id` gives them without a label; all others are left out.
         artifacts: whether images and traces are wanted too.
         plant: a slowdown to plant, for the self-test; None where all stays as it is.
-        brief: make one round of each case, without warm-up: what it returns is wanted, and not its time.
+        brief: make one round of each case, without warm-up, and count nothing: what it returns is wanted.
         turns: descriptor of the socket on which to ask for the turn; None for a process that runs alone.
     """
 

@@ -122,7 +122,7 @@ class Launcher:
             interpreter: another environment's; None for this one's.
             artifacts: bring images and traces too.
             plant: a slowdown to plant.
-            brief: make one round of each case.
+            brief: make one round of each case, and count nothing.
 
         Raises:
             OSError: the process can't be started, or has no room for its files.

@@ -1,5 +1,7 @@
 """Ready-made benchmarks: `pytest --diffbench --pyargs pytest_diffbench.suite`.
 
 Truncation is measured with renorm off, renorm without truncation, and then both together, so that each effect
-stands alone. diffusers' own defaults are truncation off (`cfg_trunc_ratio=1.0`) and renorm on.
+stands alone. Minis make few steps, but for the last.
+
+diffusers' own defaults are truncation off (`cfg_trunc_ratio=1.0`) and renorm on.
 """

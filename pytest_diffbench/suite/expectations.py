@@ -5,11 +5,20 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from pytest_diffbench.bench import Bench
     from pytest_diffbench.result import Result
 
 PROMPT = "a large red circle on a blue background"
+FEW_STEPS = 10
+"""Of calls of minis, but for those that the models' authors recommend: what a step costs and does shows in them."""
+
 RATIOS = (1.0, 0.7, 0.5, 0.25)
 """1.0 is truncation off. The model card's setting is 0.25."""
+
+
+def steps_of(diffbench: Bench, own: int) -> int:
+    """Steps of a call: few where it runs on a mini, else the model's own."""
+    return FEW_STEPS if diffbench.weights == "mini" else own
 
 
 def guided_steps(steps: int, ratio: float) -> int:

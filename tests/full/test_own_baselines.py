@@ -36,7 +36,7 @@ def test_the_suite_still_computes_them(pytester: pytest.Pytester, real_libraries
         "--pyargs",
         "pytest_diffbench.suite",
     )
-    result.assert_outcomes(passed=16, skipped=4)  # those for a folder's pipeline
+    result.assert_outcomes(passed=14, skipped=4)  # those for a folder's pipeline
     session = session_json.load(pytester.path / "session.json")
     assert session.missing_baselines == ()
     for case in session.cases:
@@ -56,7 +56,7 @@ def test_the_suite_still_computes_them_at_full_size(pytester: pytest.Pytester, r
         "--pyargs",
         "pytest_diffbench.suite",
     )
-    result.assert_outcomes(passed=15, skipped=5)
+    result.assert_outcomes(passed=13, skipped=5)
     session = session_json.load(pytester.path / "session.json")
     assert session.missing_baselines == ()
     for case in session.cases:

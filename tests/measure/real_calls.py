@@ -19,7 +19,7 @@ from pytest_diffbench.pipelines.tokenizers import build_tokenizer
 from pytest_diffbench.records import Definition, Observation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
     from pytest_diffbench.measure.pace import Pace
 
@@ -45,6 +45,8 @@ def prepared(
     device: str = "cpu",
     pace: Pace | None = None,
     plain_call: bool = False,
+    enough: Callable[[Sequence[float]], bool] | None = None,
+    output_only: bool = False,
     **kwargs: Any,
 ) -> Measurement:
     """A measurement of `target(*args, **kwargs)` that has yet to be taken."""
@@ -58,6 +60,8 @@ def prepared(
         rounds=rounds,
         warmup_rounds=0,
         plain_call=plain_call,
+        enough=enough,
+        output_only=output_only,
     )
     return Measurement(plan, target, args, kwargs, pace)
 

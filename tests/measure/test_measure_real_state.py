@@ -31,7 +31,7 @@ from pytest_diffbench.measure.runner import drive_plainly
 from pytest_diffbench.pixels import image_digest, to_uint8_arrays
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
 pytestmark = pytest.mark.pipeline
 
@@ -124,6 +124,31 @@ def test_an_interruption_leaves_nothing_behind_and_loses_nothing(call: int, erro
     assert (seen.layers is not None, len(seen.run.rounds)) == (layers, rounds)
     assert (seen.run.warmup is not None) == (rounds > 0), "nothing is said of a warm-up that there was none of"
     assert len(measurement.artifacts().images) == survey
+
+
+def test_rounds_go_on_until_they_are_enough() -> None:
+    asked: list[int] = []
+
+    def enough(times_s: Sequence[float]) -> bool:
+        asked.append(len(times_s))
+        return len(times_s) == 4
+
+    told: list[str] = []
+    measurement = prepared(lambda: 1, rounds=2, enough=enough)
+    measurement.take(drive_plainly, lambda phase, *_: told.append(phase))
+    assert len(read_back(measurement, complete=True).run.rounds) == 4
+    assert asked == [2, 3, 4]
+    assert [one for one in told if "round" in one] == ["round 1/2", "round 2/2", "round 3/3", "round 4/4"]
+
+
+def test_where_only_the_output_is_wanted_nothing_is_counted_and_layers_have_no_pass() -> None:
+    whole = observe(mini("lumina2"), PROMPT, **SMALL)
+    seen = observe(mini("lumina2"), PROMPT, output_only=True, **SMALL)
+    assert whole.output is not None
+    assert seen.output is not None
+    assert seen.output.images == whole.output.images
+    assert seen.work is not None
+    assert (seen.work.steps, seen.work.operators, seen.layers) == (2, {}, None)
 
 
 def test_before_it_begins_there_is_nothing_to_tell() -> None:

@@ -23,11 +23,17 @@ def test_defaults(pytester: pytest.Pytester) -> None:
 
 @pytest.mark.parametrize(
     ("command", "marker", "ini", "rounds"),
-    [((), {}, "", 5), ((), {}, "7", 7), ((), {"rounds": 9}, "7", 9), (HALF, {"rounds": 9}, "7", 3)],
-    ids=["default", "ini", "marker", "command line"],
+    [
+        ((), {}, "", "auto"),
+        ((), {"rounds": "auto"}, "7", "auto"),
+        ((), {}, "7", 7),
+        ((), {"rounds": 9}, "7", 9),
+        (HALF, {"rounds": 9}, "7", 3),
+    ],
+    ids=["default", "a marker's auto", "ini", "marker", "command line"],
 )
 def test_precedence(
-    pytester: pytest.Pytester, command: tuple[str, ...], marker: dict[str, Any], ini: str, rounds: int
+    pytester: pytest.Pytester, command: tuple[str, ...], marker: dict[str, Any], ini: str, rounds: int | str
 ) -> None:
     pytester.makeini(f"[pytest]\ndiffbench_rounds = {ini}\n" if ini else "[pytest]\n")
     assert resolved(pytester, *command, marker=marker).rounds == rounds
@@ -68,7 +74,7 @@ def test_gates_come_in_their_own_order(pytester: pytest.Pytester) -> None:
             r"test_it.py::test_it: .*no argument 'modle' \(did you mean 'model'\?\)\. It takes: model",
         ),
         ({"save": True}, "no argument 'save'"),
-        ({"rounds": 0}, "the marker's rounds is a whole number, at least 1, not 0"),
+        ({"rounds": 0}, "the marker's rounds is a whole number, at least 1, or auto, not 0"),
         ({"rounds": True}, "a whole number"),
         ({"rounds": "many"}, "a whole number"),
         ({"weights": "minis"}, "is one of mini, plan, random, pretrained \\(did you mean 'mini'"),
@@ -107,7 +113,9 @@ def test_what_a_failed_command_left_of_against_is_told_with_the_remedy(pytester:
 
 def test_a_wrong_ini_value_names_the_file(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\ndiffbench_rounds = none\n")
-    with pytest.raises(OptionError, match=r"diffbench_rounds in .*tox.ini is a whole number, at least 1, not 'none'"):
+    with pytest.raises(
+        OptionError, match=r"diffbench_rounds in .*tox.ini is a whole number, at least 1, or auto, not 'none'"
+    ):
         resolved(pytester)
 
 
@@ -138,7 +146,7 @@ def test_a_home_folder_that_is_not_known_is_told(pytester: pytest.Pytester, comm
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        (["--diffbench-rounds=0"], "*--diffbench-rounds is a whole number, at least 1, not '0'*"),
+        (["--diffbench-rounds=0"], "*--diffbench-rounds is a whole number, at least 1, or auto, not '0'*"),
         (["--diffbench-weights=huge"], "*--diffbench-weights is one of mini, plan, random, pretrained*"),
         (["--diffbench-gates=tyme"], "*did you mean 'time'*"),
         (["--diffbench-dtype=float33"], "*float33*float32*"),

@@ -69,6 +69,29 @@ def test_what_another_process_does_not_return_is_red_and_named(project: pytest.P
     assert (project.path / "calls").read_text() == "x", "a test that returned nothing isn't run once more"
 
 
+def test_a_test_that_fails_for_what_a_brief_process_leaves_out_is_run_as_a_whole(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_rounds="""
+import numpy as np
+import pytest
+from PIL import Image
+
+
+@pytest.mark.diffbench(rounds="auto")
+def test_needs_rounds(diffbench):
+    result = diffbench(lambda: Image.fromarray((np.arange(192) % 251).astype("uint8").reshape(8, 8, 3)))
+    assert len(result.observation.run.rounds) > 1
+"""
+    )
+    result, report = session(project, "--diffbench-save", "-k", "sound or rounds")
+    assert result.ret == 0
+    assert saved(report) == {"test_sound": "created", "test_needs_rounds": "created"}
+    result.stdout.no_fnmatch_line("*fresh process confirmed*")
+    result.stdout.fnmatch_lines(
+        ["diffbench: 2 of 2 tests, 2 saved tests: fresh process to see whether they return the same*"]
+    )
+
+
 def test_what_is_added_to_is_not_looked_at_again(project: pytest.Pytester) -> None:
     session(project, "--diffbench-save", "-k", "sound or nothing")
     (project.path / "calls").unlink()

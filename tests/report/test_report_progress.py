@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_diffbench.report.progress import Progress
+from pytest_diffbench.report.progress import LogLines, Outlook, Progress
 
 
 class Terminal:
@@ -100,3 +100,75 @@ def test_ascii_streams() -> None:
     terminal = Terminal(encoding="ascii")
     terminal.progress.start("t\x1b[31m", "lumina2 mini")
     assert terminal.line == "lumina2 mini - t\\x1b[31m"
+
+
+class Log:
+    """Lines of a log, and time in the test's hand."""
+
+    def __init__(self, tests: int) -> None:
+        self.now_s = 500.0
+        self.lines: list[str] = []
+        self.outlook = Outlook(lambda: self.now_s)
+        self.outlook.total = tests
+        self.log = LogLines(self.lines.append, lambda: self.now_s, self.outlook, every_s=60.0)
+
+    def begin(self, test: str) -> None:
+        self.outlook.begin(test)
+        self.log.start(test)
+
+    def after(self, elapsed_s: float, phase: str, done: int, total: int, *, at_once: bool = False) -> list[str]:
+        self.now_s += elapsed_s
+        self.lines.clear()
+        self.log.advance(phase, done, total, at_once=at_once)
+        return list(self.lines)
+
+
+def test_a_log_gets_a_line_a_minute() -> None:
+    log = Log(tests=3)
+    log.begin("one")
+    assert log.after(30.0, "count", 1, 8) == []
+    assert log.after(30.0, "layers", 2, 8) == ["diffbench: 1 of 3 tests, one: layers, about 3 min left"]
+    assert log.after(59.0, "warm-up 1/1", 3, 8) == []
+    log.begin("two")
+    assert log.after(10.0, "survey", 0, 8) == [
+        "diffbench: 2 of 3 tests, two: survey, about 2 min left"  # the third as long as the first
+    ]
+    log.begin("three")
+    assert log.after(50.0, "survey", 0, 4) == []
+    assert log.after(10.0, "round 3/5", 2, 4) == ["diffbench: 3 of 3 tests, three: round 3 of 5, about 60 s left"]
+
+
+def test_what_takes_long_in_another_process_is_told_at_once() -> None:
+    log = Log(tests=1)
+    log.begin("one")
+    phase = "confirming its time: process 1 of at most 4, each about 20 s"
+    assert log.after(1.0, phase, 0, 0, at_once=True) == [f"diffbench: one: {phase}"]
+    assert log.after(59.0, "round 1/2", 0, 0) == []
+
+
+def test_a_line_of_a_session_counts_tests_and_knows_the_rest() -> None:
+    terminal = Terminal()
+    outlook = Outlook(lambda: terminal.now_s)
+    outlook.total = 3
+    progress = Progress(terminal._write, 120, lambda: terminal.now_s, outlook=outlook)
+    outlook.begin("one")
+    progress.start("one", "lumina2 mini")
+    assert terminal.line.rstrip() == "1 of 3 · lumina2 mini · one"
+    terminal.now_s += 40.0
+    outlook.begin("two")
+    outlook.begin("two")  # run again by a plugin
+    progress.start("two", "")
+    progress.advance("survey", 0, 5)
+    assert terminal.line.rstrip() == "2 of 3 · two · survey · about 40 s left with all others"
+    terminal.now_s += 2.0
+    progress.advance("round 1/2", 2, 5)
+    assert terminal.line.rstrip() == "2 of 3 · two · round 1/2 · about 3 s left, 43 s with all others"
+
+
+def test_more_tests_than_expected_have_no_place() -> None:
+    outlook = Outlook(lambda: 0.0)
+    outlook.total = 1
+    outlook.begin("one")
+    assert (outlook.place, outlook.others_s()) == ("", None)
+    outlook.begin("two")
+    assert (outlook.place, outlook.others_s()) == ("", None)

@@ -16,7 +16,7 @@ from pytest_diffbench.report import session_json
 from pytest_diffbench.store import Store
 from pytest_diffbench.suite import test_flux, test_lumina2, test_neta_lumina, test_variants
 from pytest_diffbench.suite import test_folder as folder_suite
-from pytest_diffbench.suite.expectations import RATIOS, assert_truncated, guided_steps
+from pytest_diffbench.suite.expectations import FEW_STEPS, RATIOS, assert_truncated, guided_steps
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import CaseReport
@@ -40,11 +40,14 @@ class CallMade(Exception):  # noqa: N818 - nothing is wrong
     """Ends a benchmark at its first call."""
 
 
-def arguments_of(test: Any, *parameters: Any) -> dict[str, dict[str, Any]]:
+def arguments_of(test: Any, weights: str, *parameters: Any) -> dict[str, dict[str, Any]]:
     """Arguments of a benchmark's call, by the variant's name; of a plain call the name is empty."""
     made: dict[str, dict[str, Any]] = {}
 
     class Recorder:
+        def __init__(self) -> None:
+            self.weights = weights
+
         def __call__(self, _pipeline: Any, prompt: str, **arguments: Any) -> None:
             made[""] = {"prompt": prompt} | arguments
             raise CallMade
@@ -70,7 +73,6 @@ SUITE: dict[str, tuple[Any, tuple[Any, ...]]] = {
         for name, function, values in [
             *((f"trunc[{ratio}]", "trunc", (ratio,)) for ratio in RATIOS),
             ("renorm[on]", "renorm", (True,)),
-            ("renorm[off]", "renorm", (False,)),
             ("trunc_and_renorm", "trunc_and_renorm", ()),
         ]
     },
@@ -82,13 +84,15 @@ def test_each_call_is_the_one_that_the_baseline_is_of(name: str) -> None:
     store = Store(BASELINES)
     stored = [store.load(folder).baseline.case for folder in store.entries()]
     test, parameters = SUITE[name]
-    made = arguments_of(test, *parameters)
-    for variant, arguments in made.items():
-        identity = f"pytest_diffbench/suite/{name}" + (f"#{variant}" if variant else "")
-        cases = [case for case in stored if case.id == identity]
-        assert cases
-        for case in cases:
-            assert case.definition.arguments.items() >= arguments.items()
+    known: dict[tuple[str, str], list[Any]] = {}
+    for case in stored:
+        known.setdefault((case.definition.weights, case.id), []).append(case)
+    for weights in ("mini",) if "variants" in name else ("mini", "plan"):
+        for variant, arguments in arguments_of(test, weights, *parameters).items():
+            identity = f"pytest_diffbench/suite/{name}" + (f"#{variant}" if variant else "")
+            assert (weights, identity) in known
+            for case in known[weights, identity]:
+                assert case.definition.arguments.items() >= arguments.items()
 
 
 def test_half_of_the_steps_truncated_saves_a_quarter() -> None:
@@ -103,6 +107,17 @@ def test_half_of_the_steps_truncated_saves_a_quarter() -> None:
         test_variants.test_truncation_pays(compared(0.5), None)
 
 
+class Returning:
+    """A bench that measures nothing."""
+
+    def __init__(self, result: Any, weights: str) -> None:
+        self._result = result
+        self.weights = weights
+
+    def __call__(self, *_: Any, **__: Any) -> Any:
+        return self._result
+
+
 @pytest.mark.parametrize(("module", "steps"), [(test_lumina2, 30), (test_neta_lumina, 20)])
 def test_the_steps_are_the_authors_own(module: Any, steps: int) -> None:
     assert steps == module.STEPS
@@ -113,12 +128,19 @@ def test_the_steps_are_the_authors_own(module: Any, steps: int) -> None:
     full = SimpleNamespace(
         work=SimpleNamespace(steps=steps, denoiser_calls=2 * steps), guidance=SimpleNamespace(guided_steps=steps)
     )
-    module.test_cfg_trunc_and_renorm(lambda *_, **__: half, None)
-    module.test_cfg_renorm(lambda *_, **__: full, None, True)
+    module.test_cfg_trunc_and_renorm(Returning(half, "mini"), None)
+    module.test_cfg_renorm(Returning(full, "plan"), None, True)
     with pytest.raises(AssertionError):
-        module.test_cfg_trunc_and_renorm(lambda *_, **__: full, None)
+        module.test_cfg_trunc_and_renorm(Returning(full, "mini"), None)
     with pytest.raises(AssertionError):
-        module.test_cfg_renorm(lambda *_, **__: half, None, True)
+        module.test_cfg_renorm(Returning(half, "plan"), None, True)
+
+
+@pytest.mark.parametrize(("weights", "steps"), [("mini", FEW_STEPS), ("random", 30), ("pretrained", 30)])
+def test_only_minis_make_few_steps(weights: str, steps: int) -> None:
+    for test, parameters in ((test_lumina2.test_cfg_trunc, (0.5,)), (test_lumina2.test_cfg_renorm, (True,))):
+        assert arguments_of(test, weights, *parameters)[""]["num_inference_steps"] == steps
+    assert "num_inference_steps" not in arguments_of(test_lumina2.test_cfg_trunc_and_renorm, weights)[""]
 
 
 @pytest.mark.parametrize(("steps", "ratio", "guided"), [(30, 0.7, 21), (20, 0.25, 5), (50, 0.58, 29), (4, 1.0, 4)])
