@@ -6,6 +6,7 @@ A session is drawn whole: for each case the runs of its baseline, and the runs t
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import json
 import math
 from pathlib import Path
@@ -29,6 +30,7 @@ STAGES = {"text_encode": 0.03, "denoise": 0.89, "vae_decode": 0.08}
 
 STEPS = 20
 TODAY = -1
+_EPOCH = datetime.datetime(2026, 1, 1, tzinfo=datetime.UTC)
 TOTAL, DENOISE, FIRST_GROUP = 0, 2, 4
 NAMES = ("total", *STAGES, *(f"steps:{n}" for n in range(4)))
 
@@ -247,7 +249,9 @@ def _recording() -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     return rounds_s, usable
 
 
-def run_of(rounds_s: NDArray[np.float64], pace_s: float, names: tuple[str, ...], family: str):  # type: ignore[no-untyped-def]  # a record, imported late
+def run_of(  # type: ignore[no-untyped-def]  # a record, imported late
+    rounds_s: NDArray[np.float64], pace_s: float, names: tuple[str, ...], family: str, day: int = 0
+):
     """The record that the plugin would have kept of a process: `rounds_s` is (figures, rounds)."""
     from pytest_diffbench.records import Environment, Round, Run
 
@@ -265,8 +269,8 @@ def run_of(rounds_s: NDArray[np.float64], pace_s: float, names: tuple[str, ...],
         )
     return Run(
         id="run",
-        started="2026-01-01T00:00:00Z",
+        started=(_EPOCH + datetime.timedelta(days=day)).isoformat(),
         rounds=tuple(rounds),
-        calibration_s=(pace_s,),
+        pace_s={"work": (pace_s,)} if not math.isnan(pace_s) else {},
         environment=environment,
     )
