@@ -15,7 +15,6 @@ from pytest_diffbench.report.figures import (
     grouped,
     image_figures,
     is_rough,
-    savings,
     sees_text,
     status_of,
     to_tell,
@@ -113,7 +112,6 @@ class Table:
     def __init__(self, reports: Sequence[CaseReport], width: int, *, verbose: bool) -> None:
         self._width = max(width, _LEAST_WIDTH)
         self._verbose = verbose
-        self._savings = savings(reports)
         rows = [_Row.of(one).cells() for one in reports]
         self._widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         taken = sum(one + 2 for one in self._widths if one)
@@ -229,7 +227,6 @@ class Table:
         return flow([*row, *layers], self._width, _BODY_AT, _GAP) + flow(cells, self._width, _BODY_AT, _GAP)
 
     def _remarks(self, report: CaseReport) -> list[Line]:
-        seen = report.observation
         cells: list[Line] = []
         images = image_figures(report)
         if images is not None and not images.same_bits:
@@ -247,7 +244,7 @@ class Table:
             if images.lpips is not None:
                 figures.append(labelled("LPIPS", f"{images.lpips:.4f}"))
             cells.append([piece for figure in figures for piece in (segment(", "), *figure)][1:])
-        if (truncation := truncation_text(report, self._savings.get(seen.case.id))) is not None:
+        if (truncation := truncation_text(report)) is not None:
             cells.append([segment(truncation)])
         if self._verbose:
             cells += _more(report)

@@ -184,57 +184,14 @@ def truncation_ratio(report: CaseReport) -> float | None:
     return None if guidance is None else _number(guidance.arguments.get("cfg_trunc_ratio"))
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Saving:
-    """Share of the time that truncation saved, measured against the same call without truncation.
+def truncation_text(report: CaseReport) -> str | None:
+    """Truncation in words: what was asked for, and what counts predict that it saves of the denoiser's time.
 
-    Attributes:
-        denoise_rel: of the denoise stage, which the count of calls predicts; None where it wasn't seen in both.
-        total_rel: of the total.
-    """
-
-    denoise_rel: float | None
-    total_rel: float
-
-
-def savings(reports: Sequence[CaseReport]) -> dict[str, Saving]:
-    """What truncation saved, by the id of each truncated case that has an untruncated twin among the reports.
-
-    Twins have equal definitions but for `cfg_trunc_ratio`, and ran on one class of machine.
-    """
-    full = {_twin_key(one): one for one in reversed(reports) if _is_timed(one) and (truncation_ratio(one) or 0) >= 1}
-    found: dict[str, Saving] = {}
-    for report in reports:
-        ratio = truncation_ratio(report)
-        twin = full.get(_twin_key(report))
-        if twin is None or ratio is None or ratio >= 1 or not _is_timed(report):
-            continue
-        now, base = report.observation.run, twin.observation.run
-        now_s, base_s = now.stage_medians_s.get("denoise"), base.stage_medians_s.get("denoise")
-        found[report.observation.case.id] = Saving(
-            denoise_rel=1 - now_s / base_s if now_s is not None and base_s else None,
-            total_rel=1 - now.median_s / base.median_s,
-        )
-    return found
-
-
-def _is_timed(report: CaseReport) -> bool:
-    return report.observation.complete and bool(report.observation.run.rounds)
-
-
-def _twin_key(report: CaseReport) -> str:
-    definition = report.observation.case.definition
-    arguments = {name: value for name, value in definition.arguments.items() if name != "cfg_trunc_ratio"}
-    fields = [getattr(definition, name) for name in definition.__struct_fields__ if name != "arguments"]
-    return repr((fields, sorted(arguments.items()), report.observation.run.environment.machine))
-
-
-def truncation_text(report: CaseReport, saving: Saving | None) -> str | None:
-    """Truncation in words: what was asked for, the share of time that it saved, and what counts predict of it.
+    What it saved on the clock is told by `diffbench.compare` and `sweep` alone, with an interval: two cases of a
+    session lie minutes apart, in which a machine changes by more than truncation saves.
 
     Returns:
-        `truncation off`, or such as `truncation 0.5 saved 24 % of denoise (calls predict 25 %), 21 % of total`; None
-        for pipelines that have no truncation.
+        `truncation off`, or such as `truncation 0.5 (calls predict 25 %)`; None for pipelines that have none.
     """
     ratio = truncation_ratio(report)
     if ratio is None:
@@ -244,12 +201,7 @@ def truncation_text(report: CaseReport, saving: Saving | None) -> str | None:
     verdict = verdict_of(report, "guidance")
     predicted_rel = _number(verdict.details.get("predicted_saved_calls_rel")) if verdict is not None else None
     predicted = f" (calls predict {format_percent(predicted_rel)})" if predicted_rel is not None else ""
-    if saving is None:
-        return f"truncation {ratio:g}{predicted}"
-    total = f"{format_percent(saving.total_rel)} of total"
-    if saving.denoise_rel is None:
-        return f"truncation {ratio:g} saved {total}{predicted}"
-    return f"truncation {ratio:g} saved {format_percent(saving.denoise_rel)} of denoise{predicted}, {total}"
+    return f"truncation {ratio:g}{predicted}"
 
 
 def node_id(case_id: str) -> str:

@@ -25,10 +25,8 @@ from pytest_diffbench.report.figures import (
     is_rough,
     node_id,
     save_command,
-    savings,
     status_of,
     to_tell,
-    truncation_text,
     verdict_of,
 )
 from pytest_diffbench.report.units import format_bytes, format_count, format_flops, format_seconds
@@ -54,7 +52,6 @@ def summary(session: SessionReport) -> str:
         ]
     end = [
         *_comparisons(session),
-        *_truncation(session),
         *_missing(session),
         *_skipped(session),
         *_run_again(session),
@@ -160,16 +157,6 @@ def _comparisons(session: SessionReport) -> list[str]:
         told = [*remarks(one), *(f"{row.name}: {row.error}" for row in one.variants if row.error is not None)]
         lines += ["", *(f"- {_text(text)}" for text in told), *([""] if told else [])]
     return lines
-
-
-def _truncation(session: SessionReport) -> list[str]:
-    saved = savings(session.cases)
-    lines = [
-        f"- {_code(one.observation.case.id)}: {truncation_text(one, saved.get(one.observation.case.id))}"
-        for one in session.cases
-        if one.observation.case.id in saved
-    ]
-    return ["**CFG truncation**, against the same call without it:", "", *lines, ""] if lines else []
 
 
 def _missing(session: SessionReport) -> list[str]:

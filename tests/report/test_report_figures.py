@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 import shlex
-from typing import TYPE_CHECKING
 
 import msgspec
 import pytest
@@ -18,14 +17,10 @@ from pytest_diffbench.report.figures import (
     image_figures,
     node_id,
     save_command,
-    savings,
     status_of,
     to_tell,
     truncation_text,
 )
-
-if TYPE_CHECKING:
-    from pytest_diffbench.records import Observation
 
 
 def test_the_gravest_verdict_is_the_status() -> None:
@@ -75,31 +70,10 @@ def test_a_psnr_without_any_difference_is_infinite() -> None:
     assert figures.psnr_db == math.inf
 
 
-def test_saved_time_is_measured_against_the_untruncated_twin() -> None:
-    half, full = make.report(make.lumina("half", ratio=0.5)), make.report(make.lumina("full"))
-    saving = savings([half, full])[half.observation.case.id]
-    # 45 of 60 calls, all equally long
-    assert saving.denoise_rel == pytest.approx(0.25)
-    assert saving.total_rel == pytest.approx(15 * 0.0155 / (60 * 0.0155 + 0.0121 + 0.112 + 0.0063))
-    assert truncation_text(half, saving) == "truncation 0.5 saved 25 % of denoise (calls predict 25 %), 22 % of total"
-    assert truncation_text(half, None) == "truncation 0.5 (calls predict 25 %)"
-
-
-def test_a_ratio_of_one_is_truncation_off() -> None:
-    assert truncation_text(make.report(make.lumina("full", ratio=1.0)), None) == "truncation off"
-    assert truncation_text(make.report(make.flux("none")), None) is None
-
-
-@pytest.mark.parametrize("other", [make.lumina("full", renorm=True), make.lumina("full", steps=20), make.flux("t")])
-def test_other_calls_are_no_twins(other: Observation) -> None:
-    assert savings([make.report(make.lumina("half", ratio=0.5)), make.report(other)]) == {}
-
-
-def test_unfinished_cases_are_no_twins() -> None:
-    full = make.lumina("full")
-    unfinished = make.report(msgspec.structs.replace(full, complete=False))
-    roundless = make.report(msgspec.structs.replace(full, run=msgspec.structs.replace(full.run, rounds=())))
-    assert savings([make.report(make.lumina("half", ratio=0.5)), unfinished, roundless]) == {}
+def test_truncation_is_told_with_what_counts_predict_and_never_with_times_of_two_cases() -> None:
+    assert truncation_text(make.report(make.lumina("half", ratio=0.5))) == "truncation 0.5 (calls predict 25 %)"
+    assert truncation_text(make.report(make.lumina("full", ratio=1.0))) == "truncation off"
+    assert truncation_text(make.report(make.flux("none"))) is None
 
 
 @pytest.mark.parametrize(

@@ -96,11 +96,13 @@ def test_each_call_is_the_one_that_the_baseline_is_of(name: str) -> None:
 
 
 def test_half_of_the_steps_truncated_saves_a_quarter() -> None:
-    def compared(work_saved_rel: float) -> Any:
-        half = SimpleNamespace(
-            result=SimpleNamespace(guidance=SimpleNamespace(guided_steps=2)), work_saved_rel=work_saved_rel
-        )
-        return SimpleNamespace(compare=lambda *_, **__: {"half": half})
+    def compared(half_saved_rel: float) -> Any:
+        def one(ratio: float, saved_rel: float, guided_steps: int) -> tuple[str, SimpleNamespace]:
+            result = SimpleNamespace(guidance=SimpleNamespace(guided_steps=guided_steps))
+            return str(ratio), SimpleNamespace(result=result, work_saved_rel=saved_rel)
+
+        made = dict([one(1.0, 0, 8), one(0.7, 3 / 16, 5), one(0.5, half_saved_rel, 4), one(0.25, 6 / 16, 2)])
+        return SimpleNamespace(compare=lambda *_, **__: made)
 
     test_variants.test_truncation_pays(compared(0.25), None)
     with pytest.raises(AssertionError):
