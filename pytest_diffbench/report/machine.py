@@ -1,12 +1,11 @@
-"""What is true of the machine and not of a case, said once for a session."""
+"""What is true of the machine or of all baselines and not of one case, said once for a session."""
 
 from __future__ import annotations
 
-import statistics
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.report.units import format_count
+from pytest_diffbench.report.units import format_count, format_percent
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -15,16 +14,17 @@ if TYPE_CHECKING:
 
 _OFF_PACE = ("time.machine_slower", "time.machine_faster")
 _CROWDED = "time.crowded"
+_FEW = ("time.few_runs", "time.few_days", "time.ratio_few_runs")
 _OTHER = ("time.other_machine", "time.hardware", "memory.other_machine", "memory.hardware")
 
 
 def is_about_machine(verdict: Verdict) -> bool:
-    """Whether a verdict says nothing of its case: the machine is another one, or another one today."""
-    return verdict.reason in (*_OFF_PACE, _CROWDED, *_OTHER)
+    """Whether a verdict says nothing of its case: the machine is another one, or too little of it is recorded."""
+    return verdict.reason in (*_OFF_PACE, _CROWDED, *_OTHER, *_FEW)
 
 
 def machine_lines(reports: Sequence[CaseReport]) -> list[str]:
-    """One sentence for each thing that the session's machine keeps from being judged."""
+    """One sentence for each thing that keeps times or memory of several cases from being judged."""
     verdicts = [one for report in reports for one in report.verdicts]
     lines = []
     ratios = [
@@ -33,11 +33,17 @@ def machine_lines(reports: Sequence[CaseReport]) -> list[str]:
         if one.reason in _OFF_PACE and "machine_ratio" in one.details
     ]
     if ratios:
-        ratio = statistics.median(ratios)
-        kind, times = ("slower", ratio) if ratio > 1 else ("faster", 1 / ratio)
         lines.append(
-            f"this machine does reference work {times:.2g}x {kind} than it did when the baselines were recorded"
+            f"this machine does reference work {_pace_text(ratios)} than it did when the baselines were recorded"
             f" ({format_count(len(ratios), 'case')}): times are shown, not judged"
+        )
+    few = [one for one in verdicts if one.reason in _FEW]
+    if few:
+        seen = [float(one.details["detectable_rel"]) for one in few if one.details.get("detectable_rel") is not None]
+        least = f", so nothing under {format_percent(min(seen), signed=True)} would be seen" if seen else ""
+        lines.append(
+            f"too few runs or days are recorded to know how far times spread ({format_count(len(few), 'case')})"
+            f"{least}: save on more days"
         )
     crowded = sum(one.reason == _CROWDED for one in verdicts)
     if crowded:
@@ -51,3 +57,11 @@ def machine_lines(reports: Sequence[CaseReport]) -> list[str]:
         count = max(count for (_, text), count in others.items() if text == message)
         lines.append(f"{message} ({format_count(count, 'case')})")
     return lines
+
+
+def _pace_text(ratios: Sequence[float]) -> str:
+    """Such as `1.6x slower`, or `up to 1.2x slower or faster`."""
+    slowest, fastest = max(ratios), min(ratios)
+    if slowest > 1 > fastest:
+        return f"up to {max(slowest, 1 / fastest):.2g}x slower or faster"
+    return f"{slowest:.2g}x slower" if slowest > 1 else f"{1 / fastest:.2g}x faster"

@@ -41,3 +41,22 @@ def test_another_class_of_machine_is_one_line_for_time_and_memory_each() -> None
 
 def test_a_verdict_on_the_case_is_none_of_it() -> None:
     assert machine_lines(cases(make.verdict("time", "slower", "worse"))) == []
+
+
+def test_a_pace_that_wanders_is_told_as_such() -> None:
+    wandering = [
+        *cases(make.verdict("time", "machine_slower", "unsure", details={"machine_ratio": 1.14}), count=3),
+        *cases(make.verdict("time", "machine_faster", "unsure", details={"machine_ratio": 0.8}), count=3),
+    ]
+    assert machine_lines(wandering)[0].startswith("this machine does reference work up to 1.2x slower or faster than")
+
+
+def test_too_few_runs_are_one_line_with_what_would_be_seen() -> None:
+    few = make.verdict("time", "few_days", "unsure", "A paragraph.", details={"detectable_rel": 0.57})
+    ratio = make.verdict("time", "ratio_few_runs", "unsure", "Another.")
+    reports = [*cases(few), *cases(ratio, count=3)]
+    assert machine_lines(reports) == [
+        "too few runs or days are recorded to know how far times spread (20 cases), so nothing under +57 % would be"
+        " seen: save on more days"
+    ]
+    assert "A paragraph." not in plain(summary_lines(make.session(*reports), 120, False))
