@@ -8,7 +8,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.statistics import drift_rel, interquartile_rel
-from pytest_diffbench.judge.text import percent, plural, seconds
+from pytest_diffbench.judge.text import plural, seconds
 from pytest_diffbench.judge.time_figures import TOTAL, net_share, paces_s, waiting_share
 from pytest_diffbench.judge.time_pace import pace_of
 
@@ -67,12 +67,12 @@ def unsteady(run: Run, limits: Limits) -> str | None:
     floor_rel = limits.time_floor_s / run.median_s
     if spread is not None and spread > max(limits.unsteady_rel, floor_rel):
         return (
-            f"The rounds never were steady: interquartile range {100 * spread:.0f} % of the median,"
+            f"The rounds never were steady: interquartile range {100 * spread:.3g} % of the median,"
             f" {100 * limits.unsteady_rel:g} % allowed."
         )
     if drift is not None and abs(math.log1p(drift)) > math.log1p(max(limits.drift_rel, floor_rel)):
         return (
-            f"The rounds drifted by {percent(drift)} from the first third to the last,"
+            f"The rounds drifted by {100 * drift:+.3g} % from the first third to the last,"
             f" {100 * limits.drift_rel:g} % allowed."
         )
     return None

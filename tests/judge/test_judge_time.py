@@ -217,7 +217,7 @@ def test_unsteady_and_drifting_rounds_are_doubted() -> None:
     rising = [10 + 0.35 * n for n in range(9)]
     answer = judged(make.run(totals_s=rising), past(5))
     assert answer.reason == "time.unsteady"
-    assert "+20 % from the first third to the last" in answer.message
+    assert "+20.3 % from the first third to the last" in answer.message
     assert doubts(make.run(), Limits()) is None
 
 
