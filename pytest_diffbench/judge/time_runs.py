@@ -81,7 +81,9 @@ def unsteady(run: Run, limits: Limits) -> str | None:
 def crowded_rel(run: Run, limits: Limits) -> float:
     """Share of a run that its threads waited for a processor, 0 where it is no more than a machine's background."""
     share = waiting_share(run)
-    return share if share > limits.machine_crowded_rel else 0.0
+    # below the practical floor, waiting is the reading's own
+    least_rel = limits.time_floor_s / run.median_s if is_valid(run) else 0.0
+    return share if share > max(limits.machine_crowded_rel, least_rel) else 0.0
 
 
 INVALID = ("time.invalid", "A round's time is missing, zero, negative or not finite.")

@@ -75,12 +75,13 @@ def write(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, folder: Pa
         monkeypatch: lets this environment find its own package by a variable, which the other one must not follow.
         folder: of the sources.
     """
-    from pytest_diffbench.measure import clock
+    from pytest_diffbench.measure import clock, telemetry
     from pytest_diffbench.measure import pace as machine_pace
 
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     monkeypatch.setattr(clock, "now_ns", clock.now_ns)
     monkeypatch.setattr(machine_pace, "_prepared", machine_pace._prepared)
+    monkeypatch.setattr(telemetry, "Waiting", vars(telemetry)["Waiting"])
     pytester.makepyfile(test_project=TESTS, test_project_new=NEW_TESTS)
     monkeypatch.setenv("PYTHONPATH", str(source(folder / "head_source", HEAD)), prepend=":")
     return source(folder / "base_source", BASE)

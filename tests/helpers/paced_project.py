@@ -19,11 +19,12 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import CaseReport, Verdict
 
 PACED = '''
-import json, os, pathlib, threading
+import json, os, pathlib, threading, types
 import pytest
 from PIL import Image
 from pytest_diffbench.measure import clock
 from pytest_diffbench.measure import pace as machine_pace
+from pytest_diffbench.measure import telemetry
 
 class Clock:
     now_ns = 0
@@ -34,6 +35,7 @@ class Clock:
 CLOCK = clock.now_ns = Clock()
 # By this clock real work takes no time.
 machine_pace._prepared = lambda device, dtype: lambda: {"interpreter": 1e-6}
+telemetry.Waiting = lambda: types.SimpleNamespace(read=lambda: None)  # nor does anything wait
 
 def paint(shade=200, size=32):
     CLOCK.now_ns += round(0.1e9 * STATE["pace"])
@@ -77,12 +79,13 @@ class Paced:
         test_file: str = ONE_TEST,
         saved: Path | None = None,
     ) -> None:
-        from pytest_diffbench.measure import clock
+        from pytest_diffbench.measure import clock, telemetry
         from pytest_diffbench.measure import pace as machine_pace
 
         # put back what the test file replaces
         monkeypatch.setattr(clock, "now_ns", clock.now_ns)
         monkeypatch.setattr(machine_pace, "_prepared", machine_pace._prepared)
+        monkeypatch.setattr(telemetry, "Waiting", vars(telemetry)["Waiting"])
         monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
         self.pytester = pytester
         pytester.makepyfile(test_project=test_file)

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import types
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    import pytest
 
 
 class VirtualClock:
@@ -25,6 +28,14 @@ class VirtualClock:
 
 
 CLOCK = VirtualClock()
+
+
+def install(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let everything be timed by it. No thread ever waits for a processor by this clock."""
+    from pytest_diffbench.measure import clock, telemetry
+
+    monkeypatch.setattr(clock, "now_ns", CLOCK)
+    monkeypatch.setattr(telemetry, "Waiting", lambda: types.SimpleNamespace(read=lambda: None))
 
 
 @contextlib.contextmanager

@@ -17,11 +17,12 @@ if TYPE_CHECKING:
 pytestmark = pytest.mark.usefixtures("real_libraries", "quick_processes")
 
 HEAD = """
-import random
+import random, types
 import pytest
 from PIL import Image
 from pytest_diffbench.measure import clock
 from pytest_diffbench.measure import pace as machine_pace
+from pytest_diffbench.measure import telemetry
 from pytest_diffbench.variants import Variant
 
 class Clock:
@@ -37,6 +38,7 @@ def virtual(monkeypatch):
     monkeypatch.setattr(clock, "now_ns", CLOCK)
     # no time by this clock
     monkeypatch.setattr(machine_pace, "_prepared", lambda device, dtype: lambda: {"interpreter": 1e-6})
+    monkeypatch.setattr(telemetry, "Waiting", lambda: types.SimpleNamespace(read=lambda: None))
 
 def paint(size=32, shade=200, seconds=0.1, fail_at=None, error=RuntimeError):
     CALLS[shade] = CALLS.get(shade, 0) + 1

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 import virtual_time
 
-from pytest_diffbench.measure import clock
 from pytest_diffbench.report import session_json
 from pytest_diffbench.store import Store
 
@@ -49,7 +48,7 @@ def test_case(diffbench, diffbench_pipeline):
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    monkeypatch.setattr(clock, "now_ns", virtual_time.CLOCK)
+    virtual_time.install(monkeypatch)
     pytester.syspathinsert(Path(virtual_time.__file__).parent)
     pytester.makepyfile(test_project=TEST_FILE)
     return pytester

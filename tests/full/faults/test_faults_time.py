@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING
 import pytest
 import virtual_time
 
-from pytest_diffbench.measure import clock
 from pytest_diffbench.report import session_json
 
 if TYPE_CHECKING:
@@ -19,15 +18,17 @@ if TYPE_CHECKING:
 pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries", "quick_processes")]
 
 TEST_FILE = """
-import os
+import os, types
 import pytest
 from pytest_diffbench.measure import clock
 from pytest_diffbench.measure import pace as machine_pace
+from pytest_diffbench.measure import telemetry
 from virtual_time import CLOCK, taking
 
 # in fresh processes too
 clock.now_ns = CLOCK
 machine_pace._prepared = lambda device, dtype: lambda: {"interpreter": 1e-6}
+telemetry.Waiting = lambda: types.SimpleNamespace(read=lambda: None)  # nor does anything wait
 
 PACE = float(os.environ["DIFFBENCH_TEST_PACE"])
 DENOISER_S = float(os.environ["DIFFBENCH_TEST_DENOISER_S"])
@@ -45,7 +46,7 @@ class Project:
     def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
         self.pytester = pytester
         self.monkeypatch = monkeypatch
-        monkeypatch.setattr(clock, "now_ns", virtual_time.CLOCK)
+        virtual_time.install(monkeypatch)
         monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
         pytester.syspathinsert(Path(virtual_time.__file__).parent)
         monkeypatch.setenv("PYTHONPATH", str(Path(virtual_time.__file__).parent), prepend=os.pathsep)

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import pytest
 import virtual_time
 
-from pytest_diffbench.measure import clock
 from pytest_diffbench.report import session_json
 
 if TYPE_CHECKING:
@@ -74,7 +73,7 @@ class Project:
     def __init__(self, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
         self.pytester = pytester
         self.monkeypatch = monkeypatch
-        monkeypatch.setattr(clock, "now_ns", virtual_time.CLOCK)
+        virtual_time.install(monkeypatch)
         pytester.syspathinsert(Path(virtual_time.__file__).parent)
         pytester.makepyfile(test_project=TEST_FILE)
 
