@@ -72,7 +72,7 @@ class Gate:
 
     def __init__(self, noise: Noise, limits: Limits, decisions: int = CASES) -> None:
         self.names, self.family, self.limits = noise.names, noise.family, limits
-        self.experience = experience_of(limits, noise.family)
+        self.experiences = [experience_of(limits, noise.family, part=name != "total") for name in noise.names]
         self.rule = time_rule.rule_of(limits, decisions)
         groups = sum(name.startswith("steps:") for name in self.names)
         total, stage, group = time_rule.shares_of(len(self.names) - 1 - groups, groups)
@@ -95,7 +95,10 @@ class Gate:
             if paced:
                 scales.append((raw - np.log(paces_s / usual_s)[:, None]).T.tolist())
             histories = tuple(
-                [history_of(one, days, self.experience.between.deviation, time_noise.TODAY) for one in scale]
+                [
+                    history_of(one, days, known.between.deviation, time_noise.TODAY)
+                    for one, known in zip(scale, self.experiences, strict=True)
+                ]
                 for scale in scales
             )
             base_s = dict(zip(self.names, np.exp(raw.mean(0)).tolist(), strict=True))
@@ -111,7 +114,7 @@ class Gate:
 
         @functools.cache
         def around(scale: int, figure: int) -> Neighbours:
-            return neighbours_of([one.histories[scale][figure] for one in others], self.experience)
+            return neighbours_of([one.histories[scale][figure] for one in others], self.experiences[figure])
 
         return around
 
@@ -174,7 +177,7 @@ class Gate:
                     low,
                     high,
                     around(side, figure),
-                    self.experience,
+                    self.experiences[figure],
                     self.rule,
                     paces[0].low_log if len(past.histories) == 1 else 0.0,
                 )

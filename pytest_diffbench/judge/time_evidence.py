@@ -212,7 +212,8 @@ class _Side:
 
     def __init__(self, evidence: Evidence, *, net: bool) -> None:
         self._evidence = evidence
-        self._experience: Experience = experience_of(evidence.limits, evidence.family)
+        self._experience = experience_of(evidence.limits, evidence.family)
+        self._of_parts = experience_of(evidence.limits, evidence.family, part=True)
         self._net = net
         self._unknown = unknown_pace(len(evidence.past), evidence.limits)
         self._usual_s = usual_paces_s(evidence.past) if net and evidence.pace_known else {}
@@ -267,19 +268,19 @@ class _Side:
 
     def scale(self, name: str) -> time_rule.Scale:
         """One figure."""
-        past = self._history(self.past[name], self._days)
-        near = [self._history(times[name], days) for times, days in self._near if name in times]
-        around = neighbours_of(near, self._experience) if near else Neighbours()
+        experience = self._experience if name == TOTAL else self._of_parts
+        past = self._history(self.past[name], self._days, experience)
+        near = [self._history(times[name], days, experience) for times, days in self._near if name in times]
         return time_rule.scale_of(
             past,
             self.now_low[name],
             self.now_high[name],
-            around,
-            self._experience,
+            neighbours_of(near, experience) if near else Neighbours(),
+            experience,
             self._evidence.rule,
             self._unknown.low_log if self._net and not self._usual_s else 0.0,
         )
 
-    def _history(self, past_log: Sequence[float], days: Sequence[int]) -> History:
+    def _history(self, past_log: Sequence[float], days: Sequence[int], experience: Experience) -> History:
         today = self._today if self._today >= 0 else None
-        return history_of(past_log, days, self._experience.between.deviation, today)
+        return history_of(past_log, days, experience.between.deviation, today)

@@ -61,14 +61,25 @@ def unknown_pace(past_runs: int, limits: Limits) -> Pace:
     return Pace(True, allowed_log, -allowed_log, 0.0)
 
 
-def experience_of(limits: Limits, family: str) -> Experience:
-    """What is known of a kind of device before a run was recorded."""
+def experience_of(limits: Limits, family: str, *, part: bool = False) -> Experience:
+    """What is known of a kind of device before a run was recorded.
+
+    Args:
+        limits: thresholds.
+        family: type of the device.
+        part: of a stage or a group of steps, which spread by more than the whole: by as much more as their floor is.
+    """
     on_cpu = family == "cpu"
+    wider = 1.0
+    if part and on_cpu:
+        wider = limits.time_part_floor_cpu_rel / limits.time_floor_cpu_rel
+    elif part:
+        wider = limits.time_part_floor_rel / limits.time_floor_rel
     day_rel = limits.time_day_spread_cpu_rel if on_cpu else limits.time_day_spread_rel
     run_rel = limits.time_run_spread_cpu_rel if on_cpu else limits.time_run_spread_rel
     return Experience(
-        between=Variance(day_rel**2, limits.time_expected_dof),
-        within=Variance(run_rel**2, limits.time_expected_dof),
+        between=Variance((wider * day_rel) ** 2, limits.time_expected_dof),
+        within=Variance((wider * run_rel) ** 2, limits.time_expected_dof),
         least_log=limits.time_spread_cpu_rel if on_cpu else limits.time_spread_rel,
         most_dof=limits.time_prior_max_dof,
     )

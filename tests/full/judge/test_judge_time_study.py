@@ -79,7 +79,7 @@ def test_parts_are_judged_alike_too() -> None:
     whole = [records(session.past[case], noise) for case in range(time_noise.CASES)]
     around = {f"case {n}": runs for n, runs in enumerate(whole) if n}
     for figures, reason in (([time_noise.NAMES.index("vae_decode")], "stage_slower"), ([7], "step_slower")):
-        now = study.planted(session.now[0], 0.08 if figures == [7] else 0.25, figures)
+        now = study.planted(session.now[0], 0.15 if figures == [7] else 0.25, figures)
         fast = gate.play(pasts[0], gate.neighbours(pasts, 0), now)
         assert fast.reason == reason
         assert by_the_gate(whole[0], around, records(now, noise)) == (reason, fast.runs)
