@@ -193,6 +193,9 @@ class Limits:
     time_run_spread_rel: float = 0.007
     """The same elsewhere."""
 
+    time_part_spread: float = 1.5
+    """Stages and groups of steps are expected to spread by this much more than the whole."""
+
     time_expected_dof: float = 6.0
     """What these expectations count for beside recorded days and runs: a first run promises little, ten days promise
     what they show."""

@@ -67,14 +67,10 @@ def experience_of(limits: Limits, family: str, *, part: bool = False) -> Experie
     Args:
         limits: thresholds.
         family: type of the device.
-        part: of a stage or a group of steps, which spread by more than the whole: by as much more as their floor is.
+        part: of a stage or a group of steps, which spread by more than the whole.
     """
     on_cpu = family == "cpu"
-    wider = 1.0
-    if part and on_cpu:
-        wider = limits.time_part_floor_cpu_rel / limits.time_floor_cpu_rel
-    elif part:
-        wider = limits.time_part_floor_rel / limits.time_floor_rel
+    wider = limits.time_part_spread if part else 1.0
     day_rel = limits.time_day_spread_cpu_rel if on_cpu else limits.time_day_spread_rel
     run_rel = limits.time_run_spread_cpu_rel if on_cpu else limits.time_run_spread_rel
     return Experience(

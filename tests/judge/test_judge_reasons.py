@@ -290,7 +290,7 @@ SCENARIOS: dict[str, Scenario] = {
     "time.faster": confirmed(with_run(make.run(8.0))),
     "time.slower": confirmed(with_run(make.run(18.0))),
     "time.stage_slower": confirmed(with_run(make.run(12.4, decode_s=0.9))),
-    "time.step_slower": confirmed(with_run(make.run(12.4, slow_steps=dict.fromkeys(range(23, 30), 0.08)))),
+    "time.step_slower": confirmed(with_run(make.run(12.4, slow_steps=dict.fromkeys(range(23, 30), 0.11)))),
     "time.clocks": confirmed(with_run(clocked(18.0, 1320.0), runs=[clocked(12.0, 1980.0)] * 5)),
     "time.other_machine": with_run(make.run(), distance="family"),
     "time.hardware": with_run(make.run(env=OTHER_HARDWARE)),

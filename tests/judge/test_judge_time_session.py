@@ -228,7 +228,7 @@ def test_a_stage_that_grew_within_the_floor_of_the_whole_is_red_and_named() -> N
 
 
 def test_steps_that_grew_within_the_floor_of_everything_else_are_red_and_named() -> None:
-    slow = dict.fromkeys(range(23, 30), 0.08)
+    slow = dict.fromkeys(range(23, 30), 0.11)
     answer = judged(make.run(12.5, slow_steps=slow), past(10), fresh=2)
     assert (answer.decision, answer.reason) == ("worse", "time.step_slower")
     assert "Slower in steps 22-29 3" in answer.message
