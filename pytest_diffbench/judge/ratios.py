@@ -72,7 +72,7 @@ def _distance(question: Question) -> Distance:
 def _itself_faster(question: Question) -> tuple[float, float] | None:
     """The variant's own time in the baseline and now, in seconds, where it takes less by more than the floor.
 
-    As measured, and divided by the calibration where both sides have one: a faster machine isn't faster code.
+    As measured, and without what the machine explains where its pace is known: a faster machine isn't faster code.
     """
     if _distance(question) != "machine":
         return None  # times aren't comparable

@@ -17,7 +17,7 @@ from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.text import listed, percent, plural, step_list
 from pytest_diffbench.judge.time_evidence import evidence_of
 from pytest_diffbench.judge.time_figures import TOTAL, label, times_of
-from pytest_diffbench.judge.time_runs import doubts, sound, total_floor_rel
+from pytest_diffbench.judge.time_runs import crowded_rel, doubts, sound, total_floor_rel
 from pytest_diffbench.records import format_steps
 from pytest_diffbench.steadiness import gap_between_modes
 
@@ -85,6 +85,8 @@ def _left_out(recorded: Sequence[Run], past: Sequence[Run], first: Run, limits: 
             reason = f"other {changed[0]}: {changed[1]}"
         elif (doubt := doubts(run, limits, alone=False)) is not None:
             reason = doubt[1].rstrip(".")
+        elif crowded_rel(run, limits):
+            reason = "measured while other processes had the processors"
         why[reason] = why.get(reason, 0) + 1
     return [f"{plural(count, 'run')} of the baseline left out: {reason}" for reason, count in why.items()]
 

@@ -141,7 +141,10 @@ def test_a_busy_machine_makes_no_baseline() -> None:
     )
     assert slowed_down(waiting(24.0, 1.0), Limits()) is None
     crowd = [waiting(24.0, 12.0) for _ in range(2)]
-    assert judged(make.run(), [*QUIET, *crowd]).details["runs"] == 5
+    answer = judged(make.run(), [*QUIET, *crowd])
+    assert answer.details["runs"] == 5
+    left_out = "2 runs of the baseline left out: measured while other processes had the processors"
+    assert left_out in answer.changes
 
 
 def test_faster_is_confirmed_as_slower_is() -> None:
