@@ -21,12 +21,12 @@ import os
 import pytest
 from broken_pipelines import planted
 
-@pytest.mark.diffbench(model="lumina2", warmup_rounds=0, rounds=2)
+@pytest.mark.diffbench(model="lumina2", warmup_rounds=0)
 def test_case(diffbench, diffbench_pipeline):
     with planted(os.environ.get("DIFFBENCH_TEST_FAULT"), diffbench_pipeline):
         diffbench(diffbench_pipeline, "a red circle", num_inference_steps=2, cfg_trunc_ratio=0.5)
 
-@pytest.mark.diffbench(model="lumina2", warmup_rounds=0, rounds=2)
+@pytest.mark.diffbench(model="lumina2", warmup_rounds=0)
 def test_after_it(diffbench, diffbench_pipeline):
     diffbench(diffbench_pipeline, "a red circle", num_inference_steps=2)
 """

@@ -32,11 +32,17 @@ class Project:
         monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent), prepend=os.pathsep)
         pytester.makepyfile(test_project=test_file)
 
-    def run(self, *args: str, fault: str = "", rounds: int = 1, subprocess: bool = False) -> pytest.RunResult:
-        """Run with a fault. One round has no spread, so that a busy machine doesn't matter where time doesn't."""
+    def run(self, *args: str, fault: str = "", subprocess: bool = False) -> pytest.RunResult:
+        """Run with a fault. Time isn't judged: a fault that costs time would start processes to confirm it."""
         self.monkeypatch.setenv("DIFFBENCH_TEST_FAULT", fault)
         run = self.pytester.runpytest_subprocess if subprocess else self.pytester.runpytest_inprocess
-        return run(f"--diffbench-rounds={rounds}", "--diffbench-json=session.json", "--junitxml=junit.xml", *args)
+        return run(
+            "--diffbench-gates=work,guidance,output,memory",
+            "--diffbench-rounds=1",
+            "--diffbench-json=session.json",
+            "--junitxml=junit.xml",
+            *args,
+        )
 
     @property
     def session(self) -> SessionReport:
