@@ -138,7 +138,7 @@ def _quick_pace(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch)
 def _saved_unconfirmed(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Leave out the fresh process that looks at what was saved, but for tests of it: hundreds save something."""
     if request.node.get_closest_marker("saved_afresh") is None and _is_own(request.node):
-        from pytest_diffbench import saved_afresh
+        from pytest_diffbench.session import saved_afresh
 
         monkeypatch.setattr(saved_afresh, "register", lambda *_: None)
 

@@ -25,8 +25,8 @@ from importlib import metadata
 from pathlib import Path
 
 from pytest_diffbench.errors import DiffbenchError
-from pytest_diffbench.processes.environment import make_environment
 from pytest_diffbench.report import session_json
+from pytest_diffbench.workers.environment import make_environment
 
 PROJECT = """
 import numpy as np

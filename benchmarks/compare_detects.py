@@ -83,14 +83,14 @@ def _tell(found: dict[str, list[dict[str, Any]]]) -> int:
 
 def _comparison(planted: bool, steps: int, seed: int) -> dict[str, Any]:
     """Compare a pipeline with another one over the same components; returns the speed-up and its interval."""
-    from pytest_diffbench.comparing import Asked, compare
-    from pytest_diffbench.judge.speedups import estimate
+    from pytest_diffbench.judge.time.speedups import estimate
     from pytest_diffbench.measure.argument_values import describe
     from pytest_diffbench.measure.definition import bind, name_of
     from pytest_diffbench.measure.runner import Plan, drive_plainly
     from pytest_diffbench.pipelines.loader import load
     from pytest_diffbench.pipelines.registry import model_named
     from pytest_diffbench.records import Definition, PipelineSpec
+    from pytest_diffbench.session.comparing import Asked, compare
 
     first: Any = load(PipelineSpec(model="lumina2", weights="mini", device="cpu", dtype="float32"))
     second = _over_the_same(first, planted)

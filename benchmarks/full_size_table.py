@@ -28,8 +28,8 @@ import overhead
 import truncation_sweep
 
 if TYPE_CHECKING:
-    from pytest_diffbench.compared import Compared
     from pytest_diffbench.records import Observation, PipelineSpec, Profile, Stage
+    from pytest_diffbench.session.compared import Compared
 
 _ATTENTION = re.compile(r"attention|flash|fmha|sdpa|softmax", re.IGNORECASE)
 """Names of operators and kernels that are attention's alone, whichever library they come from."""

@@ -107,9 +107,9 @@ class Measured:
     def colour_rms(self, other: Measured) -> float:
         """How far colours are from those of the same captions in another setting, in levels of 255.
 
-        Root of the mean over pictures of the squared `pytest_diffbench.judge.image_metrics.colour_levels`.
+        Root of the mean over pictures of the squared `pytest_diffbench.outputs.image_metrics.colour_levels`.
         """
-        from pytest_diffbench.judge.image_metrics import colour_levels
+        from pytest_diffbench.outputs.image_metrics import colour_levels
 
         pairs = zip(self.pictures, other.pictures, strict=True)
         return math.sqrt(np.mean([colour_levels(one.pixels, two.pixels) ** 2 for one, two in pairs]))

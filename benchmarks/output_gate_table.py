@@ -31,17 +31,17 @@ import judge_factories as make  # noqa: E402
 import numpy as np  # noqa: E402
 
 from pytest_diffbench.judge import Limits  # noqa: E402
-from pytest_diffbench.judge.image_extras import KINDS, Flip, Ssimulacra2  # noqa: E402
-from pytest_diffbench.judge.image_metrics import luma  # noqa: E402
-from pytest_diffbench.judge.images import ssim_map  # noqa: E402
-from pytest_diffbench.pixels import psnr_db  # noqa: E402
+from pytest_diffbench.outputs.image_extras import KINDS, Flip, Ssimulacra2  # noqa: E402
+from pytest_diffbench.outputs.image_metrics import luma  # noqa: E402
+from pytest_diffbench.outputs.images import ssim_map  # noqa: E402
+from pytest_diffbench.outputs.pixels import psnr_db  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from pytest_diffbench.judge.image_extras import ExtraMetric
+    from pytest_diffbench.outputs.image_extras import ExtraMetric
 
     Image = NDArray[np.uint8]
     Rule = Callable[[Image, Image], float]

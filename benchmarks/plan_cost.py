@@ -51,7 +51,7 @@ def _planned(model: str) -> tuple[float, float, int, int]:
     # A process of its own measures the one that plans: the peak of all children would be that of the largest so far.
     code = (
         "import resource, subprocess, sys\n"
-        "done = subprocess.run([sys.executable, '-m', 'pytest_diffbench.cli', 'plan', *sys.argv[1:]])\n"
+        "done = subprocess.run([sys.executable, '-m', 'pytest_diffbench.commands.main', 'plan', *sys.argv[1:]])\n"
         "print(resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss, file=sys.stderr)\n"
         "sys.exit(done.returncode)\n"
     )

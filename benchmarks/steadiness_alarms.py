@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.steadiness import doubt_about, still_falling
+from pytest_diffbench.stats.steadiness import doubt_about, still_falling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence

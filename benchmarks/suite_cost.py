@@ -84,10 +84,10 @@ class Watch:
     """The plugin of a measured session."""
 
     def __init__(self) -> None:
-        from pytest_diffbench import session
         from pytest_diffbench.measure import runner
-        from pytest_diffbench.processes.launch import Launcher
-        from pytest_diffbench.progress_line import ProgressLine
+        from pytest_diffbench.session import session
+        from pytest_diffbench.session.progress_line import ProgressLine
+        from pytest_diffbench.workers.launch import Launcher
 
         self.parts = parts = Parts()
         start = ProgressLine.start

@@ -27,11 +27,12 @@ import time_noise
 from time_noise import CASES, DENOISE, FIRST_GROUP, NAMES, TOTAL, Noise, Processes, Session
 from time_rivals import RIVALS
 
-from pytest_diffbench.judge import Limits, time_rule
-from pytest_diffbench.judge.statistics import Variance
-from pytest_diffbench.judge.time_pace import Pace, experience_of, pace_of, unknown_pace
-from pytest_diffbench.judge.time_runs import floors_of
-from pytest_diffbench.judge.time_spread import History, Neighbours, history_of, neighbours_of
+from pytest_diffbench.judge import Limits
+from pytest_diffbench.judge.time import rule as time_rule
+from pytest_diffbench.judge.time.pace import Pace, experience_of, pace_of, unknown_pace
+from pytest_diffbench.judge.time.runs import floors_of
+from pytest_diffbench.judge.time.spread import History, Neighbours, history_of, neighbours_of
+from pytest_diffbench.stats.variance import Variance
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_diffbench.compared import Compared
     from pytest_diffbench.records import PipelineSpec, Speedup
+    from pytest_diffbench.session.compared import Compared
 
 PROMPT = "a large red circle on a blue background"
 ARGUMENT = "cfg_trunc_ratio"
@@ -67,11 +67,11 @@ def sweep(
     threads: int | None = None,
 ) -> Compared:
     """Measure the values of an argument against the first of them."""
-    from pytest_diffbench.comparing import Asked, compare
     from pytest_diffbench.measure.argument_values import describe
     from pytest_diffbench.measure.definition import bind, name_of
     from pytest_diffbench.measure.runner import Plan, drive_plainly
     from pytest_diffbench.records import Definition
+    from pytest_diffbench.session.comparing import Asked, compare
 
     asked = []
     for value in values:

@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_diffbench import options
+from pytest_diffbench.items import is_benchmark
+from pytest_diffbench.settings import options
 
 if TYPE_CHECKING:
-    from pytest_diffbench.bench import Bench
-    from pytest_diffbench.session import DiffbenchSession
+    from pytest_diffbench.session.bench import Bench
+    from pytest_diffbench.session.session import DiffbenchSession
 
 TASK = "PYTEST_DIFFBENCH_TASK"
-"""As `processes.exchange.VARIABLE`, which costs more to import than an idle run may; a test holds them equal."""
+"""As `workers.exchange.VARIABLE`, which costs more to import than an idle run may; a test holds them equal."""
 
-FIXTURES = ("diffbench", "diffbench_pipeline")
 _IDLE = "a diffbench benchmark; run it with --diffbench"
 
 
@@ -51,10 +51,10 @@ def pytest_configure(config: pytest.Config) -> None:
 
 def _session(config: pytest.Config) -> DiffbenchSession:
     if TASK in os.environ:
-        from pytest_diffbench.child import ChildSession
+        from pytest_diffbench.session.child import ChildSession
 
         return ChildSession(config)
-    from pytest_diffbench.session import DiffbenchSession
+    from pytest_diffbench.session.session import DiffbenchSession
 
     return DiffbenchSession(config)
 
@@ -70,14 +70,6 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             item.add_marker(idle)
 
 
-def is_benchmark(item: pytest.Item) -> bool:
-    """Whether a test carries the marker or asks for one of the fixtures."""
-    if item.get_closest_marker("diffbench") is not None:
-        return True
-    names = getattr(item, "fixturenames", ())
-    return any(name in names for name in FIXTURES)
-
-
 class NoBenchmark:
     """Stands in for pytest-benchmark where it was switched off with `-p no:benchmark`."""
 
@@ -90,7 +82,7 @@ def _session_for(request: pytest.FixtureRequest) -> DiffbenchSession:
     """The running session; skips a test that asks for a fixture only while it runs where there is none."""
     if not options.is_active(request.config):
         pytest.skip(_IDLE)
-    from pytest_diffbench.session import session_of
+    from pytest_diffbench.session.session import session_of
 
     return session_of(request.config)
 

@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
+import pytest_diffbench as api
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -22,45 +24,53 @@ MODULES = sorted((ROOT / PACKAGE).rglob("*.py"))
 LIBRARIES = frozenset({"torch", "diffusers", "transformers", "accelerate"})
 LINES_AT_MOST = 450
 
-OBSERVERS = frozenset({"pipelines", "measure"})
+OBSERVERS = frozenset({"placeholders", "pipelines", "measure", "plan"})
 """The rooms that may import the libraries."""
 
-DOOR = frozenset(
-    {
-        "plugin",
-        "session",
-        "results",
-        "child",
-        "other_environment",
-        "selftest",
-        "saved_afresh",
-        "options",
-        "hookspecs",
-        "naming",
-        "bench",
-        "suite",
-    }
-)
+DOOR = frozenset({"plugin", "hookspecs", "items", "settings", "session", "suite"})
 """The modules and rooms that may import pytest."""
 
-BARRED = {
-    "pipelines": {"measure", "judge", "store", "report"},
-    "measure": {"judge", "store", "report"},
-    "judge": {"measure", "store", "report", "pipelines"},
-    "store": {"measure", "judge", "report"},
-    "report": {"measure", "store"},
-    "processes": {"pipelines", "measure", "report"},
+MAY_IMPORT: dict[str, set[str]] = {
+    "errors": set(),
+    "stats": set(),
+    "outputs": set(),
+    "records": {"errors"},
+    "placeholders": {"errors"},
+    "pipelines": {"errors", "placeholders", "records"},
+    "measure": {"errors", "outputs", "pipelines", "placeholders", "records", "stats"},
+    "plan": {"measure", "placeholders", "records"},
+    "store": {"errors", "outputs", "records"},
+    "judge": {"errors", "outputs", "records", "stats"},
+    "report": {"errors", "judge", "records"},
+    "hookspecs": {"records"},
+    "items": set(),
+    "settings": {"errors", "judge", "stats"},
+    "workers": {"errors", "items", "judge", "records", "store"},
+    "session": {
+        *("errors", "items", "judge", "measure", "outputs", "pipelines", "plan", "records", "report", "settings"),
+        *("stats", "store", "workers"),
+    },
+    "plugin": {"hookspecs", "items", "session", "settings"},
+    "commands": {
+        *("errors", "judge", "measure", "outputs", "pipelines", "plan", "records", "report", "session", "store"),
+        "workers",
+    },
+    "suite": set(),
 }
-"""The way the data flows: pipelines -> measure -> records -> judge -> report, and never back."""
+"""What each room or module at the root imports, from the bottom up: none imports one that stands below it here.
+
+Data flows pipelines -> measure -> records -> judge -> report. Everybody may import the public names of the package.
+"""
 
 
 @dataclasses.dataclass(frozen=True)
 class Import:
-    """A module that is imported: its dotted name, the line, and whether type checkers alone see it."""
+    """An import: the module's dotted name, the line, whether type checkers alone see it, and what it takes."""
 
     name: str
     line: int
     typing_only: bool
+    names: tuple[str, ...] = ()
 
     @property
     def top(self) -> str:
@@ -86,6 +96,7 @@ def imports_in(tree: ast.Module, module: str) -> Iterator[Import]:
         if not isinstance(node, (ast.Import, ast.ImportFrom, ast.Call)):
             continue
         names: list[str] = []
+        taken: tuple[str, ...] = ()
         if isinstance(node, ast.Import):
             names = [alias.name for alias in node.names]
         elif isinstance(node, ast.ImportFrom):
@@ -93,12 +104,13 @@ def imports_in(tree: ast.Module, module: str) -> Iterator[Import]:
             origin = ".".join(part for part in (base, node.module) if part)
             # `from pytest_diffbench import judge` reaches into a room as `from pytest_diffbench.judge import x` does.
             names = [f"{origin}.{alias.name}" for alias in node.names] if origin == PACKAGE else [origin]
+            taken = () if origin == PACKAGE else tuple(alias.name for alias in node.names)
         elif ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
             names = [
                 one.value for one in node.args[:1] if isinstance(one, ast.Constant) and isinstance(one.value, str)
             ]
         for name in names:
-            yield Import(name, node.lineno, id(node) in hidden)
+            yield Import(name, node.lineno, id(node) in hidden, taken)
 
 
 @functools.cache
@@ -113,6 +125,24 @@ def imports_of(path: Path) -> list[Import]:
     return list(imports_in(parsed(path), ".".join(path.relative_to(ROOT).with_suffix("").parts)))
 
 
+def dotted(path: Path) -> str:
+    """A module's dotted name."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def modules_imported(path: Path) -> set[str]:
+    """The package's own modules that a module imports when it runs, now or later."""
+    modules: set[str] = set()
+    for one in imports_of(path):
+        if not one.typing_only and one.room is not None:
+            inner = {f"{one.name}.{name}" for name in one.names}
+            modules |= inner & BY_NAME.keys()
+            if inner <= BY_NAME.keys() and inner:
+                continue  # `from room import module` takes nothing of the room itself
+            modules |= {one.name} & BY_NAME.keys()
+    return modules
+
+
 def room_of(path: Path) -> str:
     """The room or the top-level module that a file belongs to."""
     return path.relative_to(ROOT / PACKAGE).with_suffix("").parts[0]
@@ -121,6 +151,9 @@ def room_of(path: Path) -> str:
 def name_of(path: Path) -> str:
     return path.relative_to(ROOT).as_posix()
 
+
+BY_NAME = {dotted(path): path for path in MODULES}
+API = ROOT / PACKAGE / "__init__.py"
 
 SAMPLE = textwrap.dedent(
     """
@@ -150,10 +183,18 @@ def test_every_kind_of_import_is_seen() -> None:
     assert [one.room for one in found if one.room] == ["measure", "store", "records", "judge"]
 
 
-def test_all_rooms_are_known() -> None:
-    rooms = {path.parent.name for path in MODULES if path.name == "__init__.py"} - {PACKAGE}
-    assert rooms == set(BARRED) | {"suite", "records"}
-    assert {room_of(path) for path in MODULES} >= OBSERVERS | DOOR
+def test_the_root_keeps_rooms_and_five_modules() -> None:
+    assert {room_of(path) for path in MODULES} == {*MAY_IMPORT, "__init__"}
+    alone = {path.stem for path in MODULES if path.parent.name == PACKAGE}
+    assert alone == {"__init__", "plugin", "hookspecs", "items", "errors"}
+
+
+def test_no_room_may_import_one_above_it() -> None:
+    order = list(MAY_IMPORT)
+    upward = [
+        (room, other) for room in order for other in MAY_IMPORT[room] if order.index(other) >= order.index(room)
+    ]
+    assert upward == []
 
 
 def test_only_pipelines_and_measure_import_the_libraries() -> None:
@@ -178,29 +219,46 @@ def test_only_the_door_imports_pytest() -> None:
     assert offenders == []
 
 
-def test_data_flows_one_way() -> None:
+def test_rooms_import_only_what_they_may() -> None:
     # A type from a room further on would be a dependency on it too, so type checkers' imports count here.
-    barred = {room: rooms | DOOR - {"options"} for room, rooms in BARRED.items()}
-    barred["processes"] -= {"naming"}  # tests are named to other processes by their ids
+    public = {*api.__all__, "__version__"}
     offenders = [
         f"{name_of(path)}:{one.line} imports {one.name}"
         for path in MODULES
+        if path != API
         for one in imports_of(path)
-        if one.room in barred.get(room_of(path), set())
+        if one.room is not None and one.room not in MAY_IMPORT[room_of(path)] | {room_of(path)} | public
     ]
     assert offenders == []
 
 
-def test_records_rest_on_nothing_but_errors() -> None:
-    for path in MODULES:
-        if room_of(path) in ("records", "errors"):
-            rooms = {one.room for one in imports_of(path) if one.top == PACKAGE}
-            assert rooms <= {"errors", "records"} - ({"records"} if room_of(path) == "errors" else set())
+def test_the_table_allows_nothing_that_is_not_used() -> None:
+    used = {(room_of(path), one.room) for path in MODULES for one in imports_of(path)}
+    assert [
+        pair for room, others in MAY_IMPORT.items() for other in others if (pair := (room, other)) not in used
+    ] == []
+
+
+def test_there_is_no_circle() -> None:
+    graph = {dotted(path): modules_imported(path) - {dotted(path)} for path in MODULES if path != API}
+    # modules that import nothing of what is left are taken away, until what is left are circles
+    while free := {name for name, others in graph.items() if not others & graph.keys()}:
+        graph = {name: others for name, others in graph.items() if name not in free}
+    assert sorted(graph) == [], "each of these imports another one of them"
 
 
 @pytest.mark.parametrize(
     "module",
-    ["records", "judge", "store", "report.terminal", "report.markdown", "report.session_json", "report.junit", "cli"],
+    [
+        "records",
+        "judge",
+        "store",
+        "report.terminal",
+        "report.markdown",
+        "report.session_json",
+        "report.junit",
+        "commands.main",
+    ],
 )
 def test_it_is_imported_where_the_libraries_and_pytest_are_absent(module: str) -> None:
     absent = sorted({*LIBRARIES, "pytest", "_pytest"})

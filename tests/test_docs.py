@@ -9,8 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from pytest_diffbench import cli, options
-from pytest_diffbench.result import Result
+from pytest_diffbench.commands import main as cli
+from pytest_diffbench.session.result import Result
+from pytest_diffbench.settings import options
 
 DOCS = Path(__file__).parent.parent / "docs"
 PAGES = [DOCS.parent / "README.md", *sorted(DOCS.glob("*.md"))]

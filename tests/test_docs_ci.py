@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import yaml  # type: ignore[import-untyped]  # its stubs are a package of their own
 
-from pytest_diffbench import cli, options
+from pytest_diffbench.commands import main as cli
+from pytest_diffbench.settings import options
 
 DOCS = Path(__file__).parent.parent / "docs"
 WORKFLOW = DOCS / "examples" / "ci" / "pull-request.yml"

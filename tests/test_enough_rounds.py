@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from pytest_diffbench.enough_rounds import (
+from pytest_diffbench.stats.enough_rounds import (
     BUDGET_S,
     LEAST_ROUNDS,
     MOST_ROUNDS,

@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_diffbench import steadiness
-from pytest_diffbench.steadiness import doubt_about, drift_rel, gap_between_modes, still_falling
+from pytest_diffbench.stats import steadiness
+from pytest_diffbench.stats.steadiness import doubt_about, drift_rel, gap_between_modes, still_falling
 
 TIMES = st.lists(st.floats(0.001, 1000), max_size=12)
 

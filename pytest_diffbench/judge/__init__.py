@@ -7,27 +7,27 @@ import types
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.definition import definition_changes
-from pytest_diffbench.judge.guidance import judge_guidance
-from pytest_diffbench.judge.guidance_before import with_fault_of_baseline
+from pytest_diffbench.judge.guidance.before import with_fault_of_baseline
+from pytest_diffbench.judge.guidance.gate import judge_guidance
 from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.memory import judge_memory
-from pytest_diffbench.judge.output import judge_output
-from pytest_diffbench.judge.paired import judge_pairs
+from pytest_diffbench.judge.output.gate import judge_output
 from pytest_diffbench.judge.question import Question
-from pytest_diffbench.judge.ratios import judge_time_or_ratio
 from pytest_diffbench.judge.reasons import REASONS, verdict
 from pytest_diffbench.judge.text import listed
-from pytest_diffbench.judge.time_runs import doubts
-from pytest_diffbench.judge.time_telemetry import slowed_down
+from pytest_diffbench.judge.time.paired import judge_pairs
+from pytest_diffbench.judge.time.ratios import judge_time_or_ratio
+from pytest_diffbench.judge.time.runs import doubts
+from pytest_diffbench.judge.time.telemetry import slowed_down
 from pytest_diffbench.judge.work import judge_work
 from pytest_diffbench.records import GATES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_diffbench.artifacts import Artifacts, Reference
-    from pytest_diffbench.judge.image_extras import ExtraMetric
+    from pytest_diffbench.outputs.image_extras import ExtraMetric
     from pytest_diffbench.records import Gate, Observation, RatioRun, Run, Verdict
+    from pytest_diffbench.records.artifacts import Artifacts, Reference
 
 __all__ = ["REASONS", "Limits", "definition_changes", "doubts", "judge", "judge_pairs", "slowed_down", "wants_runs"]
 

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_diffbench.artifacts import Artifacts, Reference
-    from pytest_diffbench.judge.image_extras import ExtraMetric
     from pytest_diffbench.judge.limits import Limits
+    from pytest_diffbench.outputs.image_extras import ExtraMetric
     from pytest_diffbench.records import Observation, RatioRun, Run
+    from pytest_diffbench.records.artifacts import Artifacts, Reference
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)

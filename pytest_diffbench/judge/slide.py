@@ -14,11 +14,11 @@ import msgspec
 
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.judge.definition import definition_changes
-from pytest_diffbench.judge.image_metrics import area_means
 from pytest_diffbench.judge.memory import memory_allowance
+from pytest_diffbench.judge.output.tolerance import tolerance
 from pytest_diffbench.judge.text import binary, flops, listed, percent, plural
-from pytest_diffbench.judge.time_creep import first_time
-from pytest_diffbench.judge.tolerance import tolerance
+from pytest_diffbench.judge.time.creep import first_time
+from pytest_diffbench.outputs.image_metrics import area_means
 from pytest_diffbench.records import MOST_FIRST_TIMES, ImageSketch, Origin
 
 if TYPE_CHECKING:
@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_diffbench.artifacts import Artifacts, Reference
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.judge.tolerance import Tolerance
+    from pytest_diffbench.judge.output.tolerance import Tolerance
     from pytest_diffbench.records import Baseline, Memory, Observation, Run, Work
+    from pytest_diffbench.records.artifacts import Artifacts, Reference
 
 CELLS = 16
 """Along each side of a sketch. A distance of means over cells is never more than that of the pixels."""

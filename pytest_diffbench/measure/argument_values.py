@@ -21,7 +21,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.facts import fact_of
+from pytest_diffbench.records.facts import fact_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -7,12 +7,12 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_diffbench.measure.flops import flop_formulas
-from pytest_diffbench.pipelines.blank import signature
+from pytest_diffbench.placeholders.tensors import signature
 
 if TYPE_CHECKING:
     import torch
 
-    from pytest_diffbench.peaks import Peak
+    from pytest_diffbench.records.peaks import Peak
 
 _ROWS_ALONE = frozenset({"embedding", "index", "index_select", "gather"})
 """Operations that read of their first argument only what they return."""

@@ -9,8 +9,8 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import MeasureError
-from pytest_diffbench.facts import fact_of
 from pytest_diffbench.measure.components import components_of
+from pytest_diffbench.records.facts import fact_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping

@@ -6,7 +6,7 @@ import types
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.measure.agreement import alike
-from pytest_diffbench.pixels import image_digest, psnr_db
+from pytest_diffbench.outputs.pixels import image_digest, psnr_db
 from pytest_diffbench.records import ImageFacts, Output, RerunNoise
 
 if TYPE_CHECKING:

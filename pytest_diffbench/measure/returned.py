@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.measure.trace import digest, first_tensor, to_numpy
-from pytest_diffbench.pixels import Pixels, image_digest, to_uint8_arrays
+from pytest_diffbench.outputs.pixels import Pixels, image_digest, to_uint8_arrays
 from pytest_diffbench.records import TensorFacts
 
 if TYPE_CHECKING:

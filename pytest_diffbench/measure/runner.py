@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import msgspec
 
-from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.measure import clock as host
 from pytest_diffbench.measure import definition
@@ -45,7 +44,8 @@ from pytest_diffbench.records import (
     Warmup,
     Work,
 )
-from pytest_diffbench.steadiness import doubt_about, still_falling
+from pytest_diffbench.records.artifacts import Artifacts
+from pytest_diffbench.stats.steadiness import doubt_about, still_falling
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -5,8 +5,8 @@ from __future__ import annotations
 import types
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.artifacts import MOMENTS
 from pytest_diffbench.measure.trace import WHOLE_TENSOR_LIMIT_BYTES, digest, to_numpy
+from pytest_diffbench.records.artifacts import MOMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -175,7 +175,7 @@ def _allocate(module: torch.nn.Module, device: str) -> None:
     """Put memory under every blank parameter, and everything else on the device; what is shared stays shared."""
     import torch
 
-    from pytest_diffbench.pipelines.blank import Blank
+    from pytest_diffbench.placeholders.tensors import Blank
 
     replace_parameters(module, lambda blank: torch.empty(blank.shape, dtype=blank.dtype, device=device))
     for name, buffer in module.named_buffers():

@@ -37,7 +37,7 @@ def blank_module(library: str, class_name: str, config: Mapping[str, Any], dtype
     """
     import torch
 
-    from pytest_diffbench.pipelines.blank import Blanking
+    from pytest_diffbench.placeholders.tensors import Blanking
 
     kind = _class(library, class_name)
     mode = Blanking(real_elements=_BUFFER_ELEMENTS, draw=False)
@@ -129,7 +129,7 @@ def _class(library: str, class_name: str) -> Any:
 
 
 def _blank_parameters(module: torch.nn.Module, dtype: torch.dtype) -> None:
-    from pytest_diffbench.pipelines.blank import Blanking, Layout
+    from pytest_diffbench.placeholders.tensors import Blanking, Layout
 
     mode = Blanking()
 

@@ -16,7 +16,7 @@ class Speedup(Record, frozen=True, kw_only=True):
     """Time of the reference over time of the variant: above 1 the variant is faster, 1.33 saves a quarter.
 
     Attributes:
-        value: estimated from the blocks, see `judge.speedups`.
+        value: estimated from the blocks, see `judge.time.speedups`.
         low: end of the interval, at the comparison's confidence; `high` is the other one.
     """
 

@@ -6,8 +6,8 @@ import dataclasses
 import statistics
 from typing import TYPE_CHECKING, Literal
 
-from pytest_diffbench.peaks import Peak, matmul_fact, peak_reported
 from pytest_diffbench.records import Efficiency as Figures
+from pytest_diffbench.records.peaks import Peak, matmul_fact, peak_reported
 from pytest_diffbench.report.units import format_flops, format_percent
 
 if TYPE_CHECKING:

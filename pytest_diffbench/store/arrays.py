@@ -8,9 +8,9 @@ import struct
 import zlib
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.errors import BaselineError
-from pytest_diffbench.pixels import image_digest
+from pytest_diffbench.outputs.pixels import image_digest
+from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.store.files import artifact_path
 from pytest_diffbench.store.schema import RESTORE, refuse_pointer
 

@@ -11,8 +11,8 @@ import zlib
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.artifacts import MOMENT_NAMES, MOMENTS
 from pytest_diffbench.errors import BaselineError
+from pytest_diffbench.records.artifacts import MOMENT_NAMES, MOMENTS
 from pytest_diffbench.store.arrays import TRACE, decode_image, decode_trace, file_names, read_file
 from pytest_diffbench.store.consistency import contradictions
 from pytest_diffbench.store.files import BASELINE, artifact_path

@@ -6,8 +6,8 @@ import contextlib
 import uuid
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.errors import BaselineError, DiffbenchError
+from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.store.arrays import decode_image, encode_image, image_name
 from pytest_diffbench.store.names import case_folder
 

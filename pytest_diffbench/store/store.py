@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_diffbench.artifacts import Reference
 from pytest_diffbench.errors import BaselineError
-from pytest_diffbench.pixels import image_digest
+from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.records import BASELINE_SCHEMA, Baseline
+from pytest_diffbench.records.artifacts import Reference
 from pytest_diffbench.store.arrays import encode_artifacts, file_names, read_artifacts
 from pytest_diffbench.store.files import BASELINE, locked, write_baseline
 from pytest_diffbench.store.names import case_folder
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from pytest_diffbench.artifacts import Artifacts
     from pytest_diffbench.records import (
         Case,
         Distance,
@@ -35,6 +34,7 @@ if TYPE_CHECKING:
         Run,
         ToleranceChange,
     )
+    from pytest_diffbench.records.artifacts import Artifacts
 
 MOST_RUNS = 20
 """Runs that a baseline keeps; the oldest go first."""

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from pytest_diffbench.bench import Bench
-    from pytest_diffbench.result import Result
+    from pytest_diffbench import Bench, Result
 
 PROMPT = "a large red circle on a blue background"
 FEW_STEPS = 10

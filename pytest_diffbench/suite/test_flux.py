@@ -9,7 +9,7 @@ import pytest
 from pytest_diffbench.suite.expectations import PROMPT
 
 if TYPE_CHECKING:
-    from pytest_diffbench.bench import Bench
+    from pytest_diffbench import Bench
 
 
 @pytest.mark.diffbench(model="flux")

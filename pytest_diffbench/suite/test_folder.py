@@ -11,12 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_diffbench.errors import MissingPipelineError
+from pytest_diffbench import MissingPipelineError
 from pytest_diffbench.suite.expectations import PROMPT
 
 if TYPE_CHECKING:
-    from pytest_diffbench.bench import Bench
-    from pytest_diffbench.result import Result
+    from pytest_diffbench import Bench, Result
 
 pytestmark = pytest.mark.diffbench(model="folder", weights="pretrained")
 

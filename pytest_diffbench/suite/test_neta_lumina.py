@@ -9,7 +9,7 @@ import pytest
 from pytest_diffbench.suite.expectations import PROMPT, RATIOS, assert_truncated, steps_of
 
 if TYPE_CHECKING:
-    from pytest_diffbench.bench import Bench
+    from pytest_diffbench import Bench
 
 pytestmark = pytest.mark.diffbench(model="neta-lumina")
 STEPS = 20

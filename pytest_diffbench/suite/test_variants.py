@@ -9,7 +9,7 @@ import pytest
 from pytest_diffbench.suite.expectations import PROMPT, RATIOS, guided_steps
 
 if TYPE_CHECKING:
-    from pytest_diffbench.bench import Bench
+    from pytest_diffbench import Bench
 
 STEPS = 8
 """Few: a ratio needs no more, and each of its variants is called several times."""

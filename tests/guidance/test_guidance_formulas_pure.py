@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 
-from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.errors import OptionError
-from pytest_diffbench.judge import formulas
-from pytest_diffbench.judge.formula import Call, Expected
-from pytest_diffbench.judge.formula_diffusers import stable_diffusion, z_image
-from pytest_diffbench.judge.formula_inert import inert
-from pytest_diffbench.judge.formula_lumina2 import lumina2
-from pytest_diffbench.judge.formulas import FORMULAS, formula_of, register
+from pytest_diffbench.judge.guidance import formulas
+from pytest_diffbench.judge.guidance.formula import Call, Expected
+from pytest_diffbench.judge.guidance.formula_diffusers import stable_diffusion, z_image
+from pytest_diffbench.judge.guidance.formula_inert import inert
+from pytest_diffbench.judge.guidance.formula_lumina2 import lumina2
+from pytest_diffbench.judge.guidance.formulas import FORMULAS, formula_of, register
 from pytest_diffbench.records import Guidance, GuidanceStep
-from pytest_diffbench.result import Result
+from pytest_diffbench.records.artifacts import Artifacts
+from pytest_diffbench.session.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

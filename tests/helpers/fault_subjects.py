@@ -15,7 +15,6 @@ import guidance_pipelines
 import msgspec
 import numpy as np
 
-from pytest_diffbench.artifacts import Artifacts, Reference
 from pytest_diffbench.judge import Limits, judge
 from pytest_diffbench.measure import definition
 from pytest_diffbench.measure.argument_values import describe
@@ -23,6 +22,7 @@ from pytest_diffbench.measure.runner import Measurement, Plan, drive_plainly
 from pytest_diffbench.pipelines.mini import build_mini
 from pytest_diffbench.pipelines.registry import MODELS
 from pytest_diffbench.records import Baseline, Case, Definition, Observation
+from pytest_diffbench.records.artifacts import Artifacts, Reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
-from pytest_diffbench.artifacts import Artifacts, Reference
 from pytest_diffbench.judge import Limits, judge
 from pytest_diffbench.records import (
     Baseline,
@@ -31,13 +30,14 @@ from pytest_diffbench.records import (
     Verdict,
     Work,
 )
+from pytest_diffbench.records.artifacts import Artifacts, Reference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
 
-    from pytest_diffbench.judge.image_extras import ExtraMetric
+    from pytest_diffbench.outputs.image_extras import ExtraMetric
     from pytest_diffbench.records import Distance, Gate
 
 STEPS = 30

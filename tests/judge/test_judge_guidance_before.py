@@ -11,8 +11,8 @@ import pytest
 from pytest_diffbench.judge import Limits, judge
 
 if TYPE_CHECKING:
-    from pytest_diffbench.artifacts import Artifacts
     from pytest_diffbench.records import CallGroup, GuidanceStep, Verdict
+    from pytest_diffbench.records.artifacts import Artifacts
 
 COND = make.group("cond", "0-29")
 HALF_OF_IT = "0-6"

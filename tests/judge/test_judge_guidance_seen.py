@@ -8,7 +8,7 @@ import judge_factories as make
 import pytest
 
 from pytest_diffbench.judge import Limits, judge
-from pytest_diffbench.judge.guidance_seen import oddities
+from pytest_diffbench.judge.guidance.seen import oddities
 from pytest_diffbench.records import Case, Guidance, GuidanceStep
 
 if TYPE_CHECKING:

@@ -12,9 +12,11 @@ import judge_factories as make
 import numpy as np
 import pytest
 
-from pytest_diffbench import options
 from pytest_diffbench.judge import Limits
-from pytest_diffbench.judge.image_extras import (
+from pytest_diffbench.judge.output.image_members import figures, members
+from pytest_diffbench.judge.output.loosening import TOLERANCES
+from pytest_diffbench.judge.output.tolerance import tolerance
+from pytest_diffbench.outputs.image_extras import (
     KINDS,
     Extra,
     ExtraMetric,
@@ -25,11 +27,9 @@ from pytest_diffbench.judge.image_extras import (
     mirrored,
     worst_tile_mean,
 )
-from pytest_diffbench.judge.image_members import figures, members
-from pytest_diffbench.judge.images import distance
-from pytest_diffbench.judge.loosening import TOLERANCES
-from pytest_diffbench.judge.tolerance import tolerance
+from pytest_diffbench.outputs.images import distance
 from pytest_diffbench.records import RerunNoise
+from pytest_diffbench.settings import options
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -281,7 +281,7 @@ def test_several_images_are_judged_by_the_worst() -> None:
 
 
 def test_a_test_loosens_its_limit_with_the_marker_and_never_makes_the_far_one_stricter() -> None:
-    from pytest_diffbench.judge.loosening import checked, limit_fields, looser_than_default
+    from pytest_diffbench.judge.output.loosening import checked, limit_fields, looser_than_default
 
     given = checked({"flip": 0.3, "ssimulacra2": 70, "lpips": 0.05})
     assert looser_than_default(given) == ["flip 0.04 -> 0.3", "ssimulacra2 88 -> 70", "lpips 0 -> 0.05"]

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_diffbench.judge import images
-from pytest_diffbench.judge.image_metrics import luma
-from pytest_diffbench.pixels import psnr_db
+from pytest_diffbench.outputs import images
+from pytest_diffbench.outputs.image_metrics import luma
+from pytest_diffbench.outputs.pixels import psnr_db
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -14,11 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import fft, ndimage
 
-from pytest_diffbench.judge import Limits, image_metrics, images
-from pytest_diffbench.judge.image_members import members
-from pytest_diffbench.judge.image_seams import find_seam
-from pytest_diffbench.judge.tolerance import tolerance
-from pytest_diffbench.pixels import psnr_db
+from pytest_diffbench.judge import Limits
+from pytest_diffbench.judge.output.image_members import members
+from pytest_diffbench.judge.output.tolerance import tolerance
+from pytest_diffbench.outputs import image_metrics, images
+from pytest_diffbench.outputs.image_seams import find_seam
+from pytest_diffbench.outputs.pixels import psnr_db
 from pytest_diffbench.records import RerunNoise
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_diffbench.judge.images import ImageDistance
+    from pytest_diffbench.outputs.images import ImageDistance
 
 seeds = st.integers(0, 2**16)
 sizes_px = st.tuples(st.integers(1, 40), st.integers(1, 40))

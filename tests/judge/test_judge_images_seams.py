@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from scipy import ndimage
 
 from pytest_diffbench.judge import Limits
-from pytest_diffbench.judge.image_seams import find_seam
+from pytest_diffbench.outputs.image_seams import find_seam
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

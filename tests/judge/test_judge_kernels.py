@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pytest_diffbench.judge import Limits
-from pytest_diffbench.judge.kernels import explain, kernel_changes
 from pytest_diffbench.judge.question import Question
+from pytest_diffbench.judge.time.kernels import explain, kernel_changes
 from pytest_diffbench.records import STAGES, Operator, Profile, Stage
 
 

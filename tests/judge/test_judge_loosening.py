@@ -8,8 +8,7 @@ import judge_factories as make
 import pytest
 
 from pytest_diffbench.judge import Limits
-from pytest_diffbench.judge.image_extras import KINDS
-from pytest_diffbench.judge.loosening import (
+from pytest_diffbench.judge.output.loosening import (
     TOLERANCES,
     checked,
     described,
@@ -19,7 +18,8 @@ from pytest_diffbench.judge.loosening import (
     looser_than_default,
     told,
 )
-from pytest_diffbench.judge.tolerance import tolerance
+from pytest_diffbench.judge.output.tolerance import tolerance
+from pytest_diffbench.outputs.image_extras import KINDS
 from pytest_diffbench.records import RerunNoise, ToleranceChange
 
 WHEN = "2026-01-31T00:00:00Z"

@@ -10,11 +10,11 @@ import msgspec
 import numpy as np
 import pytest
 
-from pytest_diffbench.artifacts import Artifacts
-from pytest_diffbench.judge.images import distance
-from pytest_diffbench.judge.tolerance import flat_ssim
-from pytest_diffbench.judge.traces import part, relative_distance, rounding_rel
+from pytest_diffbench.judge.output.tolerance import flat_ssim
+from pytest_diffbench.judge.trace.divergence import part, relative_distance, rounding_rel
+from pytest_diffbench.outputs.images import distance
 from pytest_diffbench.records import Case, RerunNoise
+from pytest_diffbench.records.artifacts import Artifacts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -8,10 +8,10 @@ import judge_factories as make
 import numpy as np
 import pytest
 
-from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.judge import Limits, judge
-from pytest_diffbench.judge.output_calls import cause, disagreement
+from pytest_diffbench.judge.output.calls import cause, disagreement
 from pytest_diffbench.records import Output, RerunNoise, TensorFacts, Verdict
+from pytest_diffbench.records.artifacts import Artifacts
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import Distance

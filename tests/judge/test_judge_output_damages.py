@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 
 from pytest_diffbench.judge import Limits
-from pytest_diffbench.judge.image_members import members, over
-from pytest_diffbench.judge.images import distance
-from pytest_diffbench.judge.tolerance import tolerance
+from pytest_diffbench.judge.output.image_members import members, over
+from pytest_diffbench.judge.output.tolerance import tolerance
+from pytest_diffbench.outputs.images import distance
 from pytest_diffbench.records import RerunNoise
 
 if TYPE_CHECKING:

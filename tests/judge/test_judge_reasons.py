@@ -13,7 +13,6 @@ import msgspec
 import numpy as np
 import pytest
 
-from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.judge import REASONS, Limits, judge_pairs
 from pytest_diffbench.judge.reasons import FORMER_NAMES, verdict
@@ -30,10 +29,11 @@ from pytest_diffbench.records import (
     StageMemory,
     Telemetry,
 )
+from pytest_diffbench.records.artifacts import Artifacts
 
 if TYPE_CHECKING:
-    from pytest_diffbench.artifacts import Reference
     from pytest_diffbench.records import Observation, Run, Verdict
+    from pytest_diffbench.records.artifacts import Reference
 
 DOCS = Path(__file__).parents[2] / "docs" / "verdicts.md"
 

@@ -9,12 +9,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from pytest_diffbench.artifacts import Artifacts, Reference
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.judge import Limits
-from pytest_diffbench.judge.image_metrics import colour_levels
 from pytest_diffbench.judge.slide import CELLS, MOST_IMAGES, origin_of, origin_with, slide
+from pytest_diffbench.outputs.image_metrics import colour_levels
 from pytest_diffbench.records import Case, RerunNoise
+from pytest_diffbench.records.artifacts import Artifacts, Reference
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

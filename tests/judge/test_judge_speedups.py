@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_diffbench.judge import speedups
-from pytest_diffbench.judge.speedups import LEAST_BLOCKS, LogRatio, estimate, log_ratios, looks
+from pytest_diffbench.judge.time import speedups
+from pytest_diffbench.judge.time.speedups import LEAST_BLOCKS, LogRatio, estimate, log_ratios, looks
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

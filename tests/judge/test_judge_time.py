@@ -12,9 +12,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from time_questions import judged, on_gpu, past
 
-from pytest_diffbench.judge import Limits, doubts, time_telemetry
-from pytest_diffbench.judge.statistics import drift_rel, interquartile_rel
+from pytest_diffbench.judge import Limits, doubts
+from pytest_diffbench.judge.time import telemetry as time_telemetry
 from pytest_diffbench.records import LayerTimes, Round, Run, Telemetry, Warmup
+from pytest_diffbench.stats.variance import drift_rel, interquartile_rel
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import Verdict

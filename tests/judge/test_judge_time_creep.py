@@ -8,10 +8,10 @@ import judge_factories as make
 import pytest
 from time_questions import past
 
-from pytest_diffbench.artifacts import Artifacts
 from pytest_diffbench.judge import Limits
 from pytest_diffbench.judge.slide import origin_with
-from pytest_diffbench.judge.time_creep import creep, first_time
+from pytest_diffbench.judge.time.creep import creep, first_time
+from pytest_diffbench.records.artifacts import Artifacts
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import FirstTime, Run

@@ -9,10 +9,11 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_diffbench.judge import Limits, time_rule
-from pytest_diffbench.judge.statistics import Variance, chance_beyond, holm, moderated, prior_of, score_beyond, within
-from pytest_diffbench.judge.time_pace import experience_of
-from pytest_diffbench.judge.time_spread import Experience, History, Neighbours, Strays, history_of, neighbours_of
+from pytest_diffbench.judge import Limits
+from pytest_diffbench.judge.time import rule as time_rule
+from pytest_diffbench.judge.time.pace import experience_of
+from pytest_diffbench.judge.time.spread import Experience, History, Neighbours, Strays, history_of, neighbours_of
+from pytest_diffbench.stats.variance import Variance, chance_beyond, holm, moderated, prior_of, score_beyond, within
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

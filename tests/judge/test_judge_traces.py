@@ -9,19 +9,19 @@ import msgspec
 import numpy as np
 import pytest
 
-from pytest_diffbench.artifacts import MOMENT_NAMES, MOMENTS
 from pytest_diffbench.judge.limits import Limits
-from pytest_diffbench.judge.trace_entries import TraceView
-from pytest_diffbench.judge.trace_places import place_of
-from pytest_diffbench.judge.traces import part, parting_threshold_rel, rounding_rel
+from pytest_diffbench.judge.trace.divergence import part, parting_threshold_rel, rounding_rel
+from pytest_diffbench.judge.trace.entries import TraceView
+from pytest_diffbench.judge.trace.places import place_of
 from pytest_diffbench.records import RerunNoise
+from pytest_diffbench.records.artifacts import MOMENT_NAMES, MOMENTS
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from pytest_diffbench.judge.traces import Parting
+    from pytest_diffbench.judge.trace.divergence import Parting
 
     Tensors = dict[str, NDArray[np.float64]]
 

@@ -10,9 +10,9 @@ import msgspec
 import numpy as np
 import pytest
 
-from pytest_diffbench.artifacts import Artifacts
-from pytest_diffbench.judge.variants import Measured, compare, image_difference, predicted_speedup
+from pytest_diffbench.judge.time.variants import Measured, compare, image_difference, predicted_speedup
 from pytest_diffbench.records import Case, Comparison, Observation, VariantReport
+from pytest_diffbench.records.artifacts import Artifacts
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -13,8 +13,8 @@ import torch
 from safetensors.torch import save_file
 
 from pytest_diffbench.errors import OptionError
-from pytest_diffbench.extra_metrics import LpipsOfImages
 from pytest_diffbench.measure.lpips import LEAST_PX, Lpips
+from pytest_diffbench.session.extra_metrics import LpipsOfImages
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -12,10 +12,10 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from pytest_diffbench.measure.flops import flop_formulas
-from pytest_diffbench.measure.plan_record import plan_of
-from pytest_diffbench.measure.planning import plan_call
-from pytest_diffbench.pipelines.blank import Blank, NotPlannableError
 from pytest_diffbench.pipelines.unloaded import pipeline_in
+from pytest_diffbench.placeholders.tensors import Blank, NotPlannableError
+from pytest_diffbench.plan.planning import plan_call
+from pytest_diffbench.plan.record import plan_of
 
 sys.path.insert(0, str(Path(__file__).parent.parent / "guidance"))
 import guidance_pipelines as tiny

@@ -21,7 +21,7 @@ from real_calls import (
     take,
 )
 
-from pytest_diffbench.judge.kernels import explain
+from pytest_diffbench.judge.time.kernels import explain
 from pytest_diffbench.measure import clock, runner
 from pytest_diffbench.measure.profile_table import Timeline
 from pytest_diffbench.measure.runner import drive_plainly

@@ -28,7 +28,7 @@ from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.measure import pace
 from pytest_diffbench.measure.interleave import Interleaved
 from pytest_diffbench.measure.runner import drive_plainly
-from pytest_diffbench.pixels import image_digest, to_uint8_arrays
+from pytest_diffbench.outputs.pixels import image_digest, to_uint8_arrays
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence

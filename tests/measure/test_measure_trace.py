@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffbench.artifacts import MOMENT_NAMES
 from pytest_diffbench.measure.trace import SKETCH_SIZE, digest, first_tensor, outer_tensors, sketch, tensors_in
+from pytest_diffbench.records.artifacts import MOMENT_NAMES
 
 
 def random_tensor(seed: int, *shape: int) -> torch.Tensor:

@@ -20,15 +20,15 @@ from real_calls import (
 )
 from safetensors.numpy import save
 
-from pytest_diffbench.artifacts import Artifacts
-from pytest_diffbench.judge.traces import Parting, part, rounding_rel
+from pytest_diffbench.judge.trace.divergence import Parting, part, rounding_rel
 from pytest_diffbench.measure.clock import clock_for
 from pytest_diffbench.measure.components import modules_of, sites_of
 from pytest_diffbench.measure.rounds import Caller, observe_once
 from pytest_diffbench.measure.runner import drive_plainly
 from pytest_diffbench.measure.survey import Survey
 from pytest_diffbench.measure.trace import digest
-from pytest_diffbench.result import Result
+from pytest_diffbench.records.artifacts import Artifacts
+from pytest_diffbench.session.result import Result
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,10 +9,10 @@ import pytest
 import torch
 from safetensors.numpy import load, save
 
-from pytest_diffbench.artifacts import MOMENT_NAMES, MOMENTS
-from pytest_diffbench.judge.trace_places import place_of
+from pytest_diffbench.judge.trace.places import place_of
 from pytest_diffbench.measure.trace import SKETCH_SIZE, sketch
 from pytest_diffbench.measure.trace_recorder import TraceRecorder
+from pytest_diffbench.records.artifacts import MOMENT_NAMES, MOMENTS
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import Branch

@@ -13,9 +13,9 @@ from tiny_pipelines import build_tiny
 from pytest_diffbench.errors import PipelineError
 from pytest_diffbench.measure.guidance import call_class_of
 from pytest_diffbench.measure.runner import drive_plainly
+from pytest_diffbench.outputs.pixels import psnr_db
 from pytest_diffbench.pipelines import loader
 from pytest_diffbench.pipelines.tuned import denoisers_in, resolved
-from pytest_diffbench.pixels import psnr_db
 from pytest_diffbench.records import Offload, PipelineSpec, Tuning, parse_steps
 
 if TYPE_CHECKING:

@@ -30,7 +30,7 @@ from pytest_diffbench.measure.agreement import alike, follow_manner
 from pytest_diffbench.measure.boundaries import observed
 from pytest_diffbench.measure.components import sites_of
 from pytest_diffbench.measure.returned import Reader, Returned
-from pytest_diffbench.pixels import Pixels
+from pytest_diffbench.outputs.pixels import Pixels
 
 if TYPE_CHECKING:
     from collections.abc import Callable

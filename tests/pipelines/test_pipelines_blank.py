@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import pytest
 import torch
 
-from pytest_diffbench.pipelines.blank import Blank, Blanking, Layout, Ledger, NotPlannableError
-from pytest_diffbench.pipelines.blank_content import content_of, rows_of, same
+from pytest_diffbench.placeholders.content import content_of, rows_of, same
+from pytest_diffbench.placeholders.tensors import Blank, Blanking, Layout, Ledger, NotPlannableError
 
 if TYPE_CHECKING:
     from collections.abc import Callable

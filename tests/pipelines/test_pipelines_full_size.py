@@ -8,10 +8,10 @@ import pytest
 import torch
 
 from pytest_diffbench.measure.costs import CostTable
-from pytest_diffbench.measure.plan_record import plan_of
-from pytest_diffbench.pipelines.blank import Blank
 from pytest_diffbench.pipelines.full_size import PARTS, build_full_size
 from pytest_diffbench.pipelines.registry import MODELS
+from pytest_diffbench.placeholders.tensors import Blank
+from pytest_diffbench.plan.record import plan_of
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import PipelinePlan

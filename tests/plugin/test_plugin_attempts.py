@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_diffbench.processes import exchange
 from pytest_diffbench.report import markdown, session_json
+from pytest_diffbench.workers import exchange
 
 if TYPE_CHECKING:
     from pathlib import Path

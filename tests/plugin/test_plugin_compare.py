@@ -23,7 +23,7 @@ from PIL import Image
 from pytest_diffbench.measure import clock
 from pytest_diffbench.measure import pace as machine_pace
 from pytest_diffbench.measure import telemetry
-from pytest_diffbench.variants import Variant
+from pytest_diffbench.session.variants import Variant
 
 class Clock:
     now_ns = 0

@@ -7,8 +7,8 @@ import sys
 
 import pytest
 
-from pytest_diffbench import options
 from pytest_diffbench.records import GATES
+from pytest_diffbench.settings import options
 
 HEAVY = ("torch", "numpy", "scipy", "jinja2", "diffusers", "transformers", "msgspec", "PIL", "safetensors")
 
@@ -94,7 +94,7 @@ def test_import_time_shows_no_torch(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS)
     result = pytester.run(sys.executable, "-X", "importtime", "-m", "pytest", "--collect-only", "-q")
     imported = {line.rpartition("|")[2].strip() for line in result.errlines if line.startswith("import time:")}
-    assert "pytest_diffbench.options" in imported
+    assert "pytest_diffbench.settings.options" in imported
     assert not {name for name in imported if name.partition(".")[0] in HEAVY}
 
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_diffbench import extra_metrics
 from pytest_diffbench.report import session_json
+from pytest_diffbench.session import extra_metrics
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from pytest_diffbench import options
 from pytest_diffbench.errors import OptionError
+from pytest_diffbench.settings import options
 
 HALF = ("--diffbench-rounds", "3")
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_diffbench import cli
+from pytest_diffbench.commands import main as cli
 from pytest_diffbench.report import session_json
 
 if TYPE_CHECKING:

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_diffbench import options
 from pytest_diffbench.report import session_json
+from pytest_diffbench.settings import options
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -418,9 +418,9 @@ def test_three(diffbench, diffbench_pipeline): ...
 def test_a_slower_case_is_explained_by_its_operators_and_no_other_verdict_is(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    from pytest_diffbench import verdicts
-    from pytest_diffbench.judge import kernels
+    from pytest_diffbench.judge.time import kernels
     from pytest_diffbench.records import Verdict
+    from pytest_diffbench.session import verdicts
 
     monkeypatch.setattr(kernels, "kernel_changes", lambda _: ("denoise: aten::mm called twice as often",))
     question: Any = None

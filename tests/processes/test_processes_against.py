@@ -10,17 +10,17 @@ import pytest
 from observations import CASE_ID as CASE
 from observations import make_observation, make_run
 
-from pytest_diffbench import other_environment as module
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.judge import Limits, judge_pairs
-from pytest_diffbench.options import Settings
-from pytest_diffbench.other_environment import OtherEnvironment
-from pytest_diffbench.processes import turns
-from pytest_diffbench.processes.against import Against
-from pytest_diffbench.processes.budget import Budget
-from pytest_diffbench.processes.exchange import Farewell, Measured, Outcome
-from pytest_diffbench.processes.launch import Told
-from pytest_diffbench.processes.process import Ended
+from pytest_diffbench.session import other_environment as module
+from pytest_diffbench.session.other_environment import OtherEnvironment
+from pytest_diffbench.settings.options import Settings
+from pytest_diffbench.workers import turns
+from pytest_diffbench.workers.against import Against
+from pytest_diffbench.workers.budget import Budget
+from pytest_diffbench.workers.exchange import Farewell, Measured, Outcome
+from pytest_diffbench.workers.launch import Told
+from pytest_diffbench.workers.process import Ended
 
 if TYPE_CHECKING:
     from pathlib import Path

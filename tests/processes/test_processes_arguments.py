@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from pytest_diffbench import options, plugin
-from pytest_diffbench.processes import exchange
-from pytest_diffbench.processes.arguments import kept_arguments, options_of
+from pytest_diffbench import plugin
 from pytest_diffbench.records import Tuning
+from pytest_diffbench.settings import options
+from pytest_diffbench.workers import exchange
+from pytest_diffbench.workers.arguments import kept_arguments, options_of
 
 
 @pytest.fixture(scope="module")
@@ -87,7 +88,7 @@ def test_arguments_in_a_file_count_too(
 
 def test_every_option_that_is_dropped_is_one_that_pytest_or_a_plugin_has(pytester: pytest.Pytester) -> None:
     """A name that nobody declares would be a slip, and drop nothing."""
-    from pytest_diffbench.processes.arguments import _DROPPED
+    from pytest_diffbench.workers.arguments import _DROPPED
 
     config = pytester.parseconfig()
     parser: Any = config._parser
@@ -100,7 +101,7 @@ def test_every_option_that_is_dropped_is_one_that_pytest_or_a_plugin_has(pyteste
 
 def test_what_a_measuring_process_is_told_of_this_plugins_options_was_decided_for_each() -> None:
     """One that writes would overwrite the session's files, process by process."""
-    from pytest_diffbench.processes.arguments import _DROPPED
+    from pytest_diffbench.workers.arguments import _DROPPED
 
     kept = {name for name in options.names("c") if f"diffbench_{name}" not in _DROPPED}
     measures = {"weights", "models", "device", "dtype", "offload", "rounds", "threads", *Tuning.__struct_fields__}

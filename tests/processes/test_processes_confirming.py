@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from paced_project import ONE_TEST, Paced
 
-from pytest_diffbench.processes.launch import Launcher
+from pytest_diffbench.workers.launch import Launcher
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -119,7 +119,7 @@ def test_parallel_workers_confirm_nothing(project: Paced, monkeypatch: pytest.Mo
 
 
 INTERRUPTING = """
-from pytest_diffbench.processes.launch import Launcher
+from pytest_diffbench.workers.launch import Launcher
 
 def launch(*_, **__):
     raise KeyboardInterrupt

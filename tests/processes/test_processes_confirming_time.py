@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 from observations import CASE_ID, make_observation
 
-from pytest_diffbench.processes.budget import Budget
-from pytest_diffbench.processes.confirming import Confirming
-from pytest_diffbench.processes.exchange import Measured
-from pytest_diffbench.processes.launch import Told
-from pytest_diffbench.processes.process import Ended
+from pytest_diffbench.workers.budget import Budget
+from pytest_diffbench.workers.confirming import Confirming
+from pytest_diffbench.workers.exchange import Measured
+from pytest_diffbench.workers.launch import Told
+from pytest_diffbench.workers.process import Ended
 
 
 class Launcher:

@@ -10,9 +10,9 @@ from pathlib import Path
 import pytest
 from two_environments import ROOT
 
-from pytest_diffbench import cli
+from pytest_diffbench.commands import main as cli
 from pytest_diffbench.errors import DiffbenchError
-from pytest_diffbench.processes import environment
+from pytest_diffbench.workers import environment
 
 OFFLINE = "--pip=--no-index --no-build-isolation"
 PROJECT = """

@@ -9,8 +9,8 @@ from two_environments import make_environment
 
 from pytest_diffbench import __version__
 from pytest_diffbench.errors import OptionError
-from pytest_diffbench.processes.exchange import PROTOCOL
-from pytest_diffbench.processes.interpreter import checked_interpreter
+from pytest_diffbench.workers.exchange import PROTOCOL
+from pytest_diffbench.workers.interpreter import checked_interpreter
 
 ANSWER = '#!/bin/sh\necho \'{"version": %s, "protocol": %s, "registered": %s, "problem": "No module named x"}\'\n'
 

@@ -6,12 +6,12 @@ import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench import options
-from pytest_diffbench.child import ChildSession
-from pytest_diffbench.processes import exchange
-from pytest_diffbench.processes.exchange import Farewell, Outcome
-from pytest_diffbench.processes.launch import Launcher, Told, _python
-from pytest_diffbench.processes.process import Ended
+from pytest_diffbench.session.child import ChildSession
+from pytest_diffbench.settings import options
+from pytest_diffbench.workers import exchange
+from pytest_diffbench.workers.exchange import Farewell, Outcome
+from pytest_diffbench.workers.launch import Launcher, Told, _python
+from pytest_diffbench.workers.process import Ended
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -136,7 +136,7 @@ def test_a_measuring_process_leaves_out_all_tests_but_those_it_was_named(
     left_out: list[str] = []
     monkeypatch.setattr(config.hook, "pytest_deselected", lambda items: left_out.extend(one.name for one in items))
     identities = {f"{one.path.name}::{one.name}": one for one in items}
-    monkeypatch.setattr("pytest_diffbench.child.case_id", lambda item, _: f"test_it.py::{item.name}")
+    monkeypatch.setattr("pytest_diffbench.session.child.case_id", lambda item, _: f"test_it.py::{item.name}")
     assert len(identities) == 3
     session: Any = items[0].session
     ChildSession(config).pytest_collection_modifyitems(session, items)

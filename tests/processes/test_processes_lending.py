@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from pytest_diffbench.lending import lend_memory
 from pytest_diffbench.pipelines import aside
+from pytest_diffbench.session.lending import lend_memory
 
 PIPELINES: Any = SimpleNamespace(about=lambda _: None, release=lambda: None)
 ITEM: Any = SimpleNamespace()

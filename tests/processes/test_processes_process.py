@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_diffbench.errors import MeasureError
-from pytest_diffbench.processes import exchange
-from pytest_diffbench.processes.budget import LEAST_S, AsLongAsMeasuring, Budget, budget_of
-from pytest_diffbench.processes.process import Ended, run
+from pytest_diffbench.workers import exchange
+from pytest_diffbench.workers.budget import LEAST_S, AsLongAsMeasuring, Budget, budget_of
+from pytest_diffbench.workers.process import Ended, run
 
 if TYPE_CHECKING:
     from pathlib import Path

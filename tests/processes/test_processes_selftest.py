@@ -13,12 +13,14 @@ import pytest
 from observations import make_observation, make_run
 
 from pytest_diffbench.judge import Limits, wants_runs
-from pytest_diffbench.options import Settings
-from pytest_diffbench.processes.budget import Budget
-from pytest_diffbench.processes.exchange import Measured
-from pytest_diffbench.processes.launch import Told
-from pytest_diffbench.processes.process import Ended
-from pytest_diffbench.processes.selftest import (
+from pytest_diffbench.records import CallGroup, LayerTimes, Work
+from pytest_diffbench.session.selftest import SelftestSession
+from pytest_diffbench.settings.options import Settings
+from pytest_diffbench.workers.budget import Budget
+from pytest_diffbench.workers.exchange import Measured
+from pytest_diffbench.workers.launch import Told
+from pytest_diffbench.workers.process import Ended
+from pytest_diffbench.workers.selftest import (
     BASELINE_RUNS,
     KINDS,
     SIZES,
@@ -31,8 +33,6 @@ from pytest_diffbench.processes.selftest import (
     rate,
     stored_verdicts,
 )
-from pytest_diffbench.records import CallGroup, LayerTimes, Work
-from pytest_diffbench.selftest import SelftestSession
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import Observation
@@ -354,7 +354,7 @@ def test_case(diffbench, diffbench_pipeline):
 
 
 INTERRUPTING = """
-from pytest_diffbench.processes.launch import Launcher
+from pytest_diffbench.workers.launch import Launcher
 
 def launch(*_, **__):
     raise KeyboardInterrupt

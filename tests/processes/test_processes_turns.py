@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_diffbench.errors import MeasureError
-from pytest_diffbench.processes import turns
-from pytest_diffbench.processes.turns import BEGIN, END, Ask, Asker, Command, Referee, run_by_turns
+from pytest_diffbench.workers import turns
+from pytest_diffbench.workers.turns import BEGIN, END, Ask, Asker, Command, Referee, run_by_turns
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_diffbench.processes.process import Ended
+    from pytest_diffbench.workers.process import Ended
 
 pytestmark = pytest.mark.skipif(not turns.SUPPORTED, reason="a process can't be handed a socket here")
 
@@ -85,7 +85,7 @@ def test_nobody_waits_for_a_case_that_the_other_does_not_come_to(one: Script, ot
 ASKING = """
 import sys
 from pathlib import Path
-from pytest_diffbench.processes.turns import BEGIN, END, Asker
+from pytest_diffbench.workers.turns import BEGIN, END, Asker
 name = sys.argv[2]
 asker = Asker(int(sys.argv[1]))
 for place in [BEGIN, 0, 1, 2, END]:

@@ -7,10 +7,11 @@ import json
 
 import pytest
 
-from pytest_diffbench import calibrate, cli
-from pytest_diffbench.calibrate import AS_IT_IS, Evidence, lines, proposed, settings_of, written
+from pytest_diffbench.commands import calibrate
+from pytest_diffbench.commands import main as cli
+from pytest_diffbench.commands.calibrate import AS_IT_IS, Evidence, lines, proposed, settings_of, written
 from pytest_diffbench.errors import DiffbenchError
-from pytest_diffbench.judge.loosening import checked, looser_than_default
+from pytest_diffbench.judge.output.loosening import checked, looser_than_default
 
 EQUAL = Evidence(
     setting=AS_IT_IS,

@@ -11,11 +11,12 @@ import numpy as np
 import pytest
 import report_factories as make
 
-from pytest_diffbench import __version__, cli
-from pytest_diffbench.artifacts import Artifacts
+from pytest_diffbench import __version__
+from pytest_diffbench.commands import main as cli
+from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.pipelines.registry import MODELS
-from pytest_diffbench.pixels import image_digest
 from pytest_diffbench.records import ImageFacts, Observation, Round
+from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.report import markdown, session_json
 from pytest_diffbench.report.lines import plain
 from pytest_diffbench.report.terminal import summary_lines
@@ -99,7 +100,7 @@ def test_runs_where_torch_and_pytest_are_missing(tmp_path: Path) -> None:
     code = (
         "import sys\n"
         "for name in ('torch', 'pytest', 'diffusers', 'transformers'): sys.modules[name] = None\n"
-        "from pytest_diffbench.cli import main\n"
+        "from pytest_diffbench.commands.main import main\n"
         f"print([main(['models']), main(['show', {path!r}]), main(['judge', {path!r}, {path!r}])])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
@@ -110,7 +111,7 @@ def test_runs_where_torch_and_pytest_are_missing(tmp_path: Path) -> None:
 def test_output_to_an_ascii_pipe_is_ascii(tmp_path: Path) -> None:
     path = written(tmp_path / "session.json", make.red())
     done = subprocess.run(
-        [sys.executable, "-m", "pytest_diffbench.cli", "show", path],
+        [sys.executable, "-m", "pytest_diffbench.commands.main", "show", path],
         capture_output=True,
         check=True,
         env={"PYTHONIOENCODING": "ascii", "COLUMNS": "100"},
@@ -121,7 +122,7 @@ def test_output_to_an_ascii_pipe_is_ascii(tmp_path: Path) -> None:
 
 def test_a_reader_that_leaves_is_no_problem(tmp_path: Path) -> None:
     path = written(tmp_path / "session.json", make.session(*[make.report(make.lumina(f"t{i}")) for i in range(900)]))
-    command = [sys.executable, "-m", "pytest_diffbench.cli", "show", path]
+    command = [sys.executable, "-m", "pytest_diffbench.commands.main", "show", path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
         assert process.stderr is not None

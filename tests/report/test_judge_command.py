@@ -9,10 +9,10 @@ import numpy as np
 import pytest
 import report_factories as make
 
-from pytest_diffbench import cli
-from pytest_diffbench.artifacts import Artifacts
-from pytest_diffbench.pixels import image_digest
+from pytest_diffbench.commands import main as cli
+from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.records import ImageFacts
+from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.report import session_json
 from pytest_diffbench.store import Store, keep
 

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_diffbench import cli, plan_command
+from pytest_diffbench.commands import main as cli
+from pytest_diffbench.commands import plan as plan_command
+from pytest_diffbench.commands.plan import call_arguments
 from pytest_diffbench.errors import OptionError
-from pytest_diffbench.peaks import PEAKS, peak_named
-from pytest_diffbench.plan_command import call_arguments
+from pytest_diffbench.records.peaks import PEAKS, peak_named
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -167,7 +168,7 @@ def test_what_the_pipeline_refuses_is_passed_on(
     def divide(*_: object, **__: object) -> float:
         return 1 / 0
 
-    monkeypatch.setattr("pytest_diffbench.measure.plan_record.plan_of", divide)
+    monkeypatch.setattr("pytest_diffbench.plan.record.plan_of", divide)
     assert cli.main(["plan", str(folder)]) == cli.UNUSABLE
     told = capsys.readouterr().err
     assert "refused the call: division by zero. Change --set" in told

@@ -6,8 +6,8 @@ import msgspec
 import pytest
 import report_factories as make
 
-from pytest_diffbench.peaks import PEAKS, peak_reported
 from pytest_diffbench.records import Observation, Telemetry
+from pytest_diffbench.records.peaks import PEAKS, peak_reported
 from pytest_diffbench.report.efficiency import efficiency_of, rate_text
 
 

@@ -13,7 +13,7 @@ def test_nothing_heavy_is_imported() -> None:
     modules = [f"pytest_diffbench.report.{path.stem}" for path in sorted((PACKAGE / "report").glob("[!_]*.py"))]
     code = (
         "import sys\n"
-        f"import {', '.join(modules)}, pytest_diffbench.cli\n"
+        f"import {', '.join(modules)}, pytest_diffbench.commands.main\n"
         "heavy = {'torch', 'pytest', '_pytest', 'numpy', 'scipy', 'PIL', 'diffusers', 'transformers', 'jinja2'}\n"
         "print(sorted(heavy & set(sys.modules)))"
     )

@@ -12,7 +12,7 @@ import pytest
 import report_factories as make
 from golden_files import REPOSITORY, assert_equals_file, assert_golden
 
-from pytest_diffbench import cli
+from pytest_diffbench.commands import main as cli
 from pytest_diffbench.errors import DiffbenchError
 from pytest_diffbench.records import SESSION_SCHEMA, CaseReport, SessionReport
 from pytest_diffbench.report import session_json

@@ -7,8 +7,7 @@ from typing import Any
 import msgspec
 import numpy as np
 
-from pytest_diffbench.artifacts import Artifacts
-from pytest_diffbench.pixels import image_digest
+from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.records import (
     CallGroup,
     Case,
@@ -25,6 +24,7 @@ from pytest_diffbench.records import (
     StageMemory,
     Work,
 )
+from pytest_diffbench.records.artifacts import Artifacts
 
 MODES = {3: "RGB", 4: "RGBA"}
 

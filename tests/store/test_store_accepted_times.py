@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import msgspec
 from store_builders import make_artifacts, make_observation, make_run
 
-from pytest_diffbench.options import Settings
+from pytest_diffbench.session.verdicts import Concluded, Evidence, conclude
+from pytest_diffbench.settings.options import Settings
 from pytest_diffbench.store import Store
-from pytest_diffbench.verdicts import Concluded, Evidence, conclude
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -15,9 +15,9 @@ from PIL import Image
 from safetensors.numpy import save as save_safetensors
 from store_builders import make_artifacts, make_case, make_environment, make_image, make_observation
 
-from pytest_diffbench.artifacts import Artifacts, Reference
 from pytest_diffbench.errors import BaselineError
-from pytest_diffbench.pixels import image_digest
+from pytest_diffbench.outputs.pixels import image_digest
+from pytest_diffbench.records.artifacts import Artifacts, Reference
 from pytest_diffbench.store import Store
 
 if TYPE_CHECKING:

@@ -14,8 +14,8 @@ import pytest
 from safetensors.numpy import load_file, save_file
 from store_builders import make_artifacts, make_observation
 
-from pytest_diffbench import cli
-from pytest_diffbench.artifacts import Artifacts
+from pytest_diffbench.commands import main as cli
+from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.store import Store, check
 from pytest_diffbench.store.checking import png_problem
 

@@ -19,7 +19,7 @@ from pytest_diffbench.store import Store
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_diffbench.artifacts import Artifacts
+    from pytest_diffbench.records.artifacts import Artifacts
 
 OLD = make_artifacts(7, images=2)
 NEW = make_artifacts(99, images=1)

@@ -15,7 +15,7 @@ from hypothesis.extra import numpy as npst
 from PIL import Image
 from store_builders import make_image
 
-from pytest_diffbench.pixels import Pixels, image_digest, to_uint8_arrays
+from pytest_diffbench.outputs.pixels import Pixels, image_digest, to_uint8_arrays
 
 IMAGE = make_image(shape=(6, 5, 3))
 
@@ -229,7 +229,7 @@ def test_digest_doesnt_depend_on_how_memory_lies() -> None:
 def test_pixels_import_no_torch() -> None:
     script = """
 import sys
-import pytest_diffbench.pixels as pixels
+import pytest_diffbench.outputs.pixels as pixels
 assert not {"torch", "numpy", "PIL"} & sys.modules.keys()
 import numpy
 pixels.to_uint8_arrays([numpy.zeros((2, 2, 3), dtype=numpy.uint8)])

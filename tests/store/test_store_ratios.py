@@ -13,7 +13,7 @@ from pytest_diffbench.store.store import MOST_RUNS
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_diffbench.artifacts import Artifacts, Reference
+    from pytest_diffbench.records.artifacts import Artifacts, Reference
 
 ARTIFACTS = make_artifacts()
 FULL = make_case("tests/test_cfg.py::test_pays#full", arguments={"cfg_trunc_ratio": 1.0})

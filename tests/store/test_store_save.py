@@ -24,7 +24,7 @@ from pytest_diffbench.records import Memory, Output, RerunNoise, StageMemory
 from pytest_diffbench.store import Store, case_folder
 
 if TYPE_CHECKING:
-    from pytest_diffbench.artifacts import Artifacts, Reference
+    from pytest_diffbench.records.artifacts import Artifacts, Reference
 
 OLD = make_artifacts(7)
 NEW = make_artifacts(99)

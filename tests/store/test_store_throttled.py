@@ -8,10 +8,10 @@ import msgspec
 import pytest
 from store_builders import make_artifacts, make_observation, make_run
 
-from pytest_diffbench.options import Settings
 from pytest_diffbench.records import Run, Telemetry
+from pytest_diffbench.session.verdicts import Concluded, conclude
+from pytest_diffbench.settings.options import Settings
 from pytest_diffbench.store import Store
-from pytest_diffbench.verdicts import Concluded, conclude
 
 if TYPE_CHECKING:
     from pathlib import Path

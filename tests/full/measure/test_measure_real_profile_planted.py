@@ -28,13 +28,13 @@ from test_measure_real_profile import (
 )
 from torch.nn.functional import linear, scaled_dot_product_attention
 
-from pytest_diffbench.artifacts import Artifacts, Reference
 from pytest_diffbench.judge import Limits
-from pytest_diffbench.judge.kernels import explain
-from pytest_diffbench.judge.places import carriers
 from pytest_diffbench.judge.question import Question
+from pytest_diffbench.judge.time.kernels import explain
+from pytest_diffbench.judge.time.places import carriers
 from pytest_diffbench.measure import clock
 from pytest_diffbench.records import Baseline
+from pytest_diffbench.records.artifacts import Artifacts, Reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from pytest_diffbench.outputs.pixels import psnr_db
 from pytest_diffbench.pipelines.tuned import resolved
-from pytest_diffbench.pixels import psnr_db
 
 if TYPE_CHECKING:
     from pathlib import Path

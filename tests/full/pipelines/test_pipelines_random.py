@@ -14,11 +14,11 @@ from guidance_pipelines import judged, observed
 from narrow_models import NARROW
 
 from pytest_diffbench.errors import PipelineError
-from pytest_diffbench.measure.planning import plan_call
 from pytest_diffbench.pipelines import loader, random_weights
 from pytest_diffbench.pipelines.full_size import PARTS, assemble, blank_components
 from pytest_diffbench.pipelines.random_weights import REVISION, build_random
 from pytest_diffbench.pipelines.registry import MODELS
+from pytest_diffbench.plan.planning import plan_call
 from pytest_diffbench.records import PipelineSpec, Tuning
 
 if TYPE_CHECKING:

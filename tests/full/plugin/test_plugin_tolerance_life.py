@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from test_plugin_tolerance import history, run
 
-from pytest_diffbench import cli
+from pytest_diffbench.commands import main as cli
 from pytest_diffbench.report import session_json
 
 pytestmark = pytest.mark.usefixtures("real_libraries")

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 import pytest
 from environments_project import HEAD, cases, check_what_differs, run, write
 
-from pytest_diffbench.processes import turns
 from pytest_diffbench.report import session_json
+from pytest_diffbench.workers import turns
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -76,7 +76,7 @@ def test_rounds_of_both_sides_lie_side_by_side(pytester: pytest.Pytester, projec
 
 
 INTERRUPTING = """
-from pytest_diffbench.processes.launch import Launcher
+from pytest_diffbench.workers.launch import Launcher
 
 STARTED = []
 

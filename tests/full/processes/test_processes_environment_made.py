@@ -15,7 +15,7 @@ from test_processes_environment import (
     says,
 )
 
-from pytest_diffbench import cli
+from pytest_diffbench.commands import main as cli
 
 if TYPE_CHECKING:
     import pytest

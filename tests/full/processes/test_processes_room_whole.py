@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from paced_project import PACED, Paced
 
-from pytest_diffbench.processes.launch import Launcher
+from pytest_diffbench.workers.launch import Launcher
 
 if TYPE_CHECKING:
     import pytest
@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 CONFTEST = """
 import gc, os, weakref
 import pytest
-from pytest_diffbench.processes.launch import Launcher
+from pytest_diffbench.workers.launch import Launcher
 
 LOADED = []
 

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_diffbench import cli
-from pytest_diffbench.judge.image_extras import KINDS, ExtraName
+from pytest_diffbench.commands import main as cli
+from pytest_diffbench.outputs.image_extras import KINDS, ExtraName
 
 if TYPE_CHECKING:
     from pathlib import Path

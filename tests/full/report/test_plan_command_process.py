@@ -17,7 +17,17 @@ if TYPE_CHECKING:
 
 @pytest.mark.pipeline
 def test_a_process_of_its_own_prints_the_table_alone(folder: Path) -> None:
-    command = [sys.executable, "-m", "pytest_diffbench.cli", "plan", str(folder), "--height", "64", "--width", "64"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest_diffbench.commands.main",
+        "plan",
+        str(folder),
+        "--height",
+        "64",
+        "--width",
+        "64",
+    ]
     done = subprocess.run(command, capture_output=True, text=True, check=True)
     assert done.stderr == ""
     assert "denoiser calls in 50 steps" in done.stdout or "denoiser calls in 30 steps" in done.stdout

@@ -1,0 +1,1 @@
+"""The `diffbench` command, one module a subcommand."""

@@ -1,0 +1,268 @@
+"""`diffbench judge`: a stored session's cases against those of another one, or against baselines, without a rerun."""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.errors import DiffbenchError, OptionError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from typing import TypeAlias
+
+    from pytest_diffbench.records import (
+        Baseline,
+        Case,
+        CaseReport,
+        Fact,
+        Gate,
+        Observation,
+        Output,
+        SessionReport,
+    )
+    from pytest_diffbench.records.artifacts import Artifacts, Reference
+
+    Images: TypeAlias = Callable[[Case, Output | None], Artifacts]
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Judged:
+    """What was found.
+
+    Attributes:
+        session: the new one, with these verdicts in place of its own.
+        only_new: ids of cases that there is nothing to hold against.
+        only_old: ids of cases that the new session lacks.
+        unjudged: what was asked and can't be told from the files, a sentence each.
+    """
+
+    session: SessionReport
+    only_new: tuple[str, ...]
+    only_old: tuple[str, ...]
+    unjudged: tuple[str, ...]
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument("new", metavar="NEW.json", type=Path)
+    parser.add_argument("old", metavar="OLD.json|BASELINES", type=Path, help="a session, or a folder of baselines")
+    parser.add_argument(
+        "--images",
+        metavar="FOLDER",
+        type=Path,
+        action="append",
+        default=[],
+        help="images of the sessions: what --diffbench-images kept, or baselines; may be given several times",
+    )
+    parser.add_argument(
+        "--gates", type=_gates, metavar="LIST", default=None, help="gates to judge by, with commas between (all)"
+    )
+    parser.add_argument("-v", "--verbose", action="store_true", help="with the messages of gates that passed")
+
+
+def _gates(text: str) -> tuple[Gate, ...]:
+    from pytest_diffbench.records import GATES
+
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    unknown = [name for name in names if name not in GATES]
+    if unknown or not names:
+        what = f"{unknown[0]!r} isn't a gate" if unknown else "no gate is named"
+        raise argparse.ArgumentTypeError(f"{what}: there are {', '.join(GATES)}")
+    return tuple(gate for gate in GATES if gate in names)
+
+
+def judge(arguments: argparse.Namespace) -> Judged:
+    """Judge one session by another, or by baselines.
+
+    Args:
+        arguments: as `add_arguments` declares them.
+
+    Raises:
+        DiffbenchError: a file or folder can't be used, or the two have no case in common.
+    """
+    from pytest_diffbench.records import GATES
+    from pytest_diffbench.report import session_json
+    from pytest_diffbench.store import kept
+
+    for folder in arguments.images:
+        if not folder.is_dir():
+            raise OptionError(
+                f"--images {folder}: isn't a folder. Name one that --diffbench-images kept, or baselines."
+            )
+    new = session_json.load(arguments.new)
+    if arguments.old.is_dir():
+        images = functools.partial(kept, [*arguments.images, *_kept_with(new, arguments.new), arguments.old])
+        references, old_ids = _stored(new, arguments.old), []
+    else:
+        old = session_json.load(arguments.old)
+        folders = [*arguments.images, *_kept_with(new, arguments.new), *_kept_with(old, arguments.old)]
+        images = functools.partial(kept, folders)
+        references = _measured(old, str(arguments.old), images)
+        old_ids = [one.observation.case.id for one in old.cases]
+    ids = [one.observation.case.id for one in new.cases]
+    if not references.keys() & set(ids):
+        stored = arguments.old.is_dir()
+        lacks = f"{'has a baseline' if stored else 'was measured to the end'} in {arguments.old}"
+        remedy = f"Give {'baselines' if stored else 'two sessions'} of the same tests."
+        raise DiffbenchError(
+            f"{arguments.new}: none of its {len(ids)} cases {lacks}, so nothing can be judged. {remedy}"
+        )
+    judged = _judged(new, references, images, arguments.gates or GATES)
+    return Judged(
+        session=judged,
+        only_new=tuple(dict.fromkeys(one for one in ids if one not in references)),
+        only_old=tuple(dict.fromkeys(one for one in old_ids if one not in ids)),
+        unjudged=tuple(_unjudged(judged, arguments.gates or GATES)),
+    )
+
+
+def _kept_with(session: SessionReport, path: Path) -> list[Path]:
+    """The images that a session was told to keep: beside its file, which may have moved, or where they were."""
+    named = session.settings.get("images")
+    if not isinstance(named, str):
+        return []
+    return [folder for folder in (path.parent / Path(named).name, Path(named)) if folder.is_dir()]
+
+
+def _stored(new: SessionReport, root: Path) -> dict[str, Reference]:
+    """The nearest baseline of each case."""
+    from pytest_diffbench.store import Store
+
+    store = Store(root)
+    found = {
+        one.observation.case.id: store.find(one.observation.case, one.observation.run.environment)
+        for one in new.cases
+    }
+    return {name: reference for name, reference in found.items() if reference is not None}
+
+
+def _measured(old: SessionReport, path: str, images: Images) -> dict[str, Reference]:
+    """Each case of a session as the baseline of its id. Several runs of one definition make up one baseline."""
+    from pytest_diffbench.records import Baseline
+    from pytest_diffbench.records.artifacts import Reference
+
+    runs: dict[str, list[CaseReport]] = {}
+    for report in old.cases:
+        seen = report.observation
+        known = runs.setdefault(seen.case.id, [])
+        if seen.complete and seen.run.rounds and (not known or known[0].observation.case == seen.case):
+            known.append(report)
+    references: dict[str, Reference] = {}
+    for case_id, reports in runs.items():
+        if reports:
+            first = reports[0].observation
+            baseline = Baseline(
+                case=first.case,
+                runs=tuple(one.observation.run for one in reports),
+                work=first.work,
+                output=first.output,
+                memory=first.memory,
+                layers=first.layers,
+            )
+            # How near the machine is depends on the case that is judged.
+            references[case_id] = Reference(
+                baseline=baseline,
+                distance="any",
+                path=path,
+                artifacts=functools.partial(images, first.case, first.output),
+            )
+    return references
+
+
+def _judged(
+    new: SessionReport, references: dict[str, Reference], images: Images, gates: Sequence[Gate]
+) -> SessionReport:
+    """The new session with verdicts against these references in place of its own."""
+    import msgspec
+
+    from pytest_diffbench.judge import Limits, judge
+    from pytest_diffbench.records import DECISIONS, CaseReport
+    from pytest_diffbench.records.artifacts import Artifacts
+
+    cases: list[CaseReport] = []
+    for report in new.cases:
+        seen = report.observation
+        reference = references.get(seen.case.id)
+        if reference is not None:
+            then, now = reference.baseline.runs[-1].environment, seen.run.environment
+            near = then.machine == now.machine
+            reference = dataclasses.replace(
+                reference, distance="machine" if near else "family" if then.family == now.family else "any"
+            )
+        # Pixels are asked for where they decide.
+        same = reference is not None and _digests(seen) == _digests(reference.baseline)
+        verdicts = judge(
+            seen,
+            Artifacts() if reference is None or same else images(seen.case, seen.output),
+            reference,
+            Limits(),
+            gates,
+            more_runs=report.confirmations,
+            more_ratios=report.confirming_ratios,
+            neighbours={
+                name: other.baseline.times
+                for name, other in references.items()
+                if name != seen.case.id
+                and other.baseline.runs[-1].environment.machine == seen.run.environment.machine
+            },
+            decisions=len(new.cases),
+        )
+        cases.append(
+            CaseReport(
+                observation=seen,
+                verdicts=verdicts if seen.complete else (),
+                baseline_path=reference.path if reference is not None else None,
+                baseline_distance=reference.distance if reference is not None else None,
+                changed_since=_changed_since(reference, seen.run.environment.software),
+                confirmations=report.confirmations,
+                confirming_ratios=report.confirming_ratios,
+                error=report.error,
+            )
+        )
+    decisions = [verdict.decision for case in cases for verdict in case.verdicts]
+    return msgspec.structs.replace(
+        new,
+        counts={decision: decisions.count(decision) for decision in DECISIONS},
+        missing_baselines=(),
+        cases=tuple(cases),
+    )
+
+
+def _digests(seen: Observation | Baseline) -> list[str]:
+    return [one.digest for one in seen.output.images] if seen.output is not None else []
+
+
+def _unjudged(judged: SessionReport, gates: Sequence[Gate]) -> Iterator[str]:
+    """What these files can't tell of what was asked, with what would."""
+    without = ",".join(gate for gate in gates if gate != "output")
+    or_not = f", or leave the gate out: --gates {without}" if without else ""
+    for report in judged.cases:
+        name = report.observation.case.id
+        for one in report.verdicts:
+            if one.reason == "output.not_kept":
+                output = report.observation.output
+                how = (
+                    f"Give their folder, which pytest --diffbench-images=FOLDER keeps: --images FOLDER{or_not}"
+                    if output is not None and output.images
+                    else f"Measure again, with baselines{or_not}"
+                )
+                yield f"{name}: the output can't be judged from this file: {one.message} {how}."
+        redefined = [one.gate for one in report.verdicts if one.reason.endswith(".definition_changed")]
+        if redefined:
+            which = ", ".join(redefined)
+            yield f"{name}: {which} can't be judged: the case is defined otherwise. Measure both alike."
+
+
+def _changed_since(reference: Reference | None, now: dict[str, Fact]) -> tuple[str, ...]:
+    if reference is None:
+        return ()
+    then = reference.baseline.runs[-1].environment.software
+    return tuple(
+        f"{name} {then.get(name, 'absent')} -> {now.get(name, 'absent')}"
+        for name in dict.fromkeys([*then, *now])
+        if then.get(name) != now.get(name)
+    )

@@ -1,0 +1,302 @@
+"""The `diffbench` command: looks at baselines and stored sessions, and makes environments to hold each other against.
+
+It runs no pytest, and needs no torch.
+
+Exit status: 0 when all is well, 1 when something is worse or bad, 2 when the command can't do what it was asked, and
+3 when nothing is worse that could be judged, but not all that `judge` was asked for could.
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+import shlex
+import shutil
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from pytest_diffbench import __version__
+from pytest_diffbench.commands import judge as judge_command
+from pytest_diffbench.commands import plan as plan_command
+from pytest_diffbench.errors import DiffbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from pytest_diffbench.report.lines import Line
+
+FINE, WORSE, UNUSABLE, UNJUDGED = 0, 1, 2, 3
+"""Exit statuses."""
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command.
+
+    Args:
+        argv: arguments without the program's name; the process's own by default.
+
+    Returns:
+        The exit status. Problems are one line on stderr each.
+    """
+    try:
+        arguments = _parser().parse_args(argv)
+        run: Callable[[argparse.Namespace], int] = arguments.run
+        status = run(arguments)
+        sys.stdout.flush()
+    except SystemExit as stop:  # argparse, after --help and --version
+        return FINE if stop.code in (None, 0) else UNUSABLE
+    except DiffbenchError as error:
+        _complain(str(error))
+        return UNUSABLE
+    except BrokenPipeError:
+        # The reader went away, as `head` does. Nothing may be written at exit either.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return FINE
+    return status
+
+
+class _Parser(argparse.ArgumentParser):
+    """Tells of wrong usage in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise DiffbenchError(f"{message}. See {self.prog} --help.")
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = _Parser(prog="diffbench", description="Look at baselines and results of pytest-diffbench.")
+    parser.add_argument("--version", action="version", version=f"diffbench {__version__}")
+    commands = parser.add_subparsers(metavar="COMMAND", required=True)
+
+    models = commands.add_parser("models", help="list the models that tests can ask for by name")
+    models.set_defaults(run=_models)
+
+    check = commands.add_parser("check", help="read every baseline, images and traces included")
+    check.add_argument("baselines", metavar="BASELINES", nargs="?", type=Path, default=Path("baselines"))
+    check.set_defaults(run=_check)
+
+    show = commands.add_parser("show", help="show a session that pytest --diffbench-json wrote")
+    show.add_argument("session", metavar="SESSION.json", type=Path)
+    show.add_argument("--format", choices=("terminal", "markdown", "json"), default="terminal")
+    show.add_argument("-v", "--verbose", action="store_true", help="with the messages of gates that passed")
+    show.set_defaults(run=_show)
+
+    plan = commands.add_parser("plan", help="count what a full-size pipeline computes, without weights and GPU")
+    plan_command.add_arguments(plan)
+    plan.set_defaults(run=_plan)
+
+    judge = commands.add_parser("judge", help="judge a stored session's cases against another's, or baselines")
+    judge_command.add_arguments(judge)
+    judge.set_defaults(run=_judge)
+
+    env = commands.add_parser("env", help="make an environment for pytest --diffbench-against, and print its Python")
+    env.add_argument("what", metavar="REVISION|REQUIREMENTS.txt", help="the project at a git revision, or a file")
+    env.add_argument("--into", metavar="DIR", type=Path, help="folder to make; .diffbench/env-... by default")
+    env.add_argument("--pip", metavar="ARGUMENTS", default="", help='for pip install, such as --pip="--no-index"')
+    env.set_defaults(run=_env)
+
+    calibrate = commands.add_parser("calibrate", help="measure which tolerance of output tests need, and propose it")
+    calibrate.add_argument("tests", metavar="TEST", nargs="+", help="node ids or other arguments of pytest")
+    calibrate.add_argument("--runs", type=_at_least_2, default=5, metavar="N", help="runs of each test as it is (5)")
+    for name, what in (
+        ("dtypes", "dtypes to run in, too"),
+        ("threads", "numbers of threads"),
+        ("attention", "attention backends of diffusers"),
+    ):
+        calibrate.add_argument(
+            f"--{name}", type=_names, default=[], metavar="LIST", help=f"{what}, with commas between"
+        )
+    calibrate.add_argument(
+        "--margin-db", type=_margin_db, default=3.0, metavar="DB", help="margin over the worst run (3)"
+    )
+    calibrate.add_argument(
+        "--metrics", type=_names, default=[], metavar="LIST", help="flip, ssimulacra2 and lpips: to compare by, too"
+    )
+    calibrate.add_argument("--lpips-backbone", type=Path, metavar="FILE", help="weights of AlexNet for lpips")
+    calibrate.add_argument("--json", type=Path, metavar="FILE", help="write the evidence to FILE")
+    calibrate.set_defaults(run=_calibrate)
+    return parser
+
+
+def _models(_: argparse.Namespace) -> int:
+    from pytest_diffbench.pipelines.registry import MODELS
+    from pytest_diffbench.report.lines import flow, segment
+
+    name_width = max((len(name) for name in MODELS), default=0) + 2
+    lines: list[Line] = []
+    for name, model in sorted(MODELS.items()):
+        about = [
+            model.pipeline_class,
+            model.hub_id,
+            model.licence + (" (to be accepted first)" if model.gated else ""),
+        ]
+        told = flow([[segment(one)] for one in about], _width(), name_width)
+        told[0][0] = segment(f"{name:{name_width}}", "bold")
+        recommended = [[segment(f"{key}={value}", "light")] for key, value in model.recommended.items()]
+        lines += [*told, *flow(recommended, _width(), name_width, segment("  "))]
+    _print(lines)
+    return FINE
+
+
+def _check(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.judge.output.loosening import line
+    from pytest_diffbench.report.lines import hang, segment
+    from pytest_diffbench.report.units import format_count, format_seconds
+    from pytest_diffbench.store import check
+
+    root: Path = arguments.baselines
+    if not root.is_dir():
+        what = "isn't a folder" if root.exists() else "doesn't exist"
+        raise DiffbenchError(f"{root}: {what}. Name the folder that holds the baselines.")
+    begin_s = time.perf_counter()
+    good = bad = stray = 0
+    for one in check(root):
+        for fault in one.faults:
+            _print([[segment("bad  ", "red", "bold"), segment(" ".join(str(fault).split()))]])
+        if one.stray:
+            stray += len(one.faults)
+        elif one.faults or one.baseline is None:
+            bad += 1
+        else:
+            good += 1
+            baseline = one.baseline
+            about = f"generation {baseline.generation}, {format_count(len(baseline.timed_runs), 'run')}"
+            name = str(one.folder.relative_to(root))
+            _print([[segment("ok   ", "green"), segment(f"{name}  "), segment(about, "light")]])
+            for change in baseline.tolerances:
+                _print(hang([segment("     ")], line(change), _width(), 5))
+    if not good + bad + stray:
+        # A check that looked at nothing must not look like one that found nothing wrong.
+        raise DiffbenchError(f"{root}: holds no baseline. Name another folder, or add some: pytest --diffbench-save.")
+    took = format_seconds(time.perf_counter() - begin_s)
+    strays = f", {format_count(stray, 'file')} of no baseline" if stray else ""
+    _print([[segment(f"{format_count(good + bad, 'baseline')} in {took}: {good} ok, {bad} bad{strays}", "bold")]])
+    return WORSE if bad + stray else FINE
+
+
+def _show(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report import markdown, session_json
+    from pytest_diffbench.report.lines import encodable
+    from pytest_diffbench.report.terminal import summary_lines
+
+    session = session_json.load(arguments.session)
+    if arguments.format == "markdown":
+        sys.stdout.write(encodable(markdown.summary(session), sys.stdout.encoding))
+    elif arguments.format == "json":
+        sys.stdout.write(session_json.dump(session).decode())
+    else:
+        _print(summary_lines(session, _width(), arguments.verbose))
+    return FINE
+
+
+def _plan(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report.plan import dump, plan_lines
+
+    plan = plan_command.plan(arguments)
+    if arguments.json:
+        sys.stdout.write(dump(plan).decode())
+    else:
+        _print(plan_lines(plan, _width()))
+    return FINE
+
+
+def _judge(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report.lines import hang, segment
+    from pytest_diffbench.report.terminal import summary_lines
+
+    found = judge_command.judge(arguments)
+    _print(summary_lines(found.session, _width(), arguments.verbose))
+    for label, markup, texts in (
+        ("only new", ("cyan",), found.only_new),
+        ("only old", ("cyan",), found.only_old),
+        ("not judged", ("red", "bold"), found.unjudged),
+    ):
+        for text in texts:
+            _print(hang([segment(f"{label:14}", *markup)], text, _width(), 14))
+    if found.session.counts.get("worse"):
+        return WORSE
+    return UNJUDGED if found.unjudged else FINE
+
+
+def _env(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.workers.environment import make_environment
+
+    try:
+        pip_arguments = shlex.split(arguments.pip)
+    except ValueError as error:
+        told = str(error).lower()
+        raise DiffbenchError(
+            f"--pip {arguments.pip!r} can't be split into words ({told}). Close its quotes."
+        ) from None
+    print(make_environment(arguments.what, arguments.into, pip_arguments))
+    return FINE
+
+
+def _calibrate(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.commands import calibrate
+
+    settings = calibrate.settings_of(arguments.runs, arguments.dtypes, arguments.threads, arguments.attention)
+    metrics = calibrate.metrics_asked(arguments.metrics, arguments.lpips_backbone)
+    proposals = calibrate.calibrate(arguments.tests, settings, arguments.margin_db, _complain, metrics)
+    from pytest_diffbench.report.lines import segment
+
+    for proposal in proposals:
+        _print([[segment(text)] for text in calibrate.lines(proposal)])
+    if arguments.json is not None:
+        try:
+            arguments.json.write_text(calibrate.written(proposals), encoding="utf-8")
+        except OSError as error:
+            raise DiffbenchError(
+                f"{arguments.json}: can't be written: {error.strerror}. Name another file."
+            ) from error
+    return FINE
+
+
+def _names(text: str) -> list[str]:
+    return [name for part in text.split(",") if (name := part.strip())]
+
+
+def _at_least_2(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 2:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of runs to compare: give at least 2")
+    return number
+
+
+def _margin_db(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of decibels, 0 or more")
+    return number
+
+
+def _width() -> int:
+    """Columns of the terminal, or of the variable COLUMNS; 100 where neither is known."""
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def _print(lines: Iterable[Line]) -> None:
+    from pytest_diffbench.report.lines import ansi, for_encoding, plain
+
+    lines = for_encoding(lines, sys.stdout.encoding)
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    sys.stdout.write(ansi(lines) if coloured else plain(lines))
+
+
+def _complain(message: str) -> None:
+    from pytest_diffbench.report.lines import encodable
+
+    one_line = " ".join(message.split())
+    print(encodable(f"diffbench: {one_line}", sys.stderr.encoding), file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,1 @@
+"""The guidance gate, and the formulas that it holds pipelines against."""

@@ -1,0 +1,308 @@
+"""Judges the time of one environment against another by pairs of runs, made by turns on one machine.
+
+A pair is its own baseline: what the machine was doing while it was made is in both of its runs. Where the two were
+made round by round, so is each pair of rounds.
+"""
+
+from __future__ import annotations
+
+import math
+import statistics
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pytest_diffbench.judge.definition import environment_changes
+from pytest_diffbench.judge.reasons import verdict
+from pytest_diffbench.judge.text import listed, percent, plural
+from pytest_diffbench.judge.time import rule as time_rule
+from pytest_diffbench.judge.time import telemetry as time_telemetry
+from pytest_diffbench.judge.time.figures import TOTAL, label, paces_s, times_of
+from pytest_diffbench.judge.time.places import moved_parts, pair
+from pytest_diffbench.judge.time.runs import doubts, floors_of, is_valid, pace_against
+from pytest_diffbench.judge.time.spread import strays_among
+from pytest_diffbench.stats.steadiness import doubt_about
+from pytest_diffbench.stats.variance import moderated, prior_of, within
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import TypeAlias
+
+    from pytest_diffbench.judge.limits import Limits
+    from pytest_diffbench.judge.time.rule import Figure
+    from pytest_diffbench.records import Run, Verdict
+
+    Pairs: TypeAlias = Sequence[tuple[Run, Run]]
+
+_LEAST_OF_PRIOR = 0.1
+"""Spreads under this share of the least that is believed count as this much when other cases' are pooled."""
+
+
+def judge_pairs(
+    pairs: Pairs,
+    limits: Limits,
+    decisions: int,
+    family: str,
+    neighbours: Sequence[Pairs] = (),
+    *,
+    by_turns: bool = False,
+) -> Verdict:
+    """Judge whether the second run of each pair took longer than the first, beyond chance and the practical floor.
+
+    Args:
+        pairs: of the base's and the head's run, in the order they were made, whichever of the two came first.
+        limits: thresholds.
+        decisions: parts that the session's error budget is cut into; this case has one.
+        family: type of the device.
+        neighbours: pairs of the session's other cases; they tell the spread between pairs while this case has few.
+        by_turns: whether like rounds of a pair's two runs lie side by side, in these pairs and their neighbours. Then
+            what the machine did to both rounds is taken out of each before anything else.
+
+    Returns:
+        A verdict of the gate `time`. Where its details say `more_runs_help`, a further pair may change it.
+
+    Raises:
+        ValueError: fewer than one decision.
+    """
+    if decisions < 1:
+        raise ValueError(f"a session decides at least one case, not {decisions}")
+    for base, head in pairs:
+        if (changed := environment_changes(base.environment, head.environment)) is not None:
+            kind, facts = changed
+            what = "hardware differs" if kind == "hardware" else "settings differ"
+            return verdict(f"time.{kind}", f"The {what} between the two sides, so times can't be compared: {facts}.")
+    sound, notes = _sound(pairs, limits, by_turns=by_turns)
+    if not by_turns and len(sound) > limits.time_min_pairs and _first_is_cold(sound, limits, family):
+        sound = sound[1:]
+        notes.append("the first pair left out: it lies far from all others, as with caches that were cold")
+    details: dict[str, Any] = {
+        "by_turns": by_turns,
+        "pairs": len(sound),
+        "pairs_needed": limits.time_min_pairs,
+        "more_runs_help": len(sound) < limits.time_max_pairs and len(pairs) < _most_made(sound, limits),
+    }
+    if sound:
+        base_s, head_s = ([side.median_s for side in sides] for sides in zip(*sound, strict=True))
+        details["baseline_s"], details["median_s"] = map(statistics.geometric_mean, (base_s, head_s))
+        details["ratio"] = details["median_s"] / details["baseline_s"]
+    if len(sound) < limits.time_min_pairs:
+        missing = limits.time_min_pairs - len(sound)
+        measured = f" For what it is worth: {_pair(sound, TOTAL)}." if sound else ""
+        message = f"{plural(len(sound), 'pair')} of runs, {missing} more needed to know their spread.{measured}"
+        return verdict("time.few_pairs", message, details=details, changes=notes)
+    near = [_sound(one, limits, by_turns=by_turns)[0] for one in neighbours]
+    return _decided(sound, limits, decisions, family, near, details, notes)
+
+
+def _sound(pairs: Pairs, limits: Limits, *, by_turns: bool) -> tuple[list[tuple[Run, Run]], list[str]]:
+    """Pairs of which nothing speaks against either run, or against what was made of both; why others aren't."""
+    causes = [_cause(base, head, limits, by_turns=by_turns) for base, head in pairs]
+    kept = [sides for sides, cause in zip(pairs, causes, strict=True) if cause is None]
+    notes = [f"{plural(causes.count(one), 'pair')} left out: {one}" for one in dict.fromkeys(filter(None, causes))]
+    return _evened(kept) if by_turns else kept, notes
+
+
+def _cause(base: Run, head: Run, limits: Limits, *, by_turns: bool) -> str | None:
+    """Why a pair isn't used; None where it is."""
+    if not is_valid(base) or not is_valid(head):
+        return "a run died, or timed no rounds"
+    if by_turns and not _steady_ratios(base, head):
+        return "the ratio of its rounds wasn't steady"
+    if any(doubts(one, limits, alone=not by_turns) is not None for one in (base, head)):
+        return "a run wasn't steady"
+    if not by_turns and not _same_pace(base, head, limits):
+        return "the machine changed its pace between the two"
+    return None
+
+
+def _first_is_cold(pairs: Pairs, limits: Limits, family: str) -> bool:
+    """Whether the first pair lies far from all others: what both sides load first, one of them finds cached."""
+    least_log = limits.time_pair_spread_cpu_rel if family == "cpu" else limits.time_pair_spread_rel
+    return 0 in strays_among(_changes(pairs)[TOTAL], least_log)
+
+
+def _steady_ratios(base: Run, head: Run) -> bool:
+    """Whether like rounds have one ratio from the last warm-up on, whatever happens to both."""
+    if not is_valid(base) or not is_valid(head) or len(base.rounds) != len(head.rounds):
+        return False
+    before_s, after_s = base.totals_s, head.totals_s
+    if base.warmup_s and head.warmup_s:  # six show a drift that five can't
+        before_s, after_s = (base.warmup_s[-1], *before_s), (head.warmup_s[-1], *after_s)
+    # In seconds, since what doesn't matter in a call of microseconds is known in them.
+    usual_s = math.sqrt(base.median_s * head.median_s)
+    return doubt_about([usual_s * after / before for before, after in zip(before_s, after_s, strict=True)]) is None
+
+
+def _evened(pairs: Pairs) -> list[tuple[Run, Run]]:
+    """Pairs as if all rounds had been made at one pace: that of two like rounds is their geometric mean.
+
+    The medians of a pair's two totals are then as far from each other as the median of its rounds' ratios says.
+    """
+    all_paces_s = [
+        [math.sqrt(before * after) for before, after in zip(base.totals_s, head.totals_s, strict=True)]
+        for base, head in pairs
+    ]
+    usual_s = statistics.geometric_mean([pace_s for paces_s in all_paces_s for pace_s in paces_s] or [1.0])
+    evened = []
+    for (base, head), round_paces_s in zip(pairs, all_paces_s, strict=True):
+        factors = [usual_s / pace_s for pace_s in round_paces_s]
+        evened.append((_scaled(base, factors), _scaled(head, factors)))
+    return evened
+
+
+def _scaled(run: Run, factors: Sequence[float]) -> Run:
+    rounds = tuple(
+        msgspec.structs.replace(
+            one,
+            total_s=one.total_s * factor,
+            stages_s={stage: time_s * factor for stage, time_s in one.stages_s.items()},
+            steps_s=tuple(time_s * factor for time_s in one.steps_s),
+        )
+        for one, factor in zip(run.rounds, factors, strict=True)
+    )
+    return msgspec.structs.replace(run, rounds=rounds)
+
+
+def _most_made(sound: Pairs, limits: Limits) -> int:
+    """How many pairs are worth making to get as many usable ones as help."""
+    return limits.time_max_pairs + (limits.time_spare_pairs if sound else 0)
+
+
+def _same_pace(base: Run, head: Run, limits: Limits) -> bool:
+    pace = pace_against(head, paces_s(base), limits)
+    return pace is None or pace.usual
+
+
+def _changes(pairs: Pairs) -> dict[str, list[float]]:
+    """Logarithm of head over base of each time that all runs have, by its name."""
+    base, head = times_of([one for one, _ in pairs]), times_of([one for _, one in pairs])
+    if pairs and len(pairs[0][0].step_medians_s) != len(pairs[0][1].step_medians_s):
+        base = {name: times for name, times in base.items() if not name.startswith("steps:")}
+    return {
+        name: [math.log(after / before) for before, after in zip(base[name], times, strict=True)]
+        for name, times in head.items()
+        if name in base
+    }
+
+
+def _figures(
+    pairs: Pairs, limits: Limits, family: str, neighbours: Sequence[Pairs], rule: time_rule.Rule
+) -> list[Figure]:
+    least_log = limits.time_pair_spread_cpu_rel if family == "cpu" else limits.time_pair_spread_rel
+    changes, near = _changes(pairs), [_changes(one) for one in neighbours if len(one) > 1]
+    base = times_of([one for one, _ in pairs])
+    floors = floors_of(limits, family, changes, {name: statistics.geometric_mean(base[name]) for name in changes})
+    groups = sum(name.startswith("steps:") for name in changes)
+    shares = time_rule.shares_of(len(changes) - 1 - groups, groups)
+    figures = []
+    for name, mine in changes.items():
+        prior = prior_of(
+            [within([one[name]]) for one in near if name in one],
+            (_LEAST_OF_PRIOR * least_log) ** 2,
+            limits.time_prior_max_dof,
+        )
+        own = within([mine])
+        each = tuple(mine)
+        scale = time_rule.Scale(
+            each, each, time_rule.Pairs(moderated(own, prior), own.deviation, len(mine)), least_log, looks=rule.looks
+        )
+        share = shares[0 if name == TOTAL else 2 if name.startswith("steps:") else 1]
+        figures.append(time_rule.Figure(name, (scale,), floors[name], share, len(pairs)))
+    return figures
+
+
+def _decided(
+    pairs: list[tuple[Run, Run]],
+    limits: Limits,
+    decisions: int,
+    family: str,
+    neighbours: Sequence[Pairs],
+    details: dict[str, Any],
+    notes: list[str],
+) -> Verdict:
+    rule = time_rule.Rule(
+        alpha=limits.time_alpha / decisions,
+        power=limits.time_power,
+        confirmations=limits.time_min_pairs - 1,
+        most_runs=max(limits.time_max_pairs, limits.time_min_pairs),
+        first_runs=limits.time_min_pairs,
+    )
+    figures = _figures(pairs, limits, family, neighbours, rule)
+    answer = time_rule.decide(figures, rule)
+    total, may_buy = figures[0], details["more_runs_help"]
+    scale, steps = total.scales[0], len(pairs[0][0].step_medians_s)
+    half_log = scale.needed_log(rule.alpha * total.share, total.runs)
+    seen_rel = time_rule.detectable_rel(total, rule, total.floor_log)
+    details |= {
+        "more_runs_help": False,
+        "spread_rel": scale.noise.spread_log,
+        "ratio_interval": [math.exp(scale.change_log() + way * half_log) for way in (-1, 1)],
+        "detectable_rel": seen_rel,
+        "parts_detectable_rel": {
+            label(one.name, steps): time_rule.detectable_rel(one, rule, one.floor_log) for one in figures[1:]
+        },
+        "decisions": decisions,
+    }
+    base, head = [one for one, _ in pairs], [one for _, one in pairs]
+    changes = [*moved_parts(head, base, limits.stage_share_rel), *notes, *time_telemetry.remarks(head)]
+    if answer.slower:
+        return _slower(pairs, answer.slower, steps, details, changes, may_buy=may_buy)
+    if answer.faster:
+        message = f"Faster in {plural(len(pairs), 'pair')} of runs: {_pair(pairs, TOTAL)}."
+        return verdict("time.faster", message, details=details, changes=changes)
+    if answer.suspicious or answer.perhaps_faster:
+        details["more_runs_help"] = may_buy
+        doubtful = answer.suspicious or (total,)
+        told = listed([f"{label(one.name, steps)} {_pair(pairs, one.name)}" for one in doubtful])
+        message = f"{plural(len(pairs), 'pair')} of runs neither prove it nor rule it out: {told}."
+        return verdict("time.unconfirmed", message, details=details, changes=changes)
+    chance_rel = time_rule.detectable_rel(total, rule, 0.0)
+    if chance_rel > limits.time_blind_rel:
+        details["more_runs_help"] = may_buy
+        message = f"Can't tell: {_pair(pairs, TOTAL)}; nothing under {percent(chance_rel)} would have been seen."
+        return verdict("time.blind", message, details=details, changes=notes)
+    message = (
+        f"As fast as the other side in {plural(len(pairs), 'pair')} of runs: {_pair(pairs, TOTAL)};"
+        f" would have seen {percent(seen_rel)}."
+    )
+    return verdict("time.same", message, details=details, changes=notes)
+
+
+def _slower(
+    pairs: list[tuple[Run, Run]],
+    slower: Sequence[Figure],
+    steps: int,
+    details: dict[str, Any],
+    changes: list[str],
+    *,
+    may_buy: bool,
+) -> Verdict:
+    leading = min(slower, key=lambda one: (one.name != TOTAL, one.name.startswith("steps:")))
+    details["confirmed"], details["fresh_runs"] = leading.agreeing(), leading.fresh
+    details["slower"] = [label(one.name, steps) for one in slower]
+    base, head = [one for one, _ in pairs], [one for _, one in pairs]
+    explained = time_telemetry.clocks_explain(head, base, leading, slower)
+    if explained is not None:
+        told = _pair(pairs, leading.name)
+        told = told if leading.name == TOTAL else f"{label(leading.name, steps)} {told}"
+        message = f"{told}, but {explained}. A slow clock isn't slow code."
+        return verdict("time.clocks", message, details=details | {"more_runs_help": may_buy}, changes=changes)
+    details["waited"] = time_telemetry.waited(head, base, leading.floor_log)
+    agreed = f"in {leading.agreeing()} of {plural(leading.fresh, 'pair')} of runs"
+    waited = time_telemetry.WAITED if details["waited"] else ""
+    if leading.name == TOTAL:
+        carried = f" Most of it: {changes[0]}." if changes and "of the difference" in changes[0] else ""
+        message = f"Slower {agreed}: {_pair(pairs, TOTAL)}.{carried}{waited}"
+        return verdict("time.slower", message, details=details, changes=changes)
+    kind = "step" if leading.name.startswith("steps:") else "stage"
+    alike = [one.name for one in slower if one.name.startswith("steps:") == (kind == "step")]
+    named = listed([f"{label(name, steps)} {_pair(pairs, name)}" for name in alike])
+    message = f"Slower {agreed}, in {named}. The whole call: {_pair(pairs, TOTAL)}.{waited}"
+    return verdict(f"time.{kind}_slower", message, details=details, changes=changes)
+
+
+def _pair(pairs: Pairs, name: str) -> str:
+    """A time before and after: geometric means, whose ratio is the mean ratio of the pairs."""
+    sides = (times_of([one[side] for one in pairs]) for side in (0, 1))
+    before_s, after_s = (statistics.geometric_mean(side[name]) for side in sides)
+    return pair(before_s, after_s)

@@ -1,0 +1,192 @@
+"""Which runs are evidence about time: what speaks against a run, and which runs the machine's pace sets apart."""
+
+from __future__ import annotations
+
+import datetime
+import math
+import statistics
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.judge.text import plural, seconds
+from pytest_diffbench.judge.time.figures import TOTAL, net_share, paces_s, waiting_share
+from pytest_diffbench.judge.time.pace import pace_of
+from pytest_diffbench.stats.variance import drift_rel, interquartile_rel
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping, Sequence
+
+    from pytest_diffbench.judge.limits import Limits
+    from pytest_diffbench.judge.time.pace import Pace
+    from pytest_diffbench.records import Run
+
+
+def doubts(run: Run, limits: Limits, *, alone: bool = True) -> tuple[str, str] | None:
+    """Tell why a run's time can't be trusted, whatever it is compared with.
+
+    Args:
+        run: one.
+        limits: thresholds.
+        alone: whether its rounds have to be steady by themselves.
+
+    Returns:
+        A reason code and a message; None when nothing speaks against the run.
+    """
+    if not is_valid(run):
+        return INVALID
+    if _parallel(run):
+        workers = run.environment.state["xdist_workers"]
+        return "time.parallel", f"{workers} test processes ran at once and slowed each other down."
+    if traced_by := run.environment.state.get("traced_by"):
+        return (
+            "time.traced",
+            f"The call was traced by {traced_by}, whose time is part of what was measured: time it without.",
+        )
+    why = unsteady(run, limits) if alone else None
+    if why is not None:
+        return "time.unsteady", why
+    unattributed_s = run.stage_medians_s.get("unattributed")
+    if unattributed_s is not None and len(run.stage_medians_s) > 1:
+        allowed_s = max(limits.unattributed_rel * run.median_s, limits.unattributed_floor_s)
+        if unattributed_s > allowed_s:
+            message = (
+                f"{seconds(unattributed_s)} of {seconds(run.median_s)} lie outside all stages,"
+                f" {seconds(allowed_s)} allowed."
+            )
+            return "time.unattributed", message
+    return None
+
+
+def unsteady(run: Run, limits: Limits) -> str | None:
+    """Why a run's rounds aren't steady, waiting for a processor left aside; None where they are."""
+    times_s = [one.total_s * net_share(run, one) for one in run.rounds]
+    if run.warmup is not None and not run.warmup.steady:
+        why = f": {run.warmup.doubt}" if run.warmup.doubt else ""
+        return f"The rounds weren't steady after {plural(run.warmup.rounds, 'round')} of warm-up{why}."
+    spread, drift = interquartile_rel(times_s), drift_rel(times_s)
+    # Below the practical floor a spread is the interpreter's, however large its share of a tiny call.
+    floor_rel = limits.time_floor_s / run.median_s
+    if spread is not None and spread > max(limits.unsteady_rel, floor_rel):
+        return (
+            f"The rounds never were steady: interquartile range {100 * spread:.3g} % of the median,"
+            f" {100 * limits.unsteady_rel:g} % allowed."
+        )
+    if drift is not None and abs(math.log1p(drift)) > math.log1p(max(limits.drift_rel, floor_rel)):
+        return (
+            f"The rounds drifted by {100 * drift:+.3g} % from the first third to the last,"
+            f" {100 * limits.drift_rel:g} % allowed."
+        )
+    return None
+
+
+def crowded_rel(run: Run, limits: Limits) -> float:
+    """Share of a run that its threads waited for a processor, 0 where it is no more than a machine's background."""
+    share = waiting_share(run)
+    # below the practical floor, waiting is the reading's own
+    least_rel = limits.time_floor_s / run.median_s if is_valid(run) else 0.0
+    return share if share > max(limits.machine_crowded_rel, least_rel) else 0.0
+
+
+INVALID = ("time.invalid", "A round's time is missing, zero, negative or not finite.")
+
+
+def is_valid(run: Run) -> bool:
+    """Whether a run has rounds, all of them with a finite time above 0."""
+    return bool(run.rounds) and all(math.isfinite(total_s) and total_s > 0 for total_s in run.totals_s)
+
+
+def _parallel(run: Run) -> bool:
+    workers = run.environment.state.get("xdist_workers")
+    return isinstance(workers, int) and workers > 1
+
+
+def sound(runs: Iterable[Run]) -> list[Run]:
+    """Runs that may be a baseline: with times that are times, measured alone."""
+    return [
+        run for run in runs if is_valid(run) and not _parallel(run) and not run.environment.state.get("traced_by")
+    ]
+
+
+def usual_paces_s(runs: Iterable[Run]) -> dict[str, float]:
+    """Median time of each kind of reference work over runs that have it."""
+    found: dict[str, list[float]] = {}
+    for run in runs:
+        for name, pace_s in paces_s(run).items():
+            found.setdefault(name, []).append(pace_s)
+    return {name: statistics.median(values) for name, values in found.items()}
+
+
+def pace_against(run: Run, usual_s: Mapping[str, float], limits: Limits) -> Pace | None:
+    """A run's pace against the usual one; None where no kind of reference work is known of both."""
+    changes_log = [math.log(pace_s / usual_s[name]) for name, pace_s in paces_s(run).items() if name in usual_s]
+    return pace_of(changes_log, limits) if changes_log else None
+
+
+def alike(runs: list[Run], limits: Limits) -> list[Run]:
+    """Leave out past runs that the machine's pace sets apart.
+
+    The choice looks at the pace only, never at the case's own times, so it doesn't flatter their spread. Where none
+    is left, all are.
+    """
+    usual_s = usual_paces_s(runs)
+    kept = [run for run in runs if (pace := pace_against(run, usual_s, limits)) is None or pace.usual]
+    return kept or runs
+
+
+def days_of(started: Sequence[str]) -> list[int]:
+    """Number the days on which runs were made: runs that follow each other closely share one.
+
+    A day ends where nothing was begun for `_QUIET_S`, or after `_LONGEST_DAY_S`. Runs without a time that can be read
+    have a day of their own, -1.
+
+    Args:
+        started: when each began, in ISO 8601.
+    """
+    moments = [_moment_s(one) for one in started]
+    days = [-1] * len(started)
+    day, begin_s, last_s = 0, None, None
+    for moment_s, n in sorted((moment_s, n) for n, moment_s in enumerate(moments) if moment_s is not None):
+        if last_s is not None and (moment_s - last_s > _QUIET_S or moment_s - (begin_s or 0) > _LONGEST_DAY_S):
+            day += 1
+            begin_s = moment_s
+        begin_s = moment_s if begin_s is None else begin_s
+        last_s = moment_s
+        days[n] = day
+    return days
+
+
+_QUIET_S = 3 * 3600.0
+_LONGEST_DAY_S = 12 * 3600.0
+
+
+def _moment_s(started: str) -> float | None:
+    try:
+        moment = datetime.datetime.fromisoformat(started)
+    except ValueError:
+        return None
+    return moment.replace(tzinfo=moment.tzinfo or datetime.UTC).timestamp()
+
+
+def total_floor_rel(limits: Limits, family: str, base_s: float) -> float:
+    """The smallest change of a total that is worth a red test: a share, or so many milliseconds of it."""
+    return max(_total_share(limits, family), limits.time_floor_s / base_s)
+
+
+def _total_share(limits: Limits, family: str) -> float:
+    return limits.time_floor_cpu_rel if family == "cpu" else limits.time_floor_rel
+
+
+def floors_of(limits: Limits, family: str, names: Iterable[str], base_s: Mapping[str, float]) -> dict[str, float]:
+    """The smallest change that is worth a red test, as a logarithm, of the total and of each part."""
+    # whoever widens the floor of the whole doesn't want its parts held closer
+    part_rel = max(
+        _total_share(limits, family),
+        limits.time_part_floor_cpu_rel if family == "cpu" else limits.time_part_floor_rel,
+    )
+    floors = {}
+    for name in names:
+        if name == TOTAL:
+            floors[name] = math.log1p(total_floor_rel(limits, family, base_s[name]))
+            continue
+        least_s = max(limits.time_floor_s, limits.time_part_total_rel * base_s[TOTAL])
+        floors[name] = math.log1p(max(part_rel, least_s / base_s[name]))
+    return floors

@@ -1,0 +1,272 @@
+"""Puts variants beside their reference: speed-up, work saved, what counts predict of it, and how alike images are."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.judge.limits import Limits
+from pytest_diffbench.judge.output.image_members import members
+from pytest_diffbench.judge.output.tolerance import tolerance
+from pytest_diffbench.judge.text import plural
+from pytest_diffbench.judge.time.speedups import LogRatio, estimate, log_ratios
+from pytest_diffbench.records import (
+    STAGES,
+    Comparison,
+    ImageDifference,
+    Ratio,
+    RatioRun,
+    RerunNoise,
+    Speedup,
+    VariantReport,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from typing import Literal
+
+    from pytest_diffbench.records import Fact, Observation, Stage, Work
+    from pytest_diffbench.records.artifacts import Artifacts
+
+_SAME = RerunNoise(rounds=2, identical=True)
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Measured:
+    """A variant that was measured, or as much of it as there is.
+
+    Attributes:
+        name: of the variant.
+        observation: what was measured.
+        artifacts: its images and trace.
+        value: of the argument that a sweep changes.
+        error: why it broke off, None where it completed.
+    """
+
+    name: str
+    observation: Observation
+    artifacts: Artifacts
+    value: Fact = None
+    error: str | None = None
+
+
+def compare(
+    variants: Sequence[Measured],
+    reference: str,
+    *,
+    comparison_id: str,
+    confidence: float,
+    look: int,
+    argument: str | None = None,
+) -> Comparison:
+    """Compare every variant with the reference. What broke off has a row with its error and no figures.
+
+    Args:
+        variants: in the test's order, with as many rounds each, block by block.
+        reference: name of one of them.
+        comparison_id: the test's, with a label.
+        confidence: of each interval.
+        look: how often it was measured on, see `speedups.estimate`.
+        argument: that a sweep changes.
+    """
+    base = next(one for one in variants if one.name == reference)
+    rows = tuple(_row(one, base, confidence, look) for one in variants)
+    return Comparison(
+        id=comparison_id,
+        reference=reference,
+        argument=argument,
+        confidence=confidence,
+        blocks=max((len(one.observation.run.rounds) for one in variants if one.error is None), default=0),
+        variants=_with_dominated(rows, reference, confidence, look),
+    )
+
+
+def estimate_of(variant: Observation, reference: Observation, confidence: float, look: int) -> LogRatio:
+    """The speed-up of a variant's total over the reference's."""
+    return estimate(log_ratios(reference.run.totals_s, variant.run.totals_s), confidence, look)
+
+
+def ratio_of(variant: Observation, reference: Observation, confidence: float, look: int) -> Ratio:
+    """What is kept of a speed-up with the variant's baseline."""
+    total = estimate_of(variant, reference, confidence, look)
+    denoise = _stage_estimate(variant, reference, "denoise", confidence, look)
+    run = RatioRun(
+        run=variant.run.id,
+        log_ratio=total.centre_log,
+        standard_error_log=total.standard_error_log,
+        blocks=total.blocks,
+        denoise_log_ratio=denoise.centre_log if denoise is not None else None,
+    )
+    return Ratio(reference=reference.case, runs=(run,))
+
+
+def predicted_speedup(reference: Observation, saved_rel: float) -> float | None:
+    """The speed-up that a share of denoiser work saved should bring: T / (T - D s).
+
+    T is the median total of the reference and D its median denoise stage; s is the share. It takes the denoiser's
+    time as proportional to its work, and everything else as unchanged.
+
+    Returns:
+        None where the reference's denoise stage wasn't seen, or nothing would be left of the total.
+    """
+    denoise_s = reference.run.stage_medians_s.get("denoise")
+    if denoise_s is None:
+        return None
+    left_s = reference.run.median_s - denoise_s * saved_rel
+    return reference.run.median_s / left_s if left_s > 0 else None
+
+
+def _row(one: Measured, base: Measured, confidence: float, look: int) -> VariantReport:
+    seen, against = one.observation, base.observation
+    report = VariantReport(
+        name=one.name,
+        case_id=seen.case.id,
+        value=one.value,
+        median_s=seen.run.median_s if seen.run.rounds else None,
+        denoiser_calls=seen.work.denoiser_calls if seen.work is not None and seen.work.denoiser else None,
+        error=one.error,
+    )
+    if one.error is not None or base.error is not None:
+        return report
+    if not (seen.run.rounds and against.run.rounds):  # the others broke off before there was one
+        return report
+    total = estimate_of(seen, against, confidence, look)
+    stages = {
+        stage: found.speedup()
+        for stage in STAGES
+        if stage != "unattributed" and (found := _stage_estimate(seen, against, stage, confidence, look)) is not None
+    }
+    calls_rel, flops_rel = _saved_rel(seen.work, against.work)
+    saved_rel = flops_rel if flops_rel is not None else calls_rel
+    predicted_rel = predicted_speedup(against, saved_rel) if saved_rel is not None else None
+    speedup_rel = total.speedup()
+    source: Literal["flops", "calls"] = "flops" if flops_rel is not None else "calls"
+    return _replaced(
+        report,
+        speedup_rel=speedup_rel,
+        stage_speedups_rel=stages,
+        work_saved_rel=calls_rel,
+        flops_saved_rel=flops_rel,
+        predicted_speedup_rel=predicted_rel,
+        predicted_from=source if predicted_rel is not None else None,
+        agrees_with_prediction=predicted_rel in speedup_rel if predicted_rel is not None else None,
+        image_difference=image_difference(one, base),
+        log_ratios=log_ratios(against.run.totals_s, seen.run.totals_s),
+    )
+
+
+def _stage_estimate(
+    variant: Observation, reference: Observation, stage: Stage, confidence: float, look: int
+) -> LogRatio | None:
+    """The speed-up of a stage; None where a round on either side has none, or took no time."""
+    sides_s = [[one.stages_s.get(stage, 0.0) for one in side.run.rounds] for side in (reference, variant)]
+    if not all(value_s > 0 for side_s in sides_s for value_s in side_s):
+        return None
+    return estimate(log_ratios(*sides_s), confidence, look)
+
+
+def _saved_rel(now: Work | None, base: Work | None) -> tuple[float | None, float | None]:
+    """Shares of the reference's denoiser calls and of the denoiser's FLOPs that a variant does without."""
+    if now is None or base is None or not base.denoiser_calls:
+        return None, None
+    before, after = _denoiser_flops(base), _denoiser_flops(now)
+    flops_rel = 1 - after / before if before and after else None
+    return 1 - now.denoiser_calls / base.denoiser_calls, flops_rel
+
+
+def _denoiser_flops(work: Work) -> int:
+    return sum(work.flops.get(component, 0) for component in {group.component for group in work.denoiser})
+
+
+def image_difference(one: Measured, base: Measured) -> ImageDifference | None:
+    """How far the images are from the reference's; None where neither side has any."""
+    from pytest_diffbench.outputs.images import distance
+
+    mine, theirs = one.artifacts.images, base.artifacts.images
+    latents_rel = _latents_rel(one.artifacts, base.artifacts)
+    if not mine and not theirs:
+        return None if latents_rel is None else ImageDifference(same_bits=latents_rel == 0, latents_rel=latents_rel)
+    problem = _unlike(one, base)
+    if problem is not None:
+        return ImageDifference(same_bits=False, latents_rel=latents_rel, problem=problem)
+    if all(bool((a == b).all()) for a, b in zip(mine, theirs, strict=True)):
+        return ImageDifference(same_bits=True, ssim=1.0, latents_rel=latents_rel)
+    limits = Limits()
+    found = [distance(a, b, limits.tile_size_px) for a, b in zip(mine, theirs, strict=True)]
+    worst = max(members(found, tolerance("machine", _SAME, _SAME, limits)), key=lambda member: member.excess)
+    return ImageDifference(
+        same_bits=False,
+        psnr_db=min(each.psnr_db for each in found),
+        ssim=min(each.ssim for each in found),
+        worst=worst.text,
+        latents_rel=latents_rel,
+    )
+
+
+def _unlike(one: Measured, base: Measured) -> str | None:
+    mine, theirs = one.artifacts.images, base.artifacts.images
+    if len(mine) != len(theirs):
+        return f"different number of images: {len(theirs)}, {len(mine)}"
+    for a, b in zip(mine, theirs, strict=True):
+        if a.shape[:2] != b.shape[:2]:
+            sizes = ", ".join(f"{shape[1]} x {shape[0]} px" for shape in (b.shape, a.shape))
+            return f"different size: {sizes}"
+        if a.shape != b.shape:
+            return f"different mode: {plural(_channels(b.shape), 'channel')}, {_channels(a.shape)}"
+    return None
+
+
+def _channels(shape: tuple[int, ...]) -> int:
+    return shape[2] if len(shape) == 3 else 1
+
+
+def _latents_rel(mine: Artifacts, theirs: Artifacts) -> float | None:
+    from pytest_diffbench.judge.trace.entries import relative_distance
+
+    a, b = mine.trace.get("latents/final"), theirs.trace.get("latents/final")
+    if a is None or b is None:
+        return None
+    rel = relative_distance(a, b)
+    return rel if math.isfinite(rel) else None
+
+
+def _with_dominated(
+    rows: Sequence[VariantReport], reference: str, confidence: float, look: int
+) -> tuple[VariantReport, ...]:
+    """Mark rows that another one beats in both: faster beyond chance, block by block, and more alike."""
+    found = []
+    for one in rows:
+        better = tuple(
+            other.name
+            for other in rows
+            if one.name != reference and _is_faster(other, one, confidence, look) and _is_more_alike(other, one)
+        )
+        found.append(_replaced(one, dominated_by=better) if better else one)
+    return tuple(found)
+
+
+def _is_faster(other: VariantReport, one: VariantReport, confidence: float, look: int) -> bool:
+    logs = [a - b for a, b in zip(other.log_ratios, one.log_ratios, strict=False)]
+    if len(logs) < 2:
+        return False
+    found = estimate(logs, confidence, look)
+    return found.low_log > 0
+
+
+def _is_more_alike(other: VariantReport, one: VariantReport) -> bool:
+    a, b = other.image_difference, one.image_difference
+    if a is None or b is None or a.problem is not None or b.problem is not None:
+        return False
+    likeness = [(math.inf if d.psnr_db is None else d.psnr_db, d.ssim if d.ssim is not None else 0.0) for d in (a, b)]
+    # Both metrics have to say so: one alone is no likeness.
+    return likeness[0][0] > likeness[1][0] and likeness[0][1] >= likeness[1][1]
+
+
+def _replaced(report: VariantReport, **changed: object) -> VariantReport:
+    import msgspec
+
+    return msgspec.structs.replace(report, **changed)
+
+
+__all__ = ["Measured", "Speedup", "compare", "estimate_of", "image_difference", "predicted_speedup", "ratio_of"]

@@ -1,0 +1,1 @@
+"""Where two recordings of a call diverge."""

@@ -1,0 +1,1 @@
+"""What calls return: reading it as arrays, and comparing two of them."""

@@ -1,0 +1,1 @@
+"""Tensors without data, which a full-size pipeline is planned with."""

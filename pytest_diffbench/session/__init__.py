@@ -1,0 +1,1 @@
+"""One pytest session: collection, fixtures, measuring, judging, saving and what is told of it."""

@@ -1,0 +1,363 @@
+"""The object behind the `diffbench` fixture: turns a call into a measured case."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.items import case_id
+from pytest_diffbench.records.facts import fact_of
+from pytest_diffbench.session.compared import Compared, Swept
+from pytest_diffbench.session.comparing import Asked, VariantMeasurement, compare
+from pytest_diffbench.session.result import Result
+from pytest_diffbench.session.variants import check, sweep_of, value_name
+from pytest_diffbench.stats.enough_rounds import AUTO, LEAST_ROUNDS, are_enough
+from pytest_diffbench.workers.turns import BEGIN, END
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+    from pathlib import Path
+
+    from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
+    from pytest_diffbench.plan.measurement import PlannedMeasurement
+    from pytest_diffbench.records import Comparison, Definition, Fact, Observation
+    from pytest_diffbench.records.artifacts import Artifacts
+    from pytest_diffbench.session.loading import Loaded
+    from pytest_diffbench.session.variants import Variant
+    from pytest_diffbench.settings.options import Settings
+    from pytest_diffbench.workers.turns import Asker
+
+__tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
+
+
+class Bench:
+    """Measures calls within one test.
+
+    The verdict falls after the test's own assertions: a case that got worse fails the test in its call phase.
+    """
+
+    def __init__(
+        self,
+        item: pytest.Item,
+        settings: Settings,
+        *,
+        benchmark: Any,
+        about: Callable[[object], Loaded | None],
+        facts: Mapping[str, Fact],
+        progress: Progress,
+        wants_profile: Callable[[Observation, Artifacts], bool] = lambda _observation, _artifacts: False,
+        turns: Asker | None = None,
+        output_only: bool = False,
+    ) -> None:
+        self._item = item
+        self._settings = settings
+        self._benchmark = benchmark if _is_free(benchmark, item) else None
+        self._about = about
+        self._facts = facts
+        self._progress = progress
+        self._wants_profile = wants_profile
+        self._turns = turns
+        self._output_only = output_only
+        self.measurements: list[tuple[Measurement | PlannedMeasurement | VariantMeasurement, str | None]] = []
+        """Each with why it didn't complete, or None."""
+
+        self.comparisons: list[Comparison] = []
+        """What was compared, broken-off variants included."""
+
+    @property
+    def weights(self) -> str:
+        """Kind of weights that the test runs on: `mini`, `plan`, `random` or `pretrained`."""
+        return self._settings.weights
+
+    def __call__(self, target: Any, /, *args: Any, label: str | None = None, **kwargs: Any) -> Result:
+        """Measure `target(*args, **kwargs)`.
+
+        Args:
+            target: a diffusers pipeline, or any callable that returns images.
+            *args: its positional arguments.
+            label: tells several calls in one test apart; becomes part of the case's name.
+            **kwargs: its keyword arguments. For a pipeline from `diffbench_pipeline`, the model's recommended
+                settings (steps, guidance, size) fill in what isn't given.
+
+        Returns:
+            What was measured. Its images are those that were timed.
+
+        Raises:
+            MeasureError: for arguments that the target doesn't take, a second call without a label of its own, or a
+                device that ran out of memory. What the target itself raises passes through.
+        """
+        plan, kwargs = self._plan(target, args, kwargs, label)
+        if self._turns is not None:
+            self._turns.wait(plan.case_id, BEGIN)
+        measurement = self._measurement(plan, target, args, kwargs)
+        drive = self._drive()
+        self.measurements.append((measurement, "interrupted"))
+        progress = self._progress if self._turns is None else self._turns.before_each(plan.case_id, self._progress)
+        try:
+            measurement.take(drive, progress)
+            if not plan.definition.planned and self._wants_profile(
+                measurement.observation(complete=True), measurement.artifacts()
+            ):
+                # Now, since the test may take back what it did to the target as soon as it has its result.
+                measurement.take_profile()
+        except BaseException as error:
+            self.measurements[-1] = (measurement, f"{type(error).__name__}: {error}".strip(": "))
+            raise
+        else:
+            self.measurements[-1] = (measurement, None)
+        finally:
+            if self._turns is not None:
+                self._turns.wait(plan.case_id, END)
+        return Result(measurement.observation(complete=True), measurement.artifacts())
+
+    def compare(
+        self,
+        target: Any,
+        /,
+        *args: Any,
+        variants: Mapping[str, Mapping[str, Any] | Variant],
+        reference: str | None = None,
+        label: str | None = None,
+        confidence: float = 0.99,
+        precision_rel: float = 0.05,
+        **kwargs: Any,
+    ) -> Compared:
+        """Measure variants of a call against each other, their timed rounds interleaved.
+
+        Each variant is surveyed as a call of its own, and is a case of its own: the test's id with `#` and the
+        variant's name. A block is one round of each; there are at least six, more where `rounds` asks for them, and
+        up to four times as many while an interval is wider than `precision_rel`.
+
+        Args:
+            target: a diffusers pipeline, or any callable that returns images.
+            *args: positional arguments that all variants share.
+            variants: by name the keyword arguments that a variant changes, or a `variants.Variant` where it has a
+                target of its own.
+            reference: name of the variant that the others are compared with; the first by default.
+            label: tells several comparisons in one test apart.
+            confidence: of each variant's interval, for whatever number of blocks.
+            precision_rel: rounds go on, within the bound, while an interval reaches further above its value.
+            **kwargs: keyword arguments that all variants share; a variant's own win.
+
+        Raises:
+            MeasureError: for what can't be compared, before anything is measured; and, once the others were measured
+                to the end, for variants that raised.
+        """
+        named, reference = check(variants, reference)
+        return self._compare(target, args, kwargs, named, reference, label, confidence, precision_rel)
+
+    def sweep(
+        self,
+        target: Any,
+        /,
+        *args: Any,
+        reference: Any = None,
+        label: str | None = None,
+        confidence: float = 0.99,
+        precision_rel: float = 0.05,
+        **kwargs: Any,
+    ) -> Swept:
+        """Compare the values of one argument: time against likeness to the reference's images.
+
+        `sweep(pipeline, prompt, "cfg_trunc_ratio", [1.0, 0.7, 0.5])`: the name and the values come last, behind the
+        call's own positional arguments. `reference` is one of the values, the first by default. Everything else is as
+        for `compare`.
+        """
+        args, argument, values = sweep_of(args, kwargs)
+        names = {value_name(value): value for value in values}
+        chosen = None if reference is None else value_name(reference)
+        named, chosen = check({name: {argument: value} for name, value in names.items()}, chosen)
+        compared = self._compare(
+            target, args, kwargs, named, chosen, label, confidence, precision_rel, argument=argument, values=names
+        )
+        return Swept(compared.comparison, compared.results)
+
+    def _compare(
+        self,
+        target: Any,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        variants: Mapping[str, Variant],
+        reference: str,
+        label: str | None,
+        confidence: float,
+        precision_rel: float,
+        argument: str | None = None,
+        values: Mapping[str, Any] | None = None,
+    ) -> Compared:
+        """See `compare`."""
+        asked = []
+        for name, variant in variants.items():
+            chosen = target if variant.target is None else variant.target
+            part = name if argument is None else f"{argument}={name}"
+            try:
+                plan, whole = self._plan(
+                    chosen, args, kwargs | dict(variant.arguments), part if label is None else f"{label}:{part}"
+                )
+            except MeasureError as error:
+                raise MeasureError(f"variant {name!r}: {error}") from None
+            if plan.definition.planned:
+                pytest.skip("variants are timed against each other, and a plan times nothing")
+            asked.append(Asked(name, plan, chosen, args, whole, fact_of((values or {}).get(name))))
+        identity = case_id(self._item, label)
+        if self._turns is not None:
+            self._turns.wait(identity, BEGIN)  # the whole of it, since its variants go by turns already
+        try:
+            return compare(
+                asked,
+                reference,
+                comparison_id=identity,
+                argument=argument,
+                confidence=confidence,
+                precision_rel=precision_rel,
+                seed=self._settings.seed,
+                drive=self._drive(),
+                progress=self._progress,
+                measurements=self.measurements,
+                comparisons=self.comparisons,
+            )
+        finally:
+            if self._turns is not None:
+                self._turns.wait(identity, END)
+
+    def _measurement(
+        self, plan: Plan, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Measurement | PlannedMeasurement:
+        if plan.definition.planned:
+            from pytest_diffbench.plan.measurement import PlannedMeasurement
+
+            if self._benchmark is not None and not self.measurements:
+                # pytest-benchmark warns where it isn't used; nothing is timed, so it must not show a time.
+                self._benchmark.disabled = True
+                self._benchmark.pedantic(lambda: None)
+            return PlannedMeasurement(plan, target, args, kwargs)
+        from pytest_diffbench.measure.runner import Measurement
+
+        return Measurement(plan, target, args, kwargs)
+
+    def _plan(
+        self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], label: str | None
+    ) -> tuple[Plan, dict[str, Any]]:
+        from pytest_diffbench.measure import definition
+        from pytest_diffbench.measure.argument_values import describe
+        from pytest_diffbench.measure.runner import Plan
+
+        identity = case_id(self._item, label)
+        if any(before.case_id == identity for before, _ in self.measurements):
+            raise MeasureError(
+                f"{identity} was measured already. A further call in the same test needs a label of its own: "
+                "diffbench(pipeline, ..., label='second')."
+            )
+        loaded = self._about(target)
+        arguments = definition.bind(target, args, kwargs)
+        if loaded is not None:
+            takes = definition.parameters_of(target)
+            fill = {
+                name: value for name, value in loaded.recommended.items() if name in takes and name not in arguments
+            }
+            kwargs, arguments = kwargs | fill, arguments | fill
+        device, made = self._definition(target, loaded, describe(arguments))
+        rounds = self._settings.rounds
+        plan = Plan(
+            case_id=identity,
+            device=device,
+            definition=made,
+            rounds=LEAST_ROUNDS if rounds == AUTO else int(rounds),
+            enough=are_enough if rounds == AUTO else None,
+            warmup_rounds=self._settings.warmup_rounds,
+            threads=self._threads(device, made),
+            plain_call=self._settings.save,
+            output_only=self._output_only,
+            workers=getattr(self._item.config, "workerinput", {}).get("workercount", 1),
+            facts=self._facts,
+            trace_file=self._trace_file(identity, made),
+        )
+        return plan, kwargs
+
+    def _trace_file(self, identity: str, made: Definition) -> Path | None:
+        if self._settings.profile is None:
+            return None
+        from pytest_diffbench.records import Case
+        from pytest_diffbench.settings.options import flag, folder
+        from pytest_diffbench.store.names import case_folder
+
+        where = folder(self._item.config, self._settings.profile)
+        try:
+            where.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise MeasureError(
+                f"{flag('profile')}: {where} can't be made a folder ({error.strerror or error}). Name one that can."
+            ) from None
+        return where / f"{case_folder(Case(id=identity, definition=made))}.json.gz"
+
+    def _definition(
+        self,
+        target: Any,
+        loaded: Loaded | None,
+        arguments: dict[str, Any],
+    ) -> tuple[str, Definition]:
+        from pytest_diffbench.measure.definition import name_of
+        from pytest_diffbench.pipelines.loader import resolve_device
+        from pytest_diffbench.records import Definition
+
+        if loaded is not None:
+            spec = loaded.spec
+            return spec.device, Definition(
+                pipeline=name_of(target),
+                weights=spec.weights,
+                model=spec.model,
+                revision=loaded.revision,
+                dtype=spec.dtype,
+                offload=spec.offload,
+                tuning=loaded.tuning,
+                seed=self._settings.seed,
+                arguments=arguments,
+            )
+        device = getattr(target, "_execution_device", None) or getattr(target, "device", None)
+        dtype = getattr(target, "dtype", None)
+        return str(device or resolve_device(self._settings.device)), Definition(
+            pipeline=name_of(target),
+            weights="own",
+            dtype=str(dtype or "unknown").removeprefix("torch."),
+            seed=self._settings.seed,
+            arguments=arguments,
+        )
+
+    def _threads(self, device: str, made: Definition) -> int | None:
+        if self._settings.threads is None and made.weights == "mini" and device == "cpu":
+            # The layers of a mini are so small that threads mostly wait for each other, for ages where cores are
+            # shared; and with one thread the sums have one order, on every machine.
+            return 1
+        return self._settings.threads
+
+    def _drive(self) -> Drive:
+        from pytest_diffbench.measure.runner import drive_plainly
+
+        benchmark = self._benchmark
+        if benchmark is None or self.measurements:
+            return drive_plainly  # pytest-benchmark has one row a test, which the first call has got
+
+        def drive(
+            prepare: Callable[[], None], run: Callable[[], None], finish: Callable[[], None], rounds: int
+        ) -> None:
+            if not callable(sys.getprofile() or print):
+                benchmark.disabled = True  # it stops on its way back to a profiler in C, such as cProfile's
+            if benchmark.disabled:
+                # It runs one call and times nothing, yet warns where it isn't used.
+                benchmark.pedantic(run, setup=prepare)
+                finish()
+                drive_plainly(prepare, run, finish, rounds - 1)
+            else:
+                benchmark.pedantic(run, setup=prepare, teardown=finish, rounds=rounds, iterations=1)
+
+        return drive
+
+
+def _is_free(benchmark: Any, item: pytest.Item) -> bool:
+    """Whether pytest-benchmark's fixture is there to drive the rounds: it is its own, and the test doesn't use it."""
+    own = hasattr(benchmark, "disabled") and hasattr(benchmark, "pedantic")  # pytest-codspeed has another
+    info = getattr(item, "_fixtureinfo", None)
+    return own and "benchmark" not in (info.argnames if info is not None else ())

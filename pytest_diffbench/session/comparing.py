@@ -1,0 +1,198 @@
+"""From the variants that a test asks for to what it gets back: plans, interleaved measuring, comparison, errors."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.session.compared import Compared
+from pytest_diffbench.session.result import Result
+from pytest_diffbench.stats.enough_rounds import USUAL_ROUNDS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
+    from pytest_diffbench.records import Comparison, Fact, Observation, Ratio
+    from pytest_diffbench.records.artifacts import Artifacts
+
+__tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Asked:
+    """One variant as it will be called.
+
+    Attributes:
+        name: of the variant.
+        plan: what to measure; its rounds are set here.
+        target: what is called.
+        args: with these positional arguments.
+        kwargs: and these.
+        value: of the argument that a sweep changes.
+    """
+
+    name: str
+    plan: Plan
+    target: Any
+    args: tuple[Any, ...]
+    kwargs: dict[str, Any]
+    value: Fact = None
+
+
+class VariantMeasurement:
+    """A measurement, with the ratio to the reference once that is known."""
+
+    def __init__(self, measurement: Measurement) -> None:
+        self.measurement = measurement
+        self.ratio: Ratio | None = None
+
+    @property
+    def case_id(self) -> str:
+        """Id of the case."""
+        return self.measurement.case_id
+
+    @property
+    def target(self) -> Any:
+        """What is called."""
+        return self.measurement.target
+
+    def observation(self, *, complete: bool) -> Observation:
+        """All that was measured, as a record."""
+        return msgspec.structs.replace(self.measurement.observation(complete=complete), ratio=self.ratio)
+
+    def artifacts(self) -> Artifacts:
+        """The images of the first timed round, and the survey's trace."""
+        return self.measurement.artifacts()
+
+
+def compare(
+    asked: Sequence[Asked],
+    reference: str,
+    *,
+    comparison_id: str,
+    argument: str | None,
+    confidence: float,
+    precision_rel: float,
+    seed: int,
+    drive: Drive,
+    progress: Progress,
+    measurements: list[tuple[Any, str | None]],
+    comparisons: list[Comparison],
+) -> Compared:
+    """Measure variants and compare them; `measurements` and `comparisons` are added to, also where one raises.
+
+    Raises:
+        MeasureError: a setting out of its range, a label that is missing, or variants that raised.
+    """
+    _check_numbers(confidence, precision_rel)
+    known = {one.id for one in comparisons}
+    if comparison_id in known:
+        raise MeasureError(
+            f"{comparison_id} was compared already. A further comparison in the same test needs a label of its own: "
+            "compare(..., label='second')."
+        )
+    from pytest_diffbench.judge.time.speedups import looks
+    from pytest_diffbench.judge.time.variants import Measured, estimate_of, ratio_of
+    from pytest_diffbench.judge.time.variants import compare as compared_with
+    from pytest_diffbench.measure.interleave import Interleaved
+    from pytest_diffbench.measure.pace import Pace
+    from pytest_diffbench.measure.runner import Measurement
+
+    first_plan = asked[0].plan
+    blocks = looks(first_plan.rounds if first_plan.enough is None else USUAL_ROUNDS)
+    if first_plan.output_only:
+        blocks = blocks[:1]
+    pace = Pace(first_plan.device, first_plan.definition.dtype)
+    wrapped = {
+        one.name: VariantMeasurement(
+            Measurement(
+                dataclasses.replace(one.plan, rounds=blocks[-1], enough=None),
+                one.target,
+                one.args,
+                one.kwargs,
+                pace,
+            )
+        )
+        for one in asked
+    }
+
+    def enough(names: Sequence[str], look: int) -> bool:
+        seen = {name: wrapped[name].observation(complete=True) for name in names}
+        widths = (estimate_of(seen[name], seen[reference], confidence, look).half_width_rel for name in names)
+        return max(widths) <= precision_rel
+
+    together = Interleaved({name: one.measurement for name, one in wrapped.items()}, reference, blocks, enough, seed)
+    first = len(measurements)
+    measurements.extend((one, "interrupted") for one in wrapped.values())
+    together.take(drive, progress)
+
+    problems = _problems(together.errors, wrapped, reference)
+    measured = []
+    for at, one in enumerate(asked):
+        problem = problems.get(one.name)
+        seen = wrapped[one.name].observation(complete=problem is None)
+        artifacts = wrapped[one.name].artifacts()
+        measured.append(
+            Measured(name=one.name, observation=seen, artifacts=artifacts, value=one.value, error=problem)
+        )
+        measurements[first + at] = (wrapped[one.name], problem)
+    base = next(one for one in measured if one.name == reference)
+    for each in measured:
+        if each.error is None and base.error is None and each is not base:
+            wrapped[each.name].ratio = ratio_of(each.observation, base.observation, confidence, together.look)
+    comparison = compared_with(
+        measured,
+        reference,
+        comparison_id=comparison_id,
+        confidence=confidence,
+        look=together.look,
+        argument=argument,
+    )
+    comparisons.append(comparison)
+    if together.errors:
+        raise _told(together.errors, comparison_id, reference)
+    return Compared(comparison, {one.name: _result(wrapped[one.name]) for one in asked})
+
+
+def _result(one: VariantMeasurement) -> Result:
+    return Result(one.observation(complete=True), one.artifacts())
+
+
+def _check_numbers(confidence: float, precision_rel: float) -> None:
+    if not _is_number(confidence) or not 0.5 <= confidence < 1:
+        raise MeasureError(f"compare() was given confidence={confidence!r}. Give a probability from .5 to below 1.")
+    if not _is_number(precision_rel) or not precision_rel > 0:
+        raise MeasureError(
+            f"compare() was given precision_rel={precision_rel!r}. Give a positive number: .05 is 5 %."
+        )
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _problems(errors: Mapping[str, Exception], names: Mapping[str, object], reference: str) -> dict[str, str]:
+    """Why each variant broke off; where the reference did, the rounds of all ended with it."""
+    problems = {name: f"{type(error).__name__}: {error}".strip(": ") for name, error in errors.items()}
+    if reference in problems:
+        why = f"not measured to the end: the reference {reference!r} raised {problems[reference]}"
+        problems = {name: problems.get(name, why) for name in names}
+    return problems
+
+
+def _told(errors: Mapping[str, Exception], comparison_id: str, reference: str) -> MeasureError:
+    told = "; ".join(
+        f"variant {name!r} raised {type(error).__name__}: {str(error).rstrip('. ')}" for name, error in errors.items()
+    )
+    rest = (
+        "It is the reference, so the others have nothing to be compared with."
+        if reference in errors
+        else "The others were measured to the end, and are reported."
+    )
+    error = MeasureError(f"{comparison_id}: {told}. {rest} Correct its arguments, or leave it out.")
+    error.__cause__ = next(iter(errors.values()))
+    return error

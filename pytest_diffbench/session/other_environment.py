@@ -1,0 +1,137 @@
+"""The session's side of `--diffbench-against`: when both environments are measured, and what is asked of them."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from pytest_diffbench.errors import MeasureError, OptionError, PipelineError
+from pytest_diffbench.items import case_id
+from pytest_diffbench.judge import judge_pairs, wants_runs
+from pytest_diffbench.session.verdicts import interrupted_against, limits_of
+from pytest_diffbench.settings import options
+from pytest_diffbench.workers import turns
+from pytest_diffbench.workers.against import Against, Other
+from pytest_diffbench.workers.interpreter import checked_interpreter
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator, Iterator
+
+    from pytest_diffbench.records import CaseReport
+    from pytest_diffbench.settings.options import Settings
+    from pytest_diffbench.workers.budget import Budget
+    from pytest_diffbench.workers.launch import Launcher
+
+
+class OtherEnvironment:
+    """Registered as a plugin while tests are held against another environment.
+
+    Args:
+        config: pytest's.
+        settings: of the session.
+        launcher: starts the processes.
+        budget: their time.
+
+    Raises:
+        UsageError: the other environment can't be used.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings, launcher: Launcher, budget: Budget) -> None:
+        self.tests: list[tuple[pytest.Item, Settings]] = []
+        self._config = config
+        name = settings.against or ""
+        try:
+            interpreter = checked_interpreter(name, config.invocation_params.dir)
+        except OptionError as error:
+            raise pytest.UsageError(str(error)) from None
+        limits = limits_of(settings)
+        most = limits.time_max_pairs + limits.time_spare_pairs
+        self._against = Against(launcher, budget, interpreter, pairs=settings.pairs, most=most, tell=self._tell)
+
+    def of(self, case: str) -> Other:
+        """What the other environment has of a case, by its id."""
+        return self._against.of(case)
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
+        """Measure both environments before anything is loaded here."""
+        broken = session.testsfailed and not self._config.getoption("continue_on_collection_errors")
+        if not broken and not self._config.getoption("collectonly"):
+            try:
+                self._against.measure(
+                    [item for item, _ in self.tests], self._undecided, by_turns=self._goes_by_turns()
+                )
+            except MeasureError as error:
+                raise pytest.UsageError(str(error)) from None
+        return (yield)
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Warn where both sides ran the same code."""
+        shared = self._against.shared_modules
+        if shared:
+            terminalreporter.write_line(
+                f"{options.flag('against')}: both environments import {', '.join(shared)} from "
+                f"{self._config.rootpath}, so no difference in it can be seen. Install it in both, and keep it off "
+                "the tests' import path.",
+                yellow=True,
+            )
+
+    def unreached(self, reached: Collection[str]) -> list[CaseReport]:
+        """What the pairs tell of the cases that an interrupted session didn't come to; it came to those `reached`."""
+        return [
+            interrupted_against(other, other.observed, settings, decisions)
+            for _, settings, cases, decisions in self._paired()
+            for case, other in cases.items()
+            if case not in reached and other.pairs and other.observed is not None and "time" in settings.gates
+        ]
+
+    def _goes_by_turns(self) -> bool:
+        """Whether the two processes of a pair run at once. What a test loads by itself may be too much for two."""
+        all_settings = [settings for _, settings in self.tests]
+        wanted = next((one.turns for one in all_settings), "processes")
+        if wanted != "auto":
+            return wanted == "rounds"
+        if not turns.SUPPORTED or any(one.weights not in ("mini", "plan") for one in all_settings):
+            return False
+        if any("diffbench_pipeline" not in getattr(item, "fixturenames", ()) for item, _ in self.tests):
+            return False
+        from pytest_diffbench.pipelines.loader import resolve_device
+
+        try:
+            return {resolve_device(one.device) for one in all_settings} == {"cpu"}
+        except PipelineError:
+            return False  # which the test that asks for it tells
+
+    def _undecided(self) -> list[pytest.Item]:
+        """Tests of which a further pair may decide a case."""
+        return [
+            item
+            for item, settings, cases, decisions in self._paired()
+            if "time" in settings.gates
+            and any(self._is_undecided(one, settings, decisions) for one in cases.values())
+        ]
+
+    def _paired(self) -> Iterator[tuple[pytest.Item, Settings, dict[str, Other], int]]:
+        """Each test with its cases, and how many parts the session's error budget is cut into for one of them."""
+        all_cases = self._against.cases
+        for item, settings in self.tests:
+            test = case_id(item, None)
+            cases = {one: self._against.of(one) for one in all_cases if one == test or one.startswith(f"{test}#")}
+            yield item, settings, cases, len(self.tests) * len(cases)
+
+    @staticmethod
+    def _is_undecided(other: Other, settings: Settings, decisions: int) -> bool:
+        if not other.pairs:
+            return False
+        family = other.pairs[0][1].environment.family
+        return wants_runs(
+            judge_pairs(
+                other.pairs, limits_of(settings), decisions, family, other.neighbours, by_turns=other.by_turns
+            )
+        )
+
+    def _tell(self, text: str) -> None:
+        reporter = self._config.pluginmanager.get_plugin("terminalreporter")
+        if reporter is not None and self._config.get_verbosity() >= 0:
+            reporter.write_line(f"diffbench: {text}")

@@ -1,0 +1,184 @@
+"""What the tests of a session have measured, wherever they ran: its record, its file and its summary."""
+
+from __future__ import annotations
+
+import datetime
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+
+from pytest_diffbench import __version__
+from pytest_diffbench.errors import DiffbenchError
+from pytest_diffbench.records import CaseReport, Comparison, SessionReport, Skipped
+from pytest_diffbench.report import terminal
+from pytest_diffbench.report.session_json import Finished, SessionFile, filled
+from pytest_diffbench.settings import options
+
+if TYPE_CHECKING:
+    from collections.abc import Collection, Generator, Sequence
+
+    from pytest_diffbench.settings.options import Settings, Typed
+
+
+class Results:
+    """Cases and comparisons, in the order in which their tests ended. Registered as a plugin beside the session.
+
+    Args:
+        config: pytest's.
+        settings: of the session.
+        typed: what a suggested command has to repeat.
+    """
+
+    def __init__(self, config: pytest.Config, settings: Settings, typed: Typed) -> None:
+        self._config = config
+        self._settings = settings
+        self._typed = typed
+        self._started = _now()
+        self._finished: list[Finished] = []
+        self._file: SessionFile | None = None
+        self._not_written: str | None = None
+        self._unjudged: str | None = None
+        self.interrupted = False
+        collects_only = config.getoption("collectonly", default=False)
+        if settings.json is not None and not collects_only and not hasattr(config, "workerinput"):
+            self._file = SessionFile(options.folder(config, settings.json))
+
+    @staticmethod
+    def hand_over(
+        report: pytest.TestReport,
+        cases: Sequence[CaseReport],
+        comparisons: Sequence[Comparison],
+        *,
+        missing: bool,
+        attempts: int,
+    ) -> None:
+        """Put them into a benchmark's report, as text, so that they also travel from a parallel worker.
+
+        Args:
+            report: of any phase.
+            cases: what was measured.
+            comparisons: what was compared.
+            missing: the test's pipeline can't be had.
+            attempts: how often the test was begun.
+        """
+        extras: Any = report  # reports take extras
+        extras.diffbench_missing = missing
+        if cases or comparisons or attempts > 1:
+            one = Finished(test=report.nodeid, cases=tuple(cases), comparisons=tuple(comparisons), attempts=attempts)
+            extras.diffbench = msgspec.json.encode(one).decode()
+
+    def take(self, report: pytest.TestReport) -> None:
+        """Take out what was handed over, and keep it in the session's file."""
+        text = getattr(report, "diffbench", None)
+        one = msgspec.json.decode(text, type=Finished) if text is not None else None
+        missing = getattr(report, "diffbench_missing", None)
+        if missing is not None and report.skipped and not hasattr(report, "wasxfail"):
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+            skipped = Skipped(test=report.nodeid, reason=reason.removeprefix("Skipped: "), missing=missing)
+            one = msgspec.structs.replace(one or Finished(test=report.nodeid), skipped=skipped)
+        if one is not None:
+            self.add(one)
+
+    def add(self, one: Finished) -> None:
+        """Add what a test has brought, and keep it in the session's file."""
+        self._finished.append(one)
+        if self._file is not None:
+            self._file.add(one, self.report)
+
+    def tell_refuted(self, cases: Collection[str]) -> None:
+        """Say of saved cases, by their ids, that a fresh process returned something else."""
+        for place, one in enumerate(self._finished):
+            told = tuple(
+                msgspec.structs.replace(case, saved=f"{case.saved}; refuted by a fresh process")
+                if case.saved is not None and case.observation.case.id in cases
+                else case
+                for case in one.cases
+            )
+            self._finished[place] = msgspec.structs.replace(one, cases=told)
+
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtestloop(self) -> Generator[None, Any, Any]:
+        """Let the session's file tell of this session from now on, however it ends."""
+        if self._file is not None:
+            try:
+                self._file.begin(self.report())
+            except DiffbenchError as error:
+                raise pytest.UsageError(f"{options.flag('json')}: {error}") from None
+        return (yield)
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_testnodedown(self, error: object) -> None:
+        """Remember that a parallel worker died, with the test that it was at."""
+        self.interrupted |= error is not None
+
+    def end(self) -> bool:
+        """Write the session's file. False where the session fails though every test of it may have passed."""
+        session = self.report()
+        self._unjudged = _unjudged(session, required=self._settings.require)
+        try:
+            if self._file is not None:
+                self._file.end(session)
+        except DiffbenchError as error:
+            # The summary is still to come, and now the only place where the results are.
+            self._not_written = str(error)
+        return self._unjudged is None and self._not_written is None
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        """Tell what was measured and what was made of it."""
+        if self._not_written is not None:
+            terminalreporter.write_line(f"{options.flag('json')}: {self._not_written}", red=True)
+        report = self.report()
+        if not report.cases and not report.skipped:
+            return
+        terminalreporter.section("diffbench")
+        if self._unjudged is not None:
+            terminalreporter.write_line(self._unjudged, red=True, bold=True)
+        width = terminalreporter._tw.fullwidth
+        lines = terminal.summary_lines(report, width, self._config.get_verbosity() > 0)
+        terminalreporter.ensure_newline()
+        for line in terminal.for_encoding(lines, getattr(terminalreporter._tw._file, "encoding", None)):
+            for text, markup in line:
+                terminalreporter.write(text, **markup)
+            terminalreporter.write_line("")
+
+    def report(self) -> SessionReport:
+        """All of the session so far."""
+        head = SessionReport(
+            diffbench=__version__,
+            started=self._started,
+            finished=_now(),
+            interrupted=self.interrupted,
+            settings={
+                name: ",".join(value) if isinstance(value, tuple) else value
+                for name in dict.fromkeys([*options.names("c"), *options.names("i")])
+                for value in [getattr(self._settings, name)]
+            },
+            counts={},
+            command=self._typed.command,
+            root=self._typed.root,
+            missing_baselines=(),
+            cases=(),
+        )
+        return filled(head, self._finished)
+
+
+def _unjudged(session: SessionReport, *, required: bool) -> str | None:
+    """Why the session fails though every test of it may have passed; None where it doesn't.
+
+    Args:
+        session: all of it.
+        required: each benchmark that was selected has to be run.
+    """
+    if required and session.skipped:
+        count = len(session.skipped)
+        return f"{count} benchmark{' was' if count == 1 else 's were'} skipped, and --diffbench-require wants all"
+    missing = sum(one.missing for one in session.skipped)
+    if missing and not session.cases:
+        were = "benchmark was" if missing == 1 else "benchmarks were"
+        return f"nothing was measured: {missing} {were} skipped for want of a pipeline"
+    return None
+
+
+def _now() -> str:
+    return datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds")

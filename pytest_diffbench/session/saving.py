@@ -1,0 +1,143 @@
+"""What of a case is saved, and what is said of it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_diffbench.judge import Limits
+    from pytest_diffbench.outputs.image_extras import ExtraMetric
+    from pytest_diffbench.records import Gate, Observation, Run, Verdict
+    from pytest_diffbench.records.artifacts import Artifacts, Reference
+    from pytest_diffbench.store import Store
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Saved:
+    """What became of a case that was to be saved.
+
+    Attributes:
+        done: as `records.CaseReport.saved`.
+        times_left_out: as `records.CaseReport.times_left_out`.
+        slid: as `records.CaseReport.slid`.
+    """
+
+    done: str | None = None
+    times_left_out: str | None = None
+    slid: str | None = None
+
+
+def save(
+    observation: Observation,
+    artifacts: Artifacts,
+    reference: Reference | None,
+    limits: Limits,
+    store: Store,
+    failed: bool,
+    saved_before: bool,
+    gates: Sequence[Gate],
+    metrics: Sequence[ExtraMetric],
+    departs: bool = False,
+) -> Saved:
+    """Save of a case what is sound.
+
+    Args:
+        observation: a complete one.
+        artifacts: its images and trace.
+        reference: the nearest baseline.
+        limits: of the test.
+        store: the baselines.
+        failed: the test has failed on its own.
+        saved_before: this session has saved a run of the case already.
+        gates: that were asked for.
+        metrics: further ones for images.
+        departs: its times are others than the baseline's, beyond chance: accepted, they begin anew.
+
+    Raises:
+        BaselineError: it can't be a baseline, or can't be written.
+    """
+    from pytest_diffbench.judge import judge
+    from pytest_diffbench.judge.output.loosening import history_with
+    from pytest_diffbench.judge.reasons import NEVER_ACCEPTED
+    from pytest_diffbench.judge.slide import origin_with, slide
+
+    if failed:
+        return Saved("refused: the test failed")
+    verdicts = judge(
+        observation, artifacts, reference, limits, ("work", "guidance", "output"), saving=True, metrics=metrics
+    )
+    broken = [one for one in verdicts if one.reason in NEVER_ACCEPTED and one.gate in gates]
+    if broken:
+        return Saved(f"refused: {broken[0].message}")
+    same = reference is not None and unchanged(verdicts, reference)
+    if saved_before:
+        if same:
+            return Saved("kept: this session has saved a run of it already")
+        differs = " ".join(one.message for one in verdicts if one.decision in ("worse", "better"))
+        return Saved(f"refused: it isn't what this session saved of it before. {differs}".strip())
+    planned = observation.case.definition.planned
+    if planned and same:
+        return Saved("kept: the plan is the same")  # it would be no further evidence
+    left_out = None if planned else _why_untimed(observation, limits)
+    if left_out is not None:
+        observation = msgspec.structs.replace(observation, run=untimed(observation.run))
+    done = store.save(
+        observation,
+        artifacts,
+        reference,
+        same,
+        functools.partial(history_with, limits),
+        functools.partial(origin_with, observation, artifacts, departs),
+        new_times=departs,
+    )
+    if reference is None or reference.distance != "machine":
+        return Saved(done, left_out)
+    generation = reference.baseline.generation + (not same)
+    far = (slide(observation, artifacts, reference, limits, generation), _crept(observation, reference, limits))
+    gone = [one for one in far if one]
+    if not gone:
+        return Saved(done, left_out)
+    slid = f"{'; '.join(gone)}. Is that meant? Then delete {reference.path} and save: it begins anew from here"
+    return Saved(done, left_out, slid)
+
+
+def _crept(observation: Observation, reference: Reference, limits: Limits) -> str:
+    """How far times have gone since the first, accepted ones."""
+    from pytest_diffbench.judge.time.creep import creep
+
+    base, run = reference.baseline, observation.run
+    if base.origin is None or not run.rounds or reference.distance != "machine":
+        return ""
+    return creep(base.origin.times, (*base.timed_runs, run), limits, run.environment.family)
+
+
+def _why_untimed(observation: Observation, limits: Limits) -> str | None:
+    """Why a run is no evidence of time; None where it is. Rounds of variants needn't be steady by themselves."""
+    from pytest_diffbench.judge import doubts, slowed_down
+
+    doubt = doubts(observation.run, limits, alone=observation.ratio is None)
+    return doubt[1] if doubt is not None else slowed_down(observation.run, limits)
+
+
+def untimed(run: Run) -> Run:
+    """A run without its times."""
+    return msgspec.structs.replace(run, rounds=(), warmup_s=(), calibration_s=(), pace_s={})
+
+
+def unchanged(verdicts: Sequence[Verdict], reference: Reference) -> bool:
+    """Whether work and output are what the baseline holds; a part that neither side has seen is no change."""
+    baseline = reference.baseline
+    if any(one.reason == "guidance.changed" for one in verdicts):
+        return False
+    parts: dict[Gate, object] = {"work": baseline.work, "output": baseline.output}
+    return all(
+        one.decision == "same" or (one.reason.endswith(".not_seen") and parts[one.gate] is None)
+        for one in verdicts
+        if one.gate in parts
+    )

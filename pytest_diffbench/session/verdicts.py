@@ -1,0 +1,382 @@
+"""From a measured case to its verdicts, its place in the store, and the words that fail its test."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pytest_diffbench.errors import BaselineError
+from pytest_diffbench.records import CaseReport
+from pytest_diffbench.session.extra_metrics import metrics_of
+from pytest_diffbench.session.saving import Saved, save, unchanged
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from pytest_diffbench.judge import Limits
+    from pytest_diffbench.judge.question import Question
+    from pytest_diffbench.outputs.image_extras import ExtraMetric
+    from pytest_diffbench.records import Environment, Gate, Observation, Run, Verdict
+    from pytest_diffbench.records.artifacts import Artifacts, Reference
+    from pytest_diffbench.settings.options import Settings, Typed
+    from pytest_diffbench.store import Store
+    from pytest_diffbench.workers.against import Other
+
+_NEEDS_BASELINE: frozenset[Gate] = frozenset({"work", "output", "memory", "time"})
+
+_PLANNED: frozenset[Gate] = frozenset({"work", "guidance"})
+"""Gates that a plan answers."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Concluded:
+    """A judged case. `failure` is the text that fails its test, None where it stands."""
+
+    report: CaseReport
+    failure: str | None
+
+
+def _no_neighbours() -> Mapping[str, Sequence[Run]]:
+    return {}
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    """What beside a case's own run tells how sure a verdict on its time can be.
+
+    Attributes:
+        decisions: parts that the session's error budget is cut into; this case has one.
+        neighbours: reads the runs of other baselines of this machine, by case.
+        more: measures the case once more in a fresh process, with the ratio of a variant; None where nothing more is
+            to be had.
+        notes: what `more` has to tell, of processes that died.
+    """
+
+    decisions: int = 1
+    neighbours: Callable[[], Mapping[str, Sequence[Run]]] = _no_neighbours
+    more: Callable[[], Observation | None] = lambda: None
+    notes: list[str] = dataclasses.field(default_factory=list)
+
+
+def incomplete(observation: Observation, problem: str) -> Concluded:
+    """A case whose measurement didn't complete: reported, neither judged nor saved."""
+    return Concluded(CaseReport(observation=observation, verdicts=(), error=problem), None)
+
+
+def conclude(
+    observation: Observation,
+    artifacts: Artifacts,
+    *,
+    store: Store,
+    settings: Settings,
+    nodeid: str,
+    failed: bool,
+    saved_before: bool = False,
+    evidence: Evidence | None = None,
+    typed: Typed | None = None,
+) -> Concluded:
+    """Judge a case, save it where that was asked for, and say whether its test fails.
+
+    Args:
+        observation: a complete one.
+        artifacts: its images and trace.
+        store: the baselines.
+        settings: of the test.
+        nodeid: the test's id, for the remedy.
+        failed: the test has failed on its own; nothing is saved then, nor confirmed.
+        saved_before: this session has saved a run of the case, in another attempt at its test or a repeat of it. A
+            second one of the same process would be no further evidence.
+        evidence: of time, besides this run.
+        typed: what a suggested command has to repeat.
+    """
+    from pytest_diffbench.judge.question import Question
+
+    evidence = evidence or Evidence()
+    gates: tuple[Gate, ...] = settings.gates  # type: ignore[assignment]  # checked when they were parsed
+    if observation.case.definition.planned:
+        # What nobody computed isn't asked about, unless nothing else is.
+        gates = tuple(gate for gate in gates if gate in _PLANNED) or gates
+    limits, metrics = limits_of(settings), metrics_of(settings, nodeid)
+    try:
+        reference = store.find(observation.case, observation.run.environment)
+        ask = _Judge(observation, artifacts, reference, limits, settings.save, evidence, metrics)
+        verdicts, confirmations = _confirmed(ask(gates), ask, wanted=not failed and not settings.save)
+        question = Question(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
+        verdicts = tuple(_explained(one, question) for one in verdicts)
+        _keep_images(settings, observation, artifacts)
+        saved = Saved()
+        if settings.save:
+            departs = any(one.gate == "time" and one.details.get("departs") for one in verdicts)
+            saved = save(
+                observation, artifacts, reference, limits, store, failed, saved_before, gates, metrics, departs
+            )
+    except BaselineError as error:
+        report = CaseReport(observation=noted(observation, evidence.notes), verdicts=(), error=str(error))
+        return Concluded(report, str(error))
+    report = CaseReport(
+        observation=noted(observation, evidence.notes),
+        verdicts=verdicts,
+        confirmations=tuple(one.run for one in confirmations),
+        confirming_ratios=tuple(one.ratio.runs[-1] for one in confirmations if one.ratio is not None),
+        baseline_path=reference.path if reference is not None else None,
+        baseline_distance=reference.distance if reference is not None else None,
+        saved=saved.done,
+        times_left_out=saved.times_left_out,
+        slid=saved.slid,
+        changed_since=_changed_since(reference, observation.run.environment),
+    )
+    return Concluded(report, _failure(report, settings, nodeid, typed))
+
+
+def _keep_images(settings: Settings, observation: Observation, artifacts: Artifacts) -> None:
+    if settings.images is not None:
+        from pytest_diffbench.store import keep
+
+        keep(Path(settings.images), observation.output, artifacts)
+
+
+class _Judge:
+    """Asks gates about one case. Other cases' runs are only read where they can tell something."""
+
+    def __init__(
+        self,
+        observation: Observation,
+        artifacts: Artifacts,
+        reference: Reference | None,
+        limits: Limits,
+        saving: bool,
+        evidence: Evidence,
+        metrics: Sequence[ExtraMetric] = (),
+    ) -> None:
+        self.evidence = evidence
+        self._metrics = metrics
+        self._subject = (observation, artifacts, reference, limits)
+        self._saving = saving
+        self._comparable = reference is not None and reference.distance == "machine"
+
+    def __call__(self, gates: Sequence[Gate], more: Sequence[Observation] = ()) -> tuple[Verdict, ...]:
+        from pytest_diffbench.judge import judge
+
+        case_id = self._subject[0].case.id
+        runs = self.evidence.neighbours() if "time" in gates and self._comparable else {}
+        return judge(
+            *self._subject,
+            gates,
+            saving=self._saving,
+            more_runs=[one.run for one in more],
+            more_ratios=[one.ratio.runs[-1] for one in more if one.ratio is not None],
+            neighbours={name: others for name, others in runs.items() if name != case_id},
+            decisions=self.evidence.decisions,
+            metrics=self._metrics,
+        )
+
+
+def _confirmed(
+    verdicts: tuple[Verdict, ...], ask: _Judge, *, wanted: bool
+) -> tuple[tuple[Verdict, ...], list[Observation]]:
+    """Buy runs for as long as they can change the verdict on time; returns the last verdicts and what was bought."""
+    from pytest_diffbench.judge import wants_runs
+
+    bought: list[Observation] = []
+    while wanted and any(one.gate == "time" and wants_runs(one) for one in verdicts):
+        more = ask.evidence.more()
+        if more is None:
+            break
+        bought.append(more)
+        (time,) = ask(("time",), bought)
+        verdicts = tuple(time if one.gate == "time" else one for one in verdicts)
+    return verdicts, bought
+
+
+def noted(observation: Observation, notes: Sequence[str]) -> Observation:
+    """The observation with further notes."""
+    import msgspec
+
+    if not notes:
+        return observation
+    return msgspec.structs.replace(observation, notes=(*observation.notes, *notes))
+
+
+def wants_profile(
+    observation: Observation, artifacts: Artifacts, *, store: Store, settings: Settings, evidence: Evidence
+) -> bool:
+    """Whether to look where time goes: for a baseline without a profile, and where time is worse, or may well be.
+
+    To be asked while the target is still as it was measured: a test may take back afterwards what it did to it.
+    """
+    from pytest_diffbench.judge import judge, wants_runs
+
+    limits = limits_of(settings)
+    try:
+        reference = store.find(observation.case, observation.run.environment)
+        if settings.save:
+            if reference is None or reference.distance != "machine" or reference.baseline.profile is None:
+                return True
+            metrics = metrics_of(settings, observation.case.id)
+            verdicts = judge(
+                observation, artifacts, reference, limits, ("work", "output"), saving=True, metrics=metrics
+            )
+            return not unchanged(verdicts, reference)
+        if reference is None or reference.baseline.profile is None or "time" not in settings.gates:
+            return False
+        (verdict,) = _Judge(observation, artifacts, reference, limits, False, evidence)(("time",))
+    except BaselineError:
+        return False  # told when the case is judged
+    return verdict.decision == "worse" or wants_runs(verdict)
+
+
+def _explained(verdict: Verdict, question: Question) -> Verdict:
+    """A verdict on time that is worse, with the operators that make it so."""
+    from pytest_diffbench.judge.time.kernels import kernel_changes
+
+    if (verdict.gate, verdict.decision) != ("time", "worse"):
+        return verdict
+    return msgspec.structs.replace(verdict, changes=(*verdict.changes, *kernel_changes(question)))
+
+
+def limits_of(settings: Settings) -> Limits:
+    """The thresholds of a test: the defaults, and what its marker or the ini file says."""
+    from pytest_diffbench.judge import Limits
+    from pytest_diffbench.judge.output.loosening import limit_fields
+
+    changed = limit_fields(settings.tolerance or (), settings.reason)
+    if settings.memory_limit_rel is not None:
+        changed |= {"memory_rel": settings.memory_limit_rel, "memory_rss_rel": settings.memory_limit_rel}
+    if settings.time_floor_rel is not None:
+        changed |= {"time_floor_rel": settings.time_floor_rel, "time_floor_cpu_rel": settings.time_floor_rel}
+    if settings.time_floor_s is not None:
+        changed["time_floor_s"] = settings.time_floor_s
+    # The first run alone decides where nothing may confirm it.
+    runs = {
+        "time_confirmations": min(Limits().time_confirmations, settings.confirm),
+        "time_max_runs": 1 + settings.confirm,
+    }
+    runs["time_max_pairs"] = max(Limits().time_max_pairs, settings.pairs)
+    return Limits(**changed, **runs)  # type: ignore[arg-type]  # only thresholds that are numbers
+
+
+def conclude_against(
+    observation: Observation, artifacts: Artifacts, other: Other, *, settings: Settings, nodeid: str, decisions: int
+) -> Concluded:
+    """Judge a case by what another environment has of it. No stored baseline is read, and nothing is saved.
+
+    Args:
+        observation: a complete one.
+        artifacts: its images and trace.
+        other: the other environment's results.
+        settings: of the test.
+        nodeid: the test's id, for messages.
+        decisions: parts that the session's error budget is cut into; this case has one.
+    """
+    from pytest_diffbench.judge import judge
+
+    gates: tuple[Gate, ...] = settings.gates  # type: ignore[assignment]  # checked when they were parsed
+    limits = limits_of(settings)
+    observation = noted(observation, other.notes)
+    try:
+        _keep_images(settings, observation, artifacts)
+        others = [gate for gate in gates if gate != "time"]
+        judged = judge(observation, artifacts, other.reference, limits, others, metrics=metrics_of(settings, nodeid))
+    except BaselineError as error:
+        report = CaseReport(observation=observation, verdicts=(), against=other.interpreter, error=str(error))
+        return Concluded(report, str(error))
+    verdicts = [_told_missing(one, other) for one in judged]
+    if "time" in gates:
+        verdicts.append(_time_against(observation, other, limits, decisions))
+    report = CaseReport(
+        observation=observation,
+        verdicts=tuple(verdicts),
+        baseline_path=other.interpreter if other.reference is not None else None,
+        baseline_distance="machine" if other.reference is not None else None,
+        changed_since=_changed_since(other.reference, observation.run.environment),
+        against=other.interpreter,
+        pairs=tuple(other.pairs),
+    )
+    return Concluded(report, _failure(report, settings, nodeid))
+
+
+def interrupted_against(other: Other, observed: Observation, settings: Settings, decisions: int) -> CaseReport:
+    """What the pairs tell of a case that an interrupted session didn't come to measure itself: its time alone.
+
+    Args:
+        other: the other environment's results, with pairs.
+        observed: the case as one of this environment's processes measured it.
+        settings: of the test.
+        decisions: parts that the session's error budget is cut into; this case has one.
+    """
+    return CaseReport(
+        observation=noted(observed, (*other.notes, "interrupted: judged by pairs alone, and only its time")),
+        verdicts=(_time_against(observed, other, limits_of(settings), decisions),),
+        baseline_path=other.interpreter,
+        baseline_distance="machine",
+        changed_since=_changed_since(other.reference, observed.run.environment),
+        against=other.interpreter,
+        pairs=tuple(other.pairs),
+    )
+
+
+def _time_against(observation: Observation, other: Other, limits: Limits, decisions: int) -> Verdict:
+    from pytest_diffbench.judge import definition_changes, judge_pairs
+    from pytest_diffbench.judge.reasons import verdict
+    from pytest_diffbench.judge.text import listed
+
+    if other.reference is None or not other.pairs:
+        return verdict("time.no_baseline", f"There is no pair of runs to judge: {other.missing}.")
+    changed = definition_changes(other.reference.baseline.case.definition, observation.case.definition)
+    if changed:
+        message = f"The case is defined differently in the other environment: {listed(changed)}."
+        return verdict("time.definition_changed", message, changes=changed)
+    family = observation.run.environment.family
+    return judge_pairs(other.pairs, limits, decisions, family, other.neighbours, by_turns=other.by_turns)
+
+
+def _told_missing(verdict: Verdict, other: Other) -> Verdict:
+    """A verdict for want of a baseline, in words that fit another environment."""
+    import msgspec
+
+    if not verdict.reason.endswith(".no_baseline"):
+        return verdict
+    message = f"The other environment has nothing to hold it against: {other.missing}."
+    return msgspec.structs.replace(verdict, message=message)
+
+
+def _failure(report: CaseReport, settings: Settings, nodeid: str, typed: Typed | None = None) -> str | None:
+    from pytest_diffbench.judge.reasons import INHERENT
+    from pytest_diffbench.report.terminal import failure_text
+
+    again = (typed.command, typed.root) if typed is not None else ()
+    text = functools.partial(failure_text, report, nodeid, *again)
+    if report.saved is not None:
+        # Saving accepts what changed; what it refused has to be seen.
+        return text() if report.saved.startswith("refused") else None
+    fails = [one for one in report.verdicts if one.decision == "worse"]
+    # What is new has no counterpart in another environment, and needs none.
+    missing = (
+        report.against is None and report.baseline_path is None and not _NEEDS_BASELINE.isdisjoint(settings.gates)
+    )
+    # So has a case that is another one by now: it would be green every night from now on.
+    missing |= report.against is None and any(one.reason.endswith(".definition_changed") for one in report.verdicts)
+    if settings.strict:
+        fails = [
+            one for one in report.verdicts if one.decision not in ("same", "better") and one.reason not in INHERENT
+        ]
+    return text() if fails or missing else None
+
+
+def _changed_since(reference: Reference | None, now: Environment) -> tuple[str, ...]:
+    if reference is None:
+        return ()
+    then = reference.baseline.runs[-1].environment
+    changed: list[str] = []
+    for kind in ("hardware", "settings", "software"):
+        before, after = getattr(then, kind), getattr(now, kind)
+        changed += [
+            f"{name} {before.get(name, 'absent')} -> {after.get(name, 'absent')}"
+            for name in dict.fromkeys([*before, *after])
+            if before.get(name) != after.get(name)
+        ]
+    return tuple(changed)

@@ -1,0 +1,118 @@
+"""What the value of a setting may be: each function turns what was given into it, or says in words what it is.
+
+Imported by every pytest run, also an idle one: nothing heavy.
+"""
+
+from __future__ import annotations
+
+import math
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+
+def one_of(*known: str) -> Callable[[Any], str]:
+    def parse(value: Any) -> str:
+        if value in known:
+            return str(value)
+        raise ValueError(f"is one of {', '.join(known)}{did_you_mean(str(value), known)}")
+
+    return parse
+
+
+def did_you_mean(name: str, known: Sequence[str]) -> str:
+    import difflib  # half a millisecond that idle sessions don't need
+
+    near = difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
+
+
+def text(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise ValueError("is a text that isn't empty")
+    return value.strip()
+
+
+def interpreter(value: Any) -> str:
+    if not isinstance(value, str) or not value.strip():
+        # What `--diffbench-against="$(diffbench env main)"` comes to where the command fails.
+        raise ValueError("names another environment's interpreter, which `diffbench env REVISION` makes and prints")
+    return value.strip()
+
+
+def whole(least: int, most: int | None = None) -> Callable[[Any], int]:
+    def parse(value: Any) -> int:
+        try:
+            number = int(value) if isinstance(value, str) else value
+        except ValueError:
+            number = None
+        if not isinstance(number, int) or isinstance(number, bool) or number < least:
+            raise ValueError(f"is a whole number, at least {least}")
+        if most is not None and number > most:
+            raise ValueError(f"is a whole number, at most {most}")
+        return number
+
+    return parse
+
+
+def whole_or(word: str, least: int) -> Callable[[Any], int | str]:
+    number = whole(least)
+
+    def parse(value: Any) -> int | str:
+        if value == word:
+            return word
+        try:
+            return number(value)
+        except ValueError as error:
+            raise ValueError(f"{error}, or {word}") from None
+
+    return parse
+
+
+def share(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < math.inf or isinstance(value, bool):
+        raise ValueError("is a positive number: .05 means 5 %")
+    return number
+
+
+def seconds(value: Any) -> float:
+    try:
+        number = float(value)
+    except (TypeError, ValueError):
+        number = math.nan
+    if not 0 < number < math.inf or isinstance(value, bool):
+        raise ValueError("is a positive number of seconds")
+    return number
+
+
+def switch(value: Any) -> bool:
+    if isinstance(value, bool):
+        return value
+    raise ValueError("is true or false")
+
+
+def some_of(what: str, *known: str) -> Callable[[Any], tuple[str, ...]]:
+    parse_one = one_of(*known)
+
+    def parse(value: Any) -> tuple[str, ...]:
+        names = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
+        try:
+            chosen = {parse_one(name) for name in names if name != ""}
+        except ValueError as error:
+            raise ValueError(f"is a list of which each {error}") from None
+        if not chosen:
+            raise ValueError(f"is a list of {what}, with commas between: {','.join(known)}")
+        return tuple(name for name in known if name in chosen)
+
+    return parse
+
+
+def tolerance(value: Any) -> tuple[tuple[str, float], ...]:
+    from pytest_diffbench.judge.output.loosening import checked  # costs more to import than an idle run may
+
+    return checked(value)
