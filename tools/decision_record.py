@@ -130,7 +130,7 @@ def load(path: Path) -> dict[str, list[Entry]]:
     return record
 
 
-def decisions(entries: list[Entry]) -> list[tuple[str, str, str]]:
+def decisions(entries: list[Entry]) -> list[tuple[Any, ...]]:
     """What a test decided, in order."""
     return [(one["by"], one["decision"], _RENAMED.get(one["reason"], one["reason"])) for one in entries]
 

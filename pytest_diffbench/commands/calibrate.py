@@ -88,8 +88,8 @@ def settings_of(runs: int, dtypes: Sequence[str], threads: Sequence[str], attent
     """The ways to run: `runs` times as it is, and once in every other way."""
     return [
         *[Setting(AS_IT_IS)] * runs,
-        *(Setting(f"dtype {one}", (f"--diffbench-dtype={one}",)) for one in dtypes),
-        *(Setting(f"{one} threads", (f"--diffbench-threads={one}",)) for one in threads),
+        *(Setting(f"dtype {dtype}", (f"--diffbench-dtype={dtype}",)) for dtype in dtypes),
+        *(Setting(f"{thread} threads", (f"--diffbench-threads={thread}",)) for thread in threads),
         *(Setting(f"attention {one}", environment={"DIFFUSERS_ATTN_BACKEND": one}) for one in attention),
     ]
 
@@ -181,7 +181,7 @@ def _compared(name: str, run: Reference, first: Reference, metrics: Sequence[Ext
     if now is None or base is None:
         return Evidence(setting=name, problem="there is no output to compare")
     mine, stored = run.artifacts(), first.artifacts()
-    if [one.shape for one in mine.images] != [one.shape for one in stored.images]:
+    if [image.shape for image in mine.images] != [image.shape for image in stored.images]:
         return Evidence(setting=name, problem="number or size of the images differ")
     dtype = first.baseline.case.definition.dtype
     parting = part(mine.trace, stored.trace, parting_threshold_rel(dtype, now.rerun, base.rerun, Limits()))
@@ -264,7 +264,7 @@ COLUMNS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
 def lines(proposal: Proposal) -> list[str]:
     """A case's evidence as a table, and what to paste."""
     asked = {name for one in proposal.evidence for name in one.figures}
-    columns = [one for one in COLUMNS if one[0] not in KINDS or one[0] in asked]
+    columns = [column for column in COLUMNS if column[0] not in KINDS or column[0] in asked]
     rows = [["run", *(head for _, head, _ in columns), "parts at"]]
     for one in proposal.evidence:
         if one.problem is not None:
@@ -290,12 +290,12 @@ def written(proposals: Sequence[Proposal]) -> str:
         "diffbench": __version__,
         "cases": [
             {
-                "id": one.case_id,
-                "evidence": [dataclasses.asdict(entry) for entry in one.evidence],
-                "tolerance": one.tolerance,
-                "marker": one.marker,
+                "id": proposal.case_id,
+                "evidence": [dataclasses.asdict(entry) for entry in proposal.evidence],
+                "tolerance": proposal.tolerance,
+                "marker": proposal.marker,
             }
-            for one in proposals
+            for proposal in proposals
         ],
     }
     return json.dumps(_finite(plain), indent=2, allow_nan=False) + "\n"

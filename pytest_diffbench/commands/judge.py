@@ -102,8 +102,8 @@ def judge(arguments: argparse.Namespace) -> Judged:
         folders = [*arguments.images, *_kept_with(new, arguments.new), *_kept_with(old, arguments.old)]
         images = functools.partial(kept, folders)
         references = _measured(old, str(arguments.old), images)
-        old_ids = [one.observation.case.id for one in old.cases]
-    ids = [one.observation.case.id for one in new.cases]
+        old_ids = [case.observation.case.id for case in old.cases]
+    ids = [case.observation.case.id for case in new.cases]
     if not references.keys() & set(ids):
         stored = arguments.old.is_dir()
         lacks = f"{'has a baseline' if stored else 'was measured to the end'} in {arguments.old}"
@@ -115,7 +115,7 @@ def judge(arguments: argparse.Namespace) -> Judged:
     return Judged(
         session=judged,
         only_new=tuple(dict.fromkeys(one for one in ids if one not in references)),
-        only_old=tuple(dict.fromkeys(one for one in old_ids if one not in ids)),
+        only_old=tuple(dict.fromkeys(old_id for old_id in old_ids if old_id not in ids)),
         unjudged=tuple(_unjudged(judged, arguments.gates or GATES)),
     )
 
@@ -134,8 +134,8 @@ def _stored(new: SessionReport, root: Path) -> dict[str, Reference]:
 
     store = Store(root)
     found = {
-        one.observation.case.id: store.find(one.observation.case, one.observation.run.environment)
-        for one in new.cases
+        case.observation.case.id: store.find(case.observation.case, case.observation.run.environment)
+        for case in new.cases
     }
     return {name: reference for name, reference in found.items() if reference is not None}
 
@@ -157,7 +157,7 @@ def _measured(old: SessionReport, path: str, images: Images) -> dict[str, Refere
             first = reports[0].observation
             baseline = Baseline(
                 case=first.case,
-                runs=tuple(one.observation.run for one in reports),
+                runs=tuple(report.observation.run for report in reports),
                 work=first.work,
                 output=first.output,
                 memory=first.memory,
@@ -233,7 +233,7 @@ def _judged(
 
 
 def _digests(seen: Observation | Baseline) -> list[str]:
-    return [one.digest for one in seen.output.images] if seen.output is not None else []
+    return [image.digest for image in seen.output.images] if seen.output is not None else []
 
 
 def _unjudged(judged: SessionReport, gates: Sequence[Gate]) -> Iterator[str]:
@@ -242,16 +242,16 @@ def _unjudged(judged: SessionReport, gates: Sequence[Gate]) -> Iterator[str]:
     or_not = f", or leave the gate out: --gates {without}" if without else ""
     for report in judged.cases:
         name = report.observation.case.id
-        for one in report.verdicts:
-            if one.reason == "output.not_kept":
+        for verdict in report.verdicts:
+            if verdict.reason == "output.not_kept":
                 output = report.observation.output
                 how = (
                     f"Give their folder, which pytest --diffbench-images=FOLDER keeps: --images FOLDER{or_not}"
                     if output is not None and output.images
                     else f"Measure again, with baselines{or_not}"
                 )
-                yield f"{name}: the output can't be judged from this file: {one.message} {how}."
-        redefined = [one.gate for one in report.verdicts if one.reason.endswith(".definition_changed")]
+                yield f"{name}: the output can't be judged from this file: {verdict.message} {how}."
+        redefined = [verdict.gate for verdict in report.verdicts if verdict.reason.endswith(".definition_changed")]
         if redefined:
             which = ", ".join(redefined)
             yield f"{name}: {which} can't be judged: the case is defined otherwise. Measure both alike."

@@ -133,5 +133,5 @@ def _renamed_branches(
 
 def _total(calls: dict[Place, dict[int, list[_Call]]], component: str) -> tuple[int, int]:
     """Calls of a component over all branches and steps, and their FLOPs."""
-    mine = [one for place, steps in calls.items() if place[0] == component for each in steps.values() for one in each]
+    mine = [one for place, steps in calls.items() if place[0] == component for step in steps.values() for one in step]
     return len(mine), sum(one.flops for one in mine)

@@ -86,7 +86,7 @@ def _operators(name: str, before: Counter[str], after: Counter[str], allowed_rel
     old, new = before.total(), after.total()
     if allowed_rel and abs(new - old) <= allowed_rel * max(new, old):
         return []
-    changed = sorted(before.keys() | after.keys(), key=lambda one: (-abs(after[one] - before[one]), one))
+    changed = sorted(before.keys() | after.keys(), key=lambda key: (-abs(after[key] - before[key]), key))
     named = [f"{one} {before[one]:,} -> {after[one]:,}" for one in changed if before[one] != after[one]]
     rest = len(named) - _MOST_NAMES
     also = f" and {rest} more kinds" if rest > 0 else ""
@@ -98,7 +98,7 @@ def _python_calls(before: dict[str, int], after: dict[str, int], allowed_rel: fl
     old, new = sum(before.values()), sum(after.values())
     if not old or not new or abs(new - old) <= allowed_rel * old:
         return []
-    most = max(before.keys() | after.keys(), key=lambda one: abs(after.get(one, 0) - before.get(one, 0)))
+    most = max(before.keys() | after.keys(), key=lambda key: abs(after.get(key, 0) - before.get(key, 0)))
     where = f"most in {most}: {before.get(most, 0):,} -> {after.get(most, 0):,}"
     text = f"{old:,} -> {new:,} calls of Python functions ({percent(new / old - 1)}, {where})"
     return [Difference("python_calls", direction(old, new), text)]

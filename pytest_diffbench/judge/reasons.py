@@ -161,7 +161,7 @@ def verdict(
     Raises:
         KeyError: the reason isn't in `REASONS`.
     """
-    gate: Gate = next(one for one in GATES if reason.startswith(f"{one}."))
+    gate: Gate = next(gate for gate in GATES if reason.startswith(f"{gate}."))
     former = {"formerly": FORMER_NAMES[reason]} if reason in FORMER_NAMES else {}
     return Verdict(
         gate=gate,

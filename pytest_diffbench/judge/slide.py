@@ -161,7 +161,7 @@ def _redefined(base: Baseline, observation: Observation) -> bool:
 def _images(origin: Origin, now: Origin, allowed: Tolerance | None) -> list[str]:
     if allowed is None or allowed.hopeless:
         return []
-    if [_size(one) for one in origin.images] != [_size(one) for one in now.images]:
+    if [_size(image) for image in origin.images] != [_size(image) for image in now.images]:
         before, after = (", ".join(map(_size_text, one.images)) or "none" for one in (origin, now))
         return [f"other images: {before} -> {after}"]
     # A reduction only ever hides, so what is seen in it is a least distance.
@@ -179,32 +179,32 @@ def _images(origin: Origin, now: Origin, allowed: Tolerance | None) -> list[str]
     return found
 
 
-def _size(one: ImageSketch) -> tuple[int, ...]:
-    return one.image, one.width_px, one.height_px, len(one.levels)
+def _size(image_sketch: ImageSketch) -> tuple[int, ...]:
+    return image_sketch.image, image_sketch.width_px, image_sketch.height_px, len(image_sketch.levels)
 
 
-def _size_text(one: ImageSketch) -> str:
-    return f"{one.width_px} x {one.height_px} px"
+def _size_text(image_sketch: ImageSketch) -> str:
+    return f"{image_sketch.width_px} x {image_sketch.height_px} px"
 
 
-def _gaps(one: ImageSketch, other: ImageSketch) -> NDArray[np.float64]:
+def _gaps(left: ImageSketch, right: ImageSketch) -> NDArray[np.float64]:
     """Differences of shape (cells, channels)."""
     import numpy as np
 
-    gap = np.subtract(other.levels, one.levels).reshape(one.rows * one.columns, -1)
+    gap = np.subtract(right.levels, left.levels).reshape(left.rows * left.columns, -1)
     return np.asarray(gap, dtype=np.float64)
 
 
-def _colour_levels(one: ImageSketch, other: ImageSketch) -> float:
+def _colour_levels(left: ImageSketch, right: ImageSketch) -> float:
     import numpy as np
 
-    return float(np.sqrt(np.square(_gaps(one, other)).mean(axis=0).max()))
+    return float(np.sqrt(np.square(_gaps(left, right)).mean(axis=0).max()))
 
 
-def _psnr_db(one: ImageSketch, other: ImageSketch) -> float:
+def _psnr_db(left: ImageSketch, right: ImageSketch) -> float:
     import numpy as np
 
-    mean_square = float(np.square(_gaps(one, other)).mean())
+    mean_square = float(np.square(_gaps(left, right)).mean())
     return 10 * math.log10(255**2 / mean_square) if mean_square else math.inf
 
 

@@ -55,11 +55,11 @@ def judge_work(question: Question) -> Verdict:
         "operators": [base.total_operators, now.total_operators],
         "python_calls": [sum(base.python_calls.values()), sum(now.python_calls.values())],
     }
-    changes = [one.text for one in differences] + _notes(now, base)
-    if any(one.kind in _BY_GUIDANCE for one in differences) and (fault := fault_of_baseline(question)):
-        others = [one for one in differences if not _follows_from_guidance(one, now)]
-        if not any(one.direction != "less" and one.kind not in _DOUBTFUL for one in others):
-            told = listed([one.text for one in differences])
+    changes = [difference.text for difference in differences] + _notes(now, base)
+    if any(difference.kind in _BY_GUIDANCE for difference in differences) and (fault := fault_of_baseline(question)):
+        others = [difference for difference in differences if not _follows_from_guidance(difference, now)]
+        if not any(other.direction != "less" and other.kind not in _DOUBTFUL for other in others):
+            told = listed([difference.text for difference in differences])
             message = (
                 f"The baseline's guidance wasn't as asked ({fault}), and now is, by other work: {told}. Look at the"
                 " picture, then accept it with --diffbench-save."
@@ -90,9 +90,9 @@ def _seen(question: Question, now: Work, base: Work, allowed_rel: float, environ
     return seen
 
 
-def _follows_from_guidance(one: Difference, now: Work) -> bool:
+def _follows_from_guidance(difference: Difference, now: Work) -> bool:
     denoisers = {group.component for group in now.denoiser}
-    return one.kind in _BY_GUIDANCE or (one.kind == "flops" and one.component in denoisers)
+    return difference.kind in _BY_GUIDANCE or (difference.kind == "flops" and difference.component in denoisers)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -103,9 +103,21 @@ class _Outcome:
     differences: tuple[Difference, ...]
 
     def verdict(self, details: dict[str, object], changes: list[str]) -> Verdict:
-        less = [one.text for one in self.differences if one.direction == "less" and one.kind not in _DOUBTFUL]
-        other = [one for one in self.differences if one.direction != "less" and one.kind not in _DOUBTFUL]
-        doubtful = [one for one in self.differences if one.direction != "less" and one.kind in _DOUBTFUL]
+        less = [
+            difference.text
+            for difference in self.differences
+            if difference.direction == "less" and difference.kind not in _DOUBTFUL
+        ]
+        other = [
+            difference
+            for difference in self.differences
+            if difference.direction != "less" and difference.kind not in _DOUBTFUL
+        ]
+        doubtful = [
+            difference
+            for difference in self.differences
+            if difference.direction != "less" and difference.kind in _DOUBTFUL
+        ]
         if other:
             told = listed([one.text for one in other])
             also = f". Less of other things: {listed(less)}" if less else ""

@@ -16,9 +16,9 @@ def alike(calls: Sequence[Returned]) -> tuple[tuple[str, ...], ...]:
     Calls that returned neither images nor tensors say nothing, and are left out.
     """
     groups: dict[str, list[str]] = {}
-    for one in calls:
-        if one.digest is not None:
-            groups.setdefault(one.digest, []).append(one.call)
+    for call in calls:
+        if call.digest is not None:
+            groups.setdefault(call.digest, []).append(call.call)
     return tuple(map(tuple, groups.values()))
 
 
@@ -38,9 +38,9 @@ def follow_manner(calls: Sequence[Returned], again: Mapping[str, Callable[[], Re
         again: makes another call, by the manner of watching it.
     """
     digests: dict[str, set[str]] = {}
-    for one in calls:
-        if one.digest is not None:
-            digests.setdefault(manner_of(one.call), set()).add(one.digest)
+    for call in calls:
+        if call.digest is not None:
+            digests.setdefault(manner_of(call.call), set()).add(call.digest)
     if len(set().union(*digests.values())) != 2 or any(len(found) > 1 for found in digests.values()):
         return False
     return all(again[manner]().digest in found for manner, found in digests.items())

@@ -131,7 +131,7 @@ def _is_of_a_library(function: Any) -> bool:
     """Whether another version of it may come with an update, which is software, and no other case."""
     file = Path(function.__code__.co_filename)
     libraries = {sysconfig.get_path(kind) for kind in ("stdlib", "platstdlib", "purelib", "platlib")}
-    return any(file.is_relative_to(one) for one in libraries if one)
+    return any(file.is_relative_to(library) for library in libraries if library)
 
 
 def _source_of(function: Any) -> str | None:

@@ -126,7 +126,9 @@ class BranchFinder:
         places = [self._encoded[one] for one in map(_fingerprint, embeddings) if one in self._encoded]
         whole = copies == 1 or not _lists(arguments)
         if places and whole:
-            of_prompt = 0 in places or any(_fingerprint(one.flatten()) in self._made_first for one in embeddings)
+            of_prompt = 0 in places or any(
+                _fingerprint(embedding.flatten()) in self._made_first for embedding in embeddings
+            )
             self._cond_seen |= of_prompt
             return "cond" if of_prompt else "uncond"
         if copies > 2:

@@ -71,7 +71,7 @@ class HostClock:
     def seconds(self, marks: Sequence[object]) -> list[float]:
         """Seconds of each mark since the first."""
         times = [mark for mark in marks if isinstance(mark, int)]
-        return [(one - times[0]) / 1e9 for one in times]
+        return [(time_s - times[0]) / 1e9 for time_s in times]
 
 
 class CudaClock:

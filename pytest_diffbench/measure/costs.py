@@ -102,13 +102,13 @@ def _cost(func: Any, args: Any, kwargs: Any, out: Any) -> Cost:
     flops = int(formula(*args, **kwargs, out_val=out)) if formula is not None else 0
     name = func._overloadpacket.__name__
     results = list(_tensors([out]))
-    given = list({id(one): one for one in _tensors((*args, *kwargs.values()))}.values())
+    given = list({id(tensor): tensor for tensor in _tensors((*args, *kwargs.values()))}.values())
     if name in _ROWS_ALONE:
         given = [*results, *given[1:]]
     elif name in _WRITE_ALONE:
         given = given[1:]
     moved = sum(_footprint_bytes(one) for one in (*given, *results))
-    floating = [one for one in (*results, *given) if one.is_floating_point() or one.is_complex()]
+    floating = [result for result in (*results, *given) if result.is_floating_point() or result.is_complex()]
     dtype = (
         str((floating or results or given)[0].dtype).removeprefix("torch.") if floating or results or given else ""
     )

@@ -128,16 +128,20 @@ def _contents(cells: Iterable[Any]) -> Iterator[Any]:
 
 def _hands_on(function: Callable[..., Any]) -> bool:
     signature = _own_signature(function)
-    kinds = {one.kind for one in signature.parameters.values()} if signature is not None else set()
+    kinds = {parameter.kind for parameter in signature.parameters.values()} if signature is not None else set()
     return inspect.Parameter.VAR_POSITIONAL in kinds or inspect.Parameter.VAR_KEYWORD in kinds
 
 
 def _handed_on(outer: inspect.Signature, inner: inspect.Signature) -> inspect.Signature:
     """The parameters of a callable that hands on what it doesn't name itself."""
-    own = [one for one in outer.parameters.values() if one.kind not in _ANY]
-    by_position = any(one.kind is inspect.Parameter.VAR_POSITIONAL for one in outer.parameters.values())
-    by_name = any(one.kind is inspect.Parameter.VAR_KEYWORD for one in outer.parameters.values())
-    rest = [one for one in inner.parameters.values() if one.name not in outer.parameters or one.kind in _ANY]
+    own = [parameter for parameter in outer.parameters.values() if parameter.kind not in _ANY]
+    by_position = any(parameter.kind is inspect.Parameter.VAR_POSITIONAL for parameter in outer.parameters.values())
+    by_name = any(parameter.kind is inspect.Parameter.VAR_KEYWORD for parameter in outer.parameters.values())
+    rest = [
+        parameter
+        for parameter in inner.parameters.values()
+        if parameter.name not in outer.parameters or parameter.kind in _ANY
+    ]
     if not by_position:
         rest = [
             one.replace(kind=inspect.Parameter.KEYWORD_ONLY) if one.kind not in _ANY else one

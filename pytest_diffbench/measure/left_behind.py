@@ -58,14 +58,18 @@ def _state_of(module: nn.Module) -> dict[str, str]:
     plain = getattr(module, "_orig_mod", module)
     parameters = [*plain.named_parameters(), *plain.named_buffers()]
     layers = list(plain.modules())
-    hooks = [hook for one in layers for hook in (*one._forward_hooks.values(), *one._forward_pre_hooks.values())]
+    hooks = [
+        hook for layer in layers for hook in (*layer._forward_hooks.values(), *layer._forward_pre_hooks.values())
+    ]
     processors = collections.Counter(
-        type(one.processor).__name__ for one in attention_modules(plain) if hasattr(one, "processor")
+        type(attention_module.processor).__name__
+        for attention_module in attention_modules(plain)
+        if hasattr(attention_module, "processor")
     )
     state = {
         "dtype": _listed(str(one.dtype).removeprefix("torch.") for _, one in parameters),
         "device": _listed(str(one.device) for _, one in parameters),
-        "layers in training": str(sum(one.training for one in layers)),
+        "layers in training": str(sum(layer.training for layer in layers)),
         "hooks": str(sum(not _is_of_transformers(hook) for hook in hooks)),
         "attention processors": ", ".join(f"{name} x {count}" for name, count in sorted(processors.items())),
         "weights": _digest(parameters),

@@ -146,7 +146,7 @@ def _of_all(values: Iterable[str | None]) -> str | None:
 
 
 def _instruction_sets(flags: list[set[str]]) -> str | None:
-    known = [one for one in flags if one]
+    known = [flag for flag in flags if flag]
     common = set.intersection(*known) if known else set()
     return " ".join(sorted(filter(_INSTRUCTION_SETS.fullmatch, common))) or None
 
@@ -178,10 +178,10 @@ def _virtual_machine(sys: Path, flags: list[set[str]]) -> str | None:
     hypervisor = _text(sys / "hypervisor/type").strip()
     names = [hypervisor, *(_text(sys / "class/dmi/id" / name).strip() for name in ("sys_vendor", "product_name"))]
     named = " ".join(name for name in names if name)
-    if hypervisor or any("hypervisor" in one for one in flags):
+    if hypervisor or any("hypervisor" in flag for flag in flags):
         return named or "unnamed"
     # x86 tells by a flag whether there is a hypervisor; others say what the machine is called, virtual or not.
-    return "none" if any("sse2" in one for one in flags) else named or None
+    return "none" if any("sse2" in flag for flag in flags) else named or None
 
 
 def _cuda_facts(device: str) -> dict[str, Fact]:

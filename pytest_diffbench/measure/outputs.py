@@ -38,8 +38,8 @@ def output_of(
         return None
     first = calls[0]
     where = survey.not_finite_where or (None if first.pixels.finite else "images")
-    for one in first.tensors:
-        where = where or (None if one.finite else f"tensor {one.facts.name} of what was returned")
+    for tensor in first.tensors:
+        where = where or (None if tensor.finite else f"tensor {tensor.facts.name} of what was returned")
     return Output(
         images=tuple(
             ImageFacts(
@@ -51,7 +51,7 @@ def output_of(
             )
             for array, mode in zip(first.pixels.arrays, first.pixels.modes, strict=True)
         ),
-        tensors=tuple(one.facts for one in first.tensors),
+        tensors=tuple(tensor.facts for tensor in first.tensors),
         no_images=first.no_images,
         finite=where is None,
         not_finite_where=where,

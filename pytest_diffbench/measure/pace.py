@@ -136,7 +136,7 @@ class PaceReadings:
     def times_s(self) -> dict[str, tuple[float, ...]]:
         """Seconds of each kernel, one figure a reading."""
         names = self._readings[0] if self._readings else ()
-        return {name: tuple(one[name] for one in self._readings) for name in names}
+        return {name: tuple(reading[name] for reading in self._readings) for name in names}
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -67,11 +67,13 @@ class Timeline:
 
     def __init__(self, trace: bytes, roles: Mapping[str, Role]) -> None:
         self._events = msgspec.json.decode(trace, type=_Trace).events
-        spans = [one for one in self._events if one.cat == "user_annotation" and one.name.startswith(SITE_PREFIX)]
+        spans = [
+            event for event in self._events if event.cat == "user_annotation" and event.name.startswith(SITE_PREFIX)
+        ]
         marks = sorted(
             # At one moment the inner span ends before the outer, and begins after it.
             mark
-            for number, one in enumerate(sorted(spans, key=lambda one: (one.ts, -one.dur)))
+            for number, one in enumerate(sorted(spans, key=lambda span: (span.ts, -span.dur)))
             for mark in (
                 (one.ts, 1, number, one.name),
                 (one.ts + one.dur, 0, -number, one.name),
@@ -83,9 +85,9 @@ class Timeline:
             Passage(roles.get(name.removeprefix(SITE_PREFIX), "other"), bool(entered), self._seconds(at_us))
             for at_us, entered, _, name in marks
         ]
-        parts = [one for one in stretches(self._passages) if one.end_s > one.begin_s]
-        self._begins_s = [one.begin_s for one in parts]
-        self._stages: list[Stage] = [one.stage for one in parts]
+        parts = [stretch for stretch in stretches(self._passages) if stretch.end_s > stretch.begin_s]
+        self._begins_s = [part.begin_s for part in parts]
+        self._stages: list[Stage] = [part.stage for part in parts]
         if parts:
             self._begins_s.append(parts[-1].end_s)
             self._stages.append("unattributed")
@@ -93,26 +95,26 @@ class Timeline:
     def kernels(self) -> list[Row]:
         """Each kernel with its time, in the stage that launched it: the device runs behind the host."""
         launched = {
-            one.args.correlation: one.ts
-            for one in self._events
-            if one.cat in _LAUNCHES and one.args is not None and one.args.correlation is not None
+            event.args.correlation: event.ts
+            for event in self._events
+            if event.cat in _LAUNCHES and event.args is not None and event.args.correlation is not None
         }
         return [
             (
-                self._stage_at(launched.get(one.args.correlation if one.args is not None else None, one.ts)),
-                stable_name(one.name),
-                one.dur,
+                self._stage_at(launched.get(event.args.correlation if event.args is not None else None, event.ts)),
+                stable_name(event.name),
+                event.dur,
             )
-            for one in self._events
-            if one.cat in _KERNELS
+            for event in self._events
+            if event.cat in _KERNELS
         ]
 
     def operators(self) -> list[Row]:
         """Each operator on the processor with its time less that of the operators within."""
         by_thread: dict[Any, list[TraceEvent]] = {}
-        for one in self._events:
-            if one.cat == "cpu_op" and one.ph == "X":
-                by_thread.setdefault(one.tid, []).append(one)
+        for event in self._events:
+            if event.cat == "cpu_op" and event.ph == "X":
+                by_thread.setdefault(event.tid, []).append(event)
         return [row for events in by_thread.values() for row in self._self_times(events)]
 
     def spans(self) -> bytes:
@@ -146,10 +148,10 @@ class Timeline:
         }
 
     def _self_times(self, events: list[TraceEvent]) -> Iterable[Row]:
-        events.sort(key=lambda one: (one.ts, -one.dur))
+        events.sort(key=lambda event: (event.ts, -event.dur))
         names: dict[str, str] = {}
         around: list[tuple[float, int]] = []
-        selves = [one.dur for one in events]
+        selves = [event.dur for event in events]
         for number, one in enumerate(events):
             while around and around[-1][0] <= one.ts:
                 around.pop()
@@ -182,25 +184,25 @@ def table(kind: Literal["cpu", "device"], rows: Sequence[Row]) -> Profile | None
         for (stage, name), (calls, time_us) in sums.items()
     ]
     # The most expensive first, and always the same one of two alike.
-    operators.sort(key=lambda one: (-one.self_s, STAGES.index(one.stage), one.name))
+    operators.sort(key=lambda operator: (-operator.self_s, STAGES.index(operator.stage), operator.name))
     room = dict.fromkeys(STAGES, ROWS_A_STAGE)
     kept = []
-    for one in operators:
-        if room[one.stage]:
-            room[one.stage] -= 1
-            kept.append(one)
+    for operator in operators:
+        if room[operator.stage]:
+            room[operator.stage] -= 1
+            kept.append(operator)
     total_s = round(sum(time_us for _, time_us in sums.values()) / 1e6, 9)
     return Profile(kind=kind, total_s=total_s, operators=tuple(kept)) if kept else None
 
 
-def quieter(one: list[Row], other: list[Row]) -> list[Row]:
+def quieter(left: list[Row], right: list[Row]) -> list[Row]:
     """Of two calls with the same operators in the same order the shorter time of each; else the first call as it is.
 
     What the system does in between, for hundredths of a second at a time, hits a few operators, and others each time.
     """
-    if [row[:2] for row in one] != [row[:2] for row in other]:
-        return one
-    return [min(pair, key=lambda row: row[2]) for pair in zip(one, other, strict=True)]
+    if [row[:2] for row in left] != [row[:2] for row in right]:
+        return left
+    return [min(pair, key=lambda row: row[2]) for pair in zip(left, right, strict=True)]
 
 
 def stable_name(name: str) -> str:

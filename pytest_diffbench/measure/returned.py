@@ -62,7 +62,7 @@ class Returned:
 
     def __post_init__(self) -> None:
         images = [image_digest(array) for array in self.pixels.arrays]
-        whole = "-".join([*images, *(one.facts.digest for one in self.tensors)])
+        whole = "-".join([*images, *(tensor.facts.digest for tensor in self.tensors)])
         object.__setattr__(self, "digest", whole or None)
 
 

@@ -101,12 +101,12 @@ def attribute(passages: Sequence[Passage], total_s: float) -> StageTimes:
         passages: in the order of their time, each entrance with its exit.
         total_s: duration of the call.
     """
-    if not any(STAGE_OF_ROLE.get(one.role) for one in passages):
+    if not any(STAGE_OF_ROLE.get(passage.role) for passage in passages):
         return StageTimes({}, ())
     stages: dict[Stage, float] = {}
-    for one in stretches(passages):
-        if one.stage != "unattributed":
-            stages[one.stage] = stages.get(one.stage, 0.0) + one.end_s - one.begin_s
+    for stretch in stretches(passages):
+        if stretch.stage != "unattributed":
+            stages[stretch.stage] = stages.get(stretch.stage, 0.0) + stretch.end_s - stretch.begin_s
     # Events and the host's clock differ by microseconds; a rounding below zero is no time at all.
     stages["unattributed"] = max(total_s - sum(stages.values()), 0.0)
     return StageTimes(
@@ -121,14 +121,14 @@ def stretches(passages: Sequence[Passage]) -> Iterator[Stretch]:
     inside: list[Role] = []
     last_s = 0.0
     last: Passage | None = None
-    for one in passages:
+    for passage in passages:
         stage = _stage(inside, begin_s <= last_s < end_s)
-        if not inside and last is not None and last.role == one.role == "text":
+        if not inside and last is not None and last.role == passage.role == "text":
             stage = "text_encode"
-        yield Stretch(stage, last_s, one.at_s)
-        last_s, last = one.at_s, one
-        if one.entered:
-            inside.append(one.role)
+        yield Stretch(stage, last_s, passage.at_s)
+        last_s, last = passage.at_s, passage
+        if passage.entered:
+            inside.append(passage.role)
         else:
             inside.pop()
 
@@ -136,10 +136,10 @@ def stretches(passages: Sequence[Passage]) -> Iterator[Stretch]:
 def step_spans(passages: Sequence[Passage]) -> Iterator[tuple[float, float]]:
     """Begin and end of each scheduler step, in seconds: it begins where the one before ended."""
     begin_s, _ = _denoise_window(passages)
-    for one in passages:
-        if one.role == "step" and not one.entered and one.at_s >= begin_s:
-            yield begin_s, one.at_s
-            begin_s = one.at_s
+    for passage in passages:
+        if passage.role == "step" and not passage.entered and passage.at_s >= begin_s:
+            yield begin_s, passage.at_s
+            begin_s = passage.at_s
 
 
 def _stage(inside: Sequence[Role], denoising: bool) -> Stage:
@@ -151,9 +151,15 @@ def _stage(inside: Sequence[Role], denoising: bool) -> Stage:
 
 
 def _denoise_window(passages: Sequence[Passage]) -> tuple[float, float]:
-    begin_s = next((one.at_s for one in passages if one.role == "denoiser" and one.entered), float("inf"))
+    begin_s = next(
+        (passage.at_s for passage in passages if passage.role == "denoiser" and passage.entered), float("inf")
+    )
     for role in ("step", "denoiser"):
-        ends = [one.at_s for one in passages if one.role == role and not one.entered and one.at_s >= begin_s]
+        ends = [
+            passage.at_s
+            for passage in passages
+            if passage.role == role and not passage.entered and passage.at_s >= begin_s
+        ]
         if ends:
             return begin_s, ends[-1]
     return begin_s, begin_s

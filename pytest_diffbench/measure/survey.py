@@ -188,7 +188,9 @@ class Survey:
             python_calls=self._census.python_calls() if self._census is not None else {},
             parameters={name: count_parameters(module) for name, module in sorted(self._modules.items())},
             attention_parameters={
-                name: sum(count_parameters(one) for one in attention_modules(self._modules[name]))
+                name: sum(
+                    count_parameters(attention_module) for attention_module in attention_modules(self._modules[name])
+                )
                 for name in sorted({call.component for call in self._calls})
             },
         )
@@ -253,7 +255,7 @@ class Survey:
                 costs.setdefault(call.branch, set()).add(call.flops)
             often = len(mine) > len(costs)
             cache = _cache_of(module)
-            if cache and often and all(len(one) == 1 and 0 not in one for one in costs.values()):
+            if cache and often and all(len(cost) == 1 and 0 not in cost for cost in costs.values()):
                 told = f"{cache} is enabled, and no call was cheaper than another: it never hit"
                 found.append(f"{name}: {told}")
         return tuple(found)

@@ -235,9 +235,9 @@ def perceptual_hash(image: NDArray[np.uint8]) -> int:
     return hashed
 
 
-def hamming_bits(one: int, other: int) -> int:
+def hamming_bits(left: int, right: int) -> int:
     """Number of bits in which two hashes differ."""
-    return (one ^ other).bit_count()
+    return (left ^ right).bit_count()
 
 
 def hash_distance_bits(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:

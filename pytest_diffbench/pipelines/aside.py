@@ -76,7 +76,7 @@ def _offloads(target: Any) -> bool:
         return True
     components = getattr(target, "components", None)
     return isinstance(components, dict) and any(
-        hasattr(one, "_hf_hook") or _offloads_groups(one) for one in components.values()
+        hasattr(component, "_hf_hook") or _offloads_groups(component) for component in components.values()
     )
 
 

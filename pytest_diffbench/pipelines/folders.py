@@ -125,8 +125,8 @@ def single_file(folder: Path, model: Model) -> Path | None:
         found = [folder]
     else:
         places = [folder, *(folder / name for name in (model.name, model.hub_id.rpartition("/")[2]) if name)]
-        place = next((one for one in places if (one / INDEX).is_file()), None)
-        place = place or next((one for one in places if list(one.glob("*.safetensors"))), None)
+        place = next((place for place in places if (place / INDEX).is_file()), None)
+        place = place or next((place for place in places if list(place.glob("*.safetensors"))), None)
         if place is None or list((place / COMPONENT).glob("*.safetensors")):
             return None
         found = sorted(place.glob("*.safetensors"))

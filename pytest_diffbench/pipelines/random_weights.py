@@ -91,12 +91,12 @@ def check_room(name: str, components: Mapping[str, torch.nn.Module], device: str
         free = free_bytes(place)
         if free is None or needed_bytes <= free:
             continue
-        parameters = [one for module in components.values() for one in _parameters(module)]
+        parameters = [parameter for module in components.values() for parameter in _parameters(module)]
         dtype = str(parameters[0].dtype).removeprefix("torch.")
         raise PipelineError(
             f"model={name!r} with weights='random': {what} "
             f"{'take' if what.endswith('weights') else 'takes'} {needed_bytes / _GIB:.1f} GiB in {dtype} "
-            f"({sum(one.numel() for one in parameters) / 1e9:.2f} billion parameters in all), and "
+            f"({sum(parameter.numel() for parameter in parameters) / 1e9:.2f} billion parameters in all), and "
             f"{free / _GIB:.1f} GiB are free on {place}. {_remedy(place, dtype, offload)}"
         )
 

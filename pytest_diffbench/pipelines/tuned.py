@@ -193,8 +193,8 @@ def _of_convolutions(pipeline: Any) -> list[Any]:
 def _has_channels_last(part: Any) -> bool:
     import torch
 
-    kernels = [one for one in part.parameters() if one.ndim == 4 and min(one.shape[1:]) > 1]
-    return any(one.is_contiguous(memory_format=torch.channels_last) for one in kernels)
+    kernels = [parameter for parameter in part.parameters() if parameter.ndim == 4 and min(parameter.shape[1:]) > 1]
+    return any(kernel.is_contiguous(memory_format=torch.channels_last) for kernel in kernels)
 
 
 def _enable_on_vae(pipeline: Any, option: str, method: str) -> None:

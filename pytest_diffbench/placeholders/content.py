@@ -61,19 +61,19 @@ def rows_of(tensor: torch.Tensor) -> tuple[Name, ...]:
     return tuple(Name(hash(("row", whole.key, i)), whole.sources) for i in range(len(tensor)))
 
 
-def same(one: torch.Tensor, other: torch.Tensor) -> bool:
+def same(left: torch.Tensor, right: torch.Tensor) -> bool:
     """Whether two tensors would be equal; where nothing tells, they aren't."""
-    if one.shape != other.shape:
+    if left.shape != right.shape:
         return False
-    mine, theirs = rows_of(one), rows_of(other)
+    mine, theirs = rows_of(left), rows_of(right)
     if mine and theirs:
         return [row.key for row in mine] == [row.key for row in theirs]
-    return content_of(one).key == content_of(other).key
+    return content_of(left).key == content_of(right).key
 
 
 def written(before: Name | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Name:
     """Name for all that was written into a blank's bytes, once an operation has written into them again."""
-    parts = [content_of(one) for one in _tensors((*args, *kwargs.values()))]
+    parts = [content_of(tensor) for tensor in _tensors((*args, *kwargs.values()))]
     key = hash(
         (before.key if before else 0, str(func), _signature((args, kwargs)), tuple(part.key for part in parts))
     )
@@ -90,7 +90,7 @@ def derived(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outs: Any)
         outs: layouts of its results: one, or several in a list or tuple.
     """
     packet = func._overloadpacket.__name__
-    flat = [outs.size] if hasattr(outs, "size") else [one.size for one in outs if hasattr(one, "size")]
+    flat = [outs.size] if hasattr(outs, "size") else [out.size for out in outs if hasattr(out, "size")]
     if torch.Tag.nondeterministic_seeded in func.tags:
         return [fresh() for _ in flat]
     structural = _structural(packet, args, kwargs, flat)
@@ -104,14 +104,14 @@ def derived(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outs: Any)
         entries = []
         for i in range(batch):
             parts = [
-                rows_of(one)[i]
-                if one.ndim and len(one) == batch and (rowwise == "view" or one.ndim == rank)
-                else content_of(one)
-                for one in tensors
+                rows_of(tensor)[i]
+                if tensor.ndim and len(tensor) == batch and (rowwise == "view" or tensor.ndim == rank)
+                else content_of(tensor)
+                for tensor in tensors
             ]
             entries.append(Name(hash((packet, plain, tuple(part.key for part in parts))), _union(parts)))
         return [Content(None, tuple(entries))]
-    parts = [content_of(one) for one in tensors]
+    parts = [content_of(tensor) for tensor in tensors]
     key = hash((str(func), _signature((args, kwargs)), tuple(part.key for part in parts)))
     return [Content(Name(hash((key, i)), _union(parts))) for i in range(len(flat))]
 

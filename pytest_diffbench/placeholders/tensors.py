@@ -215,7 +215,7 @@ class Blanking(TorchDispatchMode):
         if self._written_over:
             args, kwargs = _replaced(args, self._faded), {k: _replaced(v, self._faded) for k, v in kwargs.items()}
         tensors = list(_tensors((*args, *kwargs.values())))
-        if not any(isinstance(one, Blank) for one in tensors):
+        if not any(isinstance(tensor, Blank) for tensor in tensors):
             if not self._draw and about.writes and torch.Tag.nondeterministic_seeded in func.tags:
                 return args[0]
             if tensors or not _is_large(args, self._real_elements):
@@ -249,7 +249,7 @@ class Blanking(TorchDispatchMode):
             told = self._results[key] = _asked(func, args, kwargs)
         storage = None
         if about.view:
-            base = next((one for one in tensors if isinstance(one, Blank)), None)
+            base = next((tensor for tensor in tensors if isinstance(tensor, Blank)), None)
             storage = base.held if base is not None else None
         names = derived(func, args, kwargs, told) if self.identify else None
         return self._wrapped(told, storage, names, iter(range(sys.maxsize)))
@@ -301,13 +301,19 @@ class _About(NamedTuple):
 @cache
 def _about(func: Any) -> _About:
     schema = func._schema
-    writes = tuple(one.name for one in schema.arguments if one.alias_info is not None and one.alias_info.is_write)
+    writes = tuple(
+        argument.name
+        for argument in schema.arguments
+        if argument.alias_info is not None and argument.alias_info.is_write
+    )
     view = not writes and any(one.alias_info is not None for one in schema.returns)
     # Not what Python alone takes apart (interpolation, for one): where nobody watches, its kernel runs as a whole.
     composite = not _has_formula(func) and torch._C._dispatch_has_kernel_for_dispatch_key(
         func.name(), "CompositeImplicitAutograd"
     )
-    return _About(tuple(one.name for one in schema.arguments), writes, len(schema.returns), view, bool(composite))
+    return _About(
+        tuple(argument.name for argument in schema.arguments), writes, len(schema.returns), view, bool(composite)
+    )
 
 
 def _has_formula(func: Any) -> bool:

@@ -68,7 +68,7 @@ class Memory:
         known = self._calls.get(keys[0]) or self._calls.get(keys[1])
         if known is not None:
             planner.count_again(known.tally, known.above_bytes)
-            leaves = [planner.mode.blank(one) if isinstance(one, Layout) else one for one in known.leaves]
+            leaves = [planner.mode.blank(leave) if isinstance(leave, Layout) else leave for leave in known.leaves]
             names.give(leaves)
             return pytree.tree_unflatten(leaves, known.spec)
         read = planner.mode.read
@@ -76,7 +76,7 @@ class Memory:
             output = inner(*args, **kwargs)
         leaves, out_spec = pytree.tree_flatten(output)
         if not self._forgets and _rebuildable(leaves):
-            told = tuple(Layout.of(one) if isinstance(one, Blank) else one for one in leaves)
+            told = tuple(Layout.of(leave) if isinstance(leave, Blank) else leave for leave in leaves)
             self._calls[keys[planner.mode.read != read]] = _Call(told, out_spec, counted.tally, counted.above_bytes)
         names.give(leaves)
         return output
@@ -89,11 +89,11 @@ class _ResultNames:
         self._call = (module, call)
         tensors = [one for one in given if isinstance(one, torch.Tensor)]
         plain = tuple(repr(one) for one in given if not isinstance(one, torch.Tensor))
-        self._whole = hash((module, plain, tuple(content_of(one).key for one in tensors)))
+        self._whole = hash((module, plain, tuple(content_of(tensor).key for tensor in tensors)))
         self._rows: dict[int, list[int]] = {}
-        for batch in {len(one) for one in tensors if one.ndim}:
-            parts = [rows_of(one) if one.ndim and len(one) == batch else None for one in tensors]
-            wholes = [content_of(one).key for one in tensors]
+        for batch in {len(tensor) for tensor in tensors if tensor.ndim}:
+            parts = [rows_of(tensor) if tensor.ndim and len(tensor) == batch else None for tensor in tensors]
+            wholes = [content_of(tensor).key for tensor in tensors]
             self._rows[batch] = [
                 hash(
                     (
@@ -136,7 +136,7 @@ def _is_real_number(dtype: torch.dtype) -> bool:
 
 def _rebuildable(leaves: list[Any]) -> bool:
     """Whether all that was returned can be made up again from its layout."""
-    return all(isinstance(one, (Blank, int, float, str, type(None))) for one in leaves)
+    return all(isinstance(leave, (Blank, int, float, str, type(None))) for leave in leaves)
 
 
 def _hooked(module: torch.nn.Module) -> bool:

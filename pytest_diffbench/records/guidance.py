@@ -129,13 +129,13 @@ class Guidance(Record, frozen=True, kw_only=True):
         """By how much two readings of one scale may differ."""
         return max(_ALIKE_EPS * self.dtype_eps, _SCALE_REL) * max(1.0, abs(scale))
 
-    def _did_alike(self, one: GuidanceStep, other: GuidanceStep) -> bool:
-        kinds = [(step.branches, step.used, step.sign, self._renorm_of(step)) for step in (one, other)]
-        if kinds[0] != kinds[1] or (one.scale is None) != (other.scale is None):
+    def _did_alike(self, left: GuidanceStep, right: GuidanceStep) -> bool:
+        kinds = [(step.branches, step.used, step.sign, self._renorm_of(step)) for step in (left, right)]
+        if kinds[0] != kinds[1] or (left.scale is None) != (right.scale is None):
             return False
-        if one.scale is None or other.scale is None:
+        if left.scale is None or right.scale is None:
             return True
-        return abs(one.scale - other.scale) <= self.scale_tolerance(one.scale)
+        return abs(left.scale - right.scale) <= self.scale_tolerance(left.scale)
 
     def _renorm_of(self, step: GuidanceStep) -> Renorm:
         if step.used != "guided" or step.gain_min is None or step.gain_max is None:

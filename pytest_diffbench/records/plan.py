@@ -93,5 +93,5 @@ class PipelinePlan(Record, frozen=True, kw_only=True):
     def roofline_s(self) -> float | None:
         """Least time of the whole call."""
         times = [part.roofline_s for part in self.parts]
-        known = [one for one in times if one is not None]
+        known = [time_s for time_s in times if time_s is not None]
         return sum(known) if known and len(known) == len(times) else None

@@ -44,7 +44,9 @@ class Telemetry(Record, frozen=True, kw_only=True):
     @property
     def throttled_by(self) -> tuple[str, ...]:
         """Why the device held its clocks down by itself: the reasons without what somebody set."""
-        return tuple(one for one in self.throttle_reasons if one not in CLOCK_SETTINGS)
+        return tuple(
+            throttle_reason for throttle_reason in self.throttle_reasons if throttle_reason not in CLOCK_SETTINGS
+        )
 
 
 class Warmup(Record, frozen=True, kw_only=True):

@@ -75,7 +75,7 @@ class Work(Record, frozen=True, kw_only=True):
     @property
     def total_operators(self) -> int:
         """Operators of all components together."""
-        return sum(sum(one.values()) for one in self.operators.values())
+        return sum(sum(operator.values()) for operator in self.operators.values())
 
     def calls_by_branch(self) -> dict[Branch, int]:
         """Number of denoiser calls of each branch that occurs."""

@@ -112,10 +112,10 @@ class Table:
     def __init__(self, reports: Sequence[CaseReport], width: int, *, verbose: bool) -> None:
         self._width = max(width, _LEAST_WIDTH)
         self._verbose = verbose
-        rows = [_Row.of(one).cells() for one in reports]
+        rows = [_Row.of(report).cells() for report in reports]
         self._widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-        taken = sum(one + 2 for one in self._widths if one)
-        ids = [one.observation.case.id for one in reports]
+        taken = sum(width + 2 for width in self._widths if width)
+        ids = [report.observation.case.id for report in reports]
         names = _fitting_names(ids, self._width - _NAME_AT - taken)
         self._stacked = names is None
         if names is None:
@@ -130,7 +130,7 @@ class Table:
         # what is true of the machine is said once, at the end
         machine = [] if self._verbose else [one for one in told if is_about_machine(one)]
         lines += self._verdicts([one for one in told if one not in machine])
-        passing = [one for one in report.verdicts if one.decision in PASSING]
+        passing = [verdict for verdict in report.verdicts if verdict.decision in PASSING]
         if self._verbose:
             lines += self._verdicts(passing)
         lines += self._stages(report)
@@ -270,7 +270,9 @@ def _more(report: CaseReport) -> list[Line]:
         for stage, part in seen.memory.stages.items():
             cells.append(labelled(f"{_STAGE_LABELS[stage]} peak", format_bytes(part.peak_bytes)))
     if seen.output is not None:
-        cells += [labelled("image", f"{one.width_px}×{one.height_px} {one.mode}") for one in seen.output.images]
+        cells += [
+            labelled("image", f"{image.width_px}×{image.height_px} {image.mode}") for image in seen.output.images
+        ]
         if not seen.output.rerun.identical:
             cells.append(labelled("rerun noise", format_decibels(seen.output.rerun.psnr_db)))
     return cells
@@ -292,6 +294,6 @@ def _fitting_names(ids: Sequence[str], room: int) -> dict[str, str] | None:
         lambda one: one.partition("::")[2],
     ):
         names = {one: shorten(one) or one for one in ids}
-        if len(set(names.values())) == len(names) and all(len(visible(one)) <= room for one in names.values()):
+        if len(set(names.values())) == len(names) and all(len(visible(name)) <= room for name in names.values()):
             return names
     return None

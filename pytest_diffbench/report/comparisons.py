@@ -29,8 +29,8 @@ def comparison_lines(comparisons: Sequence[Comparison], width: int) -> list[Line
         return []
     title: Line = [segment("variants", "bold"), segment(f"{SEPARATOR}interleaved in one process")]
     lines = [title]
-    for one in comparisons:
-        lines += _block(one, width)
+    for comparison in comparisons:
+        lines += _block(comparison, width)
     how = (
         "speed-up: time of the reference over time of the variant, (low-high) its interval; predicted: what the"
         " denoiser work that is saved leaves of the reference's time"
@@ -87,26 +87,31 @@ def latents_text(report: VariantReport) -> str:
 def remarks(comparison: Comparison) -> list[str]:
     """What a table can't hold, one line each: disagreement, domination, images that can't be compared."""
     told = []
-    for one in comparison.variants:
-        if one.agrees_with_prediction is False and one.predicted_speedup_rel is not None:
+    for variant in comparison.variants:
+        if variant.agrees_with_prediction is False and variant.predicted_speedup_rel is not None:
             told.append(
-                f"{one.name}: {ratio_text(one.predicted_speedup_rel)}, which the denoiser's"
-                f" {'FLOPs' if one.predicted_from == 'flops' else 'calls'} predict, lies outside the interval"
+                f"{variant.name}: {ratio_text(variant.predicted_speedup_rel)}, which the denoiser's"
+                f" {'FLOPs' if variant.predicted_from == 'flops' else 'calls'} predict, lies outside the interval"
             )
-        if one.name != comparison.reference and _is_inert(one):
+        if variant.name != comparison.reference and _is_inert(variant):
             told.append(
-                f"{one.name}: the reference's pictures to the last bit and its FLOPs: what it changes does nothing"
+                f"{variant.name}: the reference's pictures to the last bit and its FLOPs: what it changes does"
+                " nothing"
             )
-        if one.dominated_by:
-            told.append(f"{one.name}: dominated, {', '.join(one.dominated_by)} is faster and more alike")
-        if one.image_difference is not None and one.image_difference.problem is not None:
-            told.append(f"{one.name}: images not compared, {one.image_difference.problem}")
+        if variant.dominated_by:
+            told.append(f"{variant.name}: dominated, {', '.join(variant.dominated_by)} is faster and more alike")
+        if variant.image_difference is not None and variant.image_difference.problem is not None:
+            told.append(f"{variant.name}: images not compared, {variant.image_difference.problem}")
     return told
 
 
-def _is_inert(one: VariantReport) -> bool:
+def _is_inert(variant_report: VariantReport) -> bool:
     """Whether a variant's picture is the reference's to the last bit, for as many FLOPs."""
-    return one.image_difference is not None and one.image_difference.same_bits and one.flops_saved_rel == 0
+    return (
+        variant_report.image_difference is not None
+        and variant_report.image_difference.same_bits
+        and variant_report.flops_saved_rel == 0
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -130,31 +135,33 @@ def _columns(comparison: Comparison) -> tuple[list[_Column], list[_Column]]:
     def column(head: str, cells: Sequence[str]) -> _Column:
         return _Column(head, tuple(cells))
 
-    def speedup(one: VariantReport) -> str:
-        return "reference" if one.name == comparison.reference else speedup_text(one.speedup_rel)
+    def speedup(variant_report: VariantReport) -> str:
+        return (
+            "reference" if variant_report.name == comparison.reference else speedup_text(variant_report.speedup_rel)
+        )
 
-    def beside(one: VariantReport, text: str) -> str:
-        return "" if one.name == comparison.reference else text
+    def beside(variant_report: VariantReport, text: str) -> str:
+        return "" if variant_report.name == comparison.reference else text
 
-    likeness = [likeness_texts(one) for one in rows]
+    likeness = [likeness_texts(row) for row in rows]
     shown = [
-        column("total", ["" if one.median_s is None else format_seconds(one.median_s) for one in rows]),
-        column(f"speed-up ({confidence_text(comparison)})", [speedup(one) for one in rows]),
-        column("predicted", [beside(one, ratio_text(one.predicted_speedup_rel)) for one in rows]),
-        column("calls", [calls_text(one) for one in rows]),
+        column("total", ["" if row.median_s is None else format_seconds(row.median_s) for row in rows]),
+        column(f"speed-up ({confidence_text(comparison)})", [speedup(row) for row in rows]),
+        column("predicted", [beside(row, ratio_text(row.predicted_speedup_rel)) for row in rows]),
+        column("calls", [calls_text(row) for row in rows]),
         column("PSNR", [beside(one, psnr) for one, (psnr, _) in zip(rows, likeness, strict=True)]),
         column("SSIM", [beside(one, ssim) for one, (_, ssim) in zip(rows, likeness, strict=True)]),
     ]
     further = [
-        column("denoise", [beside(one, speedup_text(one.stage_speedups_rel.get("denoise"))) for one in rows]),
-        column("latents", [beside(one, latents_text(one)) for one in rows]),
+        column("denoise", [beside(row, speedup_text(row.stage_speedups_rel.get("denoise"))) for row in rows]),
+        column("latents", [beside(row, latents_text(row)) for row in rows]),
     ]
     return [one for one in shown if not one.empty], [one for one in further if not one.empty]
 
 
 def _block(comparison: Comparison, width: int) -> list[Line]:
     shown, further = _columns(comparison)
-    names = [visible(one.name) for one in comparison.variants]
+    names = [visible(variant.name) for variant in comparison.variants]
     longest = max(map(len, (*names, "variant")))
     for column in further:
         if _INDENT + longest + sum(one.width + 2 for one in (*shown, column)) <= width:

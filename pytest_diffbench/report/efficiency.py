@@ -67,7 +67,7 @@ def efficiency_of(seen: Observation) -> Efficiency | None:
     best = peak.flops_per_s(dtype) if peak is not None else measured if isinstance(measured, float) else None
     images = 0 if seen.output is None else len(seen.output.images)
     energies_j = [one.telemetry.energy_j for one in seen.run.rounds if one.telemetry is not None]
-    known_j = [one for one in energies_j if one is not None]
+    known_j = [energy_j for energy_j in energies_j if energy_j is not None]
     return Efficiency(
         flops_per_s=rates,
         peak_rel={} if best is None else {stage: rate / best for stage, rate in rates.items()},

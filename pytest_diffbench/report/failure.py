@@ -79,13 +79,13 @@ _DISTANCES = {
 def _headline_verdicts(report: CaseReport) -> tuple[list[Verdict], list[Verdict]]:
     """Verdicts to tell in full, and those to name only: in full what got worse, else what is undecided."""
     verdicts = by_gravity(report.verdicts)
-    named = [one for one in verdicts if one.decision == "worse"]
-    named = named or [one for one in verdicts if one.decision not in PASSING]
-    return named, [one for one in verdicts if one not in named]
+    named = [verdict for verdict in verdicts if verdict.decision == "worse"]
+    named = named or [verdict for verdict in verdicts if verdict.decision not in PASSING]
+    return named, [verdict for verdict in verdicts if verdict not in named]
 
 
 def _headline(report: CaseReport) -> str:
-    worse = [one.gate for one in report.verdicts if one.decision == "worse"]
+    worse = [verdict.gate for verdict in report.verdicts if verdict.decision == "worse"]
     if was_refused(report):
         said = report.saved or ""
         return f"not saved, {said.removeprefix('refused: ')}" + (f" (worse in {', '.join(worse)})" if worse else "")
@@ -98,13 +98,14 @@ def _headline(report: CaseReport) -> str:
     found = [
         f"{decision} in {', '.join(gates)}"
         for decision in DECISIONS
-        if decision not in PASSING and (gates := [one.gate for one in report.verdicts if one.decision == decision])
+        if decision not in PASSING
+        and (gates := [verdict.gate for verdict in report.verdicts if verdict.decision == decision])
     ]
     return "; ".join(found) or "nothing is wrong"
 
 
 def _is_another_case(report: CaseReport) -> bool:
-    return any(one.reason.endswith(".definition_changed") for one in report.verdicts)
+    return any(verdict.reason.endswith(".definition_changed") for verdict in report.verdicts)
 
 
 def _indented(text: str, head: str = "    ") -> str:
@@ -112,7 +113,7 @@ def _indented(text: str, head: str = "    ") -> str:
 
 
 def _remedy(report: CaseReport, command: str) -> Sequence[str]:
-    worse = [one for one in report.verdicts if one.decision == "worse"]
+    worse = [verdict for verdict in report.verdicts if verdict.decision == "worse"]
     faults = [one.reason for one in worse if one.reason in NEVER_ACCEPTED]
     if faults:
         return [

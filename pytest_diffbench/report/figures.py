@@ -32,10 +32,10 @@ def status_of(report: CaseReport) -> Status:
         return "error"
     if was_saved(report):
         return "saved"
-    found: set[Status] = {one.decision for one in report.verdicts}
+    found: set[Status] = {verdict.decision for verdict in report.verdicts}
     if was_refused(report):
         found.add("refused")
-    return next((one for one in STATUSES if one in found), "measured")
+    return next((status for status in STATUSES if status in found), "measured")
 
 
 def was_saved(report: CaseReport) -> bool:
@@ -50,17 +50,17 @@ def was_refused(report: CaseReport) -> bool:
 
 def verdict_of(report: CaseReport, gate: Gate) -> Verdict | None:
     """A gate's verdict, None where it wasn't asked."""
-    return next((one for one in report.verdicts if one.gate == gate), None)
+    return next((verdict for verdict in report.verdicts if verdict.gate == gate), None)
 
 
 def by_gravity(verdicts: Iterable[Verdict]) -> list[Verdict]:
     """Verdicts in the order of `DECISIONS`: worse first."""
-    return sorted(verdicts, key=lambda one: DECISIONS.index(one.decision))
+    return sorted(verdicts, key=lambda verdict: DECISIONS.index(verdict.decision))
 
 
 def to_tell(report: CaseReport) -> list[Verdict]:
     """Verdicts that have to be read: all but passing ones, worse first. A case that was saved needs no baseline."""
-    failing = [one for one in report.verdicts if one.decision not in PASSING]
+    failing = [verdict for verdict in report.verdicts if verdict.decision not in PASSING]
     if was_saved(report):
         failing = [one for one in failing if not one.reason.endswith(".no_baseline")]
     return by_gravity(failing)
@@ -73,12 +73,12 @@ def grouped(verdicts: Iterable[Verdict]) -> list[tuple[str, Verdict]]:
         A heading, `time.slower` or `work, memory: no_baseline`, and the verdict to tell under it.
     """
     groups: list[list[Verdict]] = []
-    for one in verdicts:
-        alike = next((group for group in groups if _alike(group[0], one)), None)
+    for verdict in verdicts:
+        alike = next((group for group in groups if _alike(group[0], verdict)), None)
         if alike is None:
-            groups.append([one])
+            groups.append([verdict])
         else:
-            alike.append(one)
+            alike.append(verdict)
     told = [(group, min(group, key=lambda one: len(one.message))) for group in groups]
     return [
         (one.reason if len(group) == 1 else f"{', '.join(each.gate for each in group)}: {_what(one)}", one)
@@ -90,20 +90,20 @@ def _what(verdict: Verdict) -> str:
     return verdict.reason.partition(".")[2]
 
 
-def _alike(one: Verdict, other: Verdict) -> bool:
+def _alike(left: Verdict, right: Verdict) -> bool:
     """Whether two gates say the same, one of them perhaps after something of its own."""
     return (
-        one.decision == other.decision
-        and one.decision not in PASSING
-        and _what(one) == _what(other)
-        and one.changes == other.changes
-        and (one.message.endswith(other.message) or other.message.endswith(one.message))
+        left.decision == right.decision
+        and left.decision not in PASSING
+        and _what(left) == _what(right)
+        and left.changes == right.changes
+        and (left.message.endswith(right.message) or right.message.endswith(left.message))
     )
 
 
 def further_changes(verdict: Verdict) -> list[str]:
     """Changes that the verdict's message doesn't name already."""
-    return [one for one in verdict.changes if one not in verdict.message]
+    return [change for change in verdict.changes if change not in verdict.message]
 
 
 def sees_text(verdict: Verdict) -> str | None:
@@ -141,12 +141,12 @@ def image_figures(report: CaseReport) -> ImageFigures | None:
     if verdict.reason == "output.same_bits":
         return ImageFigures(same_bits=True)
     images = verdict.details.get("images")
-    images = [one for one in images if isinstance(one, dict)] if isinstance(images, list | tuple) else []
+    images = [image for image in images if isinstance(image, dict)] if isinstance(images, list | tuple) else []
     if not images:
         return None
-    tiles = [one["worst_tile"] for one in images if isinstance(one.get("worst_tile"), dict)]
+    tiles = [image["worst_tile"] for image in images if isinstance(image.get("worst_tile"), dict)]
     # JSON has no infinity, so a PSNR without any difference is null
-    psnrs_db = [math.inf if one["psnr_db"] is None else one["psnr_db"] for one in images if "psnr_db" in one]
+    psnrs_db = [math.inf if image["psnr_db"] is None else image["psnr_db"] for image in images if "psnr_db" in image]
     return ImageFigures(
         same_bits=False,
         psnr_db=_least(psnrs_db),
@@ -159,19 +159,19 @@ def image_figures(report: CaseReport) -> ImageFigures | None:
 
 
 def _of(figures: Iterable[dict[str, Any]], name: str) -> list[Any]:
-    return [one.get(name) for one in figures]
+    return [figure.get(name) for figure in figures]
 
 
 def _extras(figures: Iterable[dict[str, Any]], name: str) -> list[Any]:
-    return [one[name].get("value") for one in figures if isinstance(one.get(name), dict)]
+    return [figure[name].get("value") for figure in figures if isinstance(figure.get(name), dict)]
 
 
 def _most(values: Iterable[Any]) -> float | None:
-    return max((_number(one) for one in values if _number(one) is not None), default=None)  # type: ignore[type-var]  # None is left out
+    return max((_number(value) for value in values if _number(value) is not None), default=None)  # type: ignore[type-var]  # None is left out
 
 
 def _least(values: Iterable[Any]) -> float | None:
-    return min((_number(one) for one in values if _number(one) is not None), default=None)  # type: ignore[type-var]  # None is left out
+    return min((_number(value) for value in values if _number(value) is not None), default=None)  # type: ignore[type-var]  # None is left out
 
 
 def _number(value: Any) -> float | None:
@@ -224,8 +224,8 @@ def save_command(node_ids: Iterable[str], command: Sequence[str] = ("pytest",), 
         root: path to the folder that node ids begin at.
     """
     targets = list(dict.fromkeys(node_ids))
-    if targets and all(one.startswith(_SUITE) for one in targets):
-        named = [one.partition("::") for one in targets]
+    if targets and all(target.startswith(_SUITE) for target in targets):
+        named = [target.partition("::") for target in targets]
         targets = [path.removesuffix(".py").replace("/", ".") + mark + name for path, mark, name in named]
         return shlex.join([*command, "--diffbench-save", "--pyargs", *targets])
-    return shlex.join([*command, "--diffbench-save", *(root + one for one in targets)])
+    return shlex.join([*command, "--diffbench-save", *(root + target for target in targets)])

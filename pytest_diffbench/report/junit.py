@@ -60,26 +60,28 @@ def comparison_properties(comparison: Comparison) -> list[tuple[str, str]]:
         ("diffbench.comparison.confidence", _figure(comparison.confidence)),
         ("diffbench.comparison.blocks", str(comparison.blocks)),
     ]
-    for one in comparison.variants:
-        figures: list[tuple[str, float | None]] = [("total_median_s", one.median_s)]
-        if one.speedup_rel is not None:
-            figures += [(f"speedup_rel{end}", value) for end, value in _ends(one.speedup_rel)]
-        for stage, speedup in one.stage_speedups_rel.items() if one.name != comparison.reference else ():
+    for variant in comparison.variants:
+        figures: list[tuple[str, float | None]] = [("total_median_s", variant.median_s)]
+        if variant.speedup_rel is not None:
+            figures += [(f"speedup_rel{end}", value) for end, value in _ends(variant.speedup_rel)]
+        for stage, speedup in variant.stage_speedups_rel.items() if variant.name != comparison.reference else ():
             figures += [(f"{stage}_speedup_rel{end}", value) for end, value in _ends(speedup)]
         figures += [
-            (name, getattr(one, name))
+            (name, getattr(variant, name))
             for name in ("predicted_speedup_rel", "work_saved_rel", "flops_saved_rel", "denoiser_calls")
         ]
-        if one.image_difference is not None:
-            figures += [(name, getattr(one.image_difference, name)) for name in ("psnr_db", "ssim", "latents_rel")]
-        head = f"diffbench.variant[{one.name}]"
+        if variant.image_difference is not None:
+            figures += [
+                (name, getattr(variant.image_difference, name)) for name in ("psnr_db", "ssim", "latents_rel")
+            ]
+        head = f"diffbench.variant[{variant.name}]"
         found += [(f"{head}.{name}", _figure(value)) for name, value in figures if value is not None]
-        if one.agrees_with_prediction is not None:
-            found.append((f"{head}.agrees_with_prediction", str(one.agrees_with_prediction).lower()))
-        if one.dominated_by:
-            found.append((f"{head}.dominated_by", ", ".join(one.dominated_by)))
-        if one.error is not None:
-            found.append((f"{head}.error", one.error))
+        if variant.agrees_with_prediction is not None:
+            found.append((f"{head}.agrees_with_prediction", str(variant.agrees_with_prediction).lower()))
+        if variant.dominated_by:
+            found.append((f"{head}.dominated_by", ", ".join(variant.dominated_by)))
+        if variant.error is not None:
+            found.append((f"{head}.error", variant.error))
     return found
 
 

@@ -93,8 +93,8 @@ def hang(head: Line, text: str, width: int, indent: int) -> list[Line]:
             subsequent_indent=" " * indent,
             break_on_hyphens=False,
         ) or [first]
-    pieces = [one.replace(_KEPT, " ") for one in pieces]
-    return [[*head, segment(pieces[0][start:])], *([segment(one)] for one in pieces[1:])]
+    pieces = [piece.replace(_KEPT, " ") for piece in pieces]
+    return [[*head, segment(pieces[0][start:])], *([segment(piece)] for piece in pieces[1:])]
 
 
 def visible(text: str) -> str:

@@ -25,19 +25,19 @@ def is_about_machine(verdict: Verdict) -> bool:
 
 def machine_lines(reports: Sequence[CaseReport]) -> list[str]:
     """One sentence for each thing that keeps times or memory of several cases from being judged."""
-    verdicts = [one for report in reports for one in report.verdicts]
+    verdicts = [verdict for report in reports for verdict in report.verdicts]
     lines = []
     ratios = [
-        float(one.details["machine_ratio"])
-        for one in verdicts
-        if one.reason in _OFF_PACE and "machine_ratio" in one.details
+        float(verdict.details["machine_ratio"])
+        for verdict in verdicts
+        if verdict.reason in _OFF_PACE and "machine_ratio" in verdict.details
     ]
     if ratios:
         lines.append(
             f"this machine does reference work {_pace_text(ratios)} than it did when the baselines were recorded"
             f" ({format_count(len(ratios), 'case')}): times are shown, not judged"
         )
-    few = [one for one in verdicts if one.reason in _FEW]
+    few = [verdict for verdict in verdicts if verdict.reason in _FEW]
     if few:
         seen = [float(one.details["detectable_rel"]) for one in few if one.details.get("detectable_rel") is not None]
         least = f", so nothing under {format_percent(min(seen), signed=True)} would be seen" if seen else ""
@@ -45,13 +45,13 @@ def machine_lines(reports: Sequence[CaseReport]) -> list[str]:
             f"too few runs or days are recorded to know how far times spread ({format_count(len(few), 'case')})"
             f"{least}: save on more days"
         )
-    crowded = sum(one.reason == _CROWDED for one in verdicts)
+    crowded = sum(verdict.reason == _CROWDED for verdict in verdicts)
     if crowded:
         lines.append(
             f"other processes had the processors while {format_count(crowded, 'case')} ran:"
             " times are shown, not judged"
         )
-    others = Counter((one.gate, one.message) for one in verdicts if one.reason in _OTHER)
+    others = Counter((verdict.gate, verdict.message) for verdict in verdicts if verdict.reason in _OTHER)
     said = Counter(message for _, message in others)
     for message in said:
         count = max(count for (_, text), count in others.items() if text == message)

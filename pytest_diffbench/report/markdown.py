@@ -42,13 +42,13 @@ _MOST_BYTES = 900_000
 
 def summary(session: SessionReport) -> str:
     """Write a session as GitHub-flavoured Markdown, the gravest cases first."""
-    reports = sorted(session.cases, key=lambda one: STATUSES.index(status_of(one)))
+    reports = sorted(session.cases, key=lambda case: STATUSES.index(status_of(case)))
     lines = ["## diffbench", "", _headline(session), ""]
     if reports:
         lines += [
             "| case | total | calls | FLOPs | memory | " + " | ".join(GATES) + " |",
             "|:---|---:|---:|---:|---:|" + ":---|" * len(GATES),
-            *(_row(one) for one in reports),
+            *(_row(report) for report in reports),
         ]
     end = [
         *_comparisons(session),
@@ -56,12 +56,12 @@ def summary(session: SessionReport) -> str:
         *_skipped(session),
         *_run_again(session),
     ]
-    size = sum(len(one.encode()) + 1 for one in (*lines, *end))
+    size = sum(len(line.encode()) + 1 for line in (*lines, *end))
     lines.append("")
-    told = [one for one in reports if _needs_telling(one)]
+    told = [report for report in reports if _needs_telling(report)]
     for number, report in enumerate(told):
         details = _details(report)
-        size += sum(len(one.encode()) + 1 for one in details)
+        size += sum(len(detail.encode()) + 1 for detail in details)
         if size > _MOST_BYTES:
             left = format_count(len(told) - number, "case")
             lines += [f"Details of {left} left out: this page would be too long. See the JSON file.", ""]
@@ -80,17 +80,17 @@ def _skipped(session: SessionReport) -> list[str]:
 def _run_again(session: SessionReport) -> list[str]:
     """Tests that took several attempts."""
     told = [
-        f"- {_code(one.observation.case.id)}: {one.attempts} attempts, of which the last counts"
-        for one in session.cases
-        if one.attempts > 1
+        f"- {_code(case.observation.case.id)}: {case.attempts} attempts, of which the last counts"
+        for case in session.cases
+        if case.attempts > 1
     ]
     return ["", "Run again:", "", *told] if told else []
 
 
 def _headline(session: SessionReport) -> str:
-    counts = [f"{session.counts[one]} {one}" for one in DECISIONS if session.counts.get(one)]
-    machines = dict.fromkeys(_code(one.observation.run.environment.machine) for one in session.cases)
-    broken = sum(status_of(one) == "error" for one in session.cases)
+    counts = [f"{session.counts[decision]} {decision}" for decision in DECISIONS if session.counts.get(decision)]
+    machines = dict.fromkeys(_code(case.observation.run.environment.machine) for case in session.cases)
+    broken = sum(status_of(case) == "error" for case in session.cases)
     parts = [
         f"**{format_count(len(session.cases), 'case')}**",
         *([f"**{format_count(broken, 'error')}**"] if broken else []),
@@ -114,7 +114,7 @@ def _row(report: CaseReport) -> str:
         *(_gate(report, gate) for gate in GATES),
     ]
     # Within a table a bar ends a cell, in code too.
-    return "| " + " | ".join(one.replace("|", "\\|") for one in cells) + " |"
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
 
 
 def _gate(report: CaseReport, gate: Gate) -> str:
@@ -129,17 +129,17 @@ def _gate(report: CaseReport, gate: Gate) -> str:
 def _comparisons(session: SessionReport) -> list[str]:
     """A table for each comparison; figures that weren't measured are empty cells."""
     lines: list[str] = []
-    for one in session.comparisons:
-        of = _text(one.argument) if one.argument is not None else "variant"
+    for comparison in session.comparisons:
+        of = _text(comparison.argument) if comparison.argument is not None else "variant"
         lines += [
-            f"**Variants** of {_code(one.id)}, {one.blocks} blocks interleaved in one process:",
+            f"**Variants** of {_code(comparison.id)}, {comparison.blocks} blocks interleaved in one process:",
             "",
-            f"| {of} | total | speed-up ({confidence_text(one)}) | denoise | predicted | calls | PSNR | SSIM |"
+            f"| {of} | total | speed-up ({confidence_text(comparison)}) | denoise | predicted | calls | PSNR | SSIM |"
             " latents |",
             "|:---|---:|---:|---:|---:|---:|---:|---:|---:|",
         ]
-        for row in one.variants:
-            is_reference = row.name == one.reference
+        for row in comparison.variants:
+            is_reference = row.name == comparison.reference
             cells = [
                 "" if row.median_s is None else format_seconds(row.median_s),
                 "reference" if is_reference else "**error**" if row.error else speedup_text(row.speedup_rel),
@@ -154,7 +154,10 @@ def _comparisons(session: SessionReport) -> list[str]:
                 *("" if is_reference else text for text in (*likeness_texts(row), latents_text(row))),
             ]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (_code(row.name), *cells)) + " |")
-        told = [*remarks(one), *(f"{row.name}: {row.error}" for row in one.variants if row.error is not None)]
+        told = [
+            *remarks(comparison),
+            *(f"{row.name}: {row.error}" for row in comparison.variants if row.error is not None),
+        ]
         lines += ["", *(f"- {_text(text)}" for text in told), *([""] if told else [])]
     return lines
 
@@ -190,7 +193,7 @@ def _details(report: CaseReport) -> list[str]:
         lines += [f"  - {_text(change)}" for change in further_changes(verdict)]
         if (drawn := curve(verdict)) is not None:
             lines.append(f"  - {_text(drawn)}")
-    lines += [f"- remark: {_text(one)}" for one in report.observation.remarks]
+    lines += [f"- remark: {_text(remark)}" for remark in report.observation.remarks]
     if left := report.observation.left_behind:
         lines.append(f"- left behind: {_text('; '.join(left))}")
     if achieved := _achieved(report):

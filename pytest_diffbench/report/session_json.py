@@ -116,7 +116,7 @@ class SessionFile:
         with contextlib.suppress(OSError):
             self._size = self._append(session)
 
-    def add(self, one: Finished, so_far: Callable[[], SessionReport]) -> None:
+    def add(self, finished: Finished, so_far: Callable[[], SessionReport]) -> None:
         """Keep what a test has brought, for good. What the disk has no room for is left to `end` to tell.
 
         Args:
@@ -124,7 +124,7 @@ class SessionFile:
             so_far: makes the session of all tests that have ended, this one included.
         """
         with contextlib.suppress(OSError, DiffbenchError):
-            self._pending += self._append(one)
+            self._pending += self._append(finished)
             if self._size + self._pending <= _CHEAP_BYTES or 2 * self._pending > self._size:
                 write(self._path, msgspec.structs.replace(so_far(), interrupted=True))
                 self._size, self._pending = self._path.stat().st_size, 0
@@ -174,7 +174,7 @@ def dump(session: SessionReport) -> bytes:
 
     Each case has its efficiency with it.
     """
-    cases = tuple(msgspec.structs.replace(one, efficiency=_efficiency(one)) for one in session.cases)
+    cases = tuple(msgspec.structs.replace(case, efficiency=_efficiency(case)) for case in session.cases)
     whole = msgspec.structs.replace(session, cases=cases)
     return msgspec.json.format(msgspec.json.encode(whole, order="deterministic"), indent=2) + b"\n"
 

@@ -78,7 +78,7 @@ def summary_lines(session: SessionReport, width: int, verbose: bool) -> list[Lin
 def _groups(reports: Sequence[CaseReport]) -> list[tuple[str, list[CaseReport]]]:
     """Cases by pipeline and weights, those with the gravest case first, and within them the gravest first."""
     groups: dict[str, list[CaseReport]] = {}
-    for report in sorted(reports, key=lambda one: STATUSES.index(status_of(one))):
+    for report in sorted(reports, key=lambda report: STATUSES.index(status_of(report))):
         definition = report.observation.case.definition
         model = f"{definition.model} {definition.weights}{SEPARATOR}" if definition.model is not None else ""
         offload = f"{SEPARATOR}offload {definition.offload}" if definition.offload != "none" else ""
@@ -92,7 +92,7 @@ def _groups(reports: Sequence[CaseReport]) -> list[tuple[str, list[CaseReport]]]
 
 
 def _title(title: str, reports: Sequence[CaseReport], width: int) -> list[Line]:
-    found = Counter(status_of(one) for one in reports)
+    found = Counter(status_of(report) for report in reports)
     left: Line = [segment(visible(title), "bold")]
     counts = [[segment(f"{found[status]} {status}", *MARKUP[status])] for status in STATUSES if found[status]]
     counts[0].insert(0, segment(f"{format_count(len(reports), 'case')}: ", "light"))
@@ -103,13 +103,13 @@ def _title(title: str, reports: Sequence[CaseReport], width: int) -> list[Line]:
 
 
 def _header(session: SessionReport, width: int) -> list[Line]:
-    runs = [one.observation.run.environment for one in session.cases]
+    runs = [case.observation.run.environment for case in session.cases]
     facts: list[tuple[str, list[object]]] = [
-        ("machine", [one.machine for one in runs]),
-        ("device", [one.hardware.get("device") or one.family for one in runs]),
-        ("dtype", [one.observation.case.definition.dtype for one in session.cases]),
-        ("torch", [one.software.get("torch") for one in runs]),
-        ("diffusers", [one.software.get("diffusers") for one in runs]),
+        ("machine", [run.machine for run in runs]),
+        ("device", [run.hardware.get("device") or run.family for run in runs]),
+        ("dtype", [case.observation.case.definition.dtype for case in session.cases]),
+        ("torch", [run.software.get("torch") for run in runs]),
+        ("diffusers", [run.software.get("diffusers") for run in runs]),
         ("diffbench", [session.diffbench]),
     ]
     cells = [
@@ -141,31 +141,33 @@ def _foot(session: SessionReport, width: int) -> list[Line]:
     ]
     lines = flow(counts or [[segment("none, no case was judged")]], width, _LABEL_WIDTH)
     lines[0][0] = _label("verdicts")
-    if any(sees_text(verdict) for one in session.cases for verdict in one.verdicts):
+    if any(sees_text(verdict) for case in session.cases for verdict in case.verdicts):
         lines += _entry("", "(sees x): the smallest slowdown that the time gate would have found", width)
     lines += _entries("machine", machine_lines(session.cases), width, "yellow")
-    saved = Counter(one.saved for one in session.cases if was_saved(one))
+    saved = Counter(case.saved for case in session.cases if was_saved(case))
     if saved:
         lines += _entry("saved", ", ".join(f"{count} {what}" for what, count in saved.items()), width)
     refused = [
-        f"{one.observation.case.id}: {(one.saved or '').removeprefix('refused: ')}"
-        for one in session.cases
-        if was_refused(one)
+        f"{case.observation.case.id}: {(case.saved or '').removeprefix('refused: ')}"
+        for case in session.cases
+        if was_refused(case)
     ]
     lines += _entries("not saved", refused, width, "red")
     untimed = [
-        f"{one.observation.case.id}: {one.times_left_out}" for one in session.cases if one.times_left_out is not None
+        f"{case.observation.case.id}: {case.times_left_out}"
+        for case in session.cases
+        if case.times_left_out is not None
     ]
     lines += _entries("not timed", untimed, width, "yellow")
     again = [
-        f"{one.observation.case.id}: {one.attempts} attempts, of which the last counts"
-        for one in session.cases
-        if one.attempts > 1
+        f"{case.observation.case.id}: {case.attempts} attempts, of which the last counts"
+        for case in session.cases
+        if case.attempts > 1
     ]
     lines += _entries("run again", again, width, "yellow")
-    slid = [f"{one.observation.case.id}: {one.slid}" for one in session.cases if one.slid is not None]
+    slid = [f"{case.observation.case.id}: {case.slid}" for case in session.cases if case.slid is not None]
     lines += _entries("slid", slid, width, "yellow")
-    changed = Counter(change for one in session.cases for change in one.changed_since)
+    changed = Counter(change for case in session.cases for change in case.changed_since)
     told = [
         what if count == len(session.cases) else f"{what} ({format_count(count, 'case')})"
         for what, count in changed.items()
@@ -184,7 +186,7 @@ def _missing(session: SessionReport, width: int) -> list[Line]:
         return []
     nodes = [node_id(one) for one in missing]
     if len(missing) > _MOST_LISTED:
-        nodes = [] if len(missing) == len(session.cases) else [one.partition("::")[0] for one in nodes]
+        nodes = [] if len(missing) == len(session.cases) else [node.partition("::")[0] for node in nodes]
     # The command is never broken into lines, so that it can be copied.
     command: Line = [
         _label("to add them" if len(missing) > 1 else "to add it"),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -10,6 +10,9 @@ from pytest_diffbench.errors import MissingPipelineError, OptionError
 from pytest_diffbench.session import loading
 from pytest_diffbench.session.extra_metrics import metrics_of
 from pytest_diffbench.settings import options
+
+if TYPE_CHECKING:
+    from pytest_diffbench.settings.options import Settings
 
 SETTINGS = pytest.StashKey["Settings"]()
 MISSING = pytest.StashKey[bool]()
@@ -31,7 +34,7 @@ def settle(config: pytest.Config, item: pytest.Item) -> bool:
                 f"Write @pytest.mark.diffbench(model={mark.args[0]!r})."
             )
         marker |= mark.kwargs
-    settings = options.resolve(config, marker, item.nodeid)
+    settings: Settings = options.resolve(config, marker, item.nodeid)
     item.stash[SETTINGS] = settings
     if config.pluginmanager.hasplugin("run-parallel"):  # which runs a test in several threads at once
         item.add_marker(pytest.mark.thread_unsafe(reason="benchmarks are measured one at a time"))

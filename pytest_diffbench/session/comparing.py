@@ -89,7 +89,7 @@ def compare(
         MeasureError: a setting out of its range, a label that is missing, or variants that raised.
     """
     _check_numbers(confidence, precision_rel)
-    known = {one.id for one in comparisons}
+    known = {comparison.id for comparison in comparisons}
     if comparison_id in known:
         raise MeasureError(
             f"{comparison_id} was compared already. A further comparison in the same test needs a label of its own: "
@@ -158,8 +158,8 @@ def compare(
     return Compared(comparison, {one.name: _result(wrapped[one.name]) for one in asked})
 
 
-def _result(one: VariantMeasurement) -> Result:
-    return Result(one.observation(complete=True), one.artifacts())
+def _result(variant_measurement: VariantMeasurement) -> Result:
+    return Result(variant_measurement.observation(complete=True), variant_measurement.artifacts())
 
 
 def _check_numbers(confidence: float, precision_rel: float) -> None:

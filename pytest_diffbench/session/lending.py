@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -66,7 +67,7 @@ def _drop_fixture(item: pytest.Item, name: str) -> None:
     for other in [key for key, held in values.items() if held is value]:
         del values[other]
     definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-    for definition in (one for each in definitions.values() for one in each):
+    for definition in itertools.chain.from_iterable(definitions.values()):
         # Of wider scopes the next test is to find it still.
         if definition.scope == "function" and definition.cached_result and definition.cached_result[0] is value:
             # Emptied, not taken away: without a result pytest wouldn't tear the fixture down.

@@ -89,17 +89,17 @@ class OtherEnvironment:
     def _goes_by_turns(self) -> bool:
         """Whether the two processes of a pair run at once. What a test loads by itself may be too much for two."""
         all_settings = [settings for _, settings in self.tests]
-        wanted = next((one.turns for one in all_settings), "processes")
+        wanted = next((settings.turns for settings in all_settings), "processes")
         if wanted != "auto":
             return wanted == "rounds"
-        if not turns.SUPPORTED or any(one.weights not in ("mini", "plan") for one in all_settings):
+        if not turns.SUPPORTED or any(settings.weights not in ("mini", "plan") for settings in all_settings):
             return False
         if any("diffbench_pipeline" not in getattr(item, "fixturenames", ()) for item, _ in self.tests):
             return False
         from pytest_diffbench.pipelines.loader import resolve_device
 
         try:
-            return {resolve_device(one.device) for one in all_settings} == {"cpu"}
+            return {resolve_device(settings.device) for settings in all_settings} == {"cpu"}
         except PipelineError:
             return False  # which the test that asks for it tells
 
@@ -109,7 +109,7 @@ class OtherEnvironment:
             item
             for item, settings, cases, decisions in self._paired()
             if "time" in settings.gates
-            and any(self._is_undecided(one, settings, decisions) for one in cases.values())
+            and any(self._is_undecided(case, settings, decisions) for case in cases.values())
         ]
 
     def _paired(self) -> Iterator[tuple[pytest.Item, Settings, dict[str, Other], int]]:
@@ -117,7 +117,11 @@ class OtherEnvironment:
         all_cases = self._against.cases
         for item, settings in self.tests:
             test = case_id(item, None)
-            cases = {one: self._against.of(one) for one in all_cases if one == test or one.startswith(f"{test}#")}
+            cases = {
+                all_case: self._against.of(all_case)
+                for all_case in all_cases
+                if all_case == test or all_case.startswith(f"{test}#")
+            }
             yield item, settings, cases, len(self.tests) * len(cases)
 
     @staticmethod

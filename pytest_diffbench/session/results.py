@@ -80,11 +80,11 @@ class Results:
         if one is not None:
             self.add(one)
 
-    def add(self, one: Finished) -> None:
+    def add(self, finished: Finished) -> None:
         """Add what a test has brought, and keep it in the session's file."""
-        self._finished.append(one)
+        self._finished.append(finished)
         if self._file is not None:
-            self._file.add(one, self.report)
+            self._file.add(finished, self.report)
 
     def tell_refuted(self, cases: Collection[str]) -> None:
         """Say of saved cases, by their ids, that a fresh process returned something else."""

@@ -124,7 +124,7 @@ class SavedAfresh:
             answer = self._compared(case, report, next(one for one in reversed(told) if one.was_asked(case)))
             if answer is not None:
                 self.answers.append(answer)
-        refuted = {one.case for one in self.answers if one.refuted}
+        refuted = {answer.case for answer in self.answers if answer.refuted}
         self._tell_refuted(refuted)
         session.testsfailed += len(refuted)
 
@@ -142,9 +142,9 @@ class SavedAfresh:
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell what the fresh process had to say."""
-        for one in self.answers:
-            words = f"{one.case}: {one.text}" if one.case else one.text
-            terminalreporter.write_line(words, red=one.refuted, yellow=not one.refuted)
+        for answer in self.answers:
+            words = f"{answer.case}: {answer.text}" if answer.case else answer.text
+            terminalreporter.write_line(words, red=answer.refuted, yellow=not answer.refuted)
 
     def _compared(self, case: str, report: CaseReport, told: Told) -> Answer | None:
         from pytest_diffbench.judge import Limits, judge
@@ -172,4 +172,4 @@ class SavedAfresh:
 
 
 def _failed_in(told: Told, test: str) -> bool:
-    return any(one.test == test and one.outcome == "failed" for one in told.outcomes)
+    return any(outcome.test == test and outcome.outcome == "failed" for outcome in told.outcomes)

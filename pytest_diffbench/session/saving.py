@@ -72,14 +72,14 @@ def save(
     verdicts = judge(
         observation, artifacts, reference, limits, ("work", "guidance", "output"), saving=True, metrics=metrics
     )
-    broken = [one for one in verdicts if one.reason in NEVER_ACCEPTED and one.gate in gates]
+    broken = [verdict for verdict in verdicts if verdict.reason in NEVER_ACCEPTED and verdict.gate in gates]
     if broken:
         return Saved(f"refused: {broken[0].message}")
     same = reference is not None and unchanged(verdicts, reference)
     if saved_before:
         if same:
             return Saved("kept: this session has saved a run of it already")
-        differs = " ".join(one.message for one in verdicts if one.decision in ("worse", "better"))
+        differs = " ".join(verdict.message for verdict in verdicts if verdict.decision in ("worse", "better"))
         return Saved(f"refused: it isn't what this session saved of it before. {differs}".strip())
     planned = observation.case.definition.planned
     if planned and same:
@@ -133,11 +133,11 @@ def untimed(run: Run) -> Run:
 def unchanged(verdicts: Sequence[Verdict], reference: Reference) -> bool:
     """Whether work and output are what the baseline holds; a part that neither side has seen is no change."""
     baseline = reference.baseline
-    if any(one.reason == "guidance.changed" for one in verdicts):
+    if any(verdict.reason == "guidance.changed" for verdict in verdicts):
         return False
     parts: dict[Gate, object] = {"work": baseline.work, "output": baseline.output}
     return all(
-        one.decision == "same" or (one.reason.endswith(".not_seen") and parts[one.gate] is None)
-        for one in verdicts
-        if one.gate in parts
+        verdict.decision == "same" or (verdict.reason.endswith(".not_seen") and parts[verdict.gate] is None)
+        for verdict in verdicts
+        if verdict.gate in parts
     )

@@ -52,7 +52,7 @@ class SelftestSession:
         """Take the place of the tests."""
         if self._config.getoption("collectonly") or session.testsfailed:
             return None
-        tests = [one for one in self.tests if "diffbench_pipeline" in getattr(one[0], "fixturenames", ())]
+        tests = [test for test in self.tests if "diffbench_pipeline" in getattr(test[0], "fixturenames", ())]
         if not tests:
             raise pytest.UsageError(
                 f"{options.flag('selftest')}: none of the tests asks for diffbench_pipeline, whose denoiser it slows "

@@ -219,7 +219,9 @@ class DiffbenchSession:
         item.stash[_BEGAN_S] = time.monotonic()
         item.stash[_ATTEMPTS] = item.stash.get(_ATTEMPTS, 0) + 1
         item.stash[_CASES], item.stash[_COMPARISONS] = [], []
-        item.user_properties[:] = [one for one in item.user_properties if not junit.is_own(one)]
+        item.user_properties[:] = [
+            user_property for user_property in item.user_properties if not junit.is_own(user_property)
+        ]
         self._failed.discard(item.nodeid)  # which may be run again
         if is_benchmark(item) and "diffbench_pipeline" not in getattr(item, "fixturenames", ()):
             self._pipelines.release()
@@ -405,7 +407,7 @@ class DiffbenchSession:
         """Remember that the session is a part, and what of the rest is known."""
         self._results.interrupted = True
         if isinstance(self._other, OtherEnvironment):
-            reached = {one.observation.case.id for one in self._results.report().cases}
+            reached = {case.observation.case.id for case in self._results.report().cases}
             for one in self._other.unreached(reached):
                 self._results.add(Finished(test=one.observation.case.id, cases=(one,)))
 

@@ -106,11 +106,11 @@ def conclude(
         ask = _Judge(observation, artifacts, reference, limits, settings.save, evidence, metrics)
         verdicts, confirmations = _confirmed(ask(gates), ask, wanted=not failed and not settings.save)
         question = Question(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
-        verdicts = tuple(_explained(one, question) for one in verdicts)
+        verdicts = tuple(_explained(verdict, question) for verdict in verdicts)
         _keep_images(settings, observation, artifacts)
         saved = Saved()
         if settings.save:
-            departs = any(one.gate == "time" and one.details.get("departs") for one in verdicts)
+            departs = any(verdict.gate == "time" and verdict.details.get("departs") for verdict in verdicts)
             saved = save(
                 observation, artifacts, reference, limits, store, failed, saved_before, gates, metrics, departs
             )
@@ -120,8 +120,10 @@ def conclude(
     report = CaseReport(
         observation=noted(observation, evidence.notes),
         verdicts=verdicts,
-        confirmations=tuple(one.run for one in confirmations),
-        confirming_ratios=tuple(one.ratio.runs[-1] for one in confirmations if one.ratio is not None),
+        confirmations=tuple(confirmation.run for confirmation in confirmations),
+        confirming_ratios=tuple(
+            confirmation.ratio.runs[-1] for confirmation in confirmations if confirmation.ratio is not None
+        ),
         baseline_path=reference.path if reference is not None else None,
         baseline_distance=reference.distance if reference is not None else None,
         saved=saved.done,
@@ -182,13 +184,13 @@ def _confirmed(
     from pytest_diffbench.judge import wants_runs
 
     bought: list[Observation] = []
-    while wanted and any(one.gate == "time" and wants_runs(one) for one in verdicts):
+    while wanted and any(verdict.gate == "time" and wants_runs(verdict) for verdict in verdicts):
         more = ask.evidence.more()
         if more is None:
             break
         bought.append(more)
         (time,) = ask(("time",), bought)
-        verdicts = tuple(time if one.gate == "time" else one for one in verdicts)
+        verdicts = tuple(time if verdict.gate == "time" else verdict for verdict in verdicts)
     return verdicts, bought
 
 
@@ -353,16 +355,20 @@ def _failure(report: CaseReport, settings: Settings, nodeid: str, typed: Typed |
     if report.saved is not None:
         # Saving accepts what changed; what it refused has to be seen.
         return text() if report.saved.startswith("refused") else None
-    fails = [one for one in report.verdicts if one.decision == "worse"]
+    fails = [verdict for verdict in report.verdicts if verdict.decision == "worse"]
     # What is new has no counterpart in another environment, and needs none.
     missing = (
         report.against is None and report.baseline_path is None and not _NEEDS_BASELINE.isdisjoint(settings.gates)
     )
     # So has a case that is another one by now: it would be green every night from now on.
-    missing |= report.against is None and any(one.reason.endswith(".definition_changed") for one in report.verdicts)
+    missing |= report.against is None and any(
+        verdict.reason.endswith(".definition_changed") for verdict in report.verdicts
+    )
     if settings.strict:
         fails = [
-            one for one in report.verdicts if one.decision not in ("same", "better") and one.reason not in INHERENT
+            verdict
+            for verdict in report.verdicts
+            if verdict.decision not in ("same", "better") and verdict.reason not in INHERENT
         ]
     return text() if fails or missing else None
 

@@ -49,7 +49,7 @@ def still_falling(times_s: Sequence[float]) -> bool:
 
 def doubt_about(times_s: Sequence[float]) -> str | None:
     """Why a sequence of times isn't steady: `drift of +12 %`, `two modes, 21 % apart`; None where it may well be."""
-    if not times_s or not all(math.isfinite(one) and one > 0 for one in times_s):
+    if not times_s or not all(math.isfinite(time_s_s) and time_s_s > 0 for time_s_s in times_s):
         return None
     middle_s = statistics.median(times_s)
     gap_s = gap_between_modes(times_s)
@@ -71,7 +71,7 @@ def drift_rel(times_s: Sequence[float]) -> float | None:
     count = len(times_s)
     if _chance_of_order(count, abs(_score(times_s))) > _DRIFT_CHANCE:
         return None
-    logs = [math.log(one) for one in times_s]
+    logs = [math.log(time_s_s) for time_s_s in times_s]
     slopes = [
         (logs[j] - logs[i]) / (j - i)
         for step in [max(1, count // _LAGS)]

@@ -39,10 +39,10 @@ def within(sides: Sequence[Sequence[float]]) -> Variance:
     return Variance(total / dof if dof else 0.0, dof)
 
 
-def pooled(one: Variance, other: Variance) -> Variance:
+def pooled(left: Variance, right: Variance) -> Variance:
     """Two estimates of one variance, weighted by what they are known by."""
-    dof = one.dof + other.dof
-    return Variance((one.dof * one.value + other.dof * other.value) / dof, dof) if dof else one
+    dof = left.dof + right.dof
+    return Variance((left.dof * left.value + right.dof * right.value) / dof, dof) if dof else left
 
 
 def prior_of(variances: Sequence[Variance], least: float, most_dof: float) -> Variance | None:
@@ -60,7 +60,7 @@ def prior_of(variances: Sequence[Variance], least: float, most_dof: float) -> Va
     Returns:
         None where fewer than two cases have a spread.
     """
-    known = [one for one in variances if one.dof > 0]
+    known = [variance for variance in variances if variance.dof > 0]
     if len(known) < 2:
         return None
     scores, expected = [], 0.0
@@ -69,7 +69,7 @@ def prior_of(variances: Sequence[Variance], least: float, most_dof: float) -> Va
         scores.append(math.log(max(one.value, least)) - shift)
         expected += scatter / len(known)
     centre = math.fsum(scores) / len(scores)
-    excess = math.fsum((one - centre) ** 2 for one in scores) / (len(scores) - 1) - expected
+    excess = math.fsum((score - centre) ** 2 for score in scores) / (len(scores) - 1) - expected
     dof = min(most_dof, 2 * _inverse_trigamma(excess)) if excess > 0 else most_dof
     shift, _ = _log_chi_square(dof)
     # the scale is that of the capped prior where cases agree fully: then every case has the same variance

@@ -50,7 +50,7 @@ def contradictions(baseline: Baseline, now: datetime.datetime) -> Iterator[Contr
     if layers is not None and layers.attention_s and not layers.attention_layers:
         yield "layers.attention_s", layers.attention_s, "layers.attention_layers is 0, and so is their time"
     if profile is not None:
-        parts_s = sum(one.self_s for one in profile.operators)
+        parts_s = sum(operator.self_s for operator in profile.operators)
         if parts_s > profile.total_s * (1 + _ROUNDING_REL) + _ROUNDING_S:
             yield "profile.total_s", profile.total_s, f"profile.operators[] alone add up to {parts_s:.6g}"
     origin = baseline.origin

@@ -208,10 +208,10 @@ class Store:
         return self.root / machine / case
 
 
-def _is_called_alike(one: str, other: str) -> bool:
+def _is_called_alike(left: str, right: str) -> bool:
     """Whether two names of machines differ in nothing but the six digits at the end, which old ones haven't got."""
-    one, other = (re.sub(r"-[0-9a-f]{6}$", "", name) for name in (one, other))
-    return one == other
+    left, right = (re.sub(r"-[0-9a-f]{6}$", "", name) for name in (left, right))
+    return left == right
 
 
 def _folders(parent: Path) -> list[str]:

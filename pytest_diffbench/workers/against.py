@@ -175,7 +175,7 @@ class Against:
         made: dict[Side, Told] = {}
         for place, launch in enumerate(launches):
             # Half of a pair is of no use, so that both have to fit.
-            takes_s = [self._least_s(one, items) for one in launches[place:]]
+            takes_s = [self._least_s(launch, items) for launch in launches[place:]]
             processes = len(launches) * wanted - place
             what = "pair" if launch == "both" else "process"
             why = self._budget.too_little(sum(takes_s), processes=processes, each_s=max(takes_s), what=what)
@@ -233,7 +233,7 @@ class Against:
 
     def _least_s(self, launch: Launch, items: Sequence[pytest.Item]) -> float:
         """The shortest time that a process took for these tests, on the other side where none ran on this one."""
-        known = [self._shortest_s.get((one, tuple(items))) for one in (launch, *NAMES)]
+        known = [self._shortest_s.get((name, tuple(items))) for name in (launch, *NAMES)]
         return next((one for one in known if one is not None), 0.0)
 
     def _nothing(self, side: Side, told: Told) -> str:

@@ -59,7 +59,7 @@ class Told:
     def case(self, identity: str) -> Measured | str:
         """A case that was measured to its end in a test that passed, or why there is none."""
         found = next((one for one in self.measured if one.observation.case.id == identity), None)
-        broken = [one for one in self.outcomes if _is_of(identity, (one.test,))]
+        broken = [outcome for outcome in self.outcomes if _is_of(identity, (outcome.test,))]
         if broken:
             first = broken[0]
             what = "was skipped" if first.outcome == "skipped" else f"failed ({first.when})"
@@ -67,7 +67,7 @@ class Told:
         if found is None and self.farewell is not None and self.ended.status is not None:
             if _is_of(identity, self.farewell.tests):
                 return "the test made no such call"
-            lost = [one.text for one in self.outcomes if one.when == "collect"]
+            lost = [outcome.text for outcome in self.outcomes if outcome.when == "collect"]
             return f"the test wasn't found there: {lost[0]}" if lost else "there is no such test"
         if found is None:
             return self.ended.in_words()
@@ -80,16 +80,16 @@ def _told(tests: tuple[str, ...], folder: Path, ended: Ended, met: frozenset[str
         asked=tests,
         folder=folder,
         ended=ended,
-        measured=tuple(one for one in lines if isinstance(one, exchange.Measured)),
-        outcomes=tuple(one for one in lines if isinstance(one, exchange.Outcome)),
-        farewell=next((one for one in lines if isinstance(one, exchange.Farewell)), None),
+        measured=tuple(line for line in lines if isinstance(line, exchange.Measured)),
+        outcomes=tuple(line for line in lines if isinstance(line, exchange.Outcome)),
+        farewell=next((line for line in lines if isinstance(line, exchange.Farewell)), None),
         met=met,
     )
 
 
 def _is_of(identity: str, tests: Sequence[str]) -> bool:
     """Whether a case is one of these tests'. Its label stands behind a `#`."""
-    return any(identity == one or identity.startswith(f"{one}#") for one in tests)
+    return any(identity == test or identity.startswith(f"{test}#") for test in tests)
 
 
 class Launcher:
@@ -206,7 +206,7 @@ class Launcher:
             f"--confcutdir={config.known_args_namespace.confcutdir or config.rootpath}",
             f"--basetemp={folder / 'tmp'}",
             "--capture=no",  # the last words of a process that crashes would be lost with what was captured
-            *(("--pyargs",) if any(not Path(one).is_absolute() for one in places) else ()),
+            *(("--pyargs",) if any(not Path(place).is_absolute() for place in places) else ()),
             *places,
         ]
 

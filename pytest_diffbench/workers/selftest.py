@@ -297,8 +297,8 @@ class Selftest:
         for arm in sorted(self._paired, key=lambda one: (one.size_rel, one.kind or "")):
             runs = self._runs.get(arm, [])
             stored = [
-                UNDECIDED if wants_runs(one) else one.decision
-                for one in stored_verdicts(first, baseline, runs, self._limits)
+                UNDECIDED if wants_runs(stored_verdict) else stored_verdict.decision
+                for stored_verdict in stored_verdicts(first, baseline, runs, self._limits)
             ]
             arms.append(
                 ArmReport(

@@ -36,14 +36,16 @@ def fault_of_baseline(question: Question) -> str:
 
 def with_fault_of_baseline(question: Question, answers: Sequence[Verdict]) -> tuple[Verdict, ...]:
     """Say it where the picture changed: it is a picture of something else."""
-    if not any(one.reason in _TOLD_BY_GUIDANCE for one in answers):
+    if not any(answer.reason in _TOLD_BY_GUIDANCE for answer in answers):
         return tuple(answers)
     if not (fault := fault_of_baseline(question)):
         return tuple(answers)
     note = f" The baseline's guidance wasn't as asked ({fault}), and now is: look at the picture, then accept it."
     return tuple(
-        msgspec.structs.replace(one, message=one.message + note) if one.reason in _TOLD_BY_GUIDANCE else one
-        for one in answers
+        msgspec.structs.replace(answer, message=answer.message + note)
+        if answer.reason in _TOLD_BY_GUIDANCE
+        else answer
+        for answer in answers
     )
 
 

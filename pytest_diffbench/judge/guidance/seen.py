@@ -37,7 +37,7 @@ def judge_seen(question: Question, guidance: Guidance, reason: str, why: str) ->
         why: no formula decides; a sentence.
     """
     now = guidance.groups()
-    details = {"groups": [[one.steps, one.used, one.scale, one.renorm] for one in now]}
+    details = {"groups": [[group.steps, group.used, group.scale, group.renorm] for group in now]}
     odd = oddities(guidance)
     reference = question.reference
     if (
@@ -73,7 +73,7 @@ def _told(odd: Sequence[str]) -> str:
 
 
 def _described(groups: Sequence[GuidanceGroup]) -> str:
-    return "; ".join(f"{step_list(one.steps)} {_did(one)}" for one in groups)
+    return "; ".join(f"{step_list(group.steps)} {_did(group)}" for group in groups)
 
 
 def _did(group: GuidanceGroup) -> str:

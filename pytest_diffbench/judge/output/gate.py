@@ -51,7 +51,7 @@ def judge_output(question: Question) -> Verdict:
     if unlike is not None:
         return unlike
     allowed = tolerance(
-        reference.distance, now.rerun, base.rerun, question.limits, [one.name for one in question.metrics]
+        reference.distance, now.rerun, base.rerun, question.limits, [metric.name for metric in question.metrics]
     )
     if _digests(now) == _digests(base) and _digests(now):
         if base.rerun.identical and disagree(now, allowed):
@@ -70,7 +70,7 @@ def judge_output(question: Question) -> Verdict:
 
 
 def _digests(output: Output) -> list[str]:
-    return [*(one.digest for one in output.images), *(one.digest for one in output.tensors)]
+    return [*(image.digest for image in output.images), *(tensor.digest for tensor in output.tensors)]
 
 
 def _hard_gates(question: Question, now: Output) -> Verdict | None:
@@ -85,8 +85,8 @@ def _hard_gates(question: Question, now: Output) -> Verdict | None:
         which = ", ".join(map(str, constant))
         message = f"All pixels of image {which} are equal, as in a black image."
         return verdict("output.constant", message, details={"images": constant})
-    if now.tensors and all(one.constant for one in now.tensors):  # one of several may be a mask
-        names = [one.name for one in now.tensors]
+    if now.tensors and all(tensor.constant for tensor in now.tensors):  # one of several may be a mask
+        names = [tensor.name for tensor in now.tensors]
         message = f"All values of {', '.join(names)} are equal, in what was returned."
         return verdict("output.constant", message, details={"tensors": names})
     if now.rerun.drew_from and not now.rerun.identical:
@@ -111,7 +111,9 @@ def _counted(output: Output) -> str:
     """What was returned, in a few words."""
     if output.images or not output.tensors:
         return plural(len(output.images), "image")
-    tensors = ", ".join(f"{one.name} {' x '.join(map(str, one.shape)) or 'number'}" for one in output.tensors[:2])
+    tensors = ", ".join(
+        f"{tensor.name} {' x '.join(map(str, tensor.shape)) or 'number'}" for tensor in output.tensors[:2]
+    )
     return f"{plural(len(output.tensors), 'tensor')} ({tensors}{', ...' if len(output.tensors) > 2 else ''})"
 
 
@@ -310,7 +312,7 @@ def _patch(distances: list[ImageDistance], named: Member) -> str:
     """Where the images differ most, in words; empty for latents, and where the member that is named says it."""
     if not distances or named.placed:
         return ""
-    image, tile = min(enumerate(one.worst_tile for one in distances), key=lambda pair: pair[1].ssim)
+    image, tile = min(enumerate(distance.worst_tile for distance in distances), key=lambda pair: pair[1].ssim)
     return f" Most of it is in image {image}, {tile_text(tile)}."
 
 
@@ -318,7 +320,7 @@ def _details(distances: list[ImageDistance], parting: Parting, allowed: Toleranc
     finite = parting.latents_rel is not None and math.isfinite(parting.latents_rel)
     return {
         "distance": distance,
-        "images": [figures(one) for one in distances],
+        "images": [figures(distance) for distance in distances],
         "latents_rel": parting.latents_rel if finite else None,
         "trace": parting.details(),
         "allowed": allowed.figures(),

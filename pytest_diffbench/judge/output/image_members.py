@@ -38,10 +38,10 @@ def members(distances: Sequence[ImageDistance], allowed: Tolerance) -> list[Memb
     return [member for number, one in enumerate(distances) for member in _members(number, one, allowed)]
 
 
-def _members(number: int, one: ImageDistance, allowed: Tolerance) -> list[Member]:
-    tile, part, seam = one.worst_tile, one.tile_p99, one.seam
+def _members(number: int, image_distance: ImageDistance, allowed: Tolerance) -> list[Member]:
+    tile, part, seam = image_distance.worst_tile, image_distance.tile_p99, image_distance.seam
     # errors in amplitude, so that PSNR and the others are measured alike
-    noise = 10 ** ((allowed.psnr_db - one.psnr_db) / 20)
+    noise = 10 ** ((allowed.psnr_db - image_distance.psnr_db) / 20)
     line = f", {seam.place()}" if seam.levels else ""
     # of two that are equally far beyond, the first is named: better one that has a place
     return [
@@ -63,25 +63,28 @@ def _members(number: int, one: ImageDistance, allowed: Tolerance) -> list[Member
             placed=seam.levels > 0,
         ),
         Member(
-            over(one.p999_levels, allowed.p999_levels),
-            f"p99.9 of the difference {one.p999_levels} levels of 255 in image {number}"
+            over(image_distance.p999_levels, allowed.p999_levels),
+            f"p99.9 of the difference {image_distance.p999_levels} levels of 255 in image {number}"
             f" (at most {allowed.p999_levels:.3g})",
         ),
-        Member(noise, f"PSNR {decibels(one.psnr_db)} of image {number} (at least {allowed.psnr_db:.4g} dB)"),
         Member(
-            over(1 - one.ssim, 1 - allowed.ssim),
-            f"SSIM {one.ssim:.4f} of image {number} (at least {allowed.ssim:.3g})",
+            noise, f"PSNR {decibels(image_distance.psnr_db)} of image {number} (at least {allowed.psnr_db:.4g} dB)"
         ),
         Member(
-            over(one.colour_levels, allowed.colour_levels),
-            f"colour {one.colour_levels:.2f} levels of 255 off in image {number}"
+            over(1 - image_distance.ssim, 1 - allowed.ssim),
+            f"SSIM {image_distance.ssim:.4f} of image {number} (at least {allowed.ssim:.3g})",
+        ),
+        Member(
+            over(image_distance.colour_levels, allowed.colour_levels),
+            f"colour {image_distance.colour_levels:.2f} levels of 255 off in image {number}"
             f" (at most {allowed.colour_levels:.3g})",
         ),
         Member(
-            over(one.hash_bits, allowed.hash_bits),
-            f"perceptual hash {one.hash_bits} of 64 bits off in image {number} (at most {allowed.hash_bits})",
+            over(image_distance.hash_bits, allowed.hash_bits),
+            f"perceptual hash {image_distance.hash_bits} of 64 bits off in image {number}"
+            f" (at most {allowed.hash_bits})",
         ),
-        *(_extra_member(number, extra, dict(allowed.extras)[extra.name]) for extra in one.extras),
+        *(_extra_member(number, extra, dict(allowed.extras)[extra.name]) for extra in image_distance.extras),
     ]
 
 
@@ -116,12 +119,12 @@ def decibels(value_db: float | None) -> str:
     return "not measured" if value_db is None else "infinite" if math.isinf(value_db) else f"{value_db:.1f} dB"
 
 
-def figures(one: ImageDistance) -> dict[str, Any]:
+def figures(image_distance: ImageDistance) -> dict[str, Any]:
     """The vector of one image, as plain JSON: an infinite PSNR is null, and so is what is no number."""
-    plain = dataclasses.asdict(one)
-    plain["psnr_db"] = None if math.isinf(one.psnr_db) else one.psnr_db
+    plain = dataclasses.asdict(image_distance)
+    plain["psnr_db"] = None if math.isinf(image_distance.psnr_db) else image_distance.psnr_db
     del plain["extras"]
-    for extra in one.extras:
+    for extra in image_distance.extras:
         plain[extra.name] = {
             "value": extra.value if math.isfinite(extra.value) else None,
             "tile": None if extra.tile is None else dataclasses.asdict(extra.tile),

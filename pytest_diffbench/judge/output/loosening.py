@@ -39,8 +39,8 @@ class _Threshold:
     def is_looser(self, value: float, than: float) -> bool:
         return value < than if self.least else value > than
 
-    def looser(self, one: float, other: float) -> float:
-        return one if self.is_looser(one, other) else other
+    def looser(self, left: float, right: float) -> float:
+        return left if self.is_looser(left, right) else right
 
 
 TOLERANCES: dict[str, _Threshold] = {

@@ -65,7 +65,9 @@ class Tolerance:
     def figures(self) -> dict[str, float]:
         """The limits, as plain JSON."""
         others = ("distance", "rerun_db", "hopeless", "extras")
-        plain = {one.name: getattr(self, one.name) for one in dataclasses.fields(self) if one.name not in others}
+        plain = {
+            field.name: getattr(self, field.name) for field in dataclasses.fields(self) if field.name not in others
+        }
         return plain | dict(self.extras)
 
     def broken(self, limits: Limits) -> Tolerance:
@@ -149,8 +151,8 @@ def _with_noise(chosen: Tolerance, rms_levels: float, limits: Limits) -> Toleran
     )
 
 
-def _looser(name: ExtraName, one: float, other: float) -> float:
-    return max((one, other), key=KINDS[name].error)
+def _looser(name: ExtraName, left: float, right: float) -> float:
+    return max((left, right), key=KINDS[name].error)
 
 
 def flat_ssim(psnr_db: float) -> float:

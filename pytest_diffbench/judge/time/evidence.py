@@ -84,7 +84,7 @@ class Evidence:
     @property
     def now(self) -> list[Run]:
         """The runs of this session that decide."""
-        return [one.run for one in self.used]
+        return [run.run for run in self.used]
 
     @property
     def fresh(self) -> int:
@@ -115,18 +115,18 @@ class Evidence:
     @property
     def off_pace(self) -> Pace | None:
         """Pace of a machine that was off it in one of the used runs at least: that of the middle one of those."""
-        off = [one.pace for one in self.used if one.pace is not None and not one.pace.usual]
+        off = [run.pace for run in self.used if run.pace is not None and not run.pace.usual]
         return sorted(off, key=lambda one: one.middle_log)[len(off) // 2] if off else None
 
     @property
     def crowded_rel(self) -> float:
         """Share of the used runs that their threads waited for a processor: the most of any."""
-        return max(one.crowded_rel for one in self.used)
+        return max(run.crowded_rel for run in self.used)
 
     @property
     def pace_known(self) -> bool:
         """Whether it is known how fast the machine was, of all runs that decide."""
-        return all(one.pace is not None for one in self.used)
+        return all(run.pace is not None for run in self.used)
 
     @functools.cached_property
     def days(self) -> int:
@@ -230,11 +230,11 @@ class _Side:
     def _now(self, way: int) -> Mapping[str, list[float]]:
         """Logarithms of this session's times, without the least (0) or the most (1) that the machine explains."""
         evidence = self._evidence
-        at = [MEDIAN if one.unsteady is None else _QUARTILES[way] for one in evidence.used]
+        at = [MEDIAN if run.unsteady is None else _QUARTILES[way] for run in evidence.used]
         by_clock = times_of(evidence.now, quantiles=at)
         # of a crowded machine nobody knows how much faster a call would have been without the others
         net = times_of(evidence.now, net=True, quantiles=at) if self._net else by_clock
-        explained = [self._explained_log(one, way) for one in evidence.used]
+        explained = [self._explained_log(run, way) for run in evidence.used]
         return {
             name: [
                 math.log(by_clock[name][n] if way and evidence.used[n].crowded_rel else time_s) - explained[n]
@@ -244,13 +244,13 @@ class _Side:
             if name in by_clock
         }
 
-    def _explained_log(self, one: SessionRun, way: int) -> float:
+    def _explained_log(self, session_run: SessionRun, way: int) -> float:
         if not self._net:
             return 0.0
-        pace = one.pace if self._usual_s and one.pace is not None else self._unknown
+        pace = session_run.pace if self._usual_s and session_run.pace is not None else self._unknown
         if way:
-            return min(0.0, pace.high_log) if one.crowded_rel else pace.high_log
-        return pace.low_log + math.log1p(one.crowded_rel)
+            return min(0.0, pace.high_log) if session_run.crowded_rel else pace.high_log
+        return pace.low_log + math.log1p(session_run.crowded_rel)
 
     def _paced(self, runs: Sequence[Run]) -> dict[str, list[float]]:
         """Logarithms of past times, by the pace of their machine where it is known."""

@@ -54,7 +54,7 @@ def times_of(
             for (run, at), share in zip(picked, shares, strict=True)
         ]
         for n, (begin, end) in enumerate(_groups(counts.pop())):
-            times[f"steps:{n}"] = [math.fsum(one[begin:end]) for one in steps]
+            times[f"steps:{n}"] = [math.fsum(step[begin:end]) for step in steps]
     return {
         name: values for name, values in times.items() if all(math.isfinite(value) and value > 0 for value in values)
     }
@@ -124,6 +124,9 @@ def _groups(steps: int) -> list[tuple[int, int]]:
 def paces_s(run: Run) -> dict[str, float]:
     """Median time of each kind of reference work, in seconds; empty where none was timed, or one isn't a time."""
     kinds = run.pace_s or ({"calibration": run.calibration_s} if run.calibration_s else {})
-    if not all(times_s and all(math.isfinite(one) and one > 0 for one in times_s) for times_s in kinds.values()):
+    if not all(
+        times_s and all(math.isfinite(time_s_s) and time_s_s > 0 for time_s_s in times_s)
+        for times_s in kinds.values()
+    ):
         return {}
     return {name: statistics.median(times_s) for name, times_s in kinds.items()}

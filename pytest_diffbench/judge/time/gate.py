@@ -166,7 +166,7 @@ class _Answer:
             "floor_rel": total_floor_rel(self._limits, self.evidence.family, base_s),
             "more_runs_help": False,
         }
-        paces = [one.pace.middle_log for one in self.evidence.used if one.pace is not None]
+        paces = [run.pace.middle_log for run in self.evidence.used if run.pace is not None]
         if paces:
             figures["machine_ratio"] = math.exp(statistics.median(paces))
         mine, theirs = [run.stage_medians_s for run in self.now], [run.stage_medians_s for run in self.past]
@@ -174,7 +174,7 @@ class _Answer:
             stage: statistics.median(one[stage] for one in mine) / before_s
             for stage in mine[0]
             if all(stage in one for one in (*mine, *theirs))
-            and (before_s := statistics.median(one[stage] for one in theirs)) > 0
+            and (before_s := statistics.median(their[stage] for their in theirs)) > 0
         }
         return figures
 
@@ -204,7 +204,8 @@ class _Answer:
             "ratio_interval": [math.exp(raw.change_log() + way * half_log) for way in (-1, 1)],
             "detectable_rel": floor_seen_rel,
             "parts_detectable_rel": {
-                label(one.name, steps): time_rule.detectable_rel(one, rule, one.floor_log) for one in figures[1:]
+                label(figure.name, steps): time_rule.detectable_rel(figure, rule, figure.floor_log)
+                for figure in figures[1:]
             },
             "confirmed": total.agreeing(),
             "fresh_runs": total.fresh,
@@ -234,7 +235,7 @@ class _Answer:
 
     def _doubted(self, slower_by_the_clock: bool, details: dict[str, Any]) -> Verdict | None:
         """What keeps the runs from being called the same as the baseline's."""
-        shaky = next((one.unsteady for one in self.evidence.used if one.unsteady is not None), None)
+        shaky = next((run.unsteady for run in self.evidence.used if run.unsteady is not None), None)
         pace = self.evidence.off_pace
         aside = f" For what it is worth: {self._pair()}."
         if pace is not None:
@@ -317,7 +318,7 @@ class _Answer:
         figures = f"{self._pair()}{after}"
         parts = [one for one in answer.suspicious if one.name != TOTAL]
         if parts and len(parts) == len(answer.suspicious):
-            told = listed([f"{label(one.name, steps)} {self._part(one.name)}" for one in parts])
+            told = listed([f"{label(part.name, steps)} {self._part(part.name)}" for part in parts])
             figures = f"{told}; the whole call {figures}"
         fresh = details["fresh_runs"]
         if answer.strayed:

@@ -66,9 +66,9 @@ def _slower_stages(now: Run, runs: Sequence[Run]) -> frozenset[Stage]:
     """Stages that took longer in the timed rounds; all of them where the rounds don't tell stages."""
     past = [run.stage_medians_s for run in runs]
     medians = {
-        stage: (statistics.median(one[stage] for one in past if stage in one), after_s)
+        stage: (statistics.median(run[stage] for run in past if stage in run), after_s)
         for stage, after_s in now.stage_medians_s.items()
-        if any(stage in one for one in past)
+        if any(stage in run for run in past)
     }
     grown = frozenset(
         stage for stage, (before_s, after_s) in medians.items() if after_s > (1 + _TOTAL_REL) * before_s
@@ -99,14 +99,16 @@ def explain(base: Profile, now: Profile, *, most: int = 6, slower_in: Collection
     pace = _pace(base, now)
     changes = _changes(base, now, pace)
     # Not the difference of the totals: what became faster would make shares of more than all of it.
-    added_s = sum(max(one.extra_s, 0.0) for one in changes)
-    counted = [one for one in changes if one.calls != one.calls_before]
+    added_s = sum(max(change.extra_s, 0.0) for change in changes)
+    counted = [change for change in changes if change.calls != change.calls_before]
     least_s = _CALLS_REL * sum(max(one.extra_s, 0.0) for one in counted)
     counted = [one for one in counted if abs(one.extra_s) >= least_s]
     slower = [
-        one
-        for one in changes
-        if one.calls == one.calls_before and one.stage in slower_in and _is_slower(one, added_s, now.total_s)
+        change
+        for change in changes
+        if change.calls == change.calls_before
+        and change.stage in slower_in
+        and _is_slower(change, added_s, now.total_s)
     ]
     named = [
         one
@@ -169,28 +171,30 @@ def _least_s(profile: Profile) -> dict[Stage, float]:
     return {stage: min(row.self_s for row in profile.operators if row.stage == stage) for stage in stages}
 
 
-def _is_slower(one: _Change, added_s: float, total_s: float) -> bool:
+def _is_slower(change: _Change, added_s: float, total_s: float) -> bool:
     return (
-        one.extra_s > 0
-        and one.extra_s >= _SHARE_REL * added_s
-        and one.extra_s >= _TOTAL_REL * total_s
-        and one.after_s >= (1 + _SLOWER_REL) * one.before_s
+        change.extra_s > 0
+        and change.extra_s >= _SHARE_REL * added_s
+        and change.extra_s >= _TOTAL_REL * total_s
+        and change.after_s >= (1 + _SLOWER_REL) * change.before_s
     )
 
 
-def _line(one: _Change, added_s: float) -> str:
-    if not one.calls_before:
-        what = f"is new, {_times(one.calls)}, {seconds(one.after_s)}"
-    elif not one.calls:
-        what = f"is gone, it was called {_times(one.calls_before)}, {seconds(one.before_s)}"
-    elif one.calls != one.calls_before:
-        more = percent(one.calls / one.calls_before - 1)
-        what = f"called {one.calls_before:,} -> {one.calls:,} times ({more})"
+def _line(change: _Change, added_s: float) -> str:
+    if not change.calls_before:
+        what = f"is new, {_times(change.calls)}, {seconds(change.after_s)}"
+    elif not change.calls:
+        what = f"is gone, it was called {_times(change.calls_before)}, {seconds(change.before_s)}"
+    elif change.calls != change.calls_before:
+        more = percent(change.calls / change.calls_before - 1)
+        what = f"called {change.calls_before:,} -> {change.calls:,} times ({more})"
     else:
-        more = percent(one.after_s / one.before_s - 1)
-        what = f"{seconds(one.before_s)} -> {seconds(one.after_s)} ({more}) in {plural(one.calls, 'call')}"
-    share = f", {100 * one.extra_s / added_s:.0f} % of the added time" if added_s > 0 and one.extra_s > 0 else ""
-    return f"{one.stage}: {one.name} {what}{share}"
+        more = percent(change.after_s / change.before_s - 1)
+        what = f"{seconds(change.before_s)} -> {seconds(change.after_s)} ({more}) in {plural(change.calls, 'call')}"
+    share = (
+        f", {100 * change.extra_s / added_s:.0f} % of the added time" if added_s > 0 and change.extra_s > 0 else ""
+    )
+    return f"{change.stage}: {change.name} {what}{share}"
 
 
 def _times(calls: int) -> str:

@@ -90,7 +90,7 @@ def judge_pairs(
         measured = f" For what it is worth: {_pair(sound, TOTAL)}." if sound else ""
         message = f"{plural(len(sound), 'pair')} of runs, {missing} more needed to know their spread.{measured}"
         return verdict("time.few_pairs", message, details=details, changes=notes)
-    near = [_sound(one, limits, by_turns=by_turns)[0] for one in neighbours]
+    near = [_sound(neighbour, limits, by_turns=by_turns)[0] for neighbour in neighbours]
     return _decided(sound, limits, decisions, family, near, details, notes)
 
 
@@ -98,7 +98,9 @@ def _sound(pairs: Pairs, limits: Limits, *, by_turns: bool) -> tuple[list[tuple[
     """Pairs of which nothing speaks against either run, or against what was made of both; why others aren't."""
     causes = [_cause(base, head, limits, by_turns=by_turns) for base, head in pairs]
     kept = [sides for sides, cause in zip(pairs, causes, strict=True) if cause is None]
-    notes = [f"{plural(causes.count(one), 'pair')} left out: {one}" for one in dict.fromkeys(filter(None, causes))]
+    notes = [
+        f"{plural(causes.count(cause), 'pair')} left out: {cause}" for cause in dict.fromkeys(filter(None, causes))
+    ]
     return _evened(kept) if by_turns else kept, notes
 
 
@@ -189,7 +191,7 @@ def _figures(
     pairs: Pairs, limits: Limits, family: str, neighbours: Sequence[Pairs], rule: time_rule.Rule
 ) -> list[Figure]:
     least_log = limits.time_pair_spread_cpu_rel if family == "cpu" else limits.time_pair_spread_rel
-    changes, near = _changes(pairs), [_changes(one) for one in neighbours if len(one) > 1]
+    changes, near = _changes(pairs), [_changes(neighbour) for neighbour in neighbours if len(neighbour) > 1]
     base = times_of([one for one, _ in pairs])
     floors = floors_of(limits, family, changes, {name: statistics.geometric_mean(base[name]) for name in changes})
     groups = sum(name.startswith("steps:") for name in changes)
@@ -239,7 +241,8 @@ def _decided(
         "ratio_interval": [math.exp(scale.change_log() + way * half_log) for way in (-1, 1)],
         "detectable_rel": seen_rel,
         "parts_detectable_rel": {
-            label(one.name, steps): time_rule.detectable_rel(one, rule, one.floor_log) for one in figures[1:]
+            label(figure.name, steps): time_rule.detectable_rel(figure, rule, figure.floor_log)
+            for figure in figures[1:]
         },
         "decisions": decisions,
     }
@@ -303,6 +306,6 @@ def _slower(
 
 def _pair(pairs: Pairs, name: str) -> str:
     """A time before and after: geometric means, whose ratio is the mean ratio of the pairs."""
-    sides = (times_of([one[side] for one in pairs]) for side in (0, 1))
+    sides = (times_of([pair[side] for pair in pairs]) for side in (0, 1))
     before_s, after_s = (statistics.geometric_mean(side[name]) for side in sides)
     return pair(before_s, after_s)

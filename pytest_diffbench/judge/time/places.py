@@ -68,7 +68,7 @@ def _stages(now: Sequence[Run], past: Sequence[Run], total_s: float, share_rel: 
     found = []
     for stage in STAGES:
         if all(stage in one for one in (*mine, *theirs)):
-            before_s = statistics.median(one[stage] for one in theirs)
+            before_s = statistics.median(their[stage] for their in theirs)
             after_s = statistics.median(one[stage] for one in mine)
             part_rel = (after_s - before_s) / total_s
             if part_rel >= share_rel:

@@ -79,19 +79,19 @@ def _itself_faster(question: Question) -> tuple[float, float] | None:
     first, limits = question.observation.run, question.limits
     now = sound((first, *question.more_runs))
     comparable = [
-        one
-        for one in question.baseline.baseline.times
-        if environment_changes(one.environment, first.environment) is None
+        time_s
+        for time_s in question.baseline.baseline.times
+        if environment_changes(time_s.environment, first.environment) is None
     ]
     past = alike(sound(comparable), limits)
     if not past or not now:
         return None
-    before_s, after_s = (statistics.geometric_mean(one.median_s for one in runs) for runs in (past, now))
+    before_s, after_s = (statistics.geometric_mean(run.median_s for run in runs) for runs in (past, now))
     changes_log = [math.log(after_s / before_s)]
     usual_s = usual_paces_s(past)
-    paces = [pace for one in now if (pace := pace_against(one, usual_s, limits)) is not None]
+    paces = [pace for run in now if (pace := pace_against(run, usual_s, limits)) is not None]
     if len(paces) == len(now):
-        changes_log.append(changes_log[0] - statistics.fmean(one.high_log for one in paces))
+        changes_log.append(changes_log[0] - statistics.fmean(pace.high_log for pace in paces))
     return (before_s, after_s) if max(changes_log) < -_floor_log(question) else None
 
 
@@ -128,7 +128,7 @@ class _Evidence:
 
     @property
     def _centre_log(self) -> float:
-        return statistics.fmean(one.log_ratio for one in self.runs)
+        return statistics.fmean(run.log_ratio for run in self.runs)
 
     @property
     def _travel_log(self) -> float:
@@ -142,7 +142,7 @@ class _Evidence:
 
         The stored ratios' own variance, drawn towards the least that is believed by as much as either is known.
         """
-        logs, prior_dof = [one.log_ratio for one in self.runs], self._limits.ratio_prior_dof
+        logs, prior_dof = [run.log_ratio for run in self.runs], self._limits.ratio_prior_dof
         own_dof = len(logs) - 1
         own = statistics.variance(logs) if own_dof else 0.0
         both = (prior_dof * self._least_rel**2 + own_dof * own) / (prior_dof + own_dof)
@@ -150,7 +150,7 @@ class _Evidence:
 
     def _noise_log(self, mine: int) -> float:
         """Standard deviation of the difference between the mean of so many new ratios and the baseline's mean."""
-        within = [statistics.fmean(one.standard_error_log**2 for one in runs) for runs in (self.now, self.runs)]
+        within = [statistics.fmean(run.standard_error_log**2 for run in runs) for runs in (self.now, self.runs)]
         between = self._process[0] ** 2
         return math.sqrt((within[0] + between) / mine + (within[1] + between) / len(self.runs))
 
@@ -158,7 +158,7 @@ class _Evidence:
         """A difference of so many new ratios within this is chance's, each part at its own degrees of freedom."""
         spread, dof = self._process
         within = [
-            statistics.fmean((_t(one.blocks - 1, alpha) * one.standard_error_log) ** 2 for one in runs)
+            statistics.fmean((_t(run.blocks - 1, alpha) * run.standard_error_log) ** 2 for run in runs)
             for runs in (self.now, self.runs)
         ]
         between = (_t(dof, alpha) * spread) ** 2
@@ -204,12 +204,12 @@ class _Evidence:
     def decide(self) -> Verdict:
         """Judge the difference of the logarithms."""
         limits, rule, mine = self._limits, self._rule, len(self.now)
-        now_log = statistics.fmean(one.log_ratio for one in self.now)
+        now_log = statistics.fmean(run.log_ratio for run in self.now)
         gain_log = now_log - self._centre_log
         needed_log = self._needed_log(mine) + self._travel_log
         seen_log = self._detectable_log() + self._travel_log
         lost = [
-            self._centre_log - one.log_ratio > _floor_log(self.question) + self._travel_log for one in self.now[1:]
+            self._centre_log - run.log_ratio > _floor_log(self.question) + self._travel_log for run in self.now[1:]
         ]
         details: dict[str, Any] = {
             "speedup_rel": math.exp(now_log),
@@ -271,7 +271,7 @@ class _Evidence:
 
     def _denoise(self) -> str | None:
         past, mine = (
-            [one.denoise_log_ratio for one in runs if one.denoise_log_ratio is not None]
+            [run.denoise_log_ratio for run in runs if run.denoise_log_ratio is not None]
             for runs in (self.runs, self.now)
         )
         if not past or not mine:

@@ -138,7 +138,9 @@ def scale_of(
         )
         for centre_log, noise in noises_of(past, neighbours, experience)
     ]
-    return min(scales, key=lambda one: one.needed_log(rule.alpha, rule.most_runs)) if len(scales) > 1 else scales[0]
+    return (
+        min(scales, key=lambda scale: scale.needed_log(rule.alpha, rule.most_runs)) if len(scales) > 1 else scales[0]
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -296,8 +298,8 @@ class Answer:
 def departs(figures: Sequence[Figure], rule: Rule) -> bool:
     """Whether a time is beyond chance and floor, either way, but for its confirmation."""
     for way in (1, -1):
-        chances = [one.chance(way) if one.beyond(one.floor_log, way) else 1.0 for one in figures]
-        if holm(chances, [one.share for one in figures], rule.alpha):
+        chances = [figure.chance(way) if figure.beyond(figure.floor_log, way) else 1.0 for figure in figures]
+        if holm(chances, [figure.share for figure in figures], rule.alpha):
             return True
     return False
 
@@ -306,8 +308,8 @@ def decide(figures: Sequence[Figure], rule: Rule) -> Answer:
     """Hold all figures of a case, the total first, against the rule."""
     total = figures[0]
     # most figures lie nearer: no quantile is needed to see that they aren't conspicuous
-    proofs = [one.chance() if one.beyond(one.floor_log) else 1.0 for one in figures]
-    beyond = [figures[n] for n in holm(proofs, [one.share for one in figures], rule.alpha)]
+    proofs = [figure.chance() if figure.beyond(figure.floor_log) else 1.0 for figure in figures]
+    beyond = [figures[n] for n in holm(proofs, [figure.share for figure in figures], rule.alpha)]
     slower = tuple(one for one in beyond if one.unprecedented(rule.alpha * one.share) and _confirmed(one, rule, 1))
     ranked = sorted(zip(proofs, range(len(figures)), strict=True), key=lambda pair: pair[0] / figures[pair[1]].share)
     alpha = rule.alpha * total.share

@@ -126,7 +126,7 @@ def strays_among(past_log: Sequence[float], expected_log: float) -> frozenset[in
     if count < 3:
         return frozenset()
     middle = statistics.median(past_log)
-    away = [abs(one - middle) for one in past_log]
+    away = [abs(run_log - middle) for run_log in past_log]
     limit = max(_STRAY_SCORE * 1.4826 * statistics.median(away), _STRAY_LEAST_SCORE * expected_log)
     slow = frozenset(n for n, one in enumerate(past_log) if one - middle > limit)
     fast = frozenset(n for n, one in enumerate(past_log) if middle - one > limit)
@@ -184,19 +184,19 @@ def neighbours_of(cases: Sequence[History], experience: Experience) -> Neighbour
     would be independent of each other.
     """
     least = (_LEAST_OF_PRIOR * experience.least_log) ** 2
-    between = [one.between for one in cases]
-    within_days = [one.within for one in cases]
+    between = [case.between for case in cases]
+    within_days = [case.within for case in cases]
     prior = prior_of(between, least, experience.most_dof)
     if prior is not None:
         independent = _independent(cases)
         known_dof = math.fsum(one.dof for one in between) / sum(one.dof > 0 for one in between)
         dof = min(prior.dof, known_dof * max(0.0, independent - 1))
         prior = Variance(prior.value, dof) if dof > 0 else None
-    strays = sorted((one for case in cases for one in case.strays_log), reverse=True)
+    strays = sorted((stray_log for case in cases for stray_log in case.strays_log), reverse=True)
     return Neighbours(
         prior,
         prior_of(within_days, least, experience.most_dof),
-        Strays(tuple(strays), sum(one.runs for one in cases)),
+        Strays(tuple(strays), sum(case.runs for case in cases)),
     )
 
 
@@ -213,7 +213,7 @@ def _independent(cases: Sequence[History]) -> float:
     if days < 2 or dof < 1:
         return float(len(known))
     means = {day: math.fsum(values) / len(values) for day, values in shared.items()}
-    rest = math.fsum((one - means[day]) ** 2 for day, values in shared.items() for one in values) / dof
+    rest = math.fsum((value - means[day]) ** 2 for day, values in shared.items() for value in values) / dof
     together = math.fsum(len(shared[day]) * mean**2 for day, mean in means.items()) / (days - 1)
     if rest <= 0:
         return 1.0 if together > 0 else float(len(known))
@@ -344,8 +344,8 @@ def _known(neighbours: Variance | None, expected: Variance) -> Variance:
     return moderated(neighbours, Variance(expected.value, left_dof)) if left_dof > 0 else neighbours
 
 
-def _sum(one: Variance, other: Variance) -> Variance:
+def _sum(left: Variance, right: Variance) -> Variance:
     """Variance of a sum of independent parts, with degrees of freedom by Satterthwaite (1946)."""
-    value = one.value + other.value
-    parts = math.fsum(part.value**2 / part.dof for part in (one, other) if part.dof > 0 and part.value > 0)
-    return Variance(value, value**2 / parts if parts > 0 else min(one.dof, other.dof))
+    value = left.value + right.value
+    parts = math.fsum(part.value**2 / part.dof for part in (left, right) if part.dof > 0 and part.value > 0)
+    return Variance(value, value**2 / parts if parts > 0 else min(left.dof, right.dof))

@@ -137,12 +137,12 @@ _BUSY_REL = 0.05
 """Less than this of the processors in other hands is any machine's background."""
 
 
-def _others(one: Telemetry) -> float | None:
-    return one.others_rel
+def _others(telemetry: Telemetry) -> float | None:
+    return telemetry.others_rel
 
 
-def _steal(one: Telemetry) -> float | None:
-    return one.steal_rel
+def _steal(telemetry: Telemetry) -> float | None:
+    return telemetry.steal_rel
 
 
 def _medians(runs: Sequence[Run], read: Callable[[Telemetry], float | None]) -> list[float] | None:

@@ -70,14 +70,14 @@ def compare(
         look: how often it was measured on, see `speedups.estimate`.
         argument: that a sweep changes.
     """
-    base = next(one for one in variants if one.name == reference)
-    rows = tuple(_row(one, base, confidence, look) for one in variants)
+    base = next(variant for variant in variants if variant.name == reference)
+    rows = tuple(_row(variant, base, confidence, look) for variant in variants)
     return Comparison(
         id=comparison_id,
         reference=reference,
         argument=argument,
         confidence=confidence,
-        blocks=max((len(one.observation.run.rounds) for one in variants if one.error is None), default=0),
+        blocks=max((len(variant.observation.run.rounds) for variant in variants if variant.error is None), default=0),
         variants=_with_dominated(rows, reference, confidence, look),
     )
 
@@ -117,17 +117,17 @@ def predicted_speedup(reference: Observation, saved_rel: float) -> float | None:
     return reference.run.median_s / left_s if left_s > 0 else None
 
 
-def _row(one: Measured, base: Measured, confidence: float, look: int) -> VariantReport:
-    seen, against = one.observation, base.observation
+def _row(measured: Measured, base: Measured, confidence: float, look: int) -> VariantReport:
+    seen, against = measured.observation, base.observation
     report = VariantReport(
-        name=one.name,
+        name=measured.name,
         case_id=seen.case.id,
-        value=one.value,
+        value=measured.value,
         median_s=seen.run.median_s if seen.run.rounds else None,
         denoiser_calls=seen.work.denoiser_calls if seen.work is not None and seen.work.denoiser else None,
-        error=one.error,
+        error=measured.error,
     )
-    if one.error is not None or base.error is not None:
+    if measured.error is not None or base.error is not None:
         return report
     if not (seen.run.rounds and against.run.rounds):  # the others broke off before there was one
         return report
@@ -151,7 +151,7 @@ def _row(one: Measured, base: Measured, confidence: float, look: int) -> Variant
         predicted_speedup_rel=predicted_rel,
         predicted_from=source if predicted_rel is not None else None,
         agrees_with_prediction=predicted_rel in speedup_rel if predicted_rel is not None else None,
-        image_difference=image_difference(one, base),
+        image_difference=image_difference(measured, base),
         log_ratios=log_ratios(against.run.totals_s, seen.run.totals_s),
     )
 
@@ -179,15 +179,15 @@ def _denoiser_flops(work: Work) -> int:
     return sum(work.flops.get(component, 0) for component in {group.component for group in work.denoiser})
 
 
-def image_difference(one: Measured, base: Measured) -> ImageDifference | None:
+def image_difference(measured: Measured, base: Measured) -> ImageDifference | None:
     """How far the images are from the reference's; None where neither side has any."""
     from pytest_diffbench.outputs.images import distance
 
-    mine, theirs = one.artifacts.images, base.artifacts.images
-    latents_rel = _latents_rel(one.artifacts, base.artifacts)
+    mine, theirs = measured.artifacts.images, base.artifacts.images
+    latents_rel = _latents_rel(measured.artifacts, base.artifacts)
     if not mine and not theirs:
         return None if latents_rel is None else ImageDifference(same_bits=latents_rel == 0, latents_rel=latents_rel)
-    problem = _unlike(one, base)
+    problem = _unlike(measured, base)
     if problem is not None:
         return ImageDifference(same_bits=False, latents_rel=latents_rel, problem=problem)
     if all(bool((a == b).all()) for a, b in zip(mine, theirs, strict=True)):
@@ -204,8 +204,8 @@ def image_difference(one: Measured, base: Measured) -> ImageDifference | None:
     )
 
 
-def _unlike(one: Measured, base: Measured) -> str | None:
-    mine, theirs = one.artifacts.images, base.artifacts.images
+def _unlike(measured: Measured, base: Measured) -> str | None:
+    mine, theirs = measured.artifacts.images, base.artifacts.images
     if len(mine) != len(theirs):
         return f"different number of images: {len(theirs)}, {len(mine)}"
     for a, b in zip(mine, theirs, strict=True):
@@ -236,26 +236,26 @@ def _with_dominated(
 ) -> tuple[VariantReport, ...]:
     """Mark rows that another one beats in both: faster beyond chance, block by block, and more alike."""
     found = []
-    for one in rows:
+    for row in rows:
         better = tuple(
             other.name
             for other in rows
-            if one.name != reference and _is_faster(other, one, confidence, look) and _is_more_alike(other, one)
+            if row.name != reference and _is_faster(other, row, confidence, look) and _is_more_alike(other, row)
         )
-        found.append(_replaced(one, dominated_by=better) if better else one)
+        found.append(_replaced(row, dominated_by=better) if better else row)
     return tuple(found)
 
 
-def _is_faster(other: VariantReport, one: VariantReport, confidence: float, look: int) -> bool:
-    logs = [a - b for a, b in zip(other.log_ratios, one.log_ratios, strict=False)]
+def _is_faster(right: VariantReport, left: VariantReport, confidence: float, look: int) -> bool:
+    logs = [a - b for a, b in zip(right.log_ratios, left.log_ratios, strict=False)]
     if len(logs) < 2:
         return False
     found = estimate(logs, confidence, look)
     return found.low_log > 0
 
 
-def _is_more_alike(other: VariantReport, one: VariantReport) -> bool:
-    a, b = other.image_difference, one.image_difference
+def _is_more_alike(right: VariantReport, left: VariantReport) -> bool:
+    a, b = right.image_difference, left.image_difference
     if a is None or b is None or a.problem is not None or b.problem is not None:
         return False
     likeness = [(math.inf if d.psnr_db is None else d.psnr_db, d.ssim if d.ssim is not None else 0.0) for d in (a, b)]

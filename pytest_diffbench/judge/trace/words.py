@@ -90,9 +90,9 @@ class Divergence:
         """Distances in the steps up to this place, of this step only those that were made before."""
         late = self.place.kind == "latents"
         return [
-            self.gaps_rel[one.name]
-            for one in self._places("prediction", "latents")
-            if one.step < self.place.step or (late and one.step == self.place.step and one.kind == "prediction")
+            self.gaps_rel[place.name]
+            for place in self._places("prediction", "latents")
+            if place.step < self.place.step or (late and place.step == self.place.step and place.kind == "prediction")
         ]
 
     def _end(self) -> str:
@@ -109,7 +109,7 @@ class Divergence:
         if kind == "text":
             return _agreeing("outputs of the encoders", self._rels("encoder"))
         if kind == "prediction":
-            before = [self.gaps_rel[one.name] for one in self._places("latents") if one.step < self.place.step]
+            before = [self.gaps_rel[place.name] for place in self._places("latents") if place.step < self.place.step]
             return [*self._other_predictions(), *_agreeing("latents before it", before)]
         if kind == "latents":
             return self._predictions_of_step()
@@ -120,13 +120,13 @@ class Divergence:
         return []
 
     def _rels(self, *kinds: str) -> list[float]:
-        return [self.gaps_rel[one.name] for one in self._places(*kinds)]
+        return [self.gaps_rel[place.name] for place in self._places(*kinds)]
 
     def _other_encoders(self) -> list[str]:
         """The other encoders that agree in all calls, if this isn't the only one."""
         rels: dict[str, list[float]] = {}
-        for one in self._places("encoder"):
-            rels.setdefault(one.component, []).append(self.gaps_rel[one.name])
+        for place in self._places("encoder"):
+            rels.setdefault(place.component, []).append(self.gaps_rel[place.name])
         return [
             said
             for component, found in rels.items()
@@ -137,17 +137,17 @@ class Divergence:
     def _other_predictions(self) -> list[str]:
         """The other branches of the step: they agree, part too, or are on one side only."""
         said: list[str] = []
-        for one in self._places("prediction"):
-            if one.step == self.place.step and one.name != self.place.name:
-                rel = self.gaps_rel[one.name]
+        for place in self._places("prediction"):
+            if place.step == self.place.step and place.name != self.place.name:
+                rel = self.gaps_rel[place.name]
                 if rel > self.threshold_rel:
-                    said.append(f"the {one.branch_words} parts too ({share(rel)})")
+                    said.append(f"the {place.branch_words} parts too ({share(rel)})")
                 else:
-                    said += _agreeing(f"the {one.branch_words}", [rel], one=True)
+                    said += _agreeing(f"the {place.branch_words}", [rel], one=True)
         return said + self._one_sided()
 
     def _predictions_of_step(self) -> list[str]:
-        rels = [self.gaps_rel[one.name] for one in self._places("prediction") if one.step == self.place.step]
+        rels = [self.gaps_rel[place.name] for place in self._places("prediction") if place.step == self.place.step]
         return _agreeing("predictions of that step", rels) + self._one_sided()
 
     def _one_sided(self) -> list[str]:
