@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.reasons import NEVER_ACCEPTED
+from pytest_diffbench.judge.reasons import NEVER_ACCEPTED, REASONS
 from pytest_diffbench.records import DECISIONS
 from pytest_diffbench.report.curve import curve
 from pytest_diffbench.report.figures import (
@@ -57,6 +57,8 @@ def failure_text(
         if (drawn := curve(one)) is not None:
             # Where it will be written isn't known, and pytest writes what can't be encoded as one line of escapes.
             lines.append(_indented(encodable(drawn, "ascii"), "    - "))
+        if remedy := REASONS[one.reason].remedy:
+            lines.append(_indented(remedy, "    To do: "))
     if rest:
         lines += ["", "other gates:", *(f"    {one.decision:12}  {one.reason}" for one in rest)]
     if report.changed_since:
@@ -66,14 +68,8 @@ def failure_text(
         lines += ["", f"held against: {report.against}"]
     elif report.baseline_path is not None:
         lines += ["", f"baseline: {report.baseline_path}{_DISTANCES[report.baseline_distance or 'machine']}"]
-    return "\n".join([*lines, "", *_remedy(report, typed)])
-
-
-_DISTANCES = {
-    "machine": "",
-    "family": " (of another machine with this type of device)",
-    "any": " (of another machine)",
-}
+    ending = _ending(report, named, typed)
+    return "\n".join([*lines, "", *ending] if ending else lines)
 
 
 def _headline_verdicts(report: CaseReport) -> tuple[list[Verdict], list[Verdict]]:
@@ -112,19 +108,18 @@ def _indented(text: str, head: str = "    ") -> str:
     return plain(hang([segment(head)], text, _WIDTH, len(head))).rstrip("\n")
 
 
-def _remedy(report: CaseReport, command: str) -> Sequence[str]:
-    worse = [verdict for verdict in report.verdicts if verdict.decision == "worse"]
-    faults = [one.reason for one in worse if one.reason in NEVER_ACCEPTED]
-    if faults:
-        return [
-            f"{', '.join(faults)}: no baseline makes this pass. Correct the pipeline, or the arguments of its call."
-        ]
+def _ending(report: CaseReport, verdicts: Sequence[Verdict], command: str) -> list[str]:
+    """What becomes of the baseline, and the command for it where one helps."""
     if report.against is not None:
-        return ["No baseline takes part in this: where it is intended, it is accepted by whoever reviews the change."]
+        return ["There is no baseline to update: whoever reviews the change accepts it."]
+    if any(verdict.reason in NEVER_ACCEPTED for verdict in verdicts):
+        return ["No baseline makes this pass."]
     if was_refused(report):
-        return ["Nothing was accepted. Put right what it names, then run this again:", f"    {command}"]
-    if worse or _is_another_case(report):
-        return ["If this is intended, accept it:", f"    {command}"]
+        return ["The baseline was not updated. Fix the problem above, then rerun:", f"    {command}"]
+    if _is_another_case(report) or any(verdict.decision == "worse" for verdict in verdicts):
+        return ["If the change is intended, accept it:", f"    {command}"]
     if report.baseline_path is None:
-        return ["Accept what was measured as its first baseline:", f"    {command}"]
-    return ["Run it again; if it stays undecided, add this machine's runs to the baseline:", f"    {command}"]
+        return ["To save it:", f"    {command}"]
+    if any(REASONS[verdict.reason].helps == "save" for verdict in verdicts):
+        return ["To update the baseline:", f"    {command}"]
+    return []

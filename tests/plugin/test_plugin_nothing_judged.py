@@ -102,7 +102,7 @@ def test_another_definition_fails_as_a_missing_baseline_does(project: pytest.Pyt
     result = run(project, "--diffbench", "-k", "paint")
     result.assert_outcomes(failed=1, deselected=2)
     result.stdout.fnmatch_lines(
-        ["*defined differently from its baseline*", "*arguments.steps*12*", "*If this is intended, accept it:*"]
+        ["*defined differently from its baseline*", "*arguments.steps*12*", "*If the change is intended, accept it:*"]
     )
     run(project, "--diffbench-save", "-k", "paint").assert_outcomes(passed=1, deselected=2)
     run(project, "--diffbench", "-k", "paint").assert_outcomes(passed=1, deselected=2)
@@ -149,5 +149,5 @@ def test_strict_is_usable_for_a_plain_callable(project: pytest.Pytester) -> None
 
 def test_what_strict_lets_through_is_short_of_same_by_nature_or_youth() -> None:
     assert set(REASONS) >= INHERENT
-    assert {REASONS[one] for one in INHERENT} <= {"incomparable", "unbaselined", "unsure"}
+    assert {REASONS[one].decision for one in INHERENT} <= {"incomparable", "unbaselined", "unsure"}
     assert not {one for one in INHERENT if one.startswith("output.")}

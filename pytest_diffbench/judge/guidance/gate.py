@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.judge import reasons
 from pytest_diffbench.judge.guidance.formula import Call, Expected, NotCoveredError, UnknownArgumentError
 from pytest_diffbench.judge.guidance.formula_inert import inert
 from pytest_diffbench.judge.guidance.formula_norms import at, norm_faults, unread
 from pytest_diffbench.judge.guidance.formulas import formula_of
 from pytest_diffbench.judge.guidance.seen import judge_seen, steered_by
-from pytest_diffbench.judge.reasons import REASONS, verdict
+from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.text import listed, plural
 
 if TYPE_CHECKING:
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.judge.question import Question
     from pytest_diffbench.records import Guidance, GuidanceStep, Verdict
 
-_FAULTS = tuple(code for code, decision in REASONS.items() if code.startswith("guidance.") and decision == "worse")
+_FAULTS = tuple(reason.code for reason in reasons.guidance.REASONS if reason.decision == "worse")
 """In the order in which one of several faults names the verdict."""
 
 
