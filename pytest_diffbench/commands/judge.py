@@ -182,6 +182,7 @@ def _judged(
     from pytest_diffbench.judge import Limits, judge
     from pytest_diffbench.records import DECISIONS, CaseReport
     from pytest_diffbench.records.artifacts import Artifacts
+    from pytest_diffbench.report.sentences import all_worded
 
     cases: list[CaseReport] = []
     for report in new.cases:
@@ -214,7 +215,7 @@ def _judged(
         cases.append(
             CaseReport(
                 observation=seen,
-                verdicts=verdicts if seen.complete else (),
+                verdicts=all_worded(verdicts) if seen.complete else (),
                 baseline_path=reference.path if reference is not None else None,
                 baseline_distance=reference.distance if reference is not None else None,
                 changed_since=_changed_since(reference, seen.run.environment.software),

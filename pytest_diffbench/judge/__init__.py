@@ -14,13 +14,13 @@ from pytest_diffbench.judge.memory import judge_memory
 from pytest_diffbench.judge.output.gate import judge_output
 from pytest_diffbench.judge.question import Question
 from pytest_diffbench.judge.reasons import REASONS, verdict
-from pytest_diffbench.judge.text import listed
 from pytest_diffbench.judge.time.paired import judge_pairs
 from pytest_diffbench.judge.time.ratios import judge_time_or_ratio
 from pytest_diffbench.judge.time.runs import doubts
 from pytest_diffbench.judge.time.telemetry import slowed_down
 from pytest_diffbench.judge.work import judge_work
 from pytest_diffbench.records import GATES
+from pytest_diffbench.records.details import Unjudged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,11 +44,11 @@ class _Entry:
 
 
 _TABLE: dict[Gate, _Entry] = {
-    "work": _Entry(judge_work, lambda seen: seen.work, needs_baseline=True),
-    "guidance": _Entry(judge_guidance, lambda seen: seen.guidance, needs_baseline=False),
-    "output": _Entry(judge_output, lambda seen: seen.output, needs_baseline=False),
-    "memory": _Entry(judge_memory, lambda seen: seen.memory, needs_baseline=True),
-    "time": _Entry(judge_time_or_ratio, lambda seen: seen.run.rounds or None, needs_baseline=True),
+    "work": _Entry(judge_work, lambda observation: observation.work, needs_baseline=True),
+    "guidance": _Entry(judge_guidance, lambda observation: observation.guidance, needs_baseline=False),
+    "output": _Entry(judge_output, lambda observation: observation.output, needs_baseline=False),
+    "memory": _Entry(judge_memory, lambda observation: observation.memory, needs_baseline=True),
+    "time": _Entry(judge_time_or_ratio, lambda observation: observation.run.rounds or None, needs_baseline=True),
 }
 """One line a gate. Those that need no baseline do without one, or judge first what can be judged without."""
 
@@ -110,32 +110,20 @@ def judge(
 
 def wants_runs(verdict: Verdict) -> bool:
     """Whether a run of a fresh process may change this verdict on time; judge again with it and all before."""
-    return bool(verdict.details.get("more_runs_help"))
+    return isinstance(verdict.details, dict) and bool(verdict.details.get("more_runs_help"))
 
 
 def _ask(gate: Gate, question: Question) -> Verdict:
     """Answer what is the same for all gates, and ask the gate for the rest."""
-    entry, seen = _TABLE[gate], question.observation
-    if not seen.complete:
-        why = f": {listed(seen.notes)}" if seen.notes else ""
-        return verdict(f"{gate}.incomplete", f"The measurement was interrupted or failed, so it isn't judged{why}.")
-    if entry.part(seen) is None:
-        why = f": {listed(seen.notes)}" if seen.notes else ""
-        return verdict(f"{gate}.not_seen", f"The measurement saw nothing of {_PARTS[gate]}{why}.")
+    entry, observation = _TABLE[gate], question.observation
+    if not observation.complete:
+        return verdict(f"{gate}.incomplete", details=Unjudged(notes=observation.notes))
+    if entry.part(observation) is None:
+        return verdict(f"{gate}.not_seen", details=Unjudged(notes=observation.notes))
     if entry.needs_baseline:
         if question.reference is None:
-            return verdict(f"{gate}.no_baseline", question.no_baseline())
+            return verdict(f"{gate}.no_baseline", details=Unjudged(saving=question.saving))
         old = question.reference.baseline.case.definition
-        if changed := definition_changes(old, seen.case.definition):
-            message = f"The case is defined differently from its baseline: {listed(changed)}."
-            return verdict(f"{gate}.definition_changed", message, changes=changed)
+        if changed := definition_changes(old, observation.case.definition):
+            return verdict(f"{gate}.definition_changed", details=Unjudged(definition=changed))
     return entry.judge(question)
-
-
-_PARTS: dict[Gate, str] = {
-    "work": "the pipeline's work",
-    "guidance": "guidance",
-    "output": "the output",
-    "memory": "memory",
-    "time": "a timed round",
-}

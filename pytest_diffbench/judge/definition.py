@@ -4,79 +4,52 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.judge.text import listed
+from pytest_diffbench.records.details import FieldChange, Incomparable
 
 if TYPE_CHECKING:
+    from collections.abc import Iterable, Mapping
+
     from pytest_diffbench.records import Definition, Environment, Fact
 
 _ABSENT = object()
 _LONGEST_VALUE = 60
-_MOST_UNKNOWN = 3
-
-_FACT_NAMES = {
-    "caches": "cache sizes",
-    "instruction_sets": "instruction sets",
-    "memory_gib": "size of memory",
-    "cpu_family": "family of the processor",
-    "cpu_model": "model of it",
-    "cpu_stepping": "stepping of it",
-    "virtual_machine": "kind of virtual machine",
-    "device_memory_gib": "size of the device's memory",
-    "device_mig": "part of the device",
-    "device_power_limit_w": "power limit of the device",
-}
 
 
-def definition_changes(old: Definition, new: Definition) -> tuple[str, ...]:
-    """Name every field that differs, nested arguments by their path.
-
-    Returns:
-        Lines such as `arguments.num_inference_steps: 30 -> 20`, in the order of the fields; empty when equal.
-    """
+def definition_changes(old: Definition, new: Definition) -> tuple[FieldChange, ...]:
+    """Every field that differs, nested arguments by their path, in the order of the fields; empty when equal."""
     before, after = _flat(old), _flat(new)
-    return tuple(
-        f"{name}: {_shown(before.get(name, _ABSENT))} -> {_shown(after.get(name, _ABSENT))}"
-        for name in dict.fromkeys((*before, *after))
-        if not _equal(before.get(name, _ABSENT), after.get(name, _ABSENT))
-    )
+    return _changes(before, after, dict.fromkeys((*before, *after)))
 
 
-def fact_changes(old: dict[str, Fact], new: dict[str, Fact]) -> tuple[str, ...]:
-    """Name every fact of an environment that differs, as `power_limit_w: 700 -> 450`, in alphabetical order."""
-    return tuple(
-        f"{name}: {_shown(old.get(name, _ABSENT))} -> {_shown(new.get(name, _ABSENT))}"
-        for name in sorted(old.keys() | new.keys())
-        if not _equal(old.get(name, _ABSENT), new.get(name, _ABSENT))
-    )
+def fact_changes(old: dict[str, Fact], new: dict[str, Fact]) -> tuple[FieldChange, ...]:
+    """Every fact of an environment that differs, in alphabetical order."""
+    return _changes(old, new, sorted(old.keys() | new.keys()))
 
 
-def environment_changes(old: Environment, new: Environment) -> tuple[str, str] | None:
+def environment_changes(old: Environment, new: Environment) -> tuple[str, Incomparable] | None:
     """Tell why times or memory of two environments must not be compared.
 
     Returns:
         `hardware` or `settings`, and the facts in which they differ or that the old one lacks; None when they may be
-        compared.
+        compared. What isn't known of the older one can't be called equal.
     """
-    if hardware := _hardware_changes(old.hardware, new.hardware):
-        return "hardware", listed(hardware)
+    known = {name: fact for name, fact in new.hardware.items() if name in old.hardware}
+    unknown = tuple(name for name in new.hardware if name not in old.hardware)
+    lost = old.hardware if not unknown else {name: old.hardware[name] for name in known}
+    hardware = fact_changes(lost, known)
+    if hardware or unknown:
+        return "hardware", Incomparable(facts=hardware, unknown=unknown)
     if settings := fact_changes(old.settings, new.settings):
-        return "settings", listed(settings)
+        return "settings", Incomparable(facts=settings)
     return None
 
 
-def _hardware_changes(old: dict[str, Fact], new: dict[str, Fact]) -> tuple[str, ...]:
-    """As `fact_changes`, with one line for all facts that nobody recorded at the time of the older run.
-
-    What isn't known of the older one can't be called equal.
-    """
-    unknown = sorted((name for name in new if name not in old), key=[*_FACT_NAMES, *new].index)
-    if not unknown:
-        return fact_changes(old, new)
-    known = new.keys() & old.keys()
-    changed = fact_changes(*({name: facts[name] for name in known} for facts in (old, new)))
-    shown = ", ".join(f"no {_FACT_NAMES.get(name, name)}" for name in unknown[:_MOST_UNKNOWN])
-    more = f", and {len(unknown) - _MOST_UNKNOWN} more" if len(unknown) > _MOST_UNKNOWN else ""
-    return (*changed, f"recorded before the class of a machine was known ({shown}{more})")
+def _changes(before: Mapping[str, Any], after: Mapping[str, Any], names: Iterable[str]) -> tuple[FieldChange, ...]:
+    return tuple(
+        FieldChange(field=name, before=_written(before, name), after=_written(after, name))
+        for name in names
+        if not _equal(before.get(name, _ABSENT), after.get(name, _ABSENT))
+    )
 
 
 def _flat(definition: Definition) -> dict[str, Any]:
@@ -105,8 +78,8 @@ def _equal(a: Any, b: Any) -> bool:
     return bool(a == b) or (a != a and b != b)  # noqa: PLR0124  # only NaN is unequal to itself
 
 
-def _shown(value: Any) -> str:
-    if value is _ABSENT:
-        return "(absent)"
-    text = repr(value)
+def _written(values: Mapping[str, Any], name: str) -> str | None:
+    if name not in values:
+        return None
+    text = repr(values[name])
     return text if len(text) <= _LONGEST_VALUE else text[: _LONGEST_VALUE - 4] + "..." + text[-1]

@@ -1,42 +1,11 @@
-"""One thing that differs between two records of work, and which way it went."""
+"""Which way a figure went."""
 
 from __future__ import annotations
 
-import dataclasses
-from typing import Literal, TypeAlias
+from typing import TYPE_CHECKING
 
-Direction: TypeAlias = Literal["more", "less", "other"]
-Kind: TypeAlias = Literal[
-    "steps",
-    "schedule",
-    "branches",
-    "denoiser_calls",
-    "component_calls",
-    "shapes",
-    "parameters",
-    "flops",
-    "attention_mask",
-    "compiled",
-    "operators",
-    "python_calls",
-]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Difference:
-    """A difference with its words.
-
-    Attributes:
-        kind: what differs; the second half of the reason code.
-        direction: `other` is a change that is neither more nor less, such as shapes with equal FLOPs.
-        text: what differs, where, from which value to which.
-        component: in which component; empty where that is no component's.
-    """
-
-    kind: Kind
-    direction: Direction
-    text: str
-    component: str = ""
+if TYPE_CHECKING:
+    from pytest_diffbench.records.details import Direction
 
 
 def direction(before: int, after: int) -> Direction:

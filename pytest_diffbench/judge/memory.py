@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.definition import environment_changes
 from pytest_diffbench.judge.reasons import verdict
-from pytest_diffbench.judge.text import binary, percent
 from pytest_diffbench.records import STAGES
+from pytest_diffbench.records.details import Incomparable, MemoryDetails, StageMemoryChange, Unjudged
 
 if TYPE_CHECKING:
     from pytest_diffbench.judge.limits import Limits
@@ -25,55 +25,61 @@ def judge_memory(question: Question) -> Verdict:
         return refusal
     assert base is not None  # a refusal would have been given
     limits = question.limits
-    rough = now.source == "process_rss"
     allowed = memory_allowance(now, limits)
-    change = allowed.judge(base.peak_bytes, now.peak_bytes)
-    # the peak of a stage in a resident set is the process's history more than the stage's doing
-    stages = [] if rough else [s for s in STAGES if _stage_change(allowed, base, now, s) > 0]
     tensors = _Allowed(limits.memory_workspace_rel, limits.memory_workspace_floor_bytes)
-    grown = [s for s in STAGES if _workspace_change(tensors, base, now, s) > 0]
-    reserved = _reserved_change(base, now, _Allowed(limits.memory_reserved_rel, allowed.floor_bytes))
-    details = {
-        "source": now.source,
-        "peak_bytes": [base.peak_bytes, now.peak_bytes],
-        "reserved_bytes": [base.reserved_bytes, now.reserved_bytes],
-        "stages_peak_bytes": {
-            stage: [base.stages[stage].peak_bytes, now.stages[stage].peak_bytes]
-            for stage in STAGES
-            if stage in base.stages and stage in now.stages
-        },
-        "workspace_bytes": {
-            stage: list(_workspace(base, now, stage)) for stage in STAGES if None not in _workspace(base, now, stage)
-        },
-        "smallest_visible_bytes": allowed.bytes_of(base.peak_bytes),
-    }
-    changes = _changes(base, now, allowed, tensors)
-    peak = f"Peak {_pair(base.peak_bytes, now.peak_bytes)}"
-    visible = allowed.bytes_of(base.peak_bytes)
-    seen = f" A change of {binary(visible)} ({percent(visible / base.peak_bytes)}) would have been seen"
-    if any(None not in _workspace(base, now, stage) for stage in STAGES):
-        least = binary(tensors.floor_bytes)
-        seen += f", of the tensors that a stage makes {100 * tensors.rel:g} % ({least} at least)"
-    seen += "."
-    note = " This is the process's resident set: rough." if rough else ""
+    stages = tuple(
+        _stage(base, now, stage, allowed, tensors) for stage in STAGES if stage in base.stages or stage in now.stages
+    )
+    counted = any(None not in stage.workspace_bytes for stage in stages)
+    change = allowed.judge(base.peak_bytes, now.peak_bytes)
+    details = MemoryDetails(
+        source=now.source,
+        peak_bytes=(base.peak_bytes, now.peak_bytes),
+        reserved_bytes=(base.reserved_bytes, now.reserved_bytes),
+        stages=stages,
+        carrier=_carrier(base, now, largest=change > 0) if change else None,
+        smallest_visible_bytes=allowed.bytes_of(base.peak_bytes),
+        workspace_visible_rel=tensors.rel if counted else None,
+        workspace_visible_bytes=tensors.floor_bytes,
+    )
+    return verdict(
+        f"memory.{_reason(details, change, _Allowed(limits.memory_reserved_rel, allowed.floor_bytes))}",
+        details=details,
+    )
+
+
+def _reason(details: MemoryDetails, change: int, reserved: _Allowed) -> str:
     if change > 0:
-        carried = _carrier(base, now, largest=True)
-        return verdict("memory.peak", f"{peak}{carried}.{note}", details=details, changes=changes)
-    if stages:
-        told = ", ".join(f"{s} {_pair(base.stages[s].peak_bytes, now.stages[s].peak_bytes)}" for s in stages)
-        message = f"More memory within a stage: {told}. {peak}."
-        return verdict("memory.stage", message, details=details, changes=changes)
-    if grown:
-        told = ", ".join(f"{s} {_pair(old or 0, new or 0)}" for s in grown for old, new in [_workspace(base, now, s)])
-        message = f"More memory for the tensors that a stage makes: {told}. {peak}.{note}"
-        return verdict("memory.workspace", message, details=details, changes=changes)
-    if reserved > 0 and base.reserved_bytes is not None and now.reserved_bytes is not None:
-        message = f"More memory reserved: {_pair(base.reserved_bytes, now.reserved_bytes)}. {peak}."
-        return verdict("memory.reserved", message, details=details, changes=changes)
-    if change < 0:
-        carried = _carrier(base, now, largest=False)
-        return verdict("memory.less", f"{peak}{carried}.{note}", details=details, changes=changes)
-    return verdict("memory.same", f"{peak}.{seen}{note}", details=details, changes=changes)
+        return "peak"
+    # the peak of a stage in a resident set is the process's history more than the stage's doing
+    if details.source != "process_rss" and any(
+        _grown(stage.peak_bytes, stage.peak_moved) for stage in details.stages
+    ):
+        return "stage"
+    if any(_grown(stage.workspace_bytes, stage.workspace_moved) for stage in details.stages):
+        return "workspace"
+    before, after = details.reserved_bytes
+    if before is not None and after is not None and reserved.judge(before, after) > 0:
+        return "reserved"
+    return "less" if change < 0 else "same"
+
+
+def _grown(bytes_of_sides: tuple[int | None, int | None], moved: bool) -> bool:
+    before, after = bytes_of_sides
+    return moved and before is not None and after is not None and after > before
+
+
+def _stage(base: Memory, now: Memory, stage: Stage, allowed: _Allowed, tensors: _Allowed) -> StageMemoryChange:
+    old, new = base.stages.get(stage), now.stages.get(stage)
+    peak = (old.peak_bytes if old is not None else None, new.peak_bytes if new is not None else None)
+    workspace = (old.workspace_bytes if old is not None else None, new.workspace_bytes if new is not None else None)
+    return StageMemoryChange(
+        stage=stage,
+        peak_bytes=peak,
+        workspace_bytes=workspace,
+        peak_moved=allowed.moved(peak),
+        workspace_moved=tensors.moved(workspace),
+    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,6 +97,11 @@ class _Allowed:
         growth = now_bytes - base_bytes
         return 0 if abs(growth) <= self.bytes_of(base_bytes) else 1 if growth > 0 else -1
 
+    def moved(self, bytes_of_sides: tuple[int | None, int | None]) -> bool:
+        """Whether both sides are known, and further apart than is allowed."""
+        before, after = bytes_of_sides
+        return before is not None and after is not None and self.judge(before, after) != 0
+
 
 def memory_allowance(memory: Memory, limits: Limits) -> _Allowed:
     """By how much a peak that was read in this way may change."""
@@ -105,89 +116,30 @@ def _refusal(question: Question, now: Memory, base: Memory | None) -> Verdict | 
     """Why the two can't be compared, None when they can."""
     reference = question.baseline
     if base is None:
-        return verdict("memory.no_baseline", f"{reference.path} holds no memory to compare with.")
+        return verdict("memory.no_baseline", details=Unjudged(baseline_path=reference.path))
+    newest = reference.baseline.runs[-1].environment
     if reference.distance != "machine":
-        newest = reference.baseline.runs[-1].environment.machine
-        message = f"Memory is compared on one class of machine only; the baseline is of {newest}."
-        return verdict("memory.other_machine", message)
-    changed = environment_changes(reference.baseline.runs[-1].environment, question.observation.run.environment)
+        return verdict("memory.other_machine", details=Incomparable(machine=newest.machine))
+    changed = environment_changes(newest, question.observation.run.environment)
     if changed is not None:
         kind, facts = changed
-        what = "hardware differs" if kind == "hardware" else "settings differ"
-        message = f"The {what} from the baseline's, so memory can't be compared: {facts}."
-        return verdict(f"memory.{kind}", message)
+        return verdict(f"memory.{kind}", details=facts)
     if now.source != base.source:
-        message = f"Memory was read from {base.source} in the baseline, from {now.source} here."
-        return verdict("memory.source", message)
+        return verdict("memory.source", details=Incomparable(sources=(base.source, now.source)))
     if now.source == "process_lifetime":
-        message = "Only the peak of the process's whole life is known here, which other cases share."
-        return verdict("memory.rough", message)
+        return verdict("memory.rough", details=Incomparable(sources=(base.source, now.source)))
     return None
 
 
-def _stage_change(allowed: _Allowed, base: Memory, now: Memory, stage: str) -> int:
-    old, new = base.stages.get(stage), now.stages.get(stage)  # type: ignore[call-overload]  # any text may be looked up
-    return allowed.judge(old.peak_bytes, new.peak_bytes) if old is not None and new is not None else 0
-
-
-def _workspace(base: Memory, now: Memory, stage: Stage) -> tuple[int | None, int | None]:
-    old, new = base.stages.get(stage), now.stages.get(stage)
-    return (old.workspace_bytes if old is not None else None), (new.workspace_bytes if new is not None else None)
-
-
-def _workspace_change(allowed: _Allowed, base: Memory, now: Memory, stage: Stage) -> int:
-    old, new = _workspace(base, now, stage)
-    return allowed.judge(old, new) if old is not None and new is not None else 0
-
-
-def _reserved_change(base: Memory, now: Memory, allowed: _Allowed) -> int:
-    if base.reserved_bytes is None or now.reserved_bytes is None:
-        return 0
-    return allowed.judge(base.reserved_bytes, now.reserved_bytes)
-
-
-def _pair(before: int, after: int) -> str:
-    if before == after:
-        return binary(after)
-    share = f" ({percent((after - before) / before)})" if before else ""
-    return f"{binary(before)} -> {binary(after)}{share}"
-
-
-def _carrier(base: Memory, now: Memory, *, largest: bool) -> str:
-    """The stage whose peak made the difference, in words; empty when no stage was seen on both sides."""
+def _carrier(base: Memory, now: Memory, *, largest: bool) -> Stage | None:
+    """The stage whose peak made the difference; None when no stage was seen on both sides."""
     growth = {
-        s: now.stages[s].peak_bytes - base.stages[s].peak_bytes
-        for s in STAGES
-        if s in base.stages.keys() & now.stages
+        stage: now.stages[stage].peak_bytes - base.stages[stage].peak_bytes
+        for stage in STAGES
+        if stage in base.stages.keys() & now.stages
     }
     if not growth:
-        return ""
+        return None
     # of growing stages the one that holds the new peak counts, not the one that grew most below it
-    holder = max(growth, key=lambda s: (now if largest else base).stages[s].peak_bytes)
-    if (growth[holder] > 0) is not largest:
-        return ""
-    return (
-        f", carried by {holder} ({binary(base.stages[holder].peak_bytes)} -> {binary(now.stages[holder].peak_bytes)})"
-    )
-
-
-def _changes(base: Memory, now: Memory, allowed: _Allowed, tensors: _Allowed) -> list[str]:
-    lines = []
-    for stage in STAGES:
-        old, new = base.stages.get(stage), now.stages.get(stage)
-        if old is None and new is None:
-            continue
-        if old is None or new is None:
-            lines.append(f"{stage}: memory {'not seen in the baseline' if old is None else 'not seen here'}")
-        elif allowed.judge(old.peak_bytes, new.peak_bytes):
-            lines.append(f"{stage}: peak {_pair(old.peak_bytes, new.peak_bytes)}")
-        if _workspace_change(tensors, base, now, stage):
-            before, after = _workspace(base, now, stage)
-            lines.append(f"{stage}: tensors made {_pair(before or 0, after or 0)}")
-    if (
-        base.reserved_bytes is not None
-        and now.reserved_bytes is not None
-        and base.reserved_bytes != now.reserved_bytes
-    ):
-        lines.append(f"reserved: {_pair(base.reserved_bytes, now.reserved_bytes)}")
-    return lines
+    holder = max(growth, key=lambda stage: (now if largest else base).stages[stage].peak_bytes)
+    return holder if (growth[holder] > 0) is largest else None

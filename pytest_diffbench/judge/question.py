@@ -49,9 +49,3 @@ class Question:
         if self.reference is None:
             raise ValueError("this gate needs a baseline; the table of gates must say so")
         return self.reference
-
-    def no_baseline(self) -> str:
-        """Sentence for a gate that has nothing to compare with."""
-        if self.saving:
-            return "There is no baseline yet; this run is being saved as the first."
-        return "There is no baseline; accept this run as the first with --diffbench-save."

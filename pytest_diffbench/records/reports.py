@@ -101,14 +101,17 @@ class Verdict(Record, frozen=True, kw_only=True):
     reason: str
     """Stable code, `gate.what`: `work.denoiser_calls`, `time.few_runs` ..."""
 
-    message: str
-    """One sentence for a person, with the figures."""
+    formerly: str | None = None
+    """What this reason used to be called."""
 
-    details: dict[str, Any] = {}
-    """The figures behind it, as plain JSON."""
+    details: Any = None
+    """The figures behind it: a struct of `records.details`."""
+
+    message: str = ""
+    """For a person: what, how much, where, the limit. Made from reason and details by `report.sentences`."""
 
     changes: tuple[str, ...] = ()
-    """Further lines: each thing that changed, and where."""
+    """Further lines for a person: each thing that changed, and where."""
 
 
 class CaseReport(Record, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ import math
 import re
 from typing import TYPE_CHECKING, Any
 
+from pytest_diffbench.report.figures import figure_of
 from pytest_diffbench.report.lines import BARS
 from pytest_diffbench.report.units import format_percent
 
@@ -27,7 +28,7 @@ def curve(verdict: Verdict) -> str | None:
         `distance ▁▁▄▅▇█ 0 % to 35 %, steps 0-5, log scale`, the greatest distance within each step; None where
         the verdict's details hold no trace, or no step of it is beyond their threshold.
     """
-    trace = verdict.details.get("trace")
+    trace = figure_of(verdict, "trace")
     if not isinstance(trace, dict):
         return None
     gaps_rel = _gaps_by_step(trace.get("series"))

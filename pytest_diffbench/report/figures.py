@@ -108,8 +108,14 @@ def further_changes(verdict: Verdict) -> list[str]:
 
 def sees_text(verdict: Verdict) -> str | None:
     """The smallest slowdown that the time gate would have found, `sees +12 %`; None where it doesn't say."""
-    seen_rel = _number(verdict.details.get("detectable_rel")) if verdict.gate == "time" else None
+    seen_rel = _number(figure_of(verdict, "detectable_rel")) if verdict.gate == "time" else None
     return None if seen_rel is None else f"sees {format_percent(seen_rel, signed=True)}"
+
+
+def figure_of(verdict: Verdict, name: str) -> Any:
+    """A figure behind a verdict; None where it has none of that name."""
+    details = verdict.details
+    return details.get(name) if isinstance(details, dict) else getattr(details, name, None)
 
 
 def is_rough(memory: Memory) -> bool:
@@ -140,7 +146,7 @@ def image_figures(report: CaseReport) -> ImageFigures | None:
         return None
     if verdict.reason == "output.same_bits":
         return ImageFigures(same_bits=True)
-    images = verdict.details.get("images")
+    images = figure_of(verdict, "images")
     images = [image for image in images if isinstance(image, dict)] if isinstance(images, list | tuple) else []
     if not images:
         return None
@@ -199,7 +205,7 @@ def truncation_text(report: CaseReport) -> str | None:
     if ratio >= 1:
         return "truncation off"
     verdict = verdict_of(report, "guidance")
-    predicted_rel = _number(verdict.details.get("predicted_saved_calls_rel")) if verdict is not None else None
+    predicted_rel = _number(figure_of(verdict, "predicted_saved_calls_rel")) if verdict is not None else None
     predicted = f" (calls predict {format_percent(predicted_rel)})" if predicted_rel is not None else ""
     return f"truncation {ratio:g}{predicted}"
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.report.figures import image_figures, status_of
+from pytest_diffbench.report.figures import figure_of, image_figures, status_of
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import CaseReport, Comparison, Speedup, Verdict
@@ -89,7 +89,7 @@ def _answer(verdict: Verdict) -> list[tuple[str, str]]:
     """A gate's answer; of time also how small a change it sees, and how many fresh processes confirmed this one."""
     found: list[tuple[str, str]] = [("decision", verdict.decision), ("reason", verdict.reason)]
     if verdict.gate == "time":
-        figures = {name: verdict.details.get(name) for name in ("detectable_rel", "confirmed", "fresh_runs")}
+        figures = {name: figure_of(verdict, name) for name in ("detectable_rel", "confirmed", "fresh_runs")}
         found += [(name, _figure(value)) for name, value in figures.items() if value is not None]
     return [(f"diffbench.{verdict.gate}.{name}", value) for name, value in found]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.report.figures import figure_of
 from pytest_diffbench.report.units import format_count, format_percent
 
 if TYPE_CHECKING:
@@ -28,9 +29,9 @@ def machine_lines(reports: Sequence[CaseReport]) -> list[str]:
     verdicts = [verdict for report in reports for verdict in report.verdicts]
     lines = []
     ratios = [
-        float(verdict.details["machine_ratio"])
+        float(ratio)
         for verdict in verdicts
-        if verdict.reason in _OFF_PACE and "machine_ratio" in verdict.details
+        if verdict.reason in _OFF_PACE and (ratio := figure_of(verdict, "machine_ratio")) is not None
     ]
     if ratios:
         lines.append(
@@ -39,7 +40,7 @@ def machine_lines(reports: Sequence[CaseReport]) -> list[str]:
         )
     few = [verdict for verdict in verdicts if verdict.reason in _FEW]
     if few:
-        seen = [float(one.details["detectable_rel"]) for one in few if one.details.get("detectable_rel") is not None]
+        seen = [float(rel) for verdict in few if (rel := figure_of(verdict, "detectable_rel")) is not None]
         least = f", so nothing under {format_percent(min(seen), signed=True)} would be seen" if seen else ""
         lines.append(
             f"too few runs or days are recorded to know how far times spread ({format_count(len(few), 'case')})"

@@ -3,8 +3,15 @@
 from __future__ import annotations
 
 import math
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 _BYTE_UNITS = (("TiB", 2.0**40), ("GiB", 2.0**30), ("MiB", 2.0**20), ("KiB", 2.0**10))
+MOST_LISTED = 3
+"""Items that a sentence names; of further ones it says how many there are."""
+
 _FLOP_UNITS = (("TFLOP", 1e12), ("GFLOP", 1e9), ("MFLOP", 1e6), ("kFLOP", 1e3))
 
 
@@ -46,8 +53,20 @@ def format_percent(share_rel: float, *, signed: bool = False) -> str:
 
 
 def format_count(count: int, noun: str) -> str:
-    """Write a count with its noun in the right number: `1 call`, `1,200 calls`."""
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
+    """Write a count with its noun in the right number: `1 call`, `1,200 calls`, `2 processes`."""
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}{'es' if noun.endswith('s') else 's'}"
+
+
+def format_list(items: Sequence[str], most: int = MOST_LISTED) -> str:
+    """Join items with semicolons; beyond `most` of them say only how many more there are."""
+    rest = len(items) - most
+    return "; ".join(items[:most]) + (f"; and {rest} more" if rest > 0 else "")
+
+
+def format_steps_in_words(ranges: str) -> str:
+    """Write step ranges for a sentence: `0-2,5` becomes `steps 0-2, 5`."""
+    noun = "step" if ranges.isdigit() else "steps"
+    return f"{noun} {ranges.replace(',', ', ')}"
 
 
 def format_decibels(value_db: float | None) -> str:

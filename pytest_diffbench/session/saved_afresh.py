@@ -10,6 +10,7 @@ import pytest
 
 from pytest_diffbench.errors import DiffbenchError
 from pytest_diffbench.items import case_id
+from pytest_diffbench.report.sentences import all_worded
 from pytest_diffbench.settings.options import is_parallel
 from pytest_diffbench.workers.exchange import reference_of
 
@@ -158,7 +159,7 @@ class SavedAfresh:
         try:
             reference = self._store.find(report.observation.case, report.observation.run.environment)
             artifacts = reference_of(found, told.folder, "a fresh process").artifacts()
-            (verdict,) = judge(found.observation, artifacts, reference, Limits(), ("output",))
+            (verdict,) = all_worded(judge(found.observation, artifacts, reference, Limits(), ("output",)))
         except DiffbenchError as error:
             return Answer(case, f"no fresh process confirmed its output: {error}", refuted=False)
         if verdict.decision != "worse":

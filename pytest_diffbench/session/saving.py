@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pytest_diffbench.report.sentences import all_worded
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
@@ -69,8 +71,8 @@ def save(
 
     if failed:
         return Saved("refused: the test failed")
-    verdicts = judge(
-        observation, artifacts, reference, limits, ("work", "guidance", "output"), saving=True, metrics=metrics
+    verdicts = all_worded(
+        judge(observation, artifacts, reference, limits, ("work", "guidance", "output"), saving=True, metrics=metrics)
     )
     broken = [verdict for verdict in verdicts if verdict.reason in NEVER_ACCEPTED and verdict.gate in gates]
     if broken:

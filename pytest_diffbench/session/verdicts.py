@@ -11,6 +11,8 @@ import msgspec
 
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.records import CaseReport
+from pytest_diffbench.report.figures import figure_of
+from pytest_diffbench.report.sentences import all_worded
 from pytest_diffbench.session.extra_metrics import metrics_of
 from pytest_diffbench.session.saving import Saved, save, unchanged
 
@@ -110,7 +112,7 @@ def conclude(
         _keep_images(settings, observation, artifacts)
         saved = Saved()
         if settings.save:
-            departs = any(verdict.gate == "time" and verdict.details.get("departs") for verdict in verdicts)
+            departs = any(verdict.gate == "time" and figure_of(verdict, "departs") for verdict in verdicts)
             saved = save(
                 observation, artifacts, reference, limits, store, failed, saved_before, gates, metrics, departs
             )
@@ -286,12 +288,12 @@ def conclude_against(
     except BaselineError as error:
         report = CaseReport(observation=observation, verdicts=(), against=other.interpreter, error=str(error))
         return Concluded(report, str(error))
-    verdicts = [_told_missing(one, other) for one in judged]
+    verdicts = [_without_counterpart(verdict, other) for verdict in judged]
     if "time" in gates:
         verdicts.append(_time_against(observation, other, limits, decisions))
     report = CaseReport(
         observation=observation,
-        verdicts=tuple(verdicts),
+        verdicts=all_worded(verdicts),
         baseline_path=other.interpreter if other.reference is not None else None,
         baseline_distance="machine" if other.reference is not None else None,
         changed_since=_changed_since(other.reference, observation.run.environment),
@@ -312,7 +314,7 @@ def interrupted_against(other: Other, observed: Observation, settings: Settings,
     """
     return CaseReport(
         observation=noted(observed, (*other.notes, "interrupted: judged by pairs alone, and only its time")),
-        verdicts=(_time_against(observed, other, limits_of(settings), decisions),),
+        verdicts=all_worded([_time_against(observed, other, limits_of(settings), decisions)]),
         baseline_path=other.interpreter,
         baseline_distance="machine",
         changed_since=_changed_since(other.reference, observed.run.environment),
@@ -324,26 +326,24 @@ def interrupted_against(other: Other, observed: Observation, settings: Settings,
 def _time_against(observation: Observation, other: Other, limits: Limits, decisions: int) -> Verdict:
     from pytest_diffbench.judge import definition_changes, judge_pairs
     from pytest_diffbench.judge.reasons import verdict
-    from pytest_diffbench.judge.text import listed
+    from pytest_diffbench.records.details import Unjudged
 
     if other.reference is None or not other.pairs:
-        return verdict("time.no_baseline", f"There is no pair of runs to judge: {other.missing}.")
+        return verdict("time.no_baseline", details=Unjudged(missing=other.missing))
     changed = definition_changes(other.reference.baseline.case.definition, observation.case.definition)
     if changed:
-        message = f"The case is defined differently in the other environment: {listed(changed)}."
-        return verdict("time.definition_changed", message, changes=changed)
+        return verdict("time.definition_changed", details=Unjudged(definition=changed, elsewhere=True))
     family = observation.run.environment.family
     return judge_pairs(other.pairs, limits, decisions, family, other.neighbours, by_turns=other.by_turns)
 
 
-def _told_missing(verdict: Verdict, other: Other) -> Verdict:
-    """A verdict for want of a baseline, in words that fit another environment."""
-    import msgspec
+def _without_counterpart(verdict: Verdict, other: Other) -> Verdict:
+    """A verdict for want of a baseline, of a case that another environment doesn't have."""
+    from pytest_diffbench.records.details import Unjudged
 
-    if not verdict.reason.endswith(".no_baseline"):
+    if not isinstance(verdict.details, Unjudged) or verdict.decision != "unbaselined":
         return verdict
-    message = f"The other environment has nothing to hold it against: {other.missing}."
-    return msgspec.structs.replace(verdict, message=message)
+    return msgspec.structs.replace(verdict, details=Unjudged(missing=other.missing))
 
 
 def _failure(report: CaseReport, settings: Settings, nodeid: str, typed: Typed | None = None) -> str | None:

@@ -128,6 +128,6 @@ def _seen_in(told: Told, case: Case) -> Observation | str:
         return found
     changed = definition_changes(case.definition, found.observation.case.definition)
     if changed:
-        return f"it measured another case: {', '.join(changed)}"
+        return f"it measured another case: {', '.join(change.field for change in changed)} differ"
     seen: Observation = found.observation
     return seen if seen.run.rounds else "it timed no rounds"

@@ -31,6 +31,7 @@ from pytest_diffbench.records import (
     Work,
 )
 from pytest_diffbench.records.artifacts import Artifacts, Reference
+from pytest_diffbench.report.sentences import worded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -320,6 +321,8 @@ def ask(
         decisions=decisions,
         metrics=metrics,
     )
-    assert msgspec.json.decode(msgspec.json.encode(answer), type=Verdict) == answer
+    answer = worded(answer)
+    again = msgspec.json.decode(msgspec.json.encode(answer), type=Verdict)
+    assert msgspec.json.encode(again) == msgspec.json.encode(answer)
     assert answer.gate == gate
     return answer

@@ -11,10 +11,11 @@ from pytest_diffbench.judge.output.image_members import Member, decibels, figure
 from pytest_diffbench.judge.output.loosening import told
 from pytest_diffbench.judge.output.tolerance import Tolerance, tolerance
 from pytest_diffbench.judge.reasons import verdict
-from pytest_diffbench.judge.text import listed, plural
+from pytest_diffbench.judge.text import plural
 from pytest_diffbench.judge.trace.divergence import part, parting_threshold_rel
 from pytest_diffbench.judge.trace.limits import first_not_finite, strayed
 from pytest_diffbench.judge.trace.words import share
+from pytest_diffbench.records.details import Unjudged
 
 if TYPE_CHECKING:
     from pytest_diffbench.judge.limits import Limits
@@ -37,16 +38,12 @@ def judge_output(question: Question) -> Verdict:
     if not _digests(now) and now.latents_shape is None and (base is None or not _digests(base)):
         return verdict("output.not_seen", f"The call returned nothing to compare: {now.no_images}.")
     if reference is None or base is None:
-        message = (
-            f"{_healthy(now)} {question.no_baseline()}"
-            if reference is None
-            else f"{_healthy(now)} {reference.path} holds no output to compare with."
-        )
+        path = reference.path if reference is not None else None
         said = [] if now.rerun.identical else [f"{disagreement(now.rerun)}.{cause(now.rerun)}"]
-        return verdict("output.no_baseline", message, changes=said)
+        details = Unjudged(saving=question.saving, baseline_path=path, output=_healthy(now))
+        return verdict("output.no_baseline", details=details, changes=said)
     if changed := definition_changes(reference.baseline.case.definition, question.observation.case.definition):
-        message = f"{_healthy(now)} The case is defined differently from its baseline: {listed(changed)}."
-        return verdict("output.definition_changed", message, changes=changed)
+        return verdict("output.definition_changed", details=Unjudged(definition=changed, output=_healthy(now)))
     unlike = _unlike(now, base)
     if unlike is not None:
         return unlike

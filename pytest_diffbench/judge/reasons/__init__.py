@@ -30,7 +30,7 @@ FORMER_NAMES: dict[str, str] = {
     "guidance.extra_steps": "guidance.truncation_ignored",
     "guidance.missing_steps": "guidance.truncated_too_much",
 }
-"""What reasons used to be called; a verdict's details hold it as `formerly`, for those who look for it."""
+"""What reasons used to be called; a verdict has it as `formerly`, for those who look for it."""
 
 NEVER_ACCEPTED = frozenset(
     code for code, reason in REASONS.items() if reason.decision == "worse" and reason.helps == "neither"
@@ -58,20 +58,18 @@ INHERENT = frozenset(
 """Reasons of verdicts that `--diffbench-strict` lets through: nothing that a team could put right in this run."""
 
 
-def verdict(
-    reason: str, message: str = "", *, details: dict[str, Any] | None = None, changes: Iterable[str] = ()
-) -> Verdict:
+def verdict(reason: str, message: str = "", *, details: Any = None, changes: Iterable[str] = ()) -> Verdict:
     """Make a gate's verdict; the gate and the decision follow from the reason.
 
     Raises:
         KeyError: the reason isn't in `REASONS`.
     """
-    former = {"formerly": FORMER_NAMES[reason]} if reason in FORMER_NAMES else {}
     return Verdict(
         gate=_GATE_OF[reason],
         decision=REASONS[reason].decision,
         reason=reason,
         message=message,
-        details=(details or {}) | former,
+        details=details,
+        formerly=FORMER_NAMES.get(reason),
         changes=tuple(changes),
     )

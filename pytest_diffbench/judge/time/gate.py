@@ -20,6 +20,7 @@ from pytest_diffbench.judge.time.figures import TOTAL, label, times_of
 from pytest_diffbench.judge.time.places import carriers, moved_steps, pair
 from pytest_diffbench.judge.time.runs import crowded_rel, doubts, sound, total_floor_rel
 from pytest_diffbench.records import format_steps
+from pytest_diffbench.records.details import Incomparable
 from pytest_diffbench.stats.steadiness import gap_between_modes
 
 if TYPE_CHECKING:
@@ -40,8 +41,7 @@ def judge_time(question: Question) -> Verdict:
     first, reference, limits = question.observation.run, question.baseline, question.limits
     newest = reference.baseline.runs[-1]
     if reference.distance != "machine":
-        message = f"Time is compared on one class of machine only; the baseline is of {newest.environment.machine}."
-        return verdict("time.other_machine", message)
+        return verdict("time.other_machine", details=Incomparable(machine=newest.environment.machine))
     recorded = reference.baseline.times
     if not recorded:
         message = (
@@ -51,9 +51,8 @@ def judge_time(question: Question) -> Verdict:
         return verdict("time.no_baseline", message)
     timed = [run for run in recorded if environment_changes(run.environment, first.environment) is None]
     if not timed:
-        kind, facts = environment_changes(newest.environment, first.environment) or ("settings", "")
-        what = "hardware differs" if kind == "hardware" else "settings differ"
-        return verdict(f"time.{kind}", f"The {what} from the baseline's, so times can't be compared: {facts}.")
+        kind, facts = environment_changes(newest.environment, first.environment) or ("settings", Incomparable())
+        return verdict(f"time.{kind}", details=facts)
     if not sound(timed):
         message = f"No run of {reference.path} was timed alone: all were measured in parallel, or traced."
         return verdict("time.no_baseline", message)
@@ -83,7 +82,8 @@ def _left_out(recorded: Sequence[Run], past: Sequence[Run], first: Run, limits: 
         changed = environment_changes(run.environment, first.environment)
         reason = "measured while the machine was off its usual pace"
         if changed is not None:
-            reason = f"other {changed[0]}: {changed[1]}"
+            facts = [f"{fact.field}: {fact.before} -> {fact.after}" for fact in changed[1].facts]
+            reason = f"other {changed[0]}: {listed([*facts, *changed[1].unknown])}"
         elif (doubt := doubts(run, limits, alone=False)) is not None:
             reason = doubt[1].rstrip(".")
         elif crowded_rel(run, limits):

@@ -69,8 +69,7 @@ def judge_pairs(
     for base, head in pairs:
         if (changed := environment_changes(base.environment, head.environment)) is not None:
             kind, facts = changed
-            what = "hardware differs" if kind == "hardware" else "settings differ"
-            return verdict(f"time.{kind}", f"The {what} between the two sides, so times can't be compared: {facts}.")
+            return verdict(f"time.{kind}", details=facts)
     sound, notes = _sound(pairs, limits, by_turns=by_turns)
     if not by_turns and len(sound) > limits.time_min_pairs and _first_is_cold(sound, limits, family):
         sound = sound[1:]

@@ -50,7 +50,10 @@ def judge_time_or_ratio(question: Question) -> Verdict:
 
 
 def _reference_changes(now: Ratio, base: Ratio) -> tuple[str, ...]:
-    changes = definition_changes(base.reference.definition, now.reference.definition)
+    changes = tuple(
+        f"{change.field}: {change.before} -> {change.after}"
+        for change in definition_changes(base.reference.definition, now.reference.definition)
+    )
     if base.reference.id != now.reference.id:
         return (f"case: {base.reference.id} -> {now.reference.id}", *changes)
     return changes

@@ -1,0 +1,36 @@
+"""All sentences about verdicts, made from their reasons and figures: what, how much, where, and the limit."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pytest_diffbench.records.details import Incomparable, MemoryDetails, Unjudged, WorkDetails
+from pytest_diffbench.report.sentences import common, memory, work
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from pytest_diffbench.records import Verdict
+
+
+def worded(verdict: Verdict) -> Verdict:
+    """A verdict with its message, and with a line for each change that the message doesn't name."""
+    match verdict.details:
+        case Unjudged() as details:
+            message, changes = common.unjudged(verdict, details)
+        case Incomparable() as details:
+            message, changes = common.incomparable(verdict, details), []
+        case WorkDetails() as details:
+            message, changes = work.message(verdict.reason, details), work.changes(verdict.reason, details)
+        case MemoryDetails() as details:
+            message, changes = memory.message(verdict.reason, details), memory.changes(details)
+        case _:
+            return verdict
+    return msgspec.structs.replace(verdict, message=message, changes=tuple(changes))
+
+
+def all_worded(verdicts: Iterable[Verdict]) -> tuple[Verdict, ...]:
+    """Several verdicts with their messages."""
+    return tuple(map(worded, verdicts))

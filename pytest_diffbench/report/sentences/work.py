@@ -1,0 +1,162 @@
+"""Sentences of the work gate."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.records import parse_steps
+from pytest_diffbench.report.sentences.common import field_change
+from pytest_diffbench.report.units import (
+    MOST_LISTED,
+    format_count,
+    format_flops,
+    format_list,
+    format_percent,
+    format_steps_in_words,
+)
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records.details import InputChange, WorkDetails, WorkDifference
+
+_BRANCHES = {"cond": "conditional ", "uncond": "unconditional ", "joint": "joint ", "unknown": ""}
+
+_DOUBTFUL = ("operators", "python_calls")
+
+
+def message(reason: str, details: WorkDetails) -> str:
+    """One sentence or more: what differs, in which component and steps, and the totals."""
+    if reason == "work.same":
+        steps = format_count(details.steps[1], "step")
+        figures = f"{format_count(details.denoiser_calls[1], 'denoiser call')} in {steps}, "
+        return f"Same work: {figures}{format_flops(details.flops[1])}{_operators(details)}. {_detectable(details)}."
+    main, less = (list(map(_line, differences)) for differences in _named(reason, details))
+    match reason:
+        case "work.less":
+            return f"Less work: {format_list(less)}. {_totals(details)}"
+        case "work.operators" | "work.python_calls":
+            return f"Same calls, shapes and FLOPs, but not the same operations: {format_list(main)}."
+        case "work.baseline_not_as_asked":
+            fault = details.baseline_fault
+            return f"The baseline's guidance was not as asked ({fault}); now it is. Changed: {format_list(main)}."
+    grown = any(difference.direction == "more" for difference in details.differences)
+    also = f" Less of: {format_list(less)}." if less else ""
+    return f"{'More' if grown else 'Different'} work: {format_list(main)}.{also} {_totals(details)}"
+
+
+def changes(reason: str, details: WorkDetails) -> list[str]:
+    """A line for each thing that differs and that the message doesn't name."""
+    named = [difference for differences in _named(reason, details) for difference in differences[:MOST_LISTED]]
+    return [_line(difference) for difference in details.differences if difference not in named]
+
+
+def _named(reason: str, details: WorkDetails) -> tuple[list[WorkDifference], list[WorkDifference]]:
+    """What the message is about, and of what there is less besides."""
+    if reason == "work.same":
+        return [], []
+    judged = [difference for difference in details.differences if difference.kind != "attention_parameters"]
+    if reason == "work.baseline_not_as_asked":
+        return judged, []
+    doubtful = reason in ("work.operators", "work.python_calls")
+    chosen = [difference for difference in judged if (difference.kind in _DOUBTFUL) is doubtful]
+    less = [difference for difference in chosen if difference.direction == "less"]
+    return [difference for difference in chosen if difference not in less], [] if doubtful else less
+
+
+def _line(change: WorkDifference) -> str:
+    before, after = int(change.before), int(change.after)
+    where = format_steps_in_words(change.steps) if change.steps else ""
+    component = f"{_BRANCHES.get(change.branch, '')}{change.component}"
+    match change.kind:
+        case "denoiser_calls" | "branches":
+            return _calls(change, component, where)
+        case "steps":
+            return f"scheduler steps: {before} -> {after}"
+        case "schedule":
+            several = " ..." if len(parse_steps(change.steps)) > 1 else ""
+            return f"{change.name} at {where}: {change.before:.6g} -> {change.after:.6g}{several}"
+        case "shapes":
+            return f"{component} inputs at {where}: {', '.join(map(_input, change.inputs))}"
+        case "component_calls":
+            return f"{component} calls: {before} -> {after}"
+        case "flops":
+            at = f" per call at {where}" if where else ""
+            return f"{component}{at}: {format_flops(before)} -> {format_flops(after)} ({_growth(before, after)})"
+        case "parameters":
+            return f"{component} parameters: {before:,} -> {after:,}"
+        case "attention_parameters":
+            return f"{component} parameters recognised as attention: {before:,} -> {after:,} (not judged)"
+        case "compiled":
+            return f"torch.compile {change.name}: {before} -> {after}"
+        case "attention_mask":
+            return f"{component} attention calls with a mask: {before:,} -> {after:,} of {change.of_calls:,}"
+        case "operators":
+            return f"{component} operators: {before:,} -> {after:,} ({_counts(change)})"
+        case "python_calls":
+            share = format_percent(after / before - 1, signed=True)
+            return f"Python function calls: {before:,} -> {after:,} ({share}, most in {_counts(change)})"
+
+
+def _calls(change: WorkDifference, component: str, where: str) -> str:
+    before, after = int(change.before), int(change.after)
+    steps = len(set(parse_steps(change.steps)))
+    if not before:
+        return f"{format_count(after * steps, f'{component} call')} that the baseline did not make ({where})"
+    if not after:
+        return f"{format_count(before * steps, f'{component} call')} of the baseline not made ({where})"
+    return f"{component} calls at {where}: {before} -> {after}{' each' if steps > 1 else ''}"
+
+
+def _input(change: InputChange) -> str:
+    before, after = ("absent" if value is None else value for value in (change.before, change.after))
+    name = change.name if change.what == "batch" else f"{change.name} {change.what}"
+    return f"{name} {before} -> {after}"
+
+
+def _counts(change: WorkDifference) -> str:
+    counts = ", ".join(f"{count.name} {count.before:,} -> {count.after:,}" for count in change.counts)
+    return f"{counts} and {change.further_counts} more kinds" if change.further_counts else counts
+
+
+def _growth(before: int, after: int) -> str:
+    """A difference of FLOPs: as a share, or to the last FLOP where the rounded figures hide it."""
+    if not before or format_flops(before) == format_flops(after):
+        return f"{after - before:+,} FLOP"
+    return format_percent(after / before - 1, signed=True)
+
+
+def _operators(details: WorkDetails) -> str:
+    before, after = details.operators
+    if not before or not after:
+        return ""
+    count = format_count(after, "operator")
+    return f", {count}" if before == after else f", {before:,} -> {count}"
+
+
+def _totals(details: WorkDetails) -> str:
+    (before, after), (flops_before, flops_after) = details.denoiser_calls, details.flops
+    calls = (
+        f"{before} -> {format_count(after, 'denoiser call')}"
+        if before != after
+        else format_count(after, "denoiser call")
+    )
+    flops = format_flops(flops_after)
+    if flops_before != flops_after:
+        flops = f"{format_flops(flops_before)} -> {flops} ({_growth(flops_before, flops_after)})"
+    return f"In total: {calls}, {flops}."
+
+
+def _detectable(details: WorkDetails) -> str:
+    """What of the work would have been seen to change."""
+    parts = ["Any change would have been detected"]
+    if details.flops_allowed_rel:
+        reasons = ", ".join(map(field_change, details.flops_allowed_for))
+        parts = [f"Calls and shapes are exact; FLOPs may differ by {100 * details.flops_allowed_rel:g} % ({reasons})"]
+    if not details.operators_counted:
+        parts.append("operators aside, which the baseline does not hold yet (the next save adds them)")
+    elif details.operators[1] and details.operators_allowed_rel is None:
+        parts.append("operators not compared")
+    elif details.operators[1] and details.operators_allowed_rel:
+        parts.append(f"operators within {100 * details.operators_allowed_rel:g} %")
+    if details.python_calls_allowed_rel is not None and all(details.python_calls):
+        parts.append(f"Python calls beyond {100 * details.python_calls_allowed_rel:g} %")
+    return ", ".join(parts)
