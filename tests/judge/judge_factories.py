@@ -31,7 +31,7 @@ from pytest_diffbench.records import (
     Work,
 )
 from pytest_diffbench.records.artifacts import Artifacts, Reference
-from pytest_diffbench.report.sentences import worded
+from pytest_diffbench.report.sentences import all_worded, worded
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -291,6 +291,11 @@ def reference(
         path="baselines/cpu-test/case",
         artifacts=lambda: kept,
     )
+
+
+def judge_all(*args: Any, **kwargs: Any) -> tuple[Verdict, ...]:
+    """Judge, and make the messages."""
+    return all_worded(judge(*args, **kwargs))
 
 
 def ask(

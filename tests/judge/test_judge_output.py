@@ -65,7 +65,7 @@ def test_hard_gates_need_no_baseline_and_no_equal_definition() -> None:
 def test_without_a_baseline_saving_says_so() -> None:
     saved = make.ask("output", make.observation(), saving=True)
     assert "being saved" in saved.message
-    assert "--diffbench-save" in make.ask("output", make.observation()).message
+    assert "There is no baseline." in make.ask("output", make.observation()).message
 
 
 def test_equal_bits_need_no_stored_image() -> None:

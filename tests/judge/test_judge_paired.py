@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from pytest_diffbench.judge import Limits, judge_pairs, wants_runs
 from pytest_diffbench.records import Round, Run, Telemetry, Verdict
+from pytest_diffbench.report.sentences import worded
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,8 +34,10 @@ def pairs(count: int, ratio: float = 1.0, family: str = "cuda", **changed: Any) 
 
 
 def judged(both: Sequence[tuple[Run, Run]], family: str = "cuda", **more: Any) -> Verdict:
-    answer = judge_pairs(both, more.pop("limits", Limits()), more.pop("decisions", 1), family, **more)
-    assert msgspec.json.decode(msgspec.json.encode(answer), type=Verdict) == answer
+    answer = worded(judge_pairs(both, more.pop("limits", Limits()), more.pop("decisions", 1), family, **more))
+    assert msgspec.json.encode(msgspec.json.decode(msgspec.json.encode(answer), type=Verdict)) == msgspec.json.encode(
+        answer
+    )
     assert answer.gate == "time"
     assert answer.message[-1] in ".!"
     return answer

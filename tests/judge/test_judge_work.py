@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_diffbench.judge import REASONS
 from pytest_diffbench.judge.calls import call_differences
 from pytest_diffbench.records import CallGroup, Verdict, format_steps
 
@@ -23,7 +24,7 @@ def judged(*groups: CallGroup, against: Any = None, **changed: Any) -> Verdict:
 def test_equal_work_says_what_it_was() -> None:
     answer = judged()
     assert answer.message == (
-        "The same work: 45 denoiser calls in 30 steps, 812.5 TFLOP; any change would have been seen."
+        "Same work: 45 denoiser calls in 30 steps, 812.5 TFLOP. Any change would have been detected."
     )
     assert answer.changes == ()
 
@@ -34,36 +35,36 @@ def test_grouping_and_order_of_calls_dont_matter() -> None:
 
 def test_ignored_truncation_is_named_with_branch_and_steps() -> None:
     answer = judged(COND, make.group("uncond", "0-29"))
-    assert answer.changes[0] == "transformer uncond: called at steps 15-29, was not called there"
+    assert "15 unconditional transformer calls that the baseline did not make (steps 15-29)" in answer.message
     assert "45 -> 60 denoiser calls" in answer.message
-    assert answer.details["denoiser_calls"] == [45, 60]
+    assert answer.details.denoiser_calls == (45, 60)
 
 
 def test_a_repeated_call_is_named() -> None:
     answer = judged(COND, make.group("cond", "7"), UNCOND)
-    assert answer.changes[0] == "transformer cond: 1 -> 2 calls at step 7"
+    assert "conditional transformer calls at step 7: 1 -> 2" in answer.message
 
 
 def test_less_work_is_better_but_points_at_the_other_gates() -> None:
     answer = judged(COND, make.group("uncond", "0-9"))
     assert answer.decision == "better"
-    assert "not called at steps 10-14, was called there" in answer.message
-    assert "output and guidance gates" in answer.message
+    assert "5 unconditional transformer calls of the baseline not made (steps 10-14)" in answer.message
+    assert "output and guidance gates" in REASONS[answer.reason].remedy
 
 
 def test_more_of_one_and_less_of_another_is_worse_and_says_both() -> None:
     calls = make.work().component_calls | {"vae.decode": 2, "text_encoder": 1}
     answer = judged(component_calls=calls)
     assert (answer.decision, answer.reason) == ("worse", "work.component_calls")
-    assert "vae.decode: 1 -> 2 calls" in answer.message
-    assert "text_encoder: 2 -> 1 call" in answer.message
+    assert "vae.decode calls: 1 -> 2" in answer.message
+    assert "text_encoder calls: 2 -> 1" in answer.message
 
 
 def test_joint_calls_in_place_of_two_are_less_where_they_cost_no_more() -> None:
     guided, plain = make.group("joint", "0-14", batch=2, flops=36 * make.TFLOP), make.group("cond", "15-29")
     answer = judged(guided, plain)
     assert answer.reason == "work.less"
-    assert "transformer joint: called at steps 0-14" in answer.message
+    assert "15 joint transformer calls that the baseline did not make (steps 0-14)" in answer.message
     assert "45 -> 30 denoiser calls" in answer.message
 
 
@@ -71,8 +72,8 @@ def test_joint_calls_that_cost_more_than_two_are_another_use_of_branches() -> No
     guided, plain = make.group("joint", "0-14", batch=2, flops=37 * make.TFLOP), make.group("cond", "15-29")
     answer = judged(guided, plain)
     assert answer.reason == "work.branches"
-    assert "transformer joint: called at steps 0-14" in answer.message
-    assert "transformer uncond: not called at steps 0-14" in answer.message
+    assert "15 joint transformer calls that the baseline did not make (steps 0-14)" in answer.message
+    assert "15 unconditional transformer calls of the baseline not made (steps 0-14)" in answer.message
 
 
 @pytest.mark.parametrize(
@@ -85,22 +86,24 @@ def test_changed_shapes_go_by_their_flops(flops: int, reason: str) -> None:
                for branch, steps in (("cond", "0-29"), ("uncond", "0-14"))]  # fmt: skip
     answer = judged(*changed)
     assert answer.reason == reason
-    assert answer.changes[0] == ("transformer cond: encoder_hidden_states (1, 256, 64) -> (1, 128, 64) at steps 0-29")
+    assert (
+        "conditional transformer inputs at steps 0-29: encoder_hidden_states shape (1, 256, 64) -> (1, 128, 64)"
+        in answer.message
+    )
 
 
 def test_a_changed_batch_and_an_absent_argument_are_named() -> None:
     shapes = {"hidden_states": make.SHAPES["hidden_states"]}
     answer = judged(make.group("cond", "0-29", batch=2, shapes=shapes), UNCOND)
-    assert answer.changes[0] == (
-        "transformer cond: batch 1 -> 2, encoder_hidden_states (1, 256, 64) -> absent at steps 0-29"
-    )
+    assert "conditional transformer inputs at steps 0-29: batch 1 -> 2, " in answer.message
+    assert "encoder_hidden_states shape (1, 256, 64) -> absent" in answer.message
 
 
 def test_a_single_flop_shows() -> None:
     flops = make.work().flops
     answer = judged(flops=flops | {"vae.decode": flops["vae.decode"] + 1})
     assert answer.reason == "work.flops"
-    assert "vae.decode: 2 TFLOP -> 2 TFLOP (+1 FLOP)" in answer.message
+    assert "vae.decode: 2.000 TFLOP -> 2.000 TFLOP (+1 FLOP)" in answer.message
 
 
 @pytest.mark.parametrize("where", [{"family": "cuda"}, {"software": {"torch": "2.12.0"}}, {"software": {}}])
@@ -111,7 +114,7 @@ def test_flops_get_an_allowance_under_another_torch_or_family(where: Any, factor
     answer = judged(flops=flops, against=against)
     assert answer.reason == reason
     if reason == "work.same":
-        assert "FLOPs were allowed 1 %" in answer.message
+        assert "FLOPs beyond 1 % only" in answer.message
 
 
 def test_the_newest_run_says_under_which_torch_the_baseline_stands() -> None:
@@ -124,7 +127,7 @@ def test_the_newest_run_says_under_which_torch_the_baseline_stands() -> None:
 def test_fewer_recognised_attention_parameters_are_only_told() -> None:
     answer = judged(attention_parameters={"transformer": 0})
     assert answer.decision == "same"
-    assert "1,000,000 -> 0 parameters recognised as attention" in answer.changes[0]
+    assert "parameters recognised as attention: 1,000,000 -> 0" in answer.changes[0]
 
 
 def test_nothing_seen_on_both_sides_is_never_the_same() -> None:

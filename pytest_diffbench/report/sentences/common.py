@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.report.units import format_list
+from pytest_diffbench.report.units import MOST_LISTED, format_list
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import Gate, Verdict
@@ -44,7 +44,7 @@ def unjudged(verdict: Verdict, details: Unjudged) -> tuple[str, list[str]]:
     if what == "definition_changed":
         other = "in the other environment" if details.elsewhere else "from the baseline"
         lines = [field_change(change) for change in details.definition]
-        return f"{sound}The case is defined differently {other}: {format_list(lines)}.", lines
+        return f"{sound}The case is defined differently {other}: {format_list(lines)}.", lines[MOST_LISTED:]
     if what == "no_baseline":
         return f"{sound}{_no_baseline(verdict, details)}", []
     if details.side is not None:

@@ -147,16 +147,16 @@ def _totals(details: WorkDetails) -> str:
 
 def _detectable(details: WorkDetails) -> str:
     """What of the work would have been seen to change."""
-    parts = ["Any change would have been detected"]
+    limits = []
     if details.flops_allowed_rel:
         reasons = ", ".join(map(field_change, details.flops_allowed_for))
-        parts = [f"Calls and shapes are exact; FLOPs may differ by {100 * details.flops_allowed_rel:g} % ({reasons})"]
+        limits.append(f"FLOPs beyond {100 * details.flops_allowed_rel:g} % only, because of {reasons}")
     if not details.operators_counted:
-        parts.append("operators aside, which the baseline does not hold yet (the next save adds them)")
+        limits.append("operators not at all: the baseline has none yet, and the next save adds them")
     elif details.operators[1] and details.operators_allowed_rel is None:
-        parts.append("operators not compared")
+        limits.append("operators not at all")
     elif details.operators[1] and details.operators_allowed_rel:
-        parts.append(f"operators within {100 * details.operators_allowed_rel:g} %")
+        limits.append(f"operators beyond {100 * details.operators_allowed_rel:g} % only")
     if details.python_calls_allowed_rel is not None and all(details.python_calls):
-        parts.append(f"Python calls beyond {100 * details.python_calls_allowed_rel:g} %")
-    return ", ".join(parts)
+        limits.append(f"Python calls beyond {100 * details.python_calls_allowed_rel:g} % only")
+    return "Any change would have been detected" + (f" ({'; '.join(limits)})" if limits else "")
