@@ -20,7 +20,7 @@ from pytest_diffbench.judge.time.runs import doubts
 from pytest_diffbench.judge.time.telemetry import slowed_down
 from pytest_diffbench.judge.work import judge_work
 from pytest_diffbench.records import GATES
-from pytest_diffbench.records.details import Unjudged
+from pytest_diffbench.records.details import RatioDetails, TimeDetails, Unjudged
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -110,7 +110,7 @@ def judge(
 
 def wants_runs(verdict: Verdict) -> bool:
     """Whether a run of a fresh process may change this verdict on time; judge again with it and all before."""
-    return isinstance(verdict.details, dict) and bool(verdict.details.get("more_runs_help"))
+    return isinstance(verdict.details, TimeDetails | RatioDetails) and verdict.details.more_runs_help
 
 
 def _ask(gate: Gate, question: Question) -> Verdict:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pytest_diffbench.report.sentences import all_worded
+from pytest_diffbench.report.sentences.time import creep_phrase, doubt_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -111,20 +112,21 @@ def save(
 
 def _crept(observation: Observation, reference: Reference, limits: Limits) -> str:
     """How far times have gone since the first, accepted ones."""
-    from pytest_diffbench.judge.time.creep import creep
+    from pytest_diffbench.judge.time.creep import creep_rel
 
     base, run = reference.baseline, observation.run
     if base.origin is None or not run.rounds or reference.distance != "machine":
         return ""
-    return creep(base.origin.times, (*base.timed_runs, run), limits, run.environment.family)
+    change_rel = creep_rel(base.origin.times, (*base.timed_runs, run), limits, run.environment.family)
+    return "" if change_rel is None else creep_phrase(change_rel, len(base.origin.times))
 
 
 def _why_untimed(observation: Observation, limits: Limits) -> str | None:
     """Why a run is no evidence of time; None where it is. Rounds of variants needn't be steady by themselves."""
     from pytest_diffbench.judge import doubts, slowed_down
 
-    doubt = doubts(observation.run, limits, alone=observation.ratio is None)
-    return doubt[1] if doubt is not None else slowed_down(observation.run, limits)
+    doubt = doubts(observation.run, limits, alone=observation.ratio is None) or slowed_down(observation.run, limits)
+    return doubt_sentence(doubt) if doubt is not None else None
 
 
 def untimed(run: Run) -> Run:

@@ -20,7 +20,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_diffbench.judge import Limits
-    from pytest_diffbench.judge.question import Question
     from pytest_diffbench.outputs.image_extras import ExtraMetric
     from pytest_diffbench.records import Environment, Gate, Observation, Run, Verdict
     from pytest_diffbench.records.artifacts import Artifacts, Reference
@@ -96,6 +95,7 @@ def conclude(
         typed: what a suggested command has to repeat.
     """
     from pytest_diffbench.judge.question import Question
+    from pytest_diffbench.judge.time.kernels import with_operators
 
     evidence = evidence or Evidence()
     gates: tuple[Gate, ...] = settings.gates  # type: ignore[assignment]  # checked when they were parsed
@@ -108,7 +108,7 @@ def conclude(
         ask = _Judge(observation, artifacts, reference, limits, settings.save, evidence, metrics)
         verdicts, confirmations = _confirmed(ask(gates), ask, wanted=not failed and not settings.save)
         question = Question(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
-        verdicts = tuple(_explained(verdict, question) for verdict in verdicts)
+        verdicts = all_worded(with_operators(verdict, question) for verdict in verdicts)
         _keep_images(settings, observation, artifacts)
         saved = Saved()
         if settings.save:
@@ -231,15 +231,6 @@ def wants_profile(
     except BaselineError:
         return False  # told when the case is judged
     return verdict.decision == "worse" or wants_runs(verdict)
-
-
-def _explained(verdict: Verdict, question: Question) -> Verdict:
-    """A verdict on time that is worse, with the operators that make it so."""
-    from pytest_diffbench.judge.time.kernels import kernel_changes
-
-    if (verdict.gate, verdict.decision) != ("time", "worse"):
-        return verdict
-    return msgspec.structs.replace(verdict, changes=(*verdict.changes, *kernel_changes(question)))
 
 
 def limits_of(settings: Settings) -> Limits:

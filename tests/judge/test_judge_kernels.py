@@ -7,11 +7,14 @@ import msgspec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from operator_lines import explained
 
 from pytest_diffbench.judge import Limits
 from pytest_diffbench.judge.question import Question
-from pytest_diffbench.judge.time.kernels import explain, kernel_changes
+from pytest_diffbench.judge.reasons import verdict
+from pytest_diffbench.judge.time.kernels import with_operators
 from pytest_diffbench.records import STAGES, Operator, Profile, Stage
+from pytest_diffbench.records.details import TimeDetails
 
 
 def row(name: str, calls: int, self_s: float, stage: Stage = "denoise") -> Operator:
@@ -48,95 +51,97 @@ def changed(name: str, calls: int | None = None, self_s: float | None = None, pa
 
 
 def test_nothing_changed_is_nothing_to_tell() -> None:
-    assert explain(profile(*BASE), profile(*BASE)) == ()
+    assert explained(profile(*BASE), profile(*BASE)) == ()
 
 
 def test_an_operator_that_is_called_more_often_is_told_with_its_counts() -> None:
-    assert explain(profile(*BASE), changed("aten::addmm", 5040, 2.4)) == (
-        "denoise: aten::addmm called 4,200 -> 5,040 times (+20 %), 100 % of the added time",
+    assert explained(profile(*BASE), changed("aten::addmm", 5040, 2.4)) == (
+        "denoise: aten::addmm 4,200 -> 5,040 calls (+20 %), 100 % of the added time",
     )
 
 
 @pytest.mark.parametrize("pace", [0.25, 0.95, 1.05, 3.0])
 def test_the_pace_of_the_machine_makes_no_operator_slow(pace: float) -> None:
-    assert not [line for line in explain(profile(*BASE), changed("", pace=pace)) if ":" in line]
-    (line, *_) = explain(profile(*BASE), changed("aten::copy_", 1800, 0.2, pace))
-    assert line == "denoise: aten::copy_ called 900 -> 1,800 times (+100 %), 100 % of the added time"
+    assert not [line for line in explained(profile(*BASE), changed("", pace=pace)) if "calls" in line or "->" in line]
+    (line, *_) = explained(profile(*BASE), changed("aten::copy_", 1800, 0.2, pace))
+    assert line == "denoise: aten::copy_ 900 -> 1,800 calls (+100 %), 100 % of the added time"
 
 
 def test_a_pace_that_all_share_is_told() -> None:
-    (line,) = explain(profile(*BASE), changed("", pace=1.5))
-    assert line == "operators that are called as often as before took +50 % in the median"
+    (line,) = explained(profile(*BASE), changed("", pace=1.5))
+    assert line == "operators called as often as before: +50 % in the median"
 
 
 def test_an_operator_that_is_slower_by_itself_is_told_with_its_times() -> None:
-    (line,) = explain(profile(*BASE), changed("aten::convolution", self_s=0.9))
+    (line,) = explained(profile(*BASE), changed("aten::convolution", self_s=0.9))
     assert line == "vae_decode: aten::convolution 500 ms -> 900 ms (+80 %) in 16 calls, 100 % of the added time"
 
 
 def test_the_noise_of_a_single_round_is_not_told() -> None:
-    assert explain(profile(*BASE), changed("aten::addmm", self_s=2.4)) == ()  # 20 % slower
-    assert explain(profile(*BASE), changed("aten::copy_", self_s=0.15)) == ()  # 1 % of the whole
+    assert explained(profile(*BASE), changed("aten::addmm", self_s=2.4)) == ()  # 20 % slower
+    assert explained(profile(*BASE), changed("aten::copy_", self_s=0.15)) == ()  # 1 % of the whole
 
 
 def test_an_operator_that_is_only_slower_is_told_where_the_rounds_are_slower_too() -> None:
     now = changed("aten::convolution", self_s=0.9)
-    assert explain(profile(*BASE), now, slower_in=STAGES[2:3]) == ()
-    assert len(explain(profile(*BASE), now, slower_in=STAGES[3:4])) == 1
+    assert explained(profile(*BASE), now, slower_in=STAGES[2:3]) == ()
+    assert len(explained(profile(*BASE), now, slower_in=STAGES[3:4])) == 1
     more = changed("aten::convolution", 32, 0.9)
-    assert len(explain(profile(*BASE), more, slower_in=())) == 1  # counts don't err
+    assert len(explained(profile(*BASE), more, slower_in=())) == 1  # counts don't err
     for decode_s, lines in ((0.5, 0), (0.9, 1)):
         reference = make.reference(profile=profile(*BASE))
         seen = make.observation(run=make.run(12.0, decode_s=decode_s), profile=now)
         question = Question(observation=seen, artifacts=make.artifacts(), reference=reference, limits=Limits())
-        assert len(kernel_changes(question)) == lines
+        slower = verdict("time.slower", details=TimeDetails())
+        details = with_operators(slower, question).details
+        assert len(details.operators) == lines
+        same = verdict("time.same", details=TimeDetails())
+        assert with_operators(same, question) is same
 
 
 def test_new_and_gone_operators_in_the_order_of_what_they_carry() -> None:
     base = profile(*BASE, row("aten::silu", 300, 0.05))
     now = profile(*BASE, row("aten::gelu", 300, 0.3), row("aten::cat", 1, 0.1))
-    assert explain(base, now) == (
-        "denoise: aten::gelu is new, 300 times, 300 ms, 75 % of the added time",
-        "denoise: aten::cat is new, once, 100 ms, 25 % of the added time",
-        "denoise: aten::silu is gone, it was called 300 times, 50 ms",
+    assert explained(base, now) == (
+        "denoise: aten::gelu new, 300 calls, 300 ms, 75 % of the added time",
+        "denoise: aten::cat new, 1 call, 100 ms, 25 % of the added time",
+        "denoise: aten::silu gone, 300 calls before, 50.0 ms",
     )
 
 
 def test_one_operator_in_two_stages_is_two_things() -> None:
     now = profile(*BASE, row("aten::addmm", 7, 0.2, "text_encode"))
-    assert explain(profile(*BASE), now) == (
-        "text_encode: aten::addmm is new, 7 times, 200 ms, 100 % of the added time",
+    assert explained(profile(*BASE), now) == (
+        "text_encode: aten::addmm new, 7 calls, 200 ms, 100 % of the added time",
     )
 
 
 def test_a_small_row_that_a_full_table_may_have_left_out_is_not_called_new_or_gone() -> None:
     small, large = row("aten::neg", 5, 0.05), row("aten::sort", 5, 0.6)
     full = profile(*BASE, left_out_s=0.2)
-    assert explain(full, profile(*BASE, small)) == ()
-    assert explain(profile(*BASE, small), full) == ()
-    assert "aten::sort is new" in explain(full, profile(*BASE, large))[0]
-    assert "aten::neg is new" in explain(profile(*BASE), profile(*BASE, small))[0]
+    assert explained(full, profile(*BASE, small)) == ()
+    assert explained(profile(*BASE, small), full) == ()
+    assert "aten::sort new" in explained(full, profile(*BASE, large))[0]
+    assert "aten::neg new" in explained(profile(*BASE), profile(*BASE, small))[0]
 
 
 def test_of_many_changes_the_largest_are_told() -> None:
     more = [row(f"op{n:02}", 1, 0.1 * (n + 1)) for n in range(9)]
-    lines = explain(profile(*BASE), profile(*BASE, *more))
+    lines = explained(profile(*BASE), profile(*BASE, *more))
     assert [line.split()[1] for line in lines[:-1]] == [f"op{n:02}" for n in (8, 7, 6, 5, 4, 3)]
     assert lines[-1] == "and 3 more operators"
 
 
 def test_operators_of_the_processor_and_kernels_of_a_device_are_not_compared() -> None:
     kernels = msgspec.structs.replace(profile(*BASE), kind="device")
-    assert explain(profile(*BASE), kernels) == ()
+    assert explained(profile(*BASE), kernels) == ()
 
 
 def test_empty_tables_and_rows_without_time() -> None:
     nothing = Profile(kind="cpu", total_s=0, operators=())
-    assert explain(nothing, nothing) == ()
-    assert len(explain(nothing, profile(*BASE))) == len(BASE)
-    assert explain(profile(row("a", 1, 0.0)), profile(row("a", 2, 0.0))) == (
-        "denoise: a called 1 -> 2 times (+100 %)",
-    )
+    assert explained(nothing, nothing) == ()
+    assert len(explained(nothing, profile(*BASE))) == len(BASE)
+    assert explained(profile(row("a", 1, 0.0)), profile(row("a", 2, 0.0))) == ("denoise: a 1 -> 2 calls (+100 %)",)
 
 
 def test_a_question_without_two_profiles_has_no_lines() -> None:
@@ -150,11 +155,15 @@ def test_a_question_without_two_profiles_has_no_lines() -> None:
             reference=type(reference)(stored, reference.distance, reference.path, make.artifacts),
             limits=Limits(),
         )
-        assert len(kernel_changes(question)) == lines
+        slower = verdict("time.slower", details=TimeDetails())
+        details = with_operators(slower, question).details
+        assert len(details.operators) == lines
+        same = verdict("time.same", details=TimeDetails())
+        assert with_operators(same, question) is same
     bare = Question(
         observation=make.observation(profile=now), artifacts=make.artifacts(), reference=None, limits=Limits()
     )
-    assert kernel_changes(bare) == []
+    assert with_operators(slower, bare) is slower
 
 
 ROWS = st.lists(
@@ -173,8 +182,8 @@ ROWS = st.lists(
 def test_any_two_tables_can_be_compared_and_their_order_does_not_matter(
     base: list[Operator], now: list[Operator], reverse: bool
 ) -> None:
-    lines = explain(profile(*base), profile(*now))
-    assert lines == explain(profile(*reversed(base)), profile(*reversed(now)))
-    assert explain(profile(*base), profile(*base)) == ()
+    lines = explained(profile(*base), profile(*now))
+    assert lines == explained(profile(*reversed(base)), profile(*reversed(now)))
+    assert explained(profile(*base), profile(*base)) == ()
     shares = [int(line.rpartition(", ")[2].split()[0]) for line in lines if line.endswith("of the added time")]
     assert sum(shares) <= 100 + len(shares)

@@ -46,23 +46,22 @@ def judged(both: Sequence[tuple[Run, Run]], family: str = "cuda", **more: Any) -
 def test_the_same_speed_is_the_same_whatever_the_machine_does() -> None:
     answer = judged(pairs(6))
     assert answer.reason == "time.same"
-    assert answer.message.startswith("As fast as the other side in 6 pairs of runs: ")
-    assert "would have seen +" in answer.message
-    assert 0 < answer.details["detectable_rel"] < 0.05
+    assert ", 6 pairs of runs. A slowdown of +" in answer.message
+    assert 0 < answer.details.detectable_rel < 0.05
     assert not wants_runs(answer)
 
 
 def test_what_would_have_been_seen_is_seen() -> None:
-    seen_rel = judged(pairs(10)).details["detectable_rel"]
+    seen_rel = judged(pairs(10)).details.detectable_rel
     assert judged(pairs(10, 1 + seen_rel)).reason == "time.slower"
 
 
 def test_slower_names_the_part_and_how_many_pairs_agree() -> None:
     answer = judged(pairs(6, 1.10))
     assert (answer.decision, answer.reason) == ("worse", "time.slower")
-    assert answer.message.startswith("Slower in 6 of 6 pairs of runs: ")
+    assert " in 6 of 6 pairs of runs." in answer.message
     assert "Most of it: denoise" in answer.message
-    assert answer.details["ratio"] == pytest.approx(1.1, rel=0.01)
+    assert answer.details.ratio == pytest.approx(1.1, rel=0.01)
 
 
 def test_faster_is_better() -> None:
@@ -74,7 +73,7 @@ def test_a_stage_and_steps_are_judged_alone() -> None:
     longer = [(base, msgspec.structs.replace(head, calibration_s=base.calibration_s)) for base, head in longer]
     answer = judged(longer)
     assert answer.reason == "time.stage_slower"
-    assert "vae_decode 500 ms -> 1.5 s (+200 %)" in answer.message
+    assert "vae_decode 500 ms -> 1.500 s (+200 %)" in answer.message
     slow = dict.fromkeys(range(23, 30), 0.15)
     steps = judged([(make.run(12.0), make.run(12.0, slow_steps=slow)) for _ in range(6)], "cpu")
     assert steps.reason == "time.step_slower"
@@ -93,7 +92,7 @@ def clocked(both: Sequence[tuple[Run, Run]], base_mhz: float, head_mhz: float) -
 def test_a_slowdown_that_vanishes_in_clock_cycles_is_the_clocks() -> None:
     answer = judged(clocked(pairs(6, 1.10), 1980, 1800))
     assert (answer.decision, answer.reason) == ("unsure", "time.clocks")
-    assert answer.message.startswith("13 s -> 14.3 s (+10 %), but the device's clock fell from 1,980 to 1,800 MHz")
+    assert "the device's clock fell from 1,980 to 1,800 MHz" in answer.message
     assert wants_runs(answer)
     for head_mhz in (1980, 2100, 1400):  # as it was, higher, and lower than the pace tells
         assert judged(clocked(pairs(6, 1.10), 1980, head_mhz)).reason == "time.slower"
@@ -111,7 +110,7 @@ def test_a_dead_run_takes_its_pair_with_it() -> None:
     dead = msgspec.structs.replace(make.run(), rounds=())
     broken = msgspec.structs.replace(make.run(), rounds=(Round(total_s=math.nan),))
     left = judged([*pairs(4), (dead, make.run()), (make.run(), broken)])
-    assert left.details["pairs"] == 4
+    assert left.details.pairs == 4
     assert "2 pairs left out" in left.changes[-1]
     nothing = judged([(dead, dead)] * 10)
     assert nothing.reason == "time.few_pairs"
@@ -154,11 +153,11 @@ def restless(count: int, ratio: float = 1.0, seed: int = 0) -> list[tuple[Run, R
 def test_what_happens_to_both_rounds_of_a_pair_drops_out() -> None:
     same = judged(restless(6), "cpu", by_turns=True)
     assert same.reason == "time.same", same
-    assert same.details["detectable_rel"] < 0.1
+    assert same.details.detectable_rel < 0.1
     slower = judged(restless(6, 1.12), "cpu", by_turns=True)
     assert slower.reason == "time.slower", slower
-    assert slower.details["ratio"] == pytest.approx(1.12, abs=0.03)
-    assert slower.details["by_turns"]
+    assert slower.details.ratio == pytest.approx(1.12, abs=0.03)
+    assert slower.details.by_turns
     # One after the other, hardly any of the same pairs could be used.
     assert "left out" in " ".join(judged(restless(6, 1.12), "cpu").changes)
 
@@ -167,8 +166,8 @@ def test_pairs_at_different_paces_tell_where_the_slowdown_lies() -> None:
     base, head = make.run(12.0), make.run(12.6, slow_steps={4: 0.6})
     answer = judged([(scaled(base, pace), scaled(head, pace)) for pace in PACE[:6]], "cpu", by_turns=True)
     assert answer.decision == "worse"
-    assert [one.partition(":")[0] for one in answer.changes] == ["denoise", "step 4"]
-    assert all(one.endswith("100 % of the difference") for one in answer.changes)
+    assert [part.name for part in answer.details.places] == ["denoise", "step 4"]
+    assert all(part.share_rel == pytest.approx(1.0, abs=0.005) for part in answer.details.places)
 
 
 def scaled(run: Run, factor: float) -> Run:
@@ -192,7 +191,7 @@ def test_rounds_of_two_levels_on_one_side_alone_are_not_steady() -> None:
     )
     answer = judged([(base, msgspec.structs.replace(head, rounds=rounds))] * 6, "cpu", by_turns=True)
     assert answer.reason == "time.few_pairs"
-    assert answer.changes == ("6 pairs left out: the ratio of its rounds wasn't steady",)
+    assert answer.changes == ("6 pairs left out: the ratio of its rounds was not steady",)
 
 
 def test_a_side_that_still_warms_up_in_its_rounds_is_not_steady() -> None:
@@ -236,7 +235,7 @@ def test_evidence_that_points_one_way_asks_for_a_further_pair() -> None:
 def test_neighbours_tell_the_spread_of_few_pairs() -> None:
     alone = judged(pairs(4), limits=Limits(time_pair_spread_rel=0.001))
     among = judged(pairs(4), limits=Limits(time_pair_spread_rel=0.001), neighbours=[pairs(10)] * 8)
-    assert among.details["detectable_rel"] < alone.details["detectable_rel"]
+    assert among.details.detectable_rel < alone.details.detectable_rel
 
 
 def test_no_decision_is_a_mistake() -> None:

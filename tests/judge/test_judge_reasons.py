@@ -31,6 +31,7 @@ from pytest_diffbench.records import (
     Telemetry,
 )
 from pytest_diffbench.records.artifacts import Artifacts
+from pytest_diffbench.report.sentences import worded
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import Observation, Run, Verdict
@@ -338,7 +339,7 @@ def test_every_reason_has_a_scenario() -> None:
 
 @pytest.mark.parametrize("reason", REASONS)
 def test_reason_is_reached_with_its_decision(reason: str) -> None:
-    answer = PAIRED[reason]() if reason in PAIRED else asked(reason)
+    answer = worded(PAIRED[reason]()) if reason in PAIRED else asked(reason)
     assert (answer.reason, answer.decision) == (reason, REASONS[reason].decision)
     assert answer.message[-1] in ".!", "a message is a sentence"
     assert "  " not in answer.message

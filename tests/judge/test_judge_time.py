@@ -23,16 +23,16 @@ if TYPE_CHECKING:
 
 def test_a_green_test_says_what_it_would_have_seen_and_would() -> None:
     answer = judged(make.run(12.1), past(10))
-    seen_rel = answer.details["detectable_rel"]
+    seen_rel = answer.details.detectable_rel
     assert answer.message.startswith(
-        "As fast as 10 runs of 10 days in the baseline: 12 s -> 12.1 s (+0.80 %); would have seen +"
+        "Same time: 12.00 s -> 12.10 s (+0.80 %), against 10 runs from 10 days. A slowdown of +"
     )
-    assert answer.message.endswith(f"{100 * seen_rel:.0f} %.")
+    assert answer.message.endswith(f"{100 * seen_rel:.0f} % would have been detected.")
     assert judged(make.run(12.0 * (1 + seen_rel)), past(10), fresh=2).reason == "time.slower"
 
 
 def test_more_runs_see_smaller_changes() -> None:
-    seen = [judged(make.run(), past(count, spread_rel=0.05)).details["detectable_rel"] for count in (1, 3, 5, 10, 20)]
+    seen = [judged(make.run(), past(count, spread_rel=0.05)).details.detectable_rel for count in (1, 3, 5, 10, 20)]
     assert seen == sorted(seen, reverse=True)
     assert seen[0] > 2 * seen[-1]
 
@@ -43,7 +43,7 @@ def test_rounds_are_no_evidence() -> None:
     many = msgspec.structs.replace(one, rounds=one.rounds * 20)
     few, much = judged(one, past(5)), judged(many, past(5))
     assert few.decision == much.decision == "same"
-    assert few.details["detectable_rel"] == much.details["detectable_rel"]
+    assert few.details.detectable_rel == much.details.detectable_rel
 
 
 def test_on_a_gpu_the_floor_is_two_percent() -> None:
@@ -75,8 +75,8 @@ def test_the_floor_in_the_details_is_the_one_that_was_asked_for(
     slower = make.run(totals_s=[1.5 * total_s] * 5, env=env)
     answer = judged(slower, runs, fresh=2)
     assert answer.reason == "time.slower"
-    assert answer.details["floor_rel"] == pytest.approx(floor_rel)
-    assert f"the floor is {100 * floor_rel:.2g} %" in answer.message
+    assert answer.details.floor_rel == pytest.approx(floor_rel)
+    assert f"and the {100 * floor_rel:.2g} % threshold" in answer.message
 
 
 def test_one_process_and_two_processes() -> None:
@@ -88,8 +88,10 @@ def test_one_process_and_two_processes() -> None:
 def test_few_runs_show_the_figures_and_what_is_missing() -> None:
     answer = judged(make.run(), past(1))
     assert answer.reason == "time.few_runs"
-    assert answer.message.startswith("Can't tell: 12 s -> 12 s (+0.00 %); nothing under +")
-    assert answer.message.endswith("would have been seen. The baseline has 1 run of 1 day: save on more days.")
+    assert answer.message.startswith(
+        "Can't tell: 12.00 s -> 12.00 s (0 %), against 1 run from 1 day. Nothing under +"
+    )
+    assert answer.message.endswith("would have been detected.")
     # of one day, however many there are
     same_day = [msgspec.structs.replace(run, started="2025-12-01T00:00:00Z") for run in past(10, spread_rel=0.05)]
     assert judged(make.run(), same_day, decisions=20).reason == "time.few_days"
@@ -106,7 +108,7 @@ def test_runs_of_the_session_s_own_day_are_what_it_is_held_to() -> None:
     earlier = [msgspec.structs.replace(run, started="2025-12-31T23:30:00Z") for run in past(3)]
     other_day = [msgspec.structs.replace(run, started="2025-12-01T00:00:00Z") for run in past(3)]
     near, far = judged(make.run(), earlier), judged(make.run(), other_day)
-    assert near.details["detectable_rel"] < 0.7 * far.details["detectable_rel"]
+    assert near.details.detectable_rel < 0.7 * far.details.detectable_rel
     assert judged(make.run(14.4), earlier, fresh=2).reason == "time.slower"
     assert judged(make.run(14.4), other_day, fresh=2).decision == "unsure"
 
@@ -115,7 +117,7 @@ def test_runs_of_the_session_s_own_day_are_what_it_is_held_to() -> None:
 def test_one_run_that_lies_apart_blinds_nobody(low_s: float) -> None:
     runs = [*past(9), make.run(low_s, started="2025-12-20T00:00:00Z")]
     assert judged(make.run(14.4), runs, fresh=2).reason == "time.slower"
-    assert judged(make.run(14.4), runs, fresh=2).details["aside"] == [10]
+    assert judged(make.run(14.4), runs, fresh=2).details.aside == (10,)
 
 
 def test_ten_runs_of_two_days_are_two_draws_of_the_day() -> None:
@@ -126,7 +128,7 @@ def test_ten_runs_of_two_days_are_two_draws_of_the_day() -> None:
         ]
 
     few, many = on_days(11.5, 12.5), on_days(*(11.5, 12.5) * 5)
-    promised = [judged(make.run(), one).details["detectable_rel"] for one in (few, many)]
+    promised = [judged(make.run(), one).details.detectable_rel for one in (few, many)]
     assert promised[0] > 1.5 * promised[1]
 
 
@@ -137,7 +139,7 @@ def test_a_gate_that_would_sleep_through_half_as_much_again_is_unsure() -> None:
     ]
     answer = judged(make.run(11.0), spread)
     assert (answer.decision, answer.reason) == ("unsure", "time.blind")
-    assert "would have been seen" in answer.message
+    assert "would have been detected" in answer.message
     assert judged(make.run(11.0), spread, Limits(time_blind_rel=50)).reason == "time.same"
 
 
@@ -157,7 +159,7 @@ def test_runs_in_other_settings_dont_count() -> None:
     mixed = [*past(5), *past(4, 6.0, env=other)]
     answer = judged(make.run(), mixed)
     assert answer.reason == "time.same"
-    assert answer.details["runs"] == 5
+    assert answer.details.runs == 5
     assert any("4 runs of the baseline left out" in line for line in answer.changes)
 
 
@@ -177,13 +179,13 @@ def test_past_runs_at_another_pace_of_the_machine_dont_widen_the_spread() -> Non
     slow = [make.run(20.0, calibration_s=0.034) for _ in range(2)]
     answer = judged(make.run(18.0), [*past(6), *slow], fresh=2)
     assert answer.reason == "time.slower"
-    assert answer.details["runs"] == 6
+    assert answer.details.runs == 6
 
 
 def test_a_slow_machine_is_told_from_slow_code() -> None:
     answer = judged(make.run(18.0, calibration_s=0.03), past(10))
     assert answer.reason == "time.machine_slower"
-    assert "reference work took +50 %" in answer.message
+    assert "reference work +50 %" in answer.message
     # nor does a fast machine hide slow code
     assert judged(make.run(12.0, calibration_s=0.015), past(10)).reason == "time.machine_faster"
 
@@ -198,7 +200,7 @@ def test_without_a_calibration_only_the_harmless_is_decided() -> None:
     assert judged(make.run(18.0, calibration_s=None), past(12), fresh=2).reason == "time.slower"
     quiet = judged(make.run(calibration_s=None), past(12))
     assert quiet.reason == "time.same"
-    assert "pace isn't known" in quiet.changes[0]
+    assert "pace is unknown" in quiet.changes[0]
 
 
 @pytest.mark.parametrize("bad", [0.0, -1.0, math.nan, math.inf])
@@ -207,7 +209,7 @@ def test_impossible_times_never_pass_and_are_no_baseline(bad: float) -> None:
     assert judged(broken, past(5)).reason == "time.invalid"
     doubt = doubts(broken, Limits())
     assert doubt is not None
-    assert doubt[0] == "time.invalid"
+    assert doubt.kind == "invalid"
     assert judged(make.run(), [broken] * 5).reason == "time.no_baseline"
     uncalibrated = make.run(18.0, calibration_s=bad)
     assert judged(uncalibrated, past(5)).reason == "time.no_calibration"
@@ -218,7 +220,7 @@ def test_unsteady_and_drifting_rounds_are_doubted() -> None:
     rising = [10 + 0.35 * n for n in range(9)]
     answer = judged(make.run(totals_s=rising), past(5))
     assert answer.reason == "time.unsteady"
-    assert "+20.3 % from the first third to the last" in answer.message
+    assert "+20 % from the first third to the last" in answer.message
     assert doubts(make.run(), Limits()) is None
 
 
@@ -250,13 +252,13 @@ def test_time_outside_all_stages_is_doubted(total_s: float, outside_s: float, do
 
 def test_the_stage_that_carries_the_difference_comes_first() -> None:
     answer = judged(make.run(18.0, decode_s=5.5), past(5), fresh=2)
-    assert "Most of it: vae_decode: 500 ms -> 5.5 s (+1,000 %), 83 % of the difference" in answer.message
-    assert answer.details["stage_ratios"]["vae_decode"] == pytest.approx(11)
+    assert "Most of it: vae_decode: 500 ms -> 5.500 s (+1,000 %), 83 % of the difference" in answer.message
+    assert answer.details.stage_ratios["vae_decode"] == pytest.approx(11)
 
 
 def test_the_steps_that_carry_the_difference_are_named() -> None:
     answer = judged(make.run(18.0, slow_steps=dict.fromkeys(range(15, 21), 1.0)), past(5))
-    assert any(line.startswith("steps 15-20: 380 ms -> 1.38 s") for line in answer.changes)
+    assert any(line.startswith("steps 15-20: 380 ms -> 1.380 s") for line in answer.changes)
     # the others moved too, but by far less
     mixed = judged(make.run(18.0, slow_steps=dict.fromkeys(range(10), 0.5)), past(5))
     assert any(line.startswith("steps 0-9:") for line in mixed.changes)
@@ -273,8 +275,8 @@ def test_a_shift_towards_attention_is_named() -> None:
 def test_alpha_and_power_are_settings() -> None:
     loose = judged(make.run(13.2), past(5), Limits(time_alpha=0.2), fresh=2)
     assert (judged(make.run(13.2), past(5), fresh=2).reason, loose.reason) == ("time.same", "time.slower")
-    bold = judged(make.run(), past(5), Limits(time_power=0.5)).details["detectable_rel"]
-    assert bold < judged(make.run(), past(5)).details["detectable_rel"]
+    bold = judged(make.run(), past(5), Limits(time_power=0.5)).details.detectable_rel
+    assert bold < judged(make.run(), past(5)).details.detectable_rel
 
 
 # What the machine says of itself
@@ -316,15 +318,14 @@ def test_the_clocks_explain_stages_and_steps_too() -> None:
     before = [read(run, sm_clock_mhz=1980.0) for run in past(10, spread_rel=0.002)]
     decoded = judged(read(make.run(12.0, decode_s=0.75), sm_clock_mhz=1320.0), before, fresh=2)
     assert (decoded.decision, decoded.reason) == ("unsure", "time.clocks")
-    assert decoded.message.startswith("vae_decode 500 ms -> 750 ms (+50 %), but the device's clock fell")
-    assert "in clock cycles vae_decode changed by" in decoded.message
+    assert "vae_decode 500 ms -> 750 ms (+50 %), but 0 % in clock cycles" in decoded.message
     assert judged(read(make.run(12.0, decode_s=0.75), sm_clock_mhz=1900.0), before, fresh=2).reason == (
         "time.stage_slower"
     )
     late = dict.fromkeys(range(23, 30), 0.15)
     steps = judged(read(make.run(12.0, slow_steps=late), sm_clock_mhz=1465.0), before, fresh=2)
     assert steps.reason == "time.clocks"
-    assert "in clock cycles steps 22-29 changed by" in steps.message
+    assert "slow code: steps 22-29 " in steps.message
 
 
 def test_a_stage_that_grew_in_clock_cycles_is_not_hidden_by_a_total_that_did_not() -> None:
@@ -336,13 +337,13 @@ def test_a_stage_that_grew_in_clock_cycles_is_not_hidden_by_a_total_that_did_not
 def test_wall_time_that_grew_alone_on_a_cpu_is_labelled() -> None:
     before = [read(run, cpu_s=11.0) for run in past(10)]
     alone = judged(read(make.run(18.0), cpu_s=11.1), before, fresh=2)
-    assert alone.details["waited"] is True
-    assert alone.message.endswith("processor time didn't: the call waited, or less of it ran at once.")
+    assert alone.details.waited is True
+    assert alone.message.endswith("processor time did not: the call waited, or ran on fewer processors.")
     both = judged(read(make.run(18.0), cpu_s=17.0), before, fresh=2)
-    assert both.details["waited"] is False
+    assert both.details.waited is False
     assert both.reason == alone.reason == "time.slower"
     unread = judged(make.run(18.0), past(10), fresh=2)
-    assert unread.details["waited"] is None
+    assert unread.details.waited is None
 
 
 @pytest.mark.parametrize("cpu_s", [11.1, 17.0])
@@ -352,7 +353,7 @@ def test_off_the_cpu_nothing_is_said_about_waiting(cpu_s: float) -> None:
     before = [read(run, cpu_s=11.0) for run in past(10, env=env)]
     answer = judged(read(make.run(18.0, env=env), cpu_s=cpu_s), before, fresh=2)
     assert answer.reason == "time.slower"
-    assert answer.details["waited"] is None
+    assert answer.details.waited is None
     assert "wait" not in answer.message
 
 
@@ -388,7 +389,7 @@ def test_a_warm_up_that_never_ended_is_doubted() -> None:
     cold = msgspec.structs.replace(make.run(), warmup=Warmup(rounds=8, steady=False, doubt="drift of +12 %"))
     answer = judged(cold, past(5))
     assert answer.reason == "time.unsteady"
-    assert "weren't steady after 8 rounds of warm-up: drift of +12 %" in answer.message
+    assert "were not steady after 8 warm-up rounds: drift of +12 %" in answer.message
 
 
 @pytest.mark.parametrize("total_s", [3e-6, 4 * 3600.0])

@@ -10,8 +10,9 @@ from time_questions import past
 
 from pytest_diffbench.judge import Limits
 from pytest_diffbench.judge.slide import origin_with
-from pytest_diffbench.judge.time.creep import creep, first_time
+from pytest_diffbench.judge.time.creep import creep_rel, first_time
 from pytest_diffbench.records.artifacts import Artifacts
+from pytest_diffbench.report.sentences.time import creep_phrase
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import FirstTime, Run
@@ -21,35 +22,37 @@ def first(runs: list[Run]) -> tuple[FirstTime, ...]:
     return tuple(one for run in runs if (one := first_time(run)) is not None)
 
 
-def crept(count: int, step_rel: float = 0.01, family: str = "cpu") -> str:
+def crept(count: int, step_rel: float = 0.01, family: str = "cpu") -> float | None:
     env = make.environment(family)
     runs = [make.run(12.0 * (1 + step_rel) ** n, env=env) for n in range(count)]
-    return creep(first(runs[:3]), runs, Limits(), family)
+    return creep_rel(first(runs[:3]), runs, Limits(), family)
 
 
 def test_a_percent_a_save_is_told_before_it_is_a_quarter() -> None:
-    assert crept(5) == ""
-    assert crept(25).startswith("+")
-    assert crept(60).endswith("of time since the first 3 accepted runs")
-    assert int(crept(60).split()[0].lstrip("+")) in range(72, 79)
-    assert crept(9, family="cuda").startswith("+6")
+    assert crept(5) is None
+    assert (crept(25) or 0.0) > 0.1
+    far_rel = crept(60)
+    assert far_rel is not None
+    assert 0.72 <= far_rel < 0.785
+    assert creep_phrase(far_rel, 3).endswith("of time since the first 3 accepted runs")
+    assert crept(9, family="cuda") == pytest.approx(0.065, abs=0.005)
 
 
 @pytest.mark.parametrize("step_rel", [0.0, -0.01])
 def test_what_doesnt_grow_is_no_creep(step_rel: float) -> None:
-    assert crept(60, step_rel) == ""
+    assert crept(60, step_rel) is None
 
 
 def test_a_slower_machine_is_no_creep() -> None:
     begun = first(past(3))
     later = [make.run(18.0, calibration_s=0.03)] * 3
-    assert creep(begun, [*past(3), *later], Limits(), "cpu") == ""
-    assert creep(begun, [*past(3), *[make.run(18.0)] * 3], Limits(), "cpu") != ""
+    assert creep_rel(begun, [*past(3), *later], Limits(), "cpu") is None
+    assert creep_rel(begun, [*past(3), *[make.run(18.0)] * 3], Limits(), "cpu") is not None
 
 
 def test_few_runs_of_yesterday_are_held_against_themselves_by_nobody() -> None:
-    assert creep(first(past(2)), past(2), Limits(), "cpu") == ""
-    assert creep((), past(9), Limits(), "cpu") == ""
+    assert creep_rel(first(past(2)), past(2), Limits(), "cpu") is None
+    assert creep_rel((), past(9), Limits(), "cpu") is None
 
 
 def test_the_first_three_runs_are_kept_and_later_ones_are_not() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import xml.etree.ElementTree as ET
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pytest
 
@@ -413,21 +413,3 @@ def test_three(diffbench, diffbench_pipeline): ...
     )
     run(project, "--diffbench")
     assert (project.path / "decisions.txt").read_text() == "2"
-
-
-def test_a_slower_case_is_explained_by_its_operators_and_no_other_verdict_is(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    from pytest_diffbench.judge.time import kernels
-    from pytest_diffbench.records import Verdict
-    from pytest_diffbench.session import verdicts
-
-    monkeypatch.setattr(kernels, "kernel_changes", lambda _: ("denoise: aten::mm called twice as often",))
-    question: Any = None
-    slower = Verdict(gate="time", decision="worse", reason="time.slower", message="slower", changes=("torch",))
-    assert verdicts._explained(slower, question).changes == ("torch", "denoise: aten::mm called twice as often")
-    for other in (
-        Verdict(gate="time", decision="same", reason="time.same", message="the same"),
-        Verdict(gate="work", decision="worse", reason="work.flops", message="more"),
-    ):
-        assert verdicts._explained(other, question) is other

@@ -6,7 +6,6 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.text import percent, plural
 from pytest_diffbench.judge.time.figures import TOTAL, paces_s, times_of
 from pytest_diffbench.judge.time.pace import experience_of
 from pytest_diffbench.judge.time.runs import total_floor_rel
@@ -29,8 +28,8 @@ def first_time(run: Run) -> FirstTime | None:
     return FirstTime(median_s=times_of([run], net=True)[TOTAL][0], pace_s=paces_s(run))
 
 
-def creep(first: Sequence[FirstTime], latest: Sequence[Run], limits: Limits, family: str) -> str:
-    """Say how much longer the latest runs take than the first ones; empty where that isn't beyond noise and floor.
+def creep_rel(first: Sequence[FirstTime], latest: Sequence[Run], limits: Limits, family: str) -> float | None:
+    """How much longer the latest runs take than the first ones; None where that isn't beyond noise and floor.
 
     Args:
         first: the first runs that were accepted on this machine.
@@ -38,20 +37,20 @@ def creep(first: Sequence[FirstTime], latest: Sequence[Run], limits: Limits, fam
         limits: of the test.
         family: type of the device.
     """
-    runs = [one for run in latest[-MOST_FIRST_TIMES:] if (one := first_time(run)) is not None]
+    runs = [time for run in latest[-MOST_FIRST_TIMES:] if (time := first_time(run)) is not None]
     if not first or len(latest) < len(first) + len(runs):
-        return ""
-    kinds = set.intersection(*(set(one.pace_s) for one in (*first, *runs)))
-    before_log, after_log = (statistics.median(_log(one, kinds) for one in some) for some in (first, runs))
+        return None
+    kinds = set.intersection(*(set(time.pace_s) for time in (*first, *runs)))
+    before_log, after_log = (statistics.median(_log(time, kinds) for time in times) for times in (first, runs))
     change_log = after_log - before_log
     noise_log = experience_of(limits, family).between.deviation * math.sqrt(1 / len(first) + 1 / len(runs))
-    before_s = statistics.median(one.median_s for one in first)
+    before_s = statistics.median(time.median_s for time in first)
     if change_log <= max(_SCORE * noise_log, math.log1p(total_floor_rel(limits, family, before_s))):
-        return ""
-    return f"{percent(math.expm1(change_log))} of time since the first {plural(len(first), 'accepted run')}"
+        return None
+    return math.expm1(change_log)
 
 
-def _log(one: FirstTime, kinds: set[str]) -> float:
+def _log(time: FirstTime, kinds: set[str]) -> float:
     """Logarithm of a time by the machine's pace, where all sides know it."""
-    pace_log = math.fsum(math.log(one.pace_s[kind]) for kind in kinds) / len(kinds) if kinds else 0.0
-    return math.log(one.median_s) - pace_log
+    pace_log = math.fsum(math.log(time.pace_s[kind]) for kind in kinds) / len(kinds) if kinds else 0.0
+    return math.log(time.median_s) - pace_log

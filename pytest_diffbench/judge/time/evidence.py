@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.definition import environment_changes
 from pytest_diffbench.judge.time import rule as time_rule
-from pytest_diffbench.judge.time.figures import MEDIAN, TOTAL, paces_s, times_of
+from pytest_diffbench.judge.time.figures import MEDIAN, TOTAL, kind_of, paces_s, times_of
 from pytest_diffbench.judge.time.pace import experience_of, unknown_pace
 from pytest_diffbench.judge.time.runs import (
     alike,
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.judge.time.rule import Figure
     from pytest_diffbench.judge.time.spread import Experience, History
     from pytest_diffbench.records import Run
+    from pytest_diffbench.records.details import Doubt
 
 _QUARTILES = (0.25, 0.75)
 
@@ -44,13 +45,13 @@ class SessionRun:
     Attributes:
         run: itself.
         pace: of the machine; None where it isn't known of both sides.
-        unsteady: why its rounds aren't steady, in words; None where they are.
+        unsteady: why its rounds aren't steady; None where they are.
         crowded_rel: share of it that its threads waited for a processor; 0 where that is no more than usual.
     """
 
     run: Run
     pace: Pace | None
-    unsteady: str | None
+    unsteady: Doubt | None
     crowded_rel: float = 0.0
 
     @property
@@ -190,17 +191,17 @@ def _figures(evidence: Evidence) -> list[Figure]:
     raw, net = _Side(evidence, net=False), _Side(evidence, net=True)
     names = [name for name in raw.now_low if name in raw.past and name in net.past]
     if len(evidence.now[0].step_medians_s) != len(past[0].step_medians_s):
-        names = [name for name in names if not name.startswith("steps:")]
+        names = [name for name in names if kind_of(name) != "step"]
     base_s = {name: statistics.geometric_mean(map(math.exp, raw.past[name])) for name in names}
     floors = floors_of(limits, evidence.family, names, base_s)
-    groups = sum(name.startswith("steps:") for name in names)
+    groups = sum(kind_of(name) == "step" for name in names)
     shares = time_rule.shares_of(len(names) - 1 - groups, groups)
     return [
         time_rule.Figure(
             name,
             (raw.scale(name), net.scale(name)),
             floors[name],
-            shares[0 if name == TOTAL else 2 if name.startswith("steps:") else 1],
+            shares[0 if name == TOTAL else 2 if kind_of(name) == "step" else 1],
             evidence.fresh,
         )
         for name in names

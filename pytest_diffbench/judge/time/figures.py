@@ -5,9 +5,8 @@ from __future__ import annotations
 import itertools
 import math
 import statistics
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
-from pytest_diffbench.judge.text import step_list
 from pytest_diffbench.records import STAGES
 
 if TYPE_CHECKING:
@@ -106,12 +105,17 @@ def waiting_share(run: Run) -> float:
     return min(1.0, statistics.median(shares)) if shares else 0.0
 
 
+def kind_of(name: str) -> Literal["total", "stage", "step"]:
+    """What a name of `times_of` stands for."""
+    return "total" if name == TOTAL else "step" if name.startswith("steps:") else "stage"
+
+
 def label(name: str, steps: int) -> str:
-    """The name of a time for a person: `steps 0-7` for the first group of 30 steps."""
-    if not name.startswith("steps:"):
+    """The name of a time: `steps 0-7` for the first group of 30 steps."""
+    if kind_of(name) != "step":
         return name
     begin, end = _groups(steps)[int(name.partition(":")[2])]
-    return step_list(f"{begin}-{end - 1}" if end - begin > 1 else f"{begin}")
+    return f"steps {begin}-{end - 1}" if end - begin > 1 else f"step {begin}"
 
 
 def _groups(steps: int) -> list[tuple[int, int]]:

@@ -6,14 +6,16 @@ import dataclasses
 import statistics
 from typing import TYPE_CHECKING, TypeAlias
 
-from pytest_diffbench.judge.text import percent, plural, seconds
+import msgspec
+
 from pytest_diffbench.records import STAGES, Stage
+from pytest_diffbench.records.details import OperatorChange, TimeDetails
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from pytest_diffbench.judge.question import Question
-    from pytest_diffbench.records import Operator, Profile, Run
+    from pytest_diffbench.records import Operator, Profile, Run, Verdict
 
 _Place: TypeAlias = tuple[Stage, str]
 
@@ -37,29 +39,36 @@ _FEWEST_FOR_PACE = 3
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Change:
-    """One row in both profiles; a side that lacks it has 0 calls."""
+class OperatorChanges:
+    """Operators that carry a difference.
 
-    stage: Stage
-    name: str
-    calls_before: int
-    calls: int
-    before_s: float
-    after_s: float
+    Attributes:
+        changes: of each kind, the largest difference first.
+        further: how many more there are.
+        pace_rel: by how much operators changed that are called as often as before, where that is much.
+    """
 
-    @property
-    def extra_s(self) -> float:
-        return self.after_s - self.before_s
+    changes: tuple[OperatorChange, ...] = ()
+    further: int = 0
+    pace_rel: float | None = None
 
 
-def kernel_changes(question: Question) -> list[str]:
-    """Lines for a verdict on time; empty where either side has no profile, or the two are of different kinds."""
-    if question.reference is None:
-        return []
-    baseline, seen = question.reference.baseline, question.observation
-    if baseline.profile is None or seen.profile is None:
-        return []
-    return list(explain(baseline.profile, seen.profile, slower_in=_slower_stages(seen.run, baseline.times)))
+def with_operators(verdict: Verdict, question: Question) -> Verdict:
+    """A verdict on time that is worse, with the operators that make it so, where both sides have a profile."""
+    details, reference, observation = verdict.details, question.reference, question.observation
+    if verdict.decision != "worse" or not isinstance(details, TimeDetails) or reference is None:
+        return verdict
+    if reference.baseline.profile is None or observation.profile is None:
+        return verdict
+    stages = _slower_stages(observation.run, reference.baseline.times)
+    operators = explain(reference.baseline.profile, observation.profile, slower_in=stages)
+    details = msgspec.structs.replace(
+        details,
+        operators=operators.changes,
+        further_operators=operators.further,
+        operators_pace_rel=operators.pace_rel,
+    )
+    return msgspec.structs.replace(verdict, details=details)
 
 
 def _slower_stages(now: Run, runs: Sequence[Run]) -> frozenset[Stage]:
@@ -76,7 +85,7 @@ def _slower_stages(now: Run, runs: Sequence[Run]) -> frozenset[Stage]:
     return grown if medians else frozenset(STAGES)
 
 
-def explain(base: Profile, now: Profile, *, most: int = 6, slower_in: Collection[Stage] = STAGES) -> tuple[str, ...]:
+def explain(base: Profile, now: Profile, *, most: int = 6, slower_in: Collection[Stage] = STAGES) -> OperatorChanges:
     """Tell which rows of two profiles differ: first those of which counts differ, which never is noise.
 
     Of each kind, the largest difference stands first. Calls are compared as they are. Times are held against the pace
@@ -86,41 +95,50 @@ def explain(base: Profile, now: Profile, *, most: int = 6, slower_in: Collection
     Args:
         base: of the baseline.
         now: of this run.
-        most: number of lines.
+        most: number of operators.
         slower_in: stages that the timed rounds found slower. Elsewhere, a row that is only slower isn't told: it is
             of a round or two, they are of many.
 
     Returns:
-        Lines such as `denoise: aten::addmm called 4,200 -> 5,040 times (+20 %), 61 % of the added time`. None for
-        profiles of different kinds.
+        Nothing for profiles of different kinds.
     """
     if base.kind != now.kind:
-        return ()
+        return OperatorChanges()
     pace = _pace(base, now)
     changes = _changes(base, now, pace)
     # Not the difference of the totals: what became faster would make shares of more than all of it.
-    added_s = sum(max(change.extra_s, 0.0) for change in changes)
-    counted = [change for change in changes if change.calls != change.calls_before]
-    least_s = _CALLS_REL * sum(max(one.extra_s, 0.0) for one in counted)
-    counted = [one for one in counted if abs(one.extra_s) >= least_s]
+    added_s = sum(max(_extra_s(change), 0.0) for change in changes)
+    counted = [change for change in changes if change.calls[0] != change.calls[1]]
+    least_s = _CALLS_REL * sum(max(_extra_s(change), 0.0) for change in counted)
+    counted = [change for change in counted if abs(_extra_s(change)) >= least_s]
     slower = [
         change
         for change in changes
-        if change.calls == change.calls_before
+        if change.calls[0] == change.calls[1]
         and change.stage in slower_in
         and _is_slower(change, added_s, now.total_s)
     ]
     named = [
-        one
+        change
         for group in (counted, slower)
-        for one in sorted(group, key=lambda one: (-abs(one.extra_s), STAGES.index(one.stage), one.name))
+        for change in sorted(
+            group, key=lambda change: (-abs(_extra_s(change)), STAGES.index(change.stage), change.name)
+        )
     ]
-    lines = [_line(one, added_s) for one in named[:most]]
-    if len(named) > most:
-        lines.append(f"and {len(named) - most} more operators")
-    if abs(pace - 1) >= _PACE_REL:
-        lines.append(f"operators that are called as often as before took {percent(pace - 1)} in the median")
-    return tuple(lines)
+    return OperatorChanges(
+        changes=tuple(
+            msgspec.structs.replace(change, added_rel=_extra_s(change) / added_s)
+            if added_s > 0 and _extra_s(change) > 0
+            else change
+            for change in named[:most]
+        ),
+        further=max(len(named) - most, 0),
+        pace_rel=pace - 1 if abs(pace - 1) >= _PACE_REL else None,
+    )
+
+
+def _extra_s(change: OperatorChange) -> float:
+    return change.seconds[1] - change.seconds[0]
 
 
 def _pace(base: Profile, now: Profile) -> float:
@@ -134,10 +152,10 @@ def _pace(base: Profile, now: Profile) -> float:
     return statistics.median(ratios) if len(ratios) >= _FEWEST_FOR_PACE else 1.0
 
 
-def _changes(base: Profile, now: Profile, pace: float) -> list[_Change]:
+def _changes(base: Profile, now: Profile, pace: float) -> list[OperatorChange]:
     before, after = _rows(base), _rows(now)
     least_before, least_after = _least_s(base), _least_s(now)
-    found = []
+    changes = []
     for stage, name in {**before, **after}:
         old, new = before.get((stage, name)), after.get((stage, name))
         # A table has room for so many rows: one that is small enough may have been left out on the other side.
@@ -145,17 +163,15 @@ def _changes(base: Profile, now: Profile, pace: float) -> list[_Change]:
             continue
         if new is None and old is not None and pace * old.self_s <= least_after.get(stage, 0.0):
             continue
-        found.append(
-            _Change(
+        changes.append(
+            OperatorChange(
                 stage=stage,
                 name=name,
-                calls_before=old.calls if old is not None else 0,
-                calls=new.calls if new is not None else 0,
-                before_s=pace * old.self_s if old is not None else 0.0,
-                after_s=new.self_s if new is not None else 0.0,
+                calls=(old.calls if old is not None else 0, new.calls if new is not None else 0),
+                seconds=(pace * old.self_s if old is not None else 0.0, new.self_s if new is not None else 0.0),
             )
         )
-    return found
+    return changes
 
 
 def _rows(profile: Profile) -> Mapping[_Place, Operator]:
@@ -171,31 +187,12 @@ def _least_s(profile: Profile) -> dict[Stage, float]:
     return {stage: min(row.self_s for row in profile.operators if row.stage == stage) for stage in stages}
 
 
-def _is_slower(change: _Change, added_s: float, total_s: float) -> bool:
+def _is_slower(change: OperatorChange, added_s: float, total_s: float) -> bool:
+    before_s, after_s = change.seconds
+    extra_s = after_s - before_s
     return (
-        change.extra_s > 0
-        and change.extra_s >= _SHARE_REL * added_s
-        and change.extra_s >= _TOTAL_REL * total_s
-        and change.after_s >= (1 + _SLOWER_REL) * change.before_s
+        extra_s > 0
+        and extra_s >= _SHARE_REL * added_s
+        and extra_s >= _TOTAL_REL * total_s
+        and after_s >= (1 + _SLOWER_REL) * before_s
     )
-
-
-def _line(change: _Change, added_s: float) -> str:
-    if not change.calls_before:
-        what = f"is new, {_times(change.calls)}, {seconds(change.after_s)}"
-    elif not change.calls:
-        what = f"is gone, it was called {_times(change.calls_before)}, {seconds(change.before_s)}"
-    elif change.calls != change.calls_before:
-        more = percent(change.calls / change.calls_before - 1)
-        what = f"called {change.calls_before:,} -> {change.calls:,} times ({more})"
-    else:
-        more = percent(change.after_s / change.before_s - 1)
-        what = f"{seconds(change.before_s)} -> {seconds(change.after_s)} ({more}) in {plural(change.calls, 'call')}"
-    share = (
-        f", {100 * change.extra_s / added_s:.0f} % of the added time" if added_s > 0 and change.extra_s > 0 else ""
-    )
-    return f"{change.stage}: {change.name} {what}{share}"
-
-
-def _times(calls: int) -> str:
-    return "once" if calls == 1 else f"{calls:,} times"

@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import math
 import statistics
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from pytest_diffbench.judge.definition import environment_changes
 from pytest_diffbench.judge.reasons import verdict
-from pytest_diffbench.judge.text import listed, percent, plural
 from pytest_diffbench.judge.time import rule as time_rule
 from pytest_diffbench.judge.time import telemetry as time_telemetry
-from pytest_diffbench.judge.time.figures import TOTAL, label, paces_s, times_of
-from pytest_diffbench.judge.time.places import moved_parts, pair
+from pytest_diffbench.judge.time.figures import TOTAL, kind_of, label, paces_s, times_of
+from pytest_diffbench.judge.time.places import moved_parts
 from pytest_diffbench.judge.time.runs import doubts, floors_of, is_valid, pace_against
 from pytest_diffbench.judge.time.spread import strays_among
+from pytest_diffbench.records.details import LeftOut, PartTime, TimeDetails
 from pytest_diffbench.stats.steadiness import doubt_about
 from pytest_diffbench.stats.variance import moderated, prior_of, within
 
@@ -70,49 +70,51 @@ def judge_pairs(
         if (changed := environment_changes(base.environment, head.environment)) is not None:
             kind, facts = changed
             return verdict(f"time.{kind}", details=facts)
-    sound, notes = _sound(pairs, limits, by_turns=by_turns)
+    sound, left_out = _sound(pairs, limits, by_turns=by_turns)
     if not by_turns and len(sound) > limits.time_min_pairs and _first_is_cold(sound, limits, family):
         sound = sound[1:]
-        notes.append("the first pair left out: it lies far from all others, as with caches that were cold")
-    details: dict[str, Any] = {
-        "by_turns": by_turns,
-        "pairs": len(sound),
-        "pairs_needed": limits.time_min_pairs,
-        "more_runs_help": len(sound) < limits.time_max_pairs and len(pairs) < _most_made(sound, limits),
-    }
+        left_out.append(LeftOut(what="pair", why="cold"))
+    details = TimeDetails(
+        by_turns=by_turns,
+        pairs=len(sound),
+        pairs_needed=limits.time_min_pairs,
+        more_runs_help=len(sound) < limits.time_max_pairs and len(pairs) < _most_made(sound, limits),
+        left_out=tuple(left_out),
+        decisions=decisions,
+    )
     if sound:
-        base_s, head_s = ([side.median_s for side in sides] for sides in zip(*sound, strict=True))
-        details["baseline_s"], details["median_s"] = map(statistics.geometric_mean, (base_s, head_s))
-        details["ratio"] = details["median_s"] / details["baseline_s"]
+        base_s, head_s = (
+            statistics.geometric_mean(side.median_s for side in sides) for sides in zip(*sound, strict=True)
+        )
+        details = msgspec.structs.replace(details, baseline_s=base_s, median_s=head_s, ratio=head_s / base_s)
     if len(sound) < limits.time_min_pairs:
-        missing = limits.time_min_pairs - len(sound)
-        measured = f" For what it is worth: {_pair(sound, TOTAL)}." if sound else ""
-        message = f"{plural(len(sound), 'pair')} of runs, {missing} more needed to know their spread.{measured}"
-        return verdict("time.few_pairs", message, details=details, changes=notes)
+        return verdict("time.few_pairs", details=details)
     near = [_sound(neighbour, limits, by_turns=by_turns)[0] for neighbour in neighbours]
-    return _decided(sound, limits, decisions, family, near, details, notes)
+    return _decided(sound, limits, family, near, details)
 
 
-def _sound(pairs: Pairs, limits: Limits, *, by_turns: bool) -> tuple[list[tuple[Run, Run]], list[str]]:
+def _sound(pairs: Pairs, limits: Limits, *, by_turns: bool) -> tuple[list[tuple[Run, Run]], list[LeftOut]]:
     """Pairs of which nothing speaks against either run, or against what was made of both; why others aren't."""
     causes = [_cause(base, head, limits, by_turns=by_turns) for base, head in pairs]
     kept = [sides for sides, cause in zip(pairs, causes, strict=True) if cause is None]
-    notes = [
-        f"{plural(causes.count(cause), 'pair')} left out: {cause}" for cause in dict.fromkeys(filter(None, causes))
+    left_out = [
+        msgspec.structs.replace(cause, count=causes.count(cause))
+        for cause in dict.fromkeys(causes)
+        if cause is not None
     ]
-    return _evened(kept) if by_turns else kept, notes
+    return _evened(kept) if by_turns else kept, left_out
 
 
-def _cause(base: Run, head: Run, limits: Limits, *, by_turns: bool) -> str | None:
+def _cause(base: Run, head: Run, limits: Limits, *, by_turns: bool) -> LeftOut | None:
     """Why a pair isn't used; None where it is."""
     if not is_valid(base) or not is_valid(head):
-        return "a run died, or timed no rounds"
+        return LeftOut(what="pair", why="died")
     if by_turns and not _steady_ratios(base, head):
-        return "the ratio of its rounds wasn't steady"
-    if any(doubts(one, limits, alone=not by_turns) is not None for one in (base, head)):
-        return "a run wasn't steady"
+        return LeftOut(what="pair", why="ratio")
+    if any(doubts(run, limits, alone=not by_turns) is not None for run in (base, head)):
+        return LeftOut(what="pair", why="doubt")
     if not by_turns and not _same_pace(base, head, limits):
-        return "the machine changed its pace between the two"
+        return LeftOut(what="pair", why="pace")
     return None
 
 
@@ -178,7 +180,7 @@ def _changes(pairs: Pairs) -> dict[str, list[float]]:
     """Logarithm of head over base of each time that all runs have, by its name."""
     base, head = times_of([one for one, _ in pairs]), times_of([one for _, one in pairs])
     if pairs and len(pairs[0][0].step_medians_s) != len(pairs[0][1].step_medians_s):
-        base = {name: times for name, times in base.items() if not name.startswith("steps:")}
+        base = {name: times for name, times in base.items() if kind_of(name) != "step"}
     return {
         name: [math.log(after / before) for before, after in zip(base[name], times, strict=True)]
         for name, times in head.items()
@@ -193,7 +195,7 @@ def _figures(
     changes, near = _changes(pairs), [_changes(neighbour) for neighbour in neighbours if len(neighbour) > 1]
     base = times_of([one for one, _ in pairs])
     floors = floors_of(limits, family, changes, {name: statistics.geometric_mean(base[name]) for name in changes})
-    groups = sum(name.startswith("steps:") for name in changes)
+    groups = sum(kind_of(name) == "step" for name in changes)
     shares = time_rule.shares_of(len(changes) - 1 - groups, groups)
     figures = []
     for name, mine in changes.items():
@@ -207,22 +209,16 @@ def _figures(
         scale = time_rule.Scale(
             each, each, time_rule.Pairs(moderated(own, prior), own.deviation, len(mine)), least_log, looks=rule.looks
         )
-        share = shares[0 if name == TOTAL else 2 if name.startswith("steps:") else 1]
+        share = shares[0 if name == TOTAL else 2 if kind_of(name) == "step" else 1]
         figures.append(time_rule.Figure(name, (scale,), floors[name], share, len(pairs)))
     return figures
 
 
 def _decided(
-    pairs: list[tuple[Run, Run]],
-    limits: Limits,
-    decisions: int,
-    family: str,
-    neighbours: Sequence[Pairs],
-    details: dict[str, Any],
-    notes: list[str],
+    pairs: list[tuple[Run, Run]], limits: Limits, family: str, neighbours: Sequence[Pairs], details: TimeDetails
 ) -> Verdict:
     rule = time_rule.Rule(
-        alpha=limits.time_alpha / decisions,
+        alpha=limits.time_alpha / details.decisions,
         power=limits.time_power,
         confirmations=limits.time_min_pairs - 1,
         most_runs=max(limits.time_max_pairs, limits.time_min_pairs),
@@ -230,81 +226,63 @@ def _decided(
     )
     figures = _figures(pairs, limits, family, neighbours, rule)
     answer = time_rule.decide(figures, rule)
-    total, may_buy = figures[0], details["more_runs_help"]
+    total, may_buy = figures[0], details.more_runs_help
     scale, steps = total.scales[0], len(pairs[0][0].step_medians_s)
     half_log = scale.needed_log(rule.alpha * total.share, total.runs)
-    seen_rel = time_rule.detectable_rel(total, rule, total.floor_log)
-    details |= {
-        "more_runs_help": False,
-        "spread_rel": scale.noise.spread_log,
-        "ratio_interval": [math.exp(scale.change_log() + way * half_log) for way in (-1, 1)],
-        "detectable_rel": seen_rel,
-        "parts_detectable_rel": {
+    chance_rel = time_rule.detectable_rel(total, rule, 0.0)
+    base, head = [base for base, _ in pairs], [head for _, head in pairs]
+    details = msgspec.structs.replace(
+        details,
+        more_runs_help=False,
+        spread_rel=scale.noise.spread_log,
+        ratio_interval=(math.exp(scale.change_log() - half_log), math.exp(scale.change_log() + half_log)),
+        detectable_rel=time_rule.detectable_rel(total, rule, total.floor_log),
+        chance_detectable_rel=chance_rel,
+        parts_detectable_rel={
             label(figure.name, steps): time_rule.detectable_rel(figure, rule, figure.floor_log)
             for figure in figures[1:]
         },
-        "decisions": decisions,
-    }
-    base, head = [one for one, _ in pairs], [one for _, one in pairs]
-    changes = [*moved_parts(head, base, limits.stage_share_rel), *notes, *time_telemetry.remarks(head)]
-    if answer.slower:
-        return _slower(pairs, answer.slower, steps, details, changes, may_buy=may_buy)
-    if answer.faster:
-        message = f"Faster in {plural(len(pairs), 'pair')} of runs: {_pair(pairs, TOTAL)}."
-        return verdict("time.faster", message, details=details, changes=changes)
-    if answer.suspicious or answer.perhaps_faster:
-        details["more_runs_help"] = may_buy
-        doubtful = answer.suspicious or (total,)
-        told = listed([f"{label(one.name, steps)} {_pair(pairs, one.name)}" for one in doubtful])
-        message = f"{plural(len(pairs), 'pair')} of runs neither prove it nor rule it out: {told}."
-        return verdict("time.unconfirmed", message, details=details, changes=changes)
-    chance_rel = time_rule.detectable_rel(total, rule, 0.0)
-    if chance_rel > limits.time_blind_rel:
-        details["more_runs_help"] = may_buy
-        message = f"Can't tell: {_pair(pairs, TOTAL)}; nothing under {percent(chance_rel)} would have been seen."
-        return verdict("time.blind", message, details=details, changes=notes)
-    message = (
-        f"As fast as the other side in {plural(len(pairs), 'pair')} of runs: {_pair(pairs, TOTAL)};"
-        f" would have seen {percent(seen_rel)}."
+        machine=time_telemetry.readings(head),
     )
-    return verdict("time.same", message, details=details, changes=notes)
+    located = msgspec.structs.replace(details, places=moved_parts(head, base, limits.stage_share_rel))
+    if answer.slower:
+        return _slower(pairs, answer.slower, located, may_buy=may_buy)
+    if answer.faster:
+        return verdict("time.faster", details=located)
+    if answer.suspicious or answer.perhaps_faster:
+        doubtful = tuple(_part(pairs, figure) for figure in answer.suspicious or (total,))
+        return verdict(
+            "time.unconfirmed", details=msgspec.structs.replace(located, slower=doubtful, more_runs_help=may_buy)
+        )
+    if chance_rel > limits.time_blind_rel:
+        return verdict("time.blind", details=msgspec.structs.replace(details, more_runs_help=may_buy))
+    return verdict("time.same", details=details)
 
 
 def _slower(
-    pairs: list[tuple[Run, Run]],
-    slower: Sequence[Figure],
-    steps: int,
-    details: dict[str, Any],
-    changes: list[str],
-    *,
-    may_buy: bool,
+    pairs: list[tuple[Run, Run]], slower: Sequence[Figure], details: TimeDetails, *, may_buy: bool
 ) -> Verdict:
-    leading = min(slower, key=lambda one: (one.name != TOTAL, one.name.startswith("steps:")))
-    details["confirmed"], details["fresh_runs"] = leading.agreeing(), leading.fresh
-    details["slower"] = [label(one.name, steps) for one in slower]
-    base, head = [one for one, _ in pairs], [one for _, one in pairs]
-    explained = time_telemetry.clocks_explain(head, base, leading, slower)
-    if explained is not None:
-        told = _pair(pairs, leading.name)
-        told = told if leading.name == TOTAL else f"{label(leading.name, steps)} {told}"
-        message = f"{told}, but {explained}. A slow clock isn't slow code."
-        return verdict("time.clocks", message, details=details | {"more_runs_help": may_buy}, changes=changes)
-    details["waited"] = time_telemetry.waited(head, base, leading.floor_log)
-    agreed = f"in {leading.agreeing()} of {plural(leading.fresh, 'pair')} of runs"
-    waited = time_telemetry.WAITED if details["waited"] else ""
-    if leading.name == TOTAL:
-        carried = f" Most of it: {changes[0]}." if changes and "of the difference" in changes[0] else ""
-        message = f"Slower {agreed}: {_pair(pairs, TOTAL)}.{carried}{waited}"
-        return verdict("time.slower", message, details=details, changes=changes)
-    kind = "step" if leading.name.startswith("steps:") else "stage"
-    alike = [one.name for one in slower if one.name.startswith("steps:") == (kind == "step")]
-    named = listed([f"{label(name, steps)} {_pair(pairs, name)}" for name in alike])
-    message = f"Slower {agreed}, in {named}. The whole call: {_pair(pairs, TOTAL)}.{waited}"
-    return verdict(f"time.{kind}_slower", message, details=details, changes=changes)
+    leading = min(slower, key=lambda figure: (figure.name != TOTAL, kind_of(figure.name) == "step"))
+    base, head = [base for base, _ in pairs], [head for _, head in pairs]
+    clocks = time_telemetry.clocks_explain(head, base, leading, slower)
+    details = msgspec.structs.replace(
+        details,
+        slower=tuple(_part(pairs, figure) for figure in slower),
+        confirmed=leading.agreeing(),
+        fresh_runs=leading.fresh,
+        clocks=clocks,
+        more_runs_help=clocks is not None and may_buy,
+        waited=None if clocks is not None else time_telemetry.waited(head, base, leading.floor_log),
+    )
+    if clocks is not None:
+        return verdict("time.clocks", details=details)
+    part = kind_of(leading.name)
+    return verdict("time.slower" if part == "total" else f"time.{part}_slower", details=details)
 
 
-def _pair(pairs: Pairs, name: str) -> str:
+def _part(pairs: Pairs, figure: Figure) -> PartTime:
     """A time before and after: geometric means, whose ratio is the mean ratio of the pairs."""
     sides = (times_of([pair[side] for pair in pairs]) for side in (0, 1))
-    before_s, after_s = (statistics.geometric_mean(side[name]) for side in sides)
-    return pair(before_s, after_s)
+    before_s, after_s = (statistics.geometric_mean(side[figure.name]) for side in sides)
+    name, kind = label(figure.name, len(pairs[0][0].step_medians_s)), kind_of(figure.name)
+    return PartTime(name=name, kind=kind, before_s=before_s, after_s=after_s)

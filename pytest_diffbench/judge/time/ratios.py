@@ -9,15 +9,16 @@ from __future__ import annotations
 import dataclasses
 import math
 import statistics
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import msgspec
 
 from pytest_diffbench.judge.definition import definition_changes, environment_changes
 from pytest_diffbench.judge.reasons import verdict
-from pytest_diffbench.judge.text import listed, percent, plural
 from pytest_diffbench.judge.time import rule as time_rule
 from pytest_diffbench.judge.time.gate import judge_time
-from pytest_diffbench.judge.time.places import pair
-from pytest_diffbench.judge.time.runs import alike, doubts, pace_against, sound, usual_paces_s
+from pytest_diffbench.judge.time.runs import alike, doubts, pace_against, reason_of_doubt, sound, usual_paces_s
+from pytest_diffbench.records.details import FieldChange, RatioDetails, TimeDetails
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -26,7 +27,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.judge.question import Question
     from pytest_diffbench.records import Distance, Ratio, RatioRun, Verdict
 
-_NOT_ABOUT_PACE = ("time.invalid", "time.parallel", "time.traced")
+_NOT_ABOUT_PACE = ("invalid", "parallel", "traced")
 """Of what speaks against a run's time, that which speaks against a ratio too: drift and spread fall out of it."""
 
 
@@ -40,22 +41,18 @@ def judge_time_or_ratio(question: Question) -> Verdict:
     if now is None or base is None:
         return judge_time(question)
     doubt = doubts(question.observation.run, question.limits)
-    if doubt is not None and doubt[0] in _NOT_ABOUT_PACE:
-        return verdict(*doubt)
+    if doubt is not None and doubt.kind in _NOT_ABOUT_PACE:
+        return verdict(reason_of_doubt(doubt), details=TimeDetails(doubt=doubt))
     if changed := _reference_changes(now, base):
-        message = f"The baseline's ratio is to a reference that was called otherwise: {listed(changed)}."
-        return verdict("time.ratio_reference", message, changes=changed)
+        return verdict("time.ratio_reference", details=RatioDetails(reference=changed))
     ratios = (now.runs[-1], *question.more_ratios)
     return _Evidence(ratios, base.runs, _distance(question), _itself_faster(question), question).decide()
 
 
-def _reference_changes(now: Ratio, base: Ratio) -> tuple[str, ...]:
-    changes = tuple(
-        f"{change.field}: {change.before} -> {change.after}"
-        for change in definition_changes(base.reference.definition, now.reference.definition)
-    )
+def _reference_changes(now: Ratio, base: Ratio) -> tuple[FieldChange, ...]:
+    changes = definition_changes(base.reference.definition, now.reference.definition)
     if base.reference.id != now.reference.id:
-        return (f"case: {base.reference.id} -> {now.reference.id}", *changes)
+        return (FieldChange(field="case", before=base.reference.id, after=now.reference.id), *changes)
     return changes
 
 
@@ -82,9 +79,9 @@ def _itself_faster(question: Question) -> tuple[float, float] | None:
     first, limits = question.observation.run, question.limits
     now = sound((first, *question.more_runs))
     comparable = [
-        time_s
-        for time_s in question.baseline.baseline.times
-        if environment_changes(time_s.environment, first.environment) is None
+        run
+        for run in question.baseline.baseline.times
+        if environment_changes(run.environment, first.environment) is None
     ]
     past = alike(sound(comparable), limits)
     if not past or not now:
@@ -151,13 +148,13 @@ class _Evidence:
         both = (prior_dof * self._least_rel**2 + own_dof * own) / (prior_dof + own_dof)
         return max(self._least_rel, math.sqrt(both)), prior_dof + own_dof
 
-    def _noise_log(self, mine: int) -> float:
+    def _noise_log(self, count: int) -> float:
         """Standard deviation of the difference between the mean of so many new ratios and the baseline's mean."""
         within = [statistics.fmean(run.standard_error_log**2 for run in runs) for runs in (self.now, self.runs)]
         between = self._process[0] ** 2
-        return math.sqrt((within[0] + between) / mine + (within[1] + between) / len(self.runs))
+        return math.sqrt((within[0] + between) / count + (within[1] + between) / len(self.runs))
 
-    def _chance_log(self, alpha: float, mine: int) -> float:
+    def _chance_log(self, alpha: float, count: int) -> float:
         """A difference of so many new ratios within this is chance's, each part at its own degrees of freedom."""
         spread, dof = self._process
         within = [
@@ -165,7 +162,7 @@ class _Evidence:
             for runs in (self.now, self.runs)
         ]
         between = (_t(dof, alpha) * spread) ** 2
-        return math.sqrt((within[0] + between) / mine + (within[1] + between) / len(self.runs))
+        return math.sqrt((within[0] + between) / count + (within[1] + between) / len(self.runs))
 
     @property
     def _rule(self) -> time_rule.Rule:
@@ -176,16 +173,16 @@ class _Evidence:
             alpha=min(limits.ratio_alpha, limits.time_alpha / self.question.decisions),
         )
 
-    def _needed_log(self, mine: int) -> float:
+    def _needed_log(self, count: int) -> float:
         """Beyond this is what so many ratios prove, but for the distance."""
-        return max(self._chance_log(self._rule.alpha / self._rule.looks, mine), _floor_log(self.question))
+        return max(self._chance_log(self._rule.alpha / self._rule.looks, count), _floor_log(self.question))
 
-    def _suspicious_log(self, mine: int) -> float:
+    def _suspicious_log(self, count: int) -> float:
         """Beyond this so many ratios ask for more, but for the distance."""
         floor_log = _floor_log(self.question)
-        if mine <= self._rule.confirmations:
+        if count <= self._rule.confirmations:
             floor_log *= _SUSPICION_FLOOR
-        return max(self._chance_log(self._limits.ratio_suspicion, mine), floor_log)
+        return max(self._chance_log(self._limits.ratio_suspicion, count), floor_log)
 
     def _detectable_log(self) -> float:
         """Smallest loss that is found with the rule's power: suspicious at first, then proven by the runs it buys.
@@ -206,78 +203,61 @@ class _Evidence:
 
     def decide(self) -> Verdict:
         """Judge the difference of the logarithms."""
-        limits, rule, mine = self._limits, self._rule, len(self.now)
+        limits, rule, count = self._limits, self._rule, len(self.now)
         now_log = statistics.fmean(run.log_ratio for run in self.now)
         gain_log = now_log - self._centre_log
-        needed_log = self._needed_log(mine) + self._travel_log
+        needed_log = self._needed_log(count) + self._travel_log
         seen_log = self._detectable_log() + self._travel_log
         lost = [
             self._centre_log - run.log_ratio > _floor_log(self.question) + self._travel_log for run in self.now[1:]
         ]
-        details: dict[str, Any] = {
-            "speedup_rel": math.exp(now_log),
-            "baseline_speedup_rel": math.exp(self._centre_log),
-            "ratio_change_rel": math.expm1(gain_log),
-            "runs": len(self.runs),
-            "session_runs": mine,
-            "blocks": self.now[0].blocks,
-            "distance": self.distance,
-            "allowed_rel": math.expm1(needed_log),
-            "confirmed": sum(lost),
-            "fresh_runs": len(lost),
-            "decisions": self.question.decisions,
-            "more_runs_help": False,
-            "departs": abs(gain_log) > needed_log,
-        }
-        where = "" if self.distance == "machine" else " of another machine"
-        figures = (
-            f"{math.exp(self._centre_log):.3f} -> {math.exp(now_log):.3f} times as fast as the reference"
-            f" ({percent(math.expm1(gain_log))}), {plural(len(self.runs), 'run')} in the baseline{where}"
+        details = RatioDetails(
+            speedup_rel=math.exp(now_log),
+            baseline_speedup_rel=math.exp(self._centre_log),
+            ratio_change_rel=math.expm1(gain_log),
+            runs=len(self.runs),
+            runs_needed=limits.ratio_min_runs,
+            session_runs=count,
+            blocks=self.now[0].blocks,
+            distance=self.distance,
+            allowed_rel=math.expm1(needed_log),
+            confirmed=sum(lost),
+            fresh_runs=len(lost),
+            decisions=self.question.decisions,
+            departs=abs(gain_log) > needed_log,
         )
         if len(self.runs) < limits.ratio_min_runs:
-            missing = plural(limits.ratio_min_runs - len(self.runs), "more run")
-            message = f"Too little to judge by: {figures}; {missing} needed to know how far processes differ."
-            return verdict("time.ratio_few_runs", message, details=details)
-        details["detectable_rel"] = math.expm1(seen_log)
-        stage = self._denoise()
-        changes = [stage] if stage else []
-        allowed = f"±{100 * math.expm1(needed_log):.2g} % are allowed"
+            return verdict("time.ratio_few_runs", details=details)
+        details = msgspec.structs.replace(
+            details,
+            detectable_rel=math.expm1(seen_log),
+            itself_s=self.itself_faster,
+            denoise_speedup_rel=self._denoise(),
+        )
         if gain_log > needed_log:
-            message = f"It gains more: {figures}; {allowed}."
-            return verdict("time.ratio_better", message, details=details, changes=changes)
+            return verdict("time.ratio_better", details=details)
         proven = gain_log < -needed_log and (
             not rule.confirmations or (sum(lost) >= rule.confirmations and 2 * sum(lost) > len(lost))
         )
-        if proven or gain_log < -(self._suspicious_log(mine) + self._travel_log):
+        if proven or gain_log < -(self._suspicious_log(count) + self._travel_log):
             if self.itself_faster is not None:
-                message = (
-                    f"It gains less: {figures}, yet it takes less time itself: {pair(*self.itself_faster)}."
-                    " The reference gained more. To accept the new ratio, save."
-                )
-                return verdict("time.ratio_overtaken", message, details=details, changes=changes)
+                return verdict("time.ratio_overtaken", details=details)
             if not proven:
-                details["more_runs_help"] = rule.confirmations > 0 and mine < rule.most_runs
-                told = f", {sum(lost)} of {len(lost)} in fresh processes agree" if lost else ""
-                message = f"It may gain less: {figures}; {allowed}{told}. This isn't sure."
-                return verdict("time.ratio_unconfirmed", message, details=details, changes=changes)
-            told = f", confirmed in {sum(lost)} of {len(lost)} fresh processes" if lost else ""
-            message = f"It gains less: {figures}; {allowed}{told}."
-            return verdict("time.ratio_worse", message, details=details, changes=changes)
+                help_more = rule.confirmations > 0 and count < rule.most_runs
+                return verdict(
+                    "time.ratio_unconfirmed", details=msgspec.structs.replace(details, more_runs_help=help_more)
+                )
+            return verdict("time.ratio_worse", details=details)
         if math.expm1(seen_log - self._travel_log) > limits.time_blind_rel:
-            message = (
-                f"Can't tell: {figures}; nothing under {percent(math.expm1(seen_log))} would have been seen. Measure"
-                " more blocks, on a quiet machine."
-            )
-            return verdict("time.ratio_blind", message, details=details)
-        message = f"It gains as much as before: {figures}; would have seen {percent(math.expm1(seen_log))} of time."
-        return verdict("time.ratio_same", message, details=details)
+            return verdict("time.ratio_blind", details=details)
+        return verdict("time.ratio_same", details=details)
 
-    def _denoise(self) -> str | None:
-        past, mine = (
+    def _denoise(self) -> tuple[float, float] | None:
+        sides = [
             [run.denoise_log_ratio for run in runs if run.denoise_log_ratio is not None]
             for runs in (self.runs, self.now)
-        )
-        if not past or not mine:
+        ]
+        if not all(sides):
             return None
-        before, after = (math.exp(statistics.fmean(one)) for one in (past, mine))
-        return f"denoise: {before:.3f} -> {after:.3f} times as fast as the reference's"
+        before, after = (math.exp(statistics.fmean(logs)) for logs in sides)
+        return before, after

@@ -11,6 +11,7 @@ import functools
 import math
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.judge.time.figures import kind_of
 from pytest_diffbench.judge.time.spread import Strays, noises_of
 from pytest_diffbench.stats.variance import Variance, chance_beyond, holm, score_beyond
 
@@ -347,9 +348,8 @@ def reason_of(figures: Sequence[Figure], answer: Answer, rule: Rule, blind_rel: 
     """
     total = figures[0]
     if answer.slower:
-        names = {one.name for one in answer.slower}
-        alone = "step_slower" if all(name.startswith("steps:") for name in names) else "stage_slower"
-        return "slower" if total.name in names else alone
+        kinds = {kind_of(figure.name) for figure in answer.slower}
+        return "slower" if "total" in kinds else "stage_slower" if "stage" in kinds else "step_slower"
     if answer.faster:
         return "faster"
     if answer.suspicious or answer.strayed or answer.perhaps_faster:

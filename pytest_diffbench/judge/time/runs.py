@@ -7,9 +7,9 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.text import plural, seconds
 from pytest_diffbench.judge.time.figures import TOTAL, net_share, paces_s, waiting_share
 from pytest_diffbench.judge.time.pace import pace_of
+from pytest_diffbench.records.details import Doubt
 from pytest_diffbench.stats.variance import drift_rel, interquartile_rel
 
 if TYPE_CHECKING:
@@ -20,61 +20,49 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Run
 
 
-def doubts(run: Run, limits: Limits, *, alone: bool = True) -> tuple[str, str] | None:
-    """Tell why a run's time can't be trusted, whatever it is compared with.
+def doubts(run: Run, limits: Limits, *, alone: bool = True) -> Doubt | None:
+    """What speaks against a run's time, whatever it is compared with; None when nothing does.
 
     Args:
-        run: one.
+        run: any.
         limits: thresholds.
         alone: whether its rounds have to be steady by themselves.
-
-    Returns:
-        A reason code and a message; None when nothing speaks against the run.
     """
     if not is_valid(run):
-        return INVALID
+        return Doubt(kind="invalid")
     if _parallel(run):
-        workers = run.environment.state["xdist_workers"]
-        return "time.parallel", f"{workers} test processes ran at once and slowed each other down."
+        return Doubt(kind="parallel", workers=int(run.environment.state["xdist_workers"] or 0))
     if traced_by := run.environment.state.get("traced_by"):
-        return (
-            "time.traced",
-            f"The call was traced by {traced_by}, whose time is part of what was measured: time it without.",
-        )
-    why = unsteady(run, limits) if alone else None
-    if why is not None:
-        return "time.unsteady", why
+        return Doubt(kind="traced", names=(str(traced_by),))
+    if alone and (doubt := unsteady(run, limits)) is not None:
+        return doubt
     unattributed_s = run.stage_medians_s.get("unattributed")
     if unattributed_s is not None and len(run.stage_medians_s) > 1:
         allowed_s = max(limits.unattributed_rel * run.median_s, limits.unattributed_floor_s)
         if unattributed_s > allowed_s:
-            message = (
-                f"{seconds(unattributed_s)} of {seconds(run.median_s)} lie outside all stages,"
-                f" {seconds(allowed_s)} allowed."
-            )
-            return "time.unattributed", message
+            return Doubt(kind="unattributed", seconds=(unattributed_s, run.median_s, allowed_s))
     return None
 
 
-def unsteady(run: Run, limits: Limits) -> str | None:
+def reason_of_doubt(doubt: Doubt) -> str:
+    """The reason code of a verdict that a doubt decides."""
+    unsteady_kinds = ("warmup", "spread", "drift", "throttled")
+    return "time.unsteady" if doubt.kind in unsteady_kinds else f"time.{doubt.kind}"
+
+
+def unsteady(run: Run, limits: Limits) -> Doubt | None:
     """Why a run's rounds aren't steady, waiting for a processor left aside; None where they are."""
-    times_s = [one.total_s * net_share(run, one) for one in run.rounds]
+    times_s = [timed.total_s * net_share(run, timed) for timed in run.rounds]
     if run.warmup is not None and not run.warmup.steady:
-        why = f": {run.warmup.doubt}" if run.warmup.doubt else ""
-        return f"The rounds weren't steady after {plural(run.warmup.rounds, 'round')} of warm-up{why}."
+        names = (run.warmup.doubt,) if run.warmup.doubt else ()
+        return Doubt(kind="warmup", rounds=(run.warmup.rounds, run.warmup.rounds), names=names)
     spread, drift = interquartile_rel(times_s), drift_rel(times_s)
     # Below the practical floor a spread is the interpreter's, however large its share of a tiny call.
     floor_rel = limits.time_floor_s / run.median_s
     if spread is not None and spread > max(limits.unsteady_rel, floor_rel):
-        return (
-            f"The rounds never were steady: interquartile range {100 * spread:.3g} % of the median,"
-            f" {100 * limits.unsteady_rel:g} % allowed."
-        )
+        return Doubt(kind="spread", found_rel=spread, allowed_rel=limits.unsteady_rel)
     if drift is not None and abs(math.log1p(drift)) > math.log1p(max(limits.drift_rel, floor_rel)):
-        return (
-            f"The rounds drifted by {100 * drift:+.3g} % from the first third to the last,"
-            f" {100 * limits.drift_rel:g} % allowed."
-        )
+        return Doubt(kind="drift", found_rel=drift, allowed_rel=limits.drift_rel)
     return None
 
 
@@ -84,9 +72,6 @@ def crowded_rel(run: Run, limits: Limits) -> float:
     # below the practical floor, waiting is the reading's own
     least_rel = limits.time_floor_s / run.median_s if is_valid(run) else 0.0
     return share if share > max(limits.machine_crowded_rel, least_rel) else 0.0
-
-
-INVALID = ("time.invalid", "A round's time is missing, zero, negative or not finite.")
 
 
 def is_valid(run: Run) -> bool:

@@ -7,6 +7,16 @@ from __future__ import annotations
 
 from pytest_diffbench.records.details.common import FieldChange, Incomparable, Unjudged
 from pytest_diffbench.records.details.memory import MemoryDetails, StageMemoryChange
+from pytest_diffbench.records.details.time import (
+    Clocks,
+    Doubt,
+    LeftOut,
+    MachineReadings,
+    OperatorChange,
+    PartTime,
+    RatioDetails,
+    TimeDetails,
+)
 from pytest_diffbench.records.details.work import (
     CountChange,
     Direction,
@@ -17,13 +27,21 @@ from pytest_diffbench.records.details.work import (
 )
 
 __all__ = [
+    "Clocks",
     "CountChange",
     "Direction",
+    "Doubt",
     "FieldChange",
     "Incomparable",
     "InputChange",
+    "LeftOut",
+    "MachineReadings",
     "MemoryDetails",
+    "OperatorChange",
+    "PartTime",
+    "RatioDetails",
     "StageMemoryChange",
+    "TimeDetails",
     "Unjudged",
     "WorkDetails",
     "WorkDifference",

@@ -6,8 +6,15 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_diffbench.records.details import Incomparable, MemoryDetails, Unjudged, WorkDetails
-from pytest_diffbench.report.sentences import common, memory, work
+from pytest_diffbench.records.details import (
+    Incomparable,
+    MemoryDetails,
+    RatioDetails,
+    TimeDetails,
+    Unjudged,
+    WorkDetails,
+)
+from pytest_diffbench.report.sentences import common, memory, ratio, time, work
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -26,6 +33,10 @@ def worded(verdict: Verdict) -> Verdict:
             message, changes = work.message(verdict.reason, details), work.changes(verdict.reason, details)
         case MemoryDetails() as details:
             message, changes = memory.message(verdict.reason, details), memory.changes(details)
+        case TimeDetails() as details:
+            message, changes = time.message(verdict.reason, details), time.changes(verdict.reason, details)
+        case RatioDetails() as details:
+            message, changes = ratio.message(verdict.reason, details), ratio.changes(verdict.reason, details)
         case _:
             return verdict
     return msgspec.structs.replace(verdict, message=message, changes=tuple(changes))

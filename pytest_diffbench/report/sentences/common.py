@@ -58,6 +58,8 @@ def _no_baseline(verdict: Verdict, details: Unjudged) -> str:
         what = "no pair of runs to judge" if verdict.gate == "time" else "nothing to compare with"
         return f"The other environment has {what}: {details.missing}."
     if details.baseline_path is not None:
+        if verdict.gate == "time":
+            return f"The baseline at {details.baseline_path} holds no times that can be compared with."
         return f"The baseline at {details.baseline_path} holds no {verdict.gate} to compare with."
     return (
         "There is no baseline yet; this run is being saved as the first."

@@ -29,12 +29,9 @@ from test_measure_real_profile import (
 from torch.nn.functional import linear, scaled_dot_product_attention
 
 from pytest_diffbench.judge import Limits
-from pytest_diffbench.judge.question import Question
 from pytest_diffbench.judge.time.kernels import explain
-from pytest_diffbench.judge.time.places import carriers
+from pytest_diffbench.judge.time.places import moved_parts
 from pytest_diffbench.measure import clock
-from pytest_diffbench.records import Baseline
-from pytest_diffbench.records.artifacts import Artifacts, Reference
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -149,10 +146,10 @@ def test_a_planted_slowdown_is_explained_by_its_stage_and_operator(kind: str, ba
         now = take(profiled(pipeline)).profile
     assert base.profile is not None
     assert now is not None
-    lines = explain(base.profile, now, most=100)
-    told = [line for line in lines if ("called" in line and "->" in line) or "is new" in line]
-    assert all(line.startswith(f"{plant.stage}: ") for line in told), lines
-    assert any(line.startswith(f"{plant.stage}: {plant.operator} ") for line in told), lines
+    operators = explain(base.profile, now, most=100).changes
+    counted = [change for change in operators if change.calls[0] != change.calls[1]]
+    assert all(change.stage == plant.stage for change in counted), operators
+    assert any(change.name == plant.operator for change in counted), operators
 
 
 def test_more_layers_in_some_steps_are_placed_by_steps_and_by_operator(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -171,18 +168,16 @@ def test_more_layers_in_some_steps_are_placed_by_steps_and_by_operator(monkeypat
         before = take(profiled(pipeline, guidance_scale=1.0, rounds=3))
         slow = True
         after = take(profiled(pipeline, guidance_scale=1.0, rounds=3))
-    baseline = Baseline(case=before.case, runs=(before.run,), profile=before.profile)
-    reference = Reference(baseline, "machine", "baselines/case", lambda: Artifacts((), {}))
-    question = Question(observation=after, artifacts=Artifacts((), {}), reference=reference, limits=Limits())
-    places = carriers(question, [after.run], [before.run] * 3)
-    assert any(line.startswith("denoise: ") for line in places), places
-    assert any(line.startswith("steps 3-5: 10 ms -> 16 ms (+60 %) each, 100 %") for line in places), places
+    places = moved_parts([after.run], [before.run] * 3, Limits().stage_share_rel)
+    assert places[0].name == "denoise"
+    steps = next(part for part in places if part.name == "steps 3-5")
+    assert (steps.before_s, steps.after_s, steps.share_rel) == pytest.approx((0.010, 0.016, 1.0))
     assert before.profile is not None
     assert after.profile is not None
-    lines = explain(before.profile, after.profile, most=100)
+    operators = explain(before.profile, after.profile, most=100).changes
     one, other = calls(before.profile), calls(after.profile)
     assert other["denoise", "aten::mm"] - one["denoise", "aten::mm"] == 3 * 50
-    assert any(line.startswith("denoise: aten::mm called") for line in lines), lines
+    assert any((change.stage, change.name) == ("denoise", "aten::mm") for change in operators), operators
 
 
 def test_a_call_that_fails_under_the_profiler_loses_nothing() -> None:
