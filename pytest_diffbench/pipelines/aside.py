@@ -84,7 +84,7 @@ def _offloads_groups(component: Any) -> bool:
     if not hasattr(component, "modules"):
         return False
     hooked = [getattr(module, "_diffusers_hook", None) for module in component.modules()]
-    return any("group_offloading" in getattr(one, "hooks", ()) for one in hooked)
+    return any("group_offloading" in getattr(registry, "hooks", ()) for registry in hooked)
 
 
 def _is_movable(target: Any) -> bool:
