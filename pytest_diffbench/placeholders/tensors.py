@@ -49,7 +49,7 @@ class Ledger:
 
 
 class Storage:
-    """What the views of one placeholder share: bytes that would be in use, a name for all that was written into it."""
+    """What the views of one placeholder share: bytes that would be in use, a name for all that is written into it."""
 
     __slots__ = ("ledger", "nbytes", "written")
 

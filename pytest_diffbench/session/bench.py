@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.session.loading import Loaded
     from pytest_diffbench.session.variants import Variant
     from pytest_diffbench.settings.options import Settings
-    from pytest_diffbench.workers.turns import Asker
+    from pytest_diffbench.workers.turns import TurnClient
 
 __tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
 
@@ -49,7 +49,7 @@ class Bench:
         facts: Mapping[str, Fact],
         progress: Progress,
         wants_profile: Callable[[Observation, Artifacts], bool] = lambda _observation, _artifacts: False,
-        turns: Asker | None = None,
+        turns: TurnClient | None = None,
         output_only: bool = False,
     ) -> None:
         self._item = item
@@ -95,7 +95,9 @@ class Bench:
         measurement = self._measurement(plan, target, args, kwargs)
         drive = self._drive()
         self.measurements.append((measurement, "interrupted"))
-        progress = self._progress if self._turns is None else self._turns.before_each(plan.case_id, self._progress)
+        progress = (
+            self._progress if self._turns is None else self._turns.before_progress(plan.case_id, self._progress)
+        )
         try:
             measurement.take(drive, progress)
             if not plan.definition.planned and self._wants_profile(

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.settings.options import Settings
     from pytest_diffbench.store import Store
     from pytest_diffbench.workers.budget import Budget
-    from pytest_diffbench.workers.launch import Launcher, Told
+    from pytest_diffbench.workers.launch import Launcher, ProcessResult
 
 
 def register(config: pytest.Config, settings: Settings, afresh: SavedAfresh) -> None:
@@ -128,7 +128,7 @@ class SavedAfresh:
         self._tell_refuted(refuted)
         session.testsfailed += len(refuted)
 
-    def _launched(self, items: list[pytest.Item], *, brief: bool) -> Told:
+    def _launched(self, items: list[pytest.Item], *, brief: bool) -> ProcessResult:
         what = f"{len(items)} saved test{'' if len(items) == 1 else 's'}"
         tell = self._progress.start(what, "")
         tell(f"fresh process to see whether they return the same, at most about {self._took_s:.0f} s", 0, 0)
@@ -146,7 +146,7 @@ class SavedAfresh:
             words = f"{answer.case}: {answer.text}" if answer.case else answer.text
             terminalreporter.write_line(words, red=answer.refuted, yellow=not answer.refuted)
 
-    def _compared(self, case: str, report: CaseReport, told: Told) -> Answer | None:
+    def _compared(self, case: str, report: CaseReport, told: ProcessResult) -> Answer | None:
         from pytest_diffbench.judge import Limits, judge
 
         found = told.case(case)
@@ -171,5 +171,5 @@ class SavedAfresh:
         return Answer(case, text, refuted=True)
 
 
-def _failed_in(told: Told, test: str) -> bool:
+def _failed_in(told: ProcessResult, test: str) -> bool:
     return any(outcome.test == test and outcome.outcome == "failed" for outcome in told.outcomes)

@@ -107,7 +107,7 @@ class SelftestSession:
             shortest_s = min(took_s, shortest_s or took_s)
             return found.observation
 
-        trials = selftest.Selftest(measure, limits_of(settings), self._tell, pairs=settings.pairs)
+        trials = selftest.Selftest(measure, limits_of(settings), self._notify, pairs=settings.pairs)
         try:
             trials.run(_MOST_ROUNDS)
         finally:  # a night isn't lost to whoever interrupts it
@@ -144,7 +144,7 @@ class SelftestSession:
             problem = f"{path}: can't be written ({error.strerror})."
             self._problems += [problem] if problem not in self._problems else []
 
-    def _tell(self, text: str) -> None:
+    def _notify(self, text: str) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None and self._config.get_verbosity() >= 0:
             reporter.write_line(f"diffbench: {text}")

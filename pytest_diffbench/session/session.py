@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.records.artifacts import Artifacts
     from pytest_diffbench.session.selftest import SelftestSession
     from pytest_diffbench.settings.options import Settings
-    from pytest_diffbench.workers.turns import Asker
+    from pytest_diffbench.workers.turns import TurnClient
 
 BENCH = pytest.StashKey[Bench]()
 _CASES = pytest.StashKey[list[CaseReport]]()
@@ -72,7 +72,7 @@ class DiffbenchSession:
         self._failed: set[str] = set()
         self._facts: dict[str, Fact] | None = None
         self._progress = ProgressLine(config)
-        self._turns: Asker | None = None
+        self._turns: TurnClient | None = None
         self._output_only = False
         self._decisions = 1
         self._longest_setup_s = 0.0
