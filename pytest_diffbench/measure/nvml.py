@@ -213,11 +213,11 @@ class Gpu:
         # From within a container this one has another number outside; it is one of them all the same.
         return len(pids - {os.getpid()}) if os.getpid() in pids else len(pids) - 1
 
-    def _ask(self, name: str, question: Callable[[], _Value]) -> _Value | None:
+    def _ask(self, name: str, query: Callable[[], _Value]) -> _Value | None:
         if name in self._untold:
             return None
         try:
-            return question()
+            return query()
         except Exception as error:
             self._untold[name] = _words(error)
             return None

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def moved_aside(target: Any) -> Iterator[str | None]:
+def moved_to_cpu(target: Any) -> Iterator[str | None]:
     """Keep a pipeline on the CPU for a while, with its device's memory given back.
 
     Pipelines that can't be moved stay where they are: those that offload by themselves, quantised ones, and what a

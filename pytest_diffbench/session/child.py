@@ -83,10 +83,10 @@ class ChildSession(DiffbenchSession):
         bench = item.stash.get(BENCH, None)
         concluded: list[Concluded] = []
         for measurement, problem in bench.measurements if bench is not None else ():
-            seen = measurement.observation(complete=problem is None)
+            observation = measurement.observation(complete=problem is None)
             artifacts = measurement.artifacts() if self._task.artifacts and problem is None else None
-            self._writer.measured(case_id(item, None), seen, problem, artifacts)
-            concluded.append(incomplete(seen, problem or "judged elsewhere"))
+            self._writer.measured(case_id(item, None), observation, problem, artifacts)
+            concluded.append(incomplete(observation, problem or "judged elsewhere"))
         if bench is not None:
             bench.measurements.clear()
         return concluded
@@ -117,15 +117,15 @@ class ChildSession(DiffbenchSession):
     def _modules(self, session: pytest.Session) -> dict[str, str]:
         """Modules from inside the root folder, tests, conftest files and installed packages apart."""
         root = session.config.rootpath
-        found: dict[str, str] = {}
+        modules: dict[str, str] = {}
         for name, module in list(sys.modules.items()):
             file = getattr(module, "__file__", None)
             if not isinstance(file, str) or file in self._test_files:
                 continue
             path = Path(file)
             if path.is_relative_to(root) and "site-packages" not in path.parts and path.name != "conftest.py":
-                found[name] = file
-        return found
+                modules[name] = file
+        return modules
 
 
 def _words(report: pytest.TestReport | pytest.CollectReport) -> str:

@@ -105,8 +105,8 @@ def conclude(
         reference = store.find(observation.case, observation.run.environment)
         ask = _Judge(observation, artifacts, reference, limits, settings.save, evidence, metrics)
         verdicts, confirmations = _confirmed(ask(gates), ask, wanted=not failed and not settings.save)
-        question = Question(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
-        verdicts = tuple(_explained(verdict, question) for verdict in verdicts)
+        gate_input = Question(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
+        verdicts = tuple(_explained(verdict, gate_input) for verdict in verdicts)
         _keep_images(settings, observation, artifacts)
         saved = Saved()
         if settings.save:
@@ -169,8 +169,8 @@ class _Judge:
             *self._subject,
             gates,
             saving=self._saving,
-            more_runs=[one.run for one in more],
-            more_ratios=[one.ratio.runs[-1] for one in more if one.ratio is not None],
+            more_runs=[observation.run for observation in more],
+            more_ratios=[observation.ratio.runs[-1] for observation in more if observation.ratio is not None],
             neighbours={name: others for name, others in runs.items() if name != case_id},
             decisions=self.evidence.decisions,
             metrics=self._metrics,
@@ -231,13 +231,13 @@ def wants_profile(
     return verdict.decision == "worse" or wants_runs(verdict)
 
 
-def _explained(verdict: Verdict, question: Question) -> Verdict:
+def _explained(verdict: Verdict, gate_input: Question) -> Verdict:
     """A verdict on time that is worse, with the operators that make it so."""
     from pytest_diffbench.judge.time.kernels import kernel_changes
 
     if (verdict.gate, verdict.decision) != ("time", "worse"):
         return verdict
-    return msgspec.structs.replace(verdict, changes=(*verdict.changes, *kernel_changes(question)))
+    return msgspec.structs.replace(verdict, changes=(*verdict.changes, *kernel_changes(gate_input)))
 
 
 def limits_of(settings: Settings) -> Limits:
@@ -286,7 +286,7 @@ def conclude_against(
     except BaselineError as error:
         report = CaseReport(observation=observation, verdicts=(), against=other.interpreter, error=str(error))
         return Concluded(report, str(error))
-    verdicts = [_told_missing(one, other) for one in judged]
+    verdicts = [_with_missing_reason(verdict, other) for verdict in judged]
     if "time" in gates:
         verdicts.append(_time_against(observation, other, limits, decisions))
     report = CaseReport(
@@ -336,7 +336,7 @@ def _time_against(observation: Observation, other: Other, limits: Limits, decisi
     return judge_pairs(other.pairs, limits, decisions, family, other.neighbours, by_turns=other.by_turns)
 
 
-def _told_missing(verdict: Verdict, other: Other) -> Verdict:
+def _with_missing_reason(verdict: Verdict, other: Other) -> Verdict:
     """A verdict for want of a baseline, in words that fit another environment."""
     import msgspec
 
