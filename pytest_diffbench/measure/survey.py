@@ -242,10 +242,10 @@ class Survey:
 
     def remarks(self) -> tuple[str, ...]:
         """What is odd about the call, whatever was seen before."""
-        sentences = []
+        notes = []
         if self._idle:
             steps = format_steps(self._idle)
-            sentences.append(
+            notes.append(
                 f"step{'' if steps.isdigit() else 's'} {steps} returned the very sample that went in: the denoiser "
                 "was called in vain"
             )
@@ -253,7 +253,7 @@ class Survey:
             calls = [call for call in self._calls if call.component == name]
             free = sum(not call.flops for call in calls)
             if 0 < free < len(calls):
-                sentences.append(
+                notes.append(
                     f"{name}: {free} of {len(calls)} calls computed nothing: something answered in its place"
                 )
             costs: dict[str, set[int]] = {}
@@ -262,9 +262,8 @@ class Survey:
             often = len(calls) > len(costs)
             cache = _cache_of(module)
             if cache and often and all(len(cost) == 1 and 0 not in cost for cost in costs.values()):
-                remark = f"{cache} is enabled, and no call was cheaper than another: it never hit"
-                sentences.append(f"{name}: {remark}")
-        return tuple(sentences)
+                notes.append(f"{name}: {cache} is enabled, and no call was cheaper than another: it never hit")
+        return tuple(notes)
 
     def _enter_step(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         import torch
