@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.outputs.image_extras import ExtraMetric, Kind
     from pytest_diffbench.records.artifacts import Reference
 
-AS_IT_IS = "as it is"
+UNCHANGED = "as it is"
 _MOST_OUTPUT = 15
 """Lines of a run that failed which are worth showing."""
 
@@ -87,10 +87,10 @@ class Proposal:
 def settings_of(runs: int, dtypes: Sequence[str], threads: Sequence[str], attention: Sequence[str]) -> list[Setting]:
     """The ways to run: `runs` times as it is, and once in every other way."""
     return [
-        *[Setting(AS_IT_IS)] * runs,
+        *[Setting(UNCHANGED)] * runs,
         *(Setting(f"dtype {dtype}", (f"--diffbench-dtype={dtype}",)) for dtype in dtypes),
         *(Setting(f"{thread} threads", (f"--diffbench-threads={thread}",)) for thread in threads),
-        *(Setting(f"attention {one}", environment={"DIFFUSERS_ATTN_BACKEND": one}) for one in attention),
+        *(Setting(f"attention {backend}", environment={"DIFFUSERS_ATTN_BACKEND": backend}) for backend in attention),
     ]
 
 
@@ -150,12 +150,12 @@ def _run(tests: Sequence[str], setting: Setting, baselines: Path) -> dict[str, R
             "Calibrate tests that pass with --diffbench-save."
         )
     store = Store(baselines)
-    found = [store.load(folder, "machine") for folder in store.entries()]
-    if not found:
+    references = [store.load(folder, "machine") for folder in store.entries()]
+    if not references:
         raise DiffbenchError(
             f"pytest {' '.join(tests)}: measured no case. Name tests that use the fixture diffbench."
         )
-    return {one.baseline.case.id: one for one in found}
+    return {reference.baseline.case.id: reference for reference in references}
 
 
 def _proposal(
@@ -180,43 +180,45 @@ def _compared(name: str, run: Reference, first: Reference, metrics: Sequence[Ext
     now, base = run.baseline.output, first.baseline.output
     if now is None or base is None:
         return Evidence(setting=name, problem="there is no output to compare")
-    mine, stored = run.artifacts(), first.artifacts()
-    if [image.shape for image in mine.images] != [image.shape for image in stored.images]:
+    current, stored = run.artifacts(), first.artifacts()
+    if [image.shape for image in current.images] != [image.shape for image in stored.images]:
         return Evidence(setting=name, problem="number or size of the images differ")
     dtype = first.baseline.case.definition.dtype
-    parting = part(mine.trace, stored.trace, parting_threshold_rel(dtype, now.rerun, base.rerun, Limits()))
-    first_rel, later_rel = largest_rel(parting)
+    divergence = part(current.trace, stored.trace, parting_threshold_rel(dtype, now.rerun, base.rerun, Limits()))
+    first_rel, later_rel = largest_rel(divergence)
     figures: dict[str, float | None] = {"latents_rel": later_rel, "trace_first_rel": first_rel}
-    found = [distance(a, b, Limits().tile_size_px) for a, b in zip(mine.images, stored.images, strict=True)]
-    if found:
-        worst_db = min(one.psnr_db for one in found)
+    distances = [distance(a, b, Limits().tile_size_px) for a, b in zip(current.images, stored.images, strict=True)]
+    if distances:
+        worst_db = min(result.psnr_db for result in distances)
         figures |= {
             "psnr_db": worst_db if math.isfinite(worst_db) else None,
-            "p999_levels": max(one.p999_levels for one in found),
-            "ssim": min(one.ssim for one in found),
-            "tile_ssim": min(one.worst_tile.ssim for one in found),
-            "tile_p99_levels": max(one.tile_p99.levels for one in found),
-            "colour_levels": max(one.colour_levels for one in found),
-            "seam_levels": max(one.seam.levels for one in found),
-            "hash_bits": max(one.hash_bits for one in found),
+            "p999_levels": max(result.p999_levels for result in distances),
+            "ssim": min(result.ssim for result in distances),
+            "tile_ssim": min(result.worst_tile.ssim for result in distances),
+            "tile_p99_levels": max(result.tile_p99.levels for result in distances),
+            "colour_levels": max(result.colour_levels for result in distances),
+            "seam_levels": max(result.seam.levels for result in distances),
+            "hash_bits": max(result.hash_bits for result in distances),
         }
-        pairs = list(zip(stored.images, mine.images, strict=True))
+        pairs = list(zip(stored.images, current.images, strict=True))
         for metric in metrics:
             values = [metric(before, after, Limits().tile_size_px).value for before, after in pairs]
             figures[metric.name] = KINDS[metric.name].worst(values)
-    return Evidence(setting=name, figures=figures, parted=parting.place)
+    return Evidence(setting=name, figures=figures, parted=divergence.place)
 
 
 def proposed(case_id: str, evidence: Sequence[Evidence], margin_db: float) -> Proposal:
     """The thresholds that let all of the evidence pass, with a margin, where those by default don't."""
     tolerance: dict[str, float] = {}
     for name in TOLERANCES:
-        seen = [value for one in evidence if (value := one.figures.get(name)) is not None and math.isfinite(value)]
-        if seen:
-            value = _with_margin(name, min(seen) if TOLERANCES[name].least else max(seen), margin_db)
+        values = [
+            value for entry in evidence if (value := entry.figures.get(name)) is not None and math.isfinite(value)
+        ]
+        if values:
+            value = _with_margin(name, min(values) if TOLERANCES[name].least else max(values), margin_db)
             if looser_than_default([(name, value)]):
                 tolerance[name] = value
-    names = ", ".join(dict.fromkeys(one.setting for one in evidence if one.problem is None))
+    names = ", ".join(dict.fromkeys(entry.setting for entry in evidence if entry.problem is None))
     marker = described(tolerance, f"calibrated over {len(evidence)} runs: {names}") if tolerance else ""
     return Proposal(case_id=case_id, evidence=tuple(evidence), tolerance=tolerance, marker=marker)
 
@@ -263,15 +265,15 @@ COLUMNS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
 
 def lines(proposal: Proposal) -> list[str]:
     """A case's evidence as a table, and what to paste."""
-    asked = {name for one in proposal.evidence for name in one.figures}
+    asked = {name for entry in proposal.evidence for name in entry.figures}
     columns = [column for column in COLUMNS if column[0] not in KINDS or column[0] in asked]
     rows = [["run", *(head for _, head, _ in columns), "parts at"]]
-    for one in proposal.evidence:
-        if one.problem is not None:
-            rows.append([one.setting, one.problem])
+    for entry in proposal.evidence:
+        if entry.problem is not None:
+            rows.append([entry.setting, entry.problem])
             continue
-        cells = [write(one.figures[name]) if name in one.figures else "-" for name, _, write in columns]
-        rows.append([one.setting, *cells, one.parted or "-"])
+        cells = [write(entry.figures[name]) if name in entry.figures else "-" for name, _, write in columns]
+        rows.append([entry.setting, *cells, entry.parted or "-"])
     widths = [
         max(len(row[column]) for row in rows if column < len(row) and len(row) > 2) for column in range(len(rows[0]))
     ]
@@ -304,7 +306,7 @@ def written(proposals: Sequence[Proposal]) -> str:
 def _finite(value: Any) -> Any:
     """The value with null for what isn't finite."""
     if isinstance(value, dict):
-        return {name: _finite(one) for name, one in value.items()}
+        return {name: _finite(inner) for name, inner in value.items()}
     if isinstance(value, (list, tuple)):
-        return [_finite(one) for one in value]
+        return [_finite(inner) for inner in value]
     return None if isinstance(value, float) and not math.isfinite(value) else value

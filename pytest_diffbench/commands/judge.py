@@ -114,7 +114,7 @@ def judge(arguments: argparse.Namespace) -> Judged:
     judged = _judged(new, references, images, arguments.gates or GATES)
     return Judged(
         session=judged,
-        only_new=tuple(dict.fromkeys(one for one in ids if one not in references)),
+        only_new=tuple(dict.fromkeys(new_id for new_id in ids if new_id not in references)),
         only_old=tuple(dict.fromkeys(old_id for old_id in old_ids if old_id not in ids)),
         unjudged=tuple(_unjudged(judged, arguments.gates or GATES)),
     )
@@ -133,11 +133,11 @@ def _stored(new: SessionReport, root: Path) -> dict[str, Reference]:
     from pytest_diffbench.store import Store
 
     store = Store(root)
-    found = {
+    nearest = {
         case.observation.case.id: store.find(case.observation.case, case.observation.run.environment)
         for case in new.cases
     }
-    return {name: reference for name, reference in found.items() if reference is not None}
+    return {name: reference for name, reference in nearest.items() if reference is not None}
 
 
 def _measured(old: SessionReport, path: str, images: Images) -> dict[str, Reference]:
@@ -147,9 +147,13 @@ def _measured(old: SessionReport, path: str, images: Images) -> dict[str, Refere
 
     runs: dict[str, list[CaseReport]] = {}
     for report in old.cases:
-        seen = report.observation
-        known = runs.setdefault(seen.case.id, [])
-        if seen.complete and seen.run.rounds and (not known or known[0].observation.case == seen.case):
+        observation = report.observation
+        known = runs.setdefault(observation.case.id, [])
+        if (
+            observation.complete
+            and observation.run.rounds
+            and (not known or known[0].observation.case == observation.case)
+        ):
             known.append(report)
     references: dict[str, Reference] = {}
     for case_id, reports in runs.items():
@@ -186,19 +190,19 @@ def _judged(
 
     cases: list[CaseReport] = []
     for report in new.cases:
-        seen = report.observation
-        reference = references.get(seen.case.id)
+        observation = report.observation
+        reference = references.get(observation.case.id)
         if reference is not None:
-            then, now = reference.baseline.runs[-1].environment, seen.run.environment
+            then, now = reference.baseline.runs[-1].environment, observation.run.environment
             near = then.machine == now.machine
             reference = dataclasses.replace(
                 reference, distance="machine" if near else "family" if then.family == now.family else "any"
             )
         # Pixels are asked for where they decide.
-        same = reference is not None and _digests(seen) == _digests(reference.baseline)
+        same = reference is not None and _digests(observation) == _digests(reference.baseline)
         verdicts = judge(
-            seen,
-            Artifacts() if reference is None or same else images(seen.case, seen.output),
+            observation,
+            Artifacts() if reference is None or same else images(observation.case, observation.output),
             reference,
             Limits(),
             gates,
@@ -207,18 +211,18 @@ def _judged(
             neighbours={
                 name: other.baseline.times
                 for name, other in references.items()
-                if name != seen.case.id
-                and other.baseline.runs[-1].environment.machine == seen.run.environment.machine
+                if name != observation.case.id
+                and other.baseline.runs[-1].environment.machine == observation.run.environment.machine
             },
             decisions=len(new.cases),
         )
         cases.append(
             CaseReport(
-                observation=seen,
-                verdicts=all_worded(verdicts) if seen.complete else (),
+                observation=observation,
+                verdicts=all_worded(verdicts) if observation.complete else (),
                 baseline_path=reference.path if reference is not None else None,
                 baseline_distance=reference.distance if reference is not None else None,
-                changed_since=_changed_since(reference, seen.run.environment.software),
+                changed_since=_changed_since(reference, observation.run.environment.software),
                 confirmations=report.confirmations,
                 confirming_ratios=report.confirming_ratios,
                 error=report.error,
@@ -233,8 +237,8 @@ def _judged(
     )
 
 
-def _digests(seen: Observation | Baseline) -> list[str]:
-    return [image.digest for image in seen.output.images] if seen.output is not None else []
+def _digests(record: Observation | Baseline) -> list[str]:
+    return [image.digest for image in record.output.images] if record.output is not None else []
 
 
 def _unjudged(judged: SessionReport, gates: Sequence[Gate]) -> Iterator[str]:
@@ -254,8 +258,8 @@ def _unjudged(judged: SessionReport, gates: Sequence[Gate]) -> Iterator[str]:
                 yield f"{name}: the output can't be judged from this file: {verdict.message} {how}."
         redefined = [verdict.gate for verdict in report.verdicts if verdict.reason.endswith(".definition_changed")]
         if redefined:
-            which = ", ".join(redefined)
-            yield f"{name}: {which} can't be judged: the case is defined otherwise. Measure both alike."
+            gate_names = ", ".join(redefined)
+            yield f"{name}: {gate_names} can't be judged: the case is defined otherwise. Measure both alike."
 
 
 def _changed_since(reference: Reference | None, now: dict[str, Fact]) -> tuple[str, ...]:

@@ -132,10 +132,10 @@ def _models(_: argparse.Namespace) -> int:
             model.hub_id,
             model.licence + (" (to be accepted first)" if model.gated else ""),
         ]
-        told = flow([[segment(one)] for one in about], _width(), name_width)
-        told[0][0] = segment(f"{name:{name_width}}", "bold")
+        described = flow([[segment(text)] for text in about], _width(), name_width)
+        described[0][0] = segment(f"{name:{name_width}}", "bold")
         recommended = [[segment(f"{key}={value}", "light")] for key, value in model.recommended.items()]
-        lines += [*told, *flow(recommended, _width(), name_width, segment("  "))]
+        lines += [*described, *flow(recommended, _width(), name_width, segment("  "))]
     _print(lines)
     return FINE
 
@@ -152,18 +152,18 @@ def _check(arguments: argparse.Namespace) -> int:
         raise DiffbenchError(f"{root}: {what}. Name the folder that holds the baselines.")
     begin_s = time.perf_counter()
     good = bad = stray = 0
-    for one in check(root):
-        for fault in one.faults:
+    for checked in check(root):
+        for fault in checked.faults:
             _print([[segment("bad  ", "red", "bold"), segment(" ".join(str(fault).split()))]])
-        if one.stray:
-            stray += len(one.faults)
-        elif one.faults or one.baseline is None:
+        if checked.stray:
+            stray += len(checked.faults)
+        elif checked.faults or checked.baseline is None:
             bad += 1
         else:
             good += 1
-            baseline = one.baseline
+            baseline = checked.baseline
             about = f"generation {baseline.generation}, {format_count(len(baseline.timed_runs), 'run')}"
-            name = str(one.folder.relative_to(root))
+            name = str(checked.folder.relative_to(root))
             _print([[segment("ok   ", "green"), segment(f"{name}  "), segment(about, "light")]])
             for change in baseline.tolerances:
                 _print(hang([segment("     ")], line(change), _width(), 5))
@@ -206,18 +206,18 @@ def _judge(arguments: argparse.Namespace) -> int:
     from pytest_diffbench.report.lines import hang, segment
     from pytest_diffbench.report.terminal import summary_lines
 
-    found = judge_command.judge(arguments)
-    _print(summary_lines(found.session, _width(), arguments.verbose))
+    judged = judge_command.judge(arguments)
+    _print(summary_lines(judged.session, _width(), arguments.verbose))
     for label, markup, texts in (
-        ("only new", ("cyan",), found.only_new),
-        ("only old", ("cyan",), found.only_old),
-        ("not judged", ("red", "bold"), found.unjudged),
+        ("only new", ("cyan",), judged.only_new),
+        ("only old", ("cyan",), judged.only_old),
+        ("not judged", ("red", "bold"), judged.unjudged),
     ):
         for text in texts:
             _print(hang([segment(f"{label:14}", *markup)], text, _width(), 14))
-    if found.session.counts.get("worse"):
+    if judged.session.counts.get("worse"):
         return WORSE
-    return UNJUDGED if found.unjudged else FINE
+    return UNJUDGED if judged.unjudged else FINE
 
 
 def _env(arguments: argparse.Namespace) -> int:
@@ -226,9 +226,9 @@ def _env(arguments: argparse.Namespace) -> int:
     try:
         pip_arguments = shlex.split(arguments.pip)
     except ValueError as error:
-        told = str(error).lower()
+        reason = str(error).lower()
         raise DiffbenchError(
-            f"--pip {arguments.pip!r} can't be split into words ({told}). Close its quotes."
+            f"--pip {arguments.pip!r} can't be split into words ({reason}). Close its quotes."
         ) from None
     print(make_environment(arguments.what, arguments.into, pip_arguments))
     return FINE
@@ -294,8 +294,8 @@ def _print(lines: Iterable[Line]) -> None:
 def _complain(message: str) -> None:
     from pytest_diffbench.report.lines import encodable
 
-    one_line = " ".join(message.split())
-    print(encodable(f"diffbench: {one_line}", sys.stderr.encoding), file=sys.stderr)
+    line = " ".join(message.split())
+    print(encodable(f"diffbench: {line}", sys.stderr.encoding), file=sys.stderr)
 
 
 if __name__ == "__main__":

@@ -72,16 +72,16 @@ def call_arguments(settings: Sequence[str]) -> dict[str, Any]:
     Raises:
         OptionError: one without a name or without `=`.
     """
-    found: dict[str, Any] = {}
+    arguments: dict[str, Any] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
         if not equals or not name.isidentifier():
             raise OptionError(f"--set {setting!r} isn't NAME=VALUE, such as --set cfg_trunc_ratio=0.5.")
         try:
-            found[name] = ast.literal_eval(text)
+            arguments[name] = ast.literal_eval(text)
         except (ValueError, SyntaxError):
-            found[name] = {"true": True, "false": False, "none": None}.get(text.lower(), text)
-    return found
+            arguments[name] = {"true": True, "false": False, "none": None}.get(text.lower(), text)
+    return arguments
 
 
 def _planned(source: str, given: dict[str, Any], dtype_name: str, device: str | None) -> PipelinePlan:
@@ -121,9 +121,9 @@ def _planned(source: str, given: dict[str, Any], dtype_name: str, device: str | 
         raise
     except (ArithmeticError, ValueError, TypeError, RuntimeError) as error:
         # What the pipeline says of its arguments is for the person who gave them.
-        told = " ".join(str(error).split())[:300] or type(error).__name__
+        reason = " ".join(str(error).split())[:300] or type(error).__name__
         raise DiffbenchError(
-            f"{source}: {definition.name_of(pipeline)} refused the call: {told.rstrip('.')}. "
+            f"{source}: {definition.name_of(pipeline)} refused the call: {reason.rstrip('.')}. "
             "Change --set, --height or --width."
         ) from error
 

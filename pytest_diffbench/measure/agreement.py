@@ -41,9 +41,9 @@ def follow_manner(calls: Sequence[Returned], again: Mapping[str, Callable[[], Re
     for call in calls:
         if call.digest is not None:
             digests.setdefault(manner_of(call.call), set()).add(call.digest)
-    if len(set().union(*digests.values())) != 2 or any(len(found) > 1 for found in digests.values()):
+    if len(set().union(*digests.values())) != 2 or any(len(group) > 1 for group in digests.values()):
         return False
-    return all(again[manner]().digest in found for manner, found in digests.items())
+    return all(again[manner]().digest in group for manner, group in digests.items())
 
 
 def changed_call(calls: Sequence[Returned]) -> str:

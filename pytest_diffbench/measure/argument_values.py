@@ -57,9 +57,9 @@ def describe(value: Any) -> Any:
     if isinstance(value, (list, tuple)):
         return [describe(inner) for inner in value]
     for described in (_data, _plain, _composed, _function):
-        found = described(value)
-        if found is not None:
-            return found
+        description = described(value)
+        if description is not None:
+            return description
     return {"type": _kind_of(value)}
 
 
@@ -110,14 +110,16 @@ def _function(value: Any) -> dict[str, Any] | None:
     plain = getattr(value, "__func__", value)
     if not inspect.isroutine(plain) and not isinstance(value, type):
         return None
-    found = {"function": f"{getattr(value, '__module__', '?')}.{getattr(value, '__qualname__', repr(type(value)))}"}
+    description = {
+        "function": f"{getattr(value, '__module__', '?')}.{getattr(value, '__qualname__', repr(type(value)))}"
+    }
     if inspect.isfunction(plain) and not _is_of_a_library(plain):
         if (source := _source_of(plain)) is not None:
-            found["digest"] = _digest(source.encode())
+            description["digest"] = _digest(source.encode())
         nonlocals = inspect.getclosurevars(plain).nonlocals if plain.__closure__ else {}
-        if held := {name: fact for name, one in sorted(nonlocals.items()) if (fact := _fact(one)) is not None}:
-            return {**found, "holds": describe(held)}
-    return found
+        if held := {name: fact for name, inner in sorted(nonlocals.items()) if (fact := _fact(inner)) is not None}:
+            return {**description, "holds": describe(held)}
+    return description
 
 
 def _fact(value: Any) -> Any:
@@ -174,7 +176,7 @@ def _kind_of(value: object) -> str:
     return f"{type(value).__module__}.{type(value).__qualname__}"
 
 
-def not_told_apart(arguments: Mapping[str, Any]) -> list[str]:
+def identified_by_class(arguments: Mapping[str, Any]) -> list[str]:
     """Sentences about the arguments of which a change isn't seen, without their ends."""
     return [
         f"argument {name} is recorded by its class alone: another object of that class isn't told apart"

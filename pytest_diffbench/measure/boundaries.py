@@ -80,7 +80,7 @@ class _Watch:
         if site.role == "denoiser":
             self._stepped = []
         elif site.role == "step":
-            if self._stepped and all(one is not owner for one in self._stepped):
+            if self._stepped and all(stepped is not owner for stepped in self._stepped):
                 site = dataclasses.replace(site, component=f"another {site.component}", role="other")
                 self._stepped.append(owner)
             else:

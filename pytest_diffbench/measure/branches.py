@@ -50,13 +50,13 @@ class BranchFinder:
     def __init__(self) -> None:
         self._encoded: dict[str, int] = {}
         self._encoders: dict[Hashable, _Encoder] = {}
-        self._made_first: set[str] = set()
+        self._first_embeddings: set[str] = set()
         self._texts_read: dict[Hashable, int] = {}
         self._appeared: dict[str, dict[str, Branch]] = {}
         self._alike = False
         self._called: set[str] = set()
         self._joint: set[str] = set()
-        self._cond_seen = False
+        self._cond_called = False
 
     def read(self, tensors: Iterable[torch.Tensor], by: Hashable = None) -> None:
         """The encoder `by` has read one more text, and made these of it.
@@ -67,7 +67,7 @@ class BranchFinder:
         number = self._texts_read.get(by, 0)
         self._texts_read[by] = number + 1
         if number == 0:
-            self._made_first |= {_fingerprint(tensor.flatten()) for tensor in tensors if is_embedding(tensor)}
+            self._first_embeddings |= {_fingerprint(tensor.flatten()) for tensor in tensors if is_embedding(tensor)}
 
     def encoded(self, tensors: Iterable[torch.Tensor], by: Hashable = None, tokens: Set[int] = frozenset()) -> None:
         """These were encoded, in this order.
@@ -97,7 +97,7 @@ class BranchFinder:
         """The calls of another scheduler step begin."""
         self._called.clear()
         self._joint.clear()
-        self._cond_seen = False
+        self._cond_called = False
 
     def branch_of(self, arguments: dict[str, torch.Tensor], component: str = "") -> Branch:
         """Branch of a call of the denoiser `component` with these tensor arguments, as far as embeddings tell."""
@@ -123,13 +123,17 @@ class BranchFinder:
     def _branch_by_content(self, arguments: dict[str, torch.Tensor], component: str) -> Branch:
         copies = _copies(arguments)
         embeddings = [tensor for tensor in arguments.values() if is_embedding(tensor)]
-        places = [self._encoded[one] for one in map(_fingerprint, embeddings) if one in self._encoded]
+        places = [
+            self._encoded[fingerprint]
+            for fingerprint in map(_fingerprint, embeddings)
+            if fingerprint in self._encoded
+        ]
         whole = copies == 1 or not _lists(arguments)
         if places and whole:
             of_prompt = 0 in places or any(
-                _fingerprint(embedding.flatten()) in self._made_first for embedding in embeddings
+                _fingerprint(embedding.flatten()) in self._first_embeddings for embedding in embeddings
             )
-            self._cond_seen |= of_prompt
+            self._cond_called |= of_prompt
             return "cond" if of_prompt else "uncond"
         if copies > 2:
             return "unknown"
@@ -144,9 +148,9 @@ class BranchFinder:
         )
         appeared = self._appeared.setdefault(component, {})
         if conditioning not in appeared:
-            first: tuple[Branch, ...] = ("uncond",) if self._cond_seen else ("cond", "uncond")
-            seen = len(appeared)
-            appeared[conditioning] = first[seen] if seen < len(first) else "unknown"
+            first: tuple[Branch, ...] = ("uncond",) if self._cond_called else ("cond", "uncond")
+            count = len(appeared)
+            appeared[conditioning] = first[count] if count < len(first) else "unknown"
         return appeared[conditioning]
 
     def _branch_of_halves(self, arguments: dict[str, torch.Tensor]) -> Branch | None:
@@ -183,12 +187,12 @@ def is_embedding(tensor: torch.Tensor) -> bool:
 
 def _lists(arguments: dict[str, torch.Tensor]) -> dict[str, list[torch.Tensor]]:
     """The arguments that are lists of tensors, which stand one by one as `name.0`, `name.1`."""
-    found: dict[str, list[torch.Tensor]] = {}
+    lists: dict[str, list[torch.Tensor]] = {}
     for name, tensor in arguments.items():
         base, dot, index = name.rpartition(".")
         if dot and index.isdigit():
-            found.setdefault(base, []).append(tensor)
-    return found
+            lists.setdefault(base, []).append(tensor)
+    return lists
 
 
 def _copies(arguments: dict[str, torch.Tensor]) -> int:

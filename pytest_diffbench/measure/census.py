@@ -36,7 +36,7 @@ class Census:
 
     def __init__(self) -> None:
         self.workspace = Workspace()
-        self._meter = FlopMeter(self.workspace.made)
+        self._meter = FlopMeter(self.workspace.add_result)
         self._attention: collections.Counter[tuple[str, str]] = collections.Counter()
         self._python_calls: collections.Counter[str] = collections.Counter()
         self._place: str | None = None
@@ -79,12 +79,12 @@ class Census:
 
     def operators(self) -> dict[str, dict[str, int]]:
         """How often each operator ran, by place; views aren't among them."""
-        found: dict[str, dict[str, int]] = {}
+        by_place: dict[str, dict[str, int]] = {}
         for counts in (self._attention, self._meter.operators()):
             for (place, name), count in sorted(counts.items()):
                 if not name.startswith("_scaled_dot_product"):
-                    found.setdefault(place, {})[name] = count
-        return dict(sorted(found.items()))
+                    by_place.setdefault(place, {})[name] = count
+        return dict(sorted(by_place.items()))
 
     def python_calls(self) -> dict[str, int]:
         """How often Python functions were called, by place; empty where another profiler was active."""

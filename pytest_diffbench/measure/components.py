@@ -95,17 +95,17 @@ def attention_modules(denoiser: nn.Module) -> list[nn.Module]:
     A layer counts as attention when it carries a processor (diffusers' interface for exchangeable attention), or
     when its class says so by name.
     """
-    found: list[nn.Module] = []
+    layers: list[nn.Module] = []
 
     def visit(module: nn.Module) -> None:
         for child in module.children():
             if hasattr(child, "processor") or type(child).__name__.endswith(("Attention", "SelfAttn", "CrossAttn")):
-                found.append(child)
+                layers.append(child)
             else:
                 visit(child)
 
     visit(denoiser)
-    return found
+    return layers
 
 
 def count_parameters(module: nn.Module) -> int:
@@ -126,7 +126,7 @@ def _roles_of(target: object) -> dict[str, tuple[nn.Module, Role]]:
     modules = _once(modules_of(target))
     known = {name: _role_by_interface(module) for name, module in modules.items()}
     rest = {name: module for name, module in modules.items() if known[name] is None and _can_be_called(module)}
-    timed = {name for name, module in rest.items() if _is_told_a_time(module)} or set(rest)
+    timed = {name for name, module in rest.items() if _takes_timestep(module)} or set(rest)
     # One that is handed a control image steers another, unless there is no other.
     timed = {name for name in timed if "controlnet_cond" not in _parameters_of(rest[name])} or timed
     return {
@@ -136,10 +136,10 @@ def _roles_of(target: object) -> dict[str, tuple[nn.Module, Role]]:
 
 def _once(parts: Mapping[str, _Part]) -> dict[str, _Part]:
     """The parts by their first name: combined pipelines have some under two."""
-    found: dict[int, tuple[str, _Part]] = {}
+    by_identity: dict[int, tuple[str, _Part]] = {}
     for name, part in parts.items():
-        found.setdefault(id(part), (name, part))
-    return dict(found.values())
+        by_identity.setdefault(id(part), (name, part))
+    return dict(by_identity.values())
 
 
 def _role_by_interface(module: nn.Module) -> Role | None:
@@ -159,16 +159,16 @@ def _can_be_called(module: nn.Module) -> bool:
     return type(_plain(module)).forward is not nn.Module.forward
 
 
-def _is_told_a_time(module: nn.Module) -> bool:
+def _takes_timestep(module: nn.Module) -> bool:
     """Whether `forward` asks for a time step, under any of the names that diffusers has for it.
 
     A wrapper that hands on whatever it gets (data parallelism) may be told one.
     """
     return any(
-        one.kind is one.VAR_POSITIONAL
+        parameter.kind is parameter.VAR_POSITIONAL
         # a switch says how, not when: `time_last=False`
-        or (("time" in one.name or one.name in _TIMES) and not isinstance(one.default, bool))
-        for one in _parameters_of(module).values()
+        or (("time" in parameter.name or parameter.name in _TIMES) and not isinstance(parameter.default, bool))
+        for parameter in _parameters_of(module).values()
     )
 
 

@@ -107,7 +107,7 @@ def _cost(func: Any, args: Any, kwargs: Any, out: Any) -> Cost:
         given = [*results, *given[1:]]
     elif name in _WRITE_ALONE:
         given = given[1:]
-    moved = sum(_footprint_bytes(one) for one in (*given, *results))
+    moved = sum(_footprint_bytes(tensor) for tensor in (*given, *results))
     floating = [result for result in (*results, *given) if result.is_floating_point() or result.is_complex()]
     dtype = (
         str((floating or results or given)[0].dtype).removeprefix("torch.") if floating or results or given else ""
@@ -127,8 +127,8 @@ def _footprint_bytes(tensor: torch.Tensor) -> int:
 def _tensors(value: Any) -> Any:
     import torch
 
-    for one in value:
-        if isinstance(one, torch.Tensor):
-            yield one
-        elif isinstance(one, (list, tuple)):
-            yield from _tensors(one)
+    for element in value:
+        if isinstance(element, torch.Tensor):
+            yield element
+        elif isinstance(element, (list, tuple)):
+            yield from _tensors(element)

@@ -37,8 +37,8 @@ def name_of(target: object) -> str:
 
 def parameters_of(target: object) -> Mapping[str, inspect.Parameter]:
     """Parameters of a target's call by name; empty where Python can't tell."""
-    found = _signature_of(target)
-    return {} if found is None else found.parameters
+    signature = _signature_of(target)
+    return {} if signature is None else signature.parameters
 
 
 def bind(target: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,7 +55,7 @@ def bind(target: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> di
     for name, value in bound.arguments.items():
         kind = signature.parameters[name].kind
         if kind is inspect.Parameter.VAR_POSITIONAL:
-            named |= {f"{name}_{i}": one for i, one in enumerate(value)}
+            named |= {f"{name}_{i}": element for i, element in enumerate(value)}
         elif kind is inspect.Parameter.VAR_KEYWORD:
             named |= value
         else:
@@ -69,11 +69,15 @@ def _signature_of(target: object) -> inspect.Signature | None:
     A subclass, a decorator or a patch that hands on `*args` and `**kwargs` says nothing of them: the names are those
     of what it wraps, so that an argument is the same one by position and by keyword.
     """
-    found = [signature for one in _innermost(callable_of(target)) if (signature := _own_signature(one)) is not None]
-    if not found:
+    signatures = [
+        signature
+        for function in _innermost(callable_of(target))
+        if (signature := _own_signature(function)) is not None
+    ]
+    if not signatures:
         return None
-    whole = found[-1]
-    for outer in reversed(found[:-1]):
+    whole = signatures[-1]
+    for outer in reversed(signatures[:-1]):
         whole = _handed_on(outer, whole)
     return whole
 
@@ -92,32 +96,36 @@ def _innermost(target: Callable[..., Any]) -> Iterator[Callable[..., Any]]:
     bound = inspect.ismethod(target)
     if not methods or inspect.isfunction(target) or (bound and getattr(target, "__func__", None) is not methods[0]):
         # a method that was put into an instance isn't its class's, whatever its name
-        yield from _through(target, owner if bound else None, seen=set())
+        yield from _through(target, owner if bound else None, visited=set())
         return
     handing_on = True
     for call in methods:  # a pipeline's own, and those that it overrides
         if handing_on:
-            for one in _through(types.MethodType(call, owner), owner, seen=set()):
-                yield one
-                handing_on = _hands_on(one)
+            for inner in _through(types.MethodType(call, owner), owner, visited=set()):
+                yield inner
+                handing_on = _hands_on(inner)
     forward = getattr(owner, "forward", None)  # of a module
     if handing_on and name == "__call__" and inspect.ismethod(forward):
         yield forward
 
 
-def _through(function: Callable[..., Any], owner: object, seen: set[int]) -> Iterator[Callable[..., Any]]:
+def _through(function: Callable[..., Any], owner: object, visited: set[int]) -> Iterator[Callable[..., Any]]:
     """A callable, and what its closure holds for it to call; `owner` is what methods among that are bound to."""
     yield function
     plain = getattr(function, "__func__", function)
-    seen.add(id(plain))
+    visited.add(id(plain))
     if not _hands_on(function):
         return
     held = _contents(getattr(plain, "__closure__", None) or ())
-    inner = [one for one in held if inspect.isroutine(one) and id(getattr(one, "__func__", one)) not in seen]
+    inner = [
+        routine
+        for routine in held
+        if inspect.isroutine(routine) and id(getattr(routine, "__func__", routine)) not in visited
+    ]
     if len(inner) == 1:  # of several, nobody knows which is called
-        (one,) = inner
-        bound = types.MethodType(one, owner) if owner is not None and inspect.isfunction(one) else one
-        yield from _through(bound, owner, seen)
+        (routine,) = inner
+        bound = types.MethodType(routine, owner) if owner is not None and inspect.isfunction(routine) else routine
+        yield from _through(bound, owner, visited)
 
 
 def _contents(cells: Iterable[Any]) -> Iterator[Any]:
@@ -144,14 +152,14 @@ def _handed_on(outer: inspect.Signature, inner: inspect.Signature) -> inspect.Si
     ]
     if not by_position:
         rest = [
-            one.replace(kind=inspect.Parameter.KEYWORD_ONLY) if one.kind not in _ANY else one
-            for one in rest
-            if one.kind is not inspect.Parameter.VAR_POSITIONAL
+            parameter.replace(kind=inspect.Parameter.KEYWORD_ONLY) if parameter.kind not in _ANY else parameter
+            for parameter in rest
+            if parameter.kind is not inspect.Parameter.VAR_POSITIONAL
         ]
     if not by_name:
-        rest = [one for one in rest if one.kind not in (*_ANY[1:], inspect.Parameter.KEYWORD_ONLY)]
+        rest = [parameter for parameter in rest if parameter.kind not in (*_ANY[1:], inspect.Parameter.KEYWORD_ONLY)]
     try:
-        return inspect.Signature(sorted([*own, *rest], key=lambda one: one.kind))
+        return inspect.Signature(sorted([*own, *rest], key=lambda parameter: parameter.kind))
     except ValueError:  # a default before a parameter without one: nothing that could be called by position
         return outer
 

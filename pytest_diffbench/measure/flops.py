@@ -26,11 +26,11 @@ class FlopMeter:
     wanted.
 
     Args:
-        made: is handed what operators return that make new tensors.
+        on_result: is handed what operators return that make new tensors.
     """
 
-    def __init__(self, made: Callable[[Any], None] = lambda _: None) -> None:
-        self._counter = _counter_class()(made)
+    def __init__(self, on_result: Callable[[Any], None] = lambda _: None) -> None:
+        self._counter = _counter_class()(on_result)
 
     def __enter__(self) -> FlopMeter:
         import torch
@@ -85,9 +85,9 @@ def _counter_class() -> Any:
 
         supports_higher_order_operators = True
 
-        def __init__(self, made: Callable[[Any], None]) -> None:
+        def __init__(self, on_result: Callable[[Any], None]) -> None:
             super().__init__()  # type: ignore[no-untyped-call]  # torch's own class
-            self.made = made
+            self.on_result = on_result
             self.flops = 0
             self.place: str | None = ""
             self.hook: Any = None
@@ -125,7 +125,7 @@ def _counter_class() -> Any:
             if name:
                 self.operators[place, name] += 1
                 if makes:
-                    self.made(out)
+                    self.on_result(out)
             if formula is not None:
                 self.flops += self._flops_of(func, formula, args, kwargs, out)
             return out
@@ -147,8 +147,8 @@ def _counter_class() -> Any:
             # Views compute nothing and move nothing, and which of them leads to a shape is a matter of style.
             name = "" if getattr(func, "is_view", False) else packet.__name__
             makes = not getattr(getattr(func, "_schema", None), "is_mutable", False)
-            self._known[id(func)] = found = composite, name, makes, formulas.get(packet)
-            return found
+            self._known[id(func)] = description = composite, name, makes, formulas.get(packet)
+            return description
 
     return Counter
 

@@ -94,7 +94,9 @@ def _derive_from(
                 swapped = _derive(branches, o, first, second, tolerance)
                 if swapped.scale is not None and swapped.scale > 0:
                     step, guessed = swapped, "cond_uncond"
-    rounded = _ROUNDED_EPS * max(_eps(tensor) for tensor in (model_output, *(one for _, one in predictions)))
+    rounded = _ROUNDED_EPS * max(
+        _eps(tensor) for tensor in (model_output, *(prediction for _, prediction in predictions))
+    )
     if not all_known and step.used == "guided" and not (step.residual_rel or 0) <= rounded:
         step = GuidanceStep(branches=branches, used="unknown", sign=0, residual_rel=step.residual_rel)
     return msgspec.structs.replace(step, joint_order=guessed)
@@ -133,7 +135,9 @@ def reused_step(
     size = float((difference * difference).sum())
     if c is None or set(known) != {"cond"} or difference.shape != o.shape or not size > 0 or not _finite(o):
         return step
-    allowed = _ROUNDED_EPS * max(_eps(tensor) for tensor in (model_output, *(one for _, one in predictions)))
+    allowed = _ROUNDED_EPS * max(
+        _eps(tensor) for tensor in (model_output, *(prediction for _, prediction in predictions))
+    )
     for sign in (-1, 1):
         moved = float(((sign * o - c) * difference).sum()) / size
         residual = _norm(sign * o - c - moved * difference) / (_norm(o) or 1.0)
@@ -149,8 +153,8 @@ def prediction_in(output: Any) -> torch.Tensor | None:
     first = next(iter(output.values()), None) if isinstance(output, dict) else output
     if isinstance(first, tuple) and first:
         first = first[0]
-    if isinstance(first, list) and first and all(isinstance(one, torch.Tensor) for one in first):
-        return torch.stack(first) if len({one.shape for one in first}) == 1 else None
+    if isinstance(first, list) and first and all(isinstance(sample, torch.Tensor) for sample in first):
+        return torch.stack(first) if len({sample.shape for sample in first}) == 1 else None
     return first_tensor(output)
 
 
@@ -197,17 +201,17 @@ def _derive(
     norm_o = _norm(o)
     if norm_o == 0 or not _finite(o):
         return GuidanceStep(branches=branches, used="unknown", sign=0)
-    seen = _Seen(branches, o, c, u)
+    vectors = _StepVectors(branches, o, c, u)
     for used, prediction in (("cond", c), ("uncond", u)):
         if prediction is None:
             continue
         for sign in (-1, 1):
             residual = _norm(o - sign * prediction) / norm_o
             if residual <= tolerance:
-                return seen.step(used, sign, scale=None, gains=np.ones(o.shape[:-1]), residual=residual)  # type: ignore[arg-type]  # literals, from the tuples above
+                return vectors.step(used, sign, scale=None, gains=np.ones(o.shape[:-1]), residual=residual)  # type: ignore[arg-type]  # literals, from the tuples above
     if c is None or u is None or not _finite(c) or not _finite(u):
         return GuidanceStep(branches=branches, used="unknown", sign=0)
-    return _fit(seen, o, c, u)
+    return _fit(vectors, o, c, u)
 
 
 def _has_variance(o: NDArray[np.float64], c: NDArray[np.float64]) -> bool:
@@ -221,7 +225,9 @@ def _has_variance(o: NDArray[np.float64], c: NDArray[np.float64]) -> bool:
     return bool((o[:, half:] == c[:, half:]).all()) and not bool((o[:, :half] == c[:, :half]).all())
 
 
-def _fit(seen: _Seen, o: NDArray[np.float64], c: NDArray[np.float64], u: NDArray[np.float64]) -> GuidanceStep:
+def _fit(
+    vectors: _StepVectors, o: NDArray[np.float64], c: NDArray[np.float64], u: NDArray[np.float64]
+) -> GuidanceStep:
     import numpy as np
 
     d = c - u
@@ -230,23 +236,23 @@ def _fit(seen: _Seen, o: NDArray[np.float64], c: NDArray[np.float64], u: NDArray
     determinant = uu * dd - ud * ud
     sound = determinant > _PARALLEL_EPS * uu * dd
     if not sound.any():
-        return GuidanceStep(branches=seen.branches, used="unknown", sign=0)
+        return GuidanceStep(branches=vectors.branches, used="unknown", sign=0)
     safe = np.where(sound, determinant, 1.0)
     a = (uo * dd - do * ud) / safe
     b = (do * uu - uo * ud) / safe
     residual = _norm((o - a[..., None] * u - b[..., None] * d)[sound]) / _norm(o[sound])
     usable = sound & (np.abs(a) > 1e-6 * np.abs(b))
     if residual > _FITTED_REL or not usable.any():
-        return GuidanceStep(branches=seen.branches, used="unknown", sign=0, residual_rel=residual)
+        return GuidanceStep(branches=vectors.branches, used="unknown", sign=0, residual_rel=residual)
     sign: Literal[-1, 0, 1] = -1 if np.median(a[usable]) < 0 else 1
     # The rows with the most to say decide: weak rows are all rounding.
     strong = usable & (dd >= np.median(dd[usable]))
     scale = float(np.median(b[strong] / a[strong]))
-    return seen.step("guided", sign, scale=scale, gains=np.where(usable, np.abs(a), np.nan), residual=residual)
+    return vectors.step("guided", sign, scale=scale, gains=np.where(usable, np.abs(a), np.nan), residual=residual)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Seen:
+class _StepVectors:
     """What the answers about a step have in common."""
 
     branches: tuple[Branch, ...]
@@ -289,12 +295,12 @@ class _Seen:
 
         if self.c is None:
             return ()
-        found = []
+        samples = []
         for o, c, gain in zip(self.o, self.c, gains, strict=True):
             if not c.std() > 0 or np.isnan(gain).all():
                 return ()
-            found.append((float(np.nanmedian(gain)), _norm(o) / _norm(c), float(o.std() / c.std())))
-        return tuple(found)
+            samples.append((float(np.nanmedian(gain)), _norm(o) / _norm(c), float(o.std() / c.std())))
+        return tuple(samples)
 
 
 def _norm_ratios(o: NDArray[np.float64], c: NDArray[np.float64] | None) -> tuple[float, float] | None:
@@ -332,8 +338,8 @@ def _in_shape_of(model_output: torch.Tensor, prediction: torch.Tensor, *, tokens
         prediction = prediction[:, -tokens:] if tokens_last else prediction[:, :tokens]
     elif prediction.ndim == model_output.ndim > 1 and prediction.shape[1] == 2 * model_output.shape[1]:
         prediction = prediction[:, : model_output.shape[1]]
-    mine, theirs = ([side for side in sides if side != 1] for sides in (prediction.shape[1:], shape))
-    return prediction.reshape(len(prediction), *shape) if mine == theirs else None
+    own_sides, output_sides = ([side for side in sides if side != 1] for sides in (prediction.shape[1:], shape))
+    return prediction.reshape(len(prediction), *shape) if own_sides == output_sides else None
 
 
 def _eps(tensor: torch.Tensor) -> float:

@@ -39,19 +39,19 @@ def weights_of(states: ComponentStates) -> dict[str, str]:
 
 def left_behind(before: ComponentStates, after: ComponentStates) -> tuple[str, ...]:
     """What became of the components between two looks, a sentence's part each: `vae: dtype float32, was float16`."""
-    found = []
+    changes = []
     for name in dict.fromkeys([*before, *after]):
         old, new = before.get(name), after.get(name)
         if old is None or new is None:
-            found.append(f"{name}: {'there now, was missing' if old is None else 'gone'}")
+            changes.append(f"{name}: {'there now, was missing' if old is None else 'gone'}")
             continue
         for kind in dict.fromkeys([*old, *new]):
             if old.get(kind) != new.get(kind):
                 if kind in ("weights", "config"):
-                    found.append(f"{name}: another {kind}" if kind == "config" else f"{name}: other {kind}")
+                    changes.append(f"{name}: another {kind}" if kind == "config" else f"{name}: other {kind}")
                 else:
-                    found.append(f"{name}: {kind} {new.get(kind, 'none')}, was {old.get(kind, 'none')}")
-    return tuple(found)
+                    changes.append(f"{name}: {kind} {new.get(kind, 'none')}, was {old.get(kind, 'none')}")
+    return tuple(changes)
 
 
 def _state_of(module: nn.Module) -> dict[str, str]:
@@ -67,8 +67,8 @@ def _state_of(module: nn.Module) -> dict[str, str]:
         if hasattr(attention_module, "processor")
     )
     state = {
-        "dtype": _listed(str(one.dtype).removeprefix("torch.") for _, one in parameters),
-        "device": _listed(str(one.device) for _, one in parameters),
+        "dtype": _listed(str(parameter.dtype).removeprefix("torch.") for _, parameter in parameters),
+        "device": _listed(str(parameter.device) for _, parameter in parameters),
         "layers in training": str(sum(layer.training for layer in layers)),
         "hooks": str(sum(not _is_of_transformers(hook) for hook in hooks)),
         "attention processors": ", ".join(f"{name} x {count}" for name, count in sorted(processors.items())),
@@ -91,8 +91,8 @@ def _digest(parameters: list[tuple[str, torch.Tensor]]) -> str:
     import torch
 
     together: dict[tuple[torch.device, torch.dtype], dict[str, torch.Tensor]] = collections.defaultdict(dict)
-    for name, one in parameters:
-        flat = one.detach().reshape(-1) if one.is_contiguous() else one.detach().flatten()
+    for name, parameter in parameters:
+        flat = parameter.detach().reshape(-1) if parameter.is_contiguous() else parameter.detach().flatten()
         if flat.device.type != "meta" and flat.layout == torch.strided and len(flat):
             together[flat.device, flat.dtype][name] = flat[:: max(1, len(flat) // _SAMPLES)][:_SAMPLES]
     values: dict[str, bytes] = {}
@@ -100,9 +100,9 @@ def _digest(parameters: list[tuple[str, torch.Tensor]]) -> str:
         # as one tensor, so that a device is waited for once
         host = torch.cat(list(taken.values())).to("cpu")
         host = host.to(torch.float32) if host.is_floating_point() else host
-        parts = host.contiguous().split([len(one) for one in taken.values()])
+        parts = host.contiguous().split([len(sampled) for sampled in taken.values()])
         values |= {name: part.view(torch.uint8).numpy().tobytes() for name, part in zip(taken, parts, strict=True)}
     digest = hashlib.blake2b(digest_size=8)
-    for name, one in parameters:
-        digest.update(f"{name} {list(one.shape)}".encode() + values.get(name, b""))
+    for name, parameter in parameters:
+        digest.update(f"{name} {list(parameter.shape)}".encode() + values.get(name, b""))
     return digest.hexdigest() if values else ""

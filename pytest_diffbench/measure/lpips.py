@@ -67,9 +67,16 @@ class Lpips:
         Raises:
             ValueError: an array isn't such an image.
         """
-        for one in (reference, image):
-            if str(one.dtype) != "uint8" or one.ndim != 3 or one.shape[2] != 3 or min(one.shape[:2]) < LEAST_PX:
-                raise ValueError(f"LPIPS takes uint8 RGB of at least {LEAST_PX} px, not {one.dtype} {one.shape}")
+        for pixels in (reference, image):
+            if (
+                str(pixels.dtype) != "uint8"
+                or pixels.ndim != 3
+                or pixels.shape[2] != 3
+                or min(pixels.shape[:2]) < LEAST_PX
+            ):
+                raise ValueError(
+                    f"LPIPS takes uint8 RGB of at least {LEAST_PX} px, not {pixels.dtype} {pixels.shape}"
+                )
         if reference.shape != image.shape:
             raise ValueError(f"images of shapes {reference.shape} and {image.shape} can't be compared")
         with torch.inference_mode(), torch.autocast("cpu", enabled=False):
@@ -82,16 +89,16 @@ class Lpips:
         """What each layer sees, with channels scaled to a length of 1 in each place."""
         pixels = torch.tensor(image, dtype=torch.float32, device="cpu").permute(2, 0, 1)[None] / 127.5 - 1
         shift, scale = (
-            torch.tensor(one, dtype=torch.float32, device="cpu")[:, None, None] for one in (_SHIFT, _SCALE)
+            torch.tensor(values, dtype=torch.float32, device="cpu")[:, None, None] for values in (_SHIFT, _SCALE)
         )
-        seen = (pixels - shift) / scale
-        found = []
+        features = (pixels - shift) / scale
+        normalised = []
         for layer, (stride, padding) in _GEOMETRY.items():
             if layer in _POOLED_BEFORE:
-                seen = functional.max_pool2d(seen, 3, 2)
-            seen = functional.conv2d(seen, self._weights[layer], self._biases[layer], stride, padding).relu()
-            found.append(seen / (seen.square().sum(dim=1, keepdim=True) + 1e-8).sqrt())
-        return found
+                features = functional.max_pool2d(features, 3, 2)
+            features = functional.conv2d(features, self._weights[layer], self._biases[layer], stride, padding).relu()
+            normalised.append(features / (features.square().sum(dim=1, keepdim=True) + 1e-8).sqrt())
+        return normalised
 
 
 def _read(path: Path) -> dict[str, Tensor]:
@@ -101,23 +108,23 @@ def _read(path: Path) -> dict[str, Tensor]:
             from safetensors.torch import load_file
 
             return load_file(path, device="cpu")
-        found = torch.load(path, map_location="cpu", weights_only=True)
+        weights = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:  # what isn't meant for it makes torch's reader raise anything, KeyError among others
         why = next(iter(str(error).splitlines()), "")
         raise OptionError(f"{path}: no weights for LPIPS: {type(error).__name__}: {why}. {remedy}") from None
-    if not isinstance(found, dict) or not all(isinstance(one, torch.Tensor) for one in found.values()):
-        raise OptionError(f"{path}: no weights for LPIPS: it holds {type(found).__name__}, no state dict. {remedy}")
-    return found
+    if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
+        raise OptionError(f"{path}: no weights for LPIPS: it holds {type(weights).__name__}, no state dict. {remedy}")
+    return weights
 
 
 def _tensor(weights: dict[str, Tensor], name: str, shape: tuple[int, ...], path: Path) -> Tensor:
-    found = weights.get(name)
-    if found is None or tuple(found.shape) != shape:
-        what = "is missing" if found is None else f"has shape {tuple(found.shape)}"
+    tensor = weights.get(name)
+    if tensor is None or tuple(tensor.shape) != shape:
+        what = "is missing" if tensor is None else f"has shape {tuple(tensor.shape)}"
         raise OptionError(
             f"{path}: no weights of AlexNet: {name} {what}, expected {shape}. "
             "Give a state dict of torchvision's alexnet."
         )
-    if not found.isfinite().all():
+    if not tensor.isfinite().all():
         raise OptionError(f"{path}: {name} holds NaN or infinity, and so would LPIPS. Give sound weights.")
-    return found.to(torch.float32)
+    return tensor.to(torch.float32)

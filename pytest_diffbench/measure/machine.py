@@ -96,7 +96,7 @@ def host_facts(proc: Path, sys: Path, cpus: tuple[int, ...]) -> dict[str, Fact]:
     cores = [core for number, core in _cores(proc) if number is None or number in cpus]
     flags = [set((core.get("flags") or core.get("Features") or "").split()) for core in cores]
     windows = _FAMILY.search(platform.processor())
-    told = windows.groups() if windows is not None and not cores else (None, None, None)
+    identification = windows.groups() if windows is not None and not cores else (None, None, None)
     family, model, stepping = (
         _of_all(core.get(name) for core in cores) for name in ("cpu family", "model", "stepping")
     )
@@ -109,9 +109,9 @@ def host_facts(proc: Path, sys: Path, cpus: tuple[int, ...]) -> dict[str, Fact]:
     return {
         "cpu": _cpu_name(proc),
         "cpus": len(cpus),
-        "cpu_family": family or told[0],
-        "cpu_model": model or told[1],
-        "cpu_stepping": stepping or told[2],
+        "cpu_family": family or identification[0],
+        "cpu_model": model or identification[1],
+        "cpu_stepping": stepping or identification[2],
         "caches": _caches(sys, cpus),
         "instruction_sets": _instruction_sets(flags),
         "memory_gib": _memory_gib(proc),
@@ -160,13 +160,13 @@ def _caches(sys: Path, cpus: tuple[int, ...]) -> str | None:
             if level and size:
                 letter = {"Data": "d", "Instruction": "i"}.get(kind, "")
                 sizes.setdefault(f"L{level}{letter}", set()).add(size)
-    return ", ".join(f"{name} {'|'.join(sorted(found))}" for name, found in sorted(sizes.items())) or None
+    return ", ".join(f"{name} {'|'.join(sorted(distinct))}" for name, distinct in sorted(sizes.items())) or None
 
 
 def _memory_gib(proc: Path) -> int | None:
-    told = re.search(r"^MemTotal:\s+(\d+) kB", _text(proc / "meminfo"), re.MULTILINE)
-    if told is not None:
-        return whole_gib(int(told[1]) * 1024)
+    total = re.search(r"^MemTotal:\s+(\d+) kB", _text(proc / "meminfo"), re.MULTILINE)
+    if total is not None:
+        return whole_gib(int(total[1]) * 1024)
     try:
         return whole_gib(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
     except (AttributeError, ValueError, OSError):

@@ -45,16 +45,16 @@ def matmul_flops_per_s(device: str, dtype: str, edge: int = _EDGE) -> float:
 
     clock = clock_for(device)
     # Values of all kinds, since chips are faster on bits that are all alike; and no random number is drawn.
-    one = (
+    matrix = (
         torch.arange(edge * edge, dtype=torch.float32, device=device).sin().to(getattr(torch, dtype)).view(edge, edge)
     )
-    product = torch.empty_like(one)
+    product = torch.empty_like(matrix)
 
     def seconds(count: int) -> float:
         clock.synchronize()
         begin_ns = host.now_ns()
         for _ in range(count):
-            torch.mm(one, one, out=product)
+            torch.mm(matrix, matrix, out=product)
         clock.synchronize()
         return (host.now_ns() - begin_ns) / 1e9
 

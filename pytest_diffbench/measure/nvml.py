@@ -111,8 +111,8 @@ class Gpu:
             return (self._problem,)
         if not self._untold:
             return ()
-        told = ", ".join(f"{name} ({why})" for name, why in self._untold.items())
-        return (f"NVML doesn't tell of this device: {told}",)
+        reasons = ", ".join(f"{name} ({why})" for name, why in self._untold.items())
+        return (f"NVML doesn't tell of this device: {reasons}",)
 
     def read(self) -> GpuReading:
         """Read everything."""
@@ -206,18 +206,18 @@ class Gpu:
             *nvml.nvmlDeviceGetComputeRunningProcesses(self._handle),
             *nvml.nvmlDeviceGetGraphicsRunningProcesses(self._handle),
         ]
-        found = {process.pid for process in running}
-        if not found:
+        pids = {process.pid for process in running}
+        if not pids:
             # This process is on the device, so who sees none sees nobody: a container, say.
             return None
         # From within a container this one has another number outside; it is one of them all the same.
-        return len(found - {os.getpid()}) if os.getpid() in found else len(found) - 1
+        return len(pids - {os.getpid()}) if os.getpid() in pids else len(pids) - 1
 
-    def _ask(self, name: str, question: Callable[[], _Value]) -> _Value | None:
+    def _ask(self, name: str, query: Callable[[], _Value]) -> _Value | None:
         if name in self._untold:
             return None
         try:
-            return question()
+            return query()
         except Exception as error:
             self._untold[name] = _words(error)
             return None

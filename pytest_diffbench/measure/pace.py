@@ -59,13 +59,13 @@ class Pace:
         """Why there is no reading."""
 
     @property
-    def each_round(self) -> bool:
+    def per_round(self) -> bool:
         """Whether a reading is taken before each round."""
         return self._device.partition(":")[0] == "cpu"
 
     def before_round(self, first: bool) -> Reading | None:
         """A reading where one is due before a round: its very own, or the one before the first of all rounds."""
-        if self.each_round:
+        if self.per_round:
             return self.read()
         if self._latest is None:
             self._latest = self.read()
@@ -74,7 +74,7 @@ class Pace:
 
     def after_rounds(self) -> Reading | None:
         """The reading after the last round of all, where one is due."""
-        if self.each_round or self._latest is None:
+        if self.per_round or self._latest is None:
             return None
         if self._stale:
             self._latest, self._stale = self.read(), False
@@ -98,7 +98,7 @@ class Pace:
                     self.note = "the pace of the device isn't known: it has no room for the kernels' buffers"
                     return {}
             reading = self._read()
-        if not self.each_round:
+        if not self.per_round:
             self.release()
         return reading
 
@@ -211,7 +211,7 @@ def device_reader(
                 break
             if batch_s < _BATCH_S / 2:
                 count = min(max(2 * count, round(count * _BATCH_S / batch_s)), _MOST_IN_BATCH)
-        return statistics.median(each_s for of, each_s in batches if of == count)
+        return statistics.median(execution_s for of, execution_s in batches if of == count)
 
     def read() -> Reading:
         repeated_s(next(iter(kernels.values())), ramp_s)

@@ -34,11 +34,11 @@ def processor_kernels() -> dict[str, Kernel]:
 
     generator = torch.Generator().manual_seed(0)
 
-    def made(*shape: int) -> torch.Tensor:
+    def random(*shape: int) -> torch.Tensor:
         return torch.randn(shape, generator=generator, dtype=torch.float32, device="cpu")
 
-    tokens, weight, bias = made(64, 128), made(128, 128), made(128)
-    picture, filters, shift = made(1, 32, 32, 32), made(32, 32, 3, 3), made(32)
+    tokens, weight, bias = random(64, 128), random(128, 128), random(128)
+    picture, filters, shift = random(1, 32, 32, 32), random(32, 32, 3, 3), random(32)
     source, target = (torch.ones(_COPIED_VALUES, dtype=torch.float32, device="cpu") for _ in range(2))
 
     def products() -> None:

@@ -73,10 +73,10 @@ class Timeline:
         marks = sorted(
             # At one moment the inner span ends before the outer, and begins after it.
             mark
-            for number, one in enumerate(sorted(spans, key=lambda span: (span.ts, -span.dur)))
+            for number, span in enumerate(sorted(spans, key=lambda span: (span.ts, -span.dur)))
             for mark in (
-                (one.ts, 1, number, one.name),
-                (one.ts + one.dur, 0, -number, one.name),
+                (span.ts, 1, number, span.name),
+                (span.ts + span.dur, 0, -number, span.name),
             )
         )
         self._begin_us = marks[0][0] if marks else 0.0
@@ -122,8 +122,8 @@ class Timeline:
         if self._process is None:
             return b""
         head = {"ph": "M", "pid": self._process, "tid": _TRACK, "name": "thread_name", "args": {"name": _TRACK}}
-        found = [head, *(self._span(name, begin_s, end_s) for name, begin_s, end_s in self._named())]
-        return b"".join(msgspec.json.encode(one) + b",\n" for one in found)
+        events = [head, *(self._span(name, begin_s, end_s) for name, begin_s, end_s in self._named())]
+        return b"".join(msgspec.json.encode(event) + b",\n" for event in events)
 
     def _named(self) -> Iterable[tuple[str, float, float]]:
         stage, begin_s = "unattributed", 0.0
@@ -152,17 +152,17 @@ class Timeline:
         names: dict[str, str] = {}
         around: list[tuple[float, int]] = []
         selves = [event.dur for event in events]
-        for number, one in enumerate(events):
-            while around and around[-1][0] <= one.ts:
+        for number, event in enumerate(events):
+            while around and around[-1][0] <= event.ts:
                 around.pop()
             if around:
-                selves[around[-1][1]] -= one.dur
-            around.append((one.ts + one.dur, number))
-        for one, self_us in zip(events, selves, strict=True):
-            if one.name not in names:
-                names[one.name] = stable_name(one.name)
+                selves[around[-1][1]] -= event.dur
+            around.append((event.ts + event.dur, number))
+        for event, self_us in zip(events, selves, strict=True):
+            if event.name not in names:
+                names[event.name] = stable_name(event.name)
             # Spans are rounded to nanoseconds, so that those within may add up to a little more.
-            yield self._stage_at(one.ts), names[one.name], max(self_us, 0.0)
+            yield self._stage_at(event.ts), names[event.name], max(self_us, 0.0)
 
     def _stage_at(self, at_us: float) -> Stage:
         place = bisect.bisect_right(self._begins_s, self._seconds(at_us)) - 1

@@ -82,7 +82,7 @@ class Reader:
         refuse_unfinished(output)
         latents = first_tensor(last_step_output)
         pixels, no_images = (_NO_PIXELS, "latents were asked for") if self._latents else pixels_of(output)
-        tensors = () if pixels.arrays else tuple(self._sketched(name, one) for name, one in _named(output))
+        tensors = () if pixels.arrays else tuple(self._sketched(name, array) for name, array in _named(output))
         return Returned(
             call=call,
             pixels=pixels,
@@ -151,10 +151,10 @@ def _candidates(output: Any) -> list[Any]:
 
 def _named(output: Any) -> Iterator[tuple[str, NDArray[Any]]]:
     """Tensors and arrays of numbers in what was returned, each with the path to it."""
-    for number, found in enumerate(_walk(output, "")):
+    for number, named_array in enumerate(_walk(output, "")):
         if number == _MOST_TENSORS:
             return
-        yield found
+        yield named_array
 
 
 def _walk(value: Any, path: str) -> Iterator[tuple[str, NDArray[Any]]]:

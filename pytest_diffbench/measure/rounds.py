@@ -141,7 +141,7 @@ def _generators_in(value: Any) -> list[torch.Generator]:
     if isinstance(value, torch.Generator):
         return [value]
     if isinstance(value, (list, tuple)):
-        return [generator for one in value for generator in _generators_in(one)]
+        return [generator for element in value for generator in _generators_in(element)]
     return []
 
 

@@ -13,7 +13,7 @@ from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.measure import clock as host
 from pytest_diffbench.measure import definition
 from pytest_diffbench.measure.agreement import changed_call, follow_manner
-from pytest_diffbench.measure.argument_values import not_told_apart
+from pytest_diffbench.measure.argument_values import identified_by_class
 from pytest_diffbench.measure.clock import clock_for
 from pytest_diffbench.measure.compiling import CompileMeter, compiled_s
 from pytest_diffbench.measure.components import components_of, denoisers_of, sites_of
@@ -143,7 +143,7 @@ class Measurement:
         self._returned: list[Returned] = []
         self._untimed: list[Returned] = []
         self._notes: list[str] = []
-        self._found: ComponentStates = {}
+        self._initial_states: ComponentStates = {}
         self._left_behind: tuple[str, ...] = ()
 
     @property
@@ -186,7 +186,7 @@ class Measurement:
         self._add_state(matmul_facts(plan.device, plan.definition.dtype, reported))
         self._compiling.begin()
         progress("survey", 0, total)
-        self._found = component_states(self._target)
+        self._initial_states = component_states(self._target)
         self._take_survey()
         if not plan.output_only:
             progress("count", 1, total)
@@ -198,7 +198,7 @@ class Measurement:
             self._take_warmup()
         self._warm_up_until_steady(lambda i: progress(f"extra warm-up {i}", 2 + plan.warmup_rounds, total))
         self._compiling.end()
-        one = TimedRound(self._caller, self._sites, self._clock)
+        timed_round = TimedRound(self._caller, self._sites, self._clock)
         telemetry = self._begin_telemetry()
         wanted = plan.rounds
 
@@ -208,27 +208,27 @@ class Measurement:
             progress(f"round {done + 1}/{wanted}", before + done, before + wanted)
             self._pace_readings.before_round()
             self._compiling.begin()
-            one.prepare()
+            timed_round.prepare()
             telemetry.before()
 
         def finish() -> None:
             around = telemetry.after()
-            round_, returned = one.finish(f"round {len(self._rounds) + 1}")
+            round_, returned = timed_round.finish(f"round {len(self._rounds) + 1}")
             self._compiling.end()
             round_ = msgspec.structs.replace(round_, telemetry=around)
             if len(self._rounds) < wanted:  # pytest-benchmark's profiler adds a call that isn't a round
                 self._rounds.append(round_)
                 self._keep(returned)
 
-        drive(prepare, one.run, finish, wanted)
-        while plan.enough is not None and not plan.enough([each.total_s for each in self._rounds]):
+        drive(prepare, timed_round.run, finish, wanted)
+        while plan.enough is not None and not plan.enough([round_.total_s for round_ in self._rounds]):
             wanted += 1
-            drive_plainly(prepare, one.run, finish, 1)
+            drive_plainly(prepare, timed_round.run, finish, 1)
         self._pace_readings.after_rounds()
         if plan.plain_call and not self._warmup_s:
             self._untimed.append(self._call_plainly("warm-up")[1])
         self._refuse_changed_call()
-        self._left_behind = left_behind(self._found, component_states(self._target))
+        self._left_behind = left_behind(self._initial_states, component_states(self._target))
         if plan.profile or plan.trace_file is not None:
             progress("profile", total, total)
             self._take_profile()
@@ -266,13 +266,13 @@ class Measurement:
                 self._returned,
                 self._untimed,
                 drew_from=self._caller.drew_from if self._caller is not None else (),
-                weights=weights_of(self._found),
+                weights=weights_of(self._initial_states),
             ),
             memory=self._memory,
             layers=self._layers,
             profile=self._profile,
             remarks=(
-                *not_told_apart(plan.definition.arguments),
+                *identified_by_class(plan.definition.arguments),
                 *(self._survey.remarks() if self._survey is not None else ()),
             ),
             left_behind=self._left_behind,
@@ -343,17 +343,17 @@ class Measurement:
 
     def _call_plainly(self, name: str) -> tuple[float, Returned]:
         """Call the target with nothing attached to it, as its user does; returns how long that took, too."""
-        one = TimedRound(self._caller, (), self._clock)
-        one.prepare()
-        one.run()
-        round_, returned = one.finish(name)
+        timed_round = TimedRound(self._caller, (), self._clock)
+        timed_round.prepare()
+        timed_round.run()
+        round_, returned = timed_round.finish(name)
         return round_.total_s, returned
 
     def _timed_call(self) -> tuple[Round, Returned]:
-        one = TimedRound(self._caller, self._sites, self._clock)
-        one.prepare()
-        one.run()
-        return one.finish("round")
+        timed_round = TimedRound(self._caller, self._sites, self._clock)
+        timed_round.prepare()
+        timed_round.run()
+        return timed_round.finish("round")
 
     def _refuse_changed_call(self) -> None:
         """Raise MeasureError where the target returns something else while it's observed."""
@@ -386,7 +386,7 @@ class Measurement:
         if not self._warmup_s and not self._rounds:
             return None
         # The last warm-up is one of the steady calls already, and six times show a drift that five can't.
-        doubt = doubt_about([*self._warmup_s[-1:], *(one.total_s for one in self._rounds)])
+        doubt = doubt_about([*self._warmup_s[-1:], *(round_.total_s for round_ in self._rounds)])
         if doubt is None and self._extra_warmups_spent:
             doubt = f"still warming up after {len(self._warmup_s)} calls"
         return Warmup(

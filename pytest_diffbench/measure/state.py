@@ -75,14 +75,14 @@ def _accelerator_generators() -> list[Callable[[], None]]:
     """How the generators of the accelerators that `torch.manual_seed` seeds come back to what they are now."""
     import torch
 
-    found: list[Callable[[], None]] = [
+    restorers: list[Callable[[], None]] = [
         functools.partial(backend.set_rng_state_all, list(backend.get_rng_state_all()))
         for backend in (torch.cuda, torch.xpu)
         if backend.is_initialized()  # asking another for its state would initialise it
     ]
     if torch.backends.mps.is_available():
-        found.append(functools.partial(torch.mps.set_rng_state, torch.mps.get_rng_state()))
-    return found
+        restorers.append(functools.partial(torch.mps.set_rng_state, torch.mps.get_rng_state()))
+    return restorers
 
 
 GlobalStates: TypeAlias = "dict[str, bytes]"

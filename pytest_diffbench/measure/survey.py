@@ -146,8 +146,10 @@ class Survey:
 
     def take_flops_of(self, other: Survey) -> bool:
         """Take over what another survey of the same call counted; False where its calls were others."""
-        mine, theirs = ([(call.component, call.step, call.shapes) for call in one._calls] for one in (self, other))
-        if mine != theirs or self._component_calls != other._component_calls:
+        own_calls, other_calls = (
+            [(call.component, call.step, call.shapes) for call in survey._calls] for survey in (self, other)
+        )
+        if own_calls != other_calls or self._component_calls != other._component_calls:
             return False
         for call, counted in zip(self._calls, other._calls, strict=True):
             call.flops = counted.flops
@@ -157,7 +159,9 @@ class Survey:
     def trace(self, returned: Sequence[Sketched] = ()) -> dict[str, NDArray[np.float32]]:
         """Float32 arrays by name, see `artifacts.Artifacts`; `returned` are the tensors that the call returned."""
         self._record_predictions()  # those that no scheduler's step came after
-        return self._trace.arrays({f"returned/{i}": (one.sketch, one.moments) for i, one in enumerate(returned)})
+        return self._trace.arrays(
+            {f"returned/{i}": (tensor.sketch, tensor.moments) for i, tensor in enumerate(returned)}
+        )
 
     def work(self) -> Work:
         """What the call computed."""
@@ -238,27 +242,28 @@ class Survey:
 
     def remarks(self) -> tuple[str, ...]:
         """What is odd about the call, whatever was seen before."""
-        found = []
+        notes = []
         if self._idle:
             steps = format_steps(self._idle)
-            found.append(
+            notes.append(
                 f"step{'' if steps.isdigit() else 's'} {steps} returned the very sample that went in: the denoiser "
                 "was called in vain"
             )
         for name, module in self._modules.items():
-            mine = [call for call in self._calls if call.component == name]
-            free = sum(not call.flops for call in mine)
-            if 0 < free < len(mine):
-                found.append(f"{name}: {free} of {len(mine)} calls computed nothing: something answered in its place")
+            calls = [call for call in self._calls if call.component == name]
+            free = sum(not call.flops for call in calls)
+            if 0 < free < len(calls):
+                notes.append(
+                    f"{name}: {free} of {len(calls)} calls computed nothing: something answered in its place"
+                )
             costs: dict[str, set[int]] = {}
-            for call in mine:
+            for call in calls:
                 costs.setdefault(call.branch, set()).add(call.flops)
-            often = len(mine) > len(costs)
+            often = len(calls) > len(costs)
             cache = _cache_of(module)
             if cache and often and all(len(cost) == 1 and 0 not in cost for cost in costs.values()):
-                told = f"{cache} is enabled, and no call was cheaper than another: it never hit"
-                found.append(f"{name}: {told}")
-        return tuple(found)
+                notes.append(f"{name}: {cache} is enabled, and no call was cheaper than another: it never hit")
+        return tuple(notes)
 
     def _enter_step(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         import torch
@@ -268,16 +273,16 @@ class Survey:
             return
         for name, value in (("model_output", model_output), ("sample", kwargs.get("sample"))):
             self._check_finite(value, f"{site.name} {name}, step {self._steps}")
-        mine = [call for call in self._calls if call.step == self._steps and call.prediction is not None]
-        for call in mine:
+        calls = [call for call in self._calls if call.step == self._steps and call.prediction is not None]
+        for call in calls:
             if call.branch != "unknown" and _is_joint(call, model_output):
                 call.branch = "joint"
-        predictions = [(call.branch, call.prediction) for call in mine if call.prediction is not None]
+        predictions = [(call.branch, call.prediction) for call in calls if call.prediction is not None]
         if predictions:
-            order = next((call.order for call in mine if call.branch == "joint"), None)
+            order = next((call.order for call in calls if call.branch == "joint"), None)
             timestep = _number(kwargs.get("timestep", args[1] if len(args) > 1 else None))
             derived = derive_step(predictions, model_output, order=order, timestep=timestep)
-            for call, branch in zip(mine, derived.branches, strict=True):
+            for call, branch in zip(calls, derived.branches, strict=True):
                 call.branch = branch
             if derived.used == "unknown" and self._difference is not None:
                 derived = reused_step(derived, predictions, model_output, self._difference)
@@ -389,8 +394,8 @@ def _number(value: Any) -> float | None:
 
 def _numbers(values: list[float | None]) -> tuple[float, ...]:
     """All of them, or none where one is missing or isn't finite."""
-    found = tuple(value for value in values if value is not None and math.isfinite(value))
-    return found if len(found) == len(values) else ()
+    numbers = tuple(value for value in values if value is not None and math.isfinite(value))
+    return numbers if len(numbers) == len(values) else ()
 
 
 def _sigmas_of(scheduler: Any) -> list[float | None]:

@@ -76,7 +76,7 @@ def with_workspace(memory: Memory | None, workspace_bytes: Mapping[Stage, int]) 
     return msgspec.structs.replace(
         memory,
         stages={
-            stage: msgspec.structs.replace(one, workspace_bytes=workspace_bytes.get(stage))
-            for stage, one in memory.stages.items()
+            stage: msgspec.structs.replace(stage_memory, workspace_bytes=workspace_bytes.get(stage))
+            for stage, stage_memory in memory.stages.items()
         },
     )

@@ -61,7 +61,7 @@ class Host:
         self._proc = proc
         self._cores = sys / "devices/system/cpu"
         self._trials_s: list[float] = []
-        self._clock_is_told = True
+        self._clock_known = True
 
     def read(self) -> HostReading:
         """Read everything, in well under a millisecond."""
@@ -77,15 +77,15 @@ class Host:
         return ticks if name == "cpu" and len(ticks) == _COLUMNS else None
 
     def _mhz(self) -> float | None:
-        if not self._clock_is_told:
+        if not self._clock_known:
             return None
         begin_s = time.perf_counter()
         mhz = self._clock_of_core()
-        self._clock_is_told = mhz is not None
+        self._clock_known = mhz is not None
         if len(self._trials_s) < _TRIALS:
             self._trials_s.append(time.perf_counter() - begin_s)
             if len(self._trials_s) == _TRIALS:
-                self._clock_is_told &= min(self._trials_s) <= _SLOW_READING_S
+                self._clock_known &= min(self._trials_s) <= _SLOW_READING_S
         return mhz
 
     def _clock_of_core(self) -> float | None:
@@ -100,13 +100,13 @@ class Host:
             return self._clock_in_cpuinfo(core)
 
     def _clock_in_cpuinfo(self, core: int) -> float | None:
-        mine = False
+        is_core = False
         try:
             for line in (self._proc / "cpuinfo").read_text().splitlines():
                 key, _, value = line.partition(":")
                 if key.strip() == "processor":
-                    mine = int(value) == core
-                elif mine and key.strip() == "cpu MHz":
+                    is_core = int(value) == core
+                elif is_core and key.strip() == "cpu MHz":
                     return float(value)
         except (OSError, ValueError):
             pass
@@ -163,7 +163,7 @@ def telemetry(
     """Two readings of the machine as one record: of counters the difference, of gauges the worse."""
     cpu_s = max(host.process_s - host_before.process_s, 0.0)
     steal_rel, others_rel = _shares(host_before.ticks, host.ticks, cpu_s)
-    made = Telemetry(
+    record = Telemetry(
         cpu_s=cpu_s,
         waited_s=waited_s,
         steal_rel=steal_rel,
@@ -171,16 +171,16 @@ def telemetry(
         cpu_mhz=_lowest(host_before.mhz, host.mhz),
     )
     if gpu_before is None or gpu is None:
-        return made
+        return record
     # What an idle device's clocks are says nothing of the round.
-    busy = [one for one in (gpu_before, gpu) if not one.idle]
+    busy = [reading for reading in (gpu_before, gpu) if not reading.idle]
     energy_j = (
         gpu.energy_j - gpu_before.energy_j if gpu.energy_j is not None and gpu_before.energy_j is not None else None
     )
     return msgspec.structs.replace(
-        made,
-        sm_clock_mhz=_lowest(*(one.sm_clock_mhz for one in busy)),
-        memory_clock_mhz=_lowest(*(one.memory_clock_mhz for one in busy)),
+        record,
+        sm_clock_mhz=_lowest(*(reading.sm_clock_mhz for reading in busy)),
+        memory_clock_mhz=_lowest(*(reading.memory_clock_mhz for reading in busy)),
         throttle_reasons=tuple(sorted({*gpu_before.throttle_reasons, *gpu.throttle_reasons})),
         temperature_c=_highest(gpu_before.temperature_c, gpu.temperature_c),
         power_w=_highest(gpu_before.power_w, gpu.power_w),
@@ -191,7 +191,7 @@ def telemetry(
 
 
 def _shares(
-    before: tuple[int, ...] | None, after: tuple[int, ...] | None, mine_s: float
+    before: tuple[int, ...] | None, after: tuple[int, ...] | None, own_s: float
 ) -> tuple[float | None, float | None]:
     """Shares of the machine's processor time that the hypervisor kept and that other processes had."""
     if before is None or after is None:
@@ -201,7 +201,7 @@ def _shares(
     # Idle time and time lost to input and output run backwards now and then (proc(5)).
     if total < _FEWEST_TICKS or min(spent[i] for i in (*_BUSY, _STEAL)) < 0:
         return None, None
-    others = sum(spent[i] for i in _BUSY) - mine_s * os.sysconf("SC_CLK_TCK")
+    others = sum(spent[i] for i in _BUSY) - own_s * os.sysconf("SC_CLK_TCK")
     return min(spent[_STEAL] / total, 1.0), min(max(others / total, 0.0), 1.0)
 
 

@@ -88,9 +88,9 @@ def first_tensor(value: Any) -> torch.Tensor | None:
         value = tuple(value.values())
     if isinstance(value, (tuple, list)):
         for part in value:
-            found = first_tensor(part)
-            if found is not None:
-                return found
+            inner = first_tensor(part)
+            if inner is not None:
+                return inner
         return None
     # Model outputs that aren't dicts keep their tensor under one of these names.
     for name in ("prev_sample", "sample", "latent_dist"):

@@ -28,7 +28,7 @@ class TraceRecorder:
     """
 
     def __init__(self) -> None:
-        self._seen: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
+        self._sketches: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]] = {}
         self._predictions: list[tuple[str, str, tuple[NDArray[np.float32], NDArray[np.float32]]]] = []
         self._final: NDArray[np.float32] | None = None
         self._last_step: str | None = None
@@ -87,12 +87,12 @@ class TraceRecorder:
         """The trace so far, and further sketches with their moments, by place."""
         import numpy as np
 
-        seen = self._seen | dict(further)
+        sketches = self._sketches | dict(further)
         several = len({component for _, component, _ in self._predictions}) > 1
-        for name, component, found in self._predictions:
-            seen[_free(f"{name}/{component}" if several else name, seen)] = found
-        arrays = {name: sketched for name, (sketched, _) in seen.items()}
-        rows = {name: moments for name, (_, moments) in seen.items()}
+        for name, component, sketch in self._predictions:
+            sketches[_free(f"{name}/{component}" if several else name, sketches)] = sketch
+        arrays = {name: sketched for name, (sketched, _) in sketches.items()}
+        rows = {name: moments for name, (_, moments) in sketches.items()}
         if self._final is not None and self._last_step is not None:
             arrays["latents/final"] = self._final
             rows["latents/final"] = rows[self._last_step]
@@ -101,7 +101,7 @@ class TraceRecorder:
         return arrays
 
     def _add(self, name: str, tensor: torch.Tensor) -> None:
-        self._seen[_free(name, self._seen)] = digest(tensor)
+        self._sketches[_free(name, self._sketches)] = digest(tensor)
 
 
 def _free(name: str, taken: dict[str, tuple[NDArray[np.float32], NDArray[np.float32]]]) -> str:

@@ -9,14 +9,14 @@ from typing import Any
 
 def tracers() -> tuple[str, ...]:
     """Names of what traces this thread now, in alphabetical order: packages, or the names that they go by."""
-    found = {_package(one) for one in (sys.gettrace(), sys.getprofile()) if one is not None}
+    names = {_package(tracer) for tracer in (sys.gettrace(), sys.getprofile()) if tracer is not None}
     monitoring: Any = getattr(sys, "monitoring", None)  # from Python 3.12 on
     if monitoring is not None:
         # Tools have the numbers 0 to 5. What one of them watches may be single functions, which it needn't tell.
-        found |= {str(name) for number in range(6) if (name := monitoring.get_tool(number)) is not None}
+        names |= {str(name) for number in range(6) if (name := monitoring.get_tool(number)) is not None}
     if tracemalloc.is_tracing():
-        found.add("tracemalloc")
-    return tuple(sorted(found))
+        names.add("tracemalloc")
+    return tuple(sorted(names))
 
 
 def _package(tracer: object) -> str:

@@ -61,7 +61,7 @@ def waited_s(before: Waits | None, after: Waits | None) -> float | None:
     if before is None or after is None:
         return None
     # A number that is smaller than before is that of another thread, which was given the id of one that had ended.
-    return sum(now - (then if (then := before.get(one, 0)) <= now else 0) for one, now in after.items()) / 1e9
+    return sum(now - (then if (then := before.get(thread, 0)) <= now else 0) for thread, now in after.items()) / 1e9
 
 
 def net_s(wall_s: float, waits_s: float | None, computed_s: float) -> float:

@@ -34,13 +34,13 @@ class Workspace:
             self._at_entry_bytes = self.live_bytes
             self._most_bytes.setdefault(stage, 0)
 
-    def made(self, result: Any) -> None:
+    def add_result(self, result: Any) -> None:
         """An operator returned new tensors."""
         if isinstance(result, self._kind):
             self._add(result)
         elif isinstance(result, (list, tuple)):
-            for one in result:
-                self.made(one)
+            for element in result:
+                self.add_result(element)
 
     def peaks(self) -> dict[Stage, int]:
         """By stage, the most bytes beyond those that were alive when it was entered."""

@@ -114,8 +114,8 @@ class Flip:
 
     def __call__(self, reference: NDArray[np.uint8], image: NDArray[np.uint8], tile_size_px: int) -> Extra:
         """See `ExtraMetric`."""
-        found = [self._of(*pair, tile_size_px) for pair in canvases(reference, image)]
-        return max(found, key=lambda one: KINDS["flip"].error(one.value))
+        extras = [self._of(*pair, tile_size_px) for pair in canvases(reference, image)]
+        return max(extras, key=lambda extra: KINDS["flip"].error(extra.value))
 
     def _of(self, reference: NDArray[np.uint8], image: NDArray[np.uint8], tile_size_px: int) -> Extra:
         import flip_evaluator
@@ -124,7 +124,7 @@ class Flip:
         # It takes [0, 1] on trust and calls NaN equal; uint8 came in, so neither can be wrong here. The argument
         # `parameters` has a default that calls share, so each gets its own; the map is drawn in false colours unless
         # that is switched off.
-        pair = [np.divide(one, 255, dtype=np.float32) for one in (reference, image)]
+        pair = [np.divide(pixels, 255, dtype=np.float32) for pixels in (reference, image)]
         given = {"ppd": _FLIP_PIXELS_PER_DEGREE}
         errors, _, _ = flip_evaluator.evaluate(*pair, "LDR", applyMagma=False, parameters=given)
         errors = np.asarray(errors, dtype=np.float64).reshape(*reference.shape[:2], -1)[..., 0]
@@ -145,7 +145,7 @@ class Ssimulacra2:
         from ssimulacra2 import compute_ssimulacra2
 
         scores = [
-            float(compute_ssimulacra2(*(_as_file(mirrored(one, _SSIMULACRA2_LEAST_PX)) for one in pair)))
+            float(compute_ssimulacra2(*(_as_file(mirrored(canvas, _SSIMULACRA2_LEAST_PX)) for canvas in pair)))
             for pair in canvases(reference, image)
         ]
         return Extra(name="ssimulacra2", value=KINDS["ssimulacra2"].worst(scores))
@@ -165,12 +165,12 @@ def canvases(
     import numpy as np
 
     check_images(reference, image)
-    pair = [one.reshape(*one.shape[:2], -1) for one in (reference, image)]
+    pair = [pixels.reshape(*pixels.shape[:2], -1) for pixels in (reference, image)]
     if pair[0].shape[2] == 4:
-        found = [[_on(one, ground) for one in pair] for ground in (0, 255)]
+        drawn = [[_on(pixels, ground) for pixels in pair] for ground in (0, 255)]
     else:
-        found = [[np.ascontiguousarray(np.broadcast_to(one, (*one.shape[:2], 3))) for one in pair]]
-    return [(one[0], one[1]) for one in found]
+        drawn = [[np.ascontiguousarray(np.broadcast_to(pixels, (*pixels.shape[:2], 3))) for pixels in pair]]
+    return [(before, after) for before, after in drawn]
 
 
 def _on(image: NDArray[np.uint8], ground: int) -> NDArray[np.uint8]:

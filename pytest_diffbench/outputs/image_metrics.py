@@ -52,14 +52,14 @@ def luma(image: NDArray[np.uint8]) -> NDArray[np.float64]:
         return image.astype(np.float64)
     if image.shape[2] == 1:
         return image[:, :, 0].astype(np.float64)
-    found = np.empty(image.shape[:2])
+    brightness = np.empty(image.shape[:2])
     for top in range(0, len(image), _STRIP_PX):
         # a strip at a time, so that the parts of the sum stay in the cache
         strip = image[top : top + _STRIP_PX]
         red, green, blue = (strip[:, :, channel] * weight for channel, weight in enumerate(_LUMA))
         red += green
-        np.add(red, blue, out=found[top : top + _STRIP_PX])
-    return found
+        np.add(red, blue, out=brightness[top : top + _STRIP_PX])
+    return brightness
 
 
 def signed_difference(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> NDArray[np.int16]:
@@ -262,8 +262,8 @@ def hash_distance_of(a: NDArray[np.float64], b: NDArray[np.float64]) -> int:
     """As `hash_distance_bits`, of two lumas that are at hand, each of shape (height, width)."""
     import numpy as np
 
-    one, other = _hash_margins(a), _hash_margins(b)
-    return int(np.count_nonzero(((one > 0) != (other > 0)) & (np.abs(one - other) > 1.0)))
+    margins_a, margins_b = _hash_margins(a), _hash_margins(b)
+    return int(np.count_nonzero(((margins_a > 0) != (margins_b > 0)) & (np.abs(margins_a - margins_b) > 1.0)))
 
 
 def _hash_margins(brightness: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -87,8 +87,8 @@ def distance(
         ValueError: shapes differ, or an array isn't such an image.
     """
     check_images(a, b)
-    one, other = luma(a), luma(b)
-    similarity = ssim_map(one, other)
+    luma_a, luma_b = luma(a), luma(b)
+    similarity = ssim_map(luma_a, luma_b)
     return ImageDistance(
         psnr_db=psnr_db(a, b),
         p999_levels=p999_levels(a, b),
@@ -97,7 +97,7 @@ def distance(
         colour_levels=colour_levels(a, b),
         tile_p99=worst_tile_p99(a, b, tile_size_px),
         seam=find_seam(a, b),
-        hash_bits=hash_distance_of(one, other),
+        hash_bits=hash_distance_of(luma_a, luma_b),
         extras=tuple(metric(b, a, tile_size_px) for metric in metrics),
     )
 

@@ -59,11 +59,11 @@ def to_uint8_arrays(images: Any) -> Pixels:
         TypeError: something that is no image, such as a text or None.
         ValueError: an array whose shape, dtype or range is no image's, such as latents.
     """
-    found = [_converted(image) for image in _flat(images)]
+    converted = [_converted(image) for image in _flat(images)]
     return Pixels(
-        arrays=tuple(array for array, _ in found),
-        finite=all(finite for _, finite in found),
-        modes=tuple(_MODES[1 if array.ndim == 2 else array.shape[2]] for array, _ in found),
+        arrays=tuple(array for array, _ in converted),
+        finite=all(finite for _, finite in converted),
+        modes=tuple(_MODES[1 if array.ndim == 2 else array.shape[2]] for array, _ in converted),
     )
 
 

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def moved_aside(target: Any) -> Iterator[str | None]:
+def moved_to_cpu(target: Any) -> Iterator[str | None]:
     """Keep a pipeline on the CPU for a while, with its device's memory given back.
 
     Pipelines that can't be moved stay where they are: those that offload by themselves, quantised ones, and what a
@@ -84,7 +84,7 @@ def _offloads_groups(component: Any) -> bool:
     if not hasattr(component, "modules"):
         return False
     hooked = [getattr(module, "_diffusers_hook", None) for module in component.modules()]
-    return any("group_offloading" in getattr(one, "hooks", ()) for one in hooked)
+    return any("group_offloading" in getattr(registry, "hooks", ()) for registry in hooked)
 
 
 def _is_movable(target: Any) -> bool:

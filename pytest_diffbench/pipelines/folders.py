@@ -26,7 +26,7 @@ COMPONENT = "transformer"
 _SINGLE_FILE = "Lumina2Pipeline"
 """The class that can be loaded with a single-file checkpoint."""
 
-WHATEVER = "folder"
+FOLDER_MODEL = "folder"
 """What a marker's `model=` says for whatever pipeline `--diffbench-models` holds."""
 
 _PICKLES = (".bin", ".pt", ".pth", ".ckpt", ".pkl")
@@ -52,7 +52,7 @@ def model_for(name: str, folder: Path | None) -> Model:
     """The model that a name stands for: a registered one, or whatever a folder holds.
 
     Args:
-        name: of a registered model; `WHATEVER`, or the name of the class that the folder declares.
+        name: of a registered model; `FOLDER_MODEL`, or the name of the class that the folder declares.
         folder: see `find_pipeline`.
 
     Raises:
@@ -60,11 +60,11 @@ def model_for(name: str, folder: Path | None) -> Model:
         PipelineError: no such model.
     """
     held = folder / INDEX if folder is not None else None
-    if name == WHATEVER:
+    if name == FOLDER_MODEL:
         if held is None or not held.is_file():
             what = "--diffbench-models isn't given" if folder is None else f"{folder} holds no {INDEX}"
             raise MissingPipelineError(
-                f"model={WHATEVER!r}: {what}. Give --diffbench-models a folder that save_pretrained wrote."
+                f"model={FOLDER_MODEL!r}: {what}. Give --diffbench-models a folder that save_pretrained wrote."
             )
         return _model_in(held)
     if name not in MODELS and held is not None and held.is_file():
@@ -122,28 +122,29 @@ def single_file(folder: Path, model: Model) -> Path | None:
         PipelineError: it can't be loaded for this model, or there are several.
     """
     if folder.is_file() and folder.suffix == ".safetensors":
-        found = [folder]
+        checkpoints = [folder]
     else:
         places = [folder, *(folder / name for name in (model.name, model.hub_id.rpartition("/")[2]) if name)]
         place = next((place for place in places if (place / INDEX).is_file()), None)
         place = place or next((place for place in places if list(place.glob("*.safetensors"))), None)
         if place is None or list((place / COMPONENT).glob("*.safetensors")):
             return None
-        found = sorted(place.glob("*.safetensors"))
-    if not found:
+        checkpoints = sorted(place.glob("*.safetensors"))
+    if not checkpoints:
         return None
     if model.pipeline_class != _SINGLE_FILE:
         raise PipelineError(
-            f"{found[0]}: a single-file checkpoint can be loaded for a {_SINGLE_FILE} alone, and "
+            f"{checkpoints[0]}: a single-file checkpoint can be loaded for a {_SINGLE_FILE} alone, and "
             f"model={model.name!r} is a {model.pipeline_class}. Give --diffbench-models the folder that "
             "save_pretrained wrote."
         )
-    if len(found) > 1:
+    if len(checkpoints) > 1:
         raise PipelineError(
-            f"{found[0].parent}: there are {len(found)} single-file checkpoints ({found[0].name}, {found[1].name}). "
+            f"{checkpoints[0].parent}: there are {len(checkpoints)} single-file checkpoints "
+            f"({checkpoints[0].name}, {checkpoints[1].name}). "
             "Name one with --diffbench-models."
         )
-    return found[0]
+    return checkpoints[0]
 
 
 def check_pipeline(folder: Path, model: Model, weightless: str | None = None) -> None:
@@ -292,8 +293,8 @@ def _check_library(folder: Path, name: str, library: str) -> None:
 
 def _is_pipeline_module(library: str) -> bool:
     """Whether it is a module of diffusers' own pipelines, as `stable_diffusion`; nothing is imported."""
-    found = util.find_spec("diffusers")
-    places = list(found.submodule_search_locations or ()) if found is not None else []
+    spec = util.find_spec("diffusers")
+    places = list(spec.submodule_search_locations or ()) if spec is not None else []
     return library.isidentifier() and any(
         (Path(place) / "pipelines" / library / "__init__.py").is_file() for place in places
     )

@@ -26,7 +26,7 @@ def free_bytes(device: str, root: Path = _ROOT) -> int | None:
         return free + torch.cuda.memory_reserved(place) - torch.cuda.memory_allocated(place)
     if kind != "cpu":
         return None
-    known = [one for one in (_available(root), _left_in_group(root)) if one is not None]
+    known = [limit for limit in (_available(root), _left_in_group(root)) if limit is not None]
     return min(known, default=None)
 
 

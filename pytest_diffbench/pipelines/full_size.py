@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_diffbench.errors import PipelineError
 from pytest_diffbench.pipelines import architectures
 from pytest_diffbench.pipelines.tokenizers import BOS, EOS, PAD, SPECIAL_TOKENS, build_tokenizer
-from pytest_diffbench.pipelines.unloaded import blank_module
+from pytest_diffbench.pipelines.unloaded import placeholder_module
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -117,10 +117,10 @@ def build_full_size(model: Model, dtype: torch.dtype) -> Any:
     Raises:
         PipelineError: its configuration isn't in the package.
     """
-    return assemble(model, blank_components(model, dtype))
+    return assemble(model, placeholder_components(model, dtype))
 
 
-def blank_components(
+def placeholder_components(
     model: Model, dtype: torch.dtype, parts: Mapping[str, Mapping[str, Part]] = PARTS
 ) -> dict[str, torch.nn.Module]:
     """Build the components that have weights, each of them blank.
@@ -139,7 +139,7 @@ def blank_components(
             f"{', '.join(sorted(parts))}. Plan a folder that holds its configuration: diffbench plan FOLDER."
         )
     return {
-        name: blank_module(part.library, part.class_name, part.config, dtype)
+        name: placeholder_module(part.library, part.class_name, part.config, dtype)
         for name, part in parts[model.name].items()
     }
 

@@ -80,7 +80,7 @@ def load_pretrained(
             )
     except Exception as error:  # the libraries raise all kinds, and only they know why
         raise PipelineError(
-            f"{place}: {model.pipeline_class}.from_pretrained failed: {_told(error)}. "
+            f"{place}: {model.pipeline_class}.from_pretrained failed: {_message_of(error)}. "
             "Check that this version of diffusers and transformers supports the model, or download it anew."
         ) from error
     if file is not None:
@@ -182,15 +182,15 @@ def _download(hub_id: str, model: Model) -> Path:
         ) from error
     except Exception as error:  # which HTTP library raises here depends on huggingface_hub's version
         raise MissingPipelineError(
-            f"{hub_id} isn't in the hub's cache and couldn't be downloaded ({_told(error)}). "
+            f"{hub_id} isn't in the hub's cache and couldn't be downloaded ({_message_of(error)}). "
             f"{_how_to_get(hub_id, model)}"
         ) from error
 
 
 def _cached_snapshot(hub_id: str) -> Path | None:
     """The newest snapshot of the default branch in the hub's cache. Never uses the network."""
-    found = import_module("huggingface_hub").try_to_load_from_cache(hub_id, INDEX)
-    return Path(found).parent if isinstance(found, str) else None
+    path = import_module("huggingface_hub").try_to_load_from_cache(hub_id, INDEX)
+    return Path(path).parent if isinstance(path, str) else None
 
 
 def _offline() -> bool:
@@ -209,7 +209,7 @@ def _how_to_get(hub_id: str, model: Model) -> str:
     )
 
 
-def _told(error: Exception) -> str:
+def _message_of(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".rstrip(". ")
 
 

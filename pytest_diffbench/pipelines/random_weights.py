@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import PipelineError
 from pytest_diffbench.pipelines.free_memory import free_bytes
-from pytest_diffbench.pipelines.full_size import PARTS, assemble, blank_components
+from pytest_diffbench.pipelines.full_size import PARTS, assemble, placeholder_components
 from pytest_diffbench.pipelines.unloaded import replace_parameters
 
 if TYPE_CHECKING:
@@ -64,7 +64,7 @@ def build_random(
     with torch.device("cpu"):
         torch.set_default_dtype(torch.float32)
         try:
-            components = blank_components(model, dtype, parts)
+            components = placeholder_components(model, dtype, parts)
             check_room(model.name, components, device, offload)
             place = device if offload == "none" else "cpu"
             table = _table(dtype, place)
@@ -175,11 +175,13 @@ def _allocate(module: torch.nn.Module, device: str) -> None:
     """Put memory under every blank parameter, and everything else on the device; what is shared stays shared."""
     import torch
 
-    from pytest_diffbench.placeholders.tensors import Blank
+    from pytest_diffbench.placeholders.tensors import Placeholder
 
-    replace_parameters(module, lambda blank: torch.empty(blank.shape, dtype=blank.dtype, device=device))
+    replace_parameters(
+        module, lambda placeholder: torch.empty(placeholder.shape, dtype=placeholder.dtype, device=device)
+    )
     for name, buffer in module.named_buffers():
-        if isinstance(buffer, Blank):
+        if isinstance(buffer, Placeholder):
             raise PipelineError(f"{type(module).__name__}: the buffer {name} is too large to be computed here.")
     module.to(device)
 

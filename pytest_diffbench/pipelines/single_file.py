@@ -73,8 +73,8 @@ def _names_of(kind: Any, config: dict[str, Any]) -> set[str]:
         return set(kind.from_config(config).state_dict())
 
 
-def _check_names(file: Path, place: Path, found: set[str], expected: set[str]) -> None:
-    for what, names in (("missing", sorted(expected - found)), ("not the model's", sorted(found - expected))):
+def _check_names(file: Path, place: Path, present: set[str], expected: set[str]) -> None:
+    for what, names in (("missing", sorted(expected - present)), ("not the model's", sorted(present - expected))):
         if names:
             raise PipelineError(
                 f"{file}: {len(names)} weights are {what}, by {place}: {', '.join(names[:3])}"

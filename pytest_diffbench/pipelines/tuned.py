@@ -76,7 +76,7 @@ def check_applied(pipeline: Any, spec: PipelineSpec) -> None:
         PipelineError: naming the options of which nothing is to be seen.
     """
     tuning, parts = spec.tuning, denoisers_in(pipeline)
-    seen: dict[str, Callable[[], Any]] = {
+    checks: dict[str, Callable[[], Any]] = {
         "attention": lambda: bool(_attention_backends(pipeline)),
         "compile": lambda: any(is_compiled(part) for part in parts.values()),
         "channels_last": lambda: any(_has_channels_last(part) for part in _of_convolutions(pipeline)),
@@ -87,8 +87,8 @@ def check_applied(pipeline: Any, spec: PipelineSpec) -> None:
         "cache": lambda: any(_has_hooks(part) for part in parts.values()),
     }
     default = type(tuning)()
-    asked = [name for name in seen if getattr(tuning, name) != getattr(default, name)]
-    ignored = [f"{name}={getattr(tuning, name)!r}" for name in asked if not seen[name]()]
+    asked = [name for name in checks if getattr(tuning, name) != getattr(default, name)]
+    ignored = [f"{name}={getattr(tuning, name)!r}" for name in asked if not checks[name]()]
     if ignored:
         raise PipelineError(
             f"{', '.join(ignored)}: nothing of it is to be seen on the {type(pipeline).__name__} that "
@@ -186,8 +186,8 @@ def _set_channels_last(pipeline: Any) -> None:
 
 
 def _of_convolutions(pipeline: Any) -> list[Any]:
-    found = (getattr(pipeline, name, None) for name in ("vae", "unet"))
-    return [part for part in found if part is not None]
+    parts = (getattr(pipeline, name, None) for name in ("vae", "unet"))
+    return [part for part in parts if part is not None]
 
 
 def _has_channels_last(part: Any) -> bool:
@@ -247,7 +247,7 @@ def _attention_backends(pipeline: Any) -> list[str]:
         for part in denoisers_in(pipeline).values()
         for module in part.modules()
     ]
-    return [str(getattr(one, "value", one)) for one in chosen if one is not None]
+    return [str(getattr(backend, "value", backend)) for backend in chosen if backend is not None]
 
 
 def _enable_cache(pipeline: Any, value: str) -> None:

@@ -183,9 +183,11 @@ def _check_attention(name: str, device: str) -> None:
         raise PipelineError(
             f"attention={name!r}: this diffusers has no choice of attention backends. Install 0.36 or later."
         ) from None
-    known = [str(one.value) for one in dispatch.AttentionBackendName]
+    known = [str(backend.value) for backend in dispatch.AttentionBackendName]
     if name not in known:
-        raise PipelineError(_unknown(f"attention={name!r}", name, [one for one in known if not _from_hub(one)]))
+        raise PipelineError(
+            _unknown(f"attention={name!r}", name, [backend for backend in known if not _from_hub(backend)])
+        )
     if _from_hub(name):
         raise PipelineError(
             f"attention={name!r} downloads code from the hub, and such code is never run. Install the package that "
@@ -242,12 +244,12 @@ def _cache_fields(value: str, kind: CacheKind) -> dict[str, type]:
     if config is None:
         raise PipelineError(f"cache={value!r}: this diffusers has no {kind.config}. Install a later one.")
     types = {"int": int, "float": float, "bool": bool}
-    found = {}
+    fields = {}
     for field in dataclasses.fields(config):
         name = str(field.type).removeprefix("<class '").removesuffix("'>").partition(" ")[0]
         if name in types and not field.name.startswith("_"):
-            found[field.name] = types[name]
-    return found
+            fields[field.name] = types[name]
+    return fields
 
 
 def _scalar(value: str, key: str, text: str, kind: type) -> Fact:

@@ -23,7 +23,9 @@ _BUFFER_ELEMENTS = 1 << 22
 """While a model is built, larger tensors are blank from the start; smaller ones may be tables that are read later."""
 
 
-def blank_module(library: str, class_name: str, config: Mapping[str, Any], dtype: torch.dtype) -> torch.nn.Module:
+def placeholder_module(
+    library: str, class_name: str, config: Mapping[str, Any], dtype: torch.dtype
+) -> torch.nn.Module:
     """Build a model with blank parameters of a dtype; buffers keep theirs and, but for very large ones, their values.
 
     Args:
@@ -37,10 +39,10 @@ def blank_module(library: str, class_name: str, config: Mapping[str, Any], dtype
     """
     import torch
 
-    from pytest_diffbench.placeholders.tensors import Blanking
+    from pytest_diffbench.placeholders.tensors import PlaceholderMode
 
     kind = _class(library, class_name)
-    mode = Blanking(real_elements=_BUFFER_ELEMENTS, draw=False)
+    mode = PlaceholderMode(real_elements=_BUFFER_ELEMENTS, draw=False)
     mode.identify = False
     try:
         with torch.random.fork_rng(devices=[]), torch.no_grad(), mode:
@@ -50,10 +52,10 @@ def blank_module(library: str, class_name: str, config: Mapping[str, Any], dtype
                 module = kind.from_config(dict(config))
     except Exception as error:  # the libraries raise all kinds, and only they know why
         raise PipelineError(
-            f"{library}.{class_name} can't be built from its configuration: {_told(error)}. "
+            f"{library}.{class_name} can't be built from its configuration: {_message_of(error)}. "
             f"Check that this version of {library} supports it."
         ) from error
-    _blank_parameters(module, dtype)
+    _replace_by_placeholders(module, dtype)
     module.eval()
     return module  # type: ignore[no-any-return]  # the libraries' classes are opaque to type checkers
 
@@ -91,7 +93,7 @@ def pipeline_in(folder: Path, dtype: torch.dtype) -> tuple[Any, tuple[str, ...]]
         pipeline = kind(**parts, **settings)
     except (TypeError, ValueError, AttributeError) as error:
         raise PipelineError(
-            f"{folder / INDEX}: {declared} can't be put together: {_told(error)}. Save the pipeline anew."
+            f"{folder / INDEX}: {declared} can't be put together: {_message_of(error)}. Save the pipeline anew."
         ) from error
     return pipeline, tuple(notes)
 
@@ -111,12 +113,13 @@ def _component(folder: Path, library: str, class_name: str, dtype: torch.dtype) 
             raise PipelineError(
                 f"{folder}: {class_name} needs its {_CONFIG}, which isn't there. Copy it; weights may stay away."
             )
-        return blank_module(library, class_name, read_json(path), dtype)
+        return placeholder_module(library, class_name, read_json(path), dtype)
     try:
         return kind.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # as above
         raise PipelineError(
-            f"{folder}: {class_name} can't be read: {_told(error)}. Its own files are needed; only weights aren't."
+            f"{folder}: {class_name} can't be read: {_message_of(error)}. Its own files are needed; only "
+            "weights aren't."
         ) from error
 
 
@@ -128,32 +131,32 @@ def _class(library: str, class_name: str) -> Any:
     return kind
 
 
-def _blank_parameters(module: torch.nn.Module, dtype: torch.dtype) -> None:
-    from pytest_diffbench.placeholders.tensors import Blanking, Layout
+def _replace_by_placeholders(module: torch.nn.Module, dtype: torch.dtype) -> None:
+    from pytest_diffbench.placeholders.tensors import Layout, PlaceholderMode
 
-    mode = Blanking()
+    mode = PlaceholderMode()
 
-    def blank(parameter: torch.nn.Parameter) -> torch.Tensor:
+    def placeholder(parameter: torch.nn.Parameter) -> torch.Tensor:
         cast = dtype if parameter.is_floating_point() else parameter.dtype
-        return mode.blank(Layout.contiguous(parameter.shape, cast))
+        return mode.placeholder(Layout.contiguous(parameter.shape, cast))
 
-    replace_parameters(module, blank)
+    replace_parameters(module, placeholder)
 
 
 def replace_parameters(module: torch.nn.Module, make: Callable[[torch.nn.Parameter], torch.Tensor]) -> None:
     """Put what `make` gives for a parameter in its place; one that several modules share stays shared."""
     import torch
 
-    made: dict[int, torch.nn.Parameter] = {}
+    replacements: dict[int, torch.nn.Parameter] = {}
     for part in module.modules():
         for name, parameter in part._parameters.items():
             if parameter is None:
                 continue
-            if id(parameter) not in made:
-                made[id(parameter)] = torch.nn.Parameter(make(parameter), requires_grad=False)
-            part._parameters[name] = made[id(parameter)]
+            if id(parameter) not in replacements:
+                replacements[id(parameter)] = torch.nn.Parameter(make(parameter), requires_grad=False)
+            part._parameters[name] = replacements[id(parameter)]
 
 
-def _told(error: Exception) -> str:
+def _message_of(error: Exception) -> str:
     text = " ".join(str(error).split()) or type(error).__name__
     return text[:200].rstrip(".")

@@ -57,7 +57,7 @@ def rows_of(tensor: torch.Tensor) -> tuple[Name, ...]:
     rows, whole = _read(tensor)
     if len(rows) == len(tensor):
         return rows
-    assert whole is not None  # a blank has one or the other
+    assert whole is not None  # a placeholder has one or the other
     return tuple(Name(hash(("row", whole.key, i)), whole.sources) for i in range(len(tensor)))
 
 
@@ -65,14 +65,14 @@ def same(left: torch.Tensor, right: torch.Tensor) -> bool:
     """Whether two tensors would be equal; where nothing tells, they aren't."""
     if left.shape != right.shape:
         return False
-    mine, theirs = rows_of(left), rows_of(right)
-    if mine and theirs:
-        return [row.key for row in mine] == [row.key for row in theirs]
+    left_rows, right_rows = rows_of(left), rows_of(right)
+    if left_rows and right_rows:
+        return [row.key for row in left_rows] == [row.key for row in right_rows]
     return content_of(left).key == content_of(right).key
 
 
 def written(before: Name | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Name:
-    """Name for all that was written into a blank's bytes, once an operation has written into them again."""
+    """Name for all that was written into a placeholder's bytes, once an operation has written into them again."""
     parts = [content_of(tensor) for tensor in _tensors((*args, *kwargs.values()))]
     key = hash(
         (before.key if before else 0, str(func), _signature((args, kwargs)), tuple(part.key for part in parts))
@@ -132,7 +132,7 @@ def _structural(packet: str, args: Any, kwargs: Any, flat: list[tuple[int, ...]]
         rows = rows_of(first)
         return [Content(None, rows) if rows else Content(content_of(first))]
     if packet == "cat" and not (args[1] if len(args) > 1 else kwargs.get("dim", 0)):
-        rows = tuple(row for one in first for row in rows_of(one))
+        rows = tuple(row for tensor in first for row in rows_of(tensor))
         return [Content(None, rows)] if len(rows) == flat[0][0] else None
     if packet == "repeat" and all(count == 1 for count in args[1][1:]) and len(args[1]) == first.ndim:
         rows = rows_of(first) * args[1][0]
@@ -168,11 +168,11 @@ def _parts(packet: str, args: Any, kwargs: Any, flat: list[tuple[int, ...]]) -> 
         return [Content(None, rows[slice(*(*args[2:5], None, None, None)[:3])])]
     if packet == "narrow":
         return [Content(None, rows[args[2] : args[2] + args[3]])]
-    found, begin = [], 0
-    for one in flat:
-        found.append(Content(None, rows[begin : begin + one[0]]))
-        begin += one[0]
-    return found if begin == len(first) else None
+    contents, begin = [], 0
+    for shape in flat:
+        contents.append(Content(None, rows[begin : begin + shape[0]]))
+        begin += shape[0]
+    return contents if begin == len(first) else None
 
 
 def _keeps_rows(func: Any, packet: str, args: Any) -> str | None:
@@ -201,7 +201,7 @@ def _read(tensor: torch.Tensor) -> tuple[tuple[Name, ...], Name | None]:
     content = getattr(tensor, "content", None)
     if content is None:
         return _real(tensor)
-    since = tensor.held.written  # type: ignore[attr-defined]  # of a blank
+    since = tensor.held.written  # type: ignore[attr-defined]  # of a placeholder
     if since is None:
         return content.rows, content.whole
     rows = tuple(_merged(row, since) for row in content.rows)
@@ -215,7 +215,7 @@ def _merged(name: Name, since: Name) -> Name:
 def _real(tensor: torch.Tensor) -> tuple[tuple[Name, ...], Name | None]:
     plain = tensor.detach()
     if plain.ndim and 0 < len(plain) <= _MOST_ROWS:
-        return tuple(Name(_digest(one)) for one in plain), None
+        return tuple(Name(_digest(row)) for row in plain), None
     return (), Name(_digest(plain))
 
 
@@ -226,18 +226,18 @@ def _digest(tensor: torch.Tensor) -> int:
 
 
 def _union(names: Any) -> frozenset[tuple[int, int]]:
-    found: frozenset[tuple[int, int]] = frozenset()
+    sources: frozenset[tuple[int, int]] = frozenset()
     for name in names:
-        found |= name.sources
-    return found
+        sources |= name.sources
+    return sources
 
 
 def _tensors(value: Any) -> Any:
-    for one in value:
-        if isinstance(one, torch.Tensor):
-            yield one
-        elif isinstance(one, (list, tuple)):
-            yield from _tensors(one)
+    for element in value:
+        if isinstance(element, torch.Tensor):
+            yield element
+        elif isinstance(element, (list, tuple)):
+            yield from _tensors(element)
 
 
 def _signature(value: Any) -> Any:
@@ -245,7 +245,7 @@ def _signature(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return "tensor"
     if isinstance(value, dict):
-        return tuple((name, _signature(one)) for name, one in value.items())
+        return tuple((name, _signature(inner)) for name, inner in value.items())
     if isinstance(value, (list, tuple)):
-        return tuple(_signature(one) for one in value)
+        return tuple(_signature(inner) for inner in value)
     return repr(value)

@@ -1,8 +1,8 @@
 """Blank tensors: shape, dtype and strides of a real one, and no data, so that a full-size model fits on a laptop.
 
 Operations on them are asked of torch's meta kernels, which know the shape of a result and compute nothing. Small
-tensors without a blank among the arguments stay real: masks, token ids, time steps and index arithmetic have their
-values, and a pipeline's own Python code runs as it always does.
+tensors without a placeholder among the arguments stay real: masks, token ids, time steps and index arithmetic have
+their values, and a pipeline's own Python code runs as it always does.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ class NotPlannableError(PipelineError):
 
 
 class Ledger:
-    """Bytes of the blanks that are alive, and the most there were since `mark`."""
+    """Bytes of the placeholders that are alive, and the most there were since `mark`."""
 
     def __init__(self) -> None:
         self.live_bytes = 0
         self.peak_bytes = 0
 
     def add(self, count: int) -> None:
-        """A blank was made (or went, with a negative count)."""
+        """A placeholder was made (or went, with a negative count)."""
         self.live_bytes += count
         self.peak_bytes = max(self.peak_bytes, self.live_bytes)
 
 
 class Storage:
-    """What the views of one blank share: bytes that would be in use, and a name for all that was written into it."""
+    """What the views of one placeholder share: bytes that would be in use, a name for all that is written into it."""
 
     __slots__ = ("ledger", "nbytes", "written")
 
@@ -76,8 +76,8 @@ class Layout(NamedTuple):
     @classmethod
     def of(cls, tensor: torch.Tensor) -> Layout:
         """The layout of any tensor."""
-        if isinstance(tensor, Blank):
-            return tensor.told
+        if isinstance(tensor, Placeholder):
+            return tensor.strided_layout
         return cls(tuple(tensor.size()), tensor.stride(), int(tensor.storage_offset()), tensor.dtype)
 
     @classmethod
@@ -101,27 +101,27 @@ class Layout(NamedTuple):
         return whole.as_strided(self.size, self.stride, self.offset)
 
 
-class Blank(torch.Tensor):
+class Placeholder(torch.Tensor):
     """A tensor on the CPU, as far as anyone can tell without looking at its values.
 
     Attributes:
-        told: its layout.
+        strided_layout: shape, strides, offset and dtype.
         held: its bytes, shared with its views.
-        content: a name for the values that it would have; see `blank_content`.
+        content: a name for the values that it would have; see `content.Content`.
     """
 
-    told: Layout
+    strided_layout: Layout
     held: Storage
     content: Content
 
     @staticmethod
-    def __new__(cls: type[Blank], told: Layout, held: Storage, content: Content) -> Blank:
+    def __new__(cls: type[Placeholder], layout: Layout, held: Storage, content: Content) -> Placeholder:
         """Make one up."""
-        made: Blank = torch.Tensor._make_wrapper_subclass(
-            cls, told.size, strides=told.stride, storage_offset=told.offset, dtype=told.dtype, device=_CPU
+        placeholder: Placeholder = torch.Tensor._make_wrapper_subclass(
+            cls, layout.size, strides=layout.stride, storage_offset=layout.offset, dtype=layout.dtype, device=_CPU
         )
-        made.told, made.held, made.content = told, held, content
-        return made
+        placeholder.strided_layout, placeholder.held, placeholder.content = layout, held, content
+        return placeholder
 
     @classmethod
     def __torch_function__(
@@ -138,43 +138,43 @@ class Blank(torch.Tensor):
     ) -> Any:
         return _OUTSIDE.run(func, args, kwargs or {})
 
-    def __repr__(self, **_: Any) -> str:  # type: ignore[override]  # nobody formats the contents of a blank
-        return f"Blank({tuple(self.shape)}, {self.dtype})"
+    def __repr__(self, **_: Any) -> str:  # type: ignore[override]  # nobody formats the contents of a placeholder
+        return f"Placeholder({tuple(self.shape)}, {self.dtype})"
 
 
-def _to_numpy(blank: Blank, **_: Any) -> NDArray[Any]:
-    """Zeros. Of bytes the blank's name, over and over: who reads bytes wants to tell tensors from each other."""
+def _to_numpy(placeholder: Placeholder, **_: Any) -> NDArray[Any]:
+    """Zeros. Of bytes the placeholder's name, over and over: who reads bytes wants to tell tensors apart."""
     import numpy as np
 
-    if blank.dtype == torch.uint8:
-        name = content_of(blank).key.to_bytes(8, "little", signed=True)
+    if placeholder.dtype == torch.uint8:
+        name = content_of(placeholder).key.to_bytes(8, "little", signed=True)
         return np.frombuffer(name, dtype=np.uint8).copy()
-    kind = torch.empty(0, dtype=blank.dtype).numpy().dtype
-    return np.zeros(tuple(blank.shape), dtype=kind)
+    kind = torch.empty(0, dtype=placeholder.dtype).numpy().dtype
+    return np.zeros(tuple(placeholder.shape), dtype=kind)
 
 
-def _refuse_list(blank: Blank) -> Any:
-    raise NotPlannableError(_reads_value("Tensor.tolist", blank))
+def _refuse_list(placeholder: Placeholder) -> Any:
+    raise NotPlannableError(_reads_value("Tensor.tolist", placeholder))
 
 
 _READERS: dict[Any, Callable[..., Any]] = {
     torch.Tensor.numpy: _to_numpy,
-    torch.Tensor.__array__: lambda blank, *_, **__: _to_numpy(blank),
+    torch.Tensor.__array__: lambda placeholder, *_, **__: _to_numpy(placeholder),
     torch.Tensor.tolist: _refuse_list,
 }
 
 
-class Blanking(TorchDispatchMode):
-    """While it is open, large new tensors are blank, and so is all that is made of a blank.
+class PlaceholderMode(TorchDispatchMode):
+    """While it is open, large new tensors are blank, and so is all that is made of a placeholder.
 
     Args:
-        ledger: is told of the bytes of new blanks.
+        ledger: is told of the bytes of new placeholders.
         watch: is told of each operation that isn't a mere view.
         real_elements: new tensors with more elements are blank.
         draw: False leaves out random numbers that are written into tensors, as initial weights are.
 
     Attributes:
-        identify: whether blanks get names that tell whether two of them are equal. Costs time.
+        identify: whether placeholders get names that tell whether two of them are equal. Costs time.
         read: how many single values of real tensors were read: from then on the way may depend on values.
     """
 
@@ -215,7 +215,7 @@ class Blanking(TorchDispatchMode):
         if self._written_over:
             args, kwargs = _replaced(args, self._faded), {k: _replaced(v, self._faded) for k, v in kwargs.items()}
         tensors = list(_tensors((*args, *kwargs.values())))
-        if not any(isinstance(tensor, Blank) for tensor in tensors):
+        if not any(isinstance(tensor, Placeholder) for tensor in tensors):
             if not self._draw and about.writes and torch.Tag.nondeterministic_seeded in func.tags:
                 return args[0]
             if tensors or not _is_large(args, self._real_elements):
@@ -223,7 +223,7 @@ class Blanking(TorchDispatchMode):
                 if func is torch.ops.aten._local_scalar_dense.default:
                     self.read += 1
             else:
-                out = self.blank(Layout.of(func(*args, **kwargs | {"device": _META})))
+                out = self.placeholder(Layout.of(func(*args, **kwargs | {"device": _META})))
         elif about.writes:
             out = self._write(func, about, args, kwargs)
         else:
@@ -232,9 +232,9 @@ class Blanking(TorchDispatchMode):
             self._watch(func, args, kwargs, out)
         return out
 
-    def blank(self, told: Layout, content: Content | None = None) -> Blank:
-        """A new blank with bytes of its own."""
-        return Blank(told, Storage(told.nbytes, self._ledger), content if content is not None else fresh())
+    def placeholder(self, layout: Layout, content: Content | None = None) -> Placeholder:
+        """A new placeholder with bytes of its own."""
+        return Placeholder(layout, Storage(layout.nbytes, self._ledger), content if content is not None else fresh())
 
     def _derive(self, func: Any, about: _About, args: Any, kwargs: Any, tensors: list[torch.Tensor]) -> Any:
         if func is torch.ops.aten.equal.default:
@@ -244,30 +244,32 @@ class Blanking(TorchDispatchMode):
         if func is torch.ops.aten.index.Tensor:
             args = (args[0], _positions(args[1]))
         key = signature(func, args, kwargs)
-        told = self._results.get(key)
-        if told is None:
-            told = self._results[key] = _asked(func, args, kwargs)
+        result = self._results.get(key)
+        if result is None:
+            result = self._results[key] = _infer_layouts(func, args, kwargs)
         storage = None
         if about.view:
-            base = next((tensor for tensor in tensors if isinstance(tensor, Blank)), None)
+            base = next((tensor for tensor in tensors if isinstance(tensor, Placeholder)), None)
             storage = base.held if base is not None else None
-        names = derived(func, args, kwargs, told) if self.identify else None
-        return self._wrapped(told, storage, names, iter(range(sys.maxsize)))
+        names = derived(func, args, kwargs, result) if self.identify else None
+        return self._wrapped(result, storage, names, iter(range(sys.maxsize)))
 
-    def _wrapped(self, told: Any, storage: Storage | None, names: list[Content] | None, count: Iterator[int]) -> Any:
-        if isinstance(told, Layout):
+    def _wrapped(
+        self, result: Any, storage: Storage | None, names: list[Content] | None, count: Iterator[int]
+    ) -> Any:
+        if isinstance(result, Layout):
             number = next(count)
             content = names[number] if names is not None else fresh()
-            return Blank(told, storage, content) if storage is not None else self.blank(told, content)
-        if isinstance(told, (list, tuple)):
-            return type(told)([self._wrapped(one, storage, names, count) for one in told])
-        return told
+            return Placeholder(result, storage, content) if storage is not None else self.placeholder(result, content)
+        if isinstance(result, (list, tuple)):
+            return type(result)([self._wrapped(element, storage, names, count) for element in result])
+        return result
 
     def _write(self, func: Any, about: _About, args: Any, kwargs: Any) -> Any:
         given = dict(zip(about.names, args, strict=False)) | kwargs
         targets = [given[name] for name in about.writes if given.get(name) is not None]
         for target in targets:
-            if not isinstance(target, Blank):
+            if not isinstance(target, Placeholder):
                 # Its own values stay, but nobody may take them for those that it would have.
                 storage = target.untyped_storage()
                 self._written_over[storage.data_ptr()] = storage
@@ -278,14 +280,14 @@ class Blanking(TorchDispatchMode):
         return targets[0] if about.returns == 1 else tuple(targets[: about.returns])
 
     def _faded(self, value: Any) -> Any:
-        """A real tensor that a blank was written into is blank from then on."""
+        """A real tensor that a placeholder was written into is one from then on."""
         if type(value) is torch.Tensor and value.numel() and value.untyped_storage().data_ptr() in self._written_over:
-            return self.blank(Layout.of(value))
+            return self.placeholder(Layout.of(value))
         return value
 
 
-_OUTSIDE = Blanking()
-"""Runs what is asked of blanks where no mode is open: a cast, say, between building and planning."""
+_OUTSIDE = PlaceholderMode()
+"""Runs what is asked of placeholders where no mode is open: a cast, say, between building and planning."""
 
 
 class _About(NamedTuple):
@@ -306,7 +308,7 @@ def _about(func: Any) -> _About:
         for argument in schema.arguments
         if argument.alias_info is not None and argument.alias_info.is_write
     )
-    view = not writes and any(one.alias_info is not None for one in schema.returns)
+    view = not writes and any(result.alias_info is not None for result in schema.returns)
     # Not what Python alone takes apart (interpolation, for one): where nobody watches, its kernel runs as a whole.
     composite = not _has_formula(func) and torch._C._dispatch_has_kernel_for_dispatch_key(
         func.name(), "CompositeImplicitAutograd"
@@ -323,16 +325,16 @@ def _has_formula(func: Any) -> bool:
 
 
 def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    for one in value:
-        if isinstance(one, torch.Tensor):
-            yield one
-        elif isinstance(one, (list, tuple)):
-            yield from _tensors(one)
+    for element in value:
+        if isinstance(element, torch.Tensor):
+            yield element
+        elif isinstance(element, (list, tuple)):
+            yield from _tensors(element)
 
 
 def _replaced(value: Any, by: Callable[[Any], Any]) -> Any:
     if isinstance(value, (list, tuple)) and not isinstance(value, torch.Size):
-        return type(value)([_replaced(one, by) for one in value])
+        return type(value)([_replaced(element, by) for element in value])
     return by(value)
 
 
@@ -345,21 +347,23 @@ def _layouts(value: Any) -> Any:
     if isinstance(value, torch.Tensor):
         return Layout.of(value)
     if isinstance(value, (list, tuple)):
-        return tuple([_layouts(one) for one in value])
+        return tuple([_layouts(element) for element in value])
     # 1, 1.0 and True are equal, and not the same argument
     return (type(value), value)
 
 
-def _asked(func: Any, args: Any, kwargs: Any) -> Any:
+def _infer_layouts(func: Any, args: Any, kwargs: Any) -> Any:
     """Layouts of the results, from the operation's meta kernel."""
     try:
-        elems = func(*_replaced(args, _on_meta), **{name: _replaced(one, _on_meta) for name, one in kwargs.items()})
+        elems = func(
+            *_replaced(args, _on_meta), **{name: _replaced(value, _on_meta) for name, value in kwargs.items()}
+        )
     except Exception as error:  # meta kernels raise all kinds
         raise NotPlannableError(
             f"{func} can't be planned{_where()}: {_first_line(error)} Its result depends on values that aren't "
             "there. Switch this part of the pipeline off, or measure the pipeline with its weights."
         ) from error
-    return _replaced(elems, lambda one: Layout.of(one) if isinstance(one, torch.Tensor) else one)
+    return _replaced(elems, lambda value: Layout.of(value) if isinstance(value, torch.Tensor) else value)
 
 
 def _on_meta(value: Any) -> Any:
@@ -370,30 +374,30 @@ def _on_meta(value: Any) -> Any:
 
 def _positions(indices: list[torch.Tensor | None]) -> list[torch.Tensor | None]:
     """Masks as positions: how many there are is known only from a real mask."""
-    found: list[torch.Tensor | None] = []
+    positions: list[torch.Tensor | None] = []
     for index in indices:
-        if index is None or isinstance(index, Blank) or index.dtype not in (torch.bool, torch.uint8):
-            found.append(index)
+        if index is None or isinstance(index, Placeholder) or index.dtype not in (torch.bool, torch.uint8):
+            positions.append(index)
         else:
-            found += list(index.nonzero(as_tuple=True))
-    return found
+            positions += list(index.nonzero(as_tuple=True))
+    return positions
 
 
 def _is_large(args: tuple[Any, ...], most: int) -> bool:
     """Whether a factory makes more elements than are to be real."""
     size = args[0] if args else None
-    if not isinstance(size, (list, tuple)) or not all(isinstance(one, int) for one in size):
+    if not isinstance(size, (list, tuple)) or not all(isinstance(length, int) for length in size):
         return False
     count = 1
-    for one in size:
-        count *= one
+    for length in size:
+        count *= length
     return count > most
 
 
-def _reads_value(what: str, blank: torch.Tensor) -> str:
+def _reads_value(what: str, placeholder: torch.Tensor) -> str:
     return (
-        f"{what} needs the values of a {tuple(blank.shape)} tensor that is left blank{_where()}. Its way depends on "
-        "them, so it can't be planned; measure the pipeline with its weights, or switch this part off."
+        f"{what} needs the values of a {tuple(placeholder.shape)} tensor that is left blank{_where()}. Its way "
+        "depends on them, so it can't be planned; measure the pipeline with its weights, or switch this part off."
     )
 
 

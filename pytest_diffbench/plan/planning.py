@@ -14,7 +14,7 @@ from pytest_diffbench.measure.costs import CostTable, Tally
 from pytest_diffbench.measure.state import seed_everything
 from pytest_diffbench.measure.survey import OUTSIDE, Survey
 from pytest_diffbench.measure.trace_recorder import NoTrace
-from pytest_diffbench.placeholders.tensors import Blanking, Ledger
+from pytest_diffbench.placeholders.tensors import Ledger, PlaceholderMode
 from pytest_diffbench.plan.remembered import Memory
 from pytest_diffbench.plan.steps import planned_step
 
@@ -50,17 +50,17 @@ class Part:
 
 
 class Planner:
-    """Counts what runs while blanks stand in for tensors.
+    """Counts what runs while placeholders stand in for tensors.
 
     Attributes:
-        mode: makes the blanks.
+        mode: makes the placeholders.
         tally: of what runs right now.
         total_flops: of all so far.
     """
 
     def __init__(self) -> None:
         self.ledger = Ledger()
-        self.mode = Blanking(self.ledger, self._watch)
+        self.mode = PlaceholderMode(self.ledger, self._watch)
         self.tally = Tally()
         self.total_flops = 0
         self._costs = CostTable()
@@ -82,7 +82,7 @@ class Planner:
 
     @contextlib.contextmanager
     def unnamed(self) -> Iterator[None]:
-        """Save the names of blanks where nobody asks for them."""
+        """Save the names of placeholders where nobody asks for them."""
         before, self.mode.identify = self.mode.identify, False
         try:
             yield
@@ -103,7 +103,7 @@ class Planner:
         overwriting = torch.__future__.get_overwrite_module_params_on_conversion()
         with contextlib.ExitStack() as undo:
             undo.callback(torch.__future__.set_overwrite_module_params_on_conversion, overwriting)
-            # A blank can't be given other data, as a module's cast does; it has to be replaced.
+            # A placeholder can't be given other data, as a module's cast does; it has to be replaced.
             torch.__future__.set_overwrite_module_params_on_conversion(True)
             for memory in memories:
                 undo.enter_context(memory.installed())
@@ -187,16 +187,16 @@ class PlanSurvey(Survey):
         model_output = kwargs.get("model_output", args[0] if args else None)
         if not isinstance(model_output, torch.Tensor):
             return
-        mine = [call for call in self._calls if call.step == self._steps and call.prediction is not None]
-        for call in mine:
+        calls = [call for call in self._calls if call.step == self._steps and call.prediction is not None]
+        for call in calls:
             batch = len(call.prediction) if call.prediction is not None and call.prediction.ndim else 0
             if call.branch != "unknown" and batch == 2 * len(model_output):
                 call.branch = "joint"
-        if not mine:
+        if not calls:
             return
         timestep = kwargs.get("timestep", args[1] if len(args) > 1 else None)
         self._guidance.append(
-            planned_step([(call.branch, call.prediction, call.order) for call in mine], model_output, timestep)
+            planned_step([(call.branch, call.prediction, call.order) for call in calls], model_output, timestep)
         )
         if model_output.is_floating_point():
             self._eps.append(torch.finfo(model_output.dtype).eps)

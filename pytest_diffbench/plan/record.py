@@ -103,12 +103,12 @@ def planned_software(target: object) -> dict[str, Fact]:
 
 
 def _unseen(work: Any) -> tuple[str, ...]:
-    found = []
+    missing = []
     if not work.denoiser:
-        found.append("no call of a denoiser was seen")
+        missing.append("no call of a denoiser was seen")
     if not work.steps:
-        found.append("no scheduler step was seen")
-    return tuple(found)
+        missing.append("no scheduler step was seen")
+    return tuple(missing)
 
 
 def _weights_bytes(module: torch.nn.Module) -> int:

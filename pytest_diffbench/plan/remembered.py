@@ -12,7 +12,7 @@ from torch.utils import _pytree as pytree
 
 from pytest_diffbench.measure.boundaries import StandIn, put
 from pytest_diffbench.placeholders.content import Content, Name, content_of, rows_of
-from pytest_diffbench.placeholders.tensors import Blank, Layout
+from pytest_diffbench.placeholders.tensors import Layout, Placeholder
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -68,7 +68,9 @@ class Memory:
         known = self._calls.get(keys[0]) or self._calls.get(keys[1])
         if known is not None:
             planner.count_again(known.tally, known.above_bytes)
-            leaves = [planner.mode.blank(leave) if isinstance(leave, Layout) else leave for leave in known.leaves]
+            leaves = [
+                planner.mode.placeholder(leave) if isinstance(leave, Layout) else leave for leave in known.leaves
+            ]
             names.give(leaves)
             return pytree.tree_unflatten(leaves, known.spec)
         read = planner.mode.read
@@ -76,8 +78,10 @@ class Memory:
             output = inner(*args, **kwargs)
         leaves, out_spec = pytree.tree_flatten(output)
         if not self._forgets and _rebuildable(leaves):
-            told = tuple(Layout.of(leave) if isinstance(leave, Blank) else leave for leave in leaves)
-            self._calls[keys[planner.mode.read != read]] = _Call(told, out_spec, counted.tally, counted.above_bytes)
+            layouts = tuple(Layout.of(leave) if isinstance(leave, Placeholder) else leave for leave in leaves)
+            self._calls[keys[planner.mode.read != read]] = _Call(
+                layouts, out_spec, counted.tally, counted.above_bytes
+            )
         names.give(leaves)
         return output
 
@@ -87,8 +91,8 @@ class _ResultNames:
 
     def __init__(self, module: int, call: int, given: list[Any]) -> None:
         self._call = (module, call)
-        tensors = [one for one in given if isinstance(one, torch.Tensor)]
-        plain = tuple(repr(one) for one in given if not isinstance(one, torch.Tensor))
+        tensors = [value for value in given if isinstance(value, torch.Tensor)]
+        plain = tuple(repr(value) for value in given if not isinstance(value, torch.Tensor))
         self._whole = hash((module, plain, tuple(content_of(tensor).key for tensor in tensors)))
         self._rows: dict[int, list[int]] = {}
         for batch in {len(tensor) for tensor in tensors if tensor.ndim}:
@@ -108,26 +112,28 @@ class _ResultNames:
     def give(self, leaves: list[Any]) -> None:
         module, call = self._call
         mark = (module << 32) | call
-        for place, one in enumerate(leaves):
-            if not isinstance(one, Blank):
+        for place, leaf in enumerate(leaves):
+            if not isinstance(leaf, Placeholder):
                 continue
-            rows = self._rows.get(len(one), []) if one.ndim else []
+            rows = self._rows.get(len(leaf), []) if leaf.ndim else []
             if rows:
                 entries = [Name(hash((key, place)), frozenset({(mark, i)})) for i, key in enumerate(rows)]
-                one.content = Content(None, tuple(entries))
+                leaf.content = Content(None, tuple(entries))
             else:
-                one.content = Content(Name(hash((self._whole, place)), frozenset({(mark, -1)})))
+                leaf.content = Content(Name(hash((self._whole, place)), frozenset({(mark, -1)})))
 
 
 def _key(given: list[Any], spec: Any, *, by_value: bool) -> Any:
-    return spec, tuple(_part(one, by_value=by_value) for one in given)
+    return spec, tuple(_part(value, by_value=by_value) for value in given)
 
 
-def _part(one: Any, *, by_value: bool) -> Any:
-    if isinstance(one, torch.Tensor):
-        counts = not isinstance(one, Blank) and not _is_real_number(one.dtype) and one.numel() > 1
-        return Layout.of(one), content_of(one).key if counts or (by_value and type(one) is torch.Tensor) else None
-    return type(one), repr(one)
+def _part(value: Any, *, by_value: bool) -> Any:
+    if isinstance(value, torch.Tensor):
+        counts = not isinstance(value, Placeholder) and not _is_real_number(value.dtype) and value.numel() > 1
+        return Layout.of(value), content_of(value).key if counts or (
+            by_value and type(value) is torch.Tensor
+        ) else None
+    return type(value), repr(value)
 
 
 def _is_real_number(dtype: torch.dtype) -> bool:
@@ -136,7 +142,7 @@ def _is_real_number(dtype: torch.dtype) -> bool:
 
 def _rebuildable(leaves: list[Any]) -> bool:
     """Whether all that was returned can be made up again from its layout."""
-    return all(isinstance(leave, (Blank, int, float, str, type(None))) for leave in leaves)
+    return all(isinstance(leave, (Placeholder, int, float, str, type(None))) for leave in leaves)
 
 
 def _hooked(module: torch.nn.Module) -> bool:

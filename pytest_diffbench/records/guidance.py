@@ -106,11 +106,11 @@ class Guidance(Record, frozen=True, kw_only=True):
 
     def groups(self) -> tuple[GuidanceGroup, ...]:
         """The steps by what they did; scales that differ by more than rounding part them."""
-        found: list[tuple[GuidanceStep, list[int]]] = []
+        grouped: list[tuple[GuidanceStep, list[int]]] = []
         for number, step in enumerate(self.steps):
-            alike = next((numbers for first, numbers in found if self._did_alike(first, step)), None)
+            alike = next((numbers for first, numbers in grouped if self._did_alike(first, step)), None)
             if alike is None:
-                found.append((step, [number]))
+                grouped.append((step, [number]))
             else:
                 alike.append(number)
         return tuple(
@@ -122,7 +122,7 @@ class Guidance(Record, frozen=True, kw_only=True):
                 scale=_median(self.steps[number].scale for number in numbers),
                 renorm=self._renorm_of(first),
             )
-            for first, numbers in found
+            for first, numbers in grouped
         )
 
     def scale_tolerance(self, scale: float) -> float:

@@ -101,12 +101,12 @@ def peak_named(name: str) -> Peak:
         MeasureError: no such device; the message names those there are, and the nearest.
     """
     words = name.lower().replace("-", " ").split()
-    found = [peak for peak in PEAKS.values() if words and all(word in peak.name.lower().split() for word in words)]
-    if not found:
+    matches = [peak for peak in PEAKS.values() if words and all(word in peak.name.lower().split() for word in words)]
+    if not matches:
         close = "".join(words)
-        found = [peak for peak in PEAKS.values() if close and close in peak.name.lower().replace(" ", "")]
-    if found:
-        return found[0]
+        matches = [peak for peak in PEAKS.values() if close and close in peak.name.lower().replace(" ", "")]
+    if matches:
+        return matches[0]
     nearest = difflib.get_close_matches(name, PEAKS, n=1, cutoff=0.4)
     hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
     raise MeasureError(f"device={name!r} isn't in the table of peaks.{hint} It has: {', '.join(PEAKS)}.")

@@ -51,7 +51,7 @@ class Run(Record, frozen=True, kw_only=True):
     @property
     def totals_s(self) -> tuple[float, ...]:
         """Wall time of each round."""
-        return tuple(one.total_s for one in self.rounds)
+        return tuple(round_.total_s for round_ in self.rounds)
 
     @property
     def median_s(self) -> float:
@@ -62,17 +62,19 @@ class Run(Record, frozen=True, kw_only=True):
     def stage_medians_s(self) -> dict[Stage, float]:
         """Median time of each stage that was seen in every round, in the order of `STAGES`."""
         return {
-            stage: statistics.median(one.stages_s[stage] for one in self.rounds)
+            stage: statistics.median(round_.stages_s[stage] for round_ in self.rounds)
             for stage in STAGES
-            if self.rounds and all(stage in one.stages_s for one in self.rounds)
+            if self.rounds and all(stage in round_.stages_s for round_ in self.rounds)
         }
 
     @property
     def step_medians_s(self) -> tuple[float, ...]:
         """Median time of each step over the rounds; empty where rounds differ in their number of steps."""
-        if not self.rounds or len({len(one.steps_s) for one in self.rounds}) != 1:
+        if not self.rounds or len({len(round_.steps_s) for round_ in self.rounds}) != 1:
             return ()
-        return tuple(statistics.median(times) for times in zip(*(one.steps_s for one in self.rounds), strict=True))
+        return tuple(
+            statistics.median(times) for times in zip(*(round_.steps_s for round_ in self.rounds), strict=True)
+        )
 
 
 class Efficiency(Record, frozen=True, kw_only=True):

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.session.loading import Loaded
     from pytest_diffbench.session.variants import Variant
     from pytest_diffbench.settings.options import Settings
-    from pytest_diffbench.workers.turns import Asker
+    from pytest_diffbench.workers.turns import TurnClient
 
 __tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
 
@@ -49,7 +49,7 @@ class Bench:
         facts: Mapping[str, Fact],
         progress: Progress,
         wants_profile: Callable[[Observation, Artifacts], bool] = lambda _observation, _artifacts: False,
-        turns: Asker | None = None,
+        turns: TurnClient | None = None,
         output_only: bool = False,
     ) -> None:
         self._item = item
@@ -95,7 +95,9 @@ class Bench:
         measurement = self._measurement(plan, target, args, kwargs)
         drive = self._drive()
         self.measurements.append((measurement, "interrupted"))
-        progress = self._progress if self._turns is None else self._turns.before_each(plan.case_id, self._progress)
+        progress = (
+            self._progress if self._turns is None else self._turns.before_progress(plan.case_id, self._progress)
+        )
         try:
             measurement.take(drive, progress)
             if not plan.definition.planned and self._wants_profile(
@@ -259,25 +261,25 @@ class Bench:
                 name: value for name, value in loaded.recommended.items() if name in takes and name not in arguments
             }
             kwargs, arguments = kwargs | fill, arguments | fill
-        device, made = self._definition(target, loaded, describe(arguments))
+        device, call_definition = self._definition(target, loaded, describe(arguments))
         rounds = self._settings.rounds
         plan = Plan(
             case_id=identity,
             device=device,
-            definition=made,
+            definition=call_definition,
             rounds=LEAST_ROUNDS if rounds == AUTO else int(rounds),
             enough=are_enough if rounds == AUTO else None,
             warmup_rounds=self._settings.warmup_rounds,
-            threads=self._threads(device, made),
+            threads=self._threads(device, call_definition),
             plain_call=self._settings.save,
             output_only=self._output_only,
             workers=getattr(self._item.config, "workerinput", {}).get("workercount", 1),
             facts=self._facts,
-            trace_file=self._trace_file(identity, made),
+            trace_file=self._trace_file(identity, call_definition),
         )
         return plan, kwargs
 
-    def _trace_file(self, identity: str, made: Definition) -> Path | None:
+    def _trace_file(self, identity: str, definition: Definition) -> Path | None:
         if self._settings.profile is None:
             return None
         from pytest_diffbench.records import Case
@@ -291,7 +293,7 @@ class Bench:
             raise MeasureError(
                 f"{flag('profile')}: {where} can't be made a folder ({error.strerror or error}). Name one that can."
             ) from None
-        return where / f"{case_folder(Case(id=identity, definition=made))}.json.gz"
+        return where / f"{case_folder(Case(id=identity, definition=definition))}.json.gz"
 
     def _definition(
         self,
@@ -326,8 +328,8 @@ class Bench:
             arguments=arguments,
         )
 
-    def _threads(self, device: str, made: Definition) -> int | None:
-        if self._settings.threads is None and made.weights == "mini" and device == "cpu":
+    def _threads(self, device: str, definition: Definition) -> int | None:
+        if self._settings.threads is None and definition.weights == "mini" and device == "cpu":
             # The layers of a mini are so small that threads mostly wait for each other, for ages where cores are
             # shared; and with one thread the sums have one order, on every machine.
             return 1

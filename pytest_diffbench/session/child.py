@@ -15,7 +15,7 @@ from pytest_diffbench.session.progress_line import ProgressLine
 from pytest_diffbench.session.session import BENCH, DiffbenchSession
 from pytest_diffbench.stats.enough_rounds import AUTO, USUAL_ROUNDS
 from pytest_diffbench.workers import exchange
-from pytest_diffbench.workers.turns import Asker
+from pytest_diffbench.workers.turns import TurnClient
 
 if TYPE_CHECKING:
     from pytest_diffbench.session.verdicts import Concluded
@@ -29,13 +29,13 @@ class ChildSession(DiffbenchSession):
         # Taken out of the environment, so that tests which run pytest themselves don't start another of these.
         self._folder = Path(os.environ.pop(exchange.VARIABLE))
         self._task = exchange.take(self._folder)
-        self._teller = exchange.Teller(self._folder)
+        self._writer = exchange.ResultWriter(self._folder)
         self._test_files: set[str] = set()
         self._ids: dict[str, str] = {}
         self._planted: Any = None
         super().__init__(config)
         if self._task.turns is not None:
-            self._turns = Asker(self._task.turns)
+            self._turns = TurnClient(self._task.turns)
         self._output_only = self._task.brief
         self._progress = ProgressLine(config, in_logs=False)  # what is written may be told as its last words
 
@@ -83,10 +83,10 @@ class ChildSession(DiffbenchSession):
         bench = item.stash.get(BENCH, None)
         concluded: list[Concluded] = []
         for measurement, problem in bench.measurements if bench is not None else ():
-            seen = measurement.observation(complete=problem is None)
+            observation = measurement.observation(complete=problem is None)
             artifacts = measurement.artifacts() if self._task.artifacts and problem is None else None
-            self._teller.measured(case_id(item, None), seen, problem, artifacts)
-            concluded.append(incomplete(seen, problem or "judged elsewhere"))
+            self._writer.measured(case_id(item, None), observation, problem, artifacts)
+            concluded.append(incomplete(observation, problem or "judged elsewhere"))
         if bench is not None:
             bench.measurements.clear()
         return concluded
@@ -95,7 +95,7 @@ class ChildSession(DiffbenchSession):
         """Tell of each phase that didn't pass."""
         if report.outcome == "passed" or hasattr(report, "wasxfail"):
             return
-        self._teller.tell(
+        self._writer.write(
             exchange.Outcome(
                 test=self._ids[report.nodeid], when=report.when, outcome=report.outcome, text=_words(report)
             )
@@ -104,7 +104,7 @@ class ChildSession(DiffbenchSession):
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         """Tell of a file that can't be collected: its tests are missing."""
         if report.failed:
-            self._teller.tell(
+            self._writer.write(
                 exchange.Outcome(test=report.nodeid, when="collect", outcome="failed", text=_words(report))
             )
 
@@ -112,20 +112,20 @@ class ChildSession(DiffbenchSession):
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Give memory back, and say goodbye."""
         self._pipelines.release()
-        self._teller.tell(exchange.Farewell(tests=tuple(self._ids.values()), modules=self._modules(session)))
+        self._writer.write(exchange.Done(tests=tuple(self._ids.values()), modules=self._modules(session)))
 
     def _modules(self, session: pytest.Session) -> dict[str, str]:
         """Modules from inside the root folder, tests, conftest files and installed packages apart."""
         root = session.config.rootpath
-        found: dict[str, str] = {}
+        modules: dict[str, str] = {}
         for name, module in list(sys.modules.items()):
             file = getattr(module, "__file__", None)
             if not isinstance(file, str) or file in self._test_files:
                 continue
             path = Path(file)
             if path.is_relative_to(root) and "site-packages" not in path.parts and path.name != "conftest.py":
-                found[name] = file
-        return found
+                modules[name] = file
+        return modules
 
 
 def _words(report: pytest.TestReport | pytest.CollectReport) -> str:

@@ -38,8 +38,8 @@ class ComparedVariant:
     @property
     def speedup_rel(self) -> Speedup:
         """Of the total: `value`, and the interval `low` to `high`."""
-        found: Speedup = self._seen("speedup_rel")
-        return found
+        measured: Speedup = self._required("speedup_rel")
+        return measured
 
     @property
     def stage_speedups_rel(self) -> dict[Stage, Speedup]:
@@ -49,50 +49,50 @@ class ComparedVariant:
     @property
     def denoiser_calls(self) -> int:
         """Of one call."""
-        found: int = self._seen("denoiser_calls")
-        return found
+        measured: int = self._required("denoiser_calls")
+        return measured
 
     @property
     def work_saved_rel(self) -> float:
         """Share of the reference's denoiser calls that this variant does without."""
-        found: float = self._seen("work_saved_rel")
-        return found
+        measured: float = self._required("work_saved_rel")
+        return measured
 
     @property
     def flops_saved_rel(self) -> float:
         """The same of the denoiser's FLOPs."""
-        found: float = self._seen("flops_saved_rel")
-        return found
+        measured: float = self._required("flops_saved_rel")
+        return measured
 
     @property
     def predicted_speedup_rel(self) -> float:
         """What the denoiser work that is saved predicts: T / (T - D s), from the reference's measured times."""
-        found: float = self._seen("predicted_speedup_rel")
-        return found
+        measured: float = self._required("predicted_speedup_rel")
+        return measured
 
     @property
     def agrees_with_prediction(self) -> bool:
         """Whether the prediction lies inside the interval of `speedup_rel`."""
-        found: bool = self._seen("agrees_with_prediction")
-        return found
+        measured: bool = self._required("agrees_with_prediction")
+        return measured
 
     @property
     def image_difference(self) -> ImageDifference:
         """How far the images are from the reference's: `psnr_db`, `ssim`, `worst`, `latents_rel`, `problem`."""
-        found: ImageDifference = self._seen("image_difference")
-        return found
+        measured: ImageDifference = self._required("image_difference")
+        return measured
 
     @property
     def dominated_by(self) -> tuple[str, ...]:
         """Names of variants that are faster and more alike to the reference."""
         return self.report.dominated_by
 
-    def _seen(self, what: str) -> Any:
-        found = getattr(self.report, what)
-        if found is None:
+    def _required(self, what: str) -> Any:
+        measured = getattr(self.report, what)
+        if measured is None:
             why = "; ".join(self.result.observation.notes) or "the target doesn't show it"
             raise MeasureError(f"{self.report.case_id}: no {what} was seen: {why}.")
-        return found
+        return measured
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -108,42 +108,49 @@ def compare(
         blocks = blocks[:1]
     pace = Pace(first_plan.device, first_plan.definition.dtype)
     wrapped = {
-        one.name: VariantMeasurement(
+        variant.name: VariantMeasurement(
             Measurement(
-                dataclasses.replace(one.plan, rounds=blocks[-1], enough=None),
-                one.target,
-                one.args,
-                one.kwargs,
+                dataclasses.replace(variant.plan, rounds=blocks[-1], enough=None),
+                variant.target,
+                variant.args,
+                variant.kwargs,
                 pace,
             )
         )
-        for one in asked
+        for variant in asked
     }
 
     def enough(names: Sequence[str], look: int) -> bool:
-        seen = {name: wrapped[name].observation(complete=True) for name in names}
-        widths = (estimate_of(seen[name], seen[reference], confidence, look).half_width_rel for name in names)
+        observations = {name: wrapped[name].observation(complete=True) for name in names}
+        widths = (
+            estimate_of(observations[name], observations[reference], confidence, look).half_width_rel
+            for name in names
+        )
         return max(widths) <= precision_rel
 
-    together = Interleaved({name: one.measurement for name, one in wrapped.items()}, reference, blocks, enough, seed)
+    together = Interleaved(
+        {name: measurement.measurement for name, measurement in wrapped.items()}, reference, blocks, enough, seed
+    )
     first = len(measurements)
-    measurements.extend((one, "interrupted") for one in wrapped.values())
+    measurements.extend((measurement, "interrupted") for measurement in wrapped.values())
     together.take(drive, progress)
 
     problems = _problems(together.errors, wrapped, reference)
     measured = []
-    for at, one in enumerate(asked):
-        problem = problems.get(one.name)
-        seen = wrapped[one.name].observation(complete=problem is None)
-        artifacts = wrapped[one.name].artifacts()
+    for at, variant in enumerate(asked):
+        problem = problems.get(variant.name)
+        observation = wrapped[variant.name].observation(complete=problem is None)
+        artifacts = wrapped[variant.name].artifacts()
         measured.append(
-            Measured(name=one.name, observation=seen, artifacts=artifacts, value=one.value, error=problem)
+            Measured(
+                name=variant.name, observation=observation, artifacts=artifacts, value=variant.value, error=problem
+            )
         )
-        measurements[first + at] = (wrapped[one.name], problem)
-    base = next(one for one in measured if one.name == reference)
-    for each in measured:
-        if each.error is None and base.error is None and each is not base:
-            wrapped[each.name].ratio = ratio_of(each.observation, base.observation, confidence, together.look)
+        measurements[first + at] = (wrapped[variant.name], problem)
+    base = next(candidate for candidate in measured if candidate.name == reference)
+    for result in measured:
+        if result.error is None and base.error is None and result is not base:
+            wrapped[result.name].ratio = ratio_of(result.observation, base.observation, confidence, together.look)
     comparison = compared_with(
         measured,
         reference,
@@ -154,8 +161,8 @@ def compare(
     )
     comparisons.append(comparison)
     if together.errors:
-        raise _told(together.errors, comparison_id, reference)
-    return Compared(comparison, {one.name: _result(wrapped[one.name]) for one in asked})
+        raise _error_of(together.errors, comparison_id, reference)
+    return Compared(comparison, {variant.name: _result(wrapped[variant.name]) for variant in asked})
 
 
 def _result(variant_measurement: VariantMeasurement) -> Result:
@@ -184,8 +191,8 @@ def _problems(errors: Mapping[str, Exception], names: Mapping[str, object], refe
     return problems
 
 
-def _told(errors: Mapping[str, Exception], comparison_id: str, reference: str) -> MeasureError:
-    told = "; ".join(
+def _error_of(errors: Mapping[str, Exception], comparison_id: str, reference: str) -> MeasureError:
+    text = "; ".join(
         f"variant {name!r} raised {type(error).__name__}: {str(error).rstrip('. ')}" for name, error in errors.items()
     )
     rest = (
@@ -193,6 +200,6 @@ def _told(errors: Mapping[str, Exception], comparison_id: str, reference: str) -
         if reference in errors
         else "The others were measured to the end, and are reported."
     )
-    error = MeasureError(f"{comparison_id}: {told}. {rest} Correct its arguments, or leave it out.")
+    error = MeasureError(f"{comparison_id}: {text}. {rest} Correct its arguments, or leave it out.")
     error.__cause__ = next(iter(errors.values()))
     return error

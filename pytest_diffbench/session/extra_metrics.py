@@ -69,19 +69,19 @@ def metrics_named(names: Sequence[str], lpips_backbone: Path | None, asked: Aske
     Raises:
         OptionError: a package is missing, or LPIPS's weights are.
     """
-    found = []
+    metrics = []
     for name in names:
         package_at = _package(name, asked)
         if name != "lpips":
-            found.append(_of_pixels(name))
+            metrics.append(_of_pixels(name))
             continue
         if lpips_backbone is None:
             raise OptionError(
                 f"{asked.where}: metric lpips needs the weights of AlexNet, which are never downloaded. "
                 f"Give a state dict of torchvision's alexnet with {asked.backbone}."
             )
-        found.append(_lpips(lpips_backbone, package_at / _LINEAR_LAYERS))
-    return tuple(found)
+        metrics.append(_lpips(lpips_backbone, package_at / _LINEAR_LAYERS))
+    return tuple(metrics)
 
 
 def _package(name: str, asked: Asked) -> Path:
@@ -121,5 +121,7 @@ class LpipsOfImages:
         from pytest_diffbench.measure.lpips import LEAST_PX
         from pytest_diffbench.outputs.image_extras import KINDS, Extra, canvases, mirrored
 
-        found = [self._lpips(*(mirrored(one, LEAST_PX) for one in pair)) for pair in canvases(reference, image)]
-        return Extra(name="lpips", value=KINDS["lpips"].worst(found))
+        distances = [
+            self._lpips(*(mirrored(canvas, LEAST_PX) for canvas in pair)) for pair in canvases(reference, image)
+        ]
+        return Extra(name="lpips", value=KINDS["lpips"].worst(distances))

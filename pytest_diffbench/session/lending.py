@@ -17,7 +17,9 @@ _WORKSPACES_BYTES = 64 << 20
 """What libraries keep for themselves on a device, which is in nobody's way."""
 
 
-def lend_memory(pipelines: Pipelines, item: pytest.Item, targets: list[Any], room: contextlib.ExitStack) -> list[str]:
+def free_device_memory(
+    pipelines: Pipelines, item: pytest.Item, targets: list[Any], room: contextlib.ExitStack
+) -> list[str]:
     """Empty the device.
 
     Args:
@@ -29,7 +31,7 @@ def lend_memory(pipelines: Pipelines, item: pytest.Item, targets: list[Any], roo
     Returns:
         What had to stay on the device, and why, in words.
     """
-    from pytest_diffbench.pipelines.aside import allocated_bytes, moved_aside, return_memory, sent_to_cpu
+    from pytest_diffbench.pipelines.aside import allocated_bytes, moved_to_cpu, return_memory, sent_to_cpu
 
     stayed: list[str] = []
     opaque: list[str] = []
@@ -38,7 +40,7 @@ def lend_memory(pipelines: Pipelines, item: pytest.Item, targets: list[Any], roo
         if pipelines.about(targets[-1]) is None:
             if not hasattr(targets[-1], "to"):
                 opaque.append(getattr(targets[-1], "__name__", name))
-            problem = room.enter_context(moved_aside(targets[-1]))
+            problem = room.enter_context(moved_to_cpu(targets[-1]))
             if problem is not None:
                 stayed.append(f"{name} stayed on its device beside the fresh process: {problem}")
         else:

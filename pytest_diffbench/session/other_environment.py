@@ -47,7 +47,7 @@ class OtherEnvironment:
             raise pytest.UsageError(str(error)) from None
         limits = limits_of(settings)
         most = limits.time_max_pairs + limits.time_spare_pairs
-        self._against = Against(launcher, budget, interpreter, pairs=settings.pairs, most=most, tell=self._tell)
+        self._against = Against(launcher, budget, interpreter, pairs=settings.pairs, most=most, notify=self._notify)
 
     def of(self, case: str) -> Other:
         """What the other environment has of a case, by its id."""
@@ -135,7 +135,7 @@ class OtherEnvironment:
             )
         )
 
-    def _tell(self, text: str) -> None:
+    def _notify(self, text: str) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None and self._config.get_verbosity() >= 0:
             reporter.write_line(f"diffbench: {text}")

@@ -78,29 +78,29 @@ class Result:
     @property
     def work(self) -> Work:
         """What was computed: calls, shapes, FLOPs, parameters."""
-        return self._seen(self.observation.work, "work")
+        return self._required(self.observation.work, "work")
 
     @property
     def guidance(self) -> GuidanceResult:
         """What guidance did at each step."""
-        seen = self._seen(self.observation.guidance, "guidance")
-        steps = tuple(GuidedStep(**msgspec.structs.asdict(step)) for step in seen.steps)
-        return GuidanceResult(**msgspec.structs.asdict(seen) | {"steps": steps})
+        record = self._required(self.observation.guidance, "guidance")
+        steps = tuple(GuidedStep(**msgspec.structs.asdict(step)) for step in record.steps)
+        return GuidanceResult(**msgspec.structs.asdict(record) | {"steps": steps})
 
     @property
     def output(self) -> Output:
         """Facts of the images and latents."""
-        return self._seen(self.observation.output, "output")
+        return self._required(self.observation.output, "output")
 
     @property
     def memory(self) -> Memory:
         """Peak memory by stage in bytes."""
-        return self._seen(self.observation.memory, "memory")
+        return self._required(self.observation.memory, "memory")
 
     @property
     def layers(self) -> LayerTimes:
         """Time of attention and of the other layers, from a pass of its own."""
-        return self._seen(self.observation.layers, "layer times")
+        return self._required(self.observation.layers, "layer times")
 
     @property
     def images(self) -> tuple[Image.Image, ...]:
@@ -116,7 +116,7 @@ class Result:
 
         return TraceView(self.artifacts.trace)
 
-    def _seen(self, part: _Part | None, what: str) -> _Part:
+    def _required(self, part: _Part | None, what: str) -> _Part:
         if part is None:
             why = "; ".join(self.observation.notes) or "this target doesn't show it"
             raise MeasureError(f"{self.observation.case.id}: no {what} was seen: {why}.")

@@ -65,20 +65,22 @@ class Results:
         extras: Any = report  # reports take extras
         extras.diffbench_missing = missing
         if cases or comparisons or attempts > 1:
-            one = Finished(test=report.nodeid, cases=tuple(cases), comparisons=tuple(comparisons), attempts=attempts)
-            extras.diffbench = msgspec.json.encode(one).decode()
+            finished = Finished(
+                test=report.nodeid, cases=tuple(cases), comparisons=tuple(comparisons), attempts=attempts
+            )
+            extras.diffbench = msgspec.json.encode(finished).decode()
 
     def take(self, report: pytest.TestReport) -> None:
         """Take out what was handed over, and keep it in the session's file."""
         text = getattr(report, "diffbench", None)
-        one = msgspec.json.decode(text, type=Finished) if text is not None else None
+        finished = msgspec.json.decode(text, type=Finished) if text is not None else None
         missing = getattr(report, "diffbench_missing", None)
         if missing is not None and report.skipped and not hasattr(report, "wasxfail"):
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
             skipped = Skipped(test=report.nodeid, reason=reason.removeprefix("Skipped: "), missing=missing)
-            one = msgspec.structs.replace(one or Finished(test=report.nodeid), skipped=skipped)
-        if one is not None:
-            self.add(one)
+            finished = msgspec.structs.replace(finished or Finished(test=report.nodeid), skipped=skipped)
+        if finished is not None:
+            self.add(finished)
 
     def add(self, finished: Finished) -> None:
         """Add what a test has brought, and keep it in the session's file."""
@@ -86,16 +88,16 @@ class Results:
         if self._file is not None:
             self._file.add(finished, self.report)
 
-    def tell_refuted(self, cases: Collection[str]) -> None:
+    def mark_refuted(self, cases: Collection[str]) -> None:
         """Say of saved cases, by their ids, that a fresh process returned something else."""
-        for place, one in enumerate(self._finished):
-            told = tuple(
+        for place, finished in enumerate(self._finished):
+            updated = tuple(
                 msgspec.structs.replace(case, saved=f"{case.saved}; refuted by a fresh process")
                 if case.saved is not None and case.observation.case.id in cases
                 else case
-                for case in one.cases
+                for case in finished.cases
             )
-            self._finished[place] = msgspec.structs.replace(one, cases=told)
+            self._finished[place] = msgspec.structs.replace(finished, cases=updated)
 
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, Any, Any]:
@@ -173,7 +175,7 @@ def _unjudged(session: SessionReport, *, required: bool) -> str | None:
     if required and session.skipped:
         count = len(session.skipped)
         return f"{count} benchmark{' was' if count == 1 else 's were'} skipped, and --diffbench-require wants all"
-    missing = sum(one.missing for one in session.skipped)
+    missing = sum(test.missing for test in session.skipped)
     if missing and not session.cases:
         were = "benchmark was" if missing == 1 else "benchmarks were"
         return f"nothing was measured: {missing} {were} skipped for want of a pipeline"

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.settings.options import Settings
     from pytest_diffbench.store import Store
     from pytest_diffbench.workers.budget import Budget
-    from pytest_diffbench.workers.launch import Launcher, Told
+    from pytest_diffbench.workers.launch import Launcher, ProcessResult
 
 
 def register(config: pytest.Config, settings: Settings, afresh: SavedAfresh) -> None:
@@ -55,7 +55,7 @@ class SavedAfresh:
         launcher: starts the process.
         budget: its time.
         store: where the session saves.
-        tell_refuted: is told ids of cases of which the process returned something else.
+        mark_refuted: is told ids of cases of which the process returned something else.
         make_room: gives the device's memory back, before the process starts.
         progress: tells what the process is for.
     """
@@ -65,7 +65,7 @@ class SavedAfresh:
         launcher: Launcher,
         budget: Budget,
         store: Store,
-        tell_refuted: Callable[[Collection[str]], None],
+        mark_refuted: Callable[[Collection[str]], None],
         make_room: Callable[[], object],
         progress: ProgressLine,
     ) -> None:
@@ -73,7 +73,7 @@ class SavedAfresh:
         self._launcher = launcher
         self._budget = budget
         self._store = store
-        self._tell_refuted = tell_refuted
+        self._mark_refuted = mark_refuted
         self._make_room = make_room
         self._progress = progress
         self._saved: dict[str, CaseReport] = {}
@@ -110,11 +110,11 @@ class SavedAfresh:
         if why is None:
             self._make_room()
             try:
-                told = [self._launched(list(self._items.values()), brief=True)]
+                results = [self._launched(list(self._items.values()), brief=True)]
                 # What a test says of work or layers may need what a brief measurement leaves out.
-                failed = [one for name, one in self._items.items() if _failed_in(told[0], name)]
+                failed = [item for name, item in self._items.items() if _failed_in(results[0], name)]
                 if failed and self._budget.too_little(self._took_s, processes=1) is None:
-                    told.append(self._launched(failed, brief=False))
+                    results.append(self._launched(failed, brief=False))
             except OSError as error:
                 why = f"no process could be started: {error}"
         if why is not None:
@@ -122,14 +122,16 @@ class SavedAfresh:
             self.answers.append(Answer("", text, refuted=False))
             return
         for case, report in self._saved.items():
-            answer = self._compared(case, report, next(one for one in reversed(told) if one.was_asked(case)))
+            answer = self._compared(
+                case, report, next(result for result in reversed(results) if result.was_asked(case))
+            )
             if answer is not None:
                 self.answers.append(answer)
         refuted = {answer.case for answer in self.answers if answer.refuted}
-        self._tell_refuted(refuted)
+        self._mark_refuted(refuted)
         session.testsfailed += len(refuted)
 
-    def _launched(self, items: list[pytest.Item], *, brief: bool) -> Told:
+    def _launched(self, items: list[pytest.Item], *, brief: bool) -> ProcessResult:
         what = f"{len(items)} saved test{'' if len(items) == 1 else 's'}"
         tell = self._progress.start(what, "")
         tell(f"fresh process to see whether they return the same, at most about {self._took_s:.0f} s", 0, 0)
@@ -147,19 +149,19 @@ class SavedAfresh:
             words = f"{answer.case}: {answer.text}" if answer.case else answer.text
             terminalreporter.write_line(words, red=answer.refuted, yellow=not answer.refuted)
 
-    def _compared(self, case: str, report: CaseReport, told: Told) -> Answer | None:
+    def _compared(self, case: str, report: CaseReport, result: ProcessResult) -> Answer | None:
         from pytest_diffbench.judge import Limits, judge
 
-        found = told.case(case)
-        if isinstance(found, str):
-            return Answer(case, f"no fresh process confirmed its output: {found}", refuted=False)
-        mine, other = report.observation.output, found.observation.output
-        if mine is not None and other is not None and (mine.images, mine.tensors) == (other.images, other.tensors):
+        measured = result.case(case)
+        if isinstance(measured, str):
+            return Answer(case, f"no fresh process confirmed its output: {measured}", refuted=False)
+        saved, fresh = report.observation.output, measured.observation.output
+        if saved is not None and fresh is not None and (saved.images, saved.tensors) == (fresh.images, fresh.tensors):
             return None
         try:
             reference = self._store.find(report.observation.case, report.observation.run.environment)
-            artifacts = reference_of(found, told.folder, "a fresh process").artifacts()
-            (verdict,) = all_worded(judge(found.observation, artifacts, reference, Limits(), ("output",)))
+            artifacts = reference_of(measured, result.folder, "a fresh process").artifacts()
+            (verdict,) = all_worded(judge(measured.observation, artifacts, reference, Limits(), ("output",)))
         except DiffbenchError as error:
             return Answer(case, f"no fresh process confirmed its output: {error}", refuted=False)
         if verdict.decision != "worse":
@@ -172,5 +174,5 @@ class SavedAfresh:
         return Answer(case, text, refuted=True)
 
 
-def _failed_in(told: Told, test: str) -> bool:
-    return any(outcome.test == test and outcome.outcome == "failed" for outcome in told.outcomes)
+def _failed_in(result: ProcessResult, test: str) -> bool:
+    return any(outcome.test == test and outcome.outcome == "failed" for outcome in result.outcomes)

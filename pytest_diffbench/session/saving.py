@@ -103,7 +103,7 @@ def save(
         return Saved(done, left_out)
     generation = reference.baseline.generation + (not same)
     far = (slide(observation, artifacts, reference, limits, generation), _crept(observation, reference, limits))
-    gone = [one for one in far if one]
+    gone = [text for text in far if text]
     if not gone:
         return Saved(done, left_out)
     slid = f"{'; '.join(gone)}. Is that meant? Then delete {reference.path} and save: it begins anew from here"

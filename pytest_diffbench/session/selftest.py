@@ -93,21 +93,21 @@ class SelftestSession:
             timeout_s = share.timeout_s(shortest_s) if shortest_s else share.left_s
             try:
                 with self._budget, share:
-                    told = self._launcher.launch([item], timeout_s=timeout_s, plant=plant)
+                    result = self._launcher.launch([item], timeout_s=timeout_s, plant=plant)
             except OSError as error:
                 return f"no process could be started ({error})"
-            if told.ended.status is None and share.left_s <= 0:
+            if result.ended.status is None and share.left_s <= 0:
                 return None  # the time is used up
-            found = next((told.case(one.observation.case.id) for one in told.measured), None)
-            if found is None:
-                found = told.case(identity)
-            if isinstance(found, str):
-                return found
+            measured = next((result.case(candidate.observation.case.id) for candidate in result.measured), None)
+            if measured is None:
+                measured = result.case(identity)
+            if isinstance(measured, str):
+                return measured
             took_s = share.used_s - before_s
             shortest_s = min(took_s, shortest_s or took_s)
-            return found.observation
+            return measured.observation
 
-        trials = selftest.Selftest(measure, limits_of(settings), self._tell, pairs=settings.pairs)
+        trials = selftest.Selftest(measure, limits_of(settings), self._notify, pairs=settings.pairs)
         try:
             trials.run(_MOST_ROUNDS)
         finally:  # a night isn't lost to whoever interrupts it
@@ -144,7 +144,7 @@ class SelftestSession:
             problem = f"{path}: can't be written ({error.strerror})."
             self._problems += [problem] if problem not in self._problems else []
 
-    def _tell(self, text: str) -> None:
+    def _notify(self, text: str) -> None:
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None and self._config.get_verbosity() >= 0:
             reporter.write_line(f"diffbench: {text}")

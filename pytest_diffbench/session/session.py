@@ -21,7 +21,7 @@ from pytest_diffbench.session import loading, saved_afresh
 from pytest_diffbench.session.bench import Bench
 from pytest_diffbench.session.collection import MISSING, SETTINGS, settle
 from pytest_diffbench.session.combinations import refuse_combinations
-from pytest_diffbench.session.lending import lend_memory
+from pytest_diffbench.session.lending import free_device_memory
 from pytest_diffbench.session.other_environment import OtherEnvironment
 from pytest_diffbench.session.progress_line import ProgressLine
 from pytest_diffbench.session.results import Results
@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.records.artifacts import Artifacts
     from pytest_diffbench.session.selftest import SelftestSession
     from pytest_diffbench.settings.options import Settings
-    from pytest_diffbench.workers.turns import Asker
+    from pytest_diffbench.workers.turns import TurnClient
 
 BENCH = pytest.StashKey[Bench]()
 _CASES = pytest.StashKey[list[CaseReport]]()
@@ -72,7 +72,7 @@ class DiffbenchSession:
         self._failed: set[str] = set()
         self._facts: dict[str, Fact] | None = None
         self._progress = ProgressLine(config)
-        self._turns: Asker | None = None
+        self._turns: TurnClient | None = None
         self._output_only = False
         self._decisions = 1
         self._longest_setup_s = 0.0
@@ -110,7 +110,7 @@ class DiffbenchSession:
             self._launcher,
             self._budget,
             self._store,
-            self._results.tell_refuted,
+            self._results.mark_refuted,
             self._pipelines.release,
             self._progress,
         )
@@ -254,27 +254,27 @@ class DiffbenchSession:
                 "Call diffbench(pipeline, ...), or don't ask for it.",
                 pytrace=False,
             )
-        failures = [one.failure for one in concluded if one.failure]
+        failures = [conclusion.failure for conclusion in concluded if conclusion.failure]
         if failures:
             pytest.fail("\n\n".join(failures), pytrace=False)
         return outcome
 
     def _conclude_failed(self, item: pytest.Item) -> None:
         """Conclude a test that failed by itself; what got worse besides stands beside its own words."""
-        for one in self._conclude(item, failed=True):
-            if one.failure:
-                item.add_report_section("call", "diffbench", one.failure)
+        for conclusion in self._conclude(item, failed=True):
+            if conclusion.failure:
+                item.add_report_section("call", "diffbench", conclusion.failure)
 
     def _conclude(self, item: pytest.Item, *, failed: bool) -> list[Concluded]:
         bench = item.stash.get(BENCH, None)
         if bench is None:
             return []
         self._progress.finish()
-        seen = [
-            (one.observation(complete=problem is None), one.artifacts(), problem)
-            for one, problem in bench.measurements
+        observed = [
+            (measurement.observation(complete=problem is None), measurement.artifacts(), problem)
+            for measurement, problem in bench.measurements
         ]
-        targets = [one.target for one, _ in bench.measurements]
+        targets = [measurement.target for measurement, _ in bench.measurements]
         for comparison in bench.comparisons:
             item.user_properties.extend(junit.comparison_properties(comparison))
         item.stash[_COMPARISONS] = list(bench.comparisons)
@@ -282,19 +282,19 @@ class DiffbenchSession:
         bench.comparisons.clear()
         concluded: list[Concluded] = []
         # A test's share of the error budget is one, however many cases have it.
-        decisions = self._decisions * max(1, sum(problem is None for *_, problem in seen))
+        decisions = self._decisions * max(1, sum(problem is None for *_, problem in observed))
         with contextlib.ExitStack() as room:
             room.callback(self._progress.finish)
             confirming = self._confirming(item, targets, room)
-            for observation, artifacts, problem in seen:
+            for observation, artifacts, problem in observed:
                 if problem is not None:
-                    one = incomplete(observation, problem)
+                    conclusion = incomplete(observation, problem)
                 else:
-                    one = self._judged(item, observation, artifacts, confirming, failed, decisions)
-                concluded.append(one)
-                self._config.hook.pytest_diffbench_outcome(report=one.report, config=self._config)
-                item.user_properties.extend(junit.properties(one.report))
-        item.stash[_CASES] = [one.report for one in concluded]
+                    conclusion = self._judged(item, observation, artifacts, confirming, failed, decisions)
+                concluded.append(conclusion)
+                self._config.hook.pytest_diffbench_outcome(report=conclusion.report, config=self._config)
+                item.user_properties.extend(junit.properties(conclusion.report))
+        item.stash[_CASES] = [conclusion.report for conclusion in concluded]
         if (attempts := item.stash.get(_ATTEMPTS, 1)) > 1:
             item.user_properties.append(("diffbench.attempts", str(attempts)))
         if _REPORT in item.stash:
@@ -307,7 +307,7 @@ class DiffbenchSession:
 
     def _keep_interrupted(self, item: pytest.Item, concluded: Sequence[Concluded]) -> None:
         """Keep the cases of a test that was interrupted, which has no report to travel with."""
-        self._results.add(Finished(test=item.nodeid, cases=tuple(one.report for one in concluded)))
+        self._results.add(Finished(test=item.nodeid, cases=tuple(conclusion.report for conclusion in concluded)))
 
     def _judged(
         self,
@@ -362,8 +362,8 @@ class DiffbenchSession:
             item,
             most=0 if parallel else settings.confirm,
             first_s=self._longest_setup_s + time.monotonic() - item.stash.get(_BEGAN_S, time.monotonic()),
-            make_room=lambda: lend_memory(self._pipelines, item, targets, room),
-            progress=lambda *told: self._progress_of(item)(*told),  # noqa: PLW0108 - begins a line, so not before it's told
+            make_room=lambda: free_device_memory(self._pipelines, item, targets, room),
+            progress=lambda *arguments: self._progress_of(item)(*arguments),  # noqa: PLW0108 - begins a line, so not before it's told
         )
 
     def _neighbours_of(self, machine: str) -> Mapping[str, Sequence[Run]]:
@@ -408,8 +408,8 @@ class DiffbenchSession:
         self._results.interrupted = True
         if isinstance(self._other, OtherEnvironment):
             reached = {case.observation.case.id for case in self._results.report().cases}
-            for one in self._other.unreached(reached):
-                self._results.add(Finished(test=one.observation.case.id, cases=(one,)))
+            for case in self._other.unreached(reached):
+                self._results.add(Finished(test=case.observation.case.id, cases=(case,)))
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:

@@ -38,7 +38,7 @@ def check(variants: object, reference: object) -> tuple[dict[str, Variant], str]
     if len(variants) < 2:
         given = f"one variant, {next(iter(variants))!r}" if variants else "no variant"
         raise MeasureError(f"compare() was given {given}: there is nothing to compare. Give two or more: {example}.")
-    found: dict[str, Variant] = {}
+    checked: dict[str, Variant] = {}
     for name, variant in variants.items():
         if not isinstance(name, str) or not name.strip() or not name.isprintable() or "#" in name:
             raise MeasureError(
@@ -46,30 +46,30 @@ def check(variants: object, reference: object) -> tuple[dict[str, Variant], str]
                 "one line, without '#'."
             )
         if isinstance(variant, Variant):
-            found[name] = variant
+            checked[name] = variant
         elif isinstance(variant, dict) and all(isinstance(key, str) for key in variant):
-            found[name] = Variant(variant)
+            checked[name] = Variant(variant)
         else:
             raise MeasureError(
                 f"compare() was given {variant!r} as variant {name!r}. Give a dict of arguments, or "
                 "Variant(arguments, target=...) of pytest_diffbench.session.variants."
             )
-    _refuse_clashes(found)
+    _refuse_clashes(checked)
     if reference is None:
-        return found, next(iter(found))
-    if not isinstance(reference, str) or reference not in found:
+        return checked, next(iter(checked))
+    if not isinstance(reference, str) or reference not in checked:
         raise MeasureError(
             f"compare() was given reference={reference!r}, which is none of the variants. Name one of: "
-            f"{', '.join(found)}."
+            f"{', '.join(checked)}."
         )
-    return found, reference
+    return checked, reference
 
 
 def _refuse_clashes(variants: Mapping[str, Variant]) -> None:
     """Refuse names that a reader, or a file system, would take for one."""
-    seen: dict[str, str] = {}
+    known: dict[str, str] = {}
     for name in variants:
-        other = seen.setdefault(" ".join(name.split()).casefold(), name)
+        other = known.setdefault(" ".join(name.split()).casefold(), name)
         if other != name:
             raise MeasureError(
                 f"compare() was given variants named {other!r} and {name!r}, which can't be told apart. Rename one."

@@ -107,8 +107,8 @@ def conclude(
         reference = store.find(observation.case, observation.run.environment)
         ask = _Judge(observation, artifacts, reference, limits, settings.save, evidence, metrics)
         verdicts, confirmations = _confirmed(ask(gates), ask, wanted=not failed and not settings.save)
-        question = Question(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
-        verdicts = all_worded(with_operators(verdict, question) for verdict in verdicts)
+        gate_input = Question(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
+        verdicts = all_worded(with_operators(verdict, gate_input) for verdict in verdicts)
         _keep_images(settings, observation, artifacts)
         saved = Saved()
         if settings.save:
@@ -171,8 +171,8 @@ class _Judge:
             *self._subject,
             gates,
             saving=self._saving,
-            more_runs=[one.run for one in more],
-            more_ratios=[one.ratio.runs[-1] for one in more if one.ratio is not None],
+            more_runs=[observation.run for observation in more],
+            more_ratios=[observation.ratio.runs[-1] for observation in more if observation.ratio is not None],
             neighbours={name: others for name, others in runs.items() if name != case_id},
             decisions=self.evidence.decisions,
             metrics=self._metrics,

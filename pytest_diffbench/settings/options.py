@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pytest_diffbench.errors import OptionError
 from pytest_diffbench.settings.values import (
+    choice,
+    choices,
     did_you_mean,
     interpreter,
-    one_of,
     seconds,
     share,
-    some_of,
     switch,
     text,
     tolerance,
@@ -60,7 +60,7 @@ class Settings:
 
     model: str | None = _setting(text, None, "m", "name of a registered model")
     weights: str = _setting(
-        one_of(*WEIGHTS),
+        choice(*WEIGHTS),
         "mini",
         "cmi",
         "weights to run on: mini, plan (full size, work alone), random (full size), pretrained",
@@ -85,11 +85,11 @@ class Settings:
         "DTYPE",
     )
     offload: str = _setting(
-        one_of(*OFFLOADS), "none", "cmi", "offload to the CPU: none, model, sequential, group", "KIND"
+        choice(*OFFLOADS), "none", "cmi", "offload to the CPU: none, model, sequential, group", "KIND"
     )
     attention: str | None = _setting(text, None, "cmi", "diffusers' attention backend of the denoiser", "BACKEND")
     compile: str = _setting(
-        one_of(*COMPILES), "none", "cmi", "torch.compile of the denoiser: none, whole, regional", "KIND"
+        choice(*COMPILES), "none", "cmi", "torch.compile of the denoiser: none, whole, regional", "KIND"
     )
     channels_last: bool = _setting(switch, False, "cmi", "keep VAE and UNet in channels-last memory format")
     vae_tiling: bool = _setting(switch, False, "cmi", "let the VAE work in tiles")
@@ -118,10 +118,10 @@ class Settings:
         "N",
     )
     gates: tuple[str, ...] = _setting(
-        some_of("gates", *GATE_NAMES), GATE_NAMES, "cmi", "gates to judge by, with commas between", "LIST"
+        choices("gates", *GATE_NAMES), GATE_NAMES, "cmi", "gates to judge by, with commas between", "LIST"
     )
     metrics: tuple[str, ...] = _setting(
-        some_of("metrics", *METRICS),
+        choices("metrics", *METRICS),
         (),
         "cmi",
         "metrics of other packages for images, with commas between: flip, ssimulacra2, lpips",
@@ -156,7 +156,7 @@ class Settings:
     )
     pairs: int = _setting(whole(1), 5, "ci", "pairs of processes with --diffbench-against", "N")
     turns: str = _setting(
-        one_of("auto", "rounds", "processes"),
+        choice("auto", "rounds", "processes"),
         "auto",
         "ci",
         "what goes by turns in a pair: rounds of two live processes, whole processes, or auto: rounds for minis on "
@@ -217,9 +217,9 @@ def add_options(parser: pytest.Parser) -> None:
 
 def _help(field: dataclasses.Field[Any]) -> str:
     """What a setting is, and its default where it has one."""
-    told: str = field.metadata["help"]
+    text: str = field.metadata["help"]
     default = ",".join(field.default) if isinstance(field.default, tuple) else field.default
-    return told if default is None or default is False or default == "" else f"{told} (default: {default})"
+    return text if default is None or default is False or default == "" else f"{text} (default: {default})"
 
 
 _ACTIVE = ("diffbench", "diffbench_save", "diffbench_against", "diffbench_selftest")
@@ -271,7 +271,7 @@ def resolve(config: pytest.Config, marker: Mapping[str, Any], where: str) -> Set
     return settings
 
 
-_OF_ONE_SESSION = (
+_SESSION_ONLY = (
     "save",
     "json",
     "images",
@@ -305,7 +305,7 @@ def typed(config: pytest.Config) -> Typed:
     words = ["pytest"]
     for name in names("c"):
         value = config.getoption(f"diffbench_{name}")
-        if name not in _OF_ONE_SESSION and value not in (None, False):
+        if name not in _SESSION_ONLY and value not in (None, False):
             words.append(flag(name) if value is True else f"{flag(name)}={value}")
     here = config.invocation_params.dir
     if config.rootpath == here:
@@ -334,17 +334,17 @@ def _refuse_silent_loosening(settings: Settings, where: str) -> None:
 
 
 def _candidates(config: pytest.Config, marker: Mapping[str, Any], name: str, sources: str) -> list[tuple[str, Any]]:
-    found: list[tuple[str, Any]] = []
+    candidates: list[tuple[str, Any]] = []
     if "c" in sources:
         # A switch that isn't given is False, which must not hide the ini file's value. An empty text was given: by a
         # variable that isn't set, or a command that failed.
         given = config.getoption(f"diffbench_{name}")
-        found.append((flag(name), None if given is False else given))
+        candidates.append((flag(name), None if given is False else given))
     if "m" in sources:
-        found.append(("marker", _unless_empty(marker.get(name))))
+        candidates.append(("marker", _unless_empty(marker.get(name))))
     if "i" in sources:
-        found.append((f"diffbench_{name} in {config.inipath or 'the ini file'}", _in_ini(config, name)))
-    return found
+        candidates.append((f"diffbench_{name} in {config.inipath or 'the ini file'}", _in_ini(config, name)))
+    return candidates
 
 
 def _in_ini(config: pytest.Config, name: str) -> Any:

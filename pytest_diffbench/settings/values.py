@@ -12,7 +12,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 
-def one_of(*known: str) -> Callable[[Any], str]:
+def choice(*known: str) -> Callable[[Any], str]:
     def parse(value: Any) -> str:
         if value in known:
             return str(value)
@@ -96,13 +96,13 @@ def switch(value: Any) -> bool:
     raise ValueError("is true or false")
 
 
-def some_of(what: str, *known: str) -> Callable[[Any], tuple[str, ...]]:
-    parse_one = one_of(*known)
+def choices(what: str, *known: str) -> Callable[[Any], tuple[str, ...]]:
+    parse_choice = choice(*known)
 
     def parse(value: Any) -> tuple[str, ...]:
         names = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
         try:
-            chosen = {parse_one(name) for name in names if name != ""}
+            chosen = {parse_choice(name) for name in names if name != ""}
         except ValueError as error:
             raise ValueError(f"is a list of which each {error}") from None
         if not chosen:

@@ -34,7 +34,7 @@ def within(sides: Sequence[Sequence[float]]) -> Variance:
     for side in sides:
         if len(side) > 1:
             centre = math.fsum(side) / len(side)
-            total += math.fsum((one - centre) ** 2 for one in side)
+            total += math.fsum((value - centre) ** 2 for value in side)
             dof += len(side) - 1
     return Variance(total / dof if dof else 0.0, dof)
 
@@ -64,9 +64,9 @@ def prior_of(variances: Sequence[Variance], least: float, most_dof: float) -> Va
     if len(known) < 2:
         return None
     scores, expected = [], 0.0
-    for one in known:
-        shift, scatter = _log_chi_square(one.dof)
-        scores.append(math.log(max(one.value, least)) - shift)
+    for variance in known:
+        shift, scatter = _log_chi_square(variance.dof)
+        scores.append(math.log(max(variance.value, least)) - shift)
         expected += scatter / len(known)
     centre = math.fsum(scores) / len(scores)
     excess = math.fsum((score - centre) ** 2 for score in scores) / (len(scores) - 1) - expected
@@ -119,8 +119,8 @@ def holm(chances: Sequence[float], weights: Sequence[float], alpha: float) -> li
     left = set(range(len(chances)))
     rejected: list[int] = []
     while left:
-        total = math.fsum(weights[one] for one in left)
-        best = min(left, key=lambda one: chances[one] / weights[one])
+        total = math.fsum(weights[hypothesis] for hypothesis in left)
+        best = min(left, key=lambda hypothesis: chances[hypothesis] / weights[hypothesis])
         if chances[best] > alpha * weights[best] / total:
             break
         rejected.append(best)

@@ -57,7 +57,7 @@ def read_artifacts(folder: Path, baseline: Baseline) -> Artifacts:
     """
     facts = baseline.output.images if baseline.output is not None else ()
     images = tuple(
-        decode_image(*read_file(folder, image_name(i), baseline.generation), one) for i, one in enumerate(facts)
+        decode_image(*read_file(folder, image_name(i), baseline.generation), image) for i, image in enumerate(facts)
     )
     return Artifacts(
         images=images,

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.records import Baseline
 
-_OURS = re.compile(r"[^.].*\.(png|safetensors|json)(\.g\d+)?|\.baseline\.json\..*\.tmp", re.IGNORECASE)
+_STORED = re.compile(r"[^.].*\.(png|safetensors|json)(\.g\d+)?|\.baseline\.json\..*\.tmp", re.IGNORECASE)
 """Names of the kinds of file that a save makes; notes and settings of version control are the team's own."""
 
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -122,9 +122,9 @@ def _of_files(baseline: Baseline, folder: Path) -> Iterator[BaselineError]:
             else:
                 problem = png_problem(data)
                 problems = [problem] if problem is not None else []
-                one = facts[int(name.removeprefix("image-").removesuffix(".png"))]
-                array = decode_image(data, path, one)
-                problems += _image_problems(array, one.width_px, one.height_px, one.constant)
+                image = facts[int(name.removeprefix("image-").removesuffix(".png"))]
+                array = decode_image(data, path, image)
+                problems += _image_problems(array, image.width_px, image.height_px, image.constant)
         except BaselineError as error:
             yield error
         else:
@@ -194,12 +194,12 @@ def _trace_problems(trace: dict[str, NDArray[np.float32]], baseline: Baseline) -
         if min(std, not_finite) < 0 or not low - slack <= mean <= high + slack or norm < greatest - slack:
             yield f"the moments of {name} are {row.tolist()}, which no array has"
             continue
-        found = float(np.linalg.norm(trace[name].astype(np.float64)))
+        kept_norm = float(np.linalg.norm(trace[name].astype(np.float64)))
         if name == "latents/final" and not_finite == 0:
-            if abs(found - norm) > _SAME_REL * max(norm, 1e-6):
-                yield f"{name} has norm {found:.6g}, but its moments say {norm:.6g}"
-        elif found > _SKETCH_NORM_FACTOR * norm:
-            yield f"{name} has norm {found:.6g}, but the moments of what it sketches say {norm:.6g}"
+            if abs(kept_norm - norm) > _SAME_REL * max(norm, 1e-6):
+                yield f"{name} has norm {kept_norm:.6g}, but its moments say {norm:.6g}"
+        elif kept_norm > _SKETCH_NORM_FACTOR * norm:
+            yield f"{name} has norm {kept_norm:.6g}, but the moments of what it sketches say {norm:.6g}"
 
 
 def _unnamed(baseline: Baseline, folder: Path) -> Iterator[BaselineError]:
@@ -219,16 +219,16 @@ def _strays(root: Path, cases: set[Path]) -> Iterator[Checked]:
         folder = Path(parent)
         if folder in cases:
             continue
-        found = list(_files(folder, lambda _: True))
-        if not found:
+        files = list(_files(folder, lambda _: True))
+        if not files:
             continue
         where = "belongs to no baseline: those lie in <machine>/<case>/, with a baseline.json"
-        problem = where if BASELINE in {path.name for path in found} else f"{where}, and {folder.name} has none"
+        problem = where if BASELINE in {path.name for path in files} else f"{where}, and {folder.name} has none"
         remedy = "Move it, restore the folder from version control, or delete it."
-        yield Checked(folder, None, tuple(BaselineError(path, problem, remedy) for path in found), stray=True)
+        yield Checked(folder, None, tuple(BaselineError(path, problem, remedy) for path in files), stray=True)
 
 
-def _files(folder: Path, which: Callable[[str], bool]) -> Iterable[Path]:
-    with os.scandir(folder) as found:
-        names = sorted(one.name for one in found if one.is_file())
-    return [folder / name for name in names if _OURS.fullmatch(name) and which(name)]
+def _files(folder: Path, selects: Callable[[str], bool]) -> Iterable[Path]:
+    with os.scandir(folder) as entries:
+        names = sorted(entry.name for entry in entries if entry.is_file())
+    return [folder / name for name in names if _STORED.fullmatch(name) and selects(name)]

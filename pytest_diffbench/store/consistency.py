@@ -56,10 +56,10 @@ def contradictions(baseline: Baseline, now: datetime.datetime) -> Iterator[Contr
     origin = baseline.origin
     if origin is not None and origin.generation > baseline.generation:
         yield "origin.generation", origin.generation, f"the generation that stands is {baseline.generation}"
-    for index, one in enumerate(origin.images if origin is not None else ()):
-        if not one.levels or len(one.levels) % (one.rows * one.columns):
-            cells = f"origin.images[{index}] has {one.rows} x {one.columns} cells"
-            yield f"origin.images[{index}].levels", f"{len(one.levels)} figures", cells
+    for index, image in enumerate(origin.images if origin is not None else ()):
+        if not image.levels or len(image.levels) % (image.rows * image.columns):
+            cells = f"origin.images[{index}] has {image.rows} x {image.columns} cells"
+            yield f"origin.images[{index}].levels", f"{len(image.levels)} figures", cells
     for index, change in enumerate(baseline.tolerances):
         yield from _of_time(change.changed, f"tolerances[{index}].changed", now)
 
@@ -69,19 +69,19 @@ def _of_run(run: Run, field: str, work: Work | None, now: datetime.datetime) -> 
     # What was saved without its times has no warm-ups, and keeps what was said of them.
     if run.warmup is not None and run.warmup_s and run.warmup.rounds != len(run.warmup_s):
         yield f"{field}.warmup.rounds", run.warmup.rounds, f"{field}.warmup_s holds {len(run.warmup_s)} times"
-    for index, one in enumerate(run.rounds):
-        yield from _of_round(one, f"{field}.rounds[{index}]", work)
+    for index, round_ in enumerate(run.rounds):
+        yield from _of_round(round_, f"{field}.rounds[{index}]", work)
 
 
-def _of_round(one: Round, field: str, work: Work | None) -> Iterator[Contradiction]:
-    slack_s = one.total_s * _ROUNDING_REL + _ROUNDING_S
-    stages_s, steps_s = sum(one.stages_s.values()), sum(one.steps_s)
-    if one.stages_s and abs(stages_s - one.total_s) > slack_s:
-        yield f"{field}.total_s", one.total_s, f"its stages_s add up to {stages_s:.6g}"
-    elif steps_s > one.total_s + slack_s:
-        yield f"{field}.total_s", one.total_s, f"its steps_s alone add up to {steps_s:.6g}"
-    if work is not None and one.steps_s and len(one.steps_s) != work.steps:
-        yield f"{field}.steps_s", f"{len(one.steps_s)} times", f"work.steps is {work.steps}"
+def _of_round(round_: Round, field: str, work: Work | None) -> Iterator[Contradiction]:
+    slack_s = round_.total_s * _ROUNDING_REL + _ROUNDING_S
+    stages_s, steps_s = sum(round_.stages_s.values()), sum(round_.steps_s)
+    if round_.stages_s and abs(stages_s - round_.total_s) > slack_s:
+        yield f"{field}.total_s", round_.total_s, f"its stages_s add up to {stages_s:.6g}"
+    elif steps_s > round_.total_s + slack_s:
+        yield f"{field}.total_s", round_.total_s, f"its steps_s alone add up to {steps_s:.6g}"
+    if work is not None and round_.steps_s and len(round_.steps_s) != work.steps:
+        yield f"{field}.steps_s", f"{len(round_.steps_s)} times", f"work.steps is {work.steps}"
 
 
 def _of_time(text: str, field: str, now: datetime.datetime) -> Iterator[Contradiction]:
@@ -97,11 +97,11 @@ def _of_time(text: str, field: str, now: datetime.datetime) -> Iterator[Contradi
 
 def _twice(ids: Iterable[str], field: str, name: str) -> Iterator[Contradiction]:
     places: dict[str, list[int]] = collections.defaultdict(list)
-    for index, one in enumerate(ids):
-        places[one].append(index)
-    for one, (first, *more) in places.items():
+    for index, identity in enumerate(ids):
+        places[identity].append(index)
+    for identity, (first, *more) in places.items():
         for index in more:
-            yield f"{field}[{index}].{name}", one, f"{field}[{first}] is the same run, which counts once"
+            yield f"{field}[{index}].{name}", identity, f"{field}[{first}] is the same run, which counts once"
 
 
 def _of_work(work: Work) -> Iterator[Contradiction]:
@@ -160,12 +160,12 @@ def _of_output(output: Output) -> Iterator[Contradiction]:
 def _of_memory(memory: Memory) -> Iterator[Contradiction]:
     parts: dict[str, Memory | StageMemory] = {"memory": memory}
     parts |= {f"memory.stages.{name}": stage for name, stage in memory.stages.items()}
-    for field, one in parts.items():
-        if one.reserved_bytes is not None and one.reserved_bytes < one.peak_bytes:
+    for field, part in parts.items():
+        if part.reserved_bytes is not None and part.reserved_bytes < part.peak_bytes:
             yield (
                 f"{field}.reserved_bytes",
-                one.reserved_bytes,
-                f"{field}.peak_bytes, a part of it, is {one.peak_bytes}",
+                part.reserved_bytes,
+                f"{field}.peak_bytes, a part of it, is {part.peak_bytes}",
             )
     for name, stage in memory.stages.items():
         if stage.peak_bytes > memory.peak_bytes:

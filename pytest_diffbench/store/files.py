@@ -92,12 +92,12 @@ def write_baseline(
     Raises:
         BaselineError: the folder can't be written. What was there before is still there, and nothing else.
     """
-    made: list[Path] = []
+    created: list[Path] = []
     written: list[Path] = []
     temporary = folder / f".{BASELINE}.{uuid.uuid4().hex[:8]}.tmp"
     ready = False
     try:
-        _make(folder, made)
+        _make(folder, created)
         for name, data in (artifacts or {}).items():
             written.append(_pending(folder, name, generation))
             _write(written[-1], data)
@@ -109,7 +109,7 @@ def write_baseline(
     except BaseException as error:
         # An interrupt can come when the renaming is done already: then the new files count, and stay.
         if not ready or temporary.exists():
-            _undo(written, made)
+            _undo(written, created)
         if isinstance(error, OSError):
             raise BaselineError(folder, f"can't be written: {error.strerror or error}", _remedy(error)) from error
         raise
@@ -141,12 +141,12 @@ def _drop_surplus_images(folder: Path, names: Collection[str]) -> None:
             path.unlink()
 
 
-def _make(folder: Path, made: list[Path]) -> None:
+def _make(folder: Path, created: list[Path]) -> None:
     """Make a folder and its parents, noting each that wasn't there."""
     if not folder.is_dir():
-        _make(folder.parent, made)
+        _make(folder.parent, created)
         folder.mkdir()
-        made.append(folder)
+        created.append(folder)
 
 
 def _write(path: Path, data: bytes) -> None:
@@ -166,11 +166,11 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _undo(written: list[Path], made: list[Path]) -> None:
+def _undo(written: list[Path], created: list[Path]) -> None:
     for path in written:
         with contextlib.suppress(OSError):
             path.unlink(missing_ok=True)
-    for path in reversed(made):
+    for path in reversed(created):
         with contextlib.suppress(OSError):
             path.rmdir()
 

@@ -28,8 +28,8 @@ def keep(folder: Path, output: Output | None, artifacts: Artifacts) -> None:
         BaselineError: the folder can't be written.
     """
     facts = output.images if output is not None else ()
-    for one, array in zip(facts, artifacts.images, strict=True):
-        path = folder / f"{one.digest}.png"
+    for image, array in zip(facts, artifacts.images, strict=True):
+        path = folder / f"{image.digest}.png"
         temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
         try:
             if path.exists():
@@ -56,12 +56,12 @@ def kept(folders: Sequence[Path], case: Case, output: Output | None) -> Artifact
         DiffbenchError: a file that `keep` wrote isn't any more what its name says.
     """
     facts = output.images if output is not None else ()
-    found = [_found(folders, case, i, one) for i, one in enumerate(facts)]
-    images = tuple(one for one in found if one is not None)
+    arrays = [_image_of(folders, case, i, image) for i, image in enumerate(facts)]
+    images = tuple(array for array in arrays if array is not None)
     return Artifacts(images=images if len(images) == len(facts) else ())
 
 
-def _found(folders: Sequence[Path], case: Case, index: int, facts: ImageFacts) -> NDArray[np.uint8] | None:
+def _image_of(folders: Sequence[Path], case: Case, index: int, facts: ImageFacts) -> NDArray[np.uint8] | None:
     for folder in folders:
         path = folder / f"{facts.digest}.png"
         if path.is_file():

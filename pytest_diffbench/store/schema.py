@@ -63,8 +63,8 @@ def decode(data: bytes, path: Path) -> Baseline:
     Raises:
         BaselineError: names the field, its value and the remedy. A newer schema is refused before all else.
     """
-    found = _CURRENT.match(data)
-    if found is not None and int(found[1]) == BASELINE_SCHEMA:
+    match = _CURRENT.match(data)
+    if match is not None and int(match[1]) == BASELINE_SCHEMA:
         try:
             baseline = msgspec.json.decode(data, type=Baseline)
         except (ValueError, RecursionError):  # msgspec's errors are ValueErrors too
@@ -176,7 +176,7 @@ def _not_finite(value: Any, field: str) -> str | None:
         parts = ((f"{field}[{index}]", item) for index, item in enumerate(value))
     else:
         return None
-    return next((found for name, item in parts if (found := _not_finite(item, name)) is not None), None)
+    return next((inner for name, item in parts if (inner := _not_finite(item, name)) is not None), None)
 
 
 def _refuse_mistake(plain: dict[str, Any], message: str, path: Path) -> NoReturn:

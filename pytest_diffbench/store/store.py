@@ -141,7 +141,7 @@ class Store:
                 ratio = observation.ratio if anew and observation.ratio is not None else _joined(current, observation)
                 guidance = current.guidance or _guidance_of(observation)
                 grown = msgspec.structs.replace(
-                    _with_what_it_lacks(current, observation),
+                    _with_missing_counts(current, observation),
                     runs=runs,
                     ratio=ratio,
                     profile=profile,
@@ -170,13 +170,13 @@ class Store:
         Baselines that can't be read are left out: they are told of when their own case is judged.
         """
         names = _folders(self._folder(machine, ""))
-        found: dict[str, tuple[Run, ...]] = {}
+        by_case: dict[str, tuple[Run, ...]] = {}
         for name in names if len(names) <= most else [names[i * len(names) // most] for i in range(most)]:
             with contextlib.suppress(BaselineError):
                 baseline = _read(self.root / machine / name)
                 if baseline is not None:
-                    found[baseline.case.id] = baseline.times
-        return found
+                    by_case[baseline.case.id] = baseline.times
+        return by_case
 
     def load(self, folder: Path, distance: Distance = "any") -> Reference:
         """Read the baseline in one folder.
@@ -217,8 +217,8 @@ def _is_called_alike(left: str, right: str) -> bool:
 def _folders(parent: Path) -> list[str]:
     """Names of the folders in a folder, sorted; none where it doesn't exist."""
     try:
-        with os.scandir(parent) as found:
-            return sorted(one.name for one in found if one.is_dir() and not one.name.startswith("."))
+        with os.scandir(parent) as entries:
+            return sorted(entry.name for entry in entries if entry.is_dir() and not entry.name.startswith("."))
     except FileNotFoundError:
         return []
     except OSError as error:
@@ -268,9 +268,9 @@ def _refuse_unfit(observation: Observation, artifacts: Artifacts, folder: Path) 
         problem = f"the output isn't finite ({output.not_finite_where or 'somewhere'})"
         raise BaselineError(folder, problem, "Mend the pipeline first: NaN and infinity are never a baseline.")
     expected = [image.digest for image in output.images] if output is not None else []
-    found = [image_digest(array) for array in artifacts.images]
-    if found != expected:
-        problem = f"the images have digests {found}, but output.images says {expected}"
+    digests = [image_digest(array) for array in artifacts.images]
+    if digests != expected:
+        problem = f"the images have digests {digests}, but output.images says {expected}"
         raise BaselineError(folder, problem, "Save the images that were measured.")
 
 
@@ -289,23 +289,23 @@ def _adds(current: Baseline, observation: Observation, previous: Reference | Non
     )
 
 
-def _with_what_it_lacks(current: Baseline, observation: Observation) -> Baseline:
+def _with_missing_counts(current: Baseline, observation: Observation) -> Baseline:
     """Take over what wasn't counted yet when the generation was accepted."""
     work, memory = current.work, current.memory
     if work is not None and observation.work is not None and not work.operators:
-        seen = observation.work
+        counted = observation.work
         work = msgspec.structs.replace(
-            work, operators=seen.operators, python_calls=seen.python_calls, compiled=seen.compiled
+            work, operators=counted.operators, python_calls=counted.python_calls, compiled=counted.compiled
         )
     if memory is not None and observation.memory is not None and memory.source == observation.memory.source:
         there = observation.memory.stages
         memory = msgspec.structs.replace(
             memory,
             stages={
-                stage: msgspec.structs.replace(one, workspace_bytes=there[stage].workspace_bytes)
-                if one.workspace_bytes is None and stage in there
-                else one
-                for stage, one in memory.stages.items()
+                stage: msgspec.structs.replace(stage_memory, workspace_bytes=there[stage].workspace_bytes)
+                if stage_memory.workspace_bytes is None and stage in there
+                else stage_memory
+                for stage, stage_memory in memory.stages.items()
             },
         )
     return msgspec.structs.replace(current, work=work, memory=memory)

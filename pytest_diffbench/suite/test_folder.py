@@ -35,8 +35,10 @@ def call_of(pipeline: Any, **arguments: Any) -> dict[str, Any]:
     call = {"prompt": PROMPT} | arguments if "prompt" in takes else arguments
     needs = [
         name
-        for name, one in takes.items()
-        if name not in call and one.default is one.empty and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        for name, parameter in takes.items()
+        if name not in call
+        and parameter.default is parameter.empty
+        and parameter.kind not in (parameter.VAR_POSITIONAL, parameter.VAR_KEYWORD)
     ]
     if needs:
         raise MissingPipelineError(

@@ -28,6 +28,6 @@ def test_truncation_pays(diffbench: Bench, diffbench_pipeline: Any) -> None:
     )
     for ratio in RATIOS:
         guided = guided_steps(STEPS, ratio)
-        one = compared[str(ratio)]
-        assert one.result.guidance.guided_steps == guided
-        assert one.work_saved_rel == (STEPS - guided) / (2 * STEPS)
+        variant = compared[str(ratio)]
+        assert variant.result.guidance.guided_steps == guided
+        assert variant.work_saved_rel == (STEPS - guided) / (2 * STEPS)

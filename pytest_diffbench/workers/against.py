@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Observation, Run
     from pytest_diffbench.records.artifacts import Reference
     from pytest_diffbench.workers.budget import Budget
-    from pytest_diffbench.workers.launch import Launcher, Told
+    from pytest_diffbench.workers.launch import Launcher, ProcessResult
 
 Side: TypeAlias = Literal["base", "head"]
 Launch: TypeAlias = Literal["base", "head", "both"]
@@ -63,7 +63,7 @@ class Against:
         interpreter: the other environment's.
         pairs: to be made of all tests.
         most: at most, of those that want more.
-        tell: is told in words what is being done.
+        notify: is told in words what is being done.
         chance: decides which side begins.
     """
 
@@ -75,7 +75,7 @@ class Against:
         *,
         pairs: int,
         most: int,
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
         chance: Callable[[], float] = random.random,
     ) -> None:
         self.interpreter = interpreter
@@ -84,9 +84,9 @@ class Against:
         self._wanted = pairs
         self._most = max(pairs, most)
         self._by_turns = False
-        self._tell = tell
+        self._notify = notify
         self._base_begins = chance() < 0.5
-        self._made: list[dict[Side, Told]] = []
+        self._process_pairs: list[dict[Side, ProcessResult]] = []
         self._over: str | None = None
         self._longest_s = 0.0
         self._shortest_s: dict[tuple[Launch, tuple[pytest.Item, ...]], float] = {}
@@ -110,8 +110,8 @@ class Against:
                 be started before there was a pair. Whatever is raised, the pairs that there are stay.
         """
         self._by_turns = by_turns
-        while items and len(self._made) < self._most:
-            if len(self._made) >= self._wanted:
+        while items and len(self._process_pairs) < self._most:
+            if len(self._process_pairs) >= self._wanted:
                 items = wants_more()
                 if not items:
                     return
@@ -120,18 +120,25 @@ class Against:
 
     def of(self, case_id: str) -> Other:
         """What there is of a case."""
-        told = [pair["base"].case(case_id) for pair in self._made]
-        found = [(one, pair["base"]) for one, pair in zip(told, self._made, strict=True) if not isinstance(one, str)]
-        here = [seen for pair in self._made if not isinstance(seen := pair["head"].case(case_id), str)]
+        base_cases = [pair["base"].case(case_id) for pair in self._process_pairs]
+        usable = [
+            (case, pair["base"])
+            for case, pair in zip(base_cases, self._process_pairs, strict=True)
+            if not isinstance(case, str)
+        ]
+        here = [head for pair in self._process_pairs if not isinstance(head := pair["head"].case(case_id), str)]
         reference = None
-        if found:
-            measured, process = found[0]
+        if usable:
+            measured, process = usable[0]
             reference = reference_of(measured, process.folder, self.interpreter)
-        why = next((one for one in told if isinstance(one, str)), self._over or "no process was run there")
+        why = next((case for case in base_cases if isinstance(case, str)), self._over or "no process was run there")
         pairs = self._pairs(case_id)
         lacks_head = next(iter(self._deaths(case_id, "head")), self._over)
         ids = dict.fromkeys(
-            one.observation.case.id for pair in self._made for one in pair["head"].measured if one.problem is None
+            line.observation.case.id
+            for pair in self._process_pairs
+            for line in pair["head"].measured
+            if line.problem is None
         )
         return Other(
             interpreter=self.interpreter,
@@ -141,9 +148,9 @@ class Against:
             by_turns=self._went_by_turns(case_id),
             observed=here[0].observation if here else None,
             neighbours=[
-                self._pairs(one)
-                for one in ids
-                if one != case_id and self._went_by_turns(one) is self._went_by_turns(case_id)
+                self._pairs(identity)
+                for identity in ids
+                if identity != case_id and self._went_by_turns(identity) is self._went_by_turns(case_id)
             ],
             notes=[
                 *(note for side in NAMES for note in self._deaths(case_id, side)),
@@ -154,93 +161,97 @@ class Against:
     @property
     def cases(self) -> list[str]:
         """Ids of all cases that this environment's processes measured."""
-        return list(dict.fromkeys(one.observation.case.id for pair in self._made for one in pair["head"].measured))
+        return list(
+            dict.fromkeys(
+                measured.observation.case.id for pair in self._process_pairs for measured in pair["head"].measured
+            )
+        )
 
     @property
     def shared_modules(self) -> list[str]:
         """Modules of the project that both sides took from the same file, so that no difference can be seen."""
-        first = next((pair for pair in self._made if all(pair[side].farewell for side in NAMES)), None)
+        first = next((pair for pair in self._process_pairs if all(pair[side].done for side in NAMES)), None)
         if first is None:
             return []
-        base, head = (first[side].farewell for side in NAMES)
+        base, head = (first[side].done for side in NAMES)
         assert base is not None  # as was looked for
         assert head is not None
         return sorted(name for name, file in head.modules.items() if base.modules.get(name) == file)
 
     def _make_pair(self, items: Sequence[pytest.Item]) -> bool:
-        number = len(self._made)
+        number = len(self._process_pairs)
         order: tuple[Side, Side] = ("base", "head") if self._base_begins == (number % 2 == 0) else ("head", "base")
         launches: Sequence[Launch] = ("both",) if self._by_turns else order
         wanted = (self._wanted if number < self._wanted else self._most) - number
-        made: dict[Side, Told] = {}
+        pair: dict[Side, ProcessResult] = {}
         for place, launch in enumerate(launches):
             # Half of a pair is of no use, so that both have to fit.
             takes_s = [self._least_s(launch, items) for launch in launches[place:]]
             processes = len(launches) * wanted - place
             what = "pair" if launch == "both" else "process"
-            why = self._budget.too_little(sum(takes_s), processes=processes, each_s=max(takes_s), what=what)
+            why = self._budget.too_little(sum(takes_s), processes=processes, process_s=max(takes_s), what=what)
             if why is not None:
                 self._over = f"no more than {number} pairs: {why}"
                 return False
-            self._tell(f"pair {number + 1}" if launch == "both" else f"pair {number + 1}: {NAMES[launch]}")
+            self._notify(f"pair {number + 1}" if launch == "both" else f"pair {number + 1}: {NAMES[launch]}")
             try:
-                told = self._launched(launch, items, order[0])
+                results = self._launched(launch, items, order[0])
             except OSError as error:
                 why = f"{'a pair' if launch == 'both' else NAMES[launch]}: no process could be started ({error})"
-                if not self._made:
+                if not self._process_pairs:
                     raise MeasureError(f"{why}.") from None
                 self._over = f"no more than {number} pairs: {why}"
                 return False
             # One that was ended, since the other had come to nothing, isn't to blame.
             empty = sorted(
-                (side for side, one in told.items() if not one.measured),
-                key=lambda side: not told[side].ended.by_itself,
+                (side for side, result in results.items() if not result.measured),
+                key=lambda side: not results[side].ended.by_itself,
             )
             if number == 0 and empty:
-                raise MeasureError(self._nothing(empty[0], told[empty[0]]))
-            made |= told
-        self._made.append(made)
+                raise MeasureError(self._nothing(empty[0], results[empty[0]]))
+            pair |= results
+        self._process_pairs.append(pair)
         return True
 
-    def _launched(self, launch: Launch, items: Sequence[pytest.Item], first: Side) -> dict[Side, Told]:
-        timeout_s = self._budget.timeout_s(self._longest_s) if self._made else self._budget.left_s
+    def _launched(self, launch: Launch, items: Sequence[pytest.Item], first: Side) -> dict[Side, ProcessResult]:
+        timeout_s = self._budget.timeout_s(self._longest_s) if self._process_pairs else self._budget.left_s
         before_s = self._budget.used_s
         with self._budget:
             if launch == "both":
-                sides = self._launcher.launch_by_turns(
+                sides = self._launcher.launch_interleaved(
                     items,
                     timeout_s=timeout_s,
                     interpreters=(self.interpreter, None),
                     first=0 if first == "base" else 1,
                 )
-                told = dict(zip(NAMES, sides, strict=True))
+                results = dict(zip(NAMES, sides, strict=True))
             else:
                 interpreter = self.interpreter if launch == "base" else None
-                told = {
+                results = {
                     launch: self._launcher.launch(
                         items, timeout_s=timeout_s, interpreter=interpreter, artifacts=launch == "base"
                     )
                 }
         # One that broke off doesn't tell how long another takes.
-        came_to_end = [one.farewell is not None for one in told.values()]
+        came_to_end = [result.done is not None for result in results.values()]
         took_s = self._budget.used_s - before_s
         if any(came_to_end):
             self._longest_s = max(self._longest_s, took_s)
         if all(came_to_end):
             key = (launch, tuple(items))
             self._shortest_s[key] = min(took_s, self._shortest_s.get(key, took_s))
-        return told
+        return results
 
     def _least_s(self, launch: Launch, items: Sequence[pytest.Item]) -> float:
         """The shortest time that a process took for these tests, on the other side where none ran on this one."""
         known = [self._shortest_s.get((name, tuple(items))) for name in (launch, *NAMES)]
-        return next((one for one in known if one is not None), 0.0)
+        return next((shortest_s for shortest_s in known if shortest_s is not None), 0.0)
 
-    def _nothing(self, side: Side, told: Told) -> str:
-        why = told.outcomes[0].text if told.outcomes else told.ended.in_words()
+    def _nothing(self, side: Side, result: ProcessResult) -> str:
+        why = result.outcomes[0].text if result.outcomes else result.ended.in_words()
         name = f"{NAMES[side]} ({self.interpreter})" if side == "base" else NAMES[side]
         remedy = "Run the tests there by themselves with --diffbench-save, and put right what fails."
-        if told.ended.status is None and not told.outcomes:
+        if result.ended.status is None and not result.outcomes:
             such = f"{self._wanted} such pairs" if self._by_turns else f"{2 * self._wanted} such processes"
             remedy = f"Give --diffbench-max-time the seconds that {such} take."
             if self._by_turns:
@@ -251,26 +262,26 @@ class Against:
         """Those that were made round by round, where any was; all others are no match for them."""
         by_turns = self._went_by_turns(case_id)
         pairs: list[Pair] = []
-        for made in self._made:
-            base, head = made["base"].case(case_id), made["head"].case(case_id)
-            if not isinstance(base, str) and not isinstance(head, str) and (not by_turns or _met(made, case_id)):
+        for pair in self._process_pairs:
+            base, head = pair["base"].case(case_id), pair["head"].case(case_id)
+            if not isinstance(base, str) and not isinstance(head, str) and (not by_turns or _met(pair, case_id)):
                 pairs.append((base.observation.run, head.observation.run))
         return pairs
 
     def _went_by_turns(self, case_id: str) -> bool:
         """Whether both sides of a pair went through the case together."""
-        return any(_met(made, case_id) for made in self._made)
+        return any(_met(pair, case_id) for pair in self._process_pairs)
 
     def _deaths(self, case_id: str, side: Side) -> list[str]:
         numbers: dict[str, list[str]] = {}
-        for number, made in enumerate(self._made, 1):
-            if made[side].was_asked(case_id) and isinstance(why := made[side].case(case_id), str):
+        for number, pair in enumerate(self._process_pairs, 1):
+            if pair[side].was_asked(case_id) and isinstance(why := pair[side].case(case_id), str):
                 numbers.setdefault(why, []).append(str(number))
         return [
-            f"pair{'s' if len(which) > 1 else ''} {', '.join(which)}, {NAMES[side]}: {why}"
-            for why, which in numbers.items()
+            f"pair{'s' if len(pair_numbers) > 1 else ''} {', '.join(pair_numbers)}, {NAMES[side]}: {why}"
+            for why, pair_numbers in numbers.items()
         ]
 
 
-def _met(made: dict[Side, Told], case_id: str) -> bool:
-    return all(case_id in told.met for told in made.values())
+def _met(pair: dict[Side, ProcessResult], case_id: str) -> bool:
+    return all(case_id in result.met for result in pair.values())

@@ -47,14 +47,14 @@ class Budget:
         return max(0.0, self.seconds - self.used_s)
 
     def too_little(
-        self, next_s: float, *, processes: int, each_s: float | None = None, what: str = "process"
+        self, next_s: float, *, processes: int, process_s: float | None = None, what: str = "process"
     ) -> str | None:
         """Why nothing more is begun, since it would only be ended before its time.
 
         Args:
             next_s: what the next is known to take, 0 where nobody knows.
             processes: how many there are to be yet.
-            each_s: what each of them takes; `next_s` by default.
+            process_s: what each of them takes; `next_s` by default.
             what: one of them, in a word.
 
         Returns:
@@ -69,7 +69,7 @@ class Budget:
             why = f"the next takes about {next_s:.0f} s, and {left}"
         if not next_s:
             return why
-        enough_s = self.used_s + processes * (_SLACK_S + (next_s if each_s is None else each_s))
+        enough_s = self.used_s + processes * (_SLACK_S + (next_s if process_s is None else process_s))
         more = (
             f"{processes} more {what}{'es' if what.endswith('s') else 's'}" if processes > 1 else f"one more {what}"
         )

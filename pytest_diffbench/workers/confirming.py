@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.records import Case, Observation
     from pytest_diffbench.workers.budget import Budget
-    from pytest_diffbench.workers.launch import Launcher, Told
+    from pytest_diffbench.workers.launch import Launcher, ProcessResult
 
 
 class Confirming:
@@ -49,7 +49,7 @@ class Confirming:
         self._first_s = first_s
         self._make_room = make_room
         self._progress = progress
-        self._processes: list[Told] = []
+        self._processes: list[ProcessResult] = []
         self._over: str | None = None
         self._stayed: Sequence[str] = ()
         self.interrupted = False
@@ -70,15 +70,15 @@ class Confirming:
                     if self._over is not None:
                         notes.append(self._over)
                     return None
-                told = self._processes[taken]
+                result = self._processes[taken]
                 if not taken:
                     notes.extend(self._stayed)
                 taken += 1
-                seen = _seen_in(told, case)
-                if not isinstance(seen, str):
-                    return seen
+                observation = _observation_of(result, case)
+                if not isinstance(observation, str):
+                    return observation
                 notes.append(
-                    f"process {taken} of at most {self._most} that was to confirm the time left no run: {seen}"
+                    f"process {taken} of at most {self._most} that was to confirm the time left no run: {observation}"
                 )
             return None
 
@@ -98,15 +98,15 @@ class Confirming:
             if not self._processes:
                 self._stayed = self._make_room()
             with self._budget:
-                told = self._launcher.launch([self._item], timeout_s=self._budget.timeout_s(self._first_s))
+                result = self._launcher.launch([self._item], timeout_s=self._budget.timeout_s(self._first_s))
         except KeyboardInterrupt:
             self.interrupted = True
             return False
         except OSError as error:
             self._over = f"no process could be started to confirm the time: {error}"
             return False
-        self._processes.append(told)
-        if told.ended.status is None:
+        self._processes.append(result)
+        if result.ended.status is None:
             # It would hang again, unless it was the time that was too short for it.
             self._over = self._out_of_time(self._most - len(self._processes) + 1) or (
                 f"no more processes to confirm the time after one that didn't end in {case_id(self._item, None)}"
@@ -119,15 +119,15 @@ class Confirming:
         return f"no{more} process to confirm the time: {why}" if why is not None else None
 
 
-def _seen_in(told: Told, case: Case) -> Observation | str:
+def _observation_of(result: ProcessResult, case: Case) -> Observation | str:
     """What a process has of a case, or why it has none."""
     from pytest_diffbench.judge import definition_changes
 
-    found = told.case(case.id)
-    if isinstance(found, str):
-        return found
-    changed = definition_changes(case.definition, found.observation.case.definition)
+    measured = result.case(case.id)
+    if isinstance(measured, str):
+        return measured
+    changed = definition_changes(case.definition, measured.observation.case.definition)
     if changed:
         return f"it measured another case: {', '.join(change.field for change in changed)} differ"
-    seen: Observation = found.observation
-    return seen if seen.run.rounds else "it timed no rounds"
+    observation: Observation = measured.observation
+    return observation if observation.run.rounds else "it timed no rounds"

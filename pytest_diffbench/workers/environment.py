@@ -30,7 +30,7 @@ FOLDER = Path(".diffbench")
 """Where environments lie unless another place is named, beside other things that are never committed."""
 
 _PTH = "behind-its-own-packages.pth"
-_MADE_FROM = "diffbench-env.json"
+_PROVENANCE_FILE = "diffbench-env.json"
 """In an environment's folder, written last: what it was made from."""
 
 _PINNED = re.compile(r"[A-Za-z0-9][\w.-]*(\[[\w., -]*\])?\s*={2,3}\s*[\w.!+-]+(\s*;.*)?(\s+--hash=\S+)*(\s+#.*)?")
@@ -55,9 +55,9 @@ def make_environment(what: str, into: Path | None, pip_arguments: Sequence[str] 
     requirements = Path(what)
     commit = None if requirements.is_file() else _commit(what)
     folder = into or FOLDER / f"env-{commit[:12] if commit is not None else requirements.stem}"
-    made_from = _made_from(commit, requirements, pip_arguments)
+    provenance = _provenance(commit, requirements, pip_arguments)
     if folder.is_file() or (folder.is_dir() and any(folder.iterdir())):
-        _refuse_another(folder, made_from)
+        _refuse_different(folder, provenance)
         return checked_interpreter(str(_python_in(folder)), Path.cwd())
     if into is None and not FOLDER.exists():
         FOLDER.mkdir()
@@ -69,15 +69,15 @@ def make_environment(what: str, into: Path | None, pip_arguments: Sequence[str] 
             _install(python, ["-r", str(requirements)], pip_arguments)
         else:
             _install_revision(python, commit, pip_arguments)
-        found = checked_interpreter(str(python), Path.cwd())
-        Path(folder, _MADE_FROM).write_text(json.dumps(made_from, indent=2) + "\n", encoding="utf-8")
-        return found
+        interpreter = checked_interpreter(str(python), Path.cwd())
+        Path(folder, _PROVENANCE_FILE).write_text(json.dumps(provenance, indent=2) + "\n", encoding="utf-8")
+        return interpreter
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
 
 
-def _made_from(commit: str | None, requirements: Path, pip_arguments: Sequence[str]) -> dict[str, list[str]]:
+def _provenance(commit: str | None, requirements: Path, pip_arguments: Sequence[str]) -> dict[str, list[str]]:
     """What an environment's packages depend on."""
     if commit is None:
         text = requirements.read_text(encoding="utf-8", errors="replace").replace("\\\n", " ")
@@ -88,17 +88,19 @@ def _made_from(commit: str | None, requirements: Path, pip_arguments: Sequence[s
     return what | {"pip arguments": list(pip_arguments), "packages behind it": _own_packages()}
 
 
-def _refuse_another(folder: Path, wanted: Mapping[str, list[str]]) -> None:
+def _refuse_different(folder: Path, wanted: Mapping[str, list[str]]) -> None:
     """Refuse a folder that may hold something else than what would be made now."""
     try:
-        found = json.loads(Path(folder, _MADE_FROM).read_text(encoding="utf-8"))
-        other = next((name for name in wanted if found.get(name) != wanted[name]), None)
+        recorded = json.loads(Path(folder, _PROVENANCE_FILE).read_text(encoding="utf-8"))
+        other = next((name for name in wanted if recorded.get(name) != wanted[name]), None)
     except (OSError, ValueError, AttributeError):
         why = "and doesn't say what it was made from"
     else:
         loose = [line for line in wanted.get("requirements", ()) if not _PINNED.fullmatch(line)]
         if other is not None:
-            before, now = (", ".join(map(str, one.get(other) or ["none"])) for one in (found, wanted))
+            before, now = (
+                ", ".join(map(str, provenance.get(other) or ["none"])) for provenance in (recorded, wanted)
+            )
             why = f"made with {other} {before}, not {now}"
         elif loose:
             why = f"and {loose[0]!r} may mean another package than when it was made"
@@ -186,8 +188,8 @@ def _run(command: Sequence[str], what_failed: str) -> str:
         raise DiffbenchError(f"{what_failed}: {command[0]} can't be run ({error.strerror}).") from None
     if done.returncode:
         said = [line.strip() for line in (done.stderr or done.stdout).splitlines() if line.strip()]
-        told = " / ".join(said[-3:]) or f"{command[0]} ended with status {done.returncode}"
-        raise DiffbenchError(f"{what_failed}: {told}")
+        message = " / ".join(said[-3:]) or f"{command[0]} ended with status {done.returncode}"
+        raise DiffbenchError(f"{what_failed}: {message}")
     return done.stdout
 
 

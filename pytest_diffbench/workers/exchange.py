@@ -75,7 +75,7 @@ class Outcome(Record, frozen=True, kw_only=True, tag="outcome"):
     text: str
 
 
-class Farewell(Record, frozen=True, kw_only=True, tag="farewell"):
+class Done(Record, frozen=True, kw_only=True, tag="farewell"):
     """The last line of a process that ended by itself.
 
     Attributes:
@@ -87,7 +87,7 @@ class Farewell(Record, frozen=True, kw_only=True, tag="farewell"):
     modules: dict[str, str]
 
 
-Line = Measured | Outcome | Farewell
+Line = Measured | Outcome | Done
 
 
 def give(folder: Path, task: Task) -> None:
@@ -110,7 +110,7 @@ def take(folder: Path) -> Task:
         ) from None
 
 
-class Teller:
+class ResultWriter:
     """The writing side: a measuring process."""
 
     def __init__(self, folder: Path) -> None:
@@ -129,15 +129,15 @@ class Teller:
             folder.mkdir()
             for file, data in encode_artifacts(artifacts, 1, folder).items():
                 folder.joinpath(file).write_bytes(data)
-        self.tell(Measured(test=test, observation=observation, problem=problem, artifacts=name))
+        self.write(Measured(test=test, observation=observation, problem=problem, artifacts=name))
 
-    def tell(self, line: Line) -> None:
+    def write(self, line: Line) -> None:
         """Write a line, for good."""
         with self._folder.joinpath(_RESULTS).open("ab") as file:
             file.write(msgspec.json.encode(line) + b"\n")
 
 
-def told(folder: Path) -> list[Line]:
+def read_lines(folder: Path) -> list[Line]:
     """All that a process has told so far. A last line that it didn't come to finish is left out."""
     try:
         lines = folder.joinpath(_RESULTS).read_bytes().split(b"\n")
@@ -156,16 +156,16 @@ def reference_of(measured: Measured, folder: Path, path: str) -> Reference:
     """
     from pytest_diffbench.store.arrays import read_artifacts
 
-    seen = measured.observation
+    observation = measured.observation
     baseline = Baseline(
-        case=seen.case,
-        runs=(seen.run,),
-        work=seen.work,
-        guidance=seen.guidance.groups() if seen.guidance is not None else (),
-        output=seen.output,
-        memory=seen.memory,
-        layers=seen.layers,
-        profile=seen.profile,
+        case=observation.case,
+        runs=(observation.run,),
+        work=observation.work,
+        guidance=observation.guidance.groups() if observation.guidance is not None else (),
+        output=observation.output,
+        memory=observation.memory,
+        layers=observation.layers,
+        profile=observation.profile,
     )
     where = folder / (measured.artifacts or "")
     return Reference(baseline, "machine", path, functools.partial(read_artifacts, where, baseline))

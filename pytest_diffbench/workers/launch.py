@@ -15,14 +15,14 @@ from pytest_diffbench.items import case_id, package_parent
 from pytest_diffbench.workers import exchange
 from pytest_diffbench.workers.arguments import kept_arguments, options_of
 from pytest_diffbench.workers.process import Ended, run
-from pytest_diffbench.workers.turns import Command, run_by_turns
+from pytest_diffbench.workers.turns import Command, run_interleaved
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     import pytest
 
-    from pytest_diffbench.workers.exchange import Farewell, Measured, Outcome
+    from pytest_diffbench.workers.exchange import Done, Measured, Outcome
 
 _NOT_INHERITED = ("PYTEST_ADDOPTS", "PYTEST_CURRENT_TEST", "PYTEST_VERSION", exchange.VARIABLE)
 _NOT_INHERITED_FAMILIES = ("PYTEST_XDIST_", "COV_CORE_", "COVERAGE_PROCESS_")
@@ -31,7 +31,7 @@ OTHER_PYTHONS = ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV", "__PYVENV_LAUNCHER__
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Told:
+class ProcessResult:
     """What a measuring process left.
 
     Attributes:
@@ -40,7 +40,7 @@ class Told:
         ended: how it ended.
         measured: cases, in their order.
         outcomes: phases of tests that didn't pass.
-        farewell: its last line; None where it didn't get there.
+        done: its last line; None where it didn't get there.
         met: ids of cases that another process went through with it by turns, so that like rounds lie side by side.
     """
 
@@ -49,7 +49,7 @@ class Told:
     ended: Ended
     measured: tuple[Measured, ...]
     outcomes: tuple[Outcome, ...]
-    farewell: Farewell | None
+    done: Done | None
     met: frozenset[str] = frozenset()
 
     def was_asked(self, identity: str) -> bool:
@@ -58,31 +58,33 @@ class Told:
 
     def case(self, identity: str) -> Measured | str:
         """A case that was measured to its end in a test that passed, or why there is none."""
-        found = next((one for one in self.measured if one.observation.case.id == identity), None)
+        measured = next((candidate for candidate in self.measured if candidate.observation.case.id == identity), None)
         broken = [outcome for outcome in self.outcomes if _is_of(identity, (outcome.test,))]
         if broken:
             first = broken[0]
             what = "was skipped" if first.outcome == "skipped" else f"failed ({first.when})"
             return f"the test {what}: {first.text}"
-        if found is None and self.farewell is not None and self.ended.status is not None:
-            if _is_of(identity, self.farewell.tests):
+        if measured is None and self.done is not None and self.ended.status is not None:
+            if _is_of(identity, self.done.tests):
                 return "the test made no such call"
             lost = [outcome.text for outcome in self.outcomes if outcome.when == "collect"]
             return f"the test wasn't found there: {lost[0]}" if lost else "there is no such test"
-        if found is None:
+        if measured is None:
             return self.ended.in_words()
-        return found if found.problem is None else f"the measurement broke off: {found.problem}"
+        return measured if measured.problem is None else f"the measurement broke off: {measured.problem}"
 
 
-def _told(tests: tuple[str, ...], folder: Path, ended: Ended, met: frozenset[str] = frozenset()) -> Told:
-    lines = exchange.told(folder)
-    return Told(
+def _result_of(
+    tests: tuple[str, ...], folder: Path, ended: Ended, met: frozenset[str] = frozenset()
+) -> ProcessResult:
+    lines = exchange.read_lines(folder)
+    return ProcessResult(
         asked=tests,
         folder=folder,
         ended=ended,
         measured=tuple(line for line in lines if isinstance(line, exchange.Measured)),
         outcomes=tuple(line for line in lines if isinstance(line, exchange.Outcome)),
-        farewell=next((line for line in lines if isinstance(line, exchange.Farewell)), None),
+        done=next((line for line in lines if isinstance(line, exchange.Done)), None),
         met=met,
     )
 
@@ -113,7 +115,7 @@ class Launcher:
         artifacts: bool = False,
         plant: str | None = None,
         brief: bool = False,
-    ) -> Told:
+    ) -> ProcessResult:
         """Run tests in a process of their own, and wait for it.
 
         Args:
@@ -137,11 +139,11 @@ class Launcher:
             timeout_s=timeout_s,
             folder=folder,
         )
-        return _told(tests, folder, ended)
+        return _result_of(tests, folder, ended)
 
-    def launch_by_turns(
+    def launch_interleaved(
         self, items: Sequence[pytest.Item], *, timeout_s: float, interpreters: Sequence[str | None], first: int
-    ) -> tuple[Told, Told]:
+    ) -> tuple[ProcessResult, ProcessResult]:
         """Run the same tests in two processes at once, of which only one measures at any time.
 
         Args:
@@ -169,9 +171,9 @@ class Launcher:
             return next((place for place, test in enumerate(tests) if _is_of(case, (test,))), len(tests))
 
         cwd = self._config.invocation_params.dir
-        ended, met = run_by_turns(prepare, cwd=cwd, timeout_s=timeout_s, first=first, rank=rank)
-        one, other = (_told(tests, folder, how, met) for folder, how in zip(folders, ended, strict=True))
-        return one, other
+        ended, met = run_interleaved(prepare, cwd=cwd, timeout_s=timeout_s, first=first, rank=rank)
+        base, head = (_result_of(tests, folder, how, met) for folder, how in zip(folders, ended, strict=True))
+        return base, head
 
     def command(self, items: Sequence[pytest.Item], folder: Path, interpreter: str | None = None) -> list[str]:
         """Program and arguments of a process that runs tests.

@@ -122,14 +122,14 @@ class SelftestReport(Record, frozen=True, kw_only=True):
     arms: tuple[ArmReport, ...]
 
 
-def rate(seen: int, trials: int, undecided: int = 0) -> Rate:
+def rate(hits: int, trials: int, undecided: int = 0) -> Rate:
     """A share with the bounds within which its probability lies, by Clopper and Pearson."""
     from scipy.special import betaincinv
 
-    tail, most = (1 - CONFIDENCE) / 2, seen + undecided
-    low = float(betaincinv(seen, trials - seen + 1, tail)) if seen else 0.0
+    tail, most = (1 - CONFIDENCE) / 2, hits + undecided
+    low = float(betaincinv(hits, trials - hits + 1, tail)) if hits else 0.0
     high = float(betaincinv(most + 1, trials - most, 1 - tail)) if most < trials else 1.0
-    return Rate(seen=seen, undecided=undecided, trials=trials, low=low, high=high)
+    return Rate(seen=hits, undecided=undecided, trials=trials, low=low, high=high)
 
 
 def stored_verdicts(
@@ -149,8 +149,8 @@ def stored_verdicts(
         first = left.pop(0)
         more: list[Run] = []
         while True:
-            seen = msgspec.structs.replace(sound, run=first)
-            (said,) = judge(seen, Artifacts(), reference, limits, ("time",), more_runs=more)
+            observation = msgspec.structs.replace(sound, run=first)
+            (said,) = judge(observation, Artifacts(), reference, limits, ("time",), more_runs=more)
             if not (wants_runs(said) and left):
                 break
             more.append(left.pop(0))
@@ -170,7 +170,7 @@ class Selftest:
         measure: runs the case in a process of its own, slowed down as it is told, or not where that is None; returns
             its observation, why there is none, or None when there is no time left.
         limits: thresholds.
-        tell: is told in words what is being done.
+        notify: is told in words what is being done.
         pairs: of a trial; more, up to the limits' most, where they leave it open.
     """
 
@@ -178,13 +178,13 @@ class Selftest:
         self,
         measure: Callable[[str | None], Observation | str | None],
         limits: Limits,
-        tell: Callable[[str], None],
+        notify: Callable[[str], None],
         *,
         pairs: int,
     ) -> None:
         self._measure = measure
         self._limits = limits
-        self._tell = tell
+        self._notify = notify
         self._pairs = pairs
         self._most_pairs = max(pairs, limits.time_max_pairs)
         self._processes = 0
@@ -224,7 +224,7 @@ class Selftest:
         """What was found so far, or why nothing could be."""
         if len(self._sound) < BASELINE_RUNS:
             return f"{len(self._sound)} of {BASELINE_RUNS} runs for a baseline were had, then: {self._why}"
-        return self._report(self._sound[0], [one.run for one in self._sound])
+        return self._report(self._sound[0], [observation.run for observation in self._sound])
 
     @property
     def _over(self) -> bool:
@@ -232,33 +232,33 @@ class Selftest:
 
     def _baseline(self) -> None:
         while len(self._sound) < BASELINE_RUNS and not self._over:
-            self._tell(f"self-test: run {len(self._sound) + 1} of {BASELINE_RUNS} for a baseline")
-            seen = self._observe(SOUND, None)
-            if seen is not None:
-                self._sound.append(seen)
+            self._notify(f"self-test: run {len(self._sound) + 1} of {BASELINE_RUNS} for a baseline")
+            observation = self._observe(SOUND, None)
+            if observation is not None:
+                self._sound.append(observation)
 
     def _round(self) -> None:
         for arm in _arms(self.rounds, self._sound[0]):
-            self._tell(f"self-test: round {self.rounds + 1}, {_name(arm)}")
+            self._notify(f"self-test: round {self.rounds + 1}, {_name(arm)}")
             self._block(arm, arm.plant(self._sound[0]))
             if self._over:
                 return
         self.rounds += 1
 
     def _observe(self, arm: Arm, plant: str | None) -> Observation | None:
-        seen = None if self._over else self._measure(plant)
-        if seen is None:
+        observation = None if self._over else self._measure(plant)
+        if observation is None:
             if not self._over:
                 self.out_of_time, self._why = True, "there was no time"
             return None
         self._processes += 1
-        if isinstance(seen, str):
+        if isinstance(observation, str):
             self._died[arm] += 1
             self._dead_in_a_row += 1
-            self._why = seen
+            self._why = observation
             return None
         self._dead_in_a_row = 0
-        return seen
+        return observation
 
     def _block(self, arm: Arm, plant: str | None) -> None:
         """Pairs of sound and slowed runs, by turns: a trial, with as many of them as a session would make."""
@@ -271,10 +271,10 @@ class Selftest:
         if not pairs:
             return
         outcomes.append(UNDECIDED)  # which it stays where the rest is cut short
-        made, most_made = self._pairs, self._most_pairs + self._limits.time_spare_pairs
-        while wants_runs(verdict := self._judged(pairs)) and made < most_made and not self._over:
-            self._pair(arm, plant, made, pairs)
-            made += 1
+        count, most = self._pairs, self._most_pairs + self._limits.time_spare_pairs
+        while wants_runs(verdict := self._judged(pairs)) and count < most and not self._over:
+            self._pair(arm, plant, count, pairs)
+            count += 1
         if not self._over:
             outcomes[-1] = verdict.decision
 
@@ -283,18 +283,18 @@ class Selftest:
 
     def _pair(self, arm: Arm, plant: str | None, number: int, pairs: list[tuple[Run, Run]]) -> None:
         """Make one, unless a process of it leaves no run."""
-        made: dict[bool, Run] = {}
+        runs: dict[bool, Run] = {}
         for slowed in (False, True) if number % 2 == 0 else (True, False):
-            seen = self._observe(arm if slowed else SOUND, plant if slowed else None)
-            if seen is not None:
-                made[slowed] = seen.run
-                self._runs.setdefault(arm if slowed else SOUND, []).append(seen.run)
-        if len(made) == 2:
-            pairs.append((made[False], made[True]))
+            observation = self._observe(arm if slowed else SOUND, plant if slowed else None)
+            if observation is not None:
+                runs[slowed] = observation.run
+                self._runs.setdefault(arm if slowed else SOUND, []).append(observation.run)
+        if len(runs) == 2:
+            pairs.append((runs[False], runs[True]))
 
     def _report(self, first: Observation, baseline: list[Run]) -> SelftestReport:
         arms: list[ArmReport] = []
-        for arm in sorted(self._paired, key=lambda one: (one.size_rel, one.kind or "")):
+        for arm in sorted(self._paired, key=lambda arm: (arm.size_rel, arm.kind or "")):
             runs = self._runs.get(arm, [])
             stored = [
                 UNDECIDED if wants_runs(stored_verdict) else stored_verdict.decision
@@ -350,7 +350,7 @@ def lines(report: SelftestReport) -> list[str]:
     for arm in report.arms:
         name = _name(Arm(arm.size_rel, arm.kind))  # type: ignore[arg-type]  # as it was written
         change = "" if arm.total_rel is None else f"{100 * arm.total_rel:+.1f} %"
-        rows.append((name, change, _told(arm.stored), _told(arm.paired)))
+        rows.append((name, change, _rate_cell(arm.stored), _rate_cell(arm.paired)))
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     table = ["  ".join(f"{cell:{width}}" for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows]
     return [
@@ -364,8 +364,8 @@ def lines(report: SelftestReport) -> list[str]:
     ]
 
 
-def _told(one: Rate) -> str:
-    if not one.trials:
+def _rate_cell(rate: Rate) -> str:
+    if not rate.trials:
         return "no trial"
-    undecided = f", {one.undecided} undecided" if one.undecided else ""
-    return f"{one.seen} of {one.trials}{undecided} ({100 * one.low:.0f} to {100 * one.high:.0f} %)"
+    undecided = f", {rate.undecided} undecided" if rate.undecided else ""
+    return f"{rate.seen} of {rate.trials}{undecided} ({100 * rate.low:.0f} to {100 * rate.high:.0f} %)"

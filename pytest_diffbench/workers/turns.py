@@ -49,7 +49,7 @@ class Ask(msgspec.Struct, frozen=True, array_like=True):
     place: int
 
 
-class Asker:
+class TurnClient:
     """A measuring process's side.
 
     Args:
@@ -73,7 +73,9 @@ class Asker:
         if not heard:
             raise MeasureError(f"{case}: the session that this process measures for is gone.")
 
-    def before_each(self, case: str, progress: Callable[[str, int, int], None]) -> Callable[[str, int, int], None]:
+    def before_progress(
+        self, case: str, progress: Callable[[str, int, int], None]
+    ) -> Callable[[str, int, int], None]:
         """Make what is told of a measurement's progress wait for the turn first."""
 
         def wait(phase: str, done: int, total: int) -> None:
@@ -83,7 +85,7 @@ class Asker:
         return wait
 
 
-class Referee:
+class TurnScheduler:
     """Decides whose turn it is, so that never more than one of two processes measures.
 
     Both go through the same cases, mostly. Whoever lies behind goes; between two that want the same, the one that
@@ -134,21 +136,21 @@ class Referee:
         return going
 
     def _choose(self) -> tuple[int, ...]:
-        one, other = self._asks
-        if one is None or other is None:
+        first, second = self._asks
+        if first is None or second is None:
             return tuple(side for side in (0, 1) if self._asks[side] is not None)
-        if one.case != other.case:
-            if (mine := self._rank(one.case)) != (theirs := self._rank(other.case)):
-                return (0,) if mine < theirs else (1,)
-            return (1,) if other.case in self._begun[0] and one.case not in self._begun[1] else (0,)
-        if one.place != other.place:
-            return (0,) if one.place < other.place else (1,)
-        if one.place == END:
-            if one.case in self._began_together:
-                self.met.add(one.case)
+        if first.case != second.case:
+            if (first_rank := self._rank(first.case)) != (second_rank := self._rank(second.case)):
+                return (0,) if first_rank < second_rank else (1,)
+            return (1,) if second.case in self._begun[0] and first.case not in self._begun[1] else (0,)
+        if first.place != second.place:
+            return (0,) if first.place < second.place else (1,)
+        if first.place == END:
+            if first.case in self._began_together:
+                self.met.add(first.case)
             return (0, 1)
-        if one.place == BEGIN:
-            self._began_together.add(one.case)
+        if first.place == BEGIN:
+            self._began_together.add(first.case)
         self._first = 1 - self._first
         return (1 - self._first,)
 
@@ -167,7 +169,7 @@ class Command(msgspec.Struct, frozen=True, kw_only=True):
     folder: Path
 
 
-def run_by_turns(
+def run_interleaved(
     prepare: Callable[[int, int], Command],
     *,
     cwd: Path,
@@ -178,11 +180,11 @@ def run_by_turns(
     """Run two processes to their end, by turns. Whatever ends the wait ends both.
 
     Args:
-        prepare: gives a side's process, from the side's number and the socket that its `Asker` is to have.
+        prepare: gives a side's process, from the side's number and the socket that its `TurnClient` is to have.
         cwd: their folder.
         timeout_s: both are ended after this time; either is where the other ends and has measured nothing.
         first: side that begins.
-        rank: of a case, as `Referee` takes it.
+        rank: of a case, as `TurnScheduler` takes it.
 
     Returns:
         How each ended, and the cases that both went through together.
@@ -190,40 +192,43 @@ def run_by_turns(
     Raises:
         OSError: one can't be started.
     """
-    referee = Referee(first, rank)
+    scheduler = TurnScheduler(first, rank)
     with contextlib.ExitStack() as stack:
         running: list[subprocess.Popen[bytes]] = []
         sockets: list[socket.socket] = []
         commands: list[Command] = []
         for side in (0, 1):
-            mine, theirs = socket.socketpair()
-            sockets.append(stack.enter_context(mine))
-            with theirs:
-                commands.append(command := prepare(side, theirs.fileno()))
+            own_end, child_end = socket.socketpair()
+            sockets.append(stack.enter_context(own_end))
+            with child_end:
+                commands.append(command := prepare(side, child_end.fileno()))
                 process = started(
                     command.words,
                     environment=command.environment,
                     cwd=cwd,
                     folder=command.folder,
-                    descriptors=(theirs.fileno(),),
+                    descriptors=(child_end.fileno(),),
                 )
                 running.append(stack.enter_context(process))
-        late = _watch(referee, running, sockets, time.monotonic() + timeout_s)
+        late = _watch(scheduler, running, sockets, time.monotonic() + timeout_s)
     ended = [
         Ended(None if side in late else running[side].returncode, timeout_s, last_words(commands[side].folder))
         for side in (0, 1)
     ]
-    return (ended[0], ended[1]), frozenset(referee.met)
+    return (ended[0], ended[1]), frozenset(scheduler.met)
 
 
 def _watch(
-    referee: Referee, running: Sequence[subprocess.Popen[bytes]], sockets: Sequence[socket.socket], until_s: float
+    scheduler: TurnScheduler,
+    running: Sequence[subprocess.Popen[bytes]],
+    sockets: Sequence[socket.socket],
+    until_s: float,
 ) -> set[int]:
     """Hand out turns; returns the sides that didn't come to their end in time."""
     heard = [b"", b""]
     with selectors.DefaultSelector() as selector:
-        for side, one in enumerate(sockets):
-            selector.register(one, selectors.EVENT_READ, side)
+        for side, connection in enumerate(sockets):
+            selector.register(connection, selectors.EVENT_READ, side)
         while (listened := {key.data for key in selector.get_map().values()}) and time.monotonic() < until_s:
             dead = {side for side in listened if running[side].poll() is not None}
             speaking = {key.data for key, _ in selector.select(_WATCH_S)}
@@ -232,25 +237,25 @@ def _watch(
                 said = _received(sockets[side])
                 *lines, heard[side] = (heard[side] + said).split(b"\n")
                 for line in lines:
-                    referee.asks(side, msgspec.json.decode(line, type=Ask))
+                    scheduler.asks(side, msgspec.json.decode(line, type=Ask))
                 if not said:
                     silenced.add(side)
             for side in silenced:
                 selector.unregister(sockets[side])
-                referee.ends(side)
-            if referee.is_vain:
-                for side in {0, 1} - referee.at_work:
+                scheduler.ends(side)
+            if scheduler.is_vain:
+                for side in {0, 1} - scheduler.at_work:
                     _is_over(running[side], time.monotonic() + _LAST_WORDS_S)
                 return set()
-            for side in referee.next():
+            for side in scheduler.next():
                 with contextlib.suppress(OSError):  # it died meanwhile, which the next look shows
                     sockets[side].sendall(b"\n")
     return {side for side, process in enumerate(running) if not _is_over(process, until_s)}
 
 
-def _received(one: socket.socket) -> bytes:
+def _received(connection: socket.socket) -> bytes:
     try:
-        return one.recv(65536)
+        return connection.recv(65536)
     except ConnectionError:
         return b""
 

@@ -16,6 +16,7 @@ from pytest_diffbench.measure import machine
 from pytest_diffbench.measure.environment import environment_of
 from pytest_diffbench.measure.machine import hardware_facts, host_facts, machine_name, usable_cpus, whole_gib
 from pytest_diffbench.records import Environment
+from pytest_diffbench.report.sentences.common import differences
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -217,14 +218,16 @@ def test_what_an_old_run_lacks_is_unknown_and_told_in_a_line(zen_3: Files) -> No
 
     now = environment(zen_3.facts())
     changed = environment_changes(environment({"cpu": "AMD EPYC", "cpus": 2}), now)
-    assert changed == (
-        "hardware",
-        "recorded before the class of a machine was known (no cache sizes, no instruction sets, no size of memory, "
-        "and 4 more)",
+    assert changed is not None
+    assert (changed[0], changed[1].facts) == ("hardware", ())
+    assert differences(changed[1]) == (
+        "the baseline is from before these facts were recorded (no cache sizes, no instruction sets, no memory size, "
+        "and 4 more)"
     )
     other = environment_changes(environment({"cpu": "Intel", "cpus": 2, "device_memory_bytes": 1}), now)
     assert other is not None
-    assert other[1].startswith("cpu: 'Intel' -> 'AMD EPYC'; recorded before the class of a machine was known (no ")
-    assert "absent" not in other[1]
+    assert differences(other[1]).startswith("cpu: 'Intel' -> 'AMD EPYC'; the baseline is from before these facts")
+    assert "absent" not in differences(other[1])
     grown = environment_changes(now, environment(zen_3.facts() | {"memory_gib": 32}))
-    assert grown == ("hardware", "memory_gib: 24 -> 32")
+    assert grown is not None
+    assert differences(grown[1]) == "memory_gib: 24 -> 32"

@@ -13,7 +13,7 @@ from torch.utils.flop_counter import FlopCounterMode
 
 from pytest_diffbench.measure.flops import flop_formulas
 from pytest_diffbench.pipelines.unloaded import pipeline_in
-from pytest_diffbench.placeholders.tensors import Blank, NotPlannableError
+from pytest_diffbench.placeholders.tensors import NotPlannableError, Placeholder
 from pytest_diffbench.plan.planning import plan_call
 from pytest_diffbench.plan.record import plan_of
 
@@ -86,7 +86,7 @@ def test_nothing_is_left_behind(tmp_path: Path) -> None:
     assert "forward" not in vars(module)
     assert not any(part._forward_hooks or part._forward_pre_hooks for part in module.modules())
     assert torch.__future__.get_overwrite_module_params_on_conversion() == overwriting
-    assert not isinstance(torch.zeros(2000, 2000), Blank)
+    assert not isinstance(torch.zeros(2000, 2000), Placeholder)
 
 
 # -- calls that are remembered

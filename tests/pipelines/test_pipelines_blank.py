@@ -8,14 +8,14 @@ import pytest
 import torch
 
 from pytest_diffbench.placeholders.content import content_of, rows_of, same
-from pytest_diffbench.placeholders.tensors import Blank, Blanking, Layout, Ledger, NotPlannableError
+from pytest_diffbench.placeholders.tensors import Layout, Ledger, NotPlannableError, Placeholder, PlaceholderMode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
 
-def blank(*size: int, dtype: torch.dtype = torch.float32) -> Blank:
-    return Blanking().blank(Layout.contiguous(size, dtype))
+def placeholder(*size: int, dtype: torch.dtype = torch.float32) -> Placeholder:
+    return PlaceholderMode().placeholder(Layout.contiguous(size, dtype))
 
 
 OPERATIONS: list[Callable[[Any], Any]] = [
@@ -40,19 +40,19 @@ OPERATIONS: list[Callable[[Any], Any]] = [
 @pytest.mark.parametrize("operation", OPERATIONS, ids=[str(i) for i in range(len(OPERATIONS))])
 def test_the_layout_is_that_of_a_real_result(operation: Callable[[Any], Any]) -> None:
     real = operation(torch.ones(2, 6, 8))
-    with torch.no_grad(), Blanking():
-        made = operation(blank(2, 6, 8))
-    assert isinstance(made, Blank)
+    with torch.no_grad(), PlaceholderMode():
+        made = operation(placeholder(2, 6, 8))
+    assert isinstance(made, Placeholder)
     assert (made.shape, made.stride(), made.dtype) == (real.shape, real.stride(), real.dtype)
 
 
 def test_what_no_blank_goes_into_is_computed() -> None:
-    with Blanking():
+    with PlaceholderMode():
         mask = torch.ones(1, 5, dtype=torch.bool)
         mask[:, 3:] = False
         assert mask.sum(dim=1).tolist() == [3]
-        assert isinstance(torch.zeros(2000, 2000), Blank)
-        assert not isinstance(torch.zeros(20, 20), Blank)
+        assert isinstance(torch.zeros(2000, 2000), Placeholder)
+        assert not isinstance(torch.zeros(20, 20), Placeholder)
 
 
 class Curious(torch.nn.Module):
@@ -72,23 +72,23 @@ class Curious(torch.nn.Module):
     ],
 )
 def test_who_reads_a_blank_is_told_which_operation_and_where(reads: Callable[[Any], Any], operation: str) -> None:
-    with torch.no_grad(), Blanking(), pytest.raises(NotPlannableError, match=operation):
-        reads(blank(4, 4))
+    with torch.no_grad(), PlaceholderMode(), pytest.raises(NotPlannableError, match=operation):
+        reads(placeholder(4, 4))
 
 
 def test_a_real_tensor_that_a_blank_was_written_into_is_blank_from_then_on() -> None:
-    with torch.no_grad(), Blanking():
+    with torch.no_grad(), PlaceholderMode():
         padded = torch.zeros(2, 4)
-        assert not isinstance(padded * 2, Blank)
-        padded[:, :3] = blank(2, 3)
-        assert isinstance(padded * 2, Blank)
+        assert not isinstance(padded * 2, Placeholder)
+        padded[:, :3] = placeholder(2, 3)
+        assert isinstance(padded * 2, Placeholder)
         with pytest.raises(NotPlannableError):
             padded.sum().item()
 
 
 def test_bytes_are_counted_while_a_blank_or_a_view_of_it_is_alive() -> None:
     ledger = Ledger()
-    with torch.no_grad(), Blanking(ledger):
+    with torch.no_grad(), PlaceholderMode(ledger):
         whole = torch.zeros(1024, 1024, 2)
         assert ledger.live_bytes == 8 << 20
         part = whole[:512]
@@ -102,22 +102,22 @@ def test_bytes_are_counted_while_a_blank_or_a_view_of_it_is_alive() -> None:
 
 def test_a_cast_of_a_module_replaces_its_blanks() -> None:
     layer = torch.nn.Linear(4, 4)
-    layer.weight = torch.nn.Parameter(blank(4, 4), requires_grad=False)
+    layer.weight = torch.nn.Parameter(placeholder(4, 4), requires_grad=False)
     torch.__future__.set_overwrite_module_params_on_conversion(True)
     try:
         layer.to(torch.bfloat16)
     finally:
         torch.__future__.set_overwrite_module_params_on_conversion(False)
-    assert isinstance(layer.weight, Blank)
-    assert (layer.weight.dtype, layer.weight.told.dtype) == (torch.bfloat16, torch.bfloat16)
+    assert isinstance(layer.weight, Placeholder)
+    assert (layer.weight.dtype, layer.weight.strided_layout.dtype) == (torch.bfloat16, torch.bfloat16)
 
 
 # -- names for values
 
 
 def test_equal_operations_on_equal_values_have_equal_names() -> None:
-    with torch.no_grad(), Blanking():
-        a, b = blank(2, 3), blank(2, 3)
+    with torch.no_grad(), PlaceholderMode():
+        a, b = placeholder(2, 3), placeholder(2, 3)
         assert same(a * 2, a * 2)
         assert not same(a * 2, b * 2)
         assert not same(a * 2, a * 3)
@@ -129,8 +129,8 @@ def test_equal_operations_on_equal_values_have_equal_names() -> None:
 
 
 def test_entries_of_a_batch_keep_their_names_on_the_way_into_it_and_out_again() -> None:
-    with torch.no_grad(), Blanking():
-        cond, uncond, latents = blank(1, 7, 4), blank(1, 7, 4), blank(1, 4, 8, 8)
+    with torch.no_grad(), PlaceholderMode():
+        cond, uncond, latents = placeholder(1, 7, 4), placeholder(1, 7, 4), placeholder(1, 4, 8, 8)
         both = torch.cat([uncond, cond])
         assert same(both.chunk(2)[0], uncond)
         assert same(both.chunk(2)[1], cond)
@@ -146,8 +146,8 @@ def test_entries_of_a_batch_keep_their_names_on_the_way_into_it_and_out_again() 
 
 
 def test_writing_in_place_changes_the_names_of_all_views() -> None:
-    with torch.no_grad(), Blanking():
-        whole = blank(2, 4)
+    with torch.no_grad(), PlaceholderMode():
+        whole = placeholder(2, 4)
         before, view = content_of(whole).key, whole[:, 1:]
         view_before = content_of(view).key
         whole.mul_(2)
@@ -156,8 +156,8 @@ def test_writing_in_place_changes_the_names_of_all_views() -> None:
 
 
 def test_real_values_go_into_names() -> None:
-    with torch.no_grad(), Blanking():
-        table = blank(10, 4)
+    with torch.no_grad(), PlaceholderMode():
+        table = placeholder(10, 4)
         one, other = torch.tensor([[1, 2]]), torch.tensor([[1, 3]])
         assert same(torch.nn.functional.embedding(one, table), torch.nn.functional.embedding(one.clone(), table))
         assert not same(torch.nn.functional.embedding(one, table), torch.nn.functional.embedding(other, table))

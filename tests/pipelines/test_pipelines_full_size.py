@@ -10,7 +10,7 @@ import torch
 from pytest_diffbench.measure.costs import CostTable
 from pytest_diffbench.pipelines.full_size import PARTS, build_full_size
 from pytest_diffbench.pipelines.registry import MODELS
-from pytest_diffbench.placeholders.tensors import Blank
+from pytest_diffbench.placeholders.tensors import Placeholder
 from pytest_diffbench.plan.record import plan_of
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def test_parameters_are_those_of_the_published_models_and_blank(name: str, pipel
         key: sum(parameter.numel() for parameter in module.parameters()) for key, module in modules.items()
     } == PARAMETERS[name]
     for module in modules.values():
-        assert all(isinstance(one, Blank) and one.dtype == torch.bfloat16 for one in module.parameters())
+        assert all(isinstance(one, Placeholder) and one.dtype == torch.bfloat16 for one in module.parameters())
         assert not any(one.is_meta for one in module.buffers())
 
 

@@ -10,7 +10,7 @@ import torch
 from narrow_models import NARROW
 
 from pytest_diffbench.pipelines.free_memory import free_bytes
-from pytest_diffbench.pipelines.full_size import blank_components
+from pytest_diffbench.pipelines.full_size import placeholder_components
 from pytest_diffbench.pipelines.loader import load
 from pytest_diffbench.pipelines.random_weights import build_random
 from pytest_diffbench.pipelines.registry import MODELS
@@ -36,7 +36,7 @@ def memory_given_back() -> Iterator[None]:
 
 
 def weights_bytes(name: str) -> int:
-    components = blank_components(MODELS[name], torch.bfloat16)
+    components = placeholder_components(MODELS[name], torch.bfloat16)
     return sum(one.numel() * 2 for module in components.values() for one in module.parameters())
 
 

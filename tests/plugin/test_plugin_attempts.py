@@ -201,7 +201,7 @@ def test_a_further_process_measures_a_repeated_test_once(
     exchange.give(tmp_path, exchange.Task(tests=("test_paint.py::test_paint",)))
     monkeypatch.setenv(exchange.VARIABLE, str(tmp_path))
     project.runpytest_inprocess("--diffbench", "--diffbench-rounds=1")
-    assert [type(one).__name__ for one in exchange.told(tmp_path)] == ["Measured", "Farewell"]
+    assert [type(one).__name__ for one in exchange.read_lines(tmp_path)] == ["Measured", "Done"]
 
 
 def test_an_attempt_that_disagrees_with_what_the_session_has_saved_is_refused(project: pytest.Pytester) -> None:

@@ -18,8 +18,8 @@ from pytest_diffbench.settings.options import Settings
 from pytest_diffbench.workers import turns
 from pytest_diffbench.workers.against import Against
 from pytest_diffbench.workers.budget import Budget
-from pytest_diffbench.workers.exchange import Farewell, Measured, Outcome
-from pytest_diffbench.workers.launch import Told
+from pytest_diffbench.workers.exchange import Done, Measured, Outcome
+from pytest_diffbench.workers.launch import ProcessResult
 from pytest_diffbench.workers.process import Ended
 
 if TYPE_CHECKING:
@@ -45,7 +45,7 @@ class Launcher:
 
     def launch(
         self, items: Any, *, timeout_s: float, interpreter: str | None = None, artifacts: bool = False
-    ) -> Told:
+    ) -> ProcessResult:
         side = "head" if interpreter is None else "base"
         assert artifacts is (side == "base")
         self.order += side[0]
@@ -53,28 +53,28 @@ class Launcher:
         self.now_s += self.takes_s
         return self.next_of(side)
 
-    def launch_by_turns(
+    def launch_interleaved(
         self, items: Any, *, timeout_s: float, interpreters: tuple[str | None, str | None], first: int
-    ) -> tuple[Told, Told]:
+    ) -> tuple[ProcessResult, ProcessResult]:
         assert interpreters == ("other/python", None)
         self.order += "BH"[first]
         self.timeouts_s.append(timeout_s)
         self.now_s += self.takes_s
         return self.next_of("base"), self.next_of("head")
 
-    def next_of(self, side: str) -> Told:
+    def next_of(self, side: str) -> ProcessResult:
         left = self.sides[side]
         one = left.pop(0) if len(left) > 1 else left[0]
         if isinstance(one, BaseException):
             raise one
-        assert isinstance(one, Told)
+        assert isinstance(one, ProcessResult)
         return one
 
 
 def told(
     tmp_path: Path, *, modules: dict[str, str] | None = None, labels: tuple[str, ...] = (), total_s: float = 0.1
-) -> Told:
-    return Told(
+) -> ProcessResult:
+    return ProcessResult(
         asked=(CASE,),
         folder=tmp_path,
         ended=Ended(0, 60, ""),
@@ -87,24 +87,24 @@ def told(
             for identity in (CASE, *(f"{CASE}#{label}" for label in labels))
         ),
         outcomes=(),
-        farewell=Farewell(tests=(CASE,), modules=modules or {}),
+        done=Done(tests=(CASE,), modules=modules or {}),
     )
 
 
-def died(tmp_path: Path, status: int | None = -11) -> Told:
-    return Told(
-        asked=(CASE,), folder=tmp_path, ended=Ended(status, 60, "last words"), measured=(), outcomes=(), farewell=None
+def died(tmp_path: Path, status: int | None = -11) -> ProcessResult:
+    return ProcessResult(
+        asked=(CASE,), folder=tmp_path, ended=Ended(status, 60, "last words"), measured=(), outcomes=(), done=None
     )
 
 
-def failed(tmp_path: Path) -> Told:
-    return Told(
+def failed(tmp_path: Path) -> ProcessResult:
+    return ProcessResult(
         asked=(CASE,),
         folder=tmp_path,
         ended=Ended(1, 60, ""),
         measured=(),
         outcomes=(Outcome(test=CASE, when="call", outcome="failed", text="ValueError: no"),),
-        farewell=Farewell(tests=(CASE,), modules={}),
+        done=Done(tests=(CASE,), modules={}),
     )
 
 
@@ -117,7 +117,7 @@ def against(
         "other/python",
         pairs=pairs,
         most=most,
-        tell=lambda _: None,
+        notify=lambda _: None,
         chance=lambda: begins,
     )
 
@@ -154,7 +154,7 @@ def test_sides_take_turns_and_chance_says_which_begins(tmp_path: Path, begins: f
     assert other.reference.distance == "machine"
 
 
-def met(one: Told, *cases: str) -> Told:
+def met(one: ProcessResult, *cases: str) -> ProcessResult:
     return dataclasses.replace(one, met=frozenset(cases))
 
 
@@ -182,7 +182,7 @@ def test_a_pair_that_was_not_made_by_turns_is_no_match_for_those_that_were(tmp_p
 
 def test_a_side_that_died_does_not_shorten_the_time_of_later_pairs(tmp_path: Path) -> None:
     here = met(told(tmp_path), CASE)
-    measured_in_part = dataclasses.replace(here, farewell=None)
+    measured_in_part = dataclasses.replace(here, done=None)
     launcher = Launcher(tmp_path, base=[measured_in_part, here], head=[here])
     launcher.takes_s = 300
     both = against(launcher, budget_s=6000)

@@ -12,7 +12,7 @@ from observations import CASE_ID, make_observation
 from pytest_diffbench.workers.budget import Budget
 from pytest_diffbench.workers.confirming import Confirming
 from pytest_diffbench.workers.exchange import Measured
-from pytest_diffbench.workers.launch import Told
+from pytest_diffbench.workers.launch import ProcessResult
 from pytest_diffbench.workers.process import Ended
 
 
@@ -23,17 +23,17 @@ class Launcher:
         self.takes_s = list(takes_s)
         self.now_s = 0.0
 
-    def launch(self, _: Any, *, timeout_s: float) -> Told:
+    def launch(self, _: Any, *, timeout_s: float) -> ProcessResult:
         takes_s = self.takes_s.pop(0)
         self.now_s += min(takes_s, timeout_s)
         ended = takes_s <= timeout_s
-        return Told(
+        return ProcessResult(
             asked=(CASE_ID,),
             folder=Path(),
             ended=Ended(0 if ended else None, timeout_s, ""),
             measured=(Measured(test=CASE_ID, observation=make_observation()),) if ended else (),
             outcomes=(),
-            farewell=None,
+            done=None,
         )
 
 

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pytest_diffbench.session.child import ChildSession
 from pytest_diffbench.settings import options
 from pytest_diffbench.workers import exchange
-from pytest_diffbench.workers.exchange import Farewell, Outcome
-from pytest_diffbench.workers.launch import Launcher, Told, _python
+from pytest_diffbench.workers.exchange import Done, Outcome
+from pytest_diffbench.workers.launch import Launcher, ProcessResult, _python
 from pytest_diffbench.workers.process import Ended
 
 if TYPE_CHECKING:
@@ -101,8 +101,8 @@ def test_another_interpreter_is_led_to_nothing_of_this_environments(
         assert {"PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "COV_CORE_SOURCE"}.isdisjoint(environment)
 
 
-def told(tmp_path: Path, *outcomes: Outcome) -> Told:
-    return Told(("t.py::test",), tmp_path, Ended(0, 60.0, ""), (), outcomes, Farewell(tests=(), modules={}))
+def told(tmp_path: Path, *outcomes: Outcome) -> ProcessResult:
+    return ProcessResult(("t.py::test",), tmp_path, Ended(0, 60.0, ""), (), outcomes, Done(tests=(), modules={}))
 
 
 def test_a_case_that_is_missing_is_explained_by_what_could_not_be_collected(tmp_path: Path) -> None:

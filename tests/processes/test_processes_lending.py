@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pytest_diffbench.pipelines import aside
-from pytest_diffbench.session.lending import lend_memory
+from pytest_diffbench.session.lending import free_device_memory
 
 PIPELINES: Any = SimpleNamespace(about=lambda _: None, release=lambda: None)
 ITEM: Any = SimpleNamespace()
@@ -49,7 +49,7 @@ def stays(monkeypatch: pytest.MonkeyPatch) -> Any:
 
 def lent(*targets: Any) -> list[str]:
     with contextlib.ExitStack() as room:
-        return lend_memory(PIPELINES, ITEM, list(targets), room)
+        return free_device_memory(PIPELINES, ITEM, list(targets), room)
 
 
 HELD = "19.0 GiB stayed on the device beside the fresh process: nothing that was measured says how to move them"

@@ -61,12 +61,12 @@ def test_an_interruption_ends_the_process_too(tmp_path: Path, monkeypatch: pytes
 
 
 def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
-    teller = exchange.Teller(tmp_path)
+    writer = exchange.ResultWriter(tmp_path)
     line = exchange.Outcome(test="a", when="call", outcome="failed", text="é")
-    teller.tell(line)
+    writer.write(line)
     with (tmp_path / "results.jsonl").open("ab") as file:
         file.write(b'{"type":"outc')
-    assert exchange.told(tmp_path) == [line]
+    assert exchange.read_lines(tmp_path) == [line]
 
 
 def test_a_task_that_is_none_is_one_sentence(tmp_path: Path) -> None:
@@ -121,7 +121,7 @@ def test_nothing_is_begun_that_would_be_ended_before_its_time() -> None:
     with budget:
         now[0] += 500
     assert budget.too_little(100, processes=4) is None
-    assert budget.too_little(200, processes=2, each_s=100) == (
+    assert budget.too_little(200, processes=2, process_s=100) == (
         "the next takes about 200 s, and 100 of the 600 s of --diffbench-max-time are left."
         " For 2 more processes, give --diffbench-max-time=840"
     )

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 import torch
 
-from pytest_diffbench.pipelines.aside import moved_aside
+from pytest_diffbench.pipelines.aside import moved_to_cpu
 
 
 class Pipeline:
@@ -39,14 +39,14 @@ class Offloaded:
 
 def test_a_pipeline_of_the_tests_own_goes_to_the_cpu_and_comes_back() -> None:
     pipeline = Pipeline()
-    with moved_aside(pipeline) as problem:
+    with moved_to_cpu(pipeline) as problem:
         assert (problem, pipeline.moves) == (None, ["cpu"])
     assert pipeline.moves == ["cpu", "cuda:1"]
 
 
 def test_it_comes_back_after_an_interruption_too() -> None:
     pipeline = Pipeline()
-    with pytest.raises(KeyboardInterrupt), moved_aside(pipeline):
+    with pytest.raises(KeyboardInterrupt), moved_to_cpu(pipeline):
         raise KeyboardInterrupt
     assert pipeline.moves == ["cpu", "cuda:1"]
 
@@ -62,18 +62,18 @@ def test_it_comes_back_after_an_interruption_too() -> None:
     ],
 )
 def test_what_has_no_device_or_offloads_is_left_alone(pipeline: Pipeline, why: str | None) -> None:
-    with moved_aside(pipeline) as problem:
+    with moved_to_cpu(pipeline) as problem:
         assert problem == why
     assert pipeline.moves == []
 
 
 def test_what_cannot_be_moved_stays_and_is_told() -> None:
     pipeline = Quantised()
-    with moved_aside(pipeline) as problem:
+    with moved_to_cpu(pipeline) as problem:
         assert problem == "ValueError: quantised weights stay where they are"
     assert pipeline.moves == ["cpu", "cuda:1"]
 
 
 def test_a_callable_has_nothing_to_give() -> None:
-    with moved_aside(lambda: None) as problem:
+    with moved_to_cpu(lambda: None) as problem:
         assert problem is None

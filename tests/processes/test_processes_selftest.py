@@ -18,7 +18,7 @@ from pytest_diffbench.session.selftest import SelftestSession
 from pytest_diffbench.settings.options import Settings
 from pytest_diffbench.workers.budget import Budget
 from pytest_diffbench.workers.exchange import Measured
-from pytest_diffbench.workers.launch import Told
+from pytest_diffbench.workers.launch import ProcessResult
 from pytest_diffbench.workers.process import Ended
 from pytest_diffbench.workers.selftest import (
     BASELINE_RUNS,
@@ -223,7 +223,7 @@ class Launcher:
         self.now_s = 0.0
         self.started: list[str] = []
 
-    def launch(self, items: list[Any], *, timeout_s: float, plant: str | None) -> Told:
+    def launch(self, items: list[Any], *, timeout_s: float, plant: str | None) -> ProcessResult:
         name = items[0].nodeid
         self.started.append(name)
         if len(self.started) > self.last:
@@ -232,7 +232,7 @@ class Launcher:
         ended = Ended(0 if timeout_s >= 10 else None, timeout_s, "")
         dead = name in self.dead or ended.status is None
         seen = Measured(test=name, observation=make_observation(case_id=name))
-        return Told((name,), Path(), ended, () if dead else (seen,), (), None)
+        return ProcessResult((name,), Path(), ended, () if dead else (seen,), (), None)
 
 
 def session(folder: Path, launcher: Launcher, max_time_s: float, *names: str) -> SelftestSession:

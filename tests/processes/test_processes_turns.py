@@ -11,7 +11,7 @@ import pytest
 
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.workers import turns
-from pytest_diffbench.workers.turns import BEGIN, END, Ask, Asker, Command, Referee, run_by_turns
+from pytest_diffbench.workers.turns import BEGIN, END, Ask, Command, TurnClient, TurnScheduler, run_interleaved
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -25,28 +25,28 @@ Script = list[tuple[str, int]]
 
 def played(*scripts: Script, first: int = 0) -> tuple[str, set[str]]:
     """Let two sides ask for their places, one after the other; returns who went where, and what they met in."""
-    referee = Referee(first, rank="XYZ".index)
+    scheduler = TurnScheduler(first, rank="XYZ".index)
     left = [list(script) for script in scripts]
     went = []
 
     def on(side: int) -> None:
         if left[side]:
-            referee.asks(side, Ask(*left[side][0]))
+            scheduler.asks(side, Ask(*left[side][0]))
         else:
-            referee.ends(side)
+            scheduler.ends(side)
 
     on(0)
-    assert referee.next() == (), "one goes while the other is on its way"
+    assert scheduler.next() == (), "one goes while the other is on its way"
     on(1)
     while any(left):
-        going = referee.next()
+        going = scheduler.next()
         assert going, "nobody may go"
         for side in going:
             case, place = left[side].pop(0)
             went.append(f"{'ab'[side]}{case}{ {BEGIN: '^', END: '.'}.get(place, place) }")
         for side in going:
             on(side)
-    return " ".join(went), referee.met
+    return " ".join(went), scheduler.met
 
 
 def places(case: str, *numbers: int) -> Script:
@@ -85,11 +85,11 @@ def test_nobody_waits_for_a_case_that_the_other_does_not_come_to(one: Script, ot
 ASKING = """
 import sys
 from pathlib import Path
-from pytest_diffbench.workers.turns import BEGIN, END, Asker
+from pytest_diffbench.workers.turns import BEGIN, END, TurnClient
 name = sys.argv[2]
-asker = Asker(int(sys.argv[1]))
+client = TurnClient(int(sys.argv[1]))
 for place in [BEGIN, 0, 1, 2, END]:
-    asker.wait("X", place)
+    client.wait("X", place)
     with Path("log.txt").open("a") as file:
         file.write(name)
     {then}
@@ -106,7 +106,7 @@ def ran(
         words = [sys.executable, "-c", codes[side], str(descriptor), "ab"[side]]
         return Command(words=words, environment=os.environ, folder=mine)
 
-    return run_by_turns(prepare, cwd=folder, timeout_s=timeout_s, first=0)
+    return run_interleaved(prepare, cwd=folder, timeout_s=timeout_s, first=0)
 
 
 def test_real_processes_go_by_turns(tmp_path: Path) -> None:
@@ -201,8 +201,8 @@ def test_nobody_measures_where_nobody_decides_any_more() -> None:
     import socket
 
     mine, theirs = socket.socketpair()
-    asker = Asker(theirs.detach())
+    client = TurnClient(theirs.detach())
     mine.close()
     for _ in range(2):
         with pytest.raises(MeasureError, match="the session that this process measures for is gone"):
-            asker.wait("X", 0)
+            client.wait("X", 0)

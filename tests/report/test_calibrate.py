@@ -9,12 +9,12 @@ import pytest
 
 from pytest_diffbench.commands import calibrate
 from pytest_diffbench.commands import main as cli
-from pytest_diffbench.commands.calibrate import AS_IT_IS, Evidence, lines, proposed, settings_of, written
+from pytest_diffbench.commands.calibrate import UNCHANGED, Evidence, lines, proposed, settings_of, written
 from pytest_diffbench.errors import DiffbenchError
 from pytest_diffbench.judge.output.loosening import checked, looser_than_default
 
 EQUAL = Evidence(
-    setting=AS_IT_IS,
+    setting=UNCHANGED,
     figures={
         "psnr_db": None, "p999_levels": 0, "tile_p99_levels": 0, "ssim": 1.0, "tile_ssim": 1.0, "colour_levels": 0.0,
         "seam_levels": 0.0, "hash_bits": 0, "trace_first_rel": 0.0, "latents_rel": 0.0,
@@ -89,7 +89,7 @@ def test_json_holds_the_evidence_and_is_strict() -> None:
 def test_settings_are_runs_as_it_is_and_once_each_other_way() -> None:
     found = settings_of(2, ["bfloat16"], ["2"], ["_native_math"])
     assert [one.name for one in found] == [
-        AS_IT_IS, AS_IT_IS, "dtype bfloat16", "2 threads", "attention _native_math",
+        UNCHANGED, UNCHANGED, "dtype bfloat16", "2 threads", "attention _native_math",
     ]  # fmt: skip
     assert found[-1].environment == {"DIFFUSERS_ATTN_BACKEND": "_native_math"}
 

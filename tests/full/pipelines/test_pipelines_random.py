@@ -15,7 +15,7 @@ from narrow_models import NARROW
 
 from pytest_diffbench.errors import PipelineError
 from pytest_diffbench.pipelines import loader, random_weights
-from pytest_diffbench.pipelines.full_size import PARTS, assemble, blank_components
+from pytest_diffbench.pipelines.full_size import PARTS, assemble, placeholder_components
 from pytest_diffbench.pipelines.random_weights import REVISION, build_random
 from pytest_diffbench.pipelines.registry import MODELS
 from pytest_diffbench.plan.planning import plan_call
@@ -198,7 +198,7 @@ def test_prompts_are_felt(name: str, pipeline: Any) -> None:
 
 def test_the_work_is_that_of_the_plan(name: str, pipeline: Any) -> None:
     model = MODELS[name]
-    planned = assemble(model, blank_components(model, torch.bfloat16, NARROW))
+    planned = assemble(model, placeholder_components(model, torch.bfloat16, NARROW))
     planned.set_progress_bar_config(disable=True)
     survey, _, _ = plan_call(planned, (PROMPT,), CALL, seed=0)
     work = observed(pipeline, prompt=PROMPT, output_type="pil", **CALL).work
@@ -234,7 +234,7 @@ def test_too_little_memory_is_told_before_any_is_taken(monkeypatch: pytest.Monke
 def test_offloading_needs_the_largest_component_on_the_device(monkeypatch: pytest.MonkeyPatch) -> None:
     free = {"cpu": 64 << 30, "cuda": 8 << 30}
     monkeypatch.setattr(random_weights, "free_bytes", lambda device: free[device])
-    components = blank_components(MODELS["flux"], torch.bfloat16)
+    components = placeholder_components(MODELS["flux"], torch.bfloat16)
     expected = (
         r"its transformer, the largest component, takes 22\.2 GiB .* 8\.0 GiB are free on cuda\. Use .*=sequential"
     )
@@ -250,7 +250,7 @@ def test_offloading_needs_the_largest_component_on_the_device(monkeypatch: pytes
 
 def test_a_platform_that_tells_nothing_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random_weights, "free_bytes", lambda _: None)
-    random_weights.check_room("flux", blank_components(MODELS["flux"], torch.bfloat16, NARROW), "mps")
+    random_weights.check_room("flux", placeholder_components(MODELS["flux"], torch.bfloat16, NARROW), "mps")
 
 
 @pytest.mark.usefixtures("narrow_loads")

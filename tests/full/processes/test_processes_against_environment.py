@@ -92,7 +92,7 @@ def interrupt(name, after):
     setattr(Launcher, name, launch)
 
 interrupt("launch", 8)
-interrupt("launch_by_turns", 4)
+interrupt("launch_interleaved", 4)
 """
 
 
