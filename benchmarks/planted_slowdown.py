@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.report import session_json
+from pytest_diffbench.report.sentences.saving import saved_text
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import CaseReport, Verdict
@@ -88,7 +89,7 @@ def _save(project: Path, wanted: int) -> int:
     while saved < wanted:
         if refused > 2 * wanted:
             raise SystemExit(f"{refused} runs were refused as a baseline, {saved} saved: this machine is too busy.")
-        outcome = _run(project, 0.0, "--diffbench-save").saved or "refused: nothing was measured"
+        outcome = saved_text(_run(project, 0.0, "--diffbench-save").saved) or "refused: nothing was measured"
         if outcome.startswith("refused"):
             refused += 1
             print(outcome, file=sys.stderr)

@@ -18,6 +18,7 @@ import time
 from pathlib import Path
 
 from pytest_diffbench.report import session_json
+from pytest_diffbench.report.sentences.saving import saved_text
 
 ROOT = Path(__file__).parent.parent
 
@@ -41,7 +42,7 @@ def main() -> int:
         for loop in loops:
             loop.kill()
             loop.wait()
-    saved = collections.Counter(str(one.saved) for one in cases)
+    saved = collections.Counter(str(saved_text(one.saved)) for one in cases)
     untimed = sum(one.times_left_out is not None for one in cases)
     print(
         f"exit status {done.returncode}, {len(cases)} cases in {took_s:.0f} s: {dict(saved)}, {untimed} without times"

@@ -25,6 +25,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.report import session_json
+from pytest_diffbench.report.sentences.saving import saved_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -106,7 +107,7 @@ class Project:
         took_s = time.monotonic() - begin_s
         (case,) = session_json.load(self._folder / "session.json").cases
         time_reasons = [one.reason for one in case.verdicts if one.gate == "time"]
-        return done.returncode, case.saved or time_reasons[0], took_s
+        return done.returncode, saved_text(case.saved) or time_reasons[0], took_s
 
     def sessions(self, what: str, slower: float, count: int) -> int:
         """So many sessions; tells and returns how many were red."""

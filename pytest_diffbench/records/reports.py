@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from msgspec import Meta
 
@@ -114,6 +114,35 @@ class Verdict(Record, frozen=True, kw_only=True):
     """Further lines for a person: each thing that changed, and where."""
 
 
+class SaveOutcome(Record, frozen=True, kw_only=True):
+    """What became of a case that was to be saved."""
+
+    what: Literal["created", "added", "new_generation", "kept", "refused"]
+    """`kept`: the baseline stays as it is, and nothing is wrong."""
+
+    number: Count | None = None
+    """Of runs that are kept now, or of the generation."""
+
+    times_anew: bool = False
+    """Times count from this run on."""
+
+    why: str = ""
+    """Why it was kept or refused, for a person."""
+
+    refuted: bool = False
+    """A fresh process returned something else."""
+
+    @property
+    def refused(self) -> bool:
+        """Whether the case was to be accepted, and wasn't."""
+        return self.what == "refused"
+
+    @property
+    def output_anew(self) -> bool:
+        """Whether the baseline holds this run's output now."""
+        return self.what in ("created", "new_generation")
+
+
 class CaseReport(Record, frozen=True, kw_only=True):
     """One case of a session: what was measured and what was made of it."""
 
@@ -121,8 +150,8 @@ class CaseReport(Record, frozen=True, kw_only=True):
     verdicts: tuple[Verdict, ...]
     baseline_path: str | None = None
     baseline_distance: Distance | None = None
-    saved: str | None = None
-    """`added run 3`, `new generation 2`, `created`, `kept: why` or `refused: why`; None: nothing was to be saved."""
+    saved: SaveOutcome | None = None
+    """None: nothing was to be saved."""
 
     times_left_out: str | None = None
     """Why the run's times weren't saved with the rest; None where they were, or nothing was to be saved."""

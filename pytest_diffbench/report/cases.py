@@ -19,10 +19,10 @@ from pytest_diffbench.report.figures import (
     status_of,
     to_tell,
     truncation_text,
-    was_refused,
 )
 from pytest_diffbench.report.lines import Line, flow, hang, labelled, segment, spread, visible, width_of
 from pytest_diffbench.report.machine import is_about_machine
+from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.report.units import (
     format_bytes,
     format_count,
@@ -157,9 +157,9 @@ class Table:
             return self._told("error", "", "the measurement was interrupted", ())
         if report.saved is None:
             return []
-        return self._told(
-            "refused" if was_refused(report) else "saved", "", report.saved.removeprefix("refused: "), ()
-        )
+        if report.saved.refused:
+            return self._told("refused", "", report.saved.why, ())
+        return self._told("saved", "", saved_text(report.saved), ())
 
     def _head(self, report: CaseReport) -> list[Line]:
         status = status_of(report)

@@ -82,9 +82,8 @@ def _headline_verdicts(report: CaseReport) -> tuple[list[Verdict], list[Verdict]
 
 def _headline(report: CaseReport) -> str:
     worse = [verdict.gate for verdict in report.verdicts if verdict.decision == "worse"]
-    if was_refused(report):
-        said = report.saved or ""
-        return f"not saved, {said.removeprefix('refused: ')}" + (f" (worse in {', '.join(worse)})" if worse else "")
+    if report.saved is not None and report.saved.refused:
+        return f"not saved, {report.saved.why}" + (f" (worse in {', '.join(worse)})" if worse else "")
     if worse:
         return f"worse in {', '.join(worse)}"
     if report.baseline_path is None:

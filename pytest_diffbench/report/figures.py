@@ -45,7 +45,7 @@ def was_saved(report: CaseReport) -> bool:
 
 def was_refused(report: CaseReport) -> bool:
     """Whether this run was to be saved, and wasn't."""
-    return report.saved is not None and report.saved.startswith("refused")
+    return report.saved is not None and report.saved.refused
 
 
 def verdict_of(report: CaseReport, gate: Gate) -> Verdict | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.report.figures import figure_of, image_figures, status_of
+from pytest_diffbench.report.sentences.saving import saved_text
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import CaseReport, Comparison, Speedup, Verdict
@@ -46,7 +47,7 @@ def properties(report: CaseReport) -> list[tuple[str, str]]:
     if report.baseline_path is not None:
         found.append(("diffbench.baseline", report.baseline_path))
     if report.saved is not None:
-        found.append(("diffbench.saved", report.saved))
+        found.append(("diffbench.saved", saved_text(report.saved)))
     if report.error is not None:
         found.append(("diffbench.error", report.error))
     return found

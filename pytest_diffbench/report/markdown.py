@@ -29,6 +29,7 @@ from pytest_diffbench.report.figures import (
     to_tell,
     verdict_of,
 )
+from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.report.units import format_bytes, format_count, format_flops, format_seconds
 
 if TYPE_CHECKING:
@@ -183,7 +184,7 @@ def _details(report: CaseReport) -> list[str]:
     if report.error is not None:
         lines += [f"- **error**: {_text(report.error)}"]
     if report.saved is not None:
-        lines += [f"- saved: {_text(report.saved)}"]
+        lines += [f"- saved: {_text(saved_text(report.saved))}"]
     if report.times_left_out is not None:
         lines += [f"- times left out: {_text(report.times_left_out)}"]
     if report.slid is not None:

@@ -15,7 +15,6 @@ from pytest_diffbench.report.figures import (
     save_command,
     sees_text,
     status_of,
-    was_refused,
     was_saved,
 )
 from pytest_diffbench.report.lines import (
@@ -32,6 +31,7 @@ from pytest_diffbench.report.lines import (
     width_of,
 )
 from pytest_diffbench.report.machine import machine_lines
+from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.report.units import format_count
 
 if TYPE_CHECKING:
@@ -144,13 +144,13 @@ def _foot(session: SessionReport, width: int) -> list[Line]:
     if any(sees_text(verdict) for case in session.cases for verdict in case.verdicts):
         lines += _entry("", "(sees x): the smallest slowdown that the time gate would have found", width)
     lines += _entries("machine", machine_lines(session.cases), width, "yellow")
-    saved = Counter(case.saved for case in session.cases if was_saved(case))
+    saved = Counter(saved_text(case.saved) for case in session.cases if was_saved(case))
     if saved:
         lines += _entry("saved", ", ".join(f"{count} {what}" for what, count in saved.items()), width)
     refused = [
-        f"{case.observation.case.id}: {(case.saved or '').removeprefix('refused: ')}"
+        f"{case.observation.case.id}: {case.saved.why}"
         for case in session.cases
-        if was_refused(case)
+        if case.saved is not None and case.saved.refused
     ]
     lines += _entries("not saved", refused, width, "red")
     untimed = [

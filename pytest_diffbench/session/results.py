@@ -92,7 +92,7 @@ class Results:
         """Say of saved cases, by their ids, that a fresh process returned something else."""
         for place, finished in enumerate(self._finished):
             updated = tuple(
-                msgspec.structs.replace(case, saved=f"{case.saved}; refuted by a fresh process")
+                msgspec.structs.replace(case, saved=msgspec.structs.replace(case.saved, refuted=True))
                 if case.saved is not None and case.observation.case.id in cases
                 else case
                 for case in finished.cases

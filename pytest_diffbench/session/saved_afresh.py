@@ -83,7 +83,7 @@ class SavedAfresh:
     def pytest_diffbench_outcome(self, report: CaseReport) -> None:
         """Remember what was saved."""
         output = report.observation.output
-        anew = report.saved is not None and report.saved.startswith(("created", "new generation"))
+        anew = report.saved is not None and report.saved.output_anew
         if anew and output is not None and (output.images or output.tensors):
             self._saved[report.observation.case.id] = report
 

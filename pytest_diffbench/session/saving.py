@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
+from pytest_diffbench.records import SaveOutcome
 from pytest_diffbench.report.sentences import all_worded
 from pytest_diffbench.report.sentences.time import creep_phrase, doubt_sentence
 
@@ -31,7 +32,7 @@ class Saved:
         slid: as `records.CaseReport.slid`.
     """
 
-    done: str | None = None
+    done: SaveOutcome | None = None
     times_left_out: str | None = None
     slid: str | None = None
 
@@ -71,22 +72,23 @@ def save(
     from pytest_diffbench.judge.slide import origin_with, slide
 
     if failed:
-        return Saved("refused: the test failed")
+        return Saved(SaveOutcome(what="refused", why="the test failed"))
     verdicts = all_worded(
         judge(observation, artifacts, reference, limits, ("work", "guidance", "output"), saving=True, metrics=metrics)
     )
     broken = [verdict for verdict in verdicts if verdict.reason in NEVER_ACCEPTED and verdict.gate in gates]
     if broken:
-        return Saved(f"refused: {broken[0].message}")
+        return Saved(SaveOutcome(what="refused", why=broken[0].message))
     same = reference is not None and unchanged(verdicts, reference)
     if saved_before:
         if same:
-            return Saved("kept: this session has saved a run of it already")
+            return Saved(SaveOutcome(what="kept", why="this session has saved a run of it already"))
         differs = " ".join(verdict.message for verdict in verdicts if verdict.decision in ("worse", "better"))
-        return Saved(f"refused: it isn't what this session saved of it before. {differs}".strip())
+        why = f"it isn't what this session saved of it before. {differs}".strip()
+        return Saved(SaveOutcome(what="refused", why=why))
     planned = observation.case.definition.planned
     if planned and same:
-        return Saved("kept: the plan is the same")  # it would be no further evidence
+        return Saved(SaveOutcome(what="kept", why="the plan is the same"))  # it would be no further evidence
     left_out = None if planned else _why_untimed(observation, limits)
     if left_out is not None:
         observation = msgspec.structs.replace(observation, run=untimed(observation.run))

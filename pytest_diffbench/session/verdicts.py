@@ -345,7 +345,7 @@ def _failure(report: CaseReport, settings: Settings, nodeid: str, typed: Typed |
     text = functools.partial(failure_text, report, nodeid, *again)
     if report.saved is not None:
         # Saving accepts what changed; what it refused has to be seen.
-        return text() if report.saved.startswith("refused") else None
+        return text() if report.saved.refused else None
     fails = [verdict for verdict in report.verdicts if verdict.decision == "worse"]
     # What is new has no counterpart in another environment, and needs none.
     missing = (

@@ -12,7 +12,7 @@ import msgspec
 
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.outputs.pixels import image_digest
-from pytest_diffbench.records import BASELINE_SCHEMA, Baseline
+from pytest_diffbench.records import BASELINE_SCHEMA, Baseline, SaveOutcome
 from pytest_diffbench.records.artifacts import Reference
 from pytest_diffbench.store.arrays import encode_artifacts, file_names, read_artifacts
 from pytest_diffbench.store.files import BASELINE, locked, write_baseline
@@ -91,7 +91,7 @@ class Store:
         origin: Callable[[Reference | None, int], Origin] | None = None,
         *,
         new_times: bool = False,
-    ) -> str:
+    ) -> SaveOutcome:
         """Accept a run.
 
         Where this machine's baseline stands and nothing changed, the run is added to it; its images, trace, work and
@@ -111,8 +111,7 @@ class Store:
             new_times: times count from this run on; those before it stay, as history.
 
         Returns:
-            `created`, `added run N` (N runs are kept now; times may count anew from it), `new generation N`, or
-            `kept: why`.
+            What became of it; never `refused`.
 
         Raises:
             BaselineError: the observation can't be a baseline, or the folder can't be written; what was there stays.
@@ -127,7 +126,7 @@ class Store:
             if current is None:
                 first = origin(None, 1) if origin is not None else None
                 _write(folder, _accepted(observation, 1, history, first), artifacts)
-                return "created"
+                return SaveOutcome(what="created")
             standing = _reference(folder, current, "machine", observation.case)
             adds = _adds(current, observation, previous, unchanged)
             generation = current.generation + (not adds)
@@ -151,11 +150,11 @@ class Store:
                     times_from=observation.run.id if anew else current.times_from,
                 )
                 _write(folder, grown, None)
-                if anew:
-                    return f"added run {len(runs)}, from which times count anew"
-                return f"added run {len(runs)}" if timed else "kept: nothing changed, and there are no times to add"
+                if not timed:
+                    return SaveOutcome(what="kept", why="nothing changed, and there are no times to add")
+                return SaveOutcome(what="added", number=len(runs), times_anew=anew)
             _write(folder, _accepted(observation, generation, history, first), artifacts)
-            return f"new generation {generation}"
+            return SaveOutcome(what="new_generation", number=generation)
 
     def entries(self) -> Iterator[Path]:
         """The folders of all baselines, sorted by machine and case."""

@@ -9,6 +9,7 @@ import pytest
 from test_docs import EXAMPLES
 
 from pytest_diffbench.report import session_json
+from pytest_diffbench.report.sentences.saving import saved_text
 
 
 @pytest.mark.pipeline
@@ -22,7 +23,7 @@ def test_the_examples_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyP
     saved = pytester.runpytest_inprocess("--diffbench-save", "--diffbench-json=session.json")
     saved.assert_outcomes(passed=8)
     session = session_json.load(pytester.path / "session.json")
-    assert {one.saved for one in session.cases} == {"created"}
+    assert {saved_text(one.saved) for one in session.cases} == {"created"}
     assert len(session.cases) == 12
 
     compared = pytester.runpytest_inprocess("--diffbench", "--diffbench-json=session.json")

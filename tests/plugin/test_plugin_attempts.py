@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_diffbench.report import markdown, session_json
+from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.workers import exchange
 
 if TYPE_CHECKING:
@@ -129,7 +130,7 @@ def test_the_last_attempt_at_a_test_is_its_record(project: pytest.Pytester, plug
     ]
     assert (paint.attempts, other.attempts) == (2, 1)
     assert paint.observation.case.definition.arguments["size"] == 2, "of the first attempt"
-    assert (paint.saved, other.saved) == ("created", "created")
+    assert (saved_text(paint.saved), saved_text(other.saved)) == ("created", "created")
     assert session(project).counts["unbaselined"] == 2
     result.stdout.fnmatch_lines(["run again     test_paint.py::test_paint: 2 attempts, of which the last counts"])
     assert "- `test_paint.py::test_paint`: 2 attempts" in markdown.summary(session(project))
@@ -149,7 +150,7 @@ def test_a_session_adds_one_run_to_a_baseline_however_often_a_test_is_run(projec
     )
     run(project, "--diffbench-save")
     (case,) = session(project).cases
-    assert (case.attempts, case.saved) == (2, "kept: this session has saved a run of it already")
+    assert (case.attempts, saved_text(case.saved)) == (2, "kept: this session has saved a run of it already")
     (file,) = project.path.glob("baselines/*/*/baseline.json")
     assert file.read_text().count('"warmup_s"') == 1
 
@@ -189,7 +190,9 @@ def test_repeats_of_a_test_are_one_case(project: pytest.Pytester) -> None:
     run(project, "--diffbench").assert_outcomes(passed=6)
     assert sorted(ids(project)) == sorted([*names, *names]), "each repeat is judged, and told of"
     run(project, "--diffbench-save").assert_outcomes(passed=6)
-    kept = [one.saved for one in session(project).cases].count("kept: this session has saved a run of it already")
+    kept = [saved_text(one.saved) for one in session(project).cases].count(
+        "kept: this session has saved a run of it already"
+    )
     assert kept == 3
 
 
@@ -212,4 +215,6 @@ def test_an_attempt_that_disagrees_with_what_the_session_has_saved_is_refused(pr
     )
     run(project, "--diffbench-save").assert_outcomes(passed=1, failed=1)
     (case,) = session(project).cases
-    assert str(case.saved).startswith("refused: it isn't what this session saved of it before. Another picture: ")
+    assert str(saved_text(case.saved)).startswith(
+        "refused: it isn't what this session saved of it before. Another picture: "
+    )

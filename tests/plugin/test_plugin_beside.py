@@ -10,6 +10,7 @@ import pytest
 
 from pytest_diffbench.measure import environment
 from pytest_diffbench.report import session_json
+from pytest_diffbench.report.sentences.saving import saved_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -75,7 +76,7 @@ def test_times_under_a_tracer_are_not_saved_and_the_rest_is(project: pytest.Pyte
     result = run(project, "--diffbench-save", "--diffbench-json=session.json")
     result.assert_outcomes(passed=1)
     (case,) = session_json.load(project.path / "session.json").cases
-    assert case.saved == "created"
+    assert saved_text(case.saved) == "created"
     assert (
         case.times_left_out
         == "The call was traced by test_paint, whose time is part of what was measured: time it without."

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_diffbench.report import session_json
+from pytest_diffbench.report.sentences.saving import saved_text
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import CaseReport, Comparison, SessionReport, VariantReport, Verdict
@@ -110,7 +111,10 @@ def test_each_variant_is_a_case_and_all_are_a_comparison(project: pytest.Pyteste
     write(project, COMPARE)
     result = run(project, "--diffbench-save", "--junitxml=junit.xml")
     result.assert_outcomes(passed=1)
-    assert {name: one.saved for name, one in cases(project).items()} == {"full": "created", "half": "created"}
+    assert {name: saved_text(one.saved) for name, one in cases(project).items()} == {
+        "full": "created",
+        "half": "created",
+    }
     found = comparison(project)
     assert (found.id, found.reference, found.blocks) == ("test_paint.py::test_paint", "full", 6)
     assert rows(project)["half"].case_id == "test_paint.py::test_paint#half"

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_diffbench.report import session_json
+from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.store import Store
 
 if TYPE_CHECKING:
@@ -85,7 +86,7 @@ def test_a_killed_session_loses_nothing_that_was_measured(project: pytest.Pytest
     found = session(project)
     assert found.interrupted
     assert names(found) == ["test_first"]
-    assert found.cases[0].saved == "created"
+    assert saved_text(found.cases[0].saved) == "created"
     assert found.counts["unbaselined"]
     assert_baselines_are_sound(project, "test_first")
 

@@ -10,6 +10,7 @@ import pytest
 
 from pytest_diffbench.commands import main as cli
 from pytest_diffbench.report import session_json
+from pytest_diffbench.report.sentences.saving import saved_text
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -77,7 +78,7 @@ def test_a_restless_machine_keeps_nothing_but_the_times_from_being_saved(
     result.stdout.fnmatch_lines(["*1 created*", "not timed     test_paint.py::test_paint: *stead*"])
     result.stdout.no_fnmatch_line("*ut right what it names*")
     (case,) = cases(project)
-    assert case.saved == "created"
+    assert saved_text(case.saved) == "created"
     assert case.times_left_out is not None
 
     run(project, "--diffbench", *gates).assert_outcomes(passed=1)
@@ -96,7 +97,7 @@ def test_variants_are_saved_together(project: pytest.Pytester, monkeypatch: pyte
     with monkeypatch.context() as patch:
         restless(patch)
         run(project, "--diffbench-save").assert_outcomes(passed=1)
-    assert [one.saved for one in cases(project)] == ["created", "created"]
+    assert [saved_text(one.saved) for one in cases(project)] == ["created", "created"]
 
 
 @pytest.mark.parametrize(
@@ -165,7 +166,7 @@ def test_calls_that_disagree_are_red_and_named(
 def test_parallel_processes_save_all_but_their_times(project: pytest.Pytester) -> None:
     run(project, "--diffbench-save", "-n2", "--diffbench-rounds=1").assert_outcomes(passed=1)
     (case,) = cases(project)
-    assert (case.saved, case.times_left_out) == (
+    assert (saved_text(case.saved), case.times_left_out) == (
         "created",
         "2 test processes ran at once and slowed each other down.",
     )
@@ -198,7 +199,7 @@ def test_a_slide_by_steps_that_were_each_accepted_is_told_when_it_is_saved(
         result = run(pytester, "--diffbench-save", "--diffbench-rounds=1")
         result.assert_outcomes(passed=1)
         (case,) = cases(pytester)
-        done.append((case.saved, case.slid is not None))
+        done.append((saved_text(case.saved), case.slid is not None))
     assert [said for _, said in done] == [False] * 4 + [True] * 3, done
     assert [what for what, _ in done[::2]] == ["created", *(f"new generation {n}" for n in (2, 3, 4))]
     assert all((what or "").startswith(("added run", "kept")) for what, _ in done[1::2]), done
@@ -213,7 +214,7 @@ def test_a_slide_by_steps_that_were_each_accepted_is_told_when_it_is_saved(
     shutil.rmtree(case.baseline_path)
     run(pytester, "--diffbench-save", "--diffbench-rounds=1")
     (case,) = cases(pytester)
-    assert (case.saved, case.slid) == ("created", None)
+    assert (saved_text(case.saved), case.slid) == ("created", None)
 
 
 def test_images_are_kept_for_judging_later(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_diffbench.report import session_json
+from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.settings import options
 
 if TYPE_CHECKING:
@@ -58,7 +59,7 @@ def test_the_life_of_a_baseline(project: pytest.Pytester) -> None:
     assert contents(project.path / "baselines") == created
 
     run(project, "--diffbench-save").assert_outcomes(passed=1)
-    assert session_json.load(project.path / "session.json").cases[0].saved == "added run 2"
+    assert saved_text(session_json.load(project.path / "session.json").cases[0].saved) == "added run 2"
 
     project.makepyfile(test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint, size=48)\n")
     changed = run(project, "--diffbench")
@@ -68,7 +69,7 @@ def test_the_life_of_a_baseline(project: pytest.Pytester) -> None:
     )
 
     run(project, "--diffbench-save").assert_outcomes(passed=1)
-    assert session_json.load(project.path / "session.json").cases[0].saved == "new generation 2"
+    assert saved_text(session_json.load(project.path / "session.json").cases[0].saved) == "new generation 2"
 
 
 def test_the_verdict_falls_after_the_tests_own_assertions(project: pytest.Pytester) -> None:
@@ -141,7 +142,7 @@ def test_a_test_that_failed_without_raising_is_not_saved(
     result = run(project, "--diffbench-save")
     assert result.parseoutcomes().get("failed", 0) == failed
     (case,) = session_json.load(project.path / "session.json").cases
-    assert case.saved == ("refused: the test failed" if failed else "created")
+    assert saved_text(case.saved) == ("refused: the test failed" if failed else "created")
     assert (project.path / "baselines").exists() is not bool(failed)
 
 
@@ -173,7 +174,7 @@ def pytest_diffbench_environment(config):
 
 def pytest_diffbench_outcome(report, config):
     with open("outcomes.txt", "a") as file:
-        file.write(report.observation.case.id + " " + str(report.saved) + "\\n")
+        file.write(report.observation.case.id + " " + report.saved.what + "\\n")
 """
     )
     run(project, "--diffbench-save").assert_outcomes(passed=1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 from paced_project import ONE_TEST, Paced
 
+from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.workers.launch import Launcher
 
 if TYPE_CHECKING:
@@ -102,7 +103,7 @@ def test_no_process_is_started_that_would_be_ended_before_its_time(project: Pace
 
 def test_saving_confirms_nothing(project: Paced, launches: Launches) -> None:
     project.run("--diffbench-save", paces=[1.5]).assert_outcomes(passed=1)
-    assert (project.case().saved, launches.count) == ("added run 6, from which times count anew", 0)
+    assert (saved_text(project.case().saved), launches.count) == ("added run 6, from which times count anew", 0)
 
 
 def test_a_test_that_failed_by_itself_confirms_nothing(project: Paced, launches: Launches) -> None:

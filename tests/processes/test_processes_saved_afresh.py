@@ -6,6 +6,7 @@ import msgspec
 import pytest
 
 from pytest_diffbench.records import SessionReport
+from pytest_diffbench.report.sentences.saving import saved_text
 
 pytestmark = [pytest.mark.usefixtures("real_libraries", "quick_processes"), pytest.mark.saved_afresh]
 
@@ -50,7 +51,7 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 
 
 def saved(report: SessionReport) -> dict[str, str | None]:
-    return {one.observation.case.id.rpartition("::")[2]: one.saved for one in report.cases}
+    return {one.observation.case.id.rpartition("::")[2]: saved_text(one.saved) for one in report.cases}
 
 
 def test_what_another_process_does_not_return_is_red_and_named(project: pytest.Pytester) -> None:

@@ -26,6 +26,7 @@ from pytest_diffbench.records import (
     RerunNoise,
     Round,
     Run,
+    SaveOutcome,
     SessionReport,
     Stage,
     StageMemory,
@@ -459,8 +460,11 @@ def red() -> SessionReport:
         report(lumina("test_cfg_renorm[on]", renorm=True), other, faster),
         new,
         broken,
-        unbaselined(lumina("test_saved", ratio=0.25), saved="created"),
-        report(flux("test_flux"), saved="refused: the rounds never became steady (they spread by 31 %)"),
+        unbaselined(lumina("test_saved", ratio=0.25), saved=SaveOutcome(what="created")),
+        report(
+            flux("test_flux"),
+            saved=SaveOutcome(what="refused", why="the rounds never became steady (they spread by 31 %)"),
+        ),
         missing=(new.observation.case.id,),
     )
 

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 import report_factories as make
 
-from pytest_diffbench.records import DECISIONS
+from pytest_diffbench.records import DECISIONS, SaveOutcome
 from pytest_diffbench.report.figures import (
     STATUSES,
     ImageFigures,
@@ -35,9 +35,9 @@ def test_status_of_cases_without_an_ordinary_end() -> None:
     incomplete = msgspec.structs.replace(case.observation, complete=False)
     assert status_of(msgspec.structs.replace(case, error="boom")) == "error"
     assert status_of(msgspec.structs.replace(case, observation=incomplete)) == "error"
-    assert status_of(msgspec.structs.replace(case, saved="added run 3")) == "saved"
-    assert status_of(msgspec.structs.replace(case, saved="refused: hot")) == "refused"
-    assert status_of(msgspec.structs.replace(make.slower(), saved="refused: hot")) == "worse"
+    assert status_of(msgspec.structs.replace(case, saved=SaveOutcome(what="added", number=3))) == "saved"
+    assert status_of(msgspec.structs.replace(case, saved=SaveOutcome(what="refused", why="hot"))) == "refused"
+    assert status_of(msgspec.structs.replace(make.slower(), saved=SaveOutcome(what="refused", why="hot"))) == "worse"
     assert status_of(msgspec.structs.replace(case, verdicts=())) == "measured"
 
 
@@ -118,4 +118,4 @@ def test_gates_that_say_different_things_are_told_apart() -> None:
 
 
 def test_a_saved_case_is_not_told_that_it_had_no_baseline() -> None:
-    assert to_tell(make.unbaselined(make.lumina("new"), saved="created")) == []
+    assert to_tell(make.unbaselined(make.lumina("new"), saved=SaveOutcome(what="created"))) == []

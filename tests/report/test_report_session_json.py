@@ -14,9 +14,10 @@ from golden_files import REPOSITORY, assert_equals_file, assert_golden
 
 from pytest_diffbench.commands import main as cli
 from pytest_diffbench.errors import DiffbenchError
-from pytest_diffbench.records import SESSION_SCHEMA, CaseReport, SessionReport
+from pytest_diffbench.records import SESSION_SCHEMA, CaseReport, SaveOutcome, SessionReport
 from pytest_diffbench.report import session_json
 from pytest_diffbench.report.efficiency import efficiency_of
+from pytest_diffbench.report.sentences.saving import saved_text
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -227,10 +228,12 @@ def test_a_full_disk_in_the_middle_is_left_to_the_end(tmp_path: Path, monkeypatc
 def test_of_several_attempts_the_last_counts() -> None:
     first, second = finished(0), finished(0, attempts=2)
     (case,) = second.cases
-    second = msgspec.structs.replace(second, cases=(msgspec.structs.replace(case, saved="created"),))
+    second = msgspec.structs.replace(
+        second, cases=(msgspec.structs.replace(case, saved=SaveOutcome(what="created")),)
+    )
     found = session_json.filled(make.empty(), [first, finished(1), second])
     assert ids(found) == ["test_0", "test_1"]
-    assert [(one.attempts, one.saved) for one in found.cases] == [(2, "created"), (1, None)]
+    assert [(one.attempts, saved_text(one.saved)) for one in found.cases] == [(2, "created"), (1, "")]
     again = session_json.filled(make.empty(), [first, session_json.Finished(test="test_0", attempts=3)])
     assert [one.attempts for one in again.cases] == [3], "the last measured nothing, and what there is stays"
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from store_builders import make_artifacts, make_observation, make_run
 
+from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.session.verdicts import Concluded, Evidence, conclude
 from pytest_diffbench.settings.options import Settings
 from pytest_diffbench.store import Store
@@ -55,7 +56,7 @@ def test_an_accepted_slowdown_begins_the_times_anew(tmp_path: Path) -> None:
         concluded(tmp_path, 0.1, save=True)
     assert reason(concluded(tmp_path, 0.3, save=False)) == "time.slower"
     done = concluded(tmp_path, 0.3, save=True)
-    assert (done.report.saved, done.failure) == ("added run 4, from which times count anew", None)
+    assert (saved_text(done.report.saved), done.failure) == ("added run 4, from which times count anew", None)
     kept = baseline(tmp_path)
     assert [run.median_s for run in kept.times] == [0.3]
     assert len(kept.timed_runs) == 4, "what it took before stays, as history"
@@ -63,7 +64,7 @@ def test_an_accepted_slowdown_begins_the_times_anew(tmp_path: Path) -> None:
     again = concluded(tmp_path, 0.45, save=False)
     assert reason(again) == "time.slower"
     assert again.failure is not None
-    assert concluded(tmp_path, 0.31, save=True).report.saved == "added run 5"
+    assert saved_text(concluded(tmp_path, 0.31, save=True).report.saved) == "added run 5"
     assert [run.median_s for run in baseline(tmp_path).times] == [0.3, 0.31]
 
 
@@ -71,7 +72,7 @@ def test_an_accepted_gain_does_too(tmp_path: Path) -> None:
     for _ in range(3):
         concluded(tmp_path, 0.3, save=True)
     assert reason(concluded(tmp_path, 0.1, save=False)) == "time.faster"
-    assert concluded(tmp_path, 0.1, save=True).report.saved == "added run 4, from which times count anew"
+    assert saved_text(concluded(tmp_path, 0.1, save=True).report.saved) == "added run 4, from which times count anew"
     assert reason(concluded(tmp_path, 0.3, save=False)) == "time.slower"
 
 

@@ -18,6 +18,7 @@ from store_builders import make_artifacts, make_case, make_environment, make_ima
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.records.artifacts import Artifacts, Reference
+from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.store import Store
 
 if TYPE_CHECKING:
@@ -28,7 +29,7 @@ POINTER = b"version https://git-lfs.github.com/spec/v1\noid sha256:0123\nsize 12
 
 def stored(root: Path, artifacts: Artifacts) -> tuple[Path, Reference]:
     store = Store(root)
-    assert store.save(make_observation(artifacts), artifacts, None, False) == "created"
+    assert saved_text(store.save(make_observation(artifacts), artifacts, None, False)) == "created"
     reference = store.find(make_case(), make_environment())
     assert reference is not None
     return Path(reference.path), reference

@@ -14,6 +14,7 @@ import pytest
 from store_builders import make_artifacts, make_case, make_environment, make_observation, make_run
 
 from pytest_diffbench.errors import BaselineError
+from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.store import Store
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def start(root: Path) -> Store:
 
 def save_new(store: Store) -> str:
     previous = store.find(make_case(), make_environment())
-    return store.save(make_observation(NEW, run=make_run("new")), NEW, previous, False)
+    return saved_text(store.save(make_observation(NEW, run=make_run("new")), NEW, previous, False))
 
 
 def state(store: Store) -> str:
@@ -142,7 +143,7 @@ def test_crash_at_any_point_leaves_the_old_or_the_new_baseline(tmp_path: Path, s
             save_new(store)
         else:
             same = NEW if seen[-1] == "new" else OLD
-            assert store.save(make_observation(same), same, reference, True) == "added run 2"
+            assert saved_text(store.save(make_observation(same), same, reference, True)) == "added run 2"
             assert state(store) == seen[-1]
         images = ["image-0.png", "image-1.png"] if state(store) == "old" else ["image-0.png"]
         left = [Path(name).name for name in names(root)][2:]
@@ -173,12 +174,13 @@ sys.path.insert(0, {builders!r})
 from pathlib import Path
 from store_builders import *
 from pytest_diffbench.errors import BaselineError
+from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.store import Store
 store, artifacts = Store(Path({root!r})), make_artifacts(99)
 previous = store.find(make_case(), make_environment())
 resource.setrlimit(resource.RLIMIT_FSIZE, ({limit}, {limit}))
 try:
-    print(store.save(make_observation(artifacts), artifacts, previous, False))
+    print(saved_text(store.save(make_observation(artifacts), artifacts, previous, False)))
 except BaselineError as error:
     print(error)
 """
@@ -204,6 +206,7 @@ import sys
 sys.path.insert(0, {builders!r})
 from pathlib import Path
 from store_builders import *
+from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.store import Store
 store, artifacts = Store(Path({root!r})), make_artifacts(7, images=2)
 previous = store.find(make_case(), make_environment())
@@ -211,7 +214,7 @@ print("ready", flush=True)
 input()
 for index in range(3):
     observation = make_observation(artifacts, run=make_run(f"{name}-{{index}}"))
-    print(store.save(observation, artifacts, previous, {unchanged}))
+    print(saved_text(store.save(observation, artifacts, previous, {unchanged})))
 """
 
 

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from store_builders import make_artifacts, make_case, make_environment, make_observation, make_run
 
 from pytest_diffbench.records import Case, Ratio, RatioRun
+from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.store import Store
 from pytest_diffbench.store.store import MOST_RUNS
 
@@ -38,7 +39,7 @@ def runs_in(store: Store) -> list[str]:
 def save(store: Store, run_id: str, measured: Ratio | None, artifacts: Artifacts = ARTIFACTS) -> str:
     previous = store.find(make_case(), make_environment())
     observation = make_observation(artifacts, run=make_run(run_id), ratio=measured)
-    return store.save(observation, artifacts, previous, unchanged=artifacts is ARTIFACTS)
+    return saved_text(store.save(observation, artifacts, previous, unchanged=artifacts is ARTIFACTS))
 
 
 def test_a_ratio_is_stored_and_read_back(tmp_path: Path) -> None:

@@ -21,6 +21,7 @@ from store_builders import (
 
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.records import Memory, Output, RerunNoise, StageMemory
+from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.store import Store, case_folder
 
 if TYPE_CHECKING:
@@ -44,7 +45,7 @@ def save(
     store: Store, artifacts: Artifacts, run_id: str, previous: Reference | None, unchanged: bool, **changes: Any
 ) -> str:
     observation = make_observation(artifacts, run=make_run(run_id), **changes)
-    return store.save(observation, artifacts, previous, unchanged)
+    return saved_text(store.save(observation, artifacts, previous, unchanged))
 
 
 def test_a_run_brings_what_an_older_baseline_did_not_count(tmp_path: Path) -> None:

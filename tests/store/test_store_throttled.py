@@ -9,6 +9,7 @@ import pytest
 from store_builders import make_artifacts, make_observation, make_run
 
 from pytest_diffbench.records import Run, Telemetry
+from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.session.verdicts import Concluded, conclude
 from pytest_diffbench.settings.options import Settings
 from pytest_diffbench.store import Store
@@ -49,7 +50,7 @@ def saving(folder: Path, run: Run) -> Concluded:
 )
 def test_times_that_were_slowed_down_in_most_rounds_are_left_out(tmp_path: Path, reason: str) -> None:
     done = saving(tmp_path, throttled((reason,), (), ("sw_power_cap", reason)))
-    assert (done.report.saved, done.failure) == ("created", None)
+    assert (saved_text(done.report.saved), done.failure) == ("created", None)
     assert done.report.times_left_out == (f"The device was throttled in 2 of 3 rounds ({reason}).")
     (folder,) = Store(tmp_path).entries()
     baseline = Store(tmp_path).load(folder).baseline
@@ -60,11 +61,11 @@ def test_times_that_were_slowed_down_in_most_rounds_are_left_out(tmp_path: Path,
 
 def test_a_run_with_times_takes_the_place_of_one_without(tmp_path: Path) -> None:
     hot = throttled(("hw_slowdown",))
-    assert saving(tmp_path, hot).report.saved == "created"
-    assert saving(tmp_path, hot).report.saved == "kept: nothing changed, and there are no times to add"
-    assert saving(tmp_path, throttled(None)).report.saved == "added run 1"
-    assert saving(tmp_path, hot).report.saved == "kept: nothing changed, and there are no times to add"
-    assert saving(tmp_path, throttled(None)).report.saved == "added run 2"
+    assert saved_text(saving(tmp_path, hot).report.saved) == "created"
+    assert saved_text(saving(tmp_path, hot).report.saved) == "kept: nothing changed, and there are no times to add"
+    assert saved_text(saving(tmp_path, throttled(None)).report.saved) == "added run 1"
+    assert saved_text(saving(tmp_path, hot).report.saved) == "kept: nothing changed, and there are no times to add"
+    assert saved_text(saving(tmp_path, throttled(None)).report.saved) == "added run 2"
     (folder,) = Store(tmp_path).entries()
     assert all(run.rounds for run in Store(tmp_path).load(folder).baseline.runs)
 
@@ -96,4 +97,4 @@ def test_a_baseline_without_times_leaves_time_without_one(tmp_path: Path) -> Non
     ],
 )
 def test_other_runs_are_saved(tmp_path: Path, rounds: list[tuple[str, ...] | None]) -> None:
-    assert saving(tmp_path, throttled(*rounds)).report.saved == "created"
+    assert saved_text(saving(tmp_path, throttled(*rounds)).report.saved) == "created"

@@ -14,6 +14,8 @@ from test_plugin_compare import (
     write,
 )
 
+from pytest_diffbench.report.sentences.saving import saved_text
+
 pytestmark = pytest.mark.usefixtures("real_libraries", "quick_processes")
 
 
@@ -27,7 +29,7 @@ def test_the_life_of_a_ratio(project: pytest.Pytester) -> None:
     }
     for number in (2, 3):
         run(project, "--diffbench-save").assert_outcomes(passed=1)
-        assert cases(project)["half"].saved == f"added run {number}"
+        assert saved_text(cases(project)["half"].saved) == f"added run {number}"
     run(project, "--diffbench").assert_outcomes(passed=1)
     verdict = time_verdict(cases(project)["half"])
     assert (verdict.reason, verdict.details["runs"]) == ("time.ratio_same", 3)
