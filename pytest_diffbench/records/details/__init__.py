@@ -6,6 +6,19 @@ No words stand in them: `report.sentences` makes messages from these.
 from __future__ import annotations
 
 from pytest_diffbench.records.details.common import FieldChange, Incomparable, Unjudged
+from pytest_diffbench.records.details.guidance import (
+    Contradiction,
+    FaultKind,
+    GroupChange,
+    GuidanceDetails,
+    GuidanceFault,
+    InertArgument,
+    InertCause,
+    ObservedGuidance,
+    RenormKind,
+    UnreadQuantity,
+    UnrecordedArgument,
+)
 from pytest_diffbench.records.details.memory import MemoryDetails, StageMemoryChange
 from pytest_diffbench.records.details.work import (
     CountChange,
@@ -17,14 +30,25 @@ from pytest_diffbench.records.details.work import (
 )
 
 __all__ = [
+    "Contradiction",
     "CountChange",
     "Direction",
+    "FaultKind",
     "FieldChange",
+    "GroupChange",
+    "GuidanceDetails",
+    "GuidanceFault",
     "Incomparable",
+    "InertArgument",
+    "InertCause",
     "InputChange",
     "MemoryDetails",
+    "ObservedGuidance",
+    "RenormKind",
     "StageMemoryChange",
     "Unjudged",
+    "UnreadQuantity",
+    "UnrecordedArgument",
     "WorkDetails",
     "WorkDifference",
     "WorkKind",

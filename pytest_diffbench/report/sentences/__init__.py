@@ -6,8 +6,16 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_diffbench.records.details import Incomparable, MemoryDetails, Unjudged, WorkDetails
-from pytest_diffbench.report.sentences import common, memory, work
+from pytest_diffbench.records.details import (
+    GuidanceDetails,
+    Incomparable,
+    MemoryDetails,
+    ObservedGuidance,
+    Unjudged,
+    UnrecordedArgument,
+    WorkDetails,
+)
+from pytest_diffbench.report.sentences import common, guidance, memory, work
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -24,10 +32,18 @@ def worded(verdict: Verdict) -> Verdict:
             message, changes = common.incomparable(verdict, details), []
         case WorkDetails() as details:
             message, changes = work.message(verdict.reason, details), work.changes(verdict.reason, details)
+        case GuidanceDetails() as details:
+            message, changes = guidance.message(verdict.reason, details), guidance.changes(verdict.reason, details)
+        case ObservedGuidance() as details:
+            message, changes = guidance.observed(verdict.reason, details)
+        case UnrecordedArgument() as details:
+            message, changes = guidance.unrecorded(details), []
         case MemoryDetails() as details:
             message, changes = memory.message(verdict.reason, details), memory.changes(details)
         case _:
-            return verdict
+            message, changes = verdict.message, list(verdict.changes)
+    if verdict.baseline_fault:
+        message = f"{message} {guidance.faults_of_baseline(verdict.baseline_fault)}"
     return msgspec.structs.replace(verdict, message=message, changes=tuple(changes))
 
 
