@@ -21,6 +21,8 @@ sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT / "tools")]
 from fault_subjects import SUBJECTS, measured, verdicts  # noqa: E402  # found by the path that was just set
 from fault_table import FAULTS  # noqa: E402
 
+from pytest_diffbench.report.figures import figure_of  # noqa: E402
+
 if TYPE_CHECKING:
     from pytest_diffbench.records import Verdict
 
@@ -49,14 +51,15 @@ def main() -> int:
 
 
 def _where(verdict: Verdict) -> str:
-    place = verdict.details.get("place") or verdict.details.get("trace", {}).get("place")
+    trace = figure_of(verdict, "trace")
+    place = figure_of(verdict, "place") or (trace or {}).get("place")
     if place is not None:
         return f"`{place}`"
-    if "trace" in verdict.details:
+    if trace is not None:
         return "after the decoder"
     told = verdict.message.partition(": ")[2].partition("; ")[0].rstrip(".") or verdict.message.rstrip(".")
     # figures that follow from the weights say nothing of the place
-    return re.split(r": (?:norm ratio|ratio|up to) ", told)[0]
+    return re.split(r" \((?:norm ratio|deviation ratio|residual) ", told)[0]
 
 
 if __name__ == "__main__":

@@ -64,10 +64,10 @@ def judge_work(question: Question) -> Verdict:
         python_calls_allowed_rel=python_calls_allowed_rel(question),
         differences=(*differences, *_attention_parameters(now, base)),
     )
-    if any(difference.kind in _BY_GUIDANCE for difference in differences) and (fault := fault_of_baseline(question)):
+    if any(difference.kind in _BY_GUIDANCE for difference in differences) and (faults := fault_of_baseline(question)):
         others = [difference for difference in differences if not _follows_from_guidance(difference, now)]
         if not any(other.direction != "less" and other.kind not in _DOUBTFUL for other in others):
-            details = msgspec.structs.replace(details, baseline_fault=fault)
+            details = msgspec.structs.replace(details, baseline_fault=faults)
             return verdict("work.baseline_not_as_asked", details=details)
     return verdict(f"work.{_reason(differences)}", details=details)
 

@@ -9,6 +9,7 @@ from msgspec import Meta
 from pytest_diffbench.records.base import Count, Decision, Distance, Fact, Gate, PositiveCount, Record
 from pytest_diffbench.records.case import Case
 from pytest_diffbench.records.comparison import Comparison, Ratio, RatioRun
+from pytest_diffbench.records.details.guidance import GuidanceFault
 from pytest_diffbench.records.guidance import Guidance, GuidanceGroup
 from pytest_diffbench.records.origin import Origin
 from pytest_diffbench.records.output import Memory, Output, ToleranceChange
@@ -106,6 +107,9 @@ class Verdict(Record, frozen=True, kw_only=True):
 
     details: Any = None
     """The figures behind it: a struct of `records.details`."""
+
+    baseline_fault: tuple[GuidanceFault, ...] = ()
+    """How the baseline's guidance wasn't as requested, where it now is and that explains another picture."""
 
     message: str = ""
     """For a person: what, how much, where, the limit. Made from reason and details by `report.sentences`."""

@@ -17,6 +17,7 @@ from pytest_diffbench.judge.guidance.formula_lumina2 import lumina2
 from pytest_diffbench.judge.guidance.formulas import FORMULAS, formula_of, register
 from pytest_diffbench.records import Guidance, GuidanceStep
 from pytest_diffbench.records.artifacts import Artifacts
+from pytest_diffbench.report.sentences.guidance import inert_argument
 from pytest_diffbench.session.result import Result
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ def test_what_the_authors_and_the_paper_would_do_is_told(ratio: float, authors: 
     [
         ("Lumina2Pipeline", call(LUMINA), []),
         ("Lumina2Pipeline", call(LUMINA, cfg_trunc_ratio=0.5, negative_prompt="x", cfg_normalization=True), []),
-        ("Lumina2Pipeline", call(LUMINA, cfg_trunc_ratio=1.0), ["cfg_trunc_ratio 1 truncates no step"]),
+        ("Lumina2Pipeline", call(LUMINA, cfg_trunc_ratio=1.0), ["cfg_trunc_ratio 1 (truncates no step)"]),
         ("Lumina2Pipeline", call(LUMINA, cfg_trunc_ratio=0.99), []),  # the last step is cut
         (
             "Lumina2Pipeline",
@@ -90,27 +91,27 @@ def test_what_the_authors_and_the_paper_would_do_is_told(ratio: float, authors: 
         (
             "FluxPipeline",
             call(FLUX, "img_ids", guidance_scale=3.5),
-            ["guidance_scale 3.5 (the model takes no guidance)"],
+            ["guidance_scale 3.5 (the model takes no guidance scale)"],
         ),
         ("FluxPipeline", call(FLUX, guidance_scale=3.5), []),  # what the denoiser takes wasn't seen
         ("FluxPipeline", call(FLUX, "guidance", true_cfg_scale=4.0), ["true_cfg_scale 4 (no negative prompt)"]),
         ("FluxPipeline", call(FLUX, "guidance", true_cfg_scale=1.0), []),
         ("FluxPipeline", call(FLUX, "guidance", negative_prompt="x"), ["negative_prompt (no true CFG)"]),
         ("FluxPipeline", call(FLUX, "guidance", negative_prompt="x", true_cfg_scale=4.0), []),
-        ("ZImagePipeline", call(Z_IMAGE, cfg_truncation=1.0), ["cfg_truncation 1 truncates no step"]),
+        ("ZImagePipeline", call(Z_IMAGE, cfg_truncation=1.0), ["cfg_truncation 1 (truncates no step)"]),
     ],
 )  # fmt: skip
 def test_arguments_without_effect_are_pointed_out(model: str, made: Call, told: list[str]) -> None:
-    assert inert(made, FORMULAS[model](made)) == told
+    assert list(map(inert_argument, inert(made, FORMULAS[model](made)))) == told
 
 
 def test_a_threshold_so_near_the_end_that_no_step_is_cut_is_pointed_out() -> None:
     times = (1000.0, 750.0, 500.0, 250.0)  # the last at .75
     made = Call(arguments=Z_IMAGE | {"cfg_truncation": 0.8}, passed={"cfg_truncation": 0.8}, timesteps=times)
-    assert inert(made, z_image(made)) == ["cfg_truncation 0.8 truncates no step"]
+    assert list(map(inert_argument, inert(made, z_image(made)))) == ["cfg_truncation 0.8 (truncates no step)"]
     cut = Call(arguments=Z_IMAGE | {"cfg_truncation": 0.7}, passed={"cfg_truncation": 0.7}, timesteps=times)
     assert z_image(cut).guided == {0, 1, 2}
-    assert inert(cut, z_image(cut)) == []
+    assert inert(cut, z_image(cut)) == ()
 
 
 def test_truncation_by_time_needs_the_times() -> None:

@@ -33,24 +33,36 @@ _NORMS = "comb_pred * (cond_norm / noise_norm)"
 @pytest.mark.parametrize(
     ("build", "arguments", "told"),
     [
-        (make.stable_diffusion, BLUE, "3 of 3 steps guided, 3 calls, guidance at every step, scale 7.5"),
+        (make.stable_diffusion, BLUE, "3 of 3 steps guided (guidance at every step), 3 denoiser calls, scale 7.5"),
         (
             make.stable_diffusion,
             {"guidance_scale": 1.0},
-            "none of 3 steps guided, 3 calls, guidance_scale 1",
+            "0 of 3 steps guided (guidance_scale 1 switches guidance off), 3 denoiser calls",
         ),
         (make.stable_diffusion, {"guidance_rescale": 0.7}, "rescaled by 0.7."),
-        (make.stable_diffusion_xl, BLUE, "scale 5 ± 0.0005, renorm off."),
+        (make.stable_diffusion_xl, BLUE, "scale 5 ± 0.0005, no renorm."),
         (make.stable_diffusion_xl, {"guidance_rescale": 1.0}, "rescaled by 1."),
         (make.stable_diffusion_xl, {"guidance_rescale": 0.3, "prompt": ["a", "b"]}, "rescaled by 0.3."),
         (make.stable_diffusion_xl, {"denoising_end": 0.5, "num_inference_steps": 4}, "2 of 2 steps guided"),
-        (make.stable_diffusion_3, BLUE, "3 of 3 steps guided, 3 calls, guidance at every step, scale 7"),
+        (make.stable_diffusion_3, BLUE, "3 of 3 steps guided (guidance at every step), 3 denoiser calls, scale 7"),
         (make.stable_diffusion_3, {"sigmas": [1.0, 0.5]}, "2 of 2 steps guided"),
-        (make.flux, {}, "none of 3 steps guided, 3 calls, no true CFG."),
-        (make.flux, BLUE | {"true_cfg_scale": 3.0}, "3 of 3 steps guided, 6 calls, true CFG at every step, scale 3"),
-        (make.qwen_image, {}, "none of 3 steps guided, 3 calls, no true CFG."),
-        (make.qwen_image, BLUE, "3 of 3 steps guided, 6 calls, true CFG at every step, scale 4 ± 0.0004, renorm on"),
-        (make.lumina2, {"cfg_trunc_ratio": 0.7}, "2 of 3 steps guided, 5 calls, cfg_trunc_ratio 0.7, scale 4"),
+        (make.flux, {}, "0 of 3 steps guided (no true CFG), 3 denoiser calls."),
+        (
+            make.flux,
+            BLUE | {"true_cfg_scale": 3.0},
+            "3 of 3 steps guided (true CFG at every step), 6 denoiser calls, scale 3",
+        ),
+        (make.qwen_image, {}, "0 of 3 steps guided (no true CFG), 3 denoiser calls."),
+        (
+            make.qwen_image,
+            BLUE,
+            "3 of 3 steps guided (true CFG at every step), 6 denoiser calls, scale 4 ± 0.0004, renorm by rows",
+        ),
+        (
+            make.lumina2,
+            {"cfg_trunc_ratio": 0.7},
+            "2 of 3 steps guided (cfg_trunc_ratio 0.7), 5 denoiser calls, scale 4",
+        ),
     ],
 )
 def test_a_sound_pipeline_does_as_asked(build: Callable[[], Any], arguments: dict[str, Any], told: str) -> None:
@@ -128,10 +140,11 @@ def test_a_loop_that_ends_early_is_a_fault() -> None:
 
 def test_a_scale_that_the_model_does_not_take_is_pointed_out() -> None:
     takes = make.judged(make.flux(), guidance_scale=3.5)
-    assert takes.details["inert"] == []
+    assert takes.details.inert == ()
     without = make.judged(make.flux(guidance_embeds=False), guidance_scale=3.5)
     assert without.reason == "guidance.same"
-    assert without.details["inert"] == ["guidance_scale 3.5 (the model takes no guidance)"]
+    assert [argument.cause for argument in without.details.inert] == ["not_a_model_input"]
+    assert "No effect: guidance_scale 3.5 (the model takes no guidance scale)." in without.message
 
 
 def test_cosine_and_norm_ratio_are_those_of_the_predictions() -> None:
@@ -177,8 +190,8 @@ def test_a_difference_of_branches_that_is_reused_is_described(real_libraries: No
     ]
     assert [one.scale for one in seen.guidance.steps] == pytest.approx([3.0, 3.0, 3.0], rel=1e-4)
     assert (verdict.reason, verdict.decision) == ("guidance.steered", "incomparable"), verdict.message
-    assert "Steps 1-2 reused the difference of branches of an earlier step." in verdict.message
-    assert "steps 1-2 guided with scale 3 by the difference of an earlier step (cond)" in verdict.message
+    assert "The difference between the branches of an earlier step was reused in steps 1-2." in verdict.message
+    assert "steps 1-2 guided at scale 3 by the branch difference of an earlier step (cond)" in verdict.message
 
 
 def test_calls_that_something_else_answers_are_told(real_libraries: None) -> None:

@@ -23,14 +23,14 @@ TRUNCATED: dict[str, Any] = {"cfg_truncation": 0.3, "num_inference_steps": 4}
 @pytest.mark.parametrize(
     ("arguments", "told"),
     [
-        ({}, "3 of 3 steps guided, 3 calls, truncation off, scale 6 ± 0.0006, renorm off."),
+        ({}, "3 of 3 steps guided (truncation off), 3 denoiser calls, scale 6 ± 0.0006, no renorm."),
         ({"guidance_scale": 0.5}, "scale 1.5"),
-        ({"guidance_scale": 0.0}, "none of 3 steps guided, 3 calls, guidance_scale 0 switches guidance off"),
+        ({"guidance_scale": 0.0}, "0 of 3 steps guided (guidance_scale 0 switches guidance off), 3 denoiser calls"),
         ({"cfg_normalization": True}, "norm clamped to 1 times"),
         (HALF, "norm clamped to 0.5 times"),
         (HALF | {"prompt": ["a", "a red circle"]}, "norm clamped to 0.5 times"),
         # times of 0, .1, .25 and .5 by a shift of 3
-        (TRUNCATED, "3 of 4 steps guided, 4 calls, cfg_truncation 0.3, scale 6"),
+        (TRUNCATED, "3 of 4 steps guided (cfg_truncation 0.3), 4 denoiser calls, scale 6"),
         ({"cfg_truncation": 0.0}, "1 of 3 steps guided"),
         ({"cfg_truncation": None}, "3 of 3 steps guided"),
     ],

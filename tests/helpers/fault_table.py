@@ -180,7 +180,7 @@ FAULTS: tuple[Fault, ...] = (
         "lumina2",
         plant.line((_MIX, _MIX.replace("guidance_scale", "1.02 * guidance_scale"))),
         "scale",
-        "scale 4.08, asked for 4",
+        "scale 4.08 (expected 4 ",
     ),
     guidance(
         "renorm dropped", "lumina2", plant.line(("if cfg_normalization:", "if False:")), "renorm_missing", "steps 0-2"
@@ -225,7 +225,7 @@ FAULTS: tuple[Fault, ...] = (
         "flux, true CFG",
         plant.line((_TRUE_CFG, _TRUE_CFG.replace("true_", "1.02 * true_"))),
         "scale",
-        "scale 3.06, asked for 3",
+        "scale 3.06 (expected 3 ",
     ),
     guidance(
         "halves swapped",
@@ -234,9 +234,9 @@ FAULTS: tuple[Fault, ...] = (
         "wrong_branch",
         "steps 0-3",
     ),
-    guidance("rescaling dropped", "sdxl", plant.line((_RESCALE, "noise_pred")), "renorm_missing", "not rescaled"),
+    guidance("rescaling dropped", "sdxl", plant.line((_RESCALE, "noise_pred")), "renorm_missing", "not renormalised"),
     guidance("guidance dropped", "sd3", plant.line((_JOINT_MIX, "noise_pred_text")), "missing_steps", "steps 0-3"),
-    guidance("a step repeated", "lumina2", plant.schedule(_repeat_a_step), "steps", "7 steps ran, asked for 6"),
+    guidance("a step repeated", "lumina2", plant.schedule(_repeat_a_step), "steps", "7 steps ran (6 requested)"),
     # the work
     work("truncation ratio ignored", "lumina2", plant.line((_TRUNCATED, "False")), "denoiser_calls", "steps 3-5"),
     work(

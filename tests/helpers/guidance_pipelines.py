@@ -19,6 +19,7 @@ from pytest_diffbench.measure.runner import Measurement, Plan, drive_plainly
 from pytest_diffbench.pipelines.tokenizers import build_tokenizer, vocabulary_size
 from pytest_diffbench.records import Definition
 from pytest_diffbench.records.artifacts import Artifacts
+from pytest_diffbench.report.sentences import worded
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -53,9 +54,9 @@ def observed(pipeline: Any, **arguments: Any) -> Observation:
 
 def judged(pipeline: Any, **arguments: Any) -> Verdict:
     """Verdict of the guidance gate on a call."""
-    seen = observed(pipeline, **arguments)
-    (verdict,) = judge(seen, Artifacts(images=(), trace={}), None, Limits(), ["guidance"])
-    return verdict
+    observation = observed(pipeline, **arguments)
+    (verdict,) = judge(observation, Artifacts(images=(), trace={}), None, Limits(), ["guidance"])
+    return worded(verdict)
 
 
 def broken(build: Callable[[], Any], before: str, after: str) -> Any:

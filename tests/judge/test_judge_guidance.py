@@ -36,16 +36,16 @@ def flux_case(count: int, step: GuidanceStep, passed: dict[str, Any] | None = No
 def test_a_pass_says_what_was_asked_for_and_how_exactly() -> None:
     answer = lumina(15)
     assert answer.message == (
-        "As asked: 15 of 30 steps guided, 45 calls, cfg_trunc_ratio 0.5, scale 4 ± 0.0004,"
-        " renorm on (norm ratio 1 within 2e-06, allowed 0.0001)."
+        "As requested: 15 of 30 steps guided (cfg_trunc_ratio 0.5), 45 denoiser calls, scale 4 ± 0.0004,"
+        " renorm by rows (norm ratio 1 ± 2e-06, limit 0.0001)."
     )
-    assert answer.details["predicted_saved_calls_rel"] == 0.25
+    assert answer.details.predicted_saved_calls_rel == 0.25
 
 
 def test_ratio_one_is_truncation_off() -> None:
     answer = lumina(30, cfg_trunc_ratio=1.0)
-    assert "30 of 30 steps guided, 60 calls, truncation off" in answer.message
-    assert answer.details["predicted_saved_calls_rel"] == 0
+    assert "30 of 30 steps guided (truncation off), 60 denoiser calls" in answer.message
+    assert answer.details.predicted_saved_calls_rel == 0
 
 
 @pytest.mark.parametrize(
@@ -65,7 +65,7 @@ def test_guided_steps_follow_the_pipelines_own_predicate(count: int, ratio: floa
 def test_guidance_that_is_off_expects_conditional_calls_alone() -> None:
     off = lumina(0, guidance_scale=1.0)
     assert off.reason == "guidance.same"
-    assert off.details["predicted_saved_calls_rel"] == 0
+    assert off.details.predicted_saved_calls_rel == 0
     answer = lumina(30, guidance_scale=1.0)
     assert answer.reason == "guidance.extra_steps"
     assert "guidance_scale 1 switches guidance off" in answer.message
@@ -73,17 +73,18 @@ def test_guidance_that_is_off_expects_conditional_calls_alone() -> None:
 
 def test_the_steps_of_ignored_truncation_are_named() -> None:
     answer = lumina(20)
-    assert answer.message.startswith(
-        "Guidance isn't as asked: steps 15-19 guided against cfg_trunc_ratio 0.5 (20 guided, asked for 15)"
+    assert answer.message == (
+        "Guidance is not as requested: steps 15-19 guided in error (20 guided, 15 expected, cfg_trunc_ratio 0.5)."
     )
 
 
 def test_several_faults_are_all_listed_and_the_first_names_the_verdict() -> None:
     answer = lumina(20, step=make.guided_step(scale=3.0, sign=1))
     assert answer.reason == "guidance.extra_steps"
-    assert len(answer.changes) == 3
-    assert "wrong sign" in answer.changes[1]
-    assert "mixed with scale 3, asked for 4" in answer.changes[2]
+    assert [fault.kind for fault in answer.details.faults] == ["extra_steps", "sign", "scale"]
+    assert "steps 15-19 guided in error" in answer.message
+    assert answer.message.endswith("with the wrong sign; and 1 more.")
+    assert answer.changes == ("steps 0-14 mixed at scale 3 (expected 4 ± 0.0004)",)
 
 
 def test_a_step_guided_without_both_branches_is_impossible() -> None:
@@ -107,7 +108,7 @@ def test_the_tolerance_follows_the_dtype(eps: float, ratio: float, reason: str) 
 def test_a_clamp_that_only_shrinks_isnt_renorm() -> None:
     answer = lumina(15, step=make.guided_step(norm_ratio_min=0.8, norm_ratio_max=1.0))
     assert answer.reason == "guidance.renorm_wrong"
-    assert "norm ratio 0.8 to 1, asked for 1" in answer.message
+    assert "norm ratio 0.8 to 1, expected 1 ± 0.0001" in answer.message
 
 
 def test_one_step_without_renorm_is_enough_and_named() -> None:
@@ -115,7 +116,7 @@ def test_one_step_without_renorm_is_enough_and_named() -> None:
     steps = [make.guided_step()] * 3 + [bare] + [make.guided_step()] * 11 + [make.plain_step()] * 15
     answer = judged(make.guidance(steps))
     assert answer.reason == "guidance.renorm_missing"
-    assert "step 3 not renormed" in answer.message
+    assert "step 3 not renormalised (norm ratio 1.2 to 1.9, expected 1 ± 0.0001)" in answer.message
 
 
 def test_renorm_off_wants_unscaled_predictions() -> None:
@@ -134,10 +135,10 @@ def test_without_gains_a_norm_kept_at_every_step_tells_renorm() -> None:
 def test_an_unread_scale_or_sign_is_mentioned_and_passes() -> None:
     answer = lumina(15, step=make.guided_step(scale=None, sign=0))
     assert answer.reason == "guidance.same"
-    assert "scale not read" in answer.message
+    assert "scale not readable" in answer.message
     assert answer.changes == (
-        "the scale at steps 0-14 couldn't be read",
-        "the sign at steps 0-14 couldn't be read",
+        "scale at steps 0-14 not readable",
+        "sign at steps 0-14 not readable",
     )
 
 
@@ -169,7 +170,7 @@ def test_sigmas_set_the_number_of_steps() -> None:
 
 def test_flux_is_distilled_and_calls_once_a_step() -> None:
     answer = flux_case(50, make.plain_step(sign=1))
-    assert answer.message == "As asked: none of 50 steps guided, 50 calls, no true CFG."
+    assert answer.message == "As requested: 0 of 50 steps guided (no true CFG), 50 denoiser calls."
     assert flux_case(50, make.plain_step(sign=-1)).reason == "guidance.sign"
     # a scale alone does nothing without a negative prompt
     assert flux_case(50, make.plain_step(sign=1), true_cfg_scale=4.0).reason == "guidance.same"
@@ -207,8 +208,8 @@ def planned(guided: int, count: int = 30, branches: tuple[Branch, ...] = ("cond"
 def test_of_a_plan_it_says_what_was_seen_and_what_not() -> None:
     answer = planned(15)
     assert (answer.decision, answer.reason) == ("incomparable", "guidance.planned")
-    assert "15 of 30 steps guided, 45 calls, cfg_trunc_ratio 0.5" in answer.message
-    assert "Scale, sign and renorm weren't seen" in answer.message
+    assert "15 of 30 steps guided (cfg_trunc_ratio 0.5), 45 denoiser calls" in answer.message
+    assert "Scale, sign and renorm not checked" in answer.message
     assert answer.changes == ()
 
 

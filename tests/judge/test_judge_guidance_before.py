@@ -38,7 +38,7 @@ def judged(
 def test_a_fix_of_guidance_is_not_a_regression_of_work(kept: list[GuidanceStep] | None) -> None:
     answer = judged(kept=kept, calls=(COND, make.group("uncond", HALF_OF_IT)))["work"]
     assert (answer.decision, answer.reason) == ("incomparable", "work.baseline_not_as_asked")
-    assert "steps 7-14 not guided, but should be (7 guided, asked for 15)" in answer.message
+    assert "steps 7-14 not guided (7 guided, 15 expected, cfg_trunc_ratio 0.5)" in answer.message
     assert "8 unconditional transformer calls that the baseline did not make (steps 7-14)" in answer.message
 
 
@@ -75,7 +75,7 @@ def test_another_picture_is_explained_by_the_scale_that_the_baseline_mixed_with(
     work, answer = make.judge_all(output, inverted, reference, Limits(), ["work", "output"])
     assert work.reason == "work.same"
     assert answer.decision == "worse"
-    assert "The baseline's guidance wasn't as asked (steps 0-14 mixed with scale 7.5" in answer.message
+    assert "The baseline's guidance was wrong: steps 0-14 mixed at scale 7.5" in answer.message
     sound = make.reference(guidance=make.guidance(steps(make.GUIDED)).groups())
     (other,) = make.judge_all(output, inverted, sound, Limits(), ["output"])
     assert "The baseline's guidance" not in other.message

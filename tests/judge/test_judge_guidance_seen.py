@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING, Any
 import judge_factories as make
 import pytest
 
-from pytest_diffbench.judge import Limits, judge
-from pytest_diffbench.judge.guidance.seen import oddities
+from pytest_diffbench.judge import Limits
+from pytest_diffbench.judge.guidance.observed import contradictions
 from pytest_diffbench.records import Case, Guidance, GuidanceStep
 
 if TYPE_CHECKING:
@@ -41,8 +41,8 @@ def judged(now: Guidance, base: Guidance | None, **arguments: Any) -> Verdict:
     case = Case(id="case", definition=make.definition(**arguments))
     observation = make.observation(guidance=now, case=case)
     reference = make.reference(observation, guidance=base.groups()) if base is not None else None
-    (found,) = judge(observation, make.artifacts(), reference, Limits(), ["guidance"])
-    return found
+    (verdict,) = make.judge_all(observation, make.artifacts(), reference, Limits(), ["guidance"])
+    return verdict
 
 
 FOUR = (guided(), guided(), plain(), plain())
@@ -65,7 +65,7 @@ def test_steps_that_did_the_same_stand_together() -> None:
 def test_what_was_seen_is_described_where_nothing_is_known() -> None:
     found = judged(seen(*FOUR), None)
     assert (found.reason, found.decision) == ("guidance.no_formula", "incomparable")
-    assert "steps 0-1 guided with scale 4 (cond and uncond); steps 2-3 conditional alone (cond)" in found.message
+    assert "steps 0-1 guided at scale 4 (cond + uncond); steps 2-3 conditional only (cond)" in found.message
 
 
 def test_the_same_as_in_the_baseline_is_the_same() -> None:
@@ -79,18 +79,21 @@ def test_the_same_as_in_the_baseline_is_the_same() -> None:
 @pytest.mark.parametrize(
     ("now", "words"),
     [
-        ((guided(), guided(), guided(), plain()), "step 2: conditional alone (cond) -> guided with scale 4"),
-        ((guided(5.0), guided(5.0), plain(), plain()), "steps 0, 1: guided with scale 4 (cond and uncond) -> guided"),
-        ((guided(), plain(), plain(), plain()), "step 1: guided with scale 4 (cond and uncond) -> conditional alone"),
+        ((guided(), guided(), guided(), plain()), "step 2 conditional only (cond) -> guided at scale 4"),
+        (
+            (guided(5.0), guided(5.0), plain(), plain()),
+            "steps 0-1 guided at scale 4 (cond + uncond) -> guided at scale 5",
+        ),
+        ((guided(), plain(), plain(), plain()), "step 1 guided at scale 4 (cond + uncond) -> conditional only"),
         (
             (*FOUR[:2], plain("cond", "uncond"), plain()),
-            "step 2: conditional alone (cond) -> conditional alone (cond",
+            "step 2 conditional only (cond) -> conditional only (cond + uncond)",
         ),
-        (FOUR[:3], "step 3: not run any more"),
-        ((*FOUR, plain()), "step 4: not run before"),
+        (FOUR[:3], "step 3 missing"),
+        ((*FOUR, plain()), "step 4 new"),
         ((guided(sign=-1), *FOUR[1:]), "negated"),
         ((guided(gain_min=0.5, gain_max=0.6), *FOUR[1:]), "rescaled"),
-        ((guided(None), *FOUR[1:]), "scale unread"),  # type: ignore[arg-type]  # as it is read of equal branches
+        ((guided(None), *FOUR[1:]), "unreadable scale"),  # type: ignore[arg-type]  # as it is read of equal branches
     ],
 )
 def test_whatever_changed_is_worse_and_named_with_its_steps(now: tuple[GuidanceStep, ...], words: str) -> None:
@@ -118,8 +121,8 @@ def test_a_callback_of_the_callers_steers_the_call() -> None:
 @pytest.mark.parametrize(
     ("guidance", "odd"),
     [
-        (seen(plain(), guidance_scale=4.0, negative_prompt="fog"), "yet no step was guided"),
-        (seen(plain("joint"), guidance_scale=1.0), "yet both branches were called in 1 step"),
+        (seen(plain(), guidance_scale=4.0, negative_prompt="fog"), "but no step was guided"),
+        (seen(plain("joint"), guidance_scale=1.0), "but both branches were called in 1 step"),
         (seen(plain("cond", "uncond"), plain(), true_cfg_scale=1.0, guidance_scale=4.0), "true_cfg_scale is 1"),
         (seen(plain(), guidance_scale=4.0), None),  # distilled
         (seen(guided(), guidance_scale=4.0, negative_prompt="fog"), None),
@@ -129,5 +132,10 @@ def test_a_callback_of_the_callers_steers_the_call() -> None:
     ],
 )
 def test_what_contradicts_the_arguments_is_said_without_a_baseline(guidance: Guidance, odd: str | None) -> None:
-    assert (odd is None and oddities(guidance) == []) or odd in oddities(guidance)[0]  # type: ignore[operator]  # as above
-    assert (f"Odd: {oddities(guidance)[0]}" if odd else "Seen") in judged(guidance, None).message
+    answer = judged(guidance, None)
+    assert answer.details.contradictions == contradictions(guidance)
+    assert "Observed: " in answer.message
+    if odd is None:
+        assert (contradictions(guidance), "Contradiction" in answer.message) == ((), False)
+    else:
+        assert odd in answer.message.partition("Contradiction: ")[2]

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pytest_diffbench.judge.guidance.gate import guidance_faults
-from pytest_diffbench.judge.text import listed
 from pytest_diffbench.records import GuidanceStep, parse_steps
 
 if TYPE_CHECKING:
@@ -15,45 +14,44 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.judge.question import Question
     from pytest_diffbench.records import Baseline, Branch, Verdict
+    from pytest_diffbench.records.details import GuidanceFault
 
-_TOLD_BY_GUIDANCE = ("output.differs", "output.trace")
+_EXPLAINED_BY_GUIDANCE = ("output.differs", "output.trace")
 
 
-def fault_of_baseline(question: Question) -> str:
-    """How the baseline's guidance isn't as asked, where it now is; empty otherwise.
+def fault_of_baseline(question: Question) -> tuple[GuidanceFault, ...]:
+    """How the baseline's guidance isn't as requested, where it now is; empty otherwise.
 
     Of a baseline without guidance, from before it was kept, the denoiser's calls tell which steps were guided.
     """
-    now = question.observation.guidance
-    if now is None or question.reference is None or guidance_faults(question, now) != []:
-        return ""
+    guidance = question.observation.guidance
+    if guidance is None or question.reference is None or guidance_faults(question, guidance) != ():
+        return ()
     baseline = question.reference.baseline
-    before = _from_groups(baseline) or _from_calls(baseline)
-    if not before:
-        return ""
-    return listed(guidance_faults(question, msgspec.structs.replace(now, steps=before)) or (), most=2)
+    steps = _from_groups(baseline) or _from_calls(baseline)
+    if not steps:
+        return ()
+    return guidance_faults(question, msgspec.structs.replace(guidance, steps=steps)) or ()
 
 
-def with_fault_of_baseline(question: Question, answers: Sequence[Verdict]) -> tuple[Verdict, ...]:
-    """Say it where the picture changed: it is a picture of something else."""
-    if not any(answer.reason in _TOLD_BY_GUIDANCE for answer in answers):
-        return tuple(answers)
-    if not (fault := fault_of_baseline(question)):
-        return tuple(answers)
-    note = f" The baseline's guidance wasn't as asked ({fault}), and now is: look at the picture, then accept it."
+def with_fault_of_baseline(question: Question, verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Add it where the picture changed: the baseline's is a picture of something else."""
+    if not any(verdict.reason in _EXPLAINED_BY_GUIDANCE for verdict in verdicts):
+        return tuple(verdicts)
+    faults = fault_of_baseline(question)
     return tuple(
-        msgspec.structs.replace(answer, message=answer.message + note)
-        if answer.reason in _TOLD_BY_GUIDANCE
-        else answer
-        for answer in answers
+        msgspec.structs.replace(verdict, baseline_fault=faults)
+        if faults and verdict.reason in _EXPLAINED_BY_GUIDANCE
+        else verdict
+        for verdict in verdicts
     )
 
 
 def _from_groups(baseline: Baseline) -> tuple[GuidanceStep, ...]:
     steps = {
-        number: GuidanceStep(branches=one.branches, used=one.used, sign=one.sign, scale=one.scale)
-        for one in baseline.guidance or ()
-        for number in parse_steps(one.steps)
+        number: GuidanceStep(branches=group.branches, used=group.used, sign=group.sign, scale=group.scale)
+        for group in baseline.guidance or ()
+        for number in parse_steps(group.steps)
     }
     return tuple(step for _, step in sorted(steps.items()))
 

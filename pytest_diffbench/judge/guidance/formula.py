@@ -1,15 +1,17 @@
-"""The words of a formula of guidance: what it is told of a call, and what it says about it."""
+"""What a formula of guidance takes and returns: a call, and what is expected of it."""
 
 from __future__ import annotations
 
 import dataclasses
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from pytest_diffbench.records.details import RenormKind
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import JointOrder
 
-Renorm: TypeAlias = Literal["none", "rows", "clamp", "std"]
+Renorm: TypeAlias = RenormKind
 """What becomes of a guided prediction g beside the conditional one c, with `renorm_factor` f.
 
 `rows`: each row along the last axis gets the norm of the same row of c. `clamp`: a sample whose norm exceeds f times

@@ -3,16 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge import reasons
 from pytest_diffbench.judge.guidance.formula import Call, Expected, NotCoveredError, UnknownArgumentError
 from pytest_diffbench.judge.guidance.formula_inert import inert
-from pytest_diffbench.judge.guidance.formula_norms import at, norm_faults, unread
+from pytest_diffbench.judge.guidance.formula_norms import norm_faults, span, unread
 from pytest_diffbench.judge.guidance.formulas import formula_of
-from pytest_diffbench.judge.guidance.seen import judge_seen, steered_by
+from pytest_diffbench.judge.guidance.observed import callback_of, judge_observed
 from pytest_diffbench.judge.reasons import verdict
-from pytest_diffbench.judge.text import listed, plural
+from pytest_diffbench.records import format_steps
+from pytest_diffbench.records.details import (
+    GuidanceDetails,
+    GuidanceFault,
+    ObservedGuidance,
+    UnreadQuantity,
+    UnrecordedArgument,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,9 +28,22 @@ if TYPE_CHECKING:
     from pytest_diffbench.judge.limits import Limits
     from pytest_diffbench.judge.question import Question
     from pytest_diffbench.records import Guidance, GuidanceStep, Verdict
+    from pytest_diffbench.records.details import FaultKind
 
-_FAULTS = tuple(reason.code for reason in reasons.guidance.REASONS if reason.decision == "worse")
-"""In the order in which one of several faults names the verdict."""
+_ORDER = tuple(reason.code for reason in reasons.guidance.REASONS if reason.decision == "worse")
+"""In which one of several faults names the verdict."""
+
+_REASONS: dict[FaultKind, str] = {
+    "step_count": "guidance.steps",
+    "unconditional_used": "guidance.wrong_branch",
+    "branch_not_called": "guidance.wrong_branch",
+    "branches_swapped": "guidance.wrong_branch",
+    "unused_call": "guidance.wasted_call",
+    "renorm_by_row": "guidance.renorm_wrong",
+    "renorm_uneven": "guidance.renorm_wrong",
+    "gain_uneven": "guidance.gain",
+}
+"""Of faults that share a reason; the others' kind is the reason's name."""
 
 
 def judge_guidance(question: Question) -> Verdict:
@@ -31,47 +52,34 @@ def judge_guidance(question: Question) -> Verdict:
     assert guidance is not None  # the table asks this gate only when the part was seen
     formula = formula_of(guidance)
     if formula is None:
-        why = f"No formula is known for {guidance.pipeline}."
-        return judge_seen(question, guidance, "guidance.no_formula", why)
+        return judge_observed(question, guidance, "guidance.no_formula", ObservedGuidance())
     call = _call(question)
     try:
         expected = formula(call)
     except UnknownArgumentError as error:
-        message = f"The value of {error} wasn't recorded, so what guidance should do isn't known."
-        return verdict("guidance.unknown", message)
+        return verdict("guidance.unknown", details=UnrecordedArgument(argument=str(error)))
     except NotCoveredError as error:
-        why = f"The formula for {guidance.pipeline} doesn't cover {error}."
-        return judge_seen(question, guidance, "guidance.no_formula", why)
-    check = _Check(guidance, expected, question.limits, inert(call, expected))
-    faults = check.faults()
-    unclear = check.unclear()
-    details = check.details()
-    changes = [text for _, text in faults] + unclear
-    if faults and (steered := steered_by(question)) is not None:
-        told = listed([text for _, text in faults])
-        why = f"Not as the formula says ({told}), and {steered} takes part in each step."
-        return judge_seen(question, guidance, "guidance.steered", why)
-    if reused := [i for i, step in enumerate(guidance.steps) if step.used == "reused"]:
-        why = f"{at(reused)[:1].upper()}{at(reused)[1:]} reused the difference of branches of an earlier step."
-        return judge_seen(question, guidance, "guidance.steered", why)
-    if faults:
-        told = listed([text for _, text in faults], most=2)
-        return verdict(faults[0][0], f"Guidance isn't as asked: {told}.", details=details, changes=changes)
-    planned = question.observation.case.definition.planned
-    if any(step.used == "unknown" for step in guidance.steps) or (check.renorm_unseen() and not planned):
-        return verdict(
-            "guidance.unknown",
-            f"What guidance did can't be told: {listed(unclear)}.",
-            details=details,
-            changes=changes,
+        return judge_observed(question, guidance, "guidance.no_formula", ObservedGuidance(not_covered=str(error)))
+    check = _Check(guidance, expected, question.limits)
+    details = check.details(call)
+    if details.faults and (callback := callback_of(question)) is not None:
+        return judge_observed(
+            question, guidance, "guidance.steered", ObservedGuidance(callback=callback, faults=details.faults)
         )
-    if planned:
-        return verdict("guidance.planned", check.planned(), details=details)
-    return verdict("guidance.same", check.passed(), details=details, changes=unclear)
+    if reused := [i for i, step in enumerate(guidance.steps) if step.used == "reused"]:
+        return judge_observed(
+            question, guidance, "guidance.steered", ObservedGuidance(reused_steps=format_steps(reused))
+        )
+    if details.faults:
+        return verdict(_reason(details.faults[0]), details=details)
+    planned = question.observation.case.definition.planned
+    if any(step.used == "unknown" for step in guidance.steps) or (check.renorm_unread() and not planned):
+        return verdict("guidance.unknown", details=details)
+    return verdict("guidance.planned" if planned else "guidance.same", details=details)
 
 
-def guidance_faults(question: Question, guidance: Guidance) -> list[str] | None:
-    """Words for each thing that `guidance` did otherwise than the call asks for; None where there is no formula."""
+def guidance_faults(question: Question, guidance: Guidance) -> tuple[GuidanceFault, ...] | None:
+    """What `guidance` does otherwise than the call asks for; None where there is no formula."""
     formula = formula_of(guidance)
     if formula is None:
         return None
@@ -79,17 +87,21 @@ def guidance_faults(question: Question, guidance: Guidance) -> list[str] | None:
         expected = formula(_call(question))
     except (UnknownArgumentError, NotCoveredError):
         return None
-    return [text for _, text in _Check(guidance, expected, question.limits, []).faults()]
+    return _Check(guidance, expected, question.limits).faults()
+
+
+def _reason(fault: GuidanceFault) -> str:
+    return _REASONS.get(fault.kind, f"guidance.{fault.kind}")
 
 
 def _call(question: Question) -> Call:
-    seen = question.observation
-    guidance = seen.guidance
+    observation = question.observation
+    guidance = observation.guidance
     assert guidance is not None  # as above
-    groups = seen.work.denoiser if seen.work is not None else ()
+    groups = observation.work.denoiser if observation.work is not None else ()
     return Call(
         arguments=guidance.arguments,
-        passed=seen.case.definition.arguments,
+        passed=observation.case.definition.arguments,
         denoiser_takes=frozenset(name for group in groups for name in group.shapes),
         timesteps=tuple(step.timestep for step in guidance.steps),
     )
@@ -100,12 +112,11 @@ class _Check:
     guidance: Guidance
     expected: Expected
     limits: Limits
-    inert: list[str]
 
-    def faults(self) -> list[tuple[str, str]]:
-        """Reason and words of each fault, the one that names the verdict first."""
-        found = [*self._count(), *self._uses(), *self._branches(), *self._signs(), *self._scales(), *self._norms()]
-        return sorted(found, key=lambda fault: _FAULTS.index(fault[0]))
+    def faults(self) -> tuple[GuidanceFault, ...]:
+        """The one that names the verdict first."""
+        faults = [*self._count(), *self._uses(), *self._branches(), *self._signs(), *self._scales(), *self._norms()]
+        return tuple(sorted(faults, key=lambda fault: _ORDER.index(_reason(fault))))
 
     def _tolerance_rel(self, factor_eps: float) -> float:
         return max(factor_eps * self.guidance.dtype_eps, self.limits.guidance_floor_rel)
@@ -114,30 +125,40 @@ class _Check:
         """Steps within the expected count for which the test holds."""
         return [i for i, step in enumerate(self.guidance.steps[: self.expected.steps]) if test(i, step)]
 
-    def _as_asked(self) -> list[tuple[int, GuidanceStep]]:
+    def _as_requested(self) -> list[tuple[int, GuidanceStep]]:
         """Guided steps that are meant to be guided."""
         steps = enumerate(self.guidance.steps)
         return [(i, step) for i, step in steps if i in self.expected.guided and step.used == "guided"]
 
-    def _count(self) -> Iterable[tuple[str, str]]:
-        if len(self.guidance.steps) != self.expected.steps:
-            yield "guidance.steps", f"{plural(len(self.guidance.steps), 'step')} ran, asked for {self.expected.steps}"
+    def _count(self) -> Iterable[GuidanceFault]:
+        if (count := len(self.guidance.steps)) != self.expected.steps:
+            yield GuidanceFault(kind="step_count", observed=(count, count), expected=self.expected.steps)
 
-    def _uses(self) -> Iterable[tuple[str, str]]:
+    def _uses(self) -> Iterable[GuidanceFault]:
         expected = self.expected
-        totals = f"{self.guidance.guided_steps} guided, asked for {len(expected.guided)}"
-        if steps := self._where(lambda i, step: step.used == "guided" and i not in expected.guided):
-            yield "guidance.extra_steps", f"{at(steps)} guided against {expected.truncation} ({totals})"
-        if steps := self._where(lambda i, step: step.used == "cond" and i in expected.guided):
-            yield "guidance.missing_steps", f"{at(steps)} not guided, but should be ({totals})"
+        extra = self._where(lambda i, step: step.used == "guided" and i not in expected.guided)
+        missing = self._where(lambda i, step: step.used == "cond" and i in expected.guided)
+        faults: tuple[tuple[FaultKind, list[int]], ...] = (("extra_steps", extra), ("missing_steps", missing))
+        for kind, steps in faults:
+            if steps:
+                count = self.guidance.guided_steps
+                yield GuidanceFault(
+                    kind=kind,
+                    steps=format_steps(steps),
+                    observed=(count, count),
+                    expected=len(expected.guided),
+                    rule=expected.truncation,
+                )
         if steps := self._where(lambda _, step: step.used == "uncond"):
-            wanted = "guided" if steps[0] in expected.guided else "conditional"
-            text = f"{at(steps)} used the unconditional prediction in place of the {wanted} one"
-            yield "guidance.wrong_branch", text
+            yield GuidanceFault(
+                kind="unconditional_used",
+                steps=format_steps(steps),
+                expected_prediction="guided" if steps[0] in expected.guided else "cond",
+            )
 
-    def _branches(self) -> Iterable[tuple[str, str]]:
+    def _branches(self) -> Iterable[GuidanceFault]:
         if steps := self._where(lambda _, step: step.used == "cond" and "uncond" in step.branches):
-            yield "guidance.wasted_call", f"{at(steps)} called the unconditional branch and didn't use it"
+            yield GuidanceFault(kind="unused_call", steps=format_steps(steps))
         both = {"cond", "uncond"}
         if steps := self._where(
             lambda i, step: (
@@ -146,128 +167,93 @@ class _Check:
                 and not ({"joint", "unknown"} & set(step.branches) or both <= set(step.branches))
             )
         ):
-            yield "guidance.wrong_branch", f"{at(steps)} guided without a call of both branches"
+            yield GuidanceFault(kind="branch_not_called", steps=format_steps(steps))
 
-    def _signs(self) -> Iterable[tuple[str, str]]:
+    def _signs(self) -> Iterable[GuidanceFault]:
         # sign 0 says that the sign couldn't be read
         if steps := self._where(lambda _, step: step.sign == -self.expected.sign):
-            yield "guidance.sign", f"{at(steps)} handed the scheduler the prediction with the wrong sign"
+            yield GuidanceFault(kind="sign", steps=format_steps(steps))
 
-    def _scales(self) -> Iterable[tuple[str, str]]:
-        asked = self.expected.scale
-        allowed = self._tolerance_rel(self.limits.scale_eps) * abs(asked)
-        off = [
-            (i, step.scale)
-            for i, step in self._as_asked()
-            if step.scale is not None and not abs(step.scale - asked) <= allowed
-        ]
+    def _scales(self) -> Iterable[GuidanceFault]:
+        requested = self.expected.scale
+        tolerance_rel = self._tolerance_rel(self.limits.scale_eps)
+        tolerance = tolerance_rel * abs(requested)
+        off = {
+            i: step.scale
+            for i, step in self._as_requested()
+            if step.scale is not None and not abs(step.scale - requested) <= tolerance
+        }
         # u and c in each other's place: c + w (u - c) is u + (1 - w) (c - u)
-        swapped = [i for i, scale in off if abs(1 - scale - asked) <= allowed]
+        swapped = {i for i, scale in off.items() if abs(1 - scale - requested) <= tolerance}
         order = self.expected.joint_order
-        swapped += [i for i, step in self._as_asked() if order and step.joint_order not in (None, order)]
+        swapped |= {i for i, step in self._as_requested() if order and step.joint_order not in (None, order)}
         if swapped:
-            text = f"{at(sorted(set(swapped)))} mixed with the branches in each other's place"
-            yield "guidance.wrong_branch", text
+            yield GuidanceFault(kind="branches_swapped", steps=format_steps(sorted(swapped)))
         # A rescaling that isn't even along the rows bends the scale that is fitted to them, and leaves a residual.
-        rounding = self._tolerance_rel(self.limits.scale_eps)
-        uneven = [i for i, step in self._as_asked() if (step.residual_rel or 0) > rounding]
-        if bent := [i for i, _ in off if i in uneven and i not in swapped]:
-            code = "guidance.gain" if self.expected.renorm == "none" else "guidance.renorm_wrong"
-            left = max(self.guidance.steps[i].residual_rel or 0 for i in bent)
-            yield (
-                code,
-                f"{at(bent)} rescaled unevenly within rows: up to {left:.2g} of it is no mix with one gain a row",
+        residuals = {i: step.residual_rel or 0 for i, step in self._as_requested()}
+        if bent := [i for i in off if residuals[i] > tolerance_rel and i not in swapped]:
+            yield GuidanceFault(
+                kind="gain_uneven" if self.expected.renorm == "none" else "renorm_uneven",
+                steps=format_steps(bent),
+                observed=span(residuals[i] for i in bent),
+                expected=0.0,
+                tolerance=tolerance_rel,
             )
-        if off := [(i, scale) for i, scale in off if i not in swapped and i not in bent]:
-            low, high = min(scale for _, scale in off), max(scale for _, scale in off)
-            seen = f"{low:.4g}" if f"{low:.4g}" == f"{high:.4g}" else f"{low:.4g} to {high:.4g}"
-            yield "guidance.scale", f"{at([i for i, _ in off])} mixed with scale {seen}, asked for {asked:g}"
+        if others := [i for i in off if i not in swapped and i not in bent]:
+            yield GuidanceFault(
+                kind="scale",
+                steps=format_steps(others),
+                observed=span(off[i] for i in others),
+                expected=requested,
+                tolerance=tolerance,
+            )
 
-    def _norms(self) -> Iterable[tuple[str, str]]:
+    def _norms(self) -> Iterable[GuidanceFault]:
         return norm_faults(
-            self._as_asked(),
+            self._as_requested(),
             self.expected,
             gain_rel=self._tolerance_rel(self.limits.gain_eps),
             ratio_rel=self._tolerance_rel(self.limits.norm_ratio_eps),
         )
 
-    def renorm_unseen(self) -> bool:
-        """Renorm is asked for, but no guided step says whether it was applied."""
-        steps = self._as_asked()
+    def renorm_unread(self) -> bool:
+        """Renorm is requested, but no guided step says whether it was applied."""
+        steps = self._as_requested()
         return bool(steps) and all(unread(step, self.expected) for _, step in steps)
 
-    def unclear(self) -> list[str]:
+    def _unread(self) -> Iterable[UnreadQuantity]:
         """What couldn't be read of some steps."""
-        found = []
         if steps := self._where(lambda _, step: step.used == "unknown"):
-            found.append(f"{at(steps)} used a prediction that matches neither branch nor their mix")
-        if steps := [i for i, step in self._as_asked() if step.scale is None]:
-            found.append(f"the scale at {at(steps)} couldn't be read")
-        if steps := [i for i, step in self._as_asked() if unread(step, self.expected)]:
-            found.append(f"the norms at {at(steps)} couldn't be read")
+            yield UnreadQuantity(quantity="prediction", steps=format_steps(steps))
+        if steps := [i for i, step in self._as_requested() if step.scale is None]:
+            yield UnreadQuantity(quantity="scale", steps=format_steps(steps))
+        if steps := [i for i, step in self._as_requested() if unread(step, self.expected)]:
+            yield UnreadQuantity(quantity="norms", steps=format_steps(steps))
         if steps := self._where(lambda _, step: step.sign == 0):
-            found.append(f"the sign at {at(steps)} couldn't be read")
-        return found
+            yield UnreadQuantity(quantity="sign", steps=format_steps(steps))
 
-    def details(self) -> dict[str, object]:
-        """Figures for reports; the predicted saving is of denoiser calls against guidance at every step."""
-        count, guided = self.expected.steps, len(self.expected.guided)
-        saved = (count - guided) / (2 * count) if count and self.expected.enabled else 0.0
-        ratios = [
-            ratio
-            for _, step in self._as_asked()
-            for ratio in (step.norm_ratio_min, step.norm_ratio_max)
-            if ratio is not None
-        ]
-        return {
-            "steps": len(self.guidance.steps),
-            "guided_steps": self.guidance.guided_steps,
-            "expected_steps": count,
-            "expected_guided_steps": guided,
-            "denoiser_calls": sum(len(step.branches) for step in self.guidance.steps),
-            "predicted_saved_calls_rel": saved,
-            "renorm": self.expected.renorm != "none",
-            "renorm_kind": self.expected.renorm,
-            "norm_ratio": [min(ratios), max(ratios)] if ratios else None,
-            "scale": self.expected.scale,
-            "dtype_eps": self.guidance.dtype_eps,
-            "inert": self.inert,
-            "references": dict(self.expected.references),
-        }
-
-    def passed(self) -> str:
-        """What was asked for, and was done, with how exactly it could be told; and what was asked for in vain."""
-        told = f"As asked: {self._did()}."
-        return f"{told} Without effect: {listed(self.inert)}." if self.inert else told
-
-    def planned(self) -> str:
-        """What can be said where nothing was computed."""
-        count, guided = self.expected.steps, len(self.expected.guided)
-        calls = plural(sum(len(step.branches) for step in self.guidance.steps), "call")
-        return (
-            f"Planned: the branches called, and those that each step depends on, are as asked: {guided} of "
-            f"{plural(count, 'step')} guided, {calls}, {self.expected.truncation}. Scale, sign and renorm weren't "
-            "seen: they need values, which a plan doesn't have."
+    def details(self, call: Call) -> GuidanceDetails:
+        """Figures and faults."""
+        expected, count, guided = self.expected, self.expected.steps, len(self.expected.guided)
+        ratios = [ratio for _, step in self._as_requested() for ratio in (step.norm_ratio_min, step.norm_ratio_max)]
+        return GuidanceDetails(
+            steps=len(self.guidance.steps),
+            guided_steps=self.guidance.guided_steps,
+            expected_steps=count,
+            expected_guided_steps=guided,
+            denoiser_calls=sum(len(step.branches) for step in self.guidance.steps),
+            predicted_saved_calls_rel=(count - guided) / (2 * count) if count and expected.enabled else 0.0,
+            renorm=expected.renorm != "none",
+            renorm_kind=expected.renorm,
+            renorm_factor=expected.renorm_factor,
+            norm_ratio=span(ratio for ratio in ratios if ratio is not None and math.isfinite(ratio)),
+            norm_ratio_tolerance=self._tolerance_rel(self.limits.norm_ratio_eps),
+            scale=expected.scale,
+            scale_tolerance=self._tolerance_rel(self.limits.scale_eps) * abs(expected.scale),
+            dtype_eps=self.guidance.dtype_eps,
+            inert=inert(call, expected),
+            references=dict(expected.references),
+            truncation=expected.truncation,
+            faults=self.faults(),
+            unread=tuple(self._unread()),
         )
-
-    def _did(self) -> str:
-        count, guided = self.expected.steps, len(self.expected.guided)
-        calls = plural(sum(len(step.branches) for step in self.guidance.steps), "call")
-        if not guided:
-            return f"none of {plural(count, 'step')} guided, {calls}, {self.expected.truncation}"
-        text = f"{guided} of {plural(count, 'step')} guided, {calls}, {self.expected.truncation}"
-        missing = any(step.scale is None for _, step in self._as_asked())
-        allowed = self._tolerance_rel(self.limits.scale_eps) * self.expected.scale
-        text += ", scale not read" if missing else f", scale {self.expected.scale:g} ± {allowed:.2g}"
-        if self.expected.renorm == "rows":
-            within = max(
-                abs(ratio - 1)
-                for _, step in self._as_asked()
-                for ratio in (step.norm_ratio_min, step.norm_ratio_max)
-                if ratio is not None
-            )
-            allowed = self._tolerance_rel(self.limits.norm_ratio_eps)
-            return f"{text}, renorm on (norm ratio 1 within {within:.1g}, allowed {allowed:.1g})"
-        factor = f"{self.expected.renorm_factor:g}"
-        words = {"none": "renorm off", "clamp": f"norm clamped to {factor} times", "std": f"rescaled by {factor}"}
-        return f"{text}, {words[self.expected.renorm]}"

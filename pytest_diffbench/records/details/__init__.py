@@ -6,6 +6,19 @@ No words stand in them: `report.sentences` makes messages from these.
 from __future__ import annotations
 
 from pytest_diffbench.records.details.common import FieldChange, Incomparable, Unjudged
+from pytest_diffbench.records.details.guidance import (
+    Contradiction,
+    FaultKind,
+    GroupChange,
+    GuidanceDetails,
+    GuidanceFault,
+    InertArgument,
+    InertCause,
+    ObservedGuidance,
+    RenormKind,
+    UnreadQuantity,
+    UnrecordedArgument,
+)
 from pytest_diffbench.records.details.memory import MemoryDetails, StageMemoryChange
 from pytest_diffbench.records.details.time import (
     Clocks,
@@ -28,21 +41,32 @@ from pytest_diffbench.records.details.work import (
 
 __all__ = [
     "Clocks",
+    "Contradiction",
     "CountChange",
     "Direction",
     "Doubt",
+    "FaultKind",
     "FieldChange",
+    "GroupChange",
+    "GuidanceDetails",
+    "GuidanceFault",
     "Incomparable",
+    "InertArgument",
+    "InertCause",
     "InputChange",
     "LeftOut",
     "MachineReadings",
     "MemoryDetails",
+    "ObservedGuidance",
     "OperatorChange",
     "PartTime",
     "RatioDetails",
+    "RenormKind",
     "StageMemoryChange",
     "TimeDetails",
     "Unjudged",
+    "UnreadQuantity",
+    "UnrecordedArgument",
     "WorkDetails",
     "WorkDifference",
     "WorkKind",

@@ -6,6 +6,7 @@ from typing import Literal, TypeAlias
 
 from pytest_diffbench.records.base import Count, Record
 from pytest_diffbench.records.details.common import FieldChange
+from pytest_diffbench.records.details.guidance import GuidanceFault
 
 Direction: TypeAlias = Literal["more", "less", "other"]
 """Which way something went; `other` is a change that is neither more nor less, such as shapes with equal FLOPs."""
@@ -97,5 +98,5 @@ class WorkDetails(Record, frozen=True, kw_only=True, tag="work", tag_field="kind
     differences: tuple[WorkDifference, ...] = ()
     """Causes before consequences; those that aren't judged last."""
 
-    baseline_fault: str = ""
-    """How the baseline's guidance wasn't as asked, where it now is."""
+    baseline_fault: tuple[GuidanceFault, ...] = ()
+    """How the baseline's guidance wasn't as requested, where it now is."""

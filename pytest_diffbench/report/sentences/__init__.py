@@ -7,14 +7,17 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pytest_diffbench.records.details import (
+    GuidanceDetails,
     Incomparable,
     MemoryDetails,
+    ObservedGuidance,
     RatioDetails,
     TimeDetails,
     Unjudged,
+    UnrecordedArgument,
     WorkDetails,
 )
-from pytest_diffbench.report.sentences import common, memory, ratio, time, work
+from pytest_diffbench.report.sentences import common, guidance, memory, ratio, time, work
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -31,6 +34,12 @@ def worded(verdict: Verdict) -> Verdict:
             message, changes = common.incomparable(verdict, details), []
         case WorkDetails() as details:
             message, changes = work.message(verdict.reason, details), work.changes(verdict.reason, details)
+        case GuidanceDetails() as details:
+            message, changes = guidance.message(verdict.reason, details), guidance.changes(verdict.reason, details)
+        case ObservedGuidance() as details:
+            message, changes = guidance.observed(verdict.reason, details)
+        case UnrecordedArgument() as details:
+            message, changes = guidance.unrecorded(details), []
         case MemoryDetails() as details:
             message, changes = memory.message(verdict.reason, details), memory.changes(details)
         case TimeDetails() as details:
@@ -38,7 +47,9 @@ def worded(verdict: Verdict) -> Verdict:
         case RatioDetails() as details:
             message, changes = ratio.message(verdict.reason, details), ratio.changes(verdict.reason, details)
         case _:
-            return verdict
+            message, changes = verdict.message, list(verdict.changes)
+    if verdict.baseline_fault:
+        message = f"{message} {guidance.faults_of_baseline(verdict.baseline_fault)}"
     return msgspec.structs.replace(verdict, message=message, changes=tuple(changes))
 
 

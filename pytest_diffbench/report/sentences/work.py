@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from pytest_diffbench.records import parse_steps
 from pytest_diffbench.report.sentences.common import field_change
+from pytest_diffbench.report.sentences.guidance import faults_of_baseline
 from pytest_diffbench.report.units import (
     MOST_LISTED,
     format_count,
@@ -36,8 +37,7 @@ def message(reason: str, details: WorkDetails) -> str:
         case "work.operators" | "work.python_calls":
             return f"Same calls, shapes and FLOPs, but not the same operations: {format_list(main)}."
         case "work.baseline_not_as_asked":
-            fault = details.baseline_fault
-            return f"The baseline's guidance was not as asked ({fault}); now it is. Changed: {format_list(main)}."
+            return f"{faults_of_baseline(details.baseline_fault)} Changed: {format_list(main)}."
     grown = any(difference.direction == "more" for difference in details.differences)
     also = f" Less of: {format_list(less)}." if less else ""
     return f"{'More' if grown else 'Different'} work: {format_list(main)}.{also} {_totals(details)}"

@@ -1,0 +1,95 @@
+"""Guidance of calls that no formula decides: compared with the baseline's."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pytest_diffbench.judge.definition import definition_changes
+from pytest_diffbench.judge.reasons import verdict
+from pytest_diffbench.records import format_steps, parse_steps
+from pytest_diffbench.records.details import Contradiction, GroupChange, ObservedGuidance
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_diffbench.judge.question import Question
+    from pytest_diffbench.records import Guidance, GuidanceGroup, Verdict
+
+_SCALES = ("true_cfg_scale", "guidance_scale")
+"""What pipelines call the scale; where one has both, the first is that of two branches."""
+
+_CALLBACKS = ("callback_on_step_end", "callback")
+
+
+def callback_of(question: Question) -> str | None:
+    """The argument through which the caller's own code takes part in each step; None where there is none."""
+    arguments = question.observation.case.definition.arguments
+    return next((name for name in _CALLBACKS if arguments.get(name) is not None), None)
+
+
+def judge_observed(question: Question, guidance: Guidance, reason: str, details: ObservedGuidance) -> Verdict:
+    """Compare guidance with the baseline's.
+
+    Args:
+        question: of the case.
+        guidance: of this run.
+        reason: of the verdict where there is no baseline to compare with.
+        details: why no formula decides.
+    """
+    groups = guidance.groups()
+    details = msgspec.structs.replace(
+        details, groups=groups, pipeline=guidance.pipeline, contradictions=contradictions(guidance)
+    )
+    reference = question.reference
+    if (
+        reference is None
+        or not reference.baseline.guidance
+        or definition_changes(reference.baseline.case.definition, question.observation.case.definition)
+    ):
+        return verdict(reason, details=details)
+    changes = _changes(reference.baseline.guidance, groups, guidance)
+    return verdict(
+        "guidance.changed" if changes else "guidance.same", details=msgspec.structs.replace(details, changes=changes)
+    )
+
+
+def contradictions(guidance: Guidance) -> tuple[Contradiction, ...]:
+    """What contradicts the arguments, whatever the class."""
+    arguments = guidance.arguments
+    scale = next(((name, value) for name in _SCALES if isinstance(value := arguments.get(name), int | float)), None)
+    if scale is None or guidance.guided_steps:
+        return ()
+    name, value = scale
+    if value > 1 and arguments.get("negative_prompt"):
+        return (Contradiction(kind="no_guided_step", argument=name, value=value),)
+    count = sum(bool({"joint", "uncond"} & set(step.branches)) for step in guidance.steps)
+    if value in (0, 1) and count:
+        return (Contradiction(kind="unused_branch", argument=name, value=value, steps=count),)
+    return ()
+
+
+def _changes(
+    before: Sequence[GuidanceGroup], after: Sequence[GuidanceGroup], guidance: Guidance
+) -> tuple[GroupChange, ...]:
+    """Steps that did something else, those with the same change together."""
+    old_groups, new_groups = (
+        {step: group for group in groups for step in parse_steps(group.steps)} for groups in (before, after)
+    )
+    steps_of: dict[tuple[GuidanceGroup | None, GuidanceGroup | None], list[int]] = {}
+    for step in sorted(old_groups.keys() | new_groups.keys()):
+        old, new = old_groups.get(step), new_groups.get(step)
+        if old is None or new is None or not _same(old, new, guidance):
+            steps_of.setdefault((old, new), []).append(step)
+    return tuple(
+        GroupChange(steps=format_steps(steps), before=old, after=new) for (old, new), steps in steps_of.items()
+    )
+
+
+def _same(old: GuidanceGroup, new: GuidanceGroup, guidance: Guidance) -> bool:
+    if (old.branches, old.used, old.sign, old.renorm) != (new.branches, new.used, new.sign, new.renorm):
+        return False
+    if old.scale is None or new.scale is None:
+        return old.scale is new.scale
+    return abs(old.scale - new.scale) <= 2 * guidance.scale_tolerance(old.scale)
