@@ -49,10 +49,11 @@ def main() -> int:
 
 
 def _where(verdict: Verdict) -> str:
-    place = verdict.details.get("place") or verdict.details.get("trace", {}).get("place")
+    trace = getattr(verdict.details, "trace", None)
+    place = getattr(verdict.details, "place", None) or (trace.place if trace is not None else None)
     if place is not None:
         return f"`{place}`"
-    if "trace" in verdict.details:
+    if trace is not None:
         return "after the decoder"
     told = verdict.message.partition(": ")[2].partition("; ")[0].rstrip(".") or verdict.message.rstrip(".")
     # figures that follow from the weights say nothing of the place

@@ -23,6 +23,7 @@ from pytest_diffbench.pipelines.mini import build_mini
 from pytest_diffbench.pipelines.registry import MODELS
 from pytest_diffbench.records import Baseline, Case, Definition, Observation
 from pytest_diffbench.records.artifacts import Artifacts, Reference
+from pytest_diffbench.report.sentences import all_worded
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -148,7 +149,7 @@ def verdicts(
         output=then.output,
     )
     reference = Reference(baseline=baseline, distance=distance, path="the baseline", artifacts=lambda: kept)
-    found = judge(observation, artifacts, reference, limits or Limits(), GATES)
+    found = all_worded(judge(observation, artifacts, reference, limits or Limits(), GATES))
     return {one.gate: one for one in found}
 
 

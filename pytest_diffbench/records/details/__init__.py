@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from pytest_diffbench.records.details.common import FieldChange, Incomparable, Unjudged
 from pytest_diffbench.records.details.memory import MemoryDetails, StageMemoryChange
+from pytest_diffbench.records.details.output import ImageLine, ImageTile, MetricFigure, MetricLimit, OutputDetails
+from pytest_diffbench.records.details.returned import Returned, ReturnedTensor
 from pytest_diffbench.records.details.time import (
     Clocks,
     Doubt,
@@ -17,6 +19,7 @@ from pytest_diffbench.records.details.time import (
     RatioDetails,
     TimeDetails,
 )
+from pytest_diffbench.records.details.trace import Course, TensorChange, TraceDetails, TraceExcess, UnmatchedPlace
 from pytest_diffbench.records.details.work import (
     CountChange,
     Direction,
@@ -29,20 +32,32 @@ from pytest_diffbench.records.details.work import (
 __all__ = [
     "Clocks",
     "CountChange",
+    "Course",
     "Direction",
     "Doubt",
     "FieldChange",
+    "ImageLine",
+    "ImageTile",
     "Incomparable",
     "InputChange",
     "LeftOut",
     "MachineReadings",
     "MemoryDetails",
+    "MetricFigure",
+    "MetricLimit",
     "OperatorChange",
+    "OutputDetails",
     "PartTime",
     "RatioDetails",
+    "Returned",
+    "ReturnedTensor",
     "StageMemoryChange",
+    "TensorChange",
     "TimeDetails",
+    "TraceDetails",
+    "TraceExcess",
     "Unjudged",
+    "UnmatchedPlace",
     "WorkDetails",
     "WorkDifference",
     "WorkKind",

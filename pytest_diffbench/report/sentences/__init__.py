@@ -9,12 +9,13 @@ import msgspec
 from pytest_diffbench.records.details import (
     Incomparable,
     MemoryDetails,
+    OutputDetails,
     RatioDetails,
     TimeDetails,
     Unjudged,
     WorkDetails,
 )
-from pytest_diffbench.report.sentences import common, memory, ratio, time, work
+from pytest_diffbench.report.sentences import common, memory, output, ratio, time, work
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -37,6 +38,8 @@ def worded(verdict: Verdict) -> Verdict:
             message, changes = time.message(verdict.reason, details), time.changes(verdict.reason, details)
         case RatioDetails() as details:
             message, changes = ratio.message(verdict.reason, details), ratio.changes(verdict.reason, details)
+        case OutputDetails() as details:
+            message, changes = output.message(verdict.reason, details), output.changes(details)
         case _:
             return verdict
     return msgspec.structs.replace(verdict, message=message, changes=tuple(changes))
