@@ -21,8 +21,6 @@ sys.path[:0] = [str(ROOT / "tests" / "helpers"), str(ROOT / "tools")]
 from fault_subjects import SUBJECTS, measured, verdicts  # noqa: E402  # found by the path that was just set
 from fault_table import FAULTS  # noqa: E402
 
-from pytest_diffbench.report.figures import figure_of  # noqa: E402
-
 if TYPE_CHECKING:
     from pytest_diffbench.records import Verdict
 
@@ -51,8 +49,8 @@ def main() -> int:
 
 
 def _where(verdict: Verdict) -> str:
-    trace = figure_of(verdict, "trace")
-    place = figure_of(verdict, "place") or (trace or {}).get("place")
+    trace = getattr(verdict.details, "trace", None)
+    place = getattr(verdict.details, "place", None) or (trace.place if trace is not None else None)
     if place is not None:
         return f"`{place}`"
     if trace is not None:

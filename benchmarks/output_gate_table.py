@@ -30,18 +30,15 @@ import image_damages as damage  # noqa: E402  # found by the path that was just 
 import judge_factories as make  # noqa: E402
 import numpy as np  # noqa: E402
 
-from pytest_diffbench.judge import Limits  # noqa: E402
-from pytest_diffbench.outputs.image_extras import KINDS, Flip, Ssimulacra2  # noqa: E402
 from pytest_diffbench.outputs.image_metrics import luma  # noqa: E402
 from pytest_diffbench.outputs.images import ssim_map  # noqa: E402
+from pytest_diffbench.outputs.metrics import METRICS, ImagePair  # noqa: E402
 from pytest_diffbench.outputs.pixels import psnr_db  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
-
-    from pytest_diffbench.outputs.image_extras import ExtraMetric
 
     Image = NDArray[np.uint8]
     Rule = Callable[[Image, Image], float]
@@ -121,8 +118,8 @@ def _rules() -> dict[str, Rule | None]:
         "scikit-image SSIM >= .99": _scikit_image(),
         "torchmetrics SSIM >= .99": _torchmetrics(),
         "FLIP": _flip(),
-        "FLIP of the worst tile": _extra("flip_evaluator", Flip()),
-        "SSIMULACRA2": _extra("ssimulacra2", Ssimulacra2()),
+        "FLIP of the worst tile": _extra("flip"),
+        "SSIMULACRA2": _extra("ssimulacra2"),
         "pytest-regressions' rule": _pytest_regressions,
         "pytest-mpl's rule": _pytest_mpl,
     }
@@ -183,13 +180,13 @@ def _flip() -> Rule | None:
     return rule
 
 
-def _extra(package: str, metric: ExtraMetric) -> Rule | None:
+def _extra(name: str) -> Rule | None:
     """A metric that the gate knows, against the limit that it has there for one machine."""
-    if _optional(package) is None:
+    metric = METRICS[name]
+    measure = metric.measure
+    if metric.package is None or measure is None or _optional(metric.package.module) is None:
         return None
-    kind = KINDS[metric.name]
-    allowed = kind.error(getattr(Limits(), f"{metric.name}_machine"))
-    return lambda a, b: kind.error(metric(a, b, Limits().tile_size_px).value) / allowed
+    return lambda a, b: metric.excess(measure(ImagePair(b, a)).value, metric.machine)
 
 
 def _scale_flip(excesses: dict[tuple[str, str], list[float]]) -> None:

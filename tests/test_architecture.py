@@ -41,7 +41,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plan": {"measure", "placeholders", "records"},
     "store": {"errors", "outputs", "records"},
     "judge": {"errors", "outputs", "records", "stats"},
-    "report": {"errors", "judge", "records"},
+    "report": {"errors", "judge", "outputs", "records"},
     "hookspecs": {"records"},
     "items": set(),
     "settings": {"errors", "judge", "stats"},

@@ -15,19 +15,18 @@ from typing import TYPE_CHECKING, Any
 from pytest_diffbench import __version__
 from pytest_diffbench.errors import DiffbenchError
 from pytest_diffbench.judge.limits import Limits
-from pytest_diffbench.judge.output.image_members import decibels
-from pytest_diffbench.judge.output.loosening import TOLERANCES, described, looser_than_default
-from pytest_diffbench.judge.trace.divergence import part, parting_threshold_rel
+from pytest_diffbench.judge.output.loosening import TOLERANCES, looser_than_default
+from pytest_diffbench.judge.trace.divergence import divergence_threshold_rel, find_divergence
 from pytest_diffbench.judge.trace.limits import largest_rel
-from pytest_diffbench.judge.trace.words import share
-from pytest_diffbench.outputs.image_extras import KINDS
+from pytest_diffbench.outputs.metrics import METRICS, OPTIONAL
+from pytest_diffbench.report.units import format_distance
 from pytest_diffbench.session.extra_metrics import Asked, metrics_named
 from pytest_diffbench.store import Store
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_diffbench.outputs.image_extras import ExtraMetric, Kind
+    from pytest_diffbench.outputs.metrics import ImageMetric
     from pytest_diffbench.records.artifacts import Reference
 
 UNCHANGED = "as it is"
@@ -94,19 +93,19 @@ def settings_of(runs: int, dtypes: Sequence[str], threads: Sequence[str], attent
     ]
 
 
-def metrics_asked(names: Sequence[str], lpips_backbone: Path | None) -> tuple[ExtraMetric, ...]:
+def metrics_asked(names: Sequence[str], lpips_backbone: Path | None) -> tuple[ImageMetric, ...]:
     """Metrics of other packages, by name.
 
     Args:
-        names: keys of `KINDS`.
+        names: of `OPTIONAL`.
         lpips_backbone: file with the weights of torchvision's AlexNet.
 
     Raises:
         DiffbenchError: there is no such metric, or it can't be had.
     """
-    unknown = [name for name in names if name not in KINDS]
+    unknown = [name for name in names if name not in OPTIONAL]
     if unknown:
-        raise DiffbenchError(f"--metrics: there is no metric {unknown[0]!r}. Use {', '.join(KINDS)}.")
+        raise DiffbenchError(f"--metrics: there is no metric {unknown[0]!r}. Use {', '.join(OPTIONAL)}.")
     return metrics_named(names, lpips_backbone, Asked("diffbench calibrate", "--metrics", "--lpips-backbone FILE"))
 
 
@@ -115,7 +114,7 @@ def calibrate(
     settings: Sequence[Setting],
     margin_db: float,
     progress: Callable[[str], None],
-    metrics: Sequence[ExtraMetric] = (),
+    metrics: Sequence[ImageMetric] = (),
 ) -> list[Proposal]:
     """Run tests in every setting, each in a process of its own, and compare all runs with the first.
 
@@ -163,7 +162,7 @@ def _proposal(
     first: Reference,
     others: Sequence[tuple[Setting, dict[str, Reference]]],
     margin_db: float,
-    metrics: Sequence[ExtraMetric],
+    metrics: Sequence[ImageMetric],
 ) -> Proposal:
     evidence = tuple(
         _compared(setting.name, runs[case_id], first, metrics)
@@ -174,8 +173,8 @@ def _proposal(
     return proposed(case_id, evidence, margin_db)
 
 
-def _compared(name: str, run: Reference, first: Reference, metrics: Sequence[ExtraMetric]) -> Evidence:
-    from pytest_diffbench.outputs.images import distance
+def _compared(name: str, run: Reference, first: Reference, metrics: Sequence[ImageMetric]) -> Evidence:
+    from pytest_diffbench.outputs.metrics import distance
 
     now, base = run.baseline.output, first.baseline.output
     if now is None or base is None:
@@ -184,26 +183,15 @@ def _compared(name: str, run: Reference, first: Reference, metrics: Sequence[Ext
     if [image.shape for image in current.images] != [image.shape for image in stored.images]:
         return Evidence(setting=name, problem="number or size of the images differ")
     dtype = first.baseline.case.definition.dtype
-    divergence = part(current.trace, stored.trace, parting_threshold_rel(dtype, now.rerun, base.rerun, Limits()))
+    threshold_rel = divergence_threshold_rel(dtype, now.rerun, base.rerun, Limits())
+    divergence = find_divergence(current.trace, stored.trace, threshold_rel)
     first_rel, later_rel = largest_rel(divergence)
     figures: dict[str, float | None] = {"latents_rel": later_rel, "trace_first_rel": first_rel}
-    distances = [distance(a, b, Limits().tile_size_px) for a, b in zip(current.images, stored.images, strict=True)]
-    if distances:
-        worst_db = min(result.psnr_db for result in distances)
-        figures |= {
-            "psnr_db": worst_db if math.isfinite(worst_db) else None,
-            "p999_levels": max(result.p999_levels for result in distances),
-            "ssim": min(result.ssim for result in distances),
-            "tile_ssim": min(result.worst_tile.ssim for result in distances),
-            "tile_p99_levels": max(result.tile_p99.levels for result in distances),
-            "colour_levels": max(result.colour_levels for result in distances),
-            "seam_levels": max(result.seam.levels for result in distances),
-            "hash_bits": max(result.hash_bits for result in distances),
-        }
-        pairs = list(zip(stored.images, current.images, strict=True))
-        for metric in metrics:
-            values = [metric(before, after, Limits().tile_size_px).value for before, after in pairs]
-            figures[metric.name] = KINDS[metric.name].worst(values)
+    pairs = zip(current.images, stored.images, strict=True)
+    distances = [distance(new, old, Limits().tile_size_px, metrics) for new, old in pairs]
+    for metric in distances[0] if distances else ():
+        worst = METRICS[metric].worst(measured[metric].value for measured in distances)
+        figures[metric] = None if METRICS[metric].decibels and math.isinf(worst) else worst
     return Evidence(setting=name, figures=figures, parted=divergence.place)
 
 
@@ -211,69 +199,74 @@ def proposed(case_id: str, evidence: Sequence[Evidence], margin_db: float) -> Pr
     """The thresholds that let all of the evidence pass, with a margin, where those by default don't."""
     tolerance: dict[str, float] = {}
     for name in TOLERANCES:
-        values = [
-            value for entry in evidence if (value := entry.figures.get(name)) is not None and math.isfinite(value)
-        ]
-        if values:
-            value = _with_margin(name, min(values) if TOLERANCES[name].least else max(values), margin_db)
+        seen = [value for one in evidence if (value := one.figures.get(name)) is not None and math.isfinite(value)]
+        if seen:
+            value = _with_margin(name, min(seen) if TOLERANCES[name].is_least else max(seen), margin_db)
             if looser_than_default([(name, value)]):
                 tolerance[name] = value
-    names = ", ".join(dict.fromkeys(entry.setting for entry in evidence if entry.problem is None))
-    marker = described(tolerance, f"calibrated over {len(evidence)} runs: {names}") if tolerance else ""
+    names = ", ".join(dict.fromkeys(one.setting for one in evidence if one.problem is None))
+    marker = _marker(tolerance, f"calibrated over {len(evidence)} runs: {names}") if tolerance else ""
     return Proposal(case_id=case_id, evidence=tuple(evidence), tolerance=tolerance, marker=marker)
 
 
+def _marker(tolerance: Mapping[str, float], reason: str) -> str:
+    """The arguments of a marker that give these thresholds."""
+    inner = ", ".join(f'"{name}": {value:g}' for name, value in tolerance.items())
+    return f'tolerance={{{inner}}}, reason="{reason}"'
+
+
 def _with_margin(name: str, worst: float, margin_db: float) -> float:
-    """A threshold a little looser than the worst that was seen, with no more digits than a person would write."""
+    """A threshold a little looser than the worst that was measured, with no more digits than a person would write."""
     ratio = 10 ** (margin_db / 20)
-    most = TOLERANCES[name].most_value
-    if name == "psnr_db":
-        return float(max(0, math.floor(worst - margin_db)))
-    if name in ("ssim", "tile_ssim"):
-        return max(0.0, math.floor(100 * (1 - ratio * (1 - worst))) / 100)
-    if name == "ssimulacra2":
-        return float(max(0, math.floor(100 - ratio * (100 - worst))))
-    if name == "hash_bits":
-        return min(math.ceil(ratio * worst), int(most))
-    if name.endswith("_levels"):
-        return min(math.ceil(10 * ratio * worst) / 10, most)
-    if worst <= 0:
-        return 0.0
-    step = 10.0 ** (math.floor(math.log10(ratio * worst)) - 1)
-    return min(float(f"{math.ceil(ratio * worst / step) * step:.2g}"), most)
+    metric = METRICS.get(name)
+    if metric is None or metric.steps_per_unit is None:
+        if worst <= 0:
+            return 0.0
+        step = 10.0 ** (math.floor(math.log10(ratio * worst)) - 1)
+        return min(float(f"{math.ceil(ratio * worst / step) * step:.2g}"), TOLERANCES[name].largest)
+    # what rounding left behind the ninth digit must not move a whole step
+    steps = round(metric.value_of(ratio * metric.error(worst)) * metric.steps_per_unit, 9)
+    value = (math.floor(steps) if metric.higher_is_better else math.ceil(steps)) / metric.steps_per_unit
+    value = min(max(value, 0.0), metric.largest)
+    return int(value) if metric.whole else value
 
 
-def _writing(kind: Kind) -> Callable[[float | None], str]:
-    return lambda value: "-" if value is None else kind.text(value)
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Column:
+    """A column of the table.
+
+    Attributes:
+        name: of the threshold.
+        head: of the column.
+        write: writes a value.
+    """
+
+    name: str
+    head: str
+    write: Callable[[float | None], str]
 
 
-COLUMNS: tuple[tuple[str, str, Callable[[float | None], str]], ...] = (
-    ("psnr_db", "PSNR", lambda value: "equal" if value is None else decibels(value)),
-    ("p999_levels", "p99.9", lambda value: f"{value:g}"),
-    ("tile_p99_levels", "tile p99", lambda value: f"{value:g}"),
-    ("ssim", "SSIM", lambda value: f"{value:.4f}"),
-    ("tile_ssim", "tile SSIM", lambda value: f"{value:.4f}"),
-    ("colour_levels", "colour", lambda value: f"{value:.2f}"),
-    ("seam_levels", "seam", lambda value: f"{value:.1f}"),
-    ("hash_bits", "hash", lambda value: f"{value:g}"),
-    *((name, kind.words, _writing(kind)) for name, kind in KINDS.items()),
-    ("trace_first_rel", "first step", lambda value: share(value or 0.0)),
-    ("latents_rel", "later steps", lambda value: share(value or 0.0)),
+COLUMNS = (
+    *(Column(name=name, head=metric.label, write=metric.text) for name, metric in METRICS.items()),
+    Column(name="trace_first_rel", head="first step", write=lambda rel: format_distance(rel or 0.0)),
+    Column(name="latents_rel", head="later steps", write=lambda rel: format_distance(rel or 0.0)),
 )
-"""Name of the threshold, head of its column, and how its values are written."""
 
 
 def lines(proposal: Proposal) -> list[str]:
     """A case's evidence as a table, and what to paste."""
-    asked = {name for entry in proposal.evidence for name in entry.figures}
-    columns = [column for column in COLUMNS if column[0] not in KINDS or column[0] in asked]
-    rows = [["run", *(head for _, head, _ in columns), "parts at"]]
-    for entry in proposal.evidence:
-        if entry.problem is not None:
-            rows.append([entry.setting, entry.problem])
+    measured = {name for evidence in proposal.evidence for name in evidence.figures}
+    columns = [column for column in COLUMNS if column.name in measured or column.name not in OPTIONAL]
+    rows = [["run", *(column.head for column in columns), "diverges at"]]
+    for evidence in proposal.evidence:
+        if evidence.problem is not None:
+            rows.append([evidence.setting, evidence.problem])
             continue
-        cells = [write(entry.figures[name]) if name in entry.figures else "-" for name, _, write in columns]
-        rows.append([entry.setting, *cells, entry.parted or "-"])
+        cells = [
+            column.write(evidence.figures[column.name]) if column.name in evidence.figures else "-"
+            for column in columns
+        ]
+        rows.append([evidence.setting, *cells, evidence.parted or "-"])
     widths = [
         max(len(row[column]) for row in rows if column < len(row) and len(row) > 2) for column in range(len(rows[0]))
     ]

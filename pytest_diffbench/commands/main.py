@@ -141,8 +141,8 @@ def _models(_: argparse.Namespace) -> int:
 
 
 def _check(arguments: argparse.Namespace) -> int:
-    from pytest_diffbench.judge.output.loosening import line
     from pytest_diffbench.report.lines import hang, segment
+    from pytest_diffbench.report.sentences.output import tolerance_change
     from pytest_diffbench.report.units import format_count, format_seconds
     from pytest_diffbench.store import check
 
@@ -166,7 +166,7 @@ def _check(arguments: argparse.Namespace) -> int:
             name = str(checked.folder.relative_to(root))
             _print([[segment("ok   ", "green"), segment(f"{name}  "), segment(about, "light")]])
             for change in baseline.tolerances:
-                _print(hang([segment("     ")], line(change), _width(), 5))
+                _print(hang([segment("     ")], tolerance_change(change), _width(), 5))
     if not good + bad + stray:
         # A check that looked at nothing must not look like one that found nothing wrong.
         raise DiffbenchError(f"{root}: holds no baseline. Name another folder, or add some: pytest --diffbench-save.")

@@ -25,7 +25,7 @@ from pytest_diffbench.records.details import RatioDetails, TimeDetails, Unjudged
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
-    from pytest_diffbench.outputs.image_extras import ExtraMetric
+    from pytest_diffbench.outputs.metrics import ImageMetric
     from pytest_diffbench.records import Gate, Observation, RatioRun, Run, Verdict
     from pytest_diffbench.records.artifacts import Artifacts, Reference
 
@@ -65,7 +65,7 @@ def judge(
     more_ratios: Sequence[RatioRun] = (),
     neighbours: Mapping[str, Sequence[Run]] = _NO_NEIGHBOURS,
     decisions: int = 1,
-    metrics: Sequence[ExtraMetric] = (),
+    metrics: Sequence[ImageMetric] = (),
 ) -> tuple[Verdict, ...]:
     """Judge one case. Nothing is read but the baseline's artifacts, and those only where images differ.
 

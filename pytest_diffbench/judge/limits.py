@@ -4,8 +4,20 @@ from __future__ import annotations
 
 import dataclasses
 import math
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_diffbench.errors import OptionError
+from pytest_diffbench.outputs.metrics import METRICS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+
+class TierLimits(NamedTuple):
+    """Limits of an image metric, by how near the baseline's machine is: of the same class, and of another."""
+
+    machine: float
+    drift: float
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,78 +51,9 @@ class Limits:
     guidance_floor_rel: float = 1e-4
     """Kernels differ in the order of their sums, which float32 epsilon alone would not forgive."""
 
-    # output: the frame of tiers seen in the field, by how near the baseline's machine is
-    psnr_machine_db: float = 40.0
-    """The same picture: 1 % of the range, root mean square."""
-
-    psnr_drift_db: float = 28.0
-    """Numerical drift between kinds of device."""
-
-    psnr_broken_db: float = 20.0
-    """Under this no other machine is an excuse."""
-
-    p999_machine_levels: float = 8.0
-    """Noise of 45 dB reaches 5; a lost patch of two thousandths of the picture, over 100."""
-
-    p999_drift_levels: float = 128.0
-    """Edges of a drawing that move by half a pixel reach 100 while PSNR stays over 30 dB."""
-
-    ssim_machine: float = 0.96
-    """The same picture, in structure: noise of 45 dB leaves a flat grey picture .966, a coloured one .985."""
-
-    ssim_drift: float = 0.95
-    """Numerical drift between kinds of device."""
-
-    ssim_broken: float = 0.8
-    """Under this no other machine is an excuse."""
-
-    tile_ssim_machine: float = 0.9
-    """A tile has fewer pixels to average over, so it is allowed more; a lost patch falls to nearly 0."""
-
-    tile_ssim_drift: float = 0.5
-    """An edge that moves by a pixel halves a tile's SSIM; a lost patch still falls under this."""
-
-    tile_p99_machine_levels: float = 8.0
-    """Noise of 45 dB reaches 4 in every tile; an edge that is blurred, compressed or moved a pixel, 12 and more."""
-
-    tile_p99_drift_levels: float = 128.0
-    """Edges that move by half a pixel reach 120 in the tile they cross; a black patch on a bright ground is more."""
-
-    colour_machine_levels: float = 1.0
-    """Noise of 45 dB leaves .7 after reduction in small pictures, and truncation .6; gamma 1.03 moves 1 to 3."""
-
-    colour_drift_levels: float = 6.0
-    """Drift moves edges, not areas; a visible cast is 8 levels."""
-
-    seam_machine_levels: float = 2.0
-    """Noise of 45 dB reaches .4; seams of 6 levels keep at least 3 in the most textured picture."""
-
-    seam_drift_levels: float = 3.0
-    """Edges that move by most of a pixel reach 2.4, since an edge that both pictures have is no seam."""
-
-    hash_machine_bits: int = 4
-    """Of 64. Noise turns none, since frequencies that are zero but for rounding don't count."""
-
-    hash_drift_bits: int = 10
-    """Of 64. Drift turns none either; two pictures that have nothing to do with each other differ in about 32."""
-
-    flip_machine: float = 0.04
-    """Of the worst tile. Rounding, truncation and noise of 45 dB reach .030; gamma 1.03 starts at .056."""
-
-    flip_drift: float = 0.1
-    """Edges that wander by .4 px reach .073."""
-
-    ssimulacra2_machine: float = 88.0
-    """Noise of 45 dB leaves 90.6, and 90 is where the authors see no difference any more."""
-
-    ssimulacra2_drift: float = 75.0
-    """Edges that wander by .4 px leave 81.6."""
-
-    lpips_machine: float = 0.0
-    """None was measured, for want of trained weights: a case that asks for LPIPS says itself what it allows."""
-
-    lpips_drift: float = 0.0
-    """The same."""
+    # output
+    image_limits: Mapping[str, TierLimits] = dataclasses.field(default_factory=dict)
+    """Of image metrics by name, where a test changed them; the others are those of `outputs.metrics`."""
 
     latents_machine_rel: float = 0.01
     """For latents and predictions, results or on their way: the same 1 % as 40 dB."""
@@ -306,8 +249,19 @@ class Limits:
 
     def __post_init__(self) -> None:
         for field in dataclasses.fields(self):
-            if not isinstance(field.default, str):
+            if isinstance(field.default, int | float):
                 self._check(field.name, getattr(self, field.name), whole=isinstance(field.default, int))
+        for name, tiers in self.image_limits.items():
+            for limit in tiers:
+                self._check(name, limit, whole=METRICS[name].whole)
+                if limit > METRICS[name].largest:
+                    largest = METRICS[name].largest
+                    raise OptionError(f"Limits.{name} is {limit!r}. Give a number between 0 and {largest:g}.")
+
+    def image_tiers(self, name: str) -> TierLimits:
+        """Limits of an image metric."""
+        metric = METRICS[name]
+        return self.image_limits.get(name, TierLimits(metric.machine, metric.drift))
 
     @staticmethod
     def _check(name: str, value: object, *, whole: bool) -> None:
@@ -317,10 +271,6 @@ class Limits:
             raise OptionError(f"Limits.{name} is {value!r}. Give {kind} of at least 0.")
         if (name in _OPEN_UNIT or name.endswith("_alpha")) and not 0 < value < 1:  # type: ignore[operator]  # a number by now
             raise OptionError(f"Limits.{name} is {value!r}. Give a probability between 0 and 1, both excluded.")
-        if name.startswith(("ssim_", "tile_ssim_")) and value > 1:  # type: ignore[operator]  # a number by now
-            raise OptionError(f"Limits.{name} is {value!r}. SSIM is at most 1: give a number between 0 and 1.")
-        if name.startswith("ssimulacra2") and value > 100:  # type: ignore[operator]  # a number by now
-            raise OptionError(f"Limits.{name} is {value!r}. SSIMULACRA2 is at most 100: give a number up to that.")
         least = _AT_LEAST.get(name, 0)
         if value < least:  # type: ignore[operator]  # a number by now
             raise OptionError(f"Limits.{name} is {value!r}. Give at least {least}.")

@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.outputs.image_extras import ExtraMetric
+    from pytest_diffbench.outputs.metrics import ImageMetric
     from pytest_diffbench.records import Observation, RatioRun, Run
     from pytest_diffbench.records.artifacts import Artifacts, Reference
 
@@ -41,7 +41,7 @@ class Question:
     more_ratios: Sequence[RatioRun] = ()
     neighbours: Mapping[str, Sequence[Run]] = dataclasses.field(default_factory=dict)
     decisions: int = 1
-    metrics: Sequence[ExtraMetric] = ()
+    metrics: Sequence[ImageMetric] = ()
 
     @property
     def baseline(self) -> Reference:

@@ -7,8 +7,9 @@ saved is held against it by the limits of one step.
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
@@ -16,7 +17,6 @@ from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.judge.definition import definition_changes
 from pytest_diffbench.judge.memory import memory_allowance
 from pytest_diffbench.judge.output.tolerance import tolerance
-from pytest_diffbench.judge.text import binary, flops, listed, percent, plural
 from pytest_diffbench.judge.time.creep import first_time
 from pytest_diffbench.outputs.image_metrics import area_means
 from pytest_diffbench.records import MOST_FIRST_TIMES, ImageSketch, Origin
@@ -114,14 +114,50 @@ def _with_times(origin: Origin, runs: Sequence[Run]) -> Origin:
     """The origin with the times of the first runs, until it has enough of them."""
     if len(origin.times) >= MOST_FIRST_TIMES:
         return origin
-    times = [one for run in runs[:MOST_FIRST_TIMES] if (one := first_time(run)) is not None]
+    times = [time for run in runs[:MOST_FIRST_TIMES] if (time := first_time(run)) is not None]
     return msgspec.structs.replace(origin, times=max((origin.times, tuple(times)), key=len))
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class SlideItem:
+    """A figure that went further since the first generation than one step may.
+
+    Attributes:
+        kind: what it is of; `images` stands for another number or size of images.
+        before: of the first generation. Of a distance: the limit of one step.
+        after: now. Of a distance: the distance, which a reduction can only understate.
+        allowed: by how much a step may change it: FLOPs as a share, memory in bytes.
+        image: number of the image.
+        sizes_px: width and height of the images, in the first generation and now.
+    """
+
+    kind: Literal["colour_levels", "psnr_db", "images", "denoiser_calls", "flops", "peak_bytes"]
+    before: float = 0.0
+    after: float = 0.0
+    allowed: float = 0.0
+    image: int = 0
+    sizes_px: tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]] = ((), ())
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Slide:
+    """How far a case has gone since its first generation, by steps each of which was accepted.
+
+    Attributes:
+        generation: the first one.
+        started: when it was measured: UTC, ISO 8601.
+        items: what went further than one step may.
+    """
+
+    generation: int
+    started: str
+    items: tuple[SlideItem, ...]
 
 
 def slide(
     observation: Observation, artifacts: Artifacts, standing: Reference, limits: Limits, generation: int
-) -> str:
-    """What to say of a case that was saved; empty where it hasn't gone further than one step may.
+) -> Slide | None:
+    """How far a case that was saved has gone; None where it isn't further than one step may go.
 
     Args:
         observation: what was saved.
@@ -132,59 +168,44 @@ def slide(
     """
     base, origin = standing.baseline, standing.baseline.origin
     if origin is None or generation - origin.generation < _STEPS or _redefined(base, observation):
-        return ""
+        return None
     now = origin_of(generation, observation.run, observation.work, observation.memory, artifacts.images)
-    reruns = [one.output.rerun for one in (observation, base) if one.output is not None]
-    far = distances(origin, now, limits, tolerance("machine", reruns[0], reruns[-1], limits) if reruns else None)
-    if not far:
-        return ""
-    return f"since generation {origin.generation} of {origin.started[:10]}, step by step: {listed(far)}"
-
-
-def distances(origin: Origin, now: Origin, limits: Limits, allowed: Tolerance | None) -> list[str]:
-    """All that is further from the origin than one step may go, with figures and limit.
-
-    Args:
-        origin: what was accepted first.
-        now: the same of what is accepted now.
-        limits: of work and memory.
-        allowed: of a step's images; None where there are none to compare.
-    """
-    found = [text for one in (_images(origin, now, allowed), _work(origin, now, limits)) for text in one]
-    return [*found, *_memory(origin.memory, now.memory, limits)]
+    reruns = [side.output.rerun for side in (observation, base) if side.output is not None]
+    allowed = tolerance("machine", reruns[0], reruns[-1], limits) if reruns else None
+    items = (
+        *_images(origin, now, allowed),
+        *_work(origin, now, limits),
+        *_memory(origin.memory, now.memory, limits),
+    )
+    return Slide(generation=origin.generation, started=origin.started, items=items) if items else None
 
 
 def _redefined(base: Baseline, observation: Observation) -> bool:
     return bool(definition_changes(base.case.definition, observation.case.definition))
 
 
-def _images(origin: Origin, now: Origin, allowed: Tolerance | None) -> list[str]:
+def _images(origin: Origin, now: Origin, allowed: Tolerance | None) -> list[SlideItem]:
     if allowed is None or allowed.hopeless:
         return []
     if [_size(image) for image in origin.images] != [_size(image) for image in now.images]:
-        before, after = (", ".join(map(_size_text, one.images)) or "none" for one in (origin, now))
-        return [f"other images: {before} -> {after}"]
+        before, after = (tuple((image.width_px, image.height_px) for image in side.images) for side in (origin, now))
+        return [SlideItem(kind="images", sizes_px=(before, after))]
     # A reduction only ever hides, so what is seen in it is a least distance.
     pairs = list(zip(origin.images, now.images, strict=True))
-    colours = [(_colour_levels(one, other), one.image) for one, other in pairs]
-    noises = [(_psnr_db(one, other), one.image) for one, other in pairs]
-    found = []
+    colours = [(_colour_levels(old, new), old.image) for old, new in pairs]
+    noises = [(_psnr_db(old, new), old.image) for old, new in pairs]
+    items = []
     levels, image = max(colours, default=(0.0, 0))
-    if levels > allowed.colour_levels:
-        limit = f"a step may go {allowed.colour_levels:.3g}"
-        found.append(f"colour at least {levels:.1f} levels of 255 off in image {image} ({limit})")
+    if levels > (limit := allowed.images["colour_levels"]):
+        items.append(SlideItem(kind="colour_levels", before=limit, after=levels, image=image))
     least_db, image = min(noises, default=(math.inf, 0))
-    if least_db < allowed.psnr_db:
-        found.append(f"PSNR at most {least_db:.1f} dB of image {image} (a step may go to {allowed.psnr_db:.4g} dB)")
-    return found
+    if least_db < (limit := allowed.images["psnr_db"]):
+        items.append(SlideItem(kind="psnr_db", before=limit, after=least_db, image=image))
+    return items
 
 
 def _size(image_sketch: ImageSketch) -> tuple[int, ...]:
     return image_sketch.image, image_sketch.width_px, image_sketch.height_px, len(image_sketch.levels)
-
-
-def _size_text(image_sketch: ImageSketch) -> str:
-    return f"{image_sketch.width_px} x {image_sketch.height_px} px"
 
 
 def _gaps(left: ImageSketch, right: ImageSketch) -> NDArray[np.float64]:
@@ -208,27 +229,21 @@ def _psnr_db(left: ImageSketch, right: ImageSketch) -> float:
     return 10 * math.log10(255**2 / mean_square) if mean_square else math.inf
 
 
-def _work(origin: Origin, now: Origin, limits: Limits) -> list[str]:
-    found = []
-    if origin.denoiser_calls is not None and now.denoiser_calls is not None:
-        before, after = origin.denoiser_calls, now.denoiser_calls
-        if before != after:
-            found.append(f"{before:,} -> {plural(after, 'denoiser call')} (a step may change none)")
+def _work(origin: Origin, now: Origin, limits: Limits) -> list[SlideItem]:
+    items = []
+    if origin.denoiser_calls is not None and now.denoiser_calls not in (None, origin.denoiser_calls):
+        items.append(SlideItem(kind="denoiser_calls", before=origin.denoiser_calls, after=now.denoiser_calls or 0))
     if origin.flops and now.flops is not None:
-        change_rel = now.flops / origin.flops - 1
         allowed_rel = 0.0 if origin.torch == now.torch else limits.flops_other_torch_rel
-        if abs(change_rel) > allowed_rel:
-            may = f"a step may change {100 * allowed_rel:g} %" if allowed_rel else "a step may change none"
-            found.append(f"{flops(origin.flops)} -> {flops(now.flops)} ({percent(change_rel)}; {may})")
-    return found
+        if abs(now.flops / origin.flops - 1) > allowed_rel:
+            items.append(SlideItem(kind="flops", before=origin.flops, after=now.flops, allowed=allowed_rel))
+    return items
 
 
-def _memory(origin: Memory | None, now: Memory | None, limits: Limits) -> list[str]:
+def _memory(origin: Memory | None, now: Memory | None, limits: Limits) -> list[SlideItem]:
     if origin is None or now is None or origin.source != now.source or now.source == "process_lifetime":
         return []
     allowed_bytes = memory_allowance(now, limits).bytes_of(origin.peak_bytes)
     if now.peak_bytes - origin.peak_bytes <= allowed_bytes:
         return []
-    change = percent(now.peak_bytes / origin.peak_bytes - 1)
-    may = f"a step may add {binary(allowed_bytes)}"
-    return [f"peak memory {binary(origin.peak_bytes)} -> {binary(now.peak_bytes)} ({change}; {may})"]
+    return [SlideItem(kind="peak_bytes", before=origin.peak_bytes, after=now.peak_bytes, allowed=allowed_bytes)]

@@ -47,12 +47,6 @@ class Seam:
     position_px: int
     period_px: int | None = None
 
-    def place(self) -> str:
-        """Where it is, in words."""
-        axis = "y" if self.orientation == "horizontal" else "x"
-        again = "" if self.period_px is None else f", repeated every {self.period_px} px"
-        return f"{self.orientation} at {axis} = {self.position_px}{again}"
-
 
 def find_seam(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Seam:
     """Find the line at which the difference of two images jumps most, though they have no edge in common there.

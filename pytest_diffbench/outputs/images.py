@@ -1,29 +1,13 @@
-"""How far two images are apart: the vector of metrics, of which SSIM and its worst tile are computed here."""
+"""Structural similarity of two images, and the tile in which it is least."""
 
 from __future__ import annotations
 
 import dataclasses
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.outputs.image_metrics import (
-    TileLevels,
-    check_images,
-    colour_levels,
-    hash_distance_of,
-    luma,
-    p999_levels,
-    worst_tile_p99,
-)
-from pytest_diffbench.outputs.image_seams import Seam, find_seam
-from pytest_diffbench.outputs.pixels import psnr_db
-
 if TYPE_CHECKING:
-    from collections.abc import Sequence
-
     import numpy as np
     from numpy.typing import NDArray
-
-    from pytest_diffbench.outputs.image_extras import Extra, ExtraMetric
 
 WINDOW_PX = 7
 """Side of the SSIM window; smaller images take the largest odd window that fits."""
@@ -43,63 +27,6 @@ class Tile:
     top_px: int
     width_px: int
     height_px: int
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ImageDistance:
-    """The vector of metrics between two images.
-
-    Attributes:
-        psnr_db: over all channels, alpha included; infinite for equal images.
-        p999_levels: 99.9th percentile of the absolute difference, in levels of 255.
-        ssim: mean structural similarity of the luma, at most 1.
-        worst_tile: the tile with the least SSIM.
-        colour_levels: RMS difference of the worst channel after reduction to 64 by 64 cells, in levels of 255.
-        tile_p99: the tile with the largest 99th percentile of the absolute difference.
-        seam: the line along which the difference jumps most.
-        hash_bits: bits of 64 in which the perceptual hashes differ.
-        extras: by metrics of other packages, where they were asked for.
-    """
-
-    psnr_db: float
-    p999_levels: int
-    ssim: float
-    worst_tile: Tile
-    colour_levels: float
-    tile_p99: TileLevels
-    seam: Seam
-    hash_bits: int
-    extras: tuple[Extra, ...] = ()
-
-
-def distance(
-    a: NDArray[np.uint8], b: NDArray[np.uint8], tile_size_px: int = 64, metrics: Sequence[ExtraMetric] = ()
-) -> ImageDistance:
-    """Compare two images of the same shape.
-
-    Args:
-        a: uint8 of shape (height, width) or (height, width, channels) with 1, 3 or 4 channels.
-        b: the same; the reference, for metrics of other packages that tell the two apart.
-        tile_size_px: side of a tile.
-        metrics: of other packages, to be asked too.
-
-    Raises:
-        ValueError: shapes differ, or an array isn't such an image.
-    """
-    check_images(a, b)
-    luma_a, luma_b = luma(a), luma(b)
-    similarity = ssim_map(luma_a, luma_b)
-    return ImageDistance(
-        psnr_db=psnr_db(a, b),
-        p999_levels=p999_levels(a, b),
-        ssim=float(similarity.mean()),
-        worst_tile=worst_tile(similarity, a.shape[0], a.shape[1], tile_size_px),
-        colour_levels=colour_levels(a, b),
-        tile_p99=worst_tile_p99(a, b, tile_size_px),
-        seam=find_seam(a, b),
-        hash_bits=hash_distance_of(luma_a, luma_b),
-        extras=tuple(metric(b, a, tile_size_px) for metric in metrics),
-    )
 
 
 def ssim_map(a: NDArray[np.float64], b: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -8,6 +8,7 @@ from msgspec import Meta
 
 from pytest_diffbench.records.base import Count, Fact, PositiveCount, PositiveSeconds, Record, Stage
 from pytest_diffbench.records.case import Case
+from pytest_diffbench.records.details.output import MetricLimit
 
 PositiveRatio = Annotated[float, Meta(gt=0)]
 
@@ -63,7 +64,8 @@ class ImageDifference(Record, frozen=True, kw_only=True):
         same_bits: every pixel is equal.
         psnr_db: None without any difference, and where images can't be compared.
         ssim: mean structural similarity.
-        worst: the metric that is furthest beyond what counts as the same picture, in words.
+        worst: the metric that is furthest beyond what counts as the same picture; words in
+            files that were written before.
         latents_rel: relative L2 distance of the final latents.
         problem: why images can't be compared: `different size: 128 x 128 px, 64 x 64 px`.
     """
@@ -71,7 +73,7 @@ class ImageDifference(Record, frozen=True, kw_only=True):
     same_bits: bool
     psnr_db: float | None = None
     ssim: float | None = None
-    worst: str | None = None
+    worst: MetricLimit | str | None = None
     latents_rel: float | None = None
     problem: str | None = None
 

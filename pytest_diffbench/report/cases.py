@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.outputs.metrics import METRICS
 from pytest_diffbench.report.curve import curve
 from pytest_diffbench.report.efficiency import efficiency_of, rate_text
 from pytest_diffbench.report.figures import (
@@ -229,20 +230,8 @@ class Table:
     def _remarks(self, report: CaseReport) -> list[Line]:
         cells: list[Line] = []
         images = image_figures(report)
-        if images is not None and not images.same_bits:
-            figures: list[Line] = []
-            if images.psnr_db is not None:
-                figures.append(labelled("PSNR", format_decibels(images.psnr_db)))
-            if images.ssim is not None:
-                figures.append(labelled("SSIM", f"{images.ssim:.4f}"))
-            if images.worst_tile_ssim is not None:
-                figures.append(labelled("worst tile", f"{images.worst_tile_ssim:.4f}"))
-            if images.flip is not None:
-                figures.append(labelled("FLIP", f"{images.flip:.4f}"))
-            if images.ssimulacra2 is not None:
-                figures.append(labelled("SSIMULACRA2", f"{images.ssimulacra2:.1f}"))
-            if images.lpips is not None:
-                figures.append(labelled("LPIPS", f"{images.lpips:.4f}"))
+        if images:
+            figures = [labelled(METRICS[name].label, METRICS[name].text(value)) for name, value in images.items()]
             cells.append([piece for figure in figures for piece in (segment(", "), *figure)][1:])
         if (truncation := truncation_text(report)) is not None:
             cells.append([segment(truncation)])

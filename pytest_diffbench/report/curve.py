@@ -3,22 +3,21 @@
 from __future__ import annotations
 
 import math
-import re
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pytest_diffbench.report.figures import figure_of
+from pytest_diffbench.judge.trace.places import place_of
+from pytest_diffbench.report.figures import output_details
 from pytest_diffbench.report.lines import BARS
-from pytest_diffbench.report.units import format_percent
+from pytest_diffbench.report.units import format_distance
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_diffbench.records import Verdict
+    from pytest_diffbench.records.details import TraceDetails
 
 _MOST_BARS = 50
 """Bars that fit on a line of 80 columns, indented; with more steps a bar stands for several."""
-
-_STEP = re.compile(r"(?:latents|prediction)/(\d+)(?:/.*)?")
 
 
 def curve(verdict: Verdict) -> str | None:
@@ -28,34 +27,33 @@ def curve(verdict: Verdict) -> str | None:
         `distance ▁▁▄▅▇█ 0 % to 35 %, steps 0-5, log scale`, the greatest distance within each step; None where
         the verdict's details hold no trace, or no step of it is beyond their threshold.
     """
-    trace = figure_of(verdict, "trace")
-    if not isinstance(trace, dict):
+    details = output_details(verdict)
+    if details is None or details.trace is None:
         return None
-    gaps_rel = _gaps_by_step(trace.get("series"))
-    threshold_rel = trace.get("threshold_rel")
-    limit_rel = threshold_rel if isinstance(threshold_rel, int | float) else 0.0
+    gaps_rel = _gaps_by_step(details.trace)
+    limit_rel = details.trace.threshold_rel or 0.0
     if not any(gap_rel > limit_rel for gap_rel in gaps_rel.values()):
         return None
     steps = sorted(gaps_rel)
-    each = math.ceil(len(steps) / _MOST_BARS)
-    shown = [max(gaps_rel[step] for step in steps[at : at + each]) for at in range(0, len(steps), each)]
+    steps_per_bar = math.ceil(len(steps) / _MOST_BARS)
+    shown = [
+        max(gaps_rel[step] for step in steps[at : at + steps_per_bar]) for at in range(0, len(steps), steps_per_bar)
+    ]
     least, most = min(gaps_rel.values()), max(gaps_rel.values())
-    extent = _share(least) if least == most else f"{_share(least)} to {_share(most)}"
+    extent = format_distance(least) if least == most else f"{format_distance(least)} to {format_distance(most)}"
     where = f"step {steps[0]}" if len(steps) == 1 else f"steps {steps[0]}-{steps[-1]}"
-    several = f", {each} steps a bar" if each > 1 else ""
+    several = f", {steps_per_bar} steps a bar" if steps_per_bar > 1 else ""
     return f"distance {_bars(shown)} {extent}, {where}{several}, log scale"
 
 
-def _gaps_by_step(series: Any) -> dict[int, float]:
+def _gaps_by_step(trace: TraceDetails) -> dict[int, float]:
     """The greatest distance of each step; what can't be compared is infinitely far."""
     gaps_rel: dict[int, float] = {}
-    for pair in series if isinstance(series, list | tuple) else ():
-        if not (isinstance(pair, list | tuple) and len(pair) == 2 and isinstance(pair[0], str)):
-            continue
-        found = _STEP.fullmatch(pair[0])
-        if found is not None and (pair[1] is None or isinstance(pair[1], int | float)):
-            step, gap_rel = int(found[1]), math.inf if pair[1] is None else float(pair[1])
-            gaps_rel[step] = max(gap_rel, gaps_rel.get(step, 0.0))
+    for name, gap_rel in trace.series:
+        place = place_of(name)
+        if place is not None and place.kind in ("prediction", "latents"):
+            distance_rel = math.inf if gap_rel is None else gap_rel
+            gaps_rel[place.step] = max(distance_rel, gaps_rel.get(place.step, 0.0))
     return gaps_rel
 
 
@@ -74,10 +72,3 @@ def _bars(gaps_rel: Iterable[float]) -> str:
         return BARS[1 + round((top - 1) * (math.log(gap_rel) - low) / (high - low))]
 
     return "".join(map(bar, gaps_rel))
-
-
-def _share(gap_rel: float) -> str:
-    if math.isinf(gap_rel):
-        return "not comparable"
-    # Below what two digits show, the power of ten is what matters.
-    return f"{100 * gap_rel:.0e} %" if 0 < gap_rel < 1e-4 else format_percent(gap_rel)

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-import dataclasses
 import math
 import shlex
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import msgspec
+
+from pytest_diffbench.outputs.metrics import METRICS
 from pytest_diffbench.records import DECISIONS, Decision, Gate
+from pytest_diffbench.records.details import OutputDetails
 from pytest_diffbench.report.units import format_percent
 
 if TYPE_CHECKING:
@@ -32,10 +35,10 @@ def status_of(report: CaseReport) -> Status:
         return "error"
     if was_saved(report):
         return "saved"
-    found: set[Status] = {verdict.decision for verdict in report.verdicts}
+    statuses: set[Status] = {verdict.decision for verdict in report.verdicts}
     if was_refused(report):
-        found.add("refused")
-    return next((status for status in STATUSES if status in found), "measured")
+        statuses.add("refused")
+    return next((status for status in STATUSES if status in statuses), "measured")
 
 
 def was_saved(report: CaseReport) -> bool:
@@ -62,7 +65,7 @@ def to_tell(report: CaseReport) -> list[Verdict]:
     """Verdicts that have to be read: all but passing ones, worse first. A case that was saved needs no baseline."""
     failing = [verdict for verdict in report.verdicts if verdict.decision not in PASSING]
     if was_saved(report):
-        failing = [one for one in failing if not one.reason.endswith(".no_baseline")]
+        failing = [verdict for verdict in failing if not verdict.reason.endswith(".no_baseline")]
     return by_gravity(failing)
 
 
@@ -79,10 +82,13 @@ def grouped(verdicts: Iterable[Verdict]) -> list[tuple[str, Verdict]]:
             groups.append([verdict])
         else:
             alike.append(verdict)
-    told = [(group, min(group, key=lambda one: len(one.message))) for group in groups]
+    shortest = [min(group, key=lambda verdict: len(verdict.message)) for group in groups]
     return [
-        (one.reason if len(group) == 1 else f"{', '.join(each.gate for each in group)}: {_what(one)}", one)
-        for group, one in told
+        (
+            verdict.reason if len(group) == 1 else f"{', '.join(member.gate for member in group)}: {_what(verdict)}",
+            verdict,
+        )
+        for group, verdict in zip(groups, shortest, strict=True)
     ]
 
 
@@ -108,8 +114,8 @@ def further_changes(verdict: Verdict) -> list[str]:
 
 def sees_text(verdict: Verdict) -> str | None:
     """The smallest slowdown that the time gate would have found, `sees +12 %`; None where it doesn't say."""
-    seen_rel = _number(figure_of(verdict, "detectable_rel")) if verdict.gate == "time" else None
-    return None if seen_rel is None else f"sees {format_percent(seen_rel, signed=True)}"
+    rel = _number(figure_of(verdict, "detectable_rel")) if verdict.gate == "time" else None
+    return None if rel is None else f"sees {format_percent(rel, signed=True)}"
 
 
 def figure_of(verdict: Verdict, name: str) -> Any:
@@ -123,61 +129,41 @@ def is_rough(memory: Memory) -> bool:
     return memory.source in ("process_rss", "process_lifetime")
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class ImageFigures:
-    """Distance of the images from the baseline's: of each metric the worst image's. None: not measured.
+def output_details(verdict: Verdict) -> OutputDetails | None:
+    """The figures of the output gate, which a file or another process has as plain JSON; None for another gate."""
+    details = verdict.details
+    if isinstance(details, dict):
+        try:
+            details = msgspec.convert(details, OutputDetails)
+        except msgspec.ValidationError:  # of an older file
+            return None
+    return details if isinstance(details, OutputDetails) else None
 
-    A PSNR of infinity says that no pixel differs.
+
+def image_figures(report: CaseReport) -> dict[str, float] | None:
+    """Distance of the images from the baseline's: of each metric in summaries the worst image's, by name.
+
+    Returns:
+        Empty where every pixel is equal; None where no images were compared. A PSNR of infinity says that no pixel
+        differs.
     """
-
-    same_bits: bool
-    psnr_db: float | None = None
-    ssim: float | None = None
-    worst_tile_ssim: float | None = None
-    flip: float | None = None
-    ssimulacra2: float | None = None
-    lpips: float | None = None
-
-
-def image_figures(report: CaseReport) -> ImageFigures | None:
-    """The figures behind the output gate's verdict, None where no images were compared."""
     verdict = verdict_of(report, "output")
     if verdict is None:
         return None
     if verdict.reason == "output.same_bits":
-        return ImageFigures(same_bits=True)
-    images = figure_of(verdict, "images")
-    images = [image for image in images if isinstance(image, dict)] if isinstance(images, list | tuple) else []
-    if not images:
+        return {}
+    details = output_details(verdict)
+    if details is None or not details.images:
         return None
-    tiles = [image["worst_tile"] for image in images if isinstance(image.get("worst_tile"), dict)]
-    # JSON has no infinity, so a PSNR without any difference is null
-    psnrs_db = [math.inf if image["psnr_db"] is None else image["psnr_db"] for image in images if "psnr_db" in image]
-    return ImageFigures(
-        same_bits=False,
-        psnr_db=_least(psnrs_db),
-        ssim=_least(_of(images, "ssim")),
-        worst_tile_ssim=_least(_of(tiles, "ssim")),
-        flip=_most(_extras(images, "flip")),
-        ssimulacra2=_least(_extras(images, "ssimulacra2")),
-        lpips=_most(_extras(images, "lpips")),
-    )
-
-
-def _of(figures: Iterable[dict[str, Any]], name: str) -> list[Any]:
-    return [figure.get(name) for figure in figures]
-
-
-def _extras(figures: Iterable[dict[str, Any]], name: str) -> list[Any]:
-    return [figure[name].get("value") for figure in figures if isinstance(figure.get(name), dict)]
-
-
-def _most(values: Iterable[Any]) -> float | None:
-    return max((_number(value) for value in values if _number(value) is not None), default=None)  # type: ignore[type-var]  # None is left out
-
-
-def _least(values: Iterable[Any]) -> float | None:
-    return min((_number(value) for value in values if _number(value) is not None), default=None)  # type: ignore[type-var]  # None is left out
+    figures: dict[str, float] = {}
+    for name, metric in METRICS.items():
+        measured = [image[name].value for image in details.images if name in image]
+        # JSON has no infinity, so a PSNR without any difference is null
+        values = [math.inf if value is None and metric.decibels else value for value in measured]
+        numbers = [value for value in values if value is not None]
+        if metric.in_summary and numbers:
+            figures[name] = metric.worst(numbers)
+    return figures
 
 
 def _number(value: Any) -> float | None:

@@ -37,11 +37,7 @@ def properties(report: CaseReport) -> list[tuple[str, str]]:
     if seen.memory is not None:
         found.append(("diffbench.peak_bytes", str(seen.memory.peak_bytes)))
         found.append(("diffbench.memory_source", seen.memory.source))
-    images = image_figures(report)
-    if images is not None and not images.same_bits:
-        for name in ("psnr_db", "ssim", "worst_tile_ssim", "flip", "ssimulacra2", "lpips"):
-            if (value := getattr(images, name)) is not None:
-                found.append((f"diffbench.{name}", _figure(value)))
+    found += [(f"diffbench.{name}", _figure(value)) for name, value in (image_figures(report) or {}).items()]
     for verdict in report.verdicts:
         found += _answer(verdict)
     if report.baseline_path is not None:

@@ -74,6 +74,13 @@ def format_decibels(value_db: float | None) -> str:
     return "no difference" if value_db is None or math.isinf(value_db) else f"{value_db:.1f} dB"
 
 
+def format_distance(gap_rel: float) -> str:
+    """Write a relative distance of tensors: `20 %`, `0.31 %`, `2.7e-05 %`; an infinite one can't be compared."""
+    if math.isinf(gap_rel):
+        return "not comparable"
+    return f"{100 * gap_rel:,.0f} %" if gap_rel >= 0.995 else f"{100 * gap_rel:.2g} %"
+
+
 def _reaches_one(value: float, digits: int) -> bool:
     """Whether a value is at least 1 once it is rounded, so that 999.9 ms is written as 1.000 s."""
     return abs(float(f"{value:.{digits - 1}e}")) >= 1

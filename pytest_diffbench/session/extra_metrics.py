@@ -1,11 +1,11 @@
-"""Makes the image metrics of other packages that a test asks for, or says before anything runs why it can't."""
+"""Finds the image metrics of other packages that a test asks for, or says before anything runs why it can't."""
 
 from __future__ import annotations
 
 import functools
 import importlib.util
 from pathlib import Path
-from typing import TYPE_CHECKING, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_diffbench.errors import OptionError
 from pytest_diffbench.settings.options import flag
@@ -13,15 +13,10 @@ from pytest_diffbench.settings.options import flag
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
-    from numpy.typing import NDArray
-
     from pytest_diffbench.measure.lpips import Lpips
-    from pytest_diffbench.outputs.image_extras import Extra, ExtraMetric, ExtraName
+    from pytest_diffbench.outputs.metrics import ImageMetric, ImagePair
     from pytest_diffbench.settings.options import Settings
 
-_MODULES = {"flip": "flip_evaluator", "ssimulacra2": "ssimulacra2", "lpips": "torchmetrics"}
-_PACKAGES = {"flip": "flip-evaluator", "ssimulacra2": "ssimulacra2", "lpips": "torchmetrics"}
 _LINEAR_LAYERS = Path("functional", "image", "lpips_models", "alex.pth")
 
 
@@ -39,7 +34,7 @@ class Asked(NamedTuple):
     backbone: str
 
 
-def metrics_of(settings: Settings, where: str) -> tuple[ExtraMetric, ...]:
+def metrics_of(settings: Settings, where: str) -> tuple[ImageMetric, ...]:
     """The metrics that a test's settings ask for.
 
     Args:
@@ -58,70 +53,65 @@ def metrics_of(settings: Settings, where: str) -> tuple[ExtraMetric, ...]:
     return metrics_named(settings.metrics, backbone, asked)
 
 
-def metrics_named(names: Sequence[str], lpips_backbone: Path | None, asked: Asked) -> tuple[ExtraMetric, ...]:
+def metrics_named(names: Sequence[str], lpips_backbone: Path | None, asked: Asked) -> tuple[ImageMetric, ...]:
     """Metrics by their names.
 
     Args:
-        names: keys of `KINDS`.
+        names: of `outputs.metrics.OPTIONAL`.
         lpips_backbone: file with the weights of torchvision's AlexNet.
         asked: for messages.
 
     Raises:
         OptionError: a package is missing, or LPIPS's weights are.
     """
+    from pytest_diffbench.outputs.metrics import METRICS
+
     metrics = []
     for name in names:
-        package_at = _package(name, asked)
-        if name != "lpips":
-            metrics.append(_of_pixels(name))
+        metric = METRICS[name]
+        package_at = _package(metric, asked)
+        if metric.measure is not None:
+            metrics.append(metric)
             continue
         if lpips_backbone is None:
             raise OptionError(
-                f"{asked.where}: metric lpips needs the weights of AlexNet, which are never downloaded. "
+                f"{asked.where}: metric {name} needs the weights of AlexNet, which are never downloaded. "
                 f"Give a state dict of torchvision's alexnet with {asked.backbone}."
             )
         metrics.append(_lpips(lpips_backbone, package_at / _LINEAR_LAYERS))
     return tuple(metrics)
 
 
-def _package(name: str, asked: Asked) -> Path:
+def _package(metric: ImageMetric, asked: Asked) -> Path:
     """Where the metric's package lies; it isn't imported yet."""
-    spec = importlib.util.find_spec(_MODULES[name])
+    assert metric.package is not None  # only such metrics can be asked for
+    name = metric.name
+    spec = importlib.util.find_spec(metric.package.module)
     if spec is None or spec.origin is None:
         raise OptionError(
-            f"{asked.where}: metric {name} needs the package {_PACKAGES[name]}, which isn't installed. "
+            f"{asked.where}: metric {name} needs the package {metric.package.distribution}, which isn't installed. "
             f"Run: pip install 'pytest-diffbench[{name}]', or leave {name} out of {asked.metrics}."
         )
     return Path(spec.origin).parent
 
 
-def _of_pixels(name: str) -> ExtraMetric:
-    from pytest_diffbench.outputs.image_extras import Flip, Ssimulacra2
-
-    return Flip() if name == "flip" else Ssimulacra2()
-
-
 @functools.lru_cache(maxsize=1)
-def _lpips(backbone: Path, linear: Path) -> ExtraMetric:
+def _lpips(backbone: Path, linear: Path) -> ImageMetric:
     from pytest_diffbench.measure.lpips import Lpips
 
-    return LpipsOfImages(Lpips(backbone, linear))
+    return lpips_of_images(Lpips(backbone, linear))
 
 
-class LpipsOfImages:
+def lpips_of_images(network: Lpips) -> ImageMetric:
     """LPIPS of images as they are stored; smaller ones than AlexNet can see are continued by their mirror image."""
+    from pytest_diffbench.measure.lpips import LEAST_PX
+    from pytest_diffbench.outputs.metrics import METRICS, Measurement
+    from pytest_diffbench.outputs.metrics.canvases import canvases, mirrored
 
-    name: ClassVar[ExtraName] = "lpips"
+    metric = METRICS["lpips"]
 
-    def __init__(self, lpips: Lpips) -> None:
-        self._lpips = lpips
+    def measure(pair: ImagePair) -> Measurement:
+        values = [network(*(mirrored(pixels, LEAST_PX) for pixels in canvas)) for canvas in canvases(pair)]
+        return Measurement(value=metric.worst(values))
 
-    def __call__(self, reference: NDArray[np.uint8], image: NDArray[np.uint8], tile_size_px: int) -> Extra:  # noqa: ARG002  # it is of the whole image
-        """See `ExtraMetric`."""
-        from pytest_diffbench.measure.lpips import LEAST_PX
-        from pytest_diffbench.outputs.image_extras import KINDS, Extra, canvases, mirrored
-
-        distances = [
-            self._lpips(*(mirrored(canvas, LEAST_PX) for canvas in pair)) for pair in canvases(reference, image)
-        ]
-        return Extra(name="lpips", value=KINDS["lpips"].worst(distances))
+    return metric.measured_by(measure)

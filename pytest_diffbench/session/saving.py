@@ -10,13 +10,14 @@ import msgspec
 
 from pytest_diffbench.records import SaveOutcome
 from pytest_diffbench.report.sentences import all_worded
+from pytest_diffbench.report.sentences.slide import slide_text
 from pytest_diffbench.report.sentences.time import creep_phrase, doubt_sentence
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_diffbench.judge import Limits
-    from pytest_diffbench.outputs.image_extras import ExtraMetric
+    from pytest_diffbench.outputs.metrics import ImageMetric
     from pytest_diffbench.records import Gate, Observation, Run, Verdict
     from pytest_diffbench.records.artifacts import Artifacts, Reference
     from pytest_diffbench.store import Store
@@ -46,7 +47,7 @@ def save(
     failed: bool,
     saved_before: bool,
     gates: Sequence[Gate],
-    metrics: Sequence[ExtraMetric],
+    metrics: Sequence[ImageMetric],
     departs: bool = False,
 ) -> Saved:
     """Save of a case what is sound.
@@ -104,12 +105,13 @@ def save(
     if reference is None or reference.distance != "machine":
         return Saved(done, left_out)
     generation = reference.baseline.generation + (not same)
-    far = (slide(observation, artifacts, reference, limits, generation), _crept(observation, reference, limits))
+    slid = slide(observation, artifacts, reference, limits, generation)
+    far = (slide_text(slid) if slid is not None else "", _crept(observation, reference, limits))
     gone = [text for text in far if text]
     if not gone:
         return Saved(done, left_out)
-    slid = f"{'; '.join(gone)}. Is that meant? Then delete {reference.path} and save: it begins anew from here"
-    return Saved(done, left_out, slid)
+    advice = f"If that is intended, delete {reference.path} and save again"
+    return Saved(done, left_out, f"{'; '.join(gone)}. {advice}")
 
 
 def _crept(observation: Observation, reference: Reference, limits: Limits) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_diffbench.judge import Limits
-    from pytest_diffbench.outputs.image_extras import ExtraMetric
+    from pytest_diffbench.outputs.metrics import ImageMetric
     from pytest_diffbench.records import Environment, Gate, Observation, Run, Verdict
     from pytest_diffbench.records.artifacts import Artifacts, Reference
     from pytest_diffbench.settings.options import Settings, Typed
@@ -154,7 +154,7 @@ class _Judge:
         limits: Limits,
         saving: bool,
         evidence: Evidence,
-        metrics: Sequence[ExtraMetric] = (),
+        metrics: Sequence[ImageMetric] = (),
     ) -> None:
         self.evidence = evidence
         self._metrics = metrics
@@ -334,7 +334,7 @@ def _without_counterpart(verdict: Verdict, other: Other) -> Verdict:
 
     if not isinstance(verdict.details, Unjudged) or verdict.decision != "unbaselined":
         return verdict
-    return msgspec.structs.replace(verdict, details=Unjudged(missing=other.missing))
+    return msgspec.structs.replace(verdict, details=Unjudged(missing=other.missing, rerun=verdict.details.rerun))
 
 
 def _failure(report: CaseReport, settings: Settings, nodeid: str, typed: Typed | None = None) -> str | None:

@@ -39,7 +39,7 @@ GATE_NAMES = ("work", "guidance", "output", "memory", "time")
 """As `records.GATES`, which costs more to import than an idle run may; a test holds them equal."""
 
 METRICS = ("flip", "ssimulacra2", "lpips")
-"""As `outputs.image_extras.KINDS`, for the same reason."""
+"""As `outputs.metrics.OPTIONAL`, for the same reason."""
 
 
 def _setting(
@@ -327,8 +327,9 @@ def _refuse_silent_loosening(settings: Settings, where: str) -> None:
     from pytest_diffbench.judge.output.loosening import looser_than_default
 
     if looser := looser_than_default(settings.tolerance):
+        changes = ", ".join(f"{name} {default:g} -> {value:g}" for name, default, value in looser)
         raise OptionError(
-            f"{where}: the marker loosens thresholds of output ({', '.join(looser)}) and doesn't say why. "
+            f"{where}: the marker loosens thresholds of output ({changes}) and doesn't say why. "
             "Add reason='...', which is kept in the baseline's history."
         )
 

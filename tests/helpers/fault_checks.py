@@ -31,7 +31,8 @@ def check_caught(fault: Fault) -> None:
     assert fault.words in "; ".join([verdict.message, *verdict.changes])
     assert {gate: found[gate].message for gate in fault.green if found[gate].decision == "worse"} == {}
     if fault.place == BEHIND:
-        assert verdict.details["trace"]["place"] is None
-        assert "It parts after the decoder" in verdict.message
+        assert verdict.details.trace.place is None
+        assert "First divergence: after the decoder" in verdict.message
     elif fault.place is not None:
-        assert verdict.details.get("place", verdict.details.get("trace", {}).get("place")) == fault.place
+        trace = verdict.details.trace
+        assert (verdict.details.place if trace is None else trace.place) == fault.place

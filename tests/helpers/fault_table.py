@@ -296,7 +296,9 @@ FAULTS: tuple[Fault, ...] = (
         plant.line(("hidden_states[-2]", "last_hidden_state"), method="_get_gemma_prompt_embeds"),
         "text/0",
     ),
-    output("pooled embedding lost", "flux", plant.embedding(1, torch.zeros_like), "text/1", words="all zeros here"),
+    output(
+        "pooled embedding lost", "flux", plant.embedding(1, torch.zeros_like), "text/1", words="all zeros in this run"
+    ),
     # the denoiser
     output(
         "an attention head zeroed",

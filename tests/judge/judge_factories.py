@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from pytest_diffbench.outputs.image_extras import ExtraMetric
+    from pytest_diffbench.outputs.metrics import ImageMetric
     from pytest_diffbench.records import Distance, Gate
 
 STEPS = 30
@@ -310,7 +310,7 @@ def ask(
     more_ratios: Sequence[RatioRun] = (),
     neighbours: Mapping[str, Sequence[Run]] | None = None,
     decisions: int = 1,
-    metrics: Sequence[ExtraMetric] = (),
+    metrics: Sequence[ImageMetric] = (),
 ) -> Verdict:
     """The verdict of one gate, after a trip through JSON, which every verdict must survive."""
     (answer,) = judge(

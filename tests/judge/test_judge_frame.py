@@ -13,6 +13,7 @@ import pytest
 
 from pytest_diffbench.errors import OptionError
 from pytest_diffbench.judge import Limits, definition_changes, text
+from pytest_diffbench.judge.limits import TierLimits
 from pytest_diffbench.records import GATES, Case, Definition
 
 
@@ -101,7 +102,7 @@ def test_every_field_of_a_definition_counts() -> None:
 
 
 @pytest.mark.parametrize(
-    "field", [field.name for field in dataclasses.fields(Limits) if not isinstance(field.default, str)]
+    "field", [field.name for field in dataclasses.fields(Limits) if isinstance(field.default, int | float)]
 )
 @pytest.mark.parametrize("value", [-0.5, math.nan, math.inf, "1", True, None])
 def test_limits_refuse_what_is_no_threshold(field: str, value: Any) -> None:
@@ -111,12 +112,21 @@ def test_limits_refuse_what_is_no_threshold(field: str, value: Any) -> None:
 
 @pytest.mark.parametrize(
     ("field", "value"),
-    [("time_alpha", 0.0), ("time_alpha", 1.0), ("time_power", 1.0), ("ssim_machine", 1.5), ("tile_ssim_drift", 2),
-     ("ratio_min_runs", 1), ("time_few_days", 2.5), ("tile_size_px", 0)],
+    [("time_alpha", 0.0), ("time_alpha", 1.0), ("time_power", 1.0), ("ratio_min_runs", 1), ("time_few_days", 2.5),
+     ("tile_size_px", 0)],
 )  # fmt: skip
 def test_limits_refuse_values_outside_their_range(field: str, value: Any) -> None:
     with pytest.raises(OptionError, match=field):
         Limits(**{field: value})
+
+
+@pytest.mark.parametrize(
+    ("name", "tiers"),
+    [("ssim", (1.5, 0.9)), ("tile_ssim", (0.9, 2)), ("psnr_db", (-1, 28)), ("hash_bits", (4.5, 10))],
+)
+def test_limits_of_image_metrics_keep_to_their_range(name: str, tiers: tuple[float, float]) -> None:
+    with pytest.raises(OptionError, match=name):
+        Limits(image_limits={name: TierLimits(*tiers)})
 
 
 def test_limits_are_one_frozen_table_with_zero_allowed() -> None:

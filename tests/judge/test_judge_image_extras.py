@@ -3,32 +3,27 @@
 from __future__ import annotations
 
 import math
+import re
 import subprocess
 import sys
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
 import image_damages as damage
 import judge_factories as make
 import numpy as np
 import pytest
+import report_factories as make_report
+from golden_files import REPOSITORY, assert_equals_file
 
 from pytest_diffbench.judge import Limits
-from pytest_diffbench.judge.output.image_members import figures, members
+from pytest_diffbench.judge.output.comparison import checks, figures, worst_of
 from pytest_diffbench.judge.output.loosening import TOLERANCES
 from pytest_diffbench.judge.output.tolerance import tolerance
-from pytest_diffbench.outputs.image_extras import (
-    KINDS,
-    Extra,
-    ExtraMetric,
-    ExtraName,
-    Flip,
-    Ssimulacra2,
-    canvases,
-    mirrored,
-    worst_tile_mean,
-)
-from pytest_diffbench.outputs.images import distance
+from pytest_diffbench.outputs.metrics import METRICS, OPTIONAL, ImageMetric, ImagePair, Measurement, distance
+from pytest_diffbench.outputs.metrics.canvases import canvases, mirrored
+from pytest_diffbench.outputs.metrics.flip import worst_tile_mean
 from pytest_diffbench.records import RerunNoise
+from pytest_diffbench.report.sentences.output import metric_text
 from pytest_diffbench.settings import options
 
 if TYPE_CHECKING:
@@ -36,26 +31,27 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.records import Distance, Verdict
 
-PACKAGES = {"flip": "flip_evaluator", "ssimulacra2": "ssimulacra2"}
-REAL: dict[str, ExtraMetric] = {"flip": Flip(), "ssimulacra2": Ssimulacra2()}
+REAL = {name: METRICS[name] for name in OPTIONAL if METRICS[name].measure is not None}
+PACKAGES = {name: metric.package.module for name, metric in REAL.items() if metric.package is not None}
 
 
 @pytest.fixture(params=sorted(REAL))
-def metric(request: pytest.FixtureRequest) -> ExtraMetric:
+def metric(request: pytest.FixtureRequest) -> ImageMetric:
     """Each metric whose package is installed."""
     pytest.importorskip(PACKAGES[request.param], reason=f"needs the extra {request.param}")
     return REAL[request.param]
 
 
-class Said:
-    """A metric that says what it was told to."""
+def fixed(name: str, value: float) -> ImageMetric:
+    """A metric with a value that is given."""
+    return METRICS[name].measured_by(lambda _: Measurement(value=value))
 
-    def __init__(self, name: ExtraName, value: float) -> None:
-        self.name = name
-        self.value = value
 
-    def __call__(self, reference: NDArray[np.uint8], image: NDArray[np.uint8], tile_size_px: int) -> Extra:
-        return Extra(name=self.name, value=self.value)
+def measured(
+    metric: ImageMetric, reference: NDArray[np.uint8], image: NDArray[np.uint8], tile_size_px: int = 64
+) -> Measurement:
+    assert metric.measure is not None
+    return metric.measure(ImagePair(image, reference, tile_size_px))
 
 
 def photograph() -> NDArray[np.uint8]:
@@ -76,8 +72,8 @@ def judged(
     return make.ask("output", seen, against, mine=make.artifacts(changed), limits=limits, metrics=metrics)
 
 
-def error(metric: ExtraMetric, reference: NDArray[np.uint8], image: NDArray[np.uint8]) -> float:
-    return KINDS[metric.name].error(metric(reference, image, 64).value)
+def error(metric: ImageMetric, reference: NDArray[np.uint8], image: NDArray[np.uint8]) -> float:
+    return metric.error(measured(metric, reference, image).value)
 
 
 # -- the packages
@@ -85,21 +81,18 @@ def error(metric: ExtraMetric, reference: NDArray[np.uint8], image: NDArray[np.u
 
 @pytest.mark.parametrize("name", damage.BENIGN)
 @pytest.mark.parametrize("draw", damage.PICTURES.values(), ids=damage.PICTURES)
-def test_benign_noise_stays_within_the_limit(metric: ExtraMetric, name: str, draw: Any) -> None:
+def test_benign_noise_stays_within_the_limit(metric: ImageMetric, name: str, draw: Any) -> None:
     image = draw(128, 0)
-    assert error(metric, image, damage.BENIGN[name](image)) < KINDS[metric.name].error(
-        getattr(Limits(), f"{metric.name}_machine")
-    )
+    assert error(metric, image, damage.BENIGN[name](image)) < metric.error(metric.machine)
 
 
 @pytest.mark.parametrize("name", ["gain 0.92", "JPEG 75", "red for blue", "seam steps +6", "noise 6"])
-def test_damage_does_not(metric: ExtraMetric, name: str) -> None:
+def test_damage_does_not(metric: ImageMetric, name: str) -> None:
     image = photograph()
-    limit = KINDS[metric.name].error(getattr(Limits(), f"{metric.name}_machine"))
-    assert error(metric, image, damage.DAMAGES[name](image)) > limit
+    assert error(metric, image, damage.DAMAGES[name](image)) > metric.error(metric.machine)
 
 
-def test_more_damage_is_worse_in_the_metrics_own_direction(metric: ExtraMetric) -> None:
+def test_more_damage_is_worse_in_the_metrics_own_direction(metric: ImageMetric) -> None:
     image = photograph()
     errors = [error(metric, image, damage.noise(deviation)(image)) for deviation in (1, 4, 16)]
     assert errors == sorted(errors)
@@ -108,62 +101,62 @@ def test_more_damage_is_worse_in_the_metrics_own_direction(metric: ExtraMetric) 
 
 
 @pytest.mark.parametrize("size_px", [(1, 1), (1, 40), (5, 3), (31, 300)])
-def test_no_size_is_too_small(metric: ExtraMetric, size_px: tuple[int, int]) -> None:
+def test_no_size_is_too_small(metric: ImageMetric, size_px: tuple[int, int]) -> None:
     rng = np.random.default_rng(0)
     image = rng.integers(0, 256, (*size_px, 3), dtype=np.uint8)
     assert error(metric, image, image) == pytest.approx(0, abs=1e-6)
     assert error(metric, image, 255 - image) > 0.05
 
 
-def test_layout_and_memory_order_change_nothing(metric: ExtraMetric) -> None:
+def test_layout_and_memory_order_change_nothing(metric: ImageMetric) -> None:
     image = photograph()[:96]  # not square, so that swapped axes would show
     noisy = damage.noise(6)(image)
-    usual = metric(image, noisy, 64)
+    usual = measured(metric, image, noisy)
     views = [np.asfortranarray(one) for one in (image, noisy)]
     turned = [np.ascontiguousarray(one[:, :, ::-1])[:, :, ::-1] for one in (image, noisy)]
-    assert metric(views[0], views[1], 64) == metric(turned[0], turned[1], 64) == usual
+    assert measured(metric, views[0], views[1]) == measured(metric, turned[0], turned[1]) == usual
 
 
-def test_grey_is_that_grey_in_colour(metric: ExtraMetric) -> None:
+def test_grey_is_that_grey_in_colour(metric: ImageMetric) -> None:
     grey, noisy = (one[:, :, 0] for one in (photograph(), damage.noise(6)(photograph())))
     colour = [np.repeat(one[:, :, None], 3, axis=2) for one in (grey, noisy)]
-    assert metric(grey, noisy, 64) == metric(grey[:, :, None], noisy[:, :, None], 64)
-    assert metric(grey, noisy, 64) == metric(colour[0], colour[1], 64)
+    assert measured(metric, grey, noisy) == measured(metric, grey[:, :, None], noisy[:, :, None])
+    assert measured(metric, grey, noisy) == measured(metric, colour[0], colour[1])
 
 
 @pytest.mark.parametrize("level", [0, 255])
-def test_a_hole_in_alpha_is_seen_on_black_and_on_white(metric: ExtraMetric, level: int) -> None:
+def test_a_hole_in_alpha_is_seen_on_black_and_on_white(metric: ImageMetric, level: int) -> None:
     image = np.full((64, 64, 4), level, dtype=np.uint8)
     image[..., 3] = 255
     holed = image.copy()
     holed[16:48, 16:48, 3] = 0
-    assert error(metric, image, holed) > KINDS[metric.name].error(getattr(Limits(), f"{metric.name}_drift"))
+    assert error(metric, image, holed) > metric.error(metric.drift)
 
 
-def test_only_bytes_come_in_so_that_no_range_can_be_wrong_and_nan_is_no_equal(metric: ExtraMetric) -> None:
+def test_only_bytes_come_in_so_that_no_range_can_be_wrong_and_nan_is_no_equal(metric: ImageMetric) -> None:
     image = photograph()
     unit = image / 255
     unit[:8, :8] = np.nan
     for wrong in (unit, unit.astype(np.float32), image.astype(np.int16)):
         with pytest.raises(ValueError, match="uint8"):
-            metric(image, wrong, 64)  # type: ignore[arg-type]  # the point of the test
+            measured(metric, image, wrong)  # type: ignore[arg-type]  # the point of the test
     with pytest.raises(ValueError, match="can't be compared"):
-        metric(image, image[:64], 64)
+        measured(metric, image, image[:64])
 
 
-def test_it_leaves_no_trace(metric: ExtraMetric, capfd: pytest.CaptureFixture[str]) -> None:
+def test_it_leaves_no_trace(metric: ImageMetric, capfd: pytest.CaptureFixture[str]) -> None:
     image, noisy = photograph(), damage.noise(6)(photograph())
     kept = image.copy(), noisy.copy()
     before = np.geterr(), str(np.random.get_state())
-    first = metric(image, noisy, 64)
-    assert metric(image, noisy, 64) == first
+    first = measured(metric, image, noisy)
+    assert measured(metric, image, noisy) == first
     assert (image == kept[0]).all()
     assert (noisy == kept[1]).all()
     assert (np.geterr(), str(np.random.get_state())) == before
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_package_brings_no_heavy_one_along(metric: ExtraMetric) -> None:
+def test_a_package_brings_no_heavy_one_along(metric: ImageMetric) -> None:
     code = (
         f"import sys, {PACKAGES[metric.name]}\n"
         "print(sorted({'torch', 'matplotlib', 'cv2', 'pytest', 'tensorflow'} & set(sys.modules)))"
@@ -178,7 +171,7 @@ def test_flips_worst_tile_shows_the_patch_that_its_mean_hides() -> None:
     lost, noisy = damage.patch()(image), damage.rounding(image)
     means = [evaluator.evaluate(image / np.float32(255), one / np.float32(255), "LDR")[1] for one in (lost, noisy)]
     assert means[0] < means[1]
-    found = Flip()(image, lost, 64)
+    found = measured(METRICS["flip"], image, lost)
     assert found.value > 0.2
     assert found.tile is not None
     assert (found.tile.left_px, found.tile.top_px, found.tile.width_px) == (256, 128, 64)
@@ -196,7 +189,7 @@ def test_ssimulacra2_has_all_its_scales_in_small_pictures(monkeypatch: pytest.Mo
     monkeypatch.setattr(package.Msssim, "score", counted)
     for size_px in (8, 128, 255, 256):
         image = np.full((size_px, size_px, 3), 9, dtype=np.uint8)
-        Ssimulacra2()(image, image, 64)
+        measured(METRICS["ssimulacra2"], image, image)
     assert set(scales) == {6}
 
 
@@ -204,15 +197,14 @@ def test_ssimulacra2_has_all_its_scales_in_small_pictures(monkeypatch: pytest.Mo
 
 
 def test_the_lists_of_names_are_one() -> None:
-    assert tuple(KINDS) == options.METRICS == get_args(ExtraName)
-    assert set(KINDS) <= set(TOLERANCES)
-    assert {name for name in KINDS if KINDS[name].least} == {name for name in KINDS if TOLERANCES[name].least}
+    assert options.METRICS == OPTIONAL
+    assert set(METRICS) <= set(TOLERANCES)
 
 
 def test_canvases_are_rgb_and_two_for_transparency() -> None:
     image = np.zeros((2, 2, 4), dtype=np.uint8)
     image[..., 3] = 51  # a fifth
-    black, white = canvases(image, image)
+    black, white = canvases(ImagePair(image, image))
     assert (np.unique(black[0]).tolist(), np.unique(white[0]).tolist()) == ([0], [204])
 
 
@@ -225,11 +217,11 @@ def test_an_image_is_continued_by_its_mirror_image() -> None:
 def test_of_an_error_map_the_worst_tile_is_named_and_nan_is_the_worst() -> None:
     errors = np.zeros((100, 70))
     errors[60:, 40:] = 0.5
-    found = worst_tile_mean("flip", errors, 64)
+    found = worst_tile_mean(errors, 64)
     assert found.tile is not None
     assert (found.tile.left_px, found.tile.top_px) == (35, 50)
     errors[0, 0] = np.nan
-    found = worst_tile_mean("flip", errors, 64)
+    found = worst_tile_mean(errors, 64)
     assert found.tile is not None
     assert math.isnan(found.value)
     assert (found.tile.left_px, found.tile.top_px) == (0, 0)
@@ -238,34 +230,34 @@ def test_of_an_error_map_the_worst_tile_is_named_and_nan_is_the_worst() -> None:
 @pytest.mark.parametrize(
     ("name", "good", "bad", "words"),
     [
-        ("flip", 0.039, 0.041, "FLIP 0.0410 of image 0 (at most 0.04)"),
-        ("ssimulacra2", 88.1, 87.9, "SSIMULACRA2 87.9 of image 0 (at least 88)"),
-        ("ssimulacra2", 100.0, -30.0, "SSIMULACRA2 -30.0 of image 0 (at least 88)"),
-        ("lpips", 0.0, 0.001, "LPIPS 0.0010 of image 0 (at most 0)"),
+        ("flip", 0.039, 0.041, "FLIP 0.0410 (limit 0.04)"),
+        ("ssimulacra2", 88.1, 87.9, "SSIMULACRA2 87.9 (limit 88)"),
+        ("ssimulacra2", 100.0, -30.0, "SSIMULACRA2 -30.0 (limit 88)"),
+        ("lpips", 0.0, 0.001, "LPIPS 0.0010 (limit 0)"),
     ],
 )
-def test_each_has_a_limit_of_its_own(name: ExtraName, good: float, bad: float, words: str) -> None:
-    assert judged([Said(name, good)]).decision == "same"
-    answer = judged([Said(name, bad)])
+def test_each_has_a_limit_of_its_own(name: str, good: float, bad: float, words: str) -> None:
+    assert judged([fixed(name, good)]).decision == "same"
+    answer = judged([fixed(name, bad)])
     assert (answer.decision, answer.reason) == ("worse", "output.differs")
-    assert f"Another picture: {words}" in answer.message
+    assert f"Image 0 differs from the baseline: {words}" in answer.message
 
 
-@pytest.mark.parametrize("name", KINDS)
+@pytest.mark.parametrize("name", OPTIONAL)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("distance", ["machine", "any"])
-def test_what_is_no_number_is_worse_whatever_is_allowed(name: ExtraName, value: float, distance: Distance) -> None:
-    answer = judged([Said(name, value)], distance)
+def test_what_is_no_number_is_worse_whatever_is_allowed(name: str, value: float, distance: Distance) -> None:
+    answer = judged([fixed(name, value)], distance)
     assert answer.reason == "output.differs", answer.message
-    assert answer.details["images"][0][name]["value"] is None
+    assert answer.details.images[0][name].value is None
 
 
 def test_the_figures_hold_value_tile_and_limit_of_what_was_asked_for_alone() -> None:
-    metrics = [Said("ssimulacra2", 91.25)]
+    metrics = [fixed("ssimulacra2", 91.25)]
     details = judged(metrics).details
-    assert details["images"][0]["ssimulacra2"] == {"value": 91.25, "tile": None}
-    assert details["allowed"]["ssimulacra2"] == 88
-    assert not {"flip", "lpips"} & (set(details["images"][0]) | set(details["allowed"]))
+    assert (details.images[0]["ssimulacra2"].value, details.images[0]["ssimulacra2"].tile) == (91.25, None)
+    assert details.allowed["ssimulacra2"] == 88
+    assert not {"flip", "lpips"} & (set(details.images[0]) | set(details.allowed))
     assert "SSIMULACRA2 88" in judged(metrics).message
     assert "FLIP" not in judged(metrics).message
 
@@ -274,37 +266,97 @@ def test_several_images_are_judged_by_the_worst() -> None:
     image = photograph()
     steady = RerunNoise(rounds=1, identical=True)
     allowed = tolerance("machine", steady, steady, Limits(), ["ssimulacra2"])
-    pictures = [distance(image, image, 64, [Said("ssimulacra2", value)]) for value in (100.0, 40.0)]
-    worst = max(members(pictures, allowed), key=lambda one: one.excess)
-    assert worst.text.startswith("SSIMULACRA2 40.0 of image 1")
-    assert figures(pictures[1])["ssimulacra2"]["value"] == 40.0
+    pictures = [distance(image, image, 64, [fixed("ssimulacra2", value)]) for value in (100.0, 40.0)]
+    worst = worst_of(checks(pictures, allowed)).figure
+    assert (worst.image, metric_text(worst)) == (1, "SSIMULACRA2 40.0 (limit 88)")
+    assert figures(pictures[1])["ssimulacra2"].value == 40.0
 
 
 def test_a_test_loosens_its_limit_with_the_marker_and_never_makes_the_far_one_stricter() -> None:
     from pytest_diffbench.judge.output.loosening import checked, limit_fields, looser_than_default
 
     given = checked({"flip": 0.3, "ssimulacra2": 70, "lpips": 0.05})
-    assert looser_than_default(given) == ["flip 0.04 -> 0.3", "ssimulacra2 88 -> 70", "lpips 0 -> 0.05"]
+    assert looser_than_default(given) == [("flip", 0.04, 0.3), ("ssimulacra2", 88, 70), ("lpips", 0, 0.05)]
     limits = Limits(**limit_fields(given, "measured"))
-    assert (limits.flip_drift, limits.ssimulacra2_drift, limits.lpips_drift) == (0.3, 70, 0.05)
-    assert judged([Said("lpips", 0.04)], limits=limits).decision == "same"
+    assert [limits.image_tiers(name).drift for name in OPTIONAL] == [0.3, 70, 0.05]
+    assert judged([fixed("lpips", 0.04)], limits=limits).decision == "same"
     assert looser_than_default(checked({"ssimulacra2": 95})) == []
 
 
 def test_another_machine_has_the_limits_of_drift_and_past_them_there_is_no_excuse_by_these_alone() -> None:
-    assert judged([Said("flip", 0.09)], "any").reason == "output.within_tolerance"
-    assert judged([Said("flip", 0.9)], "any").reason == "output.decoder"
+    assert judged([fixed("flip", 0.09)], "any").reason == "output.within_tolerance"
+    assert judged([fixed("flip", 0.9)], "any").reason == "output.decoder"
 
 
 def test_where_the_case_drifts_the_limits_of_drift_hold() -> None:
     noise = RerunNoise(rounds=5, identical=False, psnr_db=35.0)
     found = tolerance("machine", noise, noise, Limits(), ["flip", "ssimulacra2"])
-    assert dict(found.extras) == {"flip": 0.1, "ssimulacra2": 75.0}
+    assert (found.images["flip"], found.images["ssimulacra2"]) == (0.1, 75.0)
 
 
 def test_equal_bits_need_no_metric() -> None:
-    def refuse(*_: Any) -> Extra:
+    def refuse(_: ImagePair) -> Measurement:
         raise AssertionError("asked")
 
-    refuse.name = "flip"  # type: ignore[attr-defined]  # as a metric has it
-    assert judged([refuse], change=lambda image: image).reason == "output.same_bits"
+    assert judged([METRICS["flip"].measured_by(refuse)], change=lambda image: image).reason == "output.same_bits"
+
+
+def test_a_metric_is_one_entry_that_limits_calibration_and_reports_go_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    from pytest_diffbench.commands.calibrate import Evidence, proposed
+    from pytest_diffbench.judge.output import loosening
+    from pytest_diffbench.report.figures import image_figures
+
+    def darkest(pair: ImagePair) -> Measurement:
+        return Measurement(value=abs(int(pair.image.min()) - int(pair.reference.min())))
+
+    added = ImageMetric(
+        name="darkest_levels", label="darkest value", measure=darkest, machine=3.0, drift=9.0, digits=0,
+        unit="/255", steps_per_unit=1, in_summary=True,
+    )  # fmt: skip
+    monkeypatch.setitem(METRICS, added.name, added)
+    monkeypatch.setitem(loosening.TOLERANCES, added.name, loosening.threshold_of(added))
+
+    def lifted(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        return np.asarray(np.maximum(image, image.min() + 5), dtype=np.uint8)
+
+    answer = judged([], change=lifted)
+    assert answer.reason == "output.differs"
+    assert "darkest value 5/255 (limit 3)" in "; ".join([answer.message, *answer.changes])
+    assert answer.details.allowed["darkest_levels"] == 3
+    assert proposed("case", [Evidence(setting="x", figures={"darkest_levels": 5.0})], 3.0).tolerance == {
+        "darkest_levels": 8.0
+    }
+    loose = Limits(**loosening.limit_fields(loosening.checked({"darkest_levels": 6}), "measured"))
+    assert judged([], limits=loose, change=lifted).details.allowed["darkest_levels"] == 6
+    report = make_report.report(make_report.flux("t"), answer)
+    assert (image_figures(report) or {})["darkest_levels"] == 5
+
+
+def test_documentation_has_the_registry_as_tables() -> None:
+    docs = REPOSITORY / "docs"
+    text = (docs / "verdicts.md").read_text("utf-8")
+    row = re.compile(r"^\| `(\w+)` \| ([^|]*) \| at [^|]* \| at [^|]* \| (.*) \|$", re.MULTILINE)
+    assert [line[1] for line in row.finditer(text)] == list(METRICS)
+    assert_equals_file(docs / "verdicts.md", row.sub(described, text))
+    text = (docs / "writing-benchmarks.md").read_text("utf-8")
+    row = re.compile(rf"^\| `({'|'.join(METRICS)})` \| [^|]* \| (?:less|more) \|$", re.MULTILINE)
+    assert [line[1] for line in row.finditer(text)] == list(METRICS)
+    assert_equals_file(docs / "writing-benchmarks.md", row.sub(listed, text))
+
+
+def described(line: re.Match[str]) -> str:
+    metric = METRICS[line[1]]
+    limits = [
+        f"at {'least' if metric.higher_is_better else 'most'} {plain(limit)}"
+        for limit in (metric.machine, metric.drift)
+    ]
+    return f"| `{metric.name}` | {line[2]} | {' | '.join(limits)} | {line[3]} |"
+
+
+def listed(line: re.Match[str]) -> str:
+    metric = METRICS[line[1]]
+    return f"| `{metric.name}` | {plain(metric.machine)} | {'less' if metric.higher_is_better else 'more'} |"
+
+
+def plain(limit: float) -> str:
+    return f"{limit:g}".replace("0.", ".", 1) if 0 < limit < 1 else f"{limit:g}"

@@ -11,16 +11,15 @@ from pytest_diffbench.judge import Limits
 from pytest_diffbench.judge.output.loosening import (
     TOLERANCES,
     checked,
-    described,
     history_with,
     limit_fields,
-    line,
     looser_than_default,
-    told,
+    pending_changes,
 )
 from pytest_diffbench.judge.output.tolerance import tolerance
-from pytest_diffbench.outputs.image_extras import KINDS
+from pytest_diffbench.outputs.metrics import METRICS, OPTIONAL
 from pytest_diffbench.records import RerunNoise, ToleranceChange
+from pytest_diffbench.report.sentences.output import tolerance_change
 
 WHEN = "2026-01-31T00:00:00Z"
 AGREEING = RerunNoise(rounds=5, identical=True)
@@ -32,16 +31,20 @@ def limits(given: dict[str, float], reason: str | None = "int8 attention") -> Li
 
 
 def test_every_threshold_of_this_machine_can_be_changed() -> None:
-    allowed = tolerance("machine", AGREEING, AGREEING, Limits(), tuple(KINDS)).figures()
+    allowed = tolerance("machine", AGREEING, AGREEING, Limits(), OPTIONAL).figures()
     assert set(TOLERANCES) == {*allowed, "trace_first_rel"}
     for name in allowed:
-        changed = tolerance("machine", AGREEING, AGREEING, limits({name: 1}), tuple(KINDS)).figures()
+        changed = tolerance("machine", AGREEING, AGREEING, limits({name: 1}), OPTIONAL).figures()
         assert changed == allowed | {name: 1}
 
 
 def test_another_machine_is_never_left_stricter() -> None:
     far = tolerance("any", AGREEING, AGREEING, limits({"psnr_db": 25, "colour_levels": 2, "ssim": 0.9}))
-    assert (far.psnr_db, far.colour_levels, far.ssim) == (25, Limits().colour_drift_levels, 0.9)
+    assert (far.images["psnr_db"], far.images["colour_levels"], far.images["ssim"]) == (
+        25,
+        METRICS["colour_levels"].drift,
+        0.9,
+    )
 
 
 @pytest.mark.parametrize(
@@ -66,18 +69,18 @@ def test_what_cant_be_a_tolerance_says_so(given: Any, words: str) -> None:
 
 def test_looser_is_less_for_likeness_and_more_for_distance() -> None:
     given = {"psnr_db": 35, "ssim": 0.99, "colour_levels": 2.0, "seam_levels": 1.0, "hash_bits": 4}
-    assert looser_than_default(checked(given)) == ["psnr_db 40 -> 35", "colour_levels 1 -> 2"]
+    assert looser_than_default(checked(given)) == [("psnr_db", 40, 35), ("colour_levels", 1, 2)]
 
 
 def test_the_history_grows_by_what_changed_and_says_why() -> None:
     first = history_with(limits(LOOSER), (), WHEN)
-    assert [line(one) for one in first] == [
+    assert [tolerance_change(one) for one in first] == [
         "tolerance psnr_db 40 -> 35 since 2026-01-31: int8 attention",
         "tolerance tile_p99_levels 8 -> 24 since 2026-01-31: int8 attention",
     ]
     assert history_with(limits(LOOSER), first, WHEN) == first
     second = history_with(limits({"psnr_db": 30}, "fewer steps"), first, WHEN)
-    assert [line(one).partition(" since")[0] for one in second[2:]] == [
+    assert [tolerance_change(one).partition(" since")[0] for one in second[2:]] == [
         "tolerance psnr_db 35 -> 30",
         "tolerance tile_p99_levels 24 -> 8",
     ]
@@ -100,7 +103,7 @@ def test_a_verdict_lists_the_history_and_what_it_lacks() -> None:
     assert loose.reason == "output.within_tolerance", loose.message
     assert "PSNR 35 dB" in loose.message
     assert (
-        "tolerance psnr_db 40 -> 35: int8 attention (not in the baseline's history yet: --diffbench-save adds it)"
+        "tolerance psnr_db 40 -> 35: int8 attention (not in the baseline's history yet; the next save adds it)"
         in loose.changes
     )
     kept = make.reference(tolerances=history_with(given, (), WHEN))
@@ -110,10 +113,4 @@ def test_a_verdict_lists_the_history_and_what_it_lacks() -> None:
 
 
 def test_a_case_with_defaults_has_nothing_to_tell() -> None:
-    assert told(Limits(), ()) == []
-
-
-def test_the_arguments_of_a_marker_are_written_as_they_are_read() -> None:
-    text = described({"psnr_db": 35.5, "hash_bits": 6}, "measured")
-    arguments = eval(f"dict({text})")
-    assert checked(arguments["tolerance"]) == (("psnr_db", 35.5), ("hash_bits", 6))
+    assert pending_changes(Limits(), ()) == ()

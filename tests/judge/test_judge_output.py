@@ -11,10 +11,11 @@ import numpy as np
 import pytest
 
 from pytest_diffbench.judge.output.tolerance import flat_ssim
-from pytest_diffbench.judge.trace.divergence import part, relative_distance, rounding_rel
-from pytest_diffbench.outputs.images import distance
+from pytest_diffbench.judge.trace.divergence import find_divergence, relative_distance, rounding_rel
+from pytest_diffbench.outputs.metrics import distance
 from pytest_diffbench.records import Case, RerunNoise
 from pytest_diffbench.records.artifacts import Artifacts
+from pytest_diffbench.report.sentences.trace import divergence
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -79,7 +80,7 @@ def test_equal_bits_need_no_stored_image() -> None:
 def test_a_small_difference_is_within_tolerance_and_shows_figure_and_limits() -> None:
     answer = judged(make.noisy(IMAGE, 1))
     assert answer.decision == "same"
-    assert "(at most" in answer.message
+    assert "(limit" in answer.message
     assert "PSNR 40 dB" in answer.message
 
 
@@ -91,13 +92,13 @@ def test_a_lost_patch_is_named_with_its_place() -> None:
     answer = make.ask("output", make.observation(output=make.output(broken)), against, mine=make.artifacts(broken))
     assert answer.reason == "output.differs"
     assert "64 x 64 px at (256, 128)" in answer.message
-    assert answer.details["images"][0]["worst_tile"]["top_px"] == 128
+    assert answer.details.images[0]["tile_ssim"].tile.top_px == 128
 
 
 def test_the_worst_image_decides_not_the_mean() -> None:
     answer = judged(IMAGE, IMAGE, IMAGE, make.noisy(IMAGE, 40))
     assert answer.reason == "output.differs"
-    assert "image 3" in answer.message
+    assert "Image 3" in answer.message
 
 
 def test_a_colour_cast_is_caught() -> None:
@@ -105,7 +106,7 @@ def test_a_colour_cast_is_caught() -> None:
     cast[:, :, 0] = np.minimum(cast[:, :, 0], 247) + 8
     answer = judged(cast)
     assert answer.reason == "output.differs"
-    assert "colour 8.00 levels of 255 off in image 0 (at most 1)" in answer.message
+    assert "Image 0 differs from the baseline: colour shift 8.0/255 (limit 1)" in answer.message
 
 
 @pytest.mark.parametrize("distance", ["family", "any"])
@@ -122,27 +123,26 @@ def test_on_another_machine_latents_are_compared_before_pixels(distance: Distanc
     faint = make.noisy(IMAGE, 2)
     cast = np.minimum(IMAGE, 240) + np.uint8(15)
     same = judged(faint, distance=distance)
-    assert same.message.startswith("The final latents are 0 % apart (at most 10 %). Not the same bits, but within")
-    assert "Across machines (cpu-test -> cpu-test), allowed: PSNR 28 dB" in same.message
+    assert same.message.startswith("Final latents 0 % apart (limit 10 %). Not bit-identical, but within")
+    assert "Limits across machines (cpu-test -> cpu-test): PSNR 28 dB" in same.message
     decoder = judged(cast, distance=distance)
     assert (decoder.decision, decoder.reason) == ("worse", "output.decoder")
-    assert "so the decoder or what comes after it drew another picture: colour 1" in decoder.message
+    assert "The decoder or a later stage differs: colour shift 1" in decoder.message
     far = judged(faint, distance=distance, trace={"scale": 0.2, "from_step": 7})
     assert (far.decision, far.reason) == ("unsure", "output.other_machine")
-    assert far.message.startswith(
-        "The final latents are 20 % apart (at most 10 %), which may be this machine. It parts"
-    )
-    assert all("Across machines" in one.message for one in (same, decoder, far))
+    assert far.message.startswith("Final latents 20 % apart (limit 10 %). ")
+    assert "The other machine may be the cause. First divergence: latents, step 7" in far.message
+    assert all("across machines" in one.message for one in (same, decoder, far))
 
 
 @pytest.mark.parametrize(
     ("trace", "reason", "words"),
     [
-        ({"texts": 5e-5}, "within_tolerance", "within tolerance"),
-        ({"texts": 5e-3}, "trace", "in another way: text embedding 0 0.5 % apart (at most 0.01 %)"),
-        ({"scale": 5e-3}, "trace", "in another way: latents of step 0 0.5 % apart (at most 0.01 %)"),
-        ({"scale": 5e-3, "from_step": 1}, "within_tolerance", "within tolerance"),
-        ({"scale": 0.02, "from_step": 4}, "trace", "It parts at latents of step 4: jumped from 0 % to 2 %"),
+        ({"texts": 5e-5}, "within_tolerance", "within all limits"),
+        ({"texts": 5e-3}, "trace", "but the trace is not: text embedding 0, 0.5 % apart (limit 0.01 %)"),
+        ({"scale": 5e-3}, "trace", "but the trace is not: latents, step 0, 0.5 % apart (limit 0.01 %)"),
+        ({"scale": 5e-3, "from_step": 1}, "within_tolerance", "within all limits"),
+        ({"scale": 0.02, "from_step": 4}, "trace", "First divergence: latents, step 4 (jumps from 0 % to 2 %"),
     ],
 )
 def test_a_picture_that_came_about_in_another_way_is_worse(trace: dict[str, float], reason: str, words: str) -> None:
@@ -177,8 +177,8 @@ def test_the_first_place_that_isnt_finite_is_named_from_the_trace() -> None:
     seen = make.observation(output=make.output(IMAGE, finite=False, not_finite_where="latents, step 0"))
     answer = make.ask("output", seen, mine=Artifacts(images=(IMAGE,), trace=trace))
     assert answer.reason == "output.not_finite"
-    assert "first at: the unconditional prediction of step 0." in answer.message
-    assert answer.details == {"where": "latents, step 0", "place": "prediction/0/uncond"}
+    assert "first at: unconditional prediction, step 0." in answer.message
+    assert (answer.details.where, answer.details.place) == ("latents, step 0", "prediction/0/uncond")
 
 
 def test_the_limit_follows_the_baselines_own_noise_down_to_a_bound() -> None:
@@ -205,14 +205,14 @@ def test_code_that_became_random_cant_excuse_itself() -> None:
 def test_noise_of_a_flat_picture_has_the_ssim_that_the_limit_takes_from_its_psnr() -> None:
     flat = np.full((256, 256), 128, np.uint8)
     found = distance(flat, make.noisy(flat, 6))
-    assert flat_ssim(found.psnr_db) == pytest.approx(found.ssim, abs=0.02)
+    assert flat_ssim(found["psnr_db"].value) == pytest.approx(found["ssim"].value, abs=0.02)
 
 
 def test_size_and_mode_say_both_values() -> None:
     small = make.picture(size_px=96)
     answer = judged(small)
-    assert "96 x 96 px, 128 x 128 px in the baseline" in answer.message
-    assert "mode L, RGB in the baseline" in judged(IMAGE[:, :, 0]).message
+    assert "96 x 96 px; the baseline's is 128 x 128 px" in answer.message
+    assert "mode L; the baseline has RGB" in judged(IMAGE[:, :, 0]).message
 
 
 def test_images_with_alpha_are_compared() -> None:
@@ -268,15 +268,15 @@ def test_latents_of_another_shape_or_without_a_trace_never_pass() -> None:
     [
         (
             {"scale": 0.2, "from_step": 7},
-            "parts at latents of step 7: jumped from 0 % to 20 %, 20 % at the last step",
+            "First divergence: latents, step 7 (jumps from 0 % to 20 %, 20 % at the last step",
         ),
-        ({"texts": 0.1}, "parts at text embedding 0: 10 % apart"),
-        ({"scale": 0.2, "texts": 0.1}, "parts at text embedding 0"),
-        ({"scale": 0.2, "from_step": 29}, "parts at latents of step 29: jumped from 0 % to 20 %"),
-        ({}, "parts in the decoder or after it"),
+        ({"texts": 0.1}, "First divergence: text embedding 0 (10 % apart"),
+        ({"scale": 0.2, "texts": 0.1}, "First divergence: text embedding 0"),
+        ({"scale": 0.2, "from_step": 29}, "First divergence: latents, step 29 (jumps from 0 % to 20 %"),
+        ({}, "First divergence: in the decoder or later"),
     ],
 )
-def test_the_place_where_the_traces_part_is_named(now: dict[str, float], words: str) -> None:
+def test_the_place_where_the_traces_diverge_is_named(now: dict[str, float], words: str) -> None:
     answer = judged(make.noisy(IMAGE, 30), trace=now)
     assert words in answer.message
     assert words in answer.changes[0]
@@ -287,13 +287,13 @@ def test_growth_isnt_called_a_jump() -> None:
     now = {name: value.copy() for name, value in base.items()}
     for step in range(make.STEPS):
         now[f"latents/{step}"] *= np.float32(1 + 1e-7 * 1.7**step)
-    text = part(now, base, 10 * rounding_rel("float32")).text
-    assert "grew from" in text
+    text = divergence(find_divergence(now, base, 10 * rounding_rel("float32")).details())
+    assert "grows from" in text
 
 
 def test_traces_of_nothing_say_so() -> None:
-    found = part({}, make.trace(), 1e-6)
-    assert (found.latents_rel, "isn't known" in found.text) == (None, True)
+    found = find_divergence({}, make.trace(), 1e-6)
+    assert (found.latents_rel, "unknown" in divergence(found.details())) == (None, True)
 
 
 @pytest.mark.parametrize(

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from pytest_diffbench.judge import Limits
-from pytest_diffbench.judge.output.image_members import members, over
+from pytest_diffbench.judge.limits import TierLimits
+from pytest_diffbench.judge.output.comparison import checks
 from pytest_diffbench.judge.output.tolerance import tolerance
-from pytest_diffbench.outputs.images import distance
+from pytest_diffbench.outputs.metrics import METRICS, distance, over
 from pytest_diffbench.records import RerunNoise
 
 if TYPE_CHECKING:
@@ -61,7 +62,7 @@ def test_noise_of_45_db_is_the_same_even_on_a_flat_picture(name: str, kind: str,
     image = image.copy()
     image.flat[0] ^= 1
     noisy = damage.BENIGN[name](image)
-    assert distance(image, noisy).psnr_db > 45
+    assert distance(image, noisy)["psnr_db"].value > 45
     answer = judged(image, noisy)
     assert (answer.decision, answer.reason) == ("same", "output.within_tolerance"), answer.message
 
@@ -69,14 +70,14 @@ def test_noise_of_45_db_is_the_same_even_on_a_flat_picture(name: str, kind: str,
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("gamma 1.03", "Another picture: colour 2."),
-        ("red +8", "Another picture: colour 8.00 levels of 255 off in image 0 (at most 1)"),
-        ("black patch", "Most of it is in image 0, 64 x 64 px at (64, 0)."),
-        ("seam lines +6", "levels of 255 in image 0, horizontal at y = 32, repeated every 32 px (at most 2)"),
+        ("gamma 1.03", "Image 0 differs from the baseline: colour shift 2."),
+        ("red +8", "Image 0 differs from the baseline: colour shift 8.0/255 (limit 1)"),
+        ("black patch", "Largest difference: image 0, 64 x 64 px at (64, 0)."),
+        ("seam lines +6", "/255, horizontal at y = 32, repeated every 32 px (limit 2)"),
         ("shifted by a row", "64 x 64 px at ("),
     ],
 )
-def test_the_worst_member_is_named_with_its_place_and_limit(name: str, words: str) -> None:
+def test_the_worst_metric_is_named_with_its_place_and_limit(name: str, words: str) -> None:
     image = picture("drawing", 128)
     assert words in judged(image, damage.DAMAGES[name](image)).message
 
@@ -84,26 +85,22 @@ def test_the_worst_member_is_named_with_its_place_and_limit(name: str, words: st
 def test_the_others_beyond_their_limits_are_listed() -> None:
     image = picture("drawing", 128)
     answer = judged(image, damage.seam_steps(image))
-    assert answer.message.startswith("Another picture: colour")
-    assert any(change.startswith("seam of 6.0 levels") for change in answer.changes)
+    assert answer.message.startswith("Image 0 differs from the baseline: colour shift")
+    assert any(change.startswith("image 0: seam 6.0/255") for change in answer.changes)
 
 
 def test_the_details_hold_the_vector_and_its_limits() -> None:
     image = picture("drawing", 128)
     details = judged(image, damage.seam_lines(image)).details
-    assert set(details["images"][0]) == {
-        "psnr_db", "p999_levels", "ssim", "worst_tile", "tile_p99", "colour_levels", "seam", "hash_bits",
-    }  # fmt: skip
-    assert details["images"][0]["seam"]["period_px"] == 32
-    assert details["allowed"]["seam_levels"] == Limits().seam_machine_levels
-    assert set(details["allowed"]) == {
-        "psnr_db", "p999_levels", "ssim", "tile_ssim", "tile_p99_levels", "colour_levels", "seam_levels", "hash_bits",
-        "latents_rel",
-    }  # fmt: skip
+    names = {name for name, metric in METRICS.items() if metric.package is None}
+    assert set(details.images[0]) == names
+    assert details.images[0]["seam_levels"].line.period_px == 32
+    assert details.allowed["seam_levels"] == METRICS["seam_levels"].machine
+    assert set(details.allowed) == names | {"latents_rel"}
 
 
 @pytest.mark.parametrize("name", ["red +8", "seam lines +6", "black patch"])
-def test_on_another_machine_the_same_members_ask_for_a_look_where_latents_drift(name: str) -> None:
+def test_on_another_machine_the_same_metrics_ask_for_a_look_where_latents_drift(name: str) -> None:
     image = picture("drawing", 512)
     assert judged(image, damage.DAMAGES[name](image), "any", drift_rel=0.05).reason == "output.other_machine"
     assert judged(image, damage.DAMAGES[name](image), "any").reason == "output.decoder"
@@ -118,7 +115,7 @@ def test_on_another_machine_what_drift_may_do_is_the_same(name: str) -> None:
 def test_percentiles_follow_small_rerun_noise_that_psnr_needs_no_allowance_for() -> None:
     image = picture("drawing", 512)
     blurred = damage.blurred(image)
-    noise = RerunNoise(rounds=5, identical=False, psnr_db=distance(image, blurred).psnr_db)
+    noise = RerunNoise(rounds=5, identical=False, psnr_db=distance(image, blurred)["psnr_db"].value)
     assert noise.psnr_db is not None
     assert noise.psnr_db - Limits().rerun_margin_db > 36
     assert judged(image, blurred).decision == "worse"
@@ -136,14 +133,15 @@ def test_the_allowance_for_rerun_noise_grows_with_it_between_the_two_tiers(
 ) -> None:
     noise = RerunNoise(rounds=5, identical=False, psnr_db=psnr_db)
     found = tolerance("machine", noise, noise, Limits())
-    assert (found.p999_levels, found.tile_p99_levels, found.colour_levels) == pytest.approx(expected, rel=0.01)
+    names = ("p999_levels", "tile_p99_levels", "colour_levels")
+    assert [found.images[name] for name in names] == pytest.approx(expected, rel=0.01)
 
 
 def test_a_limit_of_nothing_allows_nothing() -> None:
     image = picture("drawing", 128)
-    found = judged(image, damage.rounding(image), limits=Limits(p999_machine_levels=0.0))
+    found = judged(image, damage.rounding(image), limits=Limits(image_limits={"p999_levels": TierLimits(0.0, 128.0)}))
     assert found.decision == "worse"
-    assert "p99.9 of the difference 1 levels" in found.message
+    assert "p99.9 difference 1/255" in found.message
     assert over(0.0, 0.0) == 0.0
     assert over(1e-9, 0.0) == math.inf
 
@@ -151,5 +149,5 @@ def test_a_limit_of_nothing_allows_nothing() -> None:
 def test_beyond_every_excuse_counts_psnr_and_ssim_alone() -> None:
     image = picture("photograph", 128)
     allowed = tolerance("any", RerunNoise(rounds=1, identical=True), RerunNoise(rounds=1, identical=True), Limits())
-    found = members([distance(image, damage.swapped(image))], allowed.broken(Limits()))
-    assert all(one.excess <= 1 for one in found if not one.text.startswith(("PSNR", "SSIM")))
+    found = checks([distance(image, damage.swapped(image))], allowed.broken(Limits()))
+    assert all(check.excess <= 1 for check in found if check.figure.metric not in ("psnr_db", "ssim"))

@@ -11,10 +11,12 @@ import pytest
 
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.judge import Limits
+from pytest_diffbench.judge.limits import TierLimits
 from pytest_diffbench.judge.slide import CELLS, MOST_IMAGES, origin_of, origin_with, slide
 from pytest_diffbench.outputs.image_metrics import colour_levels
 from pytest_diffbench.records import Case, RerunNoise
 from pytest_diffbench.records.artifacts import Artifacts, Reference
+from pytest_diffbench.report.sentences.slide import slide_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,7 +43,8 @@ def told(
     """What is said of a case whose baseline of generation 2 has `first` as its origin."""
     standing = make.reference(generation=2, origin=first or origin(), **changed)
     seen = seen or make.observation(output=make.output(image))
-    return slide(seen, Artifacts(images=(image,)), standing, limits or Limits(), generation)
+    found = slide(seen, Artifacts(images=(image,)), standing, limits or Limits(), generation)
+    return slide_text(found) if found is not None else ""
 
 
 def moved(levels: int) -> NDArray[np.uint8]:
@@ -55,13 +58,16 @@ def test_what_one_step_may_go_is_nothing_to_say(levels: int) -> None:
 
 def test_a_picture_that_went_further_is_told_with_figures_and_limit() -> None:
     text = told(moved(5))
-    assert text.startswith("since generation 1 of 2026-")
-    assert "colour at least 5.0 levels of 255 off in image 0 (a step may go 1)" in text
-    assert "PSNR at most 34.2 dB of image 0 (a step may go to 40 dB)" in text
+    assert text.startswith("since generation 1 (2026-")
+    assert "colour shift of image 0 at least 5.0/255 (limit per step 1)" in text
+    assert "PSNR of image 0 at most 34.2 dB (limit per step 40 dB)" in text
 
 
 def test_the_limits_are_those_of_the_case() -> None:
-    assert told(moved(5), limits=Limits(colour_machine_levels=6, psnr_machine_db=30)) == ""
+    assert (
+        told(moved(5), limits=Limits(image_limits={"colour_levels": TierLimits(6, 6), "psnr_db": TierLimits(30, 28)}))
+        == ""
+    )
     noisy = make.output(FLAT, rerun=RerunNoise(rounds=5, identical=False, psnr_db=30.0))
     assert told(moved(5), output=noisy) == ""
 
@@ -76,13 +82,13 @@ def test_work_and_memory_go_by_their_own_limits() -> None:
     assert seen.work is not None
     assert seen.memory is not None
     more = msgspec.structs.replace(seen.work, flops={name: 2 * n for name, n in seen.work.flops.items()})
-    assert "+100 %; a step may change none" in told(seen=msgspec.structs.replace(seen, work=more))
+    assert "+100 %, limit per step: no change" in told(seen=msgspec.structs.replace(seen, work=more))
     fewer = msgspec.structs.replace(seen.work, denoiser=seen.work.denoiser[:1])
-    assert "denoiser calls (a step may change none)" in told(seen=msgspec.structs.replace(seen, work=fewer))
+    assert "denoiser calls (limit per step: no change)" in told(seen=msgspec.structs.replace(seen, work=fewer))
     for growth, said in ((1.019, False), (1.021, True), (0.5, False)):
         memory = make.memory(int(growth * seen.memory.peak_bytes))
         text = told(seen=msgspec.structs.replace(seen, memory=memory))
-        assert ("peak memory 8.00 GiB -> 8.17 GiB (+2.1 %; a step may add 163.84 MiB)" in text) is said, text
+        assert ("peak memory 8.00 GiB -> 8.17 GiB (+2.1 %, limit per step +164 MiB)" in text) is said, text
         assert bool(text) is said
 
 
@@ -91,7 +97,7 @@ def test_figures_that_mean_something_else_are_not_compared() -> None:
     assert told(seen=seen) == ""
     other = msgspec.structs.replace(origin(), torch="1.0", flops=int(origin().flops * 1.005))  # type: ignore[operator]
     assert told(first=other) == ""
-    assert "(-2.0 %; a step may change 1 %)" in told(
+    assert "(-2.0 %, limit per step 1 %)" in told(
         first=msgspec.structs.replace(other, flops=int(origin().flops * 1.02))  # type: ignore[operator]
     )
     definition = make.definition(num_inference_steps=31)
@@ -101,13 +107,13 @@ def test_figures_that_mean_something_else_are_not_compared() -> None:
 
 def test_another_size_is_told_as_such() -> None:
     text = told(np.full((64, 64, 3), 100, np.uint8))
-    assert "other images: 128 x 128 px -> 64 x 64 px" in text
+    assert "images 128 x 128 px -> 64 x 64 px" in text
 
 
 def test_without_images_nothing_is_said_of_any() -> None:
     seen = make.observation(output=None)
     standing = make.reference(generation=2, origin=origin_of(1, seen.run, seen.work, seen.memory, []), output=None)
-    assert slide(seen, Artifacts(), standing, Limits(), 9) == ""
+    assert slide(seen, Artifacts(), standing, Limits(), 9) is None
 
 
 # -- the sketch
@@ -133,8 +139,8 @@ def test_of_many_images_a_few_are_kept_first_and_last_among_them() -> None:
 def test_what_is_told_is_never_more_than_the_output_gate_would_find(seed: int) -> None:
     one = make.picture(seed)
     other = make.noisy(one, 3 * seed, seed) if seed % 2 else np.roll(one, seed, axis=0)
-    text = told(other, first=origin(one), limits=Limits(colour_machine_levels=0.0))
-    levels = float(text.partition("at least ")[2].partition(" levels")[0] or 0)
+    text = told(other, first=origin(one), limits=Limits(image_limits={"colour_levels": TierLimits(0.0, 6)}))
+    levels = float(text.partition("at least ")[2].partition("/255")[0] or 0)
     assert levels <= colour_levels(one, other) + 0.06  # a tenth is told
 
 

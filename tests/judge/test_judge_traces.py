@@ -10,18 +10,20 @@ import numpy as np
 import pytest
 
 from pytest_diffbench.judge.limits import Limits
-from pytest_diffbench.judge.trace.divergence import part, parting_threshold_rel, rounding_rel
+from pytest_diffbench.judge.trace.divergence import divergence_threshold_rel, find_divergence, rounding_rel
 from pytest_diffbench.judge.trace.entries import TraceView
 from pytest_diffbench.judge.trace.places import place_of
 from pytest_diffbench.records import RerunNoise
 from pytest_diffbench.records.artifacts import MOMENT_NAMES, MOMENTS
+from pytest_diffbench.records.details import TraceDetails
+from pytest_diffbench.report.sentences import trace
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from numpy.typing import NDArray
 
-    from pytest_diffbench.judge.trace.divergence import Parting
+    from pytest_diffbench.judge.trace.divergence import Divergence
 
     Tensors = dict[str, NDArray[np.float64]]
 
@@ -57,11 +59,16 @@ def off(value: NDArray[np.float64], rel: float, seed: int = 1) -> NDArray[np.flo
     return changed
 
 
-def parted(change: Callable[[Tensors], None], threshold_rel: float = THRESHOLD_REL) -> Parting:
+def diverged(change: Callable[[Tensors], None], threshold_rel: float = THRESHOLD_REL) -> Divergence:
     """Compare a call with the same call after a change."""
     now = tensors()
     change(now)
-    return part(traced(now), traced(tensors()), threshold_rel)
+    return find_divergence(traced(now), traced(tensors()), threshold_rel)
+
+
+def text_of(found: Divergence) -> str:
+    """The sentence about it, without its beginning."""
+    return trace.divergence(found.details()).removeprefix("First divergence: ")
 
 
 def onwards(names: list[str], rel: float) -> Callable[[Tensors], None]:
@@ -79,27 +86,26 @@ def onwards(names: list[str], rel: float) -> Callable[[Tensors], None]:
 
 
 def test_the_branch_is_named_with_what_still_agrees() -> None:
-    found = parted(onwards(["prediction/3/uncond"], 0.2))
+    found = diverged(onwards(["prediction/3/uncond"], 0.2))
     assert (found.place, found.course) == ("prediction/3/uncond", "jump")
-    assert found.text == (
-        "parts at the unconditional prediction of step 3: jumped from 0 % to 20 %, 20 % at the last step;"
-        " the conditional prediction is equal; latents before it are equal"
+    assert text_of(found) == (
+        "unconditional prediction, step 3 (jumps from 0 % to 20 %, 20 % at the last step);"
+        " conditional prediction equal; latents before it equal"
     )
     assert found.latents_rel == pytest.approx(0.2, rel=1e-3)
 
 
 def test_both_branches_of_a_step_are_named() -> None:
-    found = parted(onwards(["prediction/3/cond", "prediction/3/uncond"], 0.2))
+    found = diverged(onwards(["prediction/3/cond", "prediction/3/uncond"], 0.2))
     assert found.place == "prediction/3/cond"
-    assert "the unconditional prediction parts too (20 %)" in found.text
+    assert "unconditional prediction diverges too (20 %)" in text_of(found)
 
 
 def test_latents_alone_part_where_the_scheduler_did_it() -> None:
-    found = parted(onwards(["latents/3"], 0.2))
+    found = diverged(onwards(["latents/3"], 0.2))
     assert found.place == "latents/3"
-    assert found.text == (
-        "parts at latents of step 3: jumped from 0 % to 20 %, 20 % at the last step;"
-        " predictions of that step are equal"
+    assert text_of(found) == (
+        "latents, step 3 (jumps from 0 % to 20 %, 20 % at the last step); predictions of that step equal"
     )
 
 
@@ -109,19 +115,19 @@ def test_an_encoder_is_named_and_the_one_that_agrees() -> None:
             if name not in ("text/text_encoder/0", "text/1"):
                 now[name] = off(now[name], 0.1)
 
-    found = parted(change)
+    found = diverged(change)
     assert (found.place, found.course) == ("text/text_encoder_2/0", None)
-    assert found.text == "parts at the output of text_encoder_2: 10 % apart; outputs of text_encoder are equal"
+    assert text_of(found) == "output of text_encoder_2 (10 % apart); output of text_encoder equal"
 
 
 def test_a_further_tensor_of_an_encoder_is_named() -> None:
-    found = parted(onwards(["text/text_encoder_2/0/1"], 0.1))
-    assert found.text.startswith("parts at the output of text_encoder_2 (tensor 1): 10 % apart")
+    found = diverged(onwards(["text/text_encoder_2/0/1"], 0.1))
+    assert text_of(found).startswith("output of text_encoder_2 (tensor 1) (10 % apart")
 
 
 def test_what_the_pipeline_made_of_the_embeddings() -> None:
-    found = parted(onwards(["text/1"], 0.1))
-    assert found.text == "parts at text embedding 1: 10 % apart; outputs of the encoders are equal"
+    found = diverged(onwards(["text/1"], 0.1))
+    assert text_of(found) == "text embedding 1 (10 % apart); encoder outputs equal"
 
 
 def test_growth_is_told_from_a_jump() -> None:
@@ -130,16 +136,16 @@ def test_growth_is_told_from_a_jump() -> None:
             for name in (f"prediction/{step}/cond", f"prediction/{step}/uncond", f"latents/{step}"):
                 now[name] = off(now[name], 3e-8 * 3**step)
 
-    found = parted(change)
+    found = diverged(change)
     assert found.course == "growth"
     assert found.place == "prediction/3/cond"  # 3e-8 * 27 is the first above 3.4e-7
-    assert found.text.startswith("parts at the conditional prediction of step 3: grew from 2.")
-    assert "latents before it agree to 2.7e-05 %" in found.text
+    assert text_of(found).startswith("conditional prediction, step 3 (grows from 2.")
+    assert "latents before it within 2.7e-05 %" in text_of(found)
 
 
 @pytest.mark.parametrize(("factor", "course"), [(5, "growth"), (50, "jump")])
 def test_in_the_first_step_all_rounding_of_the_denoiser_comes_at_once(factor: float, course: str) -> None:
-    found = parted(onwards(["prediction/0/cond"], factor * THRESHOLD_REL))
+    found = diverged(onwards(["prediction/0/cond"], factor * THRESHOLD_REL))
     assert (found.place, found.course) == ("prediction/0/cond", course)
 
 
@@ -148,7 +154,7 @@ def test_tenfold_from_one_step_to_the_next_is_the_limit_of_growth() -> None:
         now["latents/2"] = off(now["latents/2"], 0.9 * THRESHOLD_REL)
         now["latents/3"] = off(now["latents/3"], factor * 0.9 * THRESHOLD_REL)
 
-    assert [parted(lambda now, by=by: change(now, by)).course for by in (9.0, 11.0)] == ["growth", "jump"]  # type: ignore[misc]  # a default binds it
+    assert [diverged(lambda now, by=by: change(now, by)).course for by in (9.0, 11.0)] == ["growth", "jump"]  # type: ignore[misc]  # a default binds it
 
 
 @pytest.mark.parametrize(
@@ -158,8 +164,8 @@ def test_tenfold_from_one_step_to_the_next_is_the_limit_of_growth() -> None:
         (lambda x: -x, "sign flipped", -1.0),
         (lambda x: -0.5 * x, "sign flipped and scaled by 0.5", -0.5),
         (lambda x: x + 0.25, "shifted by 0.25", None),
-        (lambda x: np.random.default_rng(7).normal(0.1, 1, x.shape), "unrelated (cosine", None),
-        (lambda x: 0 * x, "all zeros here", None),
+        (lambda x: np.random.default_rng(7).normal(0.1, 1, x.shape), "unrelated tensors, cosine", None),
+        (lambda x: 0 * x, "all zeros in this run", None),
     ],
 )
 def test_what_became_of_it_is_told(
@@ -168,9 +174,9 @@ def test_what_became_of_it_is_told(
     def at_once(now: Tensors) -> None:
         now["prediction/3/uncond"] = change(now["prediction/3/uncond"])
 
-    found = parted(at_once)
+    found = diverged(at_once)
     assert found.place == "prediction/3/uncond"
-    assert f"; {words}" in found.text
+    assert words in text_of(found)
     if scale is not None:
         assert found.change.scale == pytest.approx(scale, rel=1e-5)
         assert found.change.cosine == pytest.approx(math.copysign(1, scale))
@@ -178,33 +184,33 @@ def test_what_became_of_it_is_told(
 
 def test_noise_is_not_explained_away() -> None:
     for rel in (1e-4, 0.01, 0.3):
-        found = parted(onwards(["prediction/3/uncond"], rel))
-        assert found.change.text == ""
-        assert not any(word in found.text for word in ("scaled", "shifted", "flipped", "unrelated"))
+        found = diverged(onwards(["prediction/3/uncond"], rel))
+        assert found.change.kind is None
+        assert not any(word in text_of(found) for word in ("scaled", "shifted", "flipped", "unrelated"))
 
 
 def test_a_small_tensor_beside_a_large_one_is_not_called_scaled() -> None:
     def change(now: Tensors) -> None:
         now["prediction/3/uncond"] = 1e-3 * np.random.default_rng(9).normal(size=256)
 
-    assert "unrelated" in parted(change).text
+    assert diverged(change).change.kind == "unrelated"
 
 
 def test_values_that_are_not_finite_are_counted() -> None:
     def change(now: Tensors) -> None:
         now["prediction/3/uncond"][:3] = np.nan
 
-    found = parted(change)
+    found = diverged(change)
     assert found.place == "prediction/3/uncond"
-    assert "step 3: 3 values aren't finite, 0 % at the last step; the conditional" in found.text
-    assert ["prediction/3/uncond", None] in found.details()["series"]
+    assert "step 3 (3 non-finite values, 0 % at the last step); conditional" in text_of(found)
+    assert ("prediction/3/uncond", None) in found.details().series
     msgspec.json.encode(found.details())
 
 
 def test_not_finite_alike_on_both_sides_is_no_divergence() -> None:
     both = tensors()
     both["prediction/3/uncond"][:3] = np.inf
-    assert part(traced(both), traced(both), THRESHOLD_REL).place is None
+    assert find_divergence(traced(both), traced(both), THRESHOLD_REL).place is None
 
 
 def test_the_way_into_the_decoder_and_through_it() -> None:
@@ -215,10 +221,9 @@ def test_the_way_into_the_decoder_and_through_it() -> None:
     def output_off(now: Tensors) -> None:
         now["decoded"] = off(now["decoded"], 0.5)
 
-    text = "parts between the last step and the decoder: 82 % apart, scaled by 0.18; the latents are equal"
-    assert parted(input_off).text == text
-    assert parted(output_off).text == "parts in the decoder: 50 % apart; what went into it is equal"
-    assert parted(lambda now: None).text == "parts after the decoder: its output agrees (0 % apart)"
+    assert text_of(diverged(input_off)) == "decoder input (82 % apart, scaled by 0.18); latents equal"
+    assert text_of(diverged(output_off)) == "decoder output (50 % apart); decoder input equal"
+    assert text_of(diverged(lambda now: None)) == "after the decoder (its output agrees, 0 % apart)"
 
 
 def test_a_trace_without_predictions_is_compared_by_what_it_has() -> None:
@@ -227,10 +232,10 @@ def test_a_trace_without_predictions_is_compared_by_what_it_has() -> None:
     now = tensors()
     onwards(["text/text_encoder/0", "prediction/3/uncond"], 0.2)(now)
     onwards(["prediction/3/uncond"], 0.2)(same := tensors())
-    assert part(traced(now), old, THRESHOLD_REL).place == "latents/0"
-    found = part(traced(same), old, THRESHOLD_REL)
-    assert found.text == "parts at latents of step 3: jumped from 0 % to 20 %, 20 % at the last step"
-    assert part(old, traced(same), THRESHOLD_REL).place == "latents/3"
+    assert find_divergence(traced(now), old, THRESHOLD_REL).place == "latents/0"
+    found = find_divergence(traced(same), old, THRESHOLD_REL)
+    assert text_of(found) == "latents, step 3 (jumps from 0 % to 20 %, 20 % at the last step)"
+    assert find_divergence(old, traced(same), THRESHOLD_REL).place == "latents/3"
     assert {name for name, _ in found.series} == old.keys()
 
 
@@ -238,27 +243,27 @@ def test_a_branch_that_one_side_lacks_is_told_where_the_latents_part() -> None:
     base, now = tensors(), tensors()
     del base["prediction/5/uncond"]
     onwards(["latents/5"], 0.2)(now)
-    for mine, stored, where in ((now, base, "here"), (base, now, "in the baseline")):
-        found = part(traced(mine), traced(stored), THRESHOLD_REL)
+    for current, stored, where in ((now, base, "in this run"), (base, now, "in the baseline")):
+        found = find_divergence(traced(current), traced(stored), THRESHOLD_REL)
         assert found.place == "latents/5"
-        assert found.text.endswith(f"; the unconditional prediction was made only {where}")
+        assert text_of(found).endswith(f"; unconditional prediction only {where}")
 
 
 def test_within_the_threshold_nothing_parts() -> None:
-    found = parted(onwards(["prediction/3/uncond"], 0.01), threshold_rel=0.02)
+    found = diverged(onwards(["prediction/3/uncond"], 0.01), threshold_rel=0.02)
     assert (found.place, found.course) == (None, None)
 
 
 def test_the_series_is_in_the_order_of_the_call_whatever_the_order_of_names() -> None:
-    found = parted(onwards(["prediction/3/uncond"], 0.2))
+    found = diverged(onwards(["prediction/3/uncond"], 0.2))
     names = [name for name, _ in found.series]
     assert names == list(tensors())
     assert names.index("latents/2") < names.index("prediction/3/cond")
     details = found.details()
-    assert details["series"][names.index("latents/2")] == ["latents/2", 0.0]
-    assert details["series"][names.index("prediction/3/uncond")] == ["prediction/3/uncond", 0.2]
-    assert (details["place"], details["course"]) == ("prediction/3/uncond", "jump")
-    assert msgspec.json.decode(msgspec.json.encode(details)) == details
+    assert details.series[names.index("latents/2")] == ("latents/2", 0.0)
+    assert details.series[names.index("prediction/3/uncond")] == ("prediction/3/uncond", 0.2)
+    assert (details.place, details.course) == ("prediction/3/uncond", "jump")
+    assert msgspec.json.decode(msgspec.json.encode(details), type=TraceDetails) == details
 
 
 def test_steps_are_ordered_by_number_not_by_name() -> None:
@@ -283,18 +288,17 @@ def test_steps_are_ordered_by_number_not_by_name() -> None:
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("text/text_encoder/1", "the output of text_encoder (call 1)"),
-        ("prediction/3/joint-uncond", "the unconditional half of the joint prediction of step 3"),
-        ("prediction/3/cond/unet", "the conditional prediction by unet of step 3"),
-        ("prediction/3/cond#1", "the conditional prediction of step 3 (call 2 of that kind)"),
-        ("prediction/3/unknown", "the prediction of step 3"),
-        ("decoded#2", "the decoder's output (call 3 of that kind)"),
+        ("text/text_encoder/1", "output of text_encoder (call 1)"),
+        ("prediction/3/joint-uncond", "unconditional half of the joint prediction, step 3"),
+        ("prediction/3/cond/unet", "conditional prediction by unet, step 3"),
+        ("prediction/3/cond#1", "conditional prediction, step 3 (call 2 of that kind)"),
+        ("prediction/3/unknown", "prediction, step 3"),
+        ("decoded#2", "decoder output (call 3 of that kind)"),
     ],
 )
 def test_places_in_words(name: str, words: str) -> None:
-    place = place_of(name)
-    assert place is not None
-    assert place.words == words
+    assert place_of(name) is not None
+    assert trace.place_text(name) == words
 
 
 @pytest.mark.parametrize("name", ["moments", "latents/x", "latents/03", "prediction/3", "text", "images/0", ""])
@@ -329,8 +333,10 @@ def test_the_threshold_is_rounding_or_the_drift_of_identical_calls() -> None:
     limits = Limits()
     still, drifting = RerunNoise(rounds=5, identical=True), RerunNoise(rounds=5, identical=False, latents_rel=0.01)
     once = RerunNoise(rounds=1, identical=True)
-    assert parting_threshold_rel("float32", still, still, limits) == pytest.approx(THRESHOLD_REL)
-    assert parting_threshold_rel("float32", drifting, still, limits) == pytest.approx(THRESHOLD_REL)
+    assert divergence_threshold_rel("float32", still, still, limits) == pytest.approx(THRESHOLD_REL)
+    assert divergence_threshold_rel("float32", drifting, still, limits) == pytest.approx(THRESHOLD_REL)
     for now, base in ((still, drifting), (drifting, once)):
-        assert parting_threshold_rel("float32", now, base, limits) == pytest.approx(0.01 * 10**0.15)
-    assert parting_threshold_rel("bfloat16", still, drifting, limits) == pytest.approx(10 * rounding_rel("bfloat16"))
+        assert divergence_threshold_rel("float32", now, base, limits) == pytest.approx(0.01 * 10**0.15)
+    assert divergence_threshold_rel("bfloat16", still, drifting, limits) == pytest.approx(
+        10 * rounding_rel("bfloat16")
+    )

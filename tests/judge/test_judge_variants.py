@@ -13,6 +13,7 @@ import pytest
 from pytest_diffbench.judge.time.variants import Measured, compare, image_difference, predicted_speedup
 from pytest_diffbench.records import Case, Comparison, Observation, VariantReport
 from pytest_diffbench.records.artifacts import Artifacts
+from pytest_diffbench.records.details import MetricLimit
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -123,7 +124,8 @@ def test_likeness_is_that_of_the_images() -> None:
     assert found.ssim is not None
     assert 0 < found.ssim < 0.9
     assert found.worst is not None
-    assert "image 0" in found.worst
+    assert isinstance(found.worst, MetricLimit)
+    assert found.worst.image == 0
     assert found.problem is None
 
 

@@ -14,7 +14,8 @@ from safetensors.torch import save_file
 
 from pytest_diffbench.errors import OptionError
 from pytest_diffbench.measure.lpips import LEAST_PX, Lpips
-from pytest_diffbench.session.extra_metrics import LpipsOfImages
+from pytest_diffbench.outputs.metrics import ImagePair
+from pytest_diffbench.session.extra_metrics import lpips_of_images
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,9 +97,10 @@ def test_its_two_images_are_alike_to_it(lpips: Lpips) -> None:
 @pytest.mark.parametrize("shape", [(1, 1), (5, 90), (63, 64, 1), (40, 30, 4)])
 def test_images_of_any_size_and_mode_are_brought_to_what_it_takes(lpips: Lpips, shape: tuple[int, ...]) -> None:
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
-    metric = LpipsOfImages(lpips)
-    assert metric(image, image, 64).value == 0
-    assert metric(image, 255 - image, 64).value > 0
+    measure = lpips_of_images(lpips).measure
+    assert measure is not None
+    assert measure(ImagePair(image, image)).value == 0
+    assert measure(ImagePair(image, 255 - image)).value > 0
 
 
 def test_it_takes_bytes_of_rgb_alone(lpips: Lpips) -> None:

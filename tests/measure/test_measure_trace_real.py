@@ -20,7 +20,7 @@ from real_calls import (
 )
 from safetensors.numpy import save
 
-from pytest_diffbench.judge.trace.divergence import Parting, part, rounding_rel
+from pytest_diffbench.judge.trace.divergence import Divergence, find_divergence, rounding_rel
 from pytest_diffbench.measure.clock import clock_for
 from pytest_diffbench.measure.components import modules_of, sites_of
 from pytest_diffbench.measure.rounds import Caller, observe_once
@@ -28,6 +28,7 @@ from pytest_diffbench.measure.runner import drive_plainly
 from pytest_diffbench.measure.survey import Survey
 from pytest_diffbench.measure.trace import digest
 from pytest_diffbench.records.artifacts import Artifacts
+from pytest_diffbench.report.sentences.trace import divergence
 from pytest_diffbench.session.result import Result
 
 if TYPE_CHECKING:
@@ -79,8 +80,13 @@ def planted(module: Any, call: int, calls: int, change: Callable[[torch.Tensor],
         handle.remove()
 
 
-def parted(now: dict[str, Any], base: dict[str, Any]) -> Parting:
-    return part(now, base, 10 * rounding_rel("float32"))
+def text_of(found: Divergence) -> str:
+    """The sentence about it, without its beginning."""
+    return divergence(found.details()).removeprefix("First divergence: ")
+
+
+def diverged(now: dict[str, Any], base: dict[str, Any]) -> Divergence:
+    return find_divergence(now, base, 10 * rounding_rel("float32"))
 
 
 @pytest.fixture(scope="module")
@@ -116,7 +122,7 @@ def test_the_same_call_leaves_the_same_trace(lumina: tuple[Any, dict[str, Any]])
     pipeline, base = lumina
     again = traced(pipeline)
     assert all((again[name] == base[name]).all() for name in base)
-    assert parted(again, base).place is None
+    assert diverged(again, base).place is None
 
 
 @pytest.mark.parametrize(
@@ -133,11 +139,12 @@ def test_a_change_of_the_unconditional_branch_at_step_3_is_named(
 ) -> None:
     pipeline, base = lumina
     with planted(pipeline.transformer, 7, 2 * STEPS, change):
-        found = parted(traced(pipeline), base)
+        found = diverged(traced(pipeline), base)
     assert (found.place, found.course) == ("prediction/3/uncond", "jump")
-    assert found.text.startswith("parts at the unconditional prediction of step 3: jumped from 0 % to ")
-    assert found.text.endswith("the conditional prediction is equal; latents before it are equal")
-    assert found.change.text == words
+    assert text_of(found).startswith("unconditional prediction, step 3 (jumps from 0 % to ")
+    assert text_of(found).endswith("conditional prediction equal; latents before it equal")
+    assert words in text_of(found)
+    assert bool(found.change.kind) is bool(words)
     gaps_rel = dict(found.series)
     assert gaps_rel["latents/2"] == gaps_rel["prediction/3/cond"] == 0 < gaps_rel["latents/3"]
 
@@ -150,20 +157,18 @@ def test_a_change_of_the_unconditional_half_of_a_joint_call_is_named() -> None:
         return torch.cat([0.5 * x[: len(x) // 2], x[len(x) // 2 :]])
 
     with planted(pipeline.unet, 3, STEPS, first_half):
-        found = parted(traced(pipeline), base)
+        found = diverged(traced(pipeline), base)
     assert found.place == "prediction/3/joint-uncond"
-    assert found.change.text == "scaled by 0.5"
-    assert "the conditional half of the joint prediction is equal" in found.text
+    assert "scaled by 0.5" in text_of(found)
+    assert "conditional half of the joint prediction equal" in text_of(found)
 
 
 def test_a_change_of_one_encoder_is_named(flux: tuple[Any, dict[str, Any]]) -> None:
     pipeline, base = flux
     with planted(pipeline.text_encoder_2, 0, 1, lambda x: 1.1 * x):
-        found = parted(traced(pipeline), base)
+        found = diverged(traced(pipeline), base)
     assert found.place == "text/text_encoder_2/0"
-    assert found.text == (
-        "parts at the output of text_encoder_2: 10 % apart, scaled by 1.1; outputs of text_encoder are equal"
-    )
+    assert text_of(found) == "output of text_encoder_2 (10 % apart, scaled by 1.1); output of text_encoder equal"
 
 
 def test_a_change_of_the_scheduler_is_told_from_one_of_the_denoiser(flux: tuple[Any, dict[str, Any]]) -> None:
@@ -179,11 +184,11 @@ def test_a_change_of_the_scheduler_is_told_from_one_of_the_denoiser(flux: tuple[
 
     pipeline.scheduler.step = step
     try:
-        found = parted(traced(pipeline), base)
+        found = diverged(traced(pipeline), base)
     finally:
         del pipeline.scheduler.step
     assert found.place == "latents/2"
-    assert "scaled by 1.05; predictions of that step are equal" in found.text
+    assert "scaled by 1.05); predictions of that step equal" in text_of(found)
 
 
 def test_a_change_of_what_the_decoder_is_handed_and_of_the_decoder(flux: tuple[Any, dict[str, Any]]) -> None:
@@ -191,15 +196,15 @@ def test_a_change_of_what_the_decoder_is_handed_and_of_the_decoder(flux: tuple[A
     factor = pipeline.vae.config.scaling_factor
     pipeline.vae.register_to_config(scaling_factor=2 * factor)
     try:
-        handed = parted(traced(pipeline), base)
+        handed = diverged(traced(pipeline), base)
     finally:
         pipeline.vae.register_to_config(scaling_factor=factor)
     assert handed.place == "decoder_input"
-    assert "the latents are equal" in handed.text
+    assert "latents equal" in text_of(handed)
     with planted(pipeline.vae.decoder, 0, 1, lambda x: -x):
-        decoded = parted(traced(pipeline), base)
+        decoded = diverged(traced(pipeline), base)
     assert decoded.place == "decoded"
-    assert decoded.text == "parts in the decoder: 200 % apart, sign flipped; what went into it is equal"
+    assert text_of(decoded) == "decoder output (200 % apart, sign flipped); decoder input equal"
 
 
 def test_a_denoiser_without_a_scheduler_is_recorded_too() -> None:

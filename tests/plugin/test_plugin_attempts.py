@@ -215,6 +215,6 @@ def test_an_attempt_that_disagrees_with_what_the_session_has_saved_is_refused(pr
     )
     run(project, "--diffbench-save").assert_outcomes(passed=1, failed=1)
     (case,) = session(project).cases
-    assert str(saved_text(case.saved)).startswith(
-        "refused: it isn't what this session saved of it before. Another picture: "
+    assert saved_text(case.saved).startswith(
+        "refused: it isn't what this session saved of it before. Image 0 differs from the baseline: "
     )

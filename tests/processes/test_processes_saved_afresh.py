@@ -64,7 +64,7 @@ def test_what_another_process_does_not_return_is_red_and_named(project: pytest.P
         "test_nothing_returned": "created",
     }
     result.stdout.fnmatch_lines(
-        ["*::test_drawn_once: a fresh process returned something else (output.differs). Another picture:*"]
+        ["*::test_drawn_once: a fresh process returned something else (output.differs). Image 0 differs*"]
     )
     result.stdout.no_fnmatch_line("*::test_sound: *fresh process*")
     assert (project.path / "calls").read_text() == "x", "a test that returned nothing isn't run once more"

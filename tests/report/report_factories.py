@@ -36,6 +36,7 @@ from pytest_diffbench.records import (
     format_steps,
 )
 from pytest_diffbench.records.artifacts import Artifacts
+from pytest_diffbench.records.details import MetricFigure, OutputDetails
 from pytest_diffbench.report.sentences import all_worded
 
 FILE = "benchmarks/test_guidance.py"
@@ -280,6 +281,12 @@ def verdict(gate: Gate, what: str, decision: Decision, message: str = "", **rest
     )
 
 
+def image_details(*further: dict[str, float | None], **values: float | None) -> OutputDetails:
+    """The figures of a comparison of images: metrics of the first by name, and of further ones."""
+    images = tuple({name: MetricFigure(value=value) for name, value in image.items()} for image in (values, *further))
+    return OutputDetails(images=images)
+
+
 def passing(observation: Observation) -> dict[Gate, Verdict]:
     """Verdicts of a case that is as it was."""
     found: dict[Gate, Verdict] = {
@@ -287,7 +294,10 @@ def passing(observation: Observation) -> dict[Gate, Verdict]:
             "work", "same", "same", "The same work: 45 denoiser calls in 30 steps; any change would have been seen."
         ),
         "output": verdict(
-            "output", "same_bits", "same", "1 image, equal to the last bit; any change would have been seen."
+            "output",
+            "same_bits",
+            "same",
+            "1 image, bit-identical to the baseline. Any change would have been detected.",
         ),
         "memory": verdict(
             "memory", "same", "same", "Peak 812.00 MiB. A change of 256.00 MiB (+32 %) would have been seen."
@@ -349,10 +359,8 @@ def all_pass() -> SessionReport:
         "output",
         "within_tolerance",
         "same",
-        "Not the same bits, but within tolerance.",
-        details={
-            "images": [{"psnr_db": 51.3, "ssim": 0.99912, "worst_tile": {"ssim": 0.9871}, "colour_levels": 0.1}]
-        },
+        "Not bit-identical, but within all limits.",
+        details=image_details(psnr_db=51.3, ssim=0.99912, tile_ssim=0.9871, colour_levels=0.1),
     )
     trunc = [
         report(lumina(f"test_cfg_trunc[{ratio:g}]", ratio=ratio)) for ratio in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.25)
@@ -387,11 +395,9 @@ def slower() -> CaseReport:
             "output",
             "differs",
             "worse",
-            "Another picture: PSNR 21.4 dB of image 0 (at least 40 dB). It parted at step 15.",
-            details={
-                "images": [{"psnr_db": 21.4, "ssim": 0.8213, "worst_tile": {"ssim": 0.2114}, "colour_levels": 3.1}]
-            },
-            changes=("worst tile's SSIM 0.2114 of image 0, 64 x 64 px at (64, 0) (at least 0.9)",),
+            "Image 0 differs from the baseline: PSNR 21.4 dB (limit 40 dB). First divergence: latents, step 15.",
+            details=image_details(psnr_db=21.4, ssim=0.8213, tile_ssim=0.2114, colour_levels=3.1),
+            changes=("image 0: tile SSIM 0.2114 in 64 x 64 px at (64, 0) (limit 0.9)",),
         ),
         verdict(
             "time",

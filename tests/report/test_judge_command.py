@@ -81,7 +81,7 @@ def test_images_that_differ_and_arent_at_hand_are_no_success(
     out = capsys.readouterr().out
     assert "output.not_kept" in out
     assert "not judged" in out
-    assert "the output can't be judged from this file: The images differ, but their pixels weren't kept" in out
+    assert "the output can't be judged from this file: The images differ, but their pixels were not kept" in out
     assert "--images FOLDER, or leave the gate out: --gates work,guidance,memory,time." in out
     assert cli.main(["judge", new, old, "--gates", "work,guidance,memory,time"]) == 0
     assert "not judged" not in capsys.readouterr().out

@@ -2,42 +2,48 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import report_factories as make
 
+from pytest_diffbench.records.details import OutputDetails, TraceDetails
 from pytest_diffbench.report.curve import curve
 from pytest_diffbench.report.failure import failure_text
 from pytest_diffbench.report.lines import BARS, encodable, plain
 from pytest_diffbench.report.markdown import summary
 from pytest_diffbench.report.terminal import case_lines
 
-GROWTH = [0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3]
+if TYPE_CHECKING:
+    from pytest_diffbench.records import Verdict
+
+GROWTH: list[float | None] = [0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3]
 
 
-def series(gaps_rel: list[float | None]) -> list[list[Any]]:
+def series(gaps_rel: list[float | None]) -> list[tuple[str, float | None]]:
     """A call whose predictions are a thousandth as far apart as its latents, and whose decoder is far off."""
-    found: list[list[Any]] = [["text/0", 0.0]]
+    found: list[tuple[str, float | None]] = [("text/0", 0.0)]
     for step, gap_rel in enumerate(gaps_rel):
-        found += [[f"prediction/{step}/cond", gap_rel and gap_rel / 1000], [f"latents/{step}", gap_rel]]
-    return [*found, ["latents/final", 0.7], ["decoded", 0.9]]
+        found += [(f"prediction/{step}/cond", gap_rel and gap_rel / 1000), (f"latents/{step}", gap_rel)]
+    return [*found, ("latents/final", 0.7), ("decoded", 0.9)]
 
 
-def differing(gaps_rel: list[float | None], threshold_rel: float = 1e-7, **details: Any) -> Any:
-    trace = {"place": "latents/3", "course": "jump", "threshold_rel": threshold_rel, "series": series(gaps_rel)}
+def differing(gaps_rel: list[float | None], threshold_rel: float = 1e-7) -> Verdict:
+    trace = TraceDetails(
+        place="latents/3", course="jump", threshold_rel=threshold_rel, series=tuple(series(gaps_rel))
+    )
     return make.verdict(
         "output",
         "differs",
         "worse",
-        "Another picture.",
-        changes=("parts at a place",),
-        details={"trace": trace} | details,
+        "Image 0 differs from the baseline.",
+        changes=("First divergence: a place",),
+        details=OutputDetails(trace=trace),
     )
 
 
 def test_each_step_is_a_bar_on_a_logarithmic_scale() -> None:
-    assert curve(differing(GROWTH)) == f"distance {BARS} 0 % to 0.10 %, steps 0-7, log scale"  # type: ignore[arg-type]
+    assert curve(differing(GROWTH)) == f"distance {BARS} 0 % to 0.1 %, steps 0-7, log scale"
 
 
 def test_a_jump_looks_like_one() -> None:
@@ -73,14 +79,14 @@ def test_many_steps_share_bars_and_the_greatest_is_drawn(count: int) -> None:
 @pytest.mark.parametrize(
     "details",
     [
-        {},
-        {"trace": None},
-        {"trace": {}},
-        {"trace": {"series": [["latents/0"], "latents/1", ["latents/2", "far"], [3, 0.5]]}},
-        {"trace": {"series": [["decoded", 0.9], ["text/0", 0.9]], "threshold_rel": 0.1}},
+        None,
+        {"trace": {"series": [["latents/0"], "latents/1"]}},
+        OutputDetails(),
+        OutputDetails(trace=TraceDetails()),
+        OutputDetails(trace=TraceDetails(series=(("decoded", 0.9), ("text/0", 0.9)), threshold_rel=0.1)),
     ],
 )
-def test_without_steps_there_is_no_curve(details: dict[str, Any]) -> None:
+def test_without_steps_there_is_no_curve(details: Any) -> None:
     assert curve(make.verdict("output", "differs", "worse", details=details)) is None
 
 

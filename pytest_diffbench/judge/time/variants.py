@@ -7,7 +7,7 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.limits import Limits
-from pytest_diffbench.judge.output.image_members import members
+from pytest_diffbench.judge.output.comparison import checks, worst_of
 from pytest_diffbench.judge.output.tolerance import tolerance
 from pytest_diffbench.judge.text import plural
 from pytest_diffbench.judge.time.speedups import LogRatio, estimate, log_ratios
@@ -181,7 +181,7 @@ def _denoiser_flops(work: Work) -> int:
 
 def image_difference(measured: Measured, base: Measured) -> ImageDifference | None:
     """How far the images are from the reference's; None where neither side has any."""
-    from pytest_diffbench.outputs.images import distance
+    from pytest_diffbench.outputs.metrics import distance
 
     mine, theirs = measured.artifacts.images, base.artifacts.images
     latents_rel = _latents_rel(measured.artifacts, base.artifacts)
@@ -194,12 +194,12 @@ def image_difference(measured: Measured, base: Measured) -> ImageDifference | No
         return ImageDifference(same_bits=True, ssim=1.0, latents_rel=latents_rel)
     limits = Limits()
     found = [distance(a, b, limits.tile_size_px) for a, b in zip(mine, theirs, strict=True)]
-    worst = max(members(found, tolerance("machine", _SAME, _SAME, limits)), key=lambda member: member.excess)
+    worst = worst_of(checks(found, tolerance("machine", _SAME, _SAME, limits)))
     return ImageDifference(
         same_bits=False,
-        psnr_db=min(each.psnr_db for each in found),
-        ssim=min(each.ssim for each in found),
-        worst=worst.text,
+        psnr_db=min(metrics["psnr_db"].value for metrics in found),
+        ssim=min(metrics["ssim"].value for metrics in found),
+        worst=worst.figure,
         latents_rel=latents_rel,
     )
 

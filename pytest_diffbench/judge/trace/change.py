@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pytest_diffbench.judge.trace.entries import TraceEntry
+    from pytest_diffbench.records.details import TensorChange
 
 _EXPLAINED_REL = 0.9
 """Share of the squared distance that a scale must explain. Sketches are linear, so a mere scale explains all of it;
@@ -22,23 +23,24 @@ _UNRELATED = 0.2
 _SHIFT_REL = (0.67, 1.5)
 """Bounds of the share of the squared distance that a shift of the mean explains; the sketch estimates it to 9 %."""
 
-_SCALE_SEEN_REL = 0.005
-"""A scale nearer to 1 is not worth its words."""
-
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Change:
-    """How a tensor differs from the one that it is compared with.
+    """How a tensor differs from the baseline's.
 
     Attributes:
-        text: in words, empty where nothing simple explains it.
-        scale: factor that brings the other nearest to this one, `<a, b> / <b, b>`; None where it has none.
+        kind: None where nothing simple explains it.
+        scale: factor that brings the baseline's nearest to this run's, `<a, b> / <b, b>`; None where it has none.
         cosine: of the angle between them; None where one is zero or they can't be compared.
+        shift: what was added to all values, of a tensor that was shifted.
+        not_finite: values that aren't finite, in the baseline and now, where their number differs.
     """
 
-    text: str = ""
+    kind: TensorChange | None = None
     scale: float | None = None
     cosine: float | None = None
+    shift: float | None = None
+    not_finite: tuple[int, int] | None = None
 
 
 def change_of(now: TraceEntry, base: TraceEntry) -> Change:
@@ -46,37 +48,22 @@ def change_of(now: TraceEntry, base: TraceEntry) -> Change:
     import numpy as np
 
     if now.not_finite and now.not_finite != base.not_finite:
-        return Change(text=_lost(now, base))
+        return Change(kind="not_finite", not_finite=(base.not_finite or 0, now.not_finite))
     if now.array.shape != base.array.shape:
-        return Change(text="of another shape")
+        return Change(kind="shape")
     a, b = now.array.astype(np.float64).ravel(), base.array.astype(np.float64).ravel()
     if not (np.isfinite(a).all() and np.isfinite(b).all()):
-        return Change(text="not finite")
+        return Change(kind="not_finite")
     aa, bb, ab = float(a @ a), float(b @ b), float(a @ b)
     if aa == 0 or bb == 0:
-        return Change(text="" if aa == bb else "all zeros here" if aa == 0 else "all zeros in the baseline")
+        return Change(kind=None if aa == bb else "zeros_now" if aa == 0 else "zeros_in_baseline")
     scale, cosine = ab / bb, ab / math.sqrt(aa * bb)
     gap2, rest2 = float(np.sum((a - b) ** 2)), float(np.sum((a - scale * b) ** 2))
-    text = ""
     if gap2 > 0 and abs(cosine) >= _PARALLEL and 1 - rest2 / gap2 >= _EXPLAINED_REL:
-        text = _scaled(scale)
-    elif (shift := _shift(now, base, gap2)) is not None:
-        text = f"shifted by {shift:.3g}"
-    elif abs(cosine) < _UNRELATED:
-        text = f"unrelated (cosine {cosine:.2f})"
-    return Change(text=text, scale=scale, cosine=cosine)
-
-
-def _lost(now: TraceEntry, base: TraceEntry) -> str:
-    before = f", {base.not_finite:,} in the baseline" if base.not_finite else ""
-    one = now.not_finite == 1
-    return f"{now.not_finite:,} {'value isn' if one else 'values aren'}'t finite{before}"
-
-
-def _scaled(scale: float) -> str:
-    flipped = "sign flipped" if scale < 0 else ""
-    factor = f"scaled by {abs(scale):.3g}" if abs(abs(scale) - 1) >= _SCALE_SEEN_REL else ""
-    return " and ".join(part for part in (flipped, factor) if part)
+        return Change(kind="scaled", scale=scale, cosine=cosine)
+    if (shift := _shift(now, base, gap2)) is not None:
+        return Change(kind="shifted", scale=scale, cosine=cosine, shift=shift)
+    return Change(kind="unrelated" if abs(cosine) < _UNRELATED else None, scale=scale, cosine=cosine)
 
 
 def _shift(now: TraceEntry, base: TraceEntry, gap2: float) -> float | None:

@@ -90,7 +90,7 @@ def entries_of(trace: Trace) -> dict[str, TraceEntry]:
     rows = {}
     if moments is not None and moments.shape == (len(names), len(MOMENT_NAMES)):
         rows = {name: [float(value) for value in row] for name, row in zip(names, moments, strict=True)}
-    found = []
+    entries = []
     for name in names:
         place, array = place_of(name), trace[name]
         if place is None:
@@ -102,8 +102,8 @@ def entries_of(trace: Trace) -> dict[str, TraceEntry]:
             )
         else:
             entry = TraceEntry(place=place, array=array, norm=float(np.linalg.norm(array.astype(np.float64))))
-        found.append(entry)
-    return {entry.name: entry for entry in sorted(found, key=lambda one: one.place.order)}
+        entries.append(entry)
+    return {entry.name: entry for entry in sorted(entries, key=lambda entry: entry.place.order)}
 
 
 def distances(now: dict[str, TraceEntry], base: dict[str, TraceEntry]) -> dict[str, float]:

@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import dataclasses
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.output.image_members import over
+from pytest_diffbench.judge.trace.divergence import four_digits
 from pytest_diffbench.judge.trace.entries import entries_of
 from pytest_diffbench.judge.trace.places import place_of
-from pytest_diffbench.judge.trace.words import share
+from pytest_diffbench.outputs.metrics import over
+from pytest_diffbench.records.details import TraceExcess
 
 if TYPE_CHECKING:
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.judge.trace.divergence import Parting
+    from pytest_diffbench.judge.trace.divergence import Divergence
     from pytest_diffbench.judge.trace.entries import Trace
     from pytest_diffbench.judge.trace.places import Place
 
@@ -20,48 +20,34 @@ if TYPE_CHECKING:
 _LEFT_TO_THE_PICTURE = ("decoder_input", "decoded", "returned")
 
 
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Strayed:
-    """The place of a trace that is furthest beyond its limit.
-
-    Attributes:
-        place: its name.
-        excess: distance over limit, above 1.
-        text: place, distance and limit, in words.
-    """
-
-    place: str
-    excess: float
-    text: str
-
-
-def strayed(parting: Parting, limits: Limits) -> Strayed | None:
+def trace_excess(divergence: Divergence, limits: Limits) -> TraceExcess | None:
     """Hold every place of two traces of one class of machine against its limit; None where all are within.
 
     Where nothing has added up yet - embeddings, and the first step - the limit is a precision: kernels that sum in
     another order stay far under it, another dtype doesn't. Later places may be as far apart as latents that are a
     result. Neither is ever under what rounding of the dtype, or identical calls, explain. What the decoder makes of
     the latents is left to the picture.
+
+    Returns:
+        The place that is furthest beyond its limit.
     """
-    found: Strayed | None = None
-    for name, gap_rel in parting.series:
+    worst, excess = None, 1.0
+    for name, distance_rel in divergence.series:
         place = place_of(name)
         if place is None or place.kind in _LEFT_TO_THE_PICTURE:
             continue
-        limit_rel = max(
-            limits.trace_first_rel if _first(place) else limits.latents_machine_rel, parting.threshold_rel
-        )
-        excess = over(gap_rel, limit_rel)
-        if excess > 1 and (found is None or excess > found.excess):
-            text = f"{place.words} {share(gap_rel)} apart (at most {share(limit_rel)})"
-            found = Strayed(place=name, excess=excess, text=text)
-    return found
+        limit_rel = limits.trace_first_rel if _first(place) else limits.latents_machine_rel
+        limit_rel = max(limit_rel, divergence.threshold_rel)
+        if over(distance_rel, limit_rel) > excess:
+            excess = over(distance_rel, limit_rel)
+            worst = TraceExcess(place=name, distance_rel=four_digits(distance_rel), limit_rel=limit_rel)
+    return worst
 
 
-def largest_rel(parting: Parting) -> tuple[float, float]:
+def largest_rel(divergence: Divergence) -> tuple[float, float]:
     """The largest distance of embeddings and first step, and that of later places; 0 where there are none."""
     first, later = 0.0, 0.0
-    for name, gap_rel in parting.series:
+    for name, gap_rel in divergence.series:
         place = place_of(name)
         if place is None or place.kind in _LEFT_TO_THE_PICTURE:
             continue

@@ -1,4 +1,4 @@
-"""The places of a trace: what their names mean, the order of the call, and words for them."""
+"""The places of a trace: what their names mean, and the order of the call."""
 
 from __future__ import annotations
 
@@ -24,13 +24,7 @@ _PATTERNS: tuple[tuple[Kind, re.Pattern[str]], ...] = (
     ("returned", re.compile(rf"returned/(?P<part>{_NUMBER})")),
 )
 
-_BRANCHES = {
-    "cond": "conditional prediction",
-    "uncond": "unconditional prediction",
-    "joint-uncond": "unconditional half of the joint prediction",
-    "joint-cond": "conditional half of the joint prediction",
-    "joint": "joint prediction",
-}
+_BRANCHES = ("cond", "uncond", "joint-uncond", "joint-cond", "joint")
 """In the order in which they are made, as far as that is known of all pipelines; others come last."""
 
 _RANK = {name: rank for rank, name in enumerate(_BRANCHES)}
@@ -74,38 +68,21 @@ class Place:
             return (5, self.part)
         return (4, self.repetition, int(self.kind == "decoded"))
 
-    @property
-    def words(self) -> str:
-        """The place in a sentence: `the unconditional prediction of step 3`."""
-        again = f" (call {self.repetition + 1} of that kind)" if self.repetition else ""
-        if self.kind == "encoder":
-            further = [f"call {self.call}"] if self.call else []
-            further += [f"tensor {self.part}"] if self.part else []
-            return f"the output of {self.component}" + (f" ({', '.join(further)})" if further else "")
-        if self.kind == "prediction":
-            return f"the {self.branch_words} of step {self.step}{again}"
-        return {
-            "text": f"text embedding {self.call}",
-            "latents": f"latents of step {self.step}",
-            "final": "the final latents",
-            "decoder_input": f"the decoder's input{again}",
-            "decoded": f"the decoder's output{again}",
-            "returned": f"tensor {self.part} of what was returned",
-        }[self.kind]
-
-    @property
-    def branch_words(self) -> str:
-        """A prediction without its step: `unconditional prediction`, of one of several denoisers with its name."""
-        by = f" by {self.component}" if self.component else ""
-        return _BRANCHES.get(self.branch, "prediction") + by
+    def is_step_before(self, other: Place) -> bool:
+        """Whether it is of a step before that of another place, or of the same step and made before its latents."""
+        if self.kind not in ("prediction", "latents"):
+            return False
+        return self.step < other.step or (
+            self.step == other.step and self.kind == "prediction" and other.kind == "latents"
+        )
 
 
 def place_of(name: str) -> Place | None:
     """Read the name of an array of a trace; None where it isn't the name of a place."""
     for kind, pattern in _PATTERNS:
-        found = pattern.fullmatch(name)
-        if found is not None:
-            parts = {key: value for key, value in found.groupdict().items() if value is not None}
+        match = pattern.fullmatch(name)
+        if match is not None:
+            parts = {key: value for key, value in match.groupdict().items() if value is not None}
             words = {key: value for key, value in parts.items() if key in ("branch", "component")}
             numbers = {key: int(value) for key, value in parts.items() if key not in words}
             return Place(name=name, kind=kind, **words, **numbers)  # type: ignore[arg-type]  # keys are the fields' names

@@ -20,6 +20,8 @@ from pytest_diffbench.records.details.guidance import (
     UnrecordedArgument,
 )
 from pytest_diffbench.records.details.memory import MemoryDetails, StageMemoryChange
+from pytest_diffbench.records.details.output import ImageLine, ImageTile, MetricFigure, MetricLimit, OutputDetails
+from pytest_diffbench.records.details.returned import Returned, ReturnedTensor
 from pytest_diffbench.records.details.time import (
     Clocks,
     Doubt,
@@ -30,6 +32,7 @@ from pytest_diffbench.records.details.time import (
     RatioDetails,
     TimeDetails,
 )
+from pytest_diffbench.records.details.trace import Course, TensorChange, TraceDetails, TraceExcess, UnmatchedPlace
 from pytest_diffbench.records.details.work import (
     CountChange,
     Direction,
@@ -43,6 +46,7 @@ __all__ = [
     "Clocks",
     "Contradiction",
     "CountChange",
+    "Course",
     "Direction",
     "Doubt",
     "FaultKind",
@@ -50,6 +54,8 @@ __all__ = [
     "GroupChange",
     "GuidanceDetails",
     "GuidanceFault",
+    "ImageLine",
+    "ImageTile",
     "Incomparable",
     "InertArgument",
     "InertCause",
@@ -57,14 +63,23 @@ __all__ = [
     "LeftOut",
     "MachineReadings",
     "MemoryDetails",
+    "MetricFigure",
+    "MetricLimit",
     "ObservedGuidance",
     "OperatorChange",
+    "OutputDetails",
     "PartTime",
     "RatioDetails",
     "RenormKind",
+    "Returned",
+    "ReturnedTensor",
     "StageMemoryChange",
+    "TensorChange",
     "TimeDetails",
+    "TraceDetails",
+    "TraceExcess",
     "Unjudged",
+    "UnmatchedPlace",
     "UnreadQuantity",
     "UnrecordedArgument",
     "WorkDetails",

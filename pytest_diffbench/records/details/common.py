@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import Literal
 
 from pytest_diffbench.records.base import Fact, Record
+from pytest_diffbench.records.details.returned import Returned
+from pytest_diffbench.records.output import RerunNoise
 
 
 class FieldChange(Record, frozen=True, kw_only=True):
@@ -39,8 +41,11 @@ class Unjudged(Record, frozen=True, kw_only=True, tag="unjudged", tag_field="kin
     missing: str | None = None
     """Why that environment has nothing to hold the case against."""
 
-    output: str | None = None
-    """What the call returned, where the output was found to be sound by itself."""
+    returned: Returned | None = None
+    """What the call returned, where the output is sound by itself."""
+
+    rerun: RerunNoise | None = None
+    """How calls of this run differ among themselves."""
 
 
 class Incomparable(Record, frozen=True, kw_only=True, tag="incomparable", tag_field="kind"):

@@ -11,13 +11,14 @@ from pytest_diffbench.records.details import (
     Incomparable,
     MemoryDetails,
     ObservedGuidance,
+    OutputDetails,
     RatioDetails,
     TimeDetails,
     Unjudged,
     UnrecordedArgument,
     WorkDetails,
 )
-from pytest_diffbench.report.sentences import common, guidance, memory, ratio, time, work
+from pytest_diffbench.report.sentences import common, guidance, memory, output, ratio, time, work
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -46,6 +47,8 @@ def worded(verdict: Verdict) -> Verdict:
             message, changes = time.message(verdict.reason, details), time.changes(verdict.reason, details)
         case RatioDetails() as details:
             message, changes = ratio.message(verdict.reason, details), ratio.changes(verdict.reason, details)
+        case OutputDetails() as details:
+            message, changes = output.message(verdict.reason, details), output.changes(details)
         case _:
             message, changes = verdict.message, list(verdict.changes)
     if verdict.baseline_fault:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.report.sentences.output import sound_text
+from pytest_diffbench.report.sentences.rerun import cause, disagreement
 from pytest_diffbench.report.units import MOST_LISTED, format_list
 
 if TYPE_CHECKING:
@@ -38,7 +40,8 @@ def unjudged(verdict: Verdict, details: Unjudged) -> tuple[str, list[str]]:
     """Message and further lines of a gate that had nothing to judge, or nothing to judge by."""
     _, _, what = verdict.reason.partition(".")
     notes = f": {format_list(details.notes)}" if details.notes else ""
-    sound = f"{details.output} " if details.output else ""
+    sound = f"{sound_text(details.returned)} " if details.returned is not None else ""
+    rerun = [] if details.rerun is None else [f"{disagreement(details.rerun)}.{cause(details.rerun)}"]
     if what == "incomplete":
         return f"Not judged: the measurement was interrupted or failed{notes}.", []
     if what == "definition_changed":
@@ -46,7 +49,7 @@ def unjudged(verdict: Verdict, details: Unjudged) -> tuple[str, list[str]]:
         lines = [field_change(change) for change in details.definition]
         return f"{sound}The case is defined differently {other}: {format_list(lines)}.", lines[MOST_LISTED:]
     if what == "no_baseline":
-        return f"{sound}{_no_baseline(verdict, details)}", []
+        return f"{sound}{_no_baseline(verdict, details)}", rerun
     if details.side is not None:
         side = "in this run" if details.side == "here" else "in the baseline"
         return f"Nothing to compare: no component was called {side}.", []

@@ -1,0 +1,132 @@
+"""The figures behind verdicts on output."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pytest_diffbench.records.base import Count, Distance, NotNegative, Record
+from pytest_diffbench.records.details.returned import Returned
+from pytest_diffbench.records.details.trace import TraceDetails, TraceExcess
+from pytest_diffbench.records.output import RerunNoise, ToleranceChange
+
+
+class ImageTile(Record, frozen=True, kw_only=True):
+    """A part of an image; place and size in pixels, counted from the top left corner."""
+
+    left_px: int
+    top_px: int
+    width_px: int
+    height_px: int
+
+
+class ImageLine(Record, frozen=True, kw_only=True):
+    """A line through an image."""
+
+    orientation: Literal["horizontal", "vertical"]
+    position_px: int
+    period_px: int | None = None
+    """Distance at which further ones follow."""
+
+
+class MetricFigure(Record, frozen=True, kw_only=True):
+    """A metric of an image against the baseline's, and the place in the image that it is of."""
+
+    value: float | None
+    """None for an infinite PSNR, which equal images have, and for what is no number."""
+
+    tile: ImageTile | None = None
+    line: ImageLine | None = None
+
+
+class MetricLimit(Record, frozen=True, kw_only=True):
+    """A metric of an image, of a tensor, or of the final latents where it has neither, beside its limit."""
+
+    metric: str
+    """Name of an image metric, or `latents_rel`: a relative L2 distance."""
+
+    value: float | None
+    limit: float
+    image: Count | None = None
+    tensor: Count | None = None
+    """Number of the tensor in what was returned."""
+
+    tile: ImageTile | None = None
+    line: ImageLine | None = None
+
+
+class OutputDetails(Record, frozen=True, kw_only=True, tag="output", tag_field="kind"):
+    """Of the output gate. Pairs are the baseline's and this run's."""
+
+    distance: Distance | None = None
+    """How near the baseline's machine is."""
+
+    machines: tuple[str, str] | None = None
+    """Where they are of another class."""
+
+    returned: Returned | None = None
+    baseline_returned: Returned | None = None
+    baseline_path: str | None = None
+
+    where: str | None = None
+    """First boundary at which a value wasn't finite: `latents, step 3` or `vae.decode`."""
+
+    place: str | None = None
+    """First place of the trace that holds such a value."""
+
+    constant_images: tuple[Count, ...] = ()
+    constant_tensors: tuple[str, ...] = ()
+    image: Count | None = None
+    """Number of the image whose size or mode differs."""
+
+    tensor: Count | None = None
+    """Number of the returned tensor whose name, shape or dtype differs."""
+
+    sizes_px: tuple[tuple[int, int], tuple[int, int]] | None = None
+    """Width and height."""
+
+    modes: tuple[str, str] | None = None
+    shapes: tuple[tuple[int, ...] | None, tuple[int, ...] | None] | None = None
+    """Of the latents, or of an image's stored pixels."""
+
+    not_kept: Literal["images_here", "images_in_baseline", "trace"] | None = None
+    """What is missing of what was returned, so that it can't be compared."""
+
+    rerun: RerunNoise | None = None
+    """How this run's calls differ among themselves."""
+
+    images: tuple[dict[str, MetricFigure], ...] = ()
+    """Of each image, every metric by name."""
+
+    latents_rel: NotNegative | None = None
+    """Relative L2 distance of the final latents."""
+
+    latents_dtypes: tuple[str | None, str | None] | None = None
+    """Where they differ."""
+
+    worst: MetricLimit | None = None
+    """What is furthest beyond its limit, or nearest to it."""
+
+    further: tuple[MetricLimit, ...] = ()
+    """What else is beyond its limit."""
+
+    trace: TraceDetails | None = None
+    trace_excess: TraceExcess | None = None
+    """Beyond the limits of the trace, on one class of machine."""
+
+    allowed: dict[str, float] = {}
+    """Limit of each metric, and `latents_rel`."""
+
+    rerun_db: float | None = None
+    """PSNR between identical calls of the case, by which limits were loosened."""
+
+    weights: tuple[str, ...] = ()
+    """Components whose weights aren't the baseline's."""
+
+    reason_besides_weights: str | None = None
+    """What the reason would be, had the weights been equal."""
+
+    tolerances: tuple[ToleranceChange, ...] = ()
+    """History of the case's thresholds."""
+
+    tolerances_pending: tuple[ToleranceChange, ...] = ()
+    """What the next save adds to it."""

@@ -1,0 +1,264 @@
+"""Sentences of the output gate."""
+
+from __future__ import annotations
+
+import math
+import sys
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.outputs.metrics import METRICS
+from pytest_diffbench.report.sentences.rerun import cause, disagreement
+from pytest_diffbench.report.sentences.trace import divergence, place_text
+from pytest_diffbench.report.units import format_count, format_decibels, format_distance, format_list
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import ToleranceChange
+    from pytest_diffbench.records.details import (
+        ImageLine,
+        ImageTile,
+        MetricLimit,
+        OutputDetails,
+        Returned,
+        TraceExcess,
+    )
+
+
+def message(reason: str, details: OutputDetails) -> str:
+    """What differs, by how much, where, and the limit."""
+    if reason == "output.weights":
+        weights = format_list(details.weights)
+        return (
+            f"Weights differ from the baseline's: {weights}. {message(details.reason_besides_weights or '', details)}"
+        )
+    if details.worst is not None:
+        return _compared(reason, details, details.worst)
+    match reason:
+        case "output.not_finite":
+            place = place_text(details.place) if details.place is not None else details.where or "place unknown"
+            return f"The result holds NaN or infinity, first at: {place}."
+        case "output.no_images":
+            why = f": {details.returned.no_images}" if details.returned and details.returned.no_images else ""
+            return f"The call returned no images{why}."
+        case "output.constant":
+            if details.constant_images:
+                return f"All pixels of image {', '.join(map(str, details.constant_images))} are equal."
+            return f"All values of the returned {', '.join(details.constant_tensors)} are equal."
+        case "output.global_generator" if details.rerun is not None:
+            return f"The generator passed to the call does not determine its result: {_disagreement(details)}"
+        case "output.same_bits" if details.returned is not None:
+            drift = (
+                "Identical calls of this case differ, though"
+                if details.rerun
+                else "Any change would have been detected"
+            )
+            return f"{returned_text(details.returned)}, bit-identical to the baseline. {drift}."
+        case "output.nondeterministic":
+            return f"The first timed call agrees with the baseline, but {_disagreement(details)}"
+    return _unlike(reason, details)
+
+
+def _unlike(reason: str, details: OutputDetails) -> str:
+    """What was returned differs without any metric, or wasn't kept."""
+    match reason:
+        case "output.lost" | "output.count" if details.returned and details.baseline_returned:
+            why = f": {details.returned.no_images}" if reason == "output.lost" else ""
+            returned = "nothing to compare" if reason == "output.lost" else returned_text(details.returned)
+            return f"The baseline has {returned_text(details.baseline_returned)}, this run {returned}{why}."
+        case "output.mode" if details.modes is not None:
+            return f"Image {details.image} has mode {details.modes[1]}; the baseline has {details.modes[0]}."
+        case "output.size":
+            return _size(details)
+        case "output.not_kept":
+            return _not_kept(details)
+    return ""
+
+
+def changes(details: OutputDetails) -> list[str]:
+    """Where the traces diverge, what else is beyond its limit, and how the case's thresholds were changed."""
+    lines = [divergence(details.trace)] if details.trace is not None else []
+    lines += [f"{_subject(figure)}: {metric_text(figure)}" for figure in details.further]
+    if details.latents_dtypes is not None:
+        lines.append(f"dtype of the latents: {details.latents_dtypes[0]} -> {details.latents_dtypes[1]}")
+    lines += [tolerance_change(change) for change in details.tolerances]
+    lines += [
+        f"{tolerance_change(change)} (not in the baseline's history yet; the next save adds it)"
+        for change in details.tolerances_pending
+    ]
+    if details.weights and details.reason_besides_weights is None:
+        lines.append(f"weights differ from the baseline's: {', '.join(details.weights)}")
+    return lines
+
+
+def returned_text(returned: Returned) -> str:
+    """What was returned, in a few words."""
+    if returned.images or not returned.tensors:
+        return format_count(returned.images, "image")
+    tensors = ", ".join(
+        f"{tensor.name} {' x '.join(map(str, tensor.shape)) or 'number'}" for tensor in returned.tensors[:2]
+    )
+    return (
+        f"{format_count(len(returned.tensors), 'tensor')} ({tensors}{', ...' if len(returned.tensors) > 2 else ''})"
+    )
+
+
+def sound_text(returned: Returned) -> str:
+    """That a result is sound by itself."""
+    if not returned.images and not returned.tensors:
+        return "The latents are finite."
+    why = f"; no images: {returned.no_images}" if returned.no_images and not returned.images else ""
+    return f"{returned_text(returned)}: finite, not constant{why}."
+
+
+def tolerance_change(change: ToleranceChange) -> str:
+    """A change of a threshold: `tolerance psnr_db 40 -> 35 since 2026-01-31: attention in int8`."""
+    since = f" since {change.changed[:10]}" if change.changed else ""
+    return f"tolerance {change.limit} {change.before:g} -> {change.after:g}{since}: {change.reason}"
+
+
+def metric_text(figure: MetricLimit) -> str:
+    """A metric with its place and limit: `colour shift 9.6/255 (limit 1)`."""
+    if figure.metric not in METRICS:
+        value = math.inf if figure.value is None else figure.value
+        return f"{format_distance(value)} apart (limit {format_distance(figure.limit)})"
+    metric = METRICS[figure.metric]
+    limit = f" (limit {metric.limit_text(figure.limit)})" if abs(figure.limit) < sys.float_info.max else ""
+    return f"{metric.label} {metric.text(figure.value)}{_place(figure.tile, figure.line)}{limit}"
+
+
+def _compared(reason: str, details: OutputDetails, worst: MetricLimit) -> str:
+    """Of a comparison by metrics."""
+    where = f" {divergence(details.trace)}." if details.trace is not None else ""
+    differs = f"{_differing(worst)} {metric_text(worst)}."
+    figure = f"{_subject(worst)}, {metric_text(worst)}."
+    closest = f"Closest to its limit: {figure}"
+    largest = _largest(details, worst)
+    limits = f" {_limits(details)}"
+    match reason:
+        case "output.nondeterministic":
+            return f"Identical calls used to agree; now {_disagreement(details)} Against the baseline: {figure}"
+        case "output.rerun_noise":
+            noise = format_decibels(details.rerun_db)
+            return f"{differs} Identical calls of this case drift as much (PSNR {noise})."
+        case "output.differs":
+            across = limits if details.machines else ""
+            return f"{differs}{where}{largest}{across}"
+        case "output.trace" if details.trace_excess is not None:
+            beyond = _trace_excess(details.trace_excess)
+            return f"The result is within its limits, but the trace is not: {beyond}.{where} {closest}"
+    latents = _latents(details)
+    match reason:
+        case "output.decoder":
+            return f"{latents}The decoder or a later stage differs: {metric_text(worst)}.{largest}{limits}"
+        case "output.other_machine":
+            compared = differs if _is_beyond(worst) else closest
+            return f"{latents}{compared} The other machine may be the cause.{where}{largest}{limits}"
+    before = latents if details.machines and details.images else ""
+    return f"{before}Not bit-identical, but within all limits. {closest}{limits}"
+
+
+def _trace_excess(excess: TraceExcess) -> str:
+    rel = math.inf if excess.distance_rel is None else excess.distance_rel
+    figures = f"{format_distance(rel)} apart (limit {format_distance(excess.limit_rel)})"
+    return f"{place_text(excess.place)}, {figures}"
+
+
+def _disagreement(details: OutputDetails) -> str:
+    if details.rerun is None:
+        return ""
+    return f"{disagreement(details.rerun)}.{cause(details.rerun)}"
+
+
+def _differing(figure: MetricLimit) -> str:
+    verb = "differ" if figure.image is None and figure.tensor is None else "differs"
+    subject = _subject(figure)
+    return f"{subject[0].upper()}{subject[1:]} {verb} from the baseline:"
+
+
+def _is_beyond(figure: MetricLimit) -> bool:
+    value = math.nan if figure.value is None else figure.value
+    if figure.metric in METRICS:
+        return METRICS[figure.metric].excess(value, figure.limit) > 1
+    return not value <= figure.limit
+
+
+def _subject(figure: MetricLimit) -> str:
+    """What a metric is of."""
+    if figure.image is not None:
+        return f"image {figure.image}"
+    return "final latents" if figure.tensor is None else f"returned tensor {figure.tensor}"
+
+
+def _place(tile: ImageTile | None, line: ImageLine | None) -> str:
+    if tile is not None:
+        return f" in {_tile(tile)}"
+    if line is None:
+        return ""
+    axis = "y" if line.orientation == "horizontal" else "x"
+    again = "" if line.period_px is None else f", repeated every {line.period_px} px"
+    return f", {line.orientation} at {axis} = {line.position_px}{again}"
+
+
+def _tile(tile: ImageTile) -> str:
+    return f"{tile.width_px} x {tile.height_px} px at ({tile.left_px}, {tile.top_px})"
+
+
+def _largest(details: OutputDetails, worst: MetricLimit) -> str:
+    """Where the images differ most; empty for latents, and where the metric that is named says it."""
+    tiles = [
+        (figure.value, number, figure.tile)
+        for number, figures in enumerate(details.images)
+        if (figure := figures.get("tile_ssim")) is not None and figure.value is not None and figure.tile is not None
+    ]
+    if not tiles or worst.tile is not None or worst.line is not None:
+        return ""
+    _, image, tile = min(tiles, key=lambda entry: entry[0])
+    return f" Largest difference: image {image}, {_tile(tile)}."
+
+
+def _latents(details: OutputDetails) -> str:
+    """How far the final latents are apart, across machines."""
+    if details.machines is None or "latents_rel" not in details.allowed:
+        return ""
+    rels = [rel for name, rel in (details.trace.series if details.trace else ()) if name.startswith("latents/")]
+    if not rels:
+        return ""
+    rel = math.inf if details.latents_rel is None else details.latents_rel
+    return f"Final latents {format_distance(rel)} apart (limit {format_distance(details.allowed['latents_rel'])}). "
+
+
+def _limits(details: OutputDetails) -> str:
+    """Limits of the comparison, and between which machines it is."""
+    limits = [
+        f"{metric.label} {metric.limit_text(details.allowed[name])}"
+        for name, metric in METRICS.items()
+        if name in details.allowed
+    ]
+    if "latents_rel" in details.allowed:
+        limits.append(f"latents {format_distance(details.allowed['latents_rel'])}")
+    noise = "" if details.rerun_db is None else f" (identical calls: PSNR {format_decibels(details.rerun_db)})"
+    across = "" if details.machines is None else f" across machines ({details.machines[0]} -> {details.machines[1]})"
+    return f"Limits{across}{noise}: {', '.join(limits)}."
+
+
+def _size(details: OutputDetails) -> str:
+    if details.sizes_px is not None:
+        before, after = (f"{width} x {height} px" for width, height in details.sizes_px)
+        return f"Image {details.image} is {after}; the baseline's is {before}."
+    if details.tensor is not None and details.returned and details.baseline_returned:
+        before, after = (
+            f"{tensor.name} of shape {list(tensor.shape)} and dtype {tensor.dtype}"
+            for tensor in (
+                returned.tensors[details.tensor] for returned in (details.baseline_returned, details.returned)
+            )
+        )
+        return f"The call returned {after}; the baseline has {before}."
+    before_shape, after_shape = (list(shape) if shape else None for shape in details.shapes or (None, None))
+    what = "The latents have" if details.image is None else f"The pixels of image {details.image} have"
+    return f"{what} shape {after_shape}; the baseline has {before_shape}."
+
+
+def _not_kept(details: OutputDetails) -> str:
+    if details.not_kept == "trace":
+        return "The result differs, but no trace of it was kept on both sides."
+    where = "from this run" if details.not_kept == "images_here" else f"in {details.baseline_path}"
+    return f"The images differ, but their pixels were not kept {where}."

@@ -1,0 +1,45 @@
+"""Sentences about how far a case has gone since it was first accepted."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.report.units import format_bytes, format_count, format_flops, format_list, format_percent
+
+if TYPE_CHECKING:
+    from pytest_diffbench.judge.slide import Slide, SlideItem
+
+
+def slide_text(slide: Slide) -> str:
+    """All that went further since the first generation than one step may, without a full stop."""
+    items = format_list([_item(item) for item in slide.items])
+    return f"since generation {slide.generation} ({slide.started[:10]}), over several accepted steps: {items}"
+
+
+def _item(item: SlideItem) -> str:
+    match item.kind:
+        case "images":
+            before, after = (
+                ", ".join(f"{width} x {height} px" for width, height in sizes) or "none" for sizes in item.sizes_px
+            )
+            return f"images {before} -> {after}"
+        case "colour_levels":
+            return (
+                f"colour shift of image {item.image} at least {item.after:.1f}/255 (limit per step {item.before:.3g})"
+            )
+        case "psnr_db":
+            return f"PSNR of image {item.image} at most {item.after:.1f} dB (limit per step {item.before:.4g} dB)"
+        case "denoiser_calls":
+            calls = format_count(int(item.after), "denoiser call")
+            return f"{int(item.before):,} -> {calls} (limit per step: no change)"
+        case "flops":
+            figures = f"{format_flops(int(item.before))} -> {format_flops(int(item.after))}"
+            limit = f" {100 * item.allowed:g} %" if item.allowed else ": no change"
+            return f"{figures} ({_growth(item)}, limit per step{limit})"
+        case "peak_bytes":
+            figures = f"{format_bytes(int(item.before))} -> {format_bytes(int(item.after))}"
+            return f"peak memory {figures} ({_growth(item)}, limit per step +{format_bytes(int(item.allowed))})"
+
+
+def _growth(item: SlideItem) -> str:
+    return format_percent(item.after / item.before - 1, signed=True)
