@@ -14,7 +14,7 @@ def run(*steps_s: tuple[float, ...]) -> Run:
 
 
 def test_versions_are_raised_together_with_a_migration() -> None:
-    assert (BASELINE_SCHEMA, SESSION_SCHEMA) == (1, 1)
+    assert (BASELINE_SCHEMA, SESSION_SCHEMA) == (1, 2)
 
 
 def test_steps_have_medians_where_every_round_has_as_many() -> None:

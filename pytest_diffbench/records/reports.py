@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from msgspec import Meta
 
 from pytest_diffbench.records.base import Count, Decision, Distance, Fact, Gate, PositiveCount, Record
 from pytest_diffbench.records.case import Case
 from pytest_diffbench.records.comparison import Comparison, Ratio, RatioRun
-from pytest_diffbench.records.details.guidance import GuidanceFault
+from pytest_diffbench.records.details import Details, GuidanceFault
 from pytest_diffbench.records.guidance import Guidance, GuidanceGroup
 from pytest_diffbench.records.origin import Origin
 from pytest_diffbench.records.output import Memory, Output, ToleranceChange
@@ -20,7 +20,7 @@ from pytest_diffbench.records.work import Work
 BASELINE_SCHEMA = 1
 """Version of `baseline.json`. Newer files are refused by name; older ones are migrated by `store`."""
 
-SESSION_SCHEMA = 1
+SESSION_SCHEMA = 2
 """Version of the file that `--diffbench-json` writes."""
 
 
@@ -105,8 +105,8 @@ class Verdict(Record, frozen=True, kw_only=True):
     formerly: str | None = None
     """What this reason used to be called."""
 
-    details: Any = None
-    """The figures behind it: a struct of `records.details`."""
+    details: Details | None = None
+    """The figures behind it; None in files of versions that had others."""
 
     baseline_fault: tuple[GuidanceFault, ...] = ()
     """How the baseline's guidance wasn't as requested, where it now is and that explains another picture."""

@@ -6,8 +6,6 @@ import math
 import shlex
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
-import msgspec
-
 from pytest_diffbench.outputs.metrics import METRICS
 from pytest_diffbench.records import DECISIONS, Decision, Gate
 from pytest_diffbench.records.details import OutputDetails
@@ -120,8 +118,7 @@ def sees_text(verdict: Verdict) -> str | None:
 
 def figure_of(verdict: Verdict, name: str) -> Any:
     """A figure behind a verdict; None where it has none of that name."""
-    details = verdict.details
-    return details.get(name) if isinstance(details, dict) else getattr(details, name, None)
+    return getattr(verdict.details, name, None)
 
 
 def is_rough(memory: Memory) -> bool:
@@ -130,14 +127,8 @@ def is_rough(memory: Memory) -> bool:
 
 
 def output_details(verdict: Verdict) -> OutputDetails | None:
-    """The figures of the output gate, which a file or another process has as plain JSON; None for another gate."""
-    details = verdict.details
-    if isinstance(details, dict):
-        try:
-            details = msgspec.convert(details, OutputDetails)
-        except msgspec.ValidationError:  # of an older file
-            return None
-    return details if isinstance(details, OutputDetails) else None
+    """The figures of the output gate; None for another gate, and where nothing was compared."""
+    return verdict.details if isinstance(verdict.details, OutputDetails) else None
 
 
 def image_figures(report: CaseReport) -> dict[str, float] | None:

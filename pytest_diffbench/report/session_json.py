@@ -26,6 +26,7 @@ from pytest_diffbench.records import (
     Skipped,
 )
 from pytest_diffbench.report.efficiency import efficiency_of
+from pytest_diffbench.report.session_migration import migrated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -195,7 +196,9 @@ def load(path: Path) -> SessionReport:
         head = msgspec.json.decode(data, type=_Head)
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
         raise DiffbenchError(_no_session(path, error)) from None
-    if head.schema != SESSION_SCHEMA:
+    if head.schema == SESSION_SCHEMA - 1:
+        data = msgspec.json.encode(migrated(msgspec.json.decode(data)))
+    elif head.schema != SESSION_SCHEMA:
         remedy = "Update pytest-diffbench" if head.schema > SESSION_SCHEMA else "Measure again"
         raise DiffbenchError(
             f"{path}: field schema is {head.schema}, this version reads {SESSION_SCHEMA}. {remedy} to use this file."

@@ -5,14 +5,14 @@ from __future__ import annotations
 import os
 import xml.etree.ElementTree as ET
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.report import session_json
 
 if TYPE_CHECKING:
     import pytest
 
-    from pytest_diffbench.records import CaseReport, Decision, Gate, SessionReport, Verdict
+    from pytest_diffbench.records import CaseReport, Decision, Gate, SessionReport
 
 
 class Project:
@@ -53,7 +53,7 @@ class Project:
         """A case of the last run by its test's name."""
         return next(one for one in self.session.cases if one.observation.case.id.endswith(f"::{name}"))
 
-    def verdict(self, gate: Gate) -> Verdict:
+    def verdict(self, gate: Gate) -> Any:
         """What a gate said of `test_case`."""
         return next(verdict for verdict in self.case().verdicts if verdict.gate == gate)
 

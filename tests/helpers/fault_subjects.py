@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from contextlib import AbstractContextManager
 
-    from pytest_diffbench.records import Distance, Gate, Verdict
+    from pytest_diffbench.records import Distance, Gate
 
     Plant = Callable[[Any], AbstractContextManager[object]]
     """Changes a pipeline for a while."""
@@ -138,7 +138,7 @@ def verdicts(
     *,
     distance: Distance = "machine",
     limits: Limits | None = None,
-) -> dict[Gate, Verdict]:
+) -> dict[Gate, Any]:
     """What the gates say of a measurement beside the subject's own."""
     observation, artifacts = seen
     then, kept = subject.accepted

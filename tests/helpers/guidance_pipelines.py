@@ -24,7 +24,7 @@ from pytest_diffbench.report.sentences import worded
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_diffbench.records import Observation, Verdict
+    from pytest_diffbench.records import Observation
 
 PROMPT = "a red circle"
 _WIDTH = 32
@@ -52,7 +52,7 @@ def observed(pipeline: Any, **arguments: Any) -> Observation:
     return measurement.observation(complete=True)
 
 
-def judged(pipeline: Any, **arguments: Any) -> Verdict:
+def judged(pipeline: Any, **arguments: Any) -> Any:
     """Verdict of the guidance gate on a call."""
     observation = observed(pipeline, **arguments)
     (verdict,) = judge(observation, Artifacts(images=(), trace={}), None, Limits(), ["guidance"])

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import shutil
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import suite_budget
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_diffbench.records import CaseReport, Verdict
+    from pytest_diffbench.records import CaseReport
 
 PACED = '''
 import json, os, pathlib, threading, types
@@ -121,5 +121,5 @@ class Paced:
         (case,) = session_json.load(self.pytester.path / "session.json").cases
         return case
 
-    def time(self) -> Verdict:
+    def time(self) -> Any:
         return next(one for one in self.case().verdicts if one.gate == "time")

@@ -293,7 +293,7 @@ def reference(
     )
 
 
-def judge_all(*args: Any, **kwargs: Any) -> tuple[Verdict, ...]:
+def judge_all(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
     """Judge, and make the messages."""
     return all_worded(judge(*args, **kwargs))
 
@@ -311,7 +311,7 @@ def ask(
     neighbours: Mapping[str, Sequence[Run]] | None = None,
     decisions: int = 1,
     metrics: Sequence[ImageMetric] = (),
-) -> Verdict:
+) -> Any:
     """The verdict of one gate, after a trip through JSON, which every verdict must survive."""
     (answer,) = judge(
         seen,

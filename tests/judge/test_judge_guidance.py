@@ -14,20 +14,20 @@ from pytest_diffbench.judge.guidance.formula_lumina2 import lumina2
 from pytest_diffbench.records import Case, Guidance, GuidanceStep
 
 if TYPE_CHECKING:
-    from pytest_diffbench.records import Branch, Verdict
+    from pytest_diffbench.records import Branch
 
 
-def judged(guidance: Guidance, **passed: Any) -> Verdict:
+def judged(guidance: Guidance, **passed: Any) -> Any:
     case = Case(id="case", definition=make.definition(**passed))
     return make.ask("guidance", make.observation(guidance=guidance, case=case))
 
 
-def lumina(guided: int, count: int = 30, step: GuidanceStep | None = None, **arguments: Any) -> Verdict:
+def lumina(guided: int, count: int = 30, step: GuidanceStep | None = None, **arguments: Any) -> Any:
     steps = [step or make.guided_step()] * guided + [make.plain_step()] * (count - guided)
     return judged(make.guidance(steps, num_inference_steps=count, **arguments))
 
 
-def flux_case(count: int, step: GuidanceStep, passed: dict[str, Any] | None = None, **arguments: Any) -> Verdict:
+def flux_case(count: int, step: GuidanceStep, passed: dict[str, Any] | None = None, **arguments: Any) -> Any:
     asked = {"num_inference_steps": count, "true_cfg_scale": 1.0, "negative_prompt": None} | arguments
     record = Guidance(pipeline="FluxPipeline", arguments=asked, dtype_eps=2.0**-7, steps=(step,) * count)
     return judged(record, **(passed or {}))
@@ -196,7 +196,7 @@ def test_flux_takes_negative_embeddings_from_the_definition() -> None:
 # -- planned calls, whose predictions hold nothing
 
 
-def planned(guided: int, count: int = 30, branches: tuple[Branch, ...] = ("cond",), **arguments: Any) -> Verdict:
+def planned(guided: int, count: int = 30, branches: tuple[Branch, ...] = ("cond",), **arguments: Any) -> Any:
     both: tuple[Branch, ...] = ("cond", "uncond")
     steps = [GuidanceStep(branches=both, used="guided", sign=0)] * guided
     steps += [GuidanceStep(branches=branches, used="cond", sign=0)] * (count - guided)

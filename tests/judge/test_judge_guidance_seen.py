@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import judge_factories as make
 import pytest
@@ -10,9 +10,6 @@ import pytest
 from pytest_diffbench.judge import Limits
 from pytest_diffbench.judge.guidance.observed import contradictions
 from pytest_diffbench.records import Case, Guidance, GuidanceStep
-
-if TYPE_CHECKING:
-    from pytest_diffbench.records import Verdict
 
 
 def guided(scale: float = 4.0, **changed: Any) -> GuidanceStep:
@@ -37,7 +34,7 @@ def seen(*steps: GuidanceStep, pipeline: str = "OwnPipeline", **arguments: Any) 
     return Guidance(pipeline=pipeline, arguments=arguments, dtype_eps=2**-23, steps=steps)
 
 
-def judged(now: Guidance, base: Guidance | None, **arguments: Any) -> Verdict:
+def judged(now: Guidance, base: Guidance | None, **arguments: Any) -> Any:
     case = Case(id="case", definition=make.definition(**arguments))
     observation = make.observation(guidance=now, case=case)
     reference = make.reference(observation, guidance=base.groups()) if base is not None else None

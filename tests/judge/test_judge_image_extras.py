@@ -29,7 +29,7 @@ from pytest_diffbench.settings import options
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_diffbench.records import Distance, Verdict
+    from pytest_diffbench.records import Distance
 
 REAL = {name: METRICS[name] for name in OPTIONAL if METRICS[name].measure is not None}
 PACKAGES = {name: metric.package.module for name, metric in REAL.items() if metric.package is not None}
@@ -63,7 +63,7 @@ def judged(
     distance: Distance = "machine",
     limits: Limits | None = None,
     change: damage.Change = damage.rounding,
-) -> Verdict:
+) -> Any:
     image, changed = photograph(), change(photograph())
     against = make.reference(
         make.observation(output=make.output(image)), stored=make.artifacts(image), distance=distance

@@ -94,6 +94,7 @@ def test_an_operator_that_is_only_slower_is_told_where_the_rounds_are_slower_too
         question = Question(observation=seen, artifacts=make.artifacts(), reference=reference, limits=Limits())
         slower = verdict("time.slower", details=TimeDetails())
         details = with_operators(slower, question).details
+        assert isinstance(details, TimeDetails)
         assert len(details.operators) == lines
         same = verdict("time.same", details=TimeDetails())
         assert with_operators(same, question) is same
@@ -157,6 +158,7 @@ def test_a_question_without_two_profiles_has_no_lines() -> None:
         )
         slower = verdict("time.slower", details=TimeDetails())
         details = with_operators(slower, question).details
+        assert isinstance(details, TimeDetails)
         assert len(details.operators) == lines
         same = verdict("time.same", details=TimeDetails())
         assert with_operators(same, question) is same

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import judge_factories as make
 import pytest
 
 from pytest_diffbench.records import Memory, StageMemory
 
-if TYPE_CHECKING:
-    from pytest_diffbench.records import Verdict
-
 GIB, MIB = make.GIB, make.MIB
 
 
-def judged(now: Memory, base: Memory | None = None, **changed: Any) -> Verdict:
+def judged(now: Memory, base: Memory | None = None, **changed: Any) -> Any:
     seen = make.observation(memory=now)
     return make.ask("memory", seen, make.reference(make.observation(memory=base or make.memory()), **changed))
 

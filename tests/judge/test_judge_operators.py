@@ -7,13 +7,13 @@ from typing import Any
 import judge_factories as make
 import pytest
 
-from pytest_diffbench.records import ATTENTION, MASKED_ATTENTION, Verdict
+from pytest_diffbench.records import ATTENTION, MASKED_ATTENTION
 
 PLAIN = {"transformer": {ATTENTION: 17, "addmm": 100, "add": 60}, "vae.decode": {"convolution": 30}}
 SOFTWARE = {"torch": "2.13.0", "diffusers": "0.42.1", "transformers": "5.23.0", "python": "3.11.7"}
 
 
-def judged(now: dict[str, Any], before: dict[str, Any], **software: str) -> Verdict:
+def judged(now: dict[str, Any], before: dict[str, Any], **software: str) -> Any:
     """The work gate's answer, with versions of the software now that differ from `SOFTWARE`."""
     there, here = (make.environment(software=SOFTWARE | changed) for changed in ({}, software))
     seen = make.observation(work=make.work(**now), run=make.run(env=here))

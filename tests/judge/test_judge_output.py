@@ -20,7 +20,7 @@ from pytest_diffbench.report.sentences.trace import divergence
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_diffbench.records import Distance, Verdict
+    from pytest_diffbench.records import Distance
 
 IMAGE = make.BASE_IMAGE
 
@@ -31,7 +31,7 @@ def judged(
     now: dict[str, Any] | None = None,
     base: dict[str, Any] | None = None,
     trace: dict[str, float] | None = None,
-) -> Verdict:
+) -> Any:
     """Judge images against as many copies of the baseline's image."""
     seen = make.observation(output=make.output(*images, **(now or {})))
     old = [IMAGE] * len(images)
@@ -158,7 +158,7 @@ def test_what_identical_calls_drift_by_is_no_other_way() -> None:
 
 
 def test_half_precision_explains_its_own_rounding_and_no_more() -> None:
-    def judged_in_half(texts: float) -> str:
+    def judged_in_half(texts: float) -> Any:
         case = Case(id="case", definition=msgspec.structs.replace(make.definition(), dtype="bfloat16"))
         image = make.noisy(IMAGE, 1)
         seen = make.observation(output=make.output(image), case=case)

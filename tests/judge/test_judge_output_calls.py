@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from pytest_diffbench.judge import Limits, judge
-from pytest_diffbench.records import Output, RerunNoise, TensorFacts, Verdict
+from pytest_diffbench.records import Output, RerunNoise, TensorFacts
 from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.report.sentences import worded
 from pytest_diffbench.report.sentences.rerun import cause, disagreement
@@ -31,7 +31,7 @@ def noise(which: str, **changed: Any) -> RerunNoise:
     return RerunNoise(**(fields | changed))
 
 
-def judged(now: Output, base: Output | None = None, **artifacts: Any) -> Verdict:
+def judged(now: Output, base: Output | None = None, **artifacts: Any) -> Any:
     reference = make.reference(make.observation(output=base)) if base is not None else None
     seen = make.observation(output=now)
     (found,) = judge(seen, make.artifacts(IMAGE, **artifacts), reference, Limits(), ["output"])
@@ -114,7 +114,7 @@ def of_sketch(scale: float = 1.0) -> Artifacts:
     return Artifacts(trace={"returned/0": (scale * np.linspace(-1, 1, 256)).astype(np.float32)})
 
 
-def compared(now: Output, base: Output, scale: float = 1.0) -> Verdict:
+def compared(now: Output, base: Output, scale: float = 1.0) -> Any:
     seen = make.observation(output=now)
     reference = make.reference(make.observation(output=base), stored=of_sketch())
     (found,) = judge(seen, of_sketch(scale), reference, Limits(), ["output"])

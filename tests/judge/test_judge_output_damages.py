@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import image_damages as damage
 import judge_factories as make
@@ -21,7 +21,7 @@ from pytest_diffbench.records import RerunNoise
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-    from pytest_diffbench.records import Distance, Verdict
+    from pytest_diffbench.records import Distance
 
 picture = functools.cache(lambda kind, size_px: damage.PICTURES[kind](size_px, 0))
 
@@ -33,7 +33,7 @@ def judged(
     rerun: RerunNoise | None = None,
     limits: Limits | None = None,
     drift_rel: float = 0.0,
-) -> Verdict:
+) -> Any:
     changed = {} if rerun is None else {"rerun": rerun}
     old = make.observation(output=make.output(image, **changed))
     against = make.reference(old, stored=make.artifacts(image), distance=distance)

@@ -33,7 +33,7 @@ def pairs(count: int, ratio: float = 1.0, family: str = "cuda", **changed: Any) 
     return [(run(PACE[n], 1 + WOBBLE[n]), run(PACE[n], ratio, **changed)) for n in range(count)]
 
 
-def judged(both: Sequence[tuple[Run, Run]], family: str = "cuda", **more: Any) -> Verdict:
+def judged(both: Sequence[tuple[Run, Run]], family: str = "cuda", **more: Any) -> Any:
     answer = worded(judge_pairs(both, more.pop("limits", Limits()), more.pop("decisions", 1), family, **more))
     assert msgspec.json.encode(msgspec.json.decode(msgspec.json.encode(answer), type=Verdict)) == msgspec.json.encode(
         answer

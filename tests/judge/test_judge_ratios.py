@@ -17,7 +17,7 @@ from pytest_diffbench.records import Case, Ratio, RatioRun
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_diffbench.records import Distance, Verdict
+    from pytest_diffbench.records import Distance
 
 FULL = Case(id="case#full", definition=make.definition(cfg_trunc_ratio=1.0))
 
@@ -52,7 +52,7 @@ def judged(
     decisions: int = 1,
     limits: Limits | None = None,
     **changed: Any,
-) -> Verdict:
+) -> Any:
     """The time gate's answer for a variant; its plain time is as given, its baseline's 12 s.
 
     `fresh` are the ratios of further processes, `stored` those of the baseline.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import judge_factories as make
 import msgspec
@@ -16,9 +16,6 @@ from pytest_diffbench.judge import Limits, doubts
 from pytest_diffbench.judge.time import telemetry as time_telemetry
 from pytest_diffbench.records import LayerTimes, Round, Run, Telemetry, Warmup
 from pytest_diffbench.stats.variance import drift_rel, interquartile_rel
-
-if TYPE_CHECKING:
-    from pytest_diffbench.records import Verdict
 
 
 def test_a_green_test_says_what_it_would_have_seen_and_would() -> None:
@@ -427,7 +424,7 @@ def test_scaling_all_times_changes_nothing(ratio: float, factor: float, count: i
         )
         return msgspec.structs.replace(run, rounds=rounds, calibration_s=tuple(by * one for one in run.calibration_s))
 
-    def verdict(by: float) -> Verdict:
+    def verdict(by: float) -> Any:
         return judged(scaled(make.run(12.0 * ratio), by), [scaled(run, by) for run in past(count)], fresh=2)
 
     assert verdict(1.0).reason == verdict(factor).reason

@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 
 from pytest_diffbench.judge import REASONS
 from pytest_diffbench.judge.calls import call_differences
-from pytest_diffbench.records import CallGroup, Verdict, format_steps
+from pytest_diffbench.records import CallGroup, format_steps
 
 COND, UNCOND = make.group("cond", "0-29"), make.group("uncond", "0-14")
 
 
-def judged(*groups: CallGroup, against: Any = None, **changed: Any) -> Verdict:
+def judged(*groups: CallGroup, against: Any = None, **changed: Any) -> Any:
     seen = make.observation(work=make.work(groups or None, **changed))
     return make.ask("work", seen, against or make.reference())
 

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_diffbench.judge import Limits
-    from pytest_diffbench.records import Run, Verdict
+    from pytest_diffbench.records import Run
 
 SPREAD = (0, 1, -1, 0.5, -0.5, 0.8, -0.8, 0.2, -0.2, 0.4)
 
@@ -27,7 +27,7 @@ def past(count: int, median_s: float = 12.0, spread_rel: float = 0.01, **changed
 
 def judged(
     now: Run, runs: Sequence[Run], limits: Limits | None = None, fresh: Sequence[Run] | int = 0, **more: Any
-) -> Verdict:
+) -> Any:
     """The verdict; `fresh` are the runs of fresh processes, or how many that repeat the first."""
     more_runs = [now] * fresh if isinstance(fresh, int) else fresh
     return make.ask(
@@ -35,6 +35,6 @@ def judged(
     )
 
 
-def on_gpu(median_s: float, spread_rel: float = 0.002, count: int = 10, fresh: int = 2) -> Verdict:
+def on_gpu(median_s: float, spread_rel: float = 0.002, count: int = 10, fresh: int = 2) -> Any:
     env = make.environment("cuda")
     return judged(make.run(median_s, env=env), past(count, env=env, spread_rel=spread_rel), fresh=fresh)

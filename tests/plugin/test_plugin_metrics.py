@@ -14,7 +14,6 @@ from pytest_diffbench.report import session_json
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from pytest_diffbench.records import Verdict
 
 pytestmark = pytest.mark.usefixtures("real_libraries")
 
@@ -41,7 +40,7 @@ def run(pytester: pytest.Pytester, *arguments: str, more: int = 0, marker: str =
     return pytester.runpytest_inprocess("-s", "--diffbench-rounds=1", "--diffbench-json=session.json", *arguments)
 
 
-def output_verdict(pytester: pytest.Pytester) -> Verdict:
+def output_verdict(pytester: pytest.Pytester) -> Any:
     (case,) = session_json.load(pytester.path / "session.json").cases
     return next(one for one in case.verdicts if one.gate == "output")
 
@@ -73,7 +72,7 @@ def test_a_package_that_is_missing_is_named_with_the_command_before_anything_run
 def test_what_is_not_asked_for_is_not_missed(pytester: pytest.Pytester) -> None:
     run(pytester, "--diffbench-save").assert_outcomes(passed=1)
     run(pytester, "--diffbench", more=1).assert_outcomes(passed=1)
-    assert not set(PACKAGES) & set(output_verdict(pytester).details["images"][0])
+    assert not set(PACKAGES) & set(output_verdict(pytester).details.images[0])
 
 
 @pytest.mark.parametrize("source", ["command line", "marker", "ini file"])
@@ -88,7 +87,7 @@ def test_each_source_asks(pytester: pytest.Pytester, source: str) -> None:
         pytester.makeini("[pytest]\ndiffbench_metrics = flip")
     run(pytester, "--diffbench-save").assert_outcomes(passed=1)
     run(pytester, *arguments, more=1, marker=marker).assert_outcomes(passed=1)
-    assert "flip" in output_verdict(pytester).details["images"][0]
+    assert "flip" in output_verdict(pytester).details.images[0]
 
 
 def test_a_name_that_isnt_one_is_refused(pytester: pytest.Pytester) -> None:
@@ -111,7 +110,7 @@ def test_both_are_judged_and_stand_in_every_report(pytester: pytest.Pytester) ->
     told = " ".join((verdict.message, *verdict.changes))
     assert "FLIP " in told
     assert "SSIMULACRA2 " in told
-    assert verdict.details["allowed"]["flip"] == 0.04
+    assert verdict.details.allowed["flip"] == 0.04
     junit = (pytester.path / "junit.xml").read_text()
     assert 'name="diffbench.flip"' in junit
     assert 'name="diffbench.ssimulacra2"' in junit
@@ -141,7 +140,7 @@ def test_lpips_runs_on_a_local_backbone_and_allows_nothing_by_itself(pytester: p
     assert "(limit 0)" in output_verdict(pytester).message
     marker = "@pytest.mark.diffbench(tolerance={'lpips': 0.5}, reason='measured')"
     run(pytester, "--diffbench", *asked, more=1, marker=marker).assert_outcomes(passed=1)
-    assert output_verdict(pytester).details["images"][0]["lpips"]["value"] > 0
+    assert output_verdict(pytester).details.images[0]["lpips"].value > 0
 
 
 @pytest.mark.parametrize("file", [None, "missing.pth"])

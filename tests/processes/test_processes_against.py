@@ -12,6 +12,7 @@ from observations import make_observation, make_run
 
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.judge import Limits, judge_pairs
+from pytest_diffbench.records.details import TimeDetails
 from pytest_diffbench.session import other_environment as module
 from pytest_diffbench.session.other_environment import OtherEnvironment
 from pytest_diffbench.settings.options import Settings
@@ -24,8 +25,6 @@ from pytest_diffbench.workers.process import Ended
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    from pytest_diffbench.records import Verdict
 
 
 class Launcher:
@@ -381,7 +380,8 @@ def test_pairs_that_are_there_are_judged_when_the_session_is_interrupted(
     assert report.observation.notes == ("interrupted: judged by pairs alone, and only its time",)
     assert (len(report.pairs), report.against) == (4, "other/python")
     (verdict,) = report.verdicts
-    assert (verdict.reason, verdict.details["decisions"]) == ("time.slower", 4), verdict
+    assert isinstance(verdict.details, TimeDetails)
+    assert (verdict.reason, verdict.details.decisions) == ("time.slower", 4), verdict
     session.tests = [(test, Settings(gates=("work",))) for test, _ in session.tests]
     assert session.unreached(()) == []
 
@@ -396,7 +396,7 @@ def test_whether_a_further_pair_is_wanted_is_asked_with_the_cases_own_part_of_th
     session._against.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
     decided: list[int] = []
 
-    def judged(pairs: Any, limits: Limits, decisions: int, *more: Any, **named: Any) -> Verdict:
+    def judged(pairs: Any, limits: Limits, decisions: int, *more: Any, **named: Any) -> Any:
         decided.append(decisions)
         return judge_pairs(pairs, limits, decisions, *more, **named)
 

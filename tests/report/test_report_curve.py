@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import pytest
 import report_factories as make
@@ -13,9 +13,6 @@ from pytest_diffbench.report.failure import failure_text
 from pytest_diffbench.report.lines import BARS, encodable, plain
 from pytest_diffbench.report.markdown import summary
 from pytest_diffbench.report.terminal import case_lines
-
-if TYPE_CHECKING:
-    from pytest_diffbench.records import Verdict
 
 GROWTH: list[float | None] = [0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3]
 
@@ -28,7 +25,7 @@ def series(gaps_rel: list[float | None]) -> list[tuple[str, float | None]]:
     return [*found, ("latents/final", 0.7), ("decoded", 0.9)]
 
 
-def differing(gaps_rel: list[float | None], threshold_rel: float = 1e-7) -> Verdict:
+def differing(gaps_rel: list[float | None], threshold_rel: float = 1e-7) -> Any:
     trace = TraceDetails(
         place="latents/3", course="jump", threshold_rel=threshold_rel, series=tuple(series(gaps_rel))
     )

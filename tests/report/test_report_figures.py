@@ -52,15 +52,6 @@ def test_images_are_judged_by_the_worst_of_each_metric() -> None:
     differs = make.verdict("output", "differs", "worse", details=details)
     figures = image_figures(make.report(make.flux("t"), differs))
     assert figures == {"psnr_db": 31.5, "ssim": 0.97, "tile_ssim": 0.4}
-    plain = msgspec.structs.replace(differs, details=msgspec.to_builtins(details))
-    assert image_figures(make.report(make.flux("t"), plain)) == figures
-
-
-@pytest.mark.parametrize("images", [None, 3, [], ["x"], [{"ssim": "high", "worst_tile": 7}]])
-def test_image_details_of_another_shape_are_no_figures(images: object) -> None:
-    differs = make.verdict("output", "differs", "worse", details={"images": images})
-    figures = image_figures(make.report(make.flux("t"), differs))
-    assert figures is None
 
 
 def test_a_psnr_without_any_difference_is_infinite() -> None:

@@ -5,6 +5,8 @@ No words stand in them: `report.sentences` makes messages from these.
 
 from __future__ import annotations
 
+from typing import TypeAlias
+
 from pytest_diffbench.records.details.common import FieldChange, Incomparable, Unjudged
 from pytest_diffbench.records.details.guidance import (
     Contradiction,
@@ -42,11 +44,26 @@ from pytest_diffbench.records.details.work import (
     WorkKind,
 )
 
+Details: TypeAlias = (
+    GuidanceDetails
+    | Incomparable
+    | MemoryDetails
+    | ObservedGuidance
+    | OutputDetails
+    | RatioDetails
+    | TimeDetails
+    | Unjudged
+    | UnrecordedArgument
+    | WorkDetails
+)
+"""What a verdict holds, told apart by its field `kind`."""
+
 __all__ = [
     "Clocks",
     "Contradiction",
     "CountChange",
     "Course",
+    "Details",
     "Direction",
     "Doubt",
     "FaultKind",

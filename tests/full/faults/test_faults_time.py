@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import pytest
 import virtual_time
 
 from pytest_diffbench.report import session_json
-
-if TYPE_CHECKING:
-    from pytest_diffbench.records import Verdict
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries", "quick_processes")]
 
@@ -58,7 +55,7 @@ class Project:
         self.monkeypatch.setenv("DIFFBENCH_TEST_DENOISER_S", str(denoiser_s))
         return self.pytester.runpytest_inprocess(option, "--diffbench-rounds=2", "--diffbench-json=session.json")
 
-    def verdict(self) -> Verdict:
+    def verdict(self) -> Any:
         (case,) = session_json.load(self.pytester.path / "session.json").cases
         return next(one for one in case.verdicts if one.gate == "time")
 
@@ -88,7 +85,7 @@ def test_half_as_much_time_again_in_the_denoiser_is_red_and_located(project: Pro
     verdict = project.verdict()
     assert (verdict.decision, verdict.reason) == ("worse", "time.slower")
     # 6 calls of 10 ms, 2 text encodings of 10 ms and a decoding of 20 ms: 100 ms become 130 ms.
-    assert verdict.details["ratio"] == pytest.approx(1.3, rel=0.02)
+    assert verdict.details.ratio == pytest.approx(1.3, rel=0.02)
     assert "denoise" in verdict.message
     assert "confirmed by 2 of 2 fresh processes" in verdict.message
     assert not any("vae_decode" in change for change in (verdict.message, *verdict.changes))
@@ -99,7 +96,7 @@ def test_the_same_pace_is_the_same_and_says_what_it_would_have_seen(project: Pro
     project.run("--diffbench", pace=1.005).assert_outcomes(passed=1)
     verdict = project.verdict()
     assert (verdict.decision, verdict.reason) == ("same", "time.same")
-    assert 0 < verdict.details["detectable_rel"] < 0.5
+    assert 0 < verdict.details.detectable_rel < 0.5
     assert "would have seen" in verdict.message
 
 

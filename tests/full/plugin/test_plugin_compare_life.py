@@ -32,7 +32,7 @@ def test_the_life_of_a_ratio(project: pytest.Pytester) -> None:
         assert saved_text(cases(project)["half"].saved) == f"added run {number}"
     run(project, "--diffbench").assert_outcomes(passed=1)
     verdict = time_verdict(cases(project)["half"])
-    assert (verdict.reason, verdict.details["runs"]) == ("time.ratio_same", 3)
+    assert (verdict.reason, verdict.details.runs) == ("time.ratio_same", 3)
 
     # The definition holds the seconds, so what slows the half has to come from elsewhere.
     slower = HEAD.replace("round(seconds", "round((1.3 if shade == 100 else 1.0) * seconds")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from paced_project import PACED, Paced
 
+from pytest_diffbench.records.details import TimeDetails
 from pytest_diffbench.report import session_json
 
 pytestmark = pytest.mark.usefixtures("real_libraries", "quick_processes")
@@ -27,9 +28,9 @@ def test_the_cases_of_a_test_share_its_part_of_the_error_budget(
     project = Paced(pytester, monkeypatch, PACED + SEVERAL)
     project.run("--diffbench", paces=[1.0]).assert_outcomes(passed=2)
     parts = {
-        one.observation.case.id.partition("::")[2]: verdict.details["decisions"]
+        one.observation.case.id.partition("::")[2]: verdict.details.decisions
         for one in session_json.load(pytester.path / "session.json").cases
         for verdict in one.verdicts
-        if verdict.gate == "time"
+        if isinstance(verdict.details, TimeDetails)
     }
     assert parts == {"test_several": 6, "test_several#dark": 6, "test_several#darker": 6, "test_one": 2}
