@@ -252,7 +252,7 @@ FAULTS: tuple[Fault, ...] = (
         "flux",
         pieces.masks_of_ones,
         "attention_mask",
-        "transformer: attention is handed a mask in 0 -> 36 of its 36 calls",
+        "transformer attention calls with a mask: 0 -> 36 of 36",
     ),
     work("results cast to double precision and back", "lumina2", pieces.cast_twice, "operators", "_to_copy"),
     work("all modules walked before each call", "lumina2", pieces.modules_walked, "python_calls", "transformer"),
@@ -280,7 +280,7 @@ FAULTS: tuple[Fault, ...] = (
         plant.rounded("text_encoder_2", torch.bfloat16),
         "text/text_encoder_2/0",
         "slight",
-        "outputs of text_encoder are equal",
+        "output of text_encoder equal",
     ),
     output(
         "a head of the text encoder zeroed",
@@ -288,7 +288,7 @@ FAULTS: tuple[Fault, ...] = (
         plant.head_zeroed("text_encoder.layers.0.self_attn.o_proj.weight", 4),
         "text/text_encoder/0",
         "weights",
-        "The weights differ from the baseline's: text_encoder",
+        "Weights differ from the baseline's: text_encoder",
     ),
     output(
         "wrong layer of the text encoder",
@@ -306,7 +306,7 @@ FAULTS: tuple[Fault, ...] = (
         plant.head_zeroed("transformer.layers.2.attn.to_out.0.weight", 5),
         "prediction/0/cond",
         "weights",
-        "The weights differ from the baseline's: transformer",
+        "Weights differ from the baseline's: transformer",
     ),
     output(
         "an attention head zeroed",
@@ -314,7 +314,7 @@ FAULTS: tuple[Fault, ...] = (
         plant.head_zeroed("transformer.transformer_blocks.0.attn.to_out.0.weight", 4),
         "prediction/0/cond",
         "weights",
-        "The weights differ from the baseline's: transformer",
+        "Weights differ from the baseline's: transformer",
     ),
     output("a layer skipped", "lumina2", plant.skipped("transformer.layers.3"), "prediction/0/cond"),
     output(
@@ -326,7 +326,7 @@ FAULTS: tuple[Fault, ...] = (
         plant.after("transformer.forward", _nan_at_one_place, call=5),
         "prediction/2/uncond",
         "not_finite",
-        "the unconditional prediction of step 2",
+        "unconditional prediction, step 2",
     ),
     output(
         "guidance embedding lost",
@@ -335,15 +335,15 @@ FAULTS: tuple[Fault, ...] = (
         "prediction/0/cond",
     ),
     # the scheduler and the noise
-    work("scheduler's shift 6 -> 3", "lumina2", plant.scheduler(shift=3.0), "schedule", "timesteps of steps"),
+    work("scheduler's shift 6 -> 3", "lumina2", plant.scheduler(shift=3.0), "schedule", "timesteps at steps"),
     work(
         "resolution's shift lost",
         "flux",
         plant.scheduler(use_dynamic_shifting=False, shift=1.0),
         "schedule",
-        "sigmas of steps",
+        "sigmas at steps",
     ),
-    work("sigmas off by one", "lumina2", plant.schedule(_sigmas_off_by_one), "schedule", "sigmas of steps"),
+    work("sigmas off by one", "lumina2", plant.schedule(_sigmas_off_by_one), "schedule", "sigmas at steps"),
     output(
         "latents scaled by 1.02 in step 3",
         "lumina2",
@@ -386,7 +386,7 @@ FAULTS: tuple[Fault, ...] = (
         plant.after("vae.decode", _nan_at_one_place),
         "decoded",
         "not_finite",
-        "the decoder's output",
+        "decoder output",
     ),
     output(
         "contrast of the decoder's output",
@@ -416,10 +416,10 @@ FAULTS: tuple[Fault, ...] = (
         plant.image(lambda image: image[::2, ::2].copy()),
         None,
         "size",
-        "Image 0 is 64 x 64 px, 128 x 128 px",
+        "Image 0 is 64 x 64 px; the baseline's is 128 x 128 px",
     ),
     output(
-        "grey", "flux", plant.image(lambda image: image[:, :, 0].copy()), None, "mode", "mode L, RGB in the baseline"
+        "grey", "flux", plant.image(lambda image: image[:, :, 0].copy()), None, "mode", "mode L; the baseline has RGB"
     ),
     output("black", "flux", plant.image(np.zeros_like), None, "constant", "image 0 are equal"),
     output(

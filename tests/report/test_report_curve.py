@@ -77,7 +77,6 @@ def test_many_steps_share_bars_and_the_greatest_is_drawn(count: int) -> None:
     "details",
     [
         None,
-        {"trace": {"series": [["latents/0"], "latents/1"]}},
         OutputDetails(),
         OutputDetails(trace=TraceDetails()),
         OutputDetails(trace=TraceDetails(series=(("decoded", 0.9), ("text/0", 0.9)), threshold_rel=0.1)),
