@@ -278,3 +278,38 @@ def test_a_module_is_not_too_long() -> None:
     lines = {name_of(path): len(path.read_text(encoding="utf-8").splitlines()) for path in MODULES}
     too_long = [f"{name} has {count} lines" for name, count in lines.items() if count > LINES_AT_MOST]
     assert too_long == [], f"{LINES_AT_MOST} at most: each is two modules"
+
+
+WORDED = frozenset({"message", "changes", "why", "text", "remarks", "notes"})
+"""Attributes that hold sentences."""
+
+
+def test_no_sentence_is_parsed() -> None:
+    offenders = []
+    for path in MODULES:
+        for node in ast.walk(parsed(path)):
+            sides: list[ast.expr] = []
+            if isinstance(node, ast.Compare) and any(isinstance(op, ast.In | ast.NotIn) for op in node.ops):
+                sides = node.comparators
+            elif isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+                parses = node.func.attr in ("startswith", "endswith", "removeprefix", "removesuffix", "partition")
+                sides = [node.func.value] if parses else []
+            offenders += [
+                f"{name_of(path)}:{node.lineno} parses {ast.unparse(side)}"  # type: ignore[attr-defined]
+                for side in sides
+                if isinstance(side, ast.Attribute) and side.attr in WORDED
+            ]
+    assert offenders == []
+
+
+def test_records_hold_no_untyped_figures() -> None:
+    untyped = [
+        f"{name_of(path)}:{node.lineno} {ast.unparse(node)}"
+        for path in MODULES
+        if room_of(path) == "records"
+        for node in ast.walk(parsed(path))
+        if isinstance(node, ast.AnnAssign)
+        and "Any" in ast.unparse(node.annotation)
+        and ast.unparse(node.target) != "arguments"  # the user's own
+    ]
+    assert untyped == []

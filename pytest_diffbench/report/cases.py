@@ -12,7 +12,6 @@ from pytest_diffbench.report.figures import (
     PASSING,
     STATUSES,
     Status,
-    further_changes,
     grouped,
     image_figures,
     is_rough,
@@ -188,7 +187,7 @@ class Table:
 
     def _changes(self, verdict: Verdict) -> Sequence[str]:
         """All that changed where it got worse; elsewhere the first thing is enough, and too few runs say nothing."""
-        changes = further_changes(verdict)
+        changes: Sequence[str] = verdict.changes
         drawn = curve(verdict)
         if verdict.decision != "worse" and not self._verbose:
             changes = [] if verdict.reason in ("time.few_runs", "time.few_days") else changes[:1]

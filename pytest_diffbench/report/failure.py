@@ -10,7 +10,6 @@ from pytest_diffbench.report.curve import curve
 from pytest_diffbench.report.figures import (
     PASSING,
     by_gravity,
-    further_changes,
     grouped,
     node_id,
     save_command,
@@ -52,7 +51,7 @@ def failure_text(
     named, rest = _headline_verdicts(report)
     lines = [f"diffbench: {_headline(report)}", "", case_id]
     for heading, one in grouped(named):
-        changes = (f"    - {change}" for change in further_changes(one))
+        changes = (f"    - {change}" for change in one.changes)
         lines += ["", f"{one.decision}: {heading}", _indented(one.message), *changes]
         if (drawn := curve(one)) is not None:
             # Where it will be written isn't known, and pytest writes what can't be encoded as one line of escapes.

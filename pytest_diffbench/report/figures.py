@@ -6,9 +6,11 @@ import math
 import shlex
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+import msgspec
+
 from pytest_diffbench.outputs.metrics import METRICS
 from pytest_diffbench.records import DECISIONS, Decision, Gate
-from pytest_diffbench.records.details import OutputDetails
+from pytest_diffbench.records.details import Incomparable, OutputDetails, Unjudged
 from pytest_diffbench.report.units import format_percent
 
 if TYPE_CHECKING:
@@ -95,19 +97,21 @@ def _what(verdict: Verdict) -> str:
 
 
 def _alike(left: Verdict, right: Verdict) -> bool:
-    """Whether two gates say the same, one of them perhaps after something of its own."""
-    return (
-        left.decision == right.decision
-        and left.decision not in PASSING
-        and _what(left) == _what(right)
-        and left.changes == right.changes
-        and (left.message.endswith(right.message) or right.message.endswith(left.message))
-    )
+    """Whether two gates say the same, but for what the output gate says of the output itself."""
+    if left.decision != right.decision or left.decision in PASSING or _what(left) != _what(right):
+        return False
+    first, second = (_common(verdict) for verdict in (left, right))
+    return first == second and (first is not None or left.message == right.message)
 
 
-def further_changes(verdict: Verdict) -> list[str]:
-    """Changes that the verdict's message doesn't name already."""
-    return [change for change in verdict.changes if change not in verdict.message]
+def _common(verdict: Verdict) -> Unjudged | Incomparable | None:
+    """Figures that gates may share."""
+    match verdict.details:
+        case Unjudged() as details:
+            return msgspec.structs.replace(details, returned=None, rerun=None)
+        case Incomparable() as details:
+            return details
+    return None
 
 
 def sees_text(verdict: Verdict) -> str | None:

@@ -20,7 +20,6 @@ from pytest_diffbench.report.curve import curve
 from pytest_diffbench.report.efficiency import efficiency_of, rate_text
 from pytest_diffbench.report.figures import (
     STATUSES,
-    further_changes,
     grouped,
     is_rough,
     node_id,
@@ -191,7 +190,7 @@ def _details(report: CaseReport) -> list[str]:
         lines += [f"- slid: {_text(report.slid)}"]
     for heading, verdict in grouped(to_tell(report)):
         lines.append(f"- **{verdict.decision}** {_code(heading)}: {_text(verdict.message)}")
-        lines += [f"  - {_text(change)}" for change in further_changes(verdict)]
+        lines += [f"  - {_text(change)}" for change in verdict.changes]
         if (drawn := curve(verdict)) is not None:
             lines.append(f"  - {_text(drawn)}")
     lines += [f"- remark: {_text(remark)}" for remark in report.observation.remarks]

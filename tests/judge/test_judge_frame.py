@@ -12,7 +12,7 @@ import judge_factories as make
 import pytest
 
 from pytest_diffbench.errors import OptionError
-from pytest_diffbench.judge import Limits, definition_changes, text
+from pytest_diffbench.judge import Limits, definition_changes
 from pytest_diffbench.judge.limits import TierLimits
 from pytest_diffbench.records import GATES, Case, Definition
 
@@ -145,31 +145,3 @@ assert not heavy & set(sys.modules), sorted(heavy & set(sys.modules))
 """
     done = subprocess.run([sys.executable, "-c", code], check=False, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-
-
-@pytest.mark.parametrize(
-    ("written", "expected"),
-    [
-        (text.percent(0.1234), "+12 %"),
-        (text.percent(-0.0312), "-3.1 %"),
-        (text.percent(0.0031), "+0.31 %"),
-        (text.percent(0.0999), "+10 %"),
-        (text.seconds(12.34), "12.3 s"),
-        (text.seconds(0.0123), "12.3 ms"),
-        (text.seconds(12e-6), "12 µs"),
-        (text.seconds(1234.5), "1,234 s"),
-        (text.binary(3 * 2**30), "3.00 GiB"),
-        (text.binary(-5 * 2**20), "-5.00 MiB"),
-        (text.binary(12), "12 B"),
-        (text.flops(1_086_000_000_000_000), "1,086 TFLOP"),
-        (text.flops(18_100_000_000_000), "18.1 TFLOP"),
-        (text.flops(12), "12 FLOP"),
-        (text.plural(1, "call"), "1 call"),
-        (text.plural(1200, "call"), "1,200 calls"),
-        (text.step_list("3"), "step 3"),
-        (text.step_list("0-2,5"), "steps 0-2, 5"),
-        (text.listed(["a", "b", "c", "d", "e"]), "a; b; c; and 2 more"),
-    ],
-)
-def test_figures_are_written_plainly(written: str, expected: str) -> None:
-    assert written == expected

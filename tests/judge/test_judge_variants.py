@@ -133,7 +133,7 @@ def test_likeness_is_that_of_the_images() -> None:
     ("images", "problem"),
     [
         ((make.picture(size_px=96),), "different size: 128 x 128 px, 96 x 96 px"),
-        ((PICTURE[:, :, 0],), "different mode: 3 channels, 1"),
+        ((PICTURE[:, :, 0],), "different mode: 3 and 1 channels"),
         ((PICTURE, PICTURE), "different number of images: 1, 2"),
         ((), "different number of images: 1, 0"),
     ],

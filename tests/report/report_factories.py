@@ -36,7 +36,7 @@ from pytest_diffbench.records import (
     format_steps,
 )
 from pytest_diffbench.records.artifacts import Artifacts
-from pytest_diffbench.records.details import MetricFigure, OutputDetails, TimeDetails
+from pytest_diffbench.records.details import MetricFigure, OutputDetails, Returned, TimeDetails, Unjudged
 from pytest_diffbench.report.sentences import all_worded
 
 FILE = "benchmarks/test_guidance.py"
@@ -308,7 +308,8 @@ def passing(observation: Observation) -> dict[Gate, Any]:
             "time",
             "same",
             "same",
-            "As fast as 6 runs of the baseline: 824 ms -> 828 ms (+0.49 %); would have seen +12 %.",
+            "Same time: 824 ms -> 828 ms (+0.49 %), against 6 runs from 6 days."
+            " A slowdown of +12 % would have been detected.",
             details={"detectable_rel": 0.118, "median_s": 0.828, "baseline_s": 0.824},
         ),
     }
@@ -388,9 +389,9 @@ def slower() -> CaseReport:
             "work",
             "denoiser_calls",
             "worse",
-            "Not the same work: transformer uncond: steps 15-29 are new. In all 45 -> 60 denoiser calls,"
-            " 12.41 GFLOP -> 15.5 GFLOP.",
-            changes=("transformer uncond: steps 15-29 are new", "transformer: 9.27 GFLOP -> 12.36 GFLOP"),
+            "More work: 15 unconditional transformer calls that the baseline did not make (steps 15-29). In total:"
+            " 45 -> 60 denoiser calls, 12.41 GFLOP -> 15.50 GFLOP (+25 %).",
+            changes=("transformer: 9.270 GFLOP -> 12.36 GFLOP (+33 %)",),
         ),
         verdict(
             "output",
@@ -404,11 +405,10 @@ def slower() -> CaseReport:
             "time",
             "slower",
             "worse",
-            "Slower: 828 ms -> 1.06 s (+28 %), +28 % after calibration, confirmed by 2 of 2 fresh processes."
-            " 6 runs of the baseline explain ±9.1 %, the floor is 5 %."
-            " Most of it: denoise 698 ms -> 930 ms (+33 %).",
+            "Slower: 828 ms -> 1.060 s (+28 %), +28 % net of the machine, confirmed by 2 of 2 fresh processes."
+            " Beyond the baseline's noise (±9.1 %, 6 runs from 6 days) and the 5 % threshold."
+            " Most of it: denoise: 698 ms -> 930 ms (+33 %), 97 % of the difference.",
             details={"detectable_rel": 0.118, "confirmed": 2, "fresh_runs": 2},
-            changes=("denoise 698 ms -> 930 ms (+33 %)",),
         ),
         changed_since=changed,
     )
@@ -420,8 +420,14 @@ def unbaselined(observation: Observation, **fields: Any) -> CaseReport:
     gates: tuple[Gate, ...] = ("work", "memory", "time")
     return report(
         observation,
-        *(verdict(gate, "no_baseline", "unbaselined", message) for gate in gates),
-        verdict("output", "no_baseline", "unbaselined", f"1 image: finite, not constant. {message}"),
+        *(verdict(gate, "no_baseline", "unbaselined", message, details=Unjudged()) for gate in gates),
+        verdict(
+            "output",
+            "no_baseline",
+            "unbaselined",
+            f"1 image: finite, not constant. {message}",
+            details=Unjudged(returned=Returned(images=1)),
+        ),
         baseline_path=None,
         baseline_distance=None,
         **fields,

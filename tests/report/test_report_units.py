@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from pytest_diffbench.report import units
 from pytest_diffbench.report.units import (
     format_bytes,
     format_count,
@@ -105,3 +106,10 @@ def test_seconds_read_back_within_their_last_digit(value_s: float) -> None:
 def test_no_figure_is_wider_than_its_column(count: int) -> None:
     assert len(format_bytes(count)) <= len("1,024 TiB")
     assert len(format_flops(count)) <= len("1,126 TFLOP")
+
+
+def test_lists_name_a_few_items_and_steps_are_in_words() -> None:
+    assert units.format_list(["a", "b", "c", "d", "e"]) == "a; b; c; and 2 more"
+    assert units.format_list(["a", "b"]) == "a; b"
+    assert [units.format_steps_in_words(steps) for steps in ("3", "0-2,5")] == ["step 3", "steps 0-2, 5"]
+    assert units.format_count(2, "process") == "2 processes"

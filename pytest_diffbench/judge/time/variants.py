@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.output.comparison import checks, worst_of
 from pytest_diffbench.judge.output.tolerance import tolerance
-from pytest_diffbench.judge.text import plural
 from pytest_diffbench.judge.time.speedups import LogRatio, estimate, log_ratios
 from pytest_diffbench.records import (
     STAGES,
@@ -213,7 +212,7 @@ def _unlike(measured: Measured, base: Measured) -> str | None:
             sizes = ", ".join(f"{shape[1]} x {shape[0]} px" for shape in (b.shape, a.shape))
             return f"different size: {sizes}"
         if a.shape != b.shape:
-            return f"different mode: {plural(_channels(b.shape), 'channel')}, {_channels(a.shape)}"
+            return f"different mode: {_channels(b.shape)} and {_channels(a.shape)} channels"
     return None
 
 
