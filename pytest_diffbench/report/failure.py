@@ -110,8 +110,8 @@ def _ending(report: CaseReport, verdicts: Sequence[Verdict], command: str) -> li
     """What becomes of the baseline, and the command for it where one helps."""
     if report.against is not None:
         return ["There is no baseline to update: whoever reviews the change accepts it."]
-    if any(verdict.reason in NEVER_ACCEPTED for verdict in verdicts):
-        return ["No baseline makes this pass."]
+    if faults := [verdict.reason for verdict in verdicts if verdict.reason in NEVER_ACCEPTED]:
+        return [f"{', '.join(faults)}: no baseline makes this pass."]
     if was_refused(report):
         return ["The baseline was not updated. Fix the problem above, then rerun:", f"    {command}"]
     if _is_another_case(report) or any(verdict.decision == "worse" for verdict in verdicts):

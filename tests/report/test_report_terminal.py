@@ -185,7 +185,7 @@ def test_what_no_baseline_excuses_is_not_offered_for_saving(reason: str) -> None
     assert gate in ("guidance", "output")
     fault = make.verdict("guidance" if gate == "guidance" else "output", what, "worse")
     text = failure_text(make.report(make.lumina("t"), fault))
-    assert "No baseline makes this pass" in text
+    assert "no baseline makes this pass" in text
     assert "--diffbench-save" not in text
 
 
