@@ -328,6 +328,6 @@ def ask(
     )
     answer = worded(answer)
     again = msgspec.json.decode(msgspec.json.encode(answer), type=Verdict)
-    assert msgspec.json.encode(again) == msgspec.json.encode(answer)
+    assert msgspec.json.decode(msgspec.json.encode(again)) == msgspec.json.decode(msgspec.json.encode(answer))
     assert answer.gate == gate
     return answer

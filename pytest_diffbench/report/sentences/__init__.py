@@ -48,7 +48,7 @@ def worded(verdict: Verdict) -> Verdict:
         case RatioDetails() as details:
             message, changes = ratio.message(verdict.reason, details), ratio.changes(verdict.reason, details)
         case OutputDetails() as details:
-            message, changes = output.message(verdict.reason, details), output.changes(details)
+            message, changes = output.message(verdict.reason, details), output.changes(verdict.reason, details)
         case _:
             message, changes = verdict.message, list(verdict.changes)
     if verdict.baseline_fault:

@@ -73,9 +73,14 @@ def _unlike(reason: str, details: OutputDetails) -> str:
     return ""
 
 
-def changes(details: OutputDetails) -> list[str]:
-    """Where the traces diverge, what else is beyond its limit, and how the case's thresholds were changed."""
-    lines = [divergence(details.trace)] if details.trace is not None else []
+_WITH_DIVERGENCE = ("output.differs", "output.trace", "output.other_machine")
+"""Reasons whose message says where the traces diverge."""
+
+
+def changes(reason: str, details: OutputDetails) -> list[str]:
+    """Where the traces diverge, unless the message says so, what else is beyond its limit, and changed thresholds."""
+    worded = details.reason_besides_weights or reason if reason == "output.weights" else reason
+    lines = [divergence(details.trace)] if details.trace is not None and worded not in _WITH_DIVERGENCE else []
     lines += [f"{_subject(figure)}: {metric_text(figure)}" for figure in details.further]
     if details.latents_dtypes is not None:
         lines.append(f"dtype of the latents: {details.latents_dtypes[0]} -> {details.latents_dtypes[1]}")
