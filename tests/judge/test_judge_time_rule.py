@@ -148,13 +148,13 @@ def test_a_stray_run_is_told_from_the_largest_of_many() -> None:
     def around() -> Neighbours:
         return neighbours_of([days_of_one_run(one, 0.01) for one in cases], GPU)
 
-    assert around().strays.each_log == ()
+    assert around().strays.excess_log == ()
     cases[3][5] = 0.3
-    assert around().strays.each_log == pytest.approx((0.3,), abs=0.02)
+    assert around().strays.excess_log == pytest.approx((0.3,), abs=0.02)
     assert around().strays.runs == 190
     # a run that strayed downwards makes no run slower, and two of them are a mode that hides slower code
     cases[3][5] = -0.3
-    assert around().strays.each_log == ()
+    assert around().strays.excess_log == ()
     assert days_of_one_run(cases[3], 0.01).aside == (5,)
     cases[3][6] = -0.3
     assert days_of_one_run(cases[3], 0.01).aside == ()

@@ -65,7 +65,7 @@ class Evidence:
     """The runs that may be held against each other.
 
     Attributes:
-        made: runs of this session that nothing rules out, in the order they were made.
+        session_runs: runs of this session that nothing rules out, in the order they were made.
         used: those of them that decide: the sound ones where they are enough to confirm, else all.
         past: of the baseline.
         neighbours: of other cases of this machine.
@@ -74,7 +74,7 @@ class Evidence:
         first: the run that asked the question is among the used ones.
     """
 
-    made: tuple[SessionRun, ...]
+    session_runs: tuple[SessionRun, ...]
     used: tuple[SessionRun, ...]
     past: tuple[Run, ...]
     neighbours: tuple[tuple[Run, ...], ...]
@@ -106,18 +106,18 @@ class Evidence:
     def more_runs_count(self) -> bool:
         """Whether one more run would be made use of."""
         most = self.rule.most_runs
-        sound_runs = sum(one.sound for one in self.made)
+        sound_runs = sum(run.sound for run in self.session_runs)
         return (
             self.limits.time_confirmations > 0
             and sound_runs < most
-            and len(self.made) < most + self.limits.time_spare_runs
+            and len(self.session_runs) < most + self.limits.time_spare_runs
         )
 
     @property
     def off_pace(self) -> Pace | None:
         """Pace of a machine that was off it in one of the used runs at least: that of the middle one of those."""
         off = [run.pace for run in self.used if run.pace is not None and not run.pace.usual]
-        return sorted(off, key=lambda one: one.middle_log)[len(off) // 2] if off else None
+        return sorted(off, key=lambda pace: pace.middle_log)[len(off) // 2] if off else None
 
     @property
     def crowded_rel(self) -> float:
@@ -163,16 +163,16 @@ def evidence_of(question: Question, timed: Sequence[Run], ruled_out: frozenset[i
     past = alike(sound(timed), limits)
     past = [run for run in past if not crowded_rel(run, limits)] or past
     usual_s = usual_paces_s(past)
-    made = [
+    session_runs = [
         SessionRun(run, pace_against(run, usual_s, limits), unsteady(run, limits), crowded_rel(run, limits))
         for n, run in enumerate((first, *question.more_runs))
         if n not in ruled_out
     ]
-    enough = [one for one in made if one.sound]
-    used = enough if len(enough) > limits.time_confirmations else made
+    enough = [session_run for session_run in session_runs if session_run.sound]
+    used = enough if len(enough) > limits.time_confirmations else session_runs
     near = [alike(sound(_comparable(runs, first)), limits) for runs in question.neighbours.values()]
     return Evidence(
-        made=tuple(made),
+        session_runs=tuple(session_runs),
         used=tuple(used),
         past=tuple(past),
         neighbours=tuple(tuple(runs) for runs in near if runs),

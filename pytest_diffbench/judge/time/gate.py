@@ -108,7 +108,7 @@ def _left_out_now(evidence: Evidence, ruled_out: int) -> list[LeftOut]:
     left_out = []
     if ruled_out:
         left_out.append(LeftOut(what="session run", why="incomparable", count=ruled_out))
-    if aside := len(evidence.made) - len(evidence.used):
+    if aside := len(evidence.session_runs) - len(evidence.used):
         left_out.append(LeftOut(what="session run", why="replaced", count=aside))
     return left_out
 

@@ -78,7 +78,7 @@ def judge_pairs(
         by_turns=by_turns,
         pairs=len(sound),
         pairs_needed=limits.time_min_pairs,
-        more_runs_help=len(sound) < limits.time_max_pairs and len(pairs) < _most_made(sound, limits),
+        more_runs_help=len(sound) < limits.time_max_pairs and len(pairs) < _most_pairs(sound, limits),
         left_out=tuple(left_out),
         decisions=decisions,
     )
@@ -156,17 +156,17 @@ def _evened(pairs: Pairs) -> list[tuple[Run, Run]]:
 def _scaled(run: Run, factors: Sequence[float]) -> Run:
     rounds = tuple(
         msgspec.structs.replace(
-            one,
-            total_s=one.total_s * factor,
-            stages_s={stage: time_s * factor for stage, time_s in one.stages_s.items()},
-            steps_s=tuple(time_s * factor for time_s in one.steps_s),
+            timed,
+            total_s=timed.total_s * factor,
+            stages_s={stage: time_s * factor for stage, time_s in timed.stages_s.items()},
+            steps_s=tuple(time_s * factor for time_s in timed.steps_s),
         )
-        for one, factor in zip(run.rounds, factors, strict=True)
+        for timed, factor in zip(run.rounds, factors, strict=True)
     )
     return msgspec.structs.replace(run, rounds=rounds)
 
 
-def _most_made(sound: Pairs, limits: Limits) -> int:
+def _most_pairs(sound: Pairs, limits: Limits) -> int:
     """How many pairs are worth making to get as many usable ones as help."""
     return limits.time_max_pairs + (limits.time_spare_pairs if sound else 0)
 
@@ -178,7 +178,7 @@ def _same_pace(base: Run, head: Run, limits: Limits) -> bool:
 
 def _changes(pairs: Pairs) -> dict[str, list[float]]:
     """Logarithm of head over base of each time that all runs have, by its name."""
-    base, head = times_of([one for one, _ in pairs]), times_of([one for _, one in pairs])
+    base, head = times_of([base_run for base_run, _ in pairs]), times_of([head_run for _, head_run in pairs])
     if pairs and len(pairs[0][0].step_medians_s) != len(pairs[0][1].step_medians_s):
         base = {name: times for name, times in base.items() if kind_of(name) != "step"}
     return {
@@ -193,21 +193,25 @@ def _figures(
 ) -> list[Figure]:
     least_log = limits.time_pair_spread_cpu_rel if family == "cpu" else limits.time_pair_spread_rel
     changes, near = _changes(pairs), [_changes(neighbour) for neighbour in neighbours if len(neighbour) > 1]
-    base = times_of([one for one, _ in pairs])
+    base = times_of([base_run for base_run, _ in pairs])
     floors = floors_of(limits, family, changes, {name: statistics.geometric_mean(base[name]) for name in changes})
     groups = sum(kind_of(name) == "step" for name in changes)
     shares = time_rule.shares_of(len(changes) - 1 - groups, groups)
     figures = []
-    for name, mine in changes.items():
+    for name, changes_log in changes.items():
         prior = prior_of(
-            [within([one[name]]) for one in near if name in one],
+            [within([peer[name]]) for peer in near if name in peer],
             (_LEAST_OF_PRIOR * least_log) ** 2,
             limits.time_prior_max_dof,
         )
-        own = within([mine])
-        each = tuple(mine)
+        own = within([changes_log])
+        logs = tuple(changes_log)
         scale = time_rule.Scale(
-            each, each, time_rule.Pairs(moderated(own, prior), own.deviation, len(mine)), least_log, looks=rule.looks
+            logs,
+            logs,
+            time_rule.Pairs(moderated(own, prior), own.deviation, len(changes_log)),
+            least_log,
+            looks=rule.looks,
         )
         share = shares[0 if name == TOTAL else 2 if kind_of(name) == "step" else 1]
         figures.append(time_rule.Figure(name, (scale,), floors[name], share, len(pairs)))

@@ -207,7 +207,7 @@ class _Evidence:
         now_log = statistics.fmean(run.log_ratio for run in self.now)
         gain_log = now_log - self._centre_log
         needed_log = self._needed_log(count) + self._travel_log
-        seen_log = self._detectable_log() + self._travel_log
+        detectable_log = self._detectable_log() + self._travel_log
         lost = [
             self._centre_log - run.log_ratio > _floor_log(self.question) + self._travel_log for run in self.now[1:]
         ]
@@ -230,7 +230,7 @@ class _Evidence:
             return verdict("time.ratio_few_runs", details=details)
         details = msgspec.structs.replace(
             details,
-            detectable_rel=math.expm1(seen_log),
+            detectable_rel=math.expm1(detectable_log),
             itself_s=self.itself_faster,
             denoise_speedup_rel=self._denoise(),
         )
@@ -248,7 +248,7 @@ class _Evidence:
                     "time.ratio_unconfirmed", details=msgspec.structs.replace(details, more_runs_help=help_more)
                 )
             return verdict("time.ratio_worse", details=details)
-        if math.expm1(seen_log - self._travel_log) > limits.time_blind_rel:
+        if math.expm1(detectable_log - self._travel_log) > limits.time_blind_rel:
             return verdict("time.ratio_blind", details=details)
         return verdict("time.ratio_same", details=details)
 
