@@ -7,12 +7,12 @@ import types
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.definition import definition_changes
+from pytest_diffbench.judge.gate_input import GateInput
 from pytest_diffbench.judge.guidance.before import with_fault_of_baseline
 from pytest_diffbench.judge.guidance.gate import judge_guidance
 from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.memory import judge_memory
 from pytest_diffbench.judge.output.gate import judge_output
-from pytest_diffbench.judge.question import Question
 from pytest_diffbench.judge.reasons import REASONS, verdict
 from pytest_diffbench.judge.time.paired import judge_pairs
 from pytest_diffbench.judge.time.ratios import judge_time_or_ratio
@@ -38,7 +38,7 @@ _NO_NEIGHBOURS: Mapping[str, Sequence[Run]] = types.MappingProxyType({})
 class _Entry:
     """A gate: its function, the part of an observation that it judges, and whether it waits for a baseline."""
 
-    judge: Callable[[Question], Verdict]
+    judge: Callable[[GateInput], Verdict]
     part: Callable[[Observation], object]
     needs_baseline: bool
 
@@ -93,7 +93,7 @@ def judge(
         raise ValueError(f"no such gate: {', '.join(unknown)}. Gates are {', '.join(GATES)}.")
     if decisions < 1:
         raise ValueError(f"a session decides at least one case, not {decisions}")
-    question = Question(
+    gate_input = GateInput(
         observation=observation,
         artifacts=artifacts,
         reference=reference,
@@ -105,7 +105,7 @@ def judge(
         decisions=decisions,
         metrics=metrics,
     )
-    return with_fault_of_baseline(question, [_ask(gate, question) for gate in GATES if gate in gates])
+    return with_fault_of_baseline(gate_input, [_ask(gate, gate_input) for gate in GATES if gate in gates])
 
 
 def wants_runs(verdict: Verdict) -> bool:
@@ -113,17 +113,17 @@ def wants_runs(verdict: Verdict) -> bool:
     return isinstance(verdict.details, TimeDetails | RatioDetails) and verdict.details.more_runs_help
 
 
-def _ask(gate: Gate, question: Question) -> Verdict:
+def _ask(gate: Gate, gate_input: GateInput) -> Verdict:
     """Answer what is the same for all gates, and ask the gate for the rest."""
-    entry, observation = _TABLE[gate], question.observation
+    entry, observation = _TABLE[gate], gate_input.observation
     if not observation.complete:
         return verdict(f"{gate}.incomplete", details=Unjudged(notes=observation.notes))
     if entry.part(observation) is None:
         return verdict(f"{gate}.not_seen", details=Unjudged(notes=observation.notes))
     if entry.needs_baseline:
-        if question.reference is None:
-            return verdict(f"{gate}.no_baseline", details=Unjudged(saving=question.saving))
-        old = question.reference.baseline.case.definition
+        if gate_input.reference is None:
+            return verdict(f"{gate}.no_baseline", details=Unjudged(saving=gate_input.saving))
+        old = gate_input.reference.baseline.case.definition
         if changed := definition_changes(old, observation.case.definition):
             return verdict(f"{gate}.definition_changed", details=Unjudged(definition=changed))
-    return entry.judge(question)
+    return entry.judge(gate_input)

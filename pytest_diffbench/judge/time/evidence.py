@@ -27,8 +27,8 @@ from pytest_diffbench.judge.time.spread import Neighbours, history_of, neighbour
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.judge.question import Question
     from pytest_diffbench.judge.time.pace import Pace
     from pytest_diffbench.judge.time.rule import Figure
     from pytest_diffbench.judge.time.spread import Experience, History
@@ -71,7 +71,7 @@ class Evidence:
         neighbours: of other cases of this machine.
         limits: thresholds.
         decisions: parts of the session's error budget.
-        first: the run that asked the question is among the used ones.
+        first: the run that was judged first is among the used ones.
     """
 
     session_runs: tuple[SessionRun, ...]
@@ -151,33 +151,33 @@ class Evidence:
         return _figures(self)
 
 
-def evidence_of(question: Question, timed: Sequence[Run], ruled_out: frozenset[int] = frozenset()) -> Evidence:
+def evidence_of(gate_input: GateInput, timed: Sequence[Run], ruled_out: frozenset[int] = frozenset()) -> Evidence:
     """Gather what counts.
 
     Args:
-        question: of a case whose baseline is of this class of machine.
+        gate_input: of a case whose baseline is of this class of machine.
         timed: the baseline's runs in this session's hardware and settings.
         ruled_out: places among the session's runs, the first being 0, that are no evidence of anything.
     """
-    first, limits = question.observation.run, question.limits
+    first, limits = gate_input.observation.run, gate_input.limits
     past = alike(sound(timed), limits)
     past = [run for run in past if not crowded_rel(run, limits)] or past
     usual_s = usual_paces_s(past)
     session_runs = [
         SessionRun(run, pace_against(run, usual_s, limits), unsteady(run, limits), crowded_rel(run, limits))
-        for n, run in enumerate((first, *question.more_runs))
+        for n, run in enumerate((first, *gate_input.more_runs))
         if n not in ruled_out
     ]
     enough = [session_run for session_run in session_runs if session_run.sound]
     used = enough if len(enough) > limits.time_confirmations else session_runs
-    near = [alike(sound(_comparable(runs, first)), limits) for runs in question.neighbours.values()]
+    near = [alike(sound(_comparable(runs, first)), limits) for runs in gate_input.neighbours.values()]
     return Evidence(
         session_runs=tuple(session_runs),
         used=tuple(used),
         past=tuple(past),
         neighbours=tuple(tuple(runs) for runs in near if runs),
         limits=limits,
-        decisions=question.decisions,
+        decisions=gate_input.decisions,
         first=bool(used) and used[0].run is first,
     )
 
