@@ -31,7 +31,7 @@ if TYPE_CHECKING:
 
 __all__ = ["REASONS", "Limits", "definition_changes", "doubts", "judge", "judge_pairs", "slowed_down", "wants_runs"]
 
-_NO_NEIGHBOURS: Mapping[str, Sequence[Run]] = types.MappingProxyType({})
+_NO_PEER_RUNS: Mapping[str, Sequence[Run]] = types.MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -63,8 +63,8 @@ def judge(
     *,
     more_runs: Sequence[Run] = (),
     more_ratios: Sequence[RatioRun] = (),
-    neighbours: Mapping[str, Sequence[Run]] = _NO_NEIGHBOURS,
-    decisions: int = 1,
+    peer_runs: Mapping[str, Sequence[Run]] = _NO_PEER_RUNS,
+    family_size: int = 1,
     metrics: Sequence[ImageMetric] = (),
 ) -> tuple[Verdict, ...]:
     """Judge one case. Nothing is read but the baseline's artifacts, and those only where images differ.
@@ -78,8 +78,8 @@ def judge(
         saving: this run is about to be accepted as baseline, which messages then say.
         more_runs: runs of the same case in fresh processes, made since `wants_runs` asked for them.
         more_ratios: of those runs, where the case is a variant.
-        neighbours: runs of the other baselines of this machine, by case.
-        decisions: parts that the session's error budget of time is cut into; this case has one.
+        peer_runs: runs of the other baselines of this machine, by case.
+        family_size: parts that the session's error budget of time is cut into; this case has one.
         metrics: of other packages, by which images are compared too.
 
     Returns:
@@ -91,8 +91,8 @@ def judge(
     """
     if unknown := sorted(set(gates) - set(GATES)):
         raise ValueError(f"no such gate: {', '.join(unknown)}. Gates are {', '.join(GATES)}.")
-    if decisions < 1:
-        raise ValueError(f"a session decides at least one case, not {decisions}")
+    if family_size < 1:
+        raise ValueError(f"a session decides at least one case, not {family_size}")
     gate_input = GateInput(
         observation=observation,
         artifacts=artifacts,
@@ -101,8 +101,8 @@ def judge(
         saving=saving,
         more_runs=more_runs,
         more_ratios=more_ratios,
-        neighbours=neighbours,
-        decisions=decisions,
+        peer_runs=peer_runs,
+        family_size=family_size,
         metrics=metrics,
     )
     return with_fault_of_baseline(gate_input, [_ask(gate, gate_input) for gate in GATES if gate in gates])

@@ -173,8 +173,8 @@ class _Judge:
             saving=self._saving,
             more_runs=[observation.run for observation in more],
             more_ratios=[observation.ratio.runs[-1] for observation in more if observation.ratio is not None],
-            neighbours={name: others for name, others in runs.items() if name != case_id},
-            decisions=self.evidence.decisions,
+            peer_runs={name: others for name, others in runs.items() if name != case_id},
+            family_size=self.evidence.decisions,
             metrics=self._metrics,
         )
 

@@ -22,7 +22,7 @@ from pytest_diffbench.judge.time.runs import (
     unsteady,
     usual_paces_s,
 )
-from pytest_diffbench.judge.time.spread import Neighbours, history_of, neighbours_of, strays_among
+from pytest_diffbench.judge.time.spread import Peers, history_of, peers_of, strays_among
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
@@ -68,18 +68,18 @@ class Evidence:
         session_runs: runs of this session that nothing rules out, in the order they were made.
         used: those of them that decide: the sound ones where they are enough to confirm, else all.
         past: of the baseline.
-        neighbours: of other cases of this machine.
+        peer_runs: of other cases of this machine.
         limits: thresholds.
-        decisions: parts of the session's error budget.
+        family_size: parts of the session's error budget.
         first: the run that was judged first is among the used ones.
     """
 
     session_runs: tuple[SessionRun, ...]
     used: tuple[SessionRun, ...]
     past: tuple[Run, ...]
-    neighbours: tuple[tuple[Run, ...], ...]
+    peer_runs: tuple[tuple[Run, ...], ...]
     limits: Limits
-    decisions: int
+    family_size: int
     first: bool
 
     @property
@@ -100,7 +100,7 @@ class Evidence:
     @property
     def rule(self) -> time_rule.Rule:
         """Of the case."""
-        return time_rule.rule_of(self.limits, self.decisions)
+        return time_rule.rule_of(self.limits, self.family_size)
 
     @property
     def more_runs_count(self) -> bool:
@@ -142,8 +142,8 @@ class Evidence:
 
     @functools.cached_property
     def all_days(self) -> list[int]:
-        """Days of the past runs, of this session, and of the neighbours' runs, in one count."""
-        near = [run.started for runs in self.neighbours for run in runs]
+        """Days of the past runs, of this session, and of the peers' runs, in one count."""
+        near = [run.started for runs in self.peer_runs for run in runs]
         return days_of([*(run.started for run in self.past), self.used[0].run.started, *near])
 
     def figures(self) -> list[Figure]:
@@ -170,14 +170,14 @@ def evidence_of(gate_input: GateInput, timed: Sequence[Run], ruled_out: frozense
     ]
     enough = [session_run for session_run in session_runs if session_run.sound]
     used = enough if len(enough) > limits.time_confirmations else session_runs
-    near = [alike(sound(_comparable(runs, first)), limits) for runs in gate_input.neighbours.values()]
+    near = [alike(sound(_comparable(runs, first)), limits) for runs in gate_input.peer_runs.values()]
     return Evidence(
         session_runs=tuple(session_runs),
         used=tuple(used),
         past=tuple(past),
-        neighbours=tuple(tuple(runs) for runs in near if runs),
+        peer_runs=tuple(tuple(runs) for runs in near if runs),
         limits=limits,
-        decisions=gate_input.decisions,
+        family_size=gate_input.family_size,
         first=bool(used) and used[0].run is first,
     )
 
@@ -224,7 +224,7 @@ class _Side:
         self._days, self._today = places[:count], places[count]
         self._near = []
         begin = count + 1
-        for runs in evidence.neighbours:
+        for runs in evidence.peer_runs:
             self._near.append((self._paced(runs), places[begin : begin + len(runs)]))
             begin += len(runs)
 
@@ -276,7 +276,7 @@ class _Side:
             past,
             self.now_low[name],
             self.now_high[name],
-            neighbours_of(near, experience) if near else Neighbours(),
+            peers_of(near, experience) if near else Peers(),
             experience,
             self._evidence.rule,
             self._unknown.low_log if self._net and not self._usual_s else 0.0,

@@ -188,7 +188,7 @@ class _Comparison:
             confirmed=total.agreeing(),
             fresh_runs=total.fresh,
             confirmations_wanted=bool(limits.time_confirmations),
-            decisions=self.gate_input.decisions,
+            decisions=self.gate_input.family_size,
             # one case alone: of what is accepted, none is compared with the others
             departs=time_rule.departs(figures, time_rule.rule_of(limits, 1)),
             aside=tuple(n + 1 for n in evidence.aside),

@@ -169,8 +169,8 @@ class _Evidence:
         """How sure a variant has to be: its own chance of an alarm, or its part of the session's if that is less."""
         limits = self._limits
         return dataclasses.replace(
-            time_rule.rule_of(limits, self.gate_input.decisions),
-            alpha=min(limits.ratio_alpha, limits.time_alpha / self.gate_input.decisions),
+            time_rule.rule_of(limits, self.gate_input.family_size),
+            alpha=min(limits.ratio_alpha, limits.time_alpha / self.gate_input.family_size),
         )
 
     def _needed_log(self, count: int) -> float:
@@ -223,7 +223,7 @@ class _Evidence:
             allowed_rel=math.expm1(needed_log),
             confirmed=sum(lost),
             fresh_runs=len(lost),
-            decisions=self.gate_input.decisions,
+            decisions=self.gate_input.family_size,
             departs=abs(gain_log) > needed_log,
         )
         if len(self.runs) < limits.ratio_min_runs:

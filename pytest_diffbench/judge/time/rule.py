@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.judge.time.spread import Experience, History, Neighbours, Noise
+    from pytest_diffbench.judge.time.spread import Experience, History, Noise, Peers
 
 TOTAL_SHARE = 0.5
 """Of a case's error budget. Stages and groups of steps share the other half: they are many, and seldom alone."""
@@ -104,7 +104,7 @@ def scale_of(
     past: History,
     low_log: Sequence[float],
     high_log: Sequence[float],
-    neighbours: Neighbours,
+    peers: Peers,
     experience: Experience,
     rule: Rule,
     allowance_log: float = 0.0,
@@ -118,14 +118,14 @@ def scale_of(
         past: the baseline's runs.
         low_log: logarithms of the session's times, by which they are slower at least.
         high_log: the same, at most.
-        neighbours: other cases of the machine.
+        peers: other cases of the machine.
         experience: with machines of its kind.
         rule: of the case.
         allowance_log: what was taken off `low_log` since the machine's pace isn't known.
     """
     strays = Strays(
-        tuple(sorted((*past.strays_log, *neighbours.strays.excess_log), reverse=True)),
-        past.runs + neighbours.strays.runs,
+        tuple(sorted((*past.strays_log, *peers.strays.excess_log), reverse=True)),
+        past.runs + peers.strays.runs,
     )
     scales = [
         Scale(
@@ -137,7 +137,7 @@ def scale_of(
             rule.looks,
             allowance_log,
         )
-        for centre_log, noise in noises_of(past, neighbours, experience)
+        for centre_log, noise in noises_of(past, peers, experience)
     ]
     return (
         min(scales, key=lambda scale: scale.needed_log(rule.alpha, rule.most_runs)) if len(scales) > 1 else scales[0]
@@ -267,10 +267,10 @@ class Rule:
         return max(1, self.most_runs - self.confirmations) if self.confirmations else 1
 
 
-def rule_of(limits: Limits, decisions: int) -> Rule:
+def rule_of(limits: Limits, family_size: int) -> Rule:
     """The rule of each case in a session of so many: one error budget is spread over them."""
     return Rule(
-        alpha=limits.time_alpha / decisions,
+        alpha=limits.time_alpha / family_size,
         power=limits.time_power,
         confirmations=limits.time_confirmations,
         most_runs=max(limits.time_max_runs, 1 + limits.time_confirmations),

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
 _LEAST_OF_PRIOR = 0.1
-"""Spreads under this share of the least that is believed count as this much when neighbours are pooled."""
+"""Spreads under this share of the least that is believed count as this much when peers are pooled."""
 
 _STRAY_SCORE = 6.0
 """A run this many spreads of the bulk away from its middle isn't of the bulk."""
@@ -168,7 +168,7 @@ class Strays:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Neighbours:
+class Peers:
     """What other cases of the machine say about one figure; None where they say nothing."""
 
     between: Variance | None = None
@@ -176,7 +176,7 @@ class Neighbours:
     strays: Strays = Strays()
 
 
-def neighbours_of(cases: Sequence[History], experience: Experience) -> Neighbours:
+def peers_of(cases: Sequence[History], experience: Experience) -> Peers:
     """Pool the histories of other cases.
 
     Cases that move together from day to day are fewer than they seem: where the machine moves all of them, twenty
@@ -193,7 +193,7 @@ def neighbours_of(cases: Sequence[History], experience: Experience) -> Neighbour
         dof = min(prior.dof, known_dof * max(0.0, independent - 1))
         prior = Variance(prior.value, dof) if dof > 0 else None
     strays = sorted((stray_log for case in cases for stray_log in case.strays_log), reverse=True)
-    return Neighbours(
+    return Peers(
         prior,
         prior_of(within_days, least, experience.most_dof),
         Strays(tuple(strays), sum(case.runs for case in cases)),
@@ -317,13 +317,13 @@ class SameDay:
         return math.sqrt(self.within.value * max(0.0, 1 / runs - 1 / most))
 
 
-def noises_of(past: History, neighbours: Neighbours, experience: Experience) -> list[tuple[float, Noise]]:
+def noises_of(past: History, peers: Peers, experience: Experience) -> list[tuple[float, Noise]]:
     """What a session may be held to: all days, and its own where runs of it are recorded: centres and noises."""
     spread_log = pooled(past.between, past.within).deviation
-    near_within = _known(neighbours.within, experience.within)
+    near_within = _known(peers.within, experience.within)
     inside = moderated(past.within, near_within)
-    between = moderated(past.between, _known(neighbours.between, experience.between))
-    known_within = past.within.dof > 0 or (neighbours.within is not None and neighbours.within.dof > 0)
+    between = moderated(past.between, _known(peers.between, experience.between))
+    known_within = past.within.dof > 0 or (peers.within is not None and peers.within.dof > 0)
     noises: list[tuple[float, Noise]] = [
         (
             past.centre_log,
@@ -336,12 +336,12 @@ def noises_of(past: History, neighbours: Neighbours, experience: Experience) -> 
     return noises
 
 
-def _known(neighbours: Variance | None, expected: Variance) -> Variance:
+def _known(pooled: Variance | None, expected: Variance) -> Variance:
     """Other cases of this machine, drawn towards what machines of its kind do while little is known of them."""
-    if neighbours is None:
+    if pooled is None:
         return expected
-    left_dof = expected.dof * max(0.0, 1 - neighbours.dof / _EXPECTED_UP_TO_DOF)
-    return moderated(neighbours, Variance(expected.value, left_dof)) if left_dof > 0 else neighbours
+    left_dof = expected.dof * max(0.0, 1 - pooled.dof / _EXPECTED_UP_TO_DOF)
+    return moderated(pooled, Variance(expected.value, left_dof)) if left_dof > 0 else pooled
 
 
 def _sum(left: Variance, right: Variance) -> Variance:
