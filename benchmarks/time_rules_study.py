@@ -31,7 +31,7 @@ from pytest_diffbench.judge import Limits
 from pytest_diffbench.judge.time import rule as time_rule
 from pytest_diffbench.judge.time.pace import Pace, experience_of, pace_of, unknown_pace
 from pytest_diffbench.judge.time.runs import floors_of
-from pytest_diffbench.judge.time.spread import History, Neighbours, history_of, neighbours_of
+from pytest_diffbench.judge.time.spread import History, Peers, history_of, peers_of
 from pytest_diffbench.stats.variance import Variance
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    Around: TypeAlias = Callable[[int, int], Neighbours]
+    Around: TypeAlias = Callable[[int, int], Peers]
 
 PLANTED = (0.03, 0.05, 0.10, 0.20, 0.50)
 SEED = 20_240_501
@@ -114,8 +114,8 @@ class Gate:
         others = [one for n, one in enumerate(pasts) if n != case]
 
         @functools.cache
-        def around(scale: int, figure: int) -> Neighbours:
-            return neighbours_of([one.histories[scale][figure] for one in others], self.experiences[figure])
+        def around(scale: int, figure: int) -> Peers:
+            return peers_of([one.histories[scale][figure] for one in others], self.experiences[figure])
 
         return around
 

@@ -208,13 +208,13 @@ def _judged(
             gates,
             more_runs=report.confirmations,
             more_ratios=report.confirming_ratios,
-            neighbours={
+            peer_runs={
                 name: other.baseline.times
                 for name, other in references.items()
                 if name != observation.case.id
                 and other.baseline.runs[-1].environment.machine == observation.run.environment.machine
             },
-            decisions=len(new.cases),
+            family_size=len(new.cases),
         )
         cases.append(
             CaseReport(

@@ -7,12 +7,12 @@ import types
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.definition import definition_changes
+from pytest_diffbench.judge.gate_input import GateInput
 from pytest_diffbench.judge.guidance.before import with_fault_of_baseline
 from pytest_diffbench.judge.guidance.gate import judge_guidance
 from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.memory import judge_memory
 from pytest_diffbench.judge.output.gate import judge_output
-from pytest_diffbench.judge.question import Question
 from pytest_diffbench.judge.reasons import REASONS, verdict
 from pytest_diffbench.judge.time.paired import judge_pairs
 from pytest_diffbench.judge.time.ratios import judge_time_or_ratio
@@ -31,14 +31,14 @@ if TYPE_CHECKING:
 
 __all__ = ["REASONS", "Limits", "definition_changes", "doubts", "judge", "judge_pairs", "slowed_down", "wants_runs"]
 
-_NO_NEIGHBOURS: Mapping[str, Sequence[Run]] = types.MappingProxyType({})
+_NO_PEER_RUNS: Mapping[str, Sequence[Run]] = types.MappingProxyType({})
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Entry:
     """A gate: its function, the part of an observation that it judges, and whether it waits for a baseline."""
 
-    judge: Callable[[Question], Verdict]
+    judge: Callable[[GateInput], Verdict]
     part: Callable[[Observation], object]
     needs_baseline: bool
 
@@ -63,8 +63,8 @@ def judge(
     *,
     more_runs: Sequence[Run] = (),
     more_ratios: Sequence[RatioRun] = (),
-    neighbours: Mapping[str, Sequence[Run]] = _NO_NEIGHBOURS,
-    decisions: int = 1,
+    peer_runs: Mapping[str, Sequence[Run]] = _NO_PEER_RUNS,
+    family_size: int = 1,
     metrics: Sequence[ImageMetric] = (),
 ) -> tuple[Verdict, ...]:
     """Judge one case. Nothing is read but the baseline's artifacts, and those only where images differ.
@@ -78,8 +78,8 @@ def judge(
         saving: this run is about to be accepted as baseline, which messages then say.
         more_runs: runs of the same case in fresh processes, made since `wants_runs` asked for them.
         more_ratios: of those runs, where the case is a variant.
-        neighbours: runs of the other baselines of this machine, by case.
-        decisions: parts that the session's error budget of time is cut into; this case has one.
+        peer_runs: runs of the other baselines of this machine, by case.
+        family_size: parts that the session's error budget of time is cut into; this case has one.
         metrics: of other packages, by which images are compared too.
 
     Returns:
@@ -91,9 +91,9 @@ def judge(
     """
     if unknown := sorted(set(gates) - set(GATES)):
         raise ValueError(f"no such gate: {', '.join(unknown)}. Gates are {', '.join(GATES)}.")
-    if decisions < 1:
-        raise ValueError(f"a session decides at least one case, not {decisions}")
-    question = Question(
+    if family_size < 1:
+        raise ValueError(f"a session decides at least one case, not {family_size}")
+    gate_input = GateInput(
         observation=observation,
         artifacts=artifacts,
         reference=reference,
@@ -101,11 +101,11 @@ def judge(
         saving=saving,
         more_runs=more_runs,
         more_ratios=more_ratios,
-        neighbours=neighbours,
-        decisions=decisions,
+        peer_runs=peer_runs,
+        family_size=family_size,
         metrics=metrics,
     )
-    return with_fault_of_baseline(question, [_ask(gate, question) for gate in GATES if gate in gates])
+    return with_fault_of_baseline(gate_input, [_ask(gate, gate_input) for gate in GATES if gate in gates])
 
 
 def wants_runs(verdict: Verdict) -> bool:
@@ -113,17 +113,17 @@ def wants_runs(verdict: Verdict) -> bool:
     return isinstance(verdict.details, TimeDetails | RatioDetails) and verdict.details.more_runs_help
 
 
-def _ask(gate: Gate, question: Question) -> Verdict:
+def _ask(gate: Gate, gate_input: GateInput) -> Verdict:
     """Answer what is the same for all gates, and ask the gate for the rest."""
-    entry, observation = _TABLE[gate], question.observation
+    entry, observation = _TABLE[gate], gate_input.observation
     if not observation.complete:
         return verdict(f"{gate}.incomplete", details=Unjudged(notes=observation.notes))
     if entry.part(observation) is None:
         return verdict(f"{gate}.not_seen", details=Unjudged(notes=observation.notes))
     if entry.needs_baseline:
-        if question.reference is None:
-            return verdict(f"{gate}.no_baseline", details=Unjudged(saving=question.saving))
-        old = question.reference.baseline.case.definition
+        if gate_input.reference is None:
+            return verdict(f"{gate}.no_baseline", details=Unjudged(saving=gate_input.saving))
+        old = gate_input.reference.baseline.case.definition
         if changed := definition_changes(old, observation.case.definition):
             return verdict(f"{gate}.definition_changed", details=Unjudged(definition=changed))
-    return entry.judge(question)
+    return entry.judge(gate_input)

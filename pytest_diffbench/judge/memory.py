@@ -11,20 +11,20 @@ from pytest_diffbench.records import STAGES
 from pytest_diffbench.records.details import Incomparable, MemoryDetails, StageMemoryChange, Unjudged
 
 if TYPE_CHECKING:
+    from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.judge.question import Question
     from pytest_diffbench.records import Memory, Stage, Verdict
 
 
-def judge_memory(question: Question) -> Verdict:
+def judge_memory(gate_input: GateInput) -> Verdict:
     """Compare peak memory with the baseline's."""
-    now, base = question.observation.memory, question.baseline.baseline.memory
+    now, base = gate_input.observation.memory, gate_input.baseline.baseline.memory
     assert now is not None  # the table asks this gate only when the part was seen
-    refusal = _refusal(question, now, base)
+    refusal = _refusal(gate_input, now, base)
     if refusal is not None:
         return refusal
     assert base is not None  # a refusal would have been given
-    limits = question.limits
+    limits = gate_input.limits
     allowed = memory_allowance(now, limits)
     tensors = _Allowed(limits.memory_workspace_rel, limits.memory_workspace_floor_bytes)
     stages = tuple(
@@ -112,15 +112,15 @@ def memory_allowance(memory: Memory, limits: Limits) -> _Allowed:
     )
 
 
-def _refusal(question: Question, now: Memory, base: Memory | None) -> Verdict | None:
+def _refusal(gate_input: GateInput, now: Memory, base: Memory | None) -> Verdict | None:
     """Why the two can't be compared, None when they can."""
-    reference = question.baseline
+    reference = gate_input.baseline
     if base is None:
         return verdict("memory.no_baseline", details=Unjudged(baseline_path=reference.path))
     newest = reference.baseline.runs[-1].environment
     if reference.distance != "machine":
         return verdict("memory.other_machine", details=Incomparable(machine=newest.machine))
-    changed = environment_changes(newest, question.observation.run.environment)
+    changed = environment_changes(newest, gate_input.observation.run.environment)
     if changed is not None:
         kind, facts = changed
         return verdict(f"memory.{kind}", details=facts)

@@ -12,14 +12,14 @@ from pytest_diffbench.records.details import CountChange, WorkDifference
 if TYPE_CHECKING:
     from collections.abc import Collection
 
-    from pytest_diffbench.judge.question import Question
+    from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.records import Environment, Work
 
 _MOST_NAMES = 4
 
 
 def operator_differences(
-    question: Question, now: Work, base: Work, explained: Collection[str] | None
+    gate_input: GateInput, now: Work, base: Work, explained: Collection[str] | None
 ) -> list[WorkDifference]:
     """What differs where nothing else does. `explained` are components that differ already, None all.
 
@@ -31,31 +31,31 @@ def operator_differences(
     differences = _compiled(base, now)
     if explained is None:
         return differences
-    allowed_rel = operators_allowed_rel(question)
+    allowed_rel = operators_allowed_rel(gate_input)
     for name in sorted((base.operators.keys() & now.operators.keys()) - set(explained)):
         before, after = Counter(base.operators[name]), Counter(now.operators[name])
         differences += _masks(name, before, after)
         if allowed_rel is not None and before != after:
             differences += _operators(name, before, after, allowed_rel)
-    python_rel = python_calls_allowed_rel(question)
+    python_rel = python_calls_allowed_rel(gate_input)
     if not explained and python_rel is not None:
         differences += _python_calls(base.python_calls, now.python_calls, python_rel)
     return differences
 
 
-def operators_allowed_rel(question: Question) -> float | None:
+def operators_allowed_rel(gate_input: GateInput) -> float | None:
     """By what share a component's operators may differ; None where they aren't compared."""
-    old, new = question.baseline.baseline.runs[-1].environment, question.observation.run.environment
+    old, new = gate_input.baseline.baseline.runs[-1].environment, gate_input.observation.run.environment
     if old.family != new.family:
         return None
     exact = _same_software(old, new, "torch", "diffusers", "transformers")
-    return 0.0 if exact else question.limits.operators_other_software_rel
+    return 0.0 if exact else gate_input.limits.operators_other_software_rel
 
 
-def python_calls_allowed_rel(question: Question) -> float | None:
+def python_calls_allowed_rel(gate_input: GateInput) -> float | None:
     """By what share calls of Python functions may grow; None where they aren't compared."""
-    old, new = question.baseline.baseline.runs[-1].environment, question.observation.run.environment
-    return question.limits.python_calls_rel if _same_software(old, new, "python", "torch") else None
+    old, new = gate_input.baseline.baseline.runs[-1].environment, gate_input.observation.run.environment
+    return gate_input.limits.python_calls_rel if _same_software(old, new, "python", "torch") else None
 
 
 def _same_software(old: Environment, new: Environment, *names: str) -> bool:

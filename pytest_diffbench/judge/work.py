@@ -21,7 +21,7 @@ from pytest_diffbench.records.details import FieldChange, Unjudged, WorkDetails,
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_diffbench.judge.question import Question
+    from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.records import Verdict, Work
 
 _SCHEDULE_REL = 1e-5
@@ -37,19 +37,19 @@ _DOUBTFUL = frozenset({"operators", "python_calls"})
 """More of these isn't worse by itself: another kernel of attention, or offloading, does the same in more pieces."""
 
 
-def judge_work(question: Question) -> Verdict:
+def judge_work(gate_input: GateInput) -> Verdict:
     """Compare what was computed with what the baseline computed."""
-    now, base = question.observation.work, question.baseline.baseline.work
+    now, base = gate_input.observation.work, gate_input.baseline.baseline.work
     assert now is not None  # the table asks this gate only when the part was seen
     if base is None:
-        return verdict("work.no_baseline", details=Unjudged(baseline_path=question.baseline.path))
+        return verdict("work.no_baseline", details=Unjudged(baseline_path=gate_input.baseline.path))
     for work, side in ((now, "here"), (base, "baseline")):
         if not (work.denoiser or work.component_calls):
             return verdict("work.not_seen", details=Unjudged(side=side))  # type: ignore[arg-type]  # one of two
-    flops_allowed_for = _other_flops(question)
-    allowed_rel = question.limits.flops_other_torch_rel if flops_allowed_for else 0.0
+    flops_allowed_for = _other_flops(gate_input)
+    allowed_rel = gate_input.limits.flops_other_torch_rel if flops_allowed_for else 0.0
     differences = _differences(now, base, allowed_rel)
-    differences += operator_differences(question, now, base, _explained(differences))
+    differences += operator_differences(gate_input, now, base, _explained(differences))
     differences.sort(key=lambda difference: _ORDER.index(difference.kind))
     details = WorkDetails(
         steps=(base.steps, now.steps),
@@ -59,12 +59,14 @@ def judge_work(question: Question) -> Verdict:
         python_calls=(sum(base.python_calls.values()), sum(now.python_calls.values())),
         flops_allowed_rel=allowed_rel,
         flops_allowed_for=flops_allowed_for,
-        operators_allowed_rel=operators_allowed_rel(question),
+        operators_allowed_rel=operators_allowed_rel(gate_input),
         operators_counted=bool(base.operators) or not now.operators,
-        python_calls_allowed_rel=python_calls_allowed_rel(question),
+        python_calls_allowed_rel=python_calls_allowed_rel(gate_input),
         differences=(*differences, *_attention_parameters(now, base)),
     )
-    if any(difference.kind in _BY_GUIDANCE for difference in differences) and (faults := fault_of_baseline(question)):
+    if any(difference.kind in _BY_GUIDANCE for difference in differences) and (
+        faults := fault_of_baseline(gate_input)
+    ):
         others = [difference for difference in differences if not _follows_from_guidance(difference, now)]
         if not any(other.direction != "less" and other.kind not in _DOUBTFUL for other in others):
             details = msgspec.structs.replace(details, baseline_fault=faults)
@@ -88,9 +90,9 @@ def _follows_from_guidance(difference: WorkDifference, now: Work) -> bool:
     return difference.kind in _BY_GUIDANCE or (difference.kind == "flops" and difference.component in denoisers)
 
 
-def _other_flops(question: Question) -> tuple[FieldChange, ...]:
+def _other_flops(gate_input: GateInput) -> tuple[FieldChange, ...]:
     """Why FLOPs may differ: torch counts otherwise in another version, and on another type of device."""
-    old, new = question.baseline.baseline.runs[-1].environment, question.observation.run.environment
+    old, new = gate_input.baseline.baseline.runs[-1].environment, gate_input.observation.run.environment
     before, after = old.software.get("torch"), new.software.get("torch")
     changes = []
     if old.family != new.family:

@@ -88,18 +88,18 @@ class _Row:
 
     @classmethod
     def of(cls, report: CaseReport) -> _Row:
-        seen = report.observation
-        work, memory = seen.work, seen.memory
+        observation = report.observation
+        work, memory = observation.work, observation.memory
         calls = ""
         if work is not None and work.denoiser:
             calls = format_count(work.denoiser_calls, "call")
-            if seen.guidance is not None and seen.guidance.guided_steps:
-                calls += f", {seen.guidance.guided_steps:>{len(str(work.steps))}} guided"
+            if observation.guidance is not None and observation.guidance.guided_steps:
+                calls += f", {observation.guidance.guided_steps:>{len(str(work.steps))}} guided"
         return cls(
             calls=calls,
             flops=format_flops(work.total_flops) if work is not None and work.total_flops else "",
             memory="" if memory is None else format_bytes(memory.peak_bytes) + (" rough" if is_rough(memory) else ""),
-            total=format_seconds(seen.run.median_s) if seen.run.rounds else "no rounds",
+            total=format_seconds(observation.run.median_s) if observation.run.rounds else "no rounds",
         )
 
     def cells(self) -> tuple[str, ...]:
@@ -120,21 +120,21 @@ class Table:
         self._stacked = names is None
         if names is None:
             total_width = self._widths[-1] + 2 if self._widths else 0
-            names = _fitting_names(ids, self._width - _NAME_AT - total_width) or {one: one for one in ids}
+            names = _fitting_names(ids, self._width - _NAME_AT - total_width) or {case_id: case_id for case_id in ids}
         self._names = names
 
     def block(self, report: CaseReport) -> list[Line]:
         """All lines of a case."""
         lines = [*self._head(report), *self._outcome(report)]
-        told = to_tell(report)
+        verdicts = to_tell(report)
         # what is true of the machine is said once, at the end
-        machine = [] if self._verbose else [one for one in told if is_about_machine(one)]
-        lines += self._verdicts([one for one in told if one not in machine])
+        machine = [] if self._verbose else [verdict for verdict in verdicts if is_about_machine(verdict)]
+        lines += self._verdicts([verdict for verdict in verdicts if verdict not in machine])
         passing = [verdict for verdict in report.verdicts if verdict.decision in PASSING]
         if self._verbose:
             lines += self._verdicts(passing)
         lines += self._stages(report)
-        codes = [] if self._verbose else [_code(one) for one in (*machine, *passing)]
+        codes = [] if self._verbose else [_code(verdict) for verdict in (*machine, *passing)]
         lines += flow([*codes, *self._remarks(report)], self._width, _BODY_AT, _GAP)
         for remark in report.observation.remarks:
             lines += hang([segment(" " * _BODY_AT), segment("remark ", "yellow")], remark, self._width, _BODY_AT + 7)
@@ -152,14 +152,14 @@ class Table:
     def _outcome(self, report: CaseReport) -> list[Line]:
         """What became of a case that broke off or was to be saved."""
         if report.error is not None:
-            return self._told("error", "", report.error, ())
+            return self._message_lines("error", "", report.error, ())
         if not report.observation.complete:
-            return self._told("error", "", "the measurement was interrupted", ())
+            return self._message_lines("error", "", "the measurement was interrupted", ())
         if report.saved is None:
             return []
         if report.saved.refused:
-            return self._told("refused", "", report.saved.why, ())
-        return self._told("saved", "", saved_text(report.saved), ())
+            return self._message_lines("refused", "", report.saved.why, ())
+        return self._message_lines("saved", "", saved_text(report.saved), ())
 
     def _head(self, report: CaseReport) -> list[Line]:
         status = status_of(report)
@@ -181,8 +181,10 @@ class Table:
     def _verdicts(self, verdicts: Sequence[Verdict]) -> list[Line]:
         """A message for each verdict; gates that say the same share one."""
         lines: list[Line] = []
-        for heading, one in grouped(verdicts):
-            lines += self._told(one.decision, heading, one.message, self._changes(one), sees_text(one))
+        for heading, verdict in grouped(verdicts):
+            lines += self._message_lines(
+                verdict.decision, heading, verdict.message, self._changes(verdict), sees_text(verdict)
+            )
         return lines
 
     def _changes(self, verdict: Verdict) -> Sequence[str]:
@@ -193,7 +195,7 @@ class Table:
             changes = [] if verdict.reason in ("time.few_runs", "time.few_days") else changes[:1]
         return changes if drawn is None else [*changes, drawn]
 
-    def _told(
+    def _message_lines(
         self, status: Status, code: str, message: str, changes: Sequence[str], sees: str | None = None
     ) -> list[Line]:
         head: Line = [
@@ -210,11 +212,11 @@ class Table:
         return lines
 
     def _stages(self, report: CaseReport) -> list[Line]:
-        seen = report.observation
-        stages = seen.run.stage_medians_s.items()
+        observation = report.observation
+        stages = observation.run.stage_medians_s.items()
         cells = [labelled(_STAGE_LABELS[stage], f"{format_seconds(value_s):>7}") for stage, value_s in stages]
         layers: list[Line] = []
-        share_rel = seen.layers.attention_rel if seen.layers is not None else None
+        share_rel = observation.layers.attention_rel if observation.layers is not None else None
         if share_rel is not None:
             # Shares of the denoiser's time, from the pass over the layers.
             layers = [
@@ -241,28 +243,29 @@ class Table:
 
 def _more(report: CaseReport) -> list[Line]:
     """Figures that only the verbose summary has."""
-    seen = report.observation
-    cells = [labelled("rounds", str(len(seen.run.rounds)))]
-    if seen.run.warmup is not None and seen.run.warmup.compile_s is not None:
-        cells.append(labelled("compiled for", format_seconds(seen.run.warmup.compile_s)))
-    found = efficiency_of(seen)
-    if found is not None:
-        cells += [labelled(_STAGE_LABELS[stage], rate_text(found, stage)) for stage in found.flops_per_s]
-        if found.images_per_s is not None:
-            cells.append(labelled("images/s", f"{found.images_per_s:.3g}"))
-        if found.energy_per_image_j is not None:
-            cells.append(labelled("J/image", f"{found.energy_per_image_j:.3g}"))
-    if seen.memory is not None:
-        if seen.memory.reserved_bytes is not None:
-            cells.append(labelled("reserved", format_bytes(seen.memory.reserved_bytes)))
-        for stage, part in seen.memory.stages.items():
+    observation = report.observation
+    cells = [labelled("rounds", str(len(observation.run.rounds)))]
+    if observation.run.warmup is not None and observation.run.warmup.compile_s is not None:
+        cells.append(labelled("compiled for", format_seconds(observation.run.warmup.compile_s)))
+    efficiency = efficiency_of(observation)
+    if efficiency is not None:
+        cells += [labelled(_STAGE_LABELS[stage], rate_text(efficiency, stage)) for stage in efficiency.flops_per_s]
+        if efficiency.images_per_s is not None:
+            cells.append(labelled("images/s", f"{efficiency.images_per_s:.3g}"))
+        if efficiency.energy_per_image_j is not None:
+            cells.append(labelled("J/image", f"{efficiency.energy_per_image_j:.3g}"))
+    if observation.memory is not None:
+        if observation.memory.reserved_bytes is not None:
+            cells.append(labelled("reserved", format_bytes(observation.memory.reserved_bytes)))
+        for stage, part in observation.memory.stages.items():
             cells.append(labelled(f"{_STAGE_LABELS[stage]} peak", format_bytes(part.peak_bytes)))
-    if seen.output is not None:
+    if observation.output is not None:
         cells += [
-            labelled("image", f"{image.width_px}×{image.height_px} {image.mode}") for image in seen.output.images
+            labelled("image", f"{image.width_px}×{image.height_px} {image.mode}")
+            for image in observation.output.images
         ]
-        if not seen.output.rerun.identical:
-            cells.append(labelled("rerun noise", format_decibels(seen.output.rerun.psnr_db)))
+        if not observation.output.rerun.identical:
+            cells.append(labelled("rerun noise", format_decibels(observation.output.rerun.psnr_db)))
     return cells
 
 
@@ -278,10 +281,10 @@ def _fitting_names(ids: Sequence[str], room: int) -> dict[str, str] | None:
     """Names by id: whole, without folders, or without the file; the longest that fit and stay distinct."""
     for shorten in (
         str,
-        lambda one: one[one.partition("::")[0].rfind("/") + 1 :],
-        lambda one: one.partition("::")[2],
+        lambda case_id: case_id[case_id.partition("::")[0].rfind("/") + 1 :],
+        lambda case_id: case_id.partition("::")[2],
     ):
-        names = {one: shorten(one) or one for one in ids}
+        names = {case_id: shorten(case_id) or case_id for case_id in ids}
         if len(set(names.values())) == len(names) and all(len(visible(name)) <= room for name in names.values()):
             return names
     return None

@@ -69,40 +69,40 @@ def calls_text(report: VariantReport) -> str:
 
 def likeness_texts(report: VariantReport) -> tuple[str, str]:
     """PSNR and SSIM against the reference's images; empty where they weren't compared."""
-    found = report.image_difference
-    if found is None or found.problem is not None:
+    difference = report.image_difference
+    if difference is None or difference.problem is not None:
         return "", ""
-    if found.same_bits:
+    if difference.same_bits:
         return "equal", "1.0000"
-    psnr = "" if found.psnr_db is None else format_decibels(found.psnr_db)
-    return psnr, "" if found.ssim is None else f"{found.ssim:.4f}"
+    psnr = "" if difference.psnr_db is None else format_decibels(difference.psnr_db)
+    return psnr, "" if difference.ssim is None else f"{difference.ssim:.4f}"
 
 
 def latents_text(report: VariantReport) -> str:
     """Relative distance of the final latents from the reference's."""
-    found = report.image_difference
-    return "" if found is None or found.latents_rel is None else format_percent(found.latents_rel)
+    difference = report.image_difference
+    return "" if difference is None or difference.latents_rel is None else format_percent(difference.latents_rel)
 
 
 def remarks(comparison: Comparison) -> list[str]:
     """What a table can't hold, one line each: disagreement, domination, images that can't be compared."""
-    told = []
+    texts = []
     for variant in comparison.variants:
         if variant.agrees_with_prediction is False and variant.predicted_speedup_rel is not None:
-            told.append(
+            texts.append(
                 f"{variant.name}: {ratio_text(variant.predicted_speedup_rel)}, which the denoiser's"
                 f" {'FLOPs' if variant.predicted_from == 'flops' else 'calls'} predict, lies outside the interval"
             )
         if variant.name != comparison.reference and _is_inert(variant):
-            told.append(
+            texts.append(
                 f"{variant.name}: the reference's pictures to the last bit and its FLOPs: what it changes does"
                 " nothing"
             )
         if variant.dominated_by:
-            told.append(f"{variant.name}: dominated, {', '.join(variant.dominated_by)} is faster and more alike")
+            texts.append(f"{variant.name}: dominated, {', '.join(variant.dominated_by)} is faster and more alike")
         if variant.image_difference is not None and variant.image_difference.problem is not None:
-            told.append(f"{variant.name}: images not compared, {variant.image_difference.problem}")
-    return told
+            texts.append(f"{variant.name}: images not compared, {variant.image_difference.problem}")
+    return texts
 
 
 def _is_inert(variant_report: VariantReport) -> bool:
@@ -149,14 +149,18 @@ def _columns(comparison: Comparison) -> tuple[list[_Column], list[_Column]]:
         column(f"speed-up ({confidence_text(comparison)})", [speedup(row) for row in rows]),
         column("predicted", [beside(row, ratio_text(row.predicted_speedup_rel)) for row in rows]),
         column("calls", [calls_text(row) for row in rows]),
-        column("PSNR", [beside(one, psnr) for one, (psnr, _) in zip(rows, likeness, strict=True)]),
-        column("SSIM", [beside(one, ssim) for one, (_, ssim) in zip(rows, likeness, strict=True)]),
+        column("PSNR", [beside(row, psnr) for row, (psnr, _) in zip(rows, likeness, strict=True)]),
+        column("SSIM", [beside(row, ssim) for row, (_, ssim) in zip(rows, likeness, strict=True)]),
     ]
     further = [
         column("denoise", [beside(row, speedup_text(row.stage_speedups_rel.get("denoise"))) for row in rows]),
         column("latents", [beside(row, latents_text(row)) for row in rows]),
     ]
-    return [one for one in shown if not one.empty], [one for one in further if not one.empty]
+    return [column for column in shown if not column.empty], [column for column in further if not column.empty]
+
+
+def _table_width(columns: Sequence[_Column]) -> int:
+    return sum(column.width + 2 for column in columns)
 
 
 def _block(comparison: Comparison, width: int) -> list[Line]:
@@ -164,9 +168,9 @@ def _block(comparison: Comparison, width: int) -> list[Line]:
     names = [visible(variant.name) for variant in comparison.variants]
     longest = max(map(len, (*names, "variant")))
     for column in further:
-        if _INDENT + longest + sum(one.width + 2 for one in (*shown, column)) <= width:
+        if _INDENT + longest + _table_width((*shown, column)) <= width:
             shown.append(column)
-    room = width - _INDENT - sum(one.width + 2 for one in shown)
+    room = width - _INDENT - _table_width(shown)
     stacked = longest > room and room < max(map(len, names))
     name_width = longest if not stacked else _LEAST_NAME
     head = comparison.argument if comparison.argument is not None and len(comparison.argument) <= room else None
@@ -175,19 +179,17 @@ def _block(comparison: Comparison, width: int) -> list[Line]:
     lines = _title(comparison, width)
     # Without room for the names, columns that fit stand below each of them.
     fitting = list(shown)
-    while (
-        _INDENT + (2 if stacked else name_width) + sum(one.width + 2 for one in fitting) > width and len(fitting) > 2
-    ):
+    while _INDENT + (2 if stacked else name_width) + _table_width(fitting) > width and len(fitting) > 2:
         fitting.pop()
     lead = " " * (2 if stacked else name_width)
     first = lead if stacked else f"{head:{name_width}}"
-    lines.append(_row(first, [f"{one.head:>{one.width}}" for one in fitting], "light"))
-    for at, one in enumerate(comparison.variants):
+    lines.append(_row(first, [f"{column.head:>{column.width}}" for column in fitting], "light"))
+    for at, variant in enumerate(comparison.variants):
         if stacked:
             lines += hang([segment(" " * _INDENT)], names[at], width, _INDENT + 2)
-        if one.error is not None:
+        if variant.error is not None:
             error: Line = [segment(" " * _INDENT + (lead if stacked else f"{names[at]:{name_width}}") + "  ")]
-            lines += hang([*error, segment("error", "red", "bold"), segment("  ")], one.error, width, _INDENT + 2)
+            lines += hang([*error, segment("error", "red", "bold"), segment("  ")], variant.error, width, _INDENT + 2)
             continue
         cells = [f"{column.cells[at]:>{column.width}}" for column in fitting]
         lines.append(_row(lead if stacked else f"{names[at]:{name_width}}", cells))

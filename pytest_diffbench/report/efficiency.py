@@ -53,41 +53,41 @@ class Efficiency:
         )
 
 
-def efficiency_of(seen: Observation) -> Efficiency | None:
+def efficiency_of(observation: Observation) -> Efficiency | None:
     """Work out a case's figures; None for one that has no rounds."""
-    if not seen.run.rounds:
+    if not observation.run.rounds:
         return None
-    flops = {} if seen.work is None else _flops_by_stage(seen.work)
-    times_s = seen.run.stage_medians_s
+    flops = {} if observation.work is None else _flops_by_stage(observation.work)
+    times_s = observation.run.stage_medians_s
     rates = {stage: flops[stage] / times_s[stage] for stage in times_s if flops.get(stage) and times_s[stage] > 0}
-    device = seen.run.environment.hardware.get("device")
+    device = observation.run.environment.hardware.get("device")
     peak = peak_reported(device) if isinstance(device, str) else None
-    dtype = seen.case.definition.dtype
-    measured = seen.run.environment.state.get(matmul_fact(dtype))
+    dtype = observation.case.definition.dtype
+    measured = observation.run.environment.state.get(matmul_fact(dtype))
     best = peak.flops_per_s(dtype) if peak is not None else measured if isinstance(measured, float) else None
-    images = 0 if seen.output is None else len(seen.output.images)
-    energies_j = [one.telemetry.energy_j for one in seen.run.rounds if one.telemetry is not None]
+    images = 0 if observation.output is None else len(observation.output.images)
+    energies_j = [timed.telemetry.energy_j for timed in observation.run.rounds if timed.telemetry is not None]
     known_j = [energy_j for energy_j in energies_j if energy_j is not None]
     return Efficiency(
         flops_per_s=rates,
         peak_rel={} if best is None else {stage: rate / best for stage, rate in rates.items()},
-        images_per_s=images / seen.run.median_s if images else None,
+        images_per_s=images / observation.run.median_s if images else None,
         energy_per_image_j=statistics.median(known_j) / images if known_j and images else None,
         peak=peak,
         peak_flops_per_s=best,
     )
 
 
-def rate_text(found: Efficiency, stage: Stage) -> str:
+def rate_text(efficiency: Efficiency, stage: Stage) -> str:
     """A stage's rate in words: `412 TFLOP/s, 42 % of peak`, or `of a measured matmul` where no peak is published.
 
     A share above a published peak is marked as impossible.
     """
-    text = f"{format_flops(round(found.flops_per_s[stage]))}/s"
-    share_rel = found.peak_rel.get(stage)
+    text = f"{format_flops(round(efficiency.flops_per_s[stage]))}/s"
+    share_rel = efficiency.peak_rel.get(stage)
     if share_rel is None:
         return text
-    if found.peak is None:
+    if efficiency.peak is None:
         return f"{text}, {format_percent(share_rel)} of a measured matmul"
     return f"{text}, {format_percent(share_rel)} of peak" + (" (impossible)" if share_rel > 1 else "")
 

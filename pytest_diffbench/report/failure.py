@@ -50,19 +50,19 @@ def failure_text(
         return f"diffbench: {first}\n\n{case_id}" + (f"\n{_indented(further)}" if further else "")
     named, rest = _headline_verdicts(report)
     lines = [f"diffbench: {_headline(report)}", "", case_id]
-    for heading, one in grouped(named):
-        changes = (f"    - {change}" for change in one.changes)
-        lines += ["", f"{one.decision}: {heading}", _indented(one.message), *changes]
-        if (drawn := curve(one)) is not None:
+    for heading, verdict in grouped(named):
+        changes = (f"    - {change}" for change in verdict.changes)
+        lines += ["", f"{verdict.decision}: {heading}", _indented(verdict.message), *changes]
+        if (drawn := curve(verdict)) is not None:
             # Where it will be written isn't known, and pytest writes what can't be encoded as one line of escapes.
             lines.append(_indented(encodable(drawn, "ascii"), "    - "))
-        if remedy := REASONS[one.reason].remedy:
+        if remedy := REASONS[verdict.reason].remedy:
             lines.append(_indented(remedy, "    To do: "))
     if rest:
-        lines += ["", "other gates:", *(f"    {one.decision:12}  {one.reason}" for one in rest)]
+        lines += ["", "other gates:", *(f"    {verdict.decision:12}  {verdict.reason}" for verdict in rest)]
     if report.changed_since:
         since = "the baseline" if report.against is None else "the other environment"
-        lines += ["", f"changed since {since}:", *(f"    {one}" for one in report.changed_since)]
+        lines += ["", f"changed since {since}:", *(f"    {change}" for change in report.changed_since)]
     if report.against is not None:
         lines += ["", f"held against: {report.against}"]
     elif report.baseline_path is not None:
@@ -87,18 +87,18 @@ def _headline(report: CaseReport) -> str:
         return f"worse in {', '.join(worse)}"
     if report.baseline_path is None:
         return "no baseline"
-    if _is_another_case(report):
+    if _is_redefined(report):
         return "defined differently from its baseline"
-    found = [
+    outcomes = [
         f"{decision} in {', '.join(gates)}"
         for decision in DECISIONS
         if decision not in PASSING
         and (gates := [verdict.gate for verdict in report.verdicts if verdict.decision == decision])
     ]
-    return "; ".join(found) or "nothing is wrong"
+    return "; ".join(outcomes) or "nothing is wrong"
 
 
-def _is_another_case(report: CaseReport) -> bool:
+def _is_redefined(report: CaseReport) -> bool:
     return any(verdict.reason.endswith(".definition_changed") for verdict in report.verdicts)
 
 
@@ -114,7 +114,7 @@ def _ending(report: CaseReport, verdicts: Sequence[Verdict], command: str) -> li
         return [f"{', '.join(faults)}: no baseline makes this pass."]
     if was_refused(report):
         return ["The baseline was not updated. Fix the problem above, then rerun:", f"    {command}"]
-    if _is_another_case(report) or any(verdict.decision == "worse" for verdict in verdicts):
+    if _is_redefined(report) or any(verdict.decision == "worse" for verdict in verdicts):
         return ["If the change is intended, accept it:", f"    {command}"]
     if report.baseline_path is None:
         return ["To save it:", f"    {command}"]

@@ -11,47 +11,50 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import CaseReport, Comparison, Speedup, Verdict
 
 
-def is_own(one: tuple[str, object]) -> bool:
+def is_own(test_property: tuple[str, object]) -> bool:
     """Whether a property of a test is one of these, by its name."""
-    return one[0].startswith("diffbench.")
+    return test_property[0].startswith("diffbench.")
 
 
 def properties(report: CaseReport) -> list[tuple[str, str]]:
     """Names and values; a figure that wasn't measured is left out. Units stand in the names."""
-    seen = report.observation
-    found: list[tuple[str, str]] = [
-        ("diffbench.case", seen.case.id),
+    observation = report.observation
+    entries: list[tuple[str, str]] = [
+        ("diffbench.case", observation.case.id),
         ("diffbench.status", status_of(report)),
-        ("diffbench.machine", seen.run.environment.machine),
+        ("diffbench.machine", observation.run.environment.machine),
     ]
-    if seen.run.rounds:
-        found.append(("diffbench.total_median_s", _figure(seen.run.median_s)))
-        found += [(f"diffbench.{stage}_median_s", _figure(one)) for stage, one in seen.run.stage_medians_s.items()]
-    if seen.layers is not None and seen.layers.attention_rel is not None:
-        found.append(("diffbench.attention_rel", _figure(seen.layers.attention_rel)))
-    if seen.work is not None:
-        found.append(("diffbench.denoiser_calls", str(seen.work.denoiser_calls)))
-        found.append(("diffbench.flops", str(seen.work.total_flops)))
-    if seen.guidance is not None:
-        found.append(("diffbench.guided_steps", str(seen.guidance.guided_steps)))
-    if seen.memory is not None:
-        found.append(("diffbench.peak_bytes", str(seen.memory.peak_bytes)))
-        found.append(("diffbench.memory_source", seen.memory.source))
-    found += [(f"diffbench.{name}", _figure(value)) for name, value in (image_figures(report) or {}).items()]
+    if observation.run.rounds:
+        entries.append(("diffbench.total_median_s", _figure(observation.run.median_s)))
+        entries += [
+            (f"diffbench.{stage}_median_s", _figure(time_s))
+            for stage, time_s in observation.run.stage_medians_s.items()
+        ]
+    if observation.layers is not None and observation.layers.attention_rel is not None:
+        entries.append(("diffbench.attention_rel", _figure(observation.layers.attention_rel)))
+    if observation.work is not None:
+        entries.append(("diffbench.denoiser_calls", str(observation.work.denoiser_calls)))
+        entries.append(("diffbench.flops", str(observation.work.total_flops)))
+    if observation.guidance is not None:
+        entries.append(("diffbench.guided_steps", str(observation.guidance.guided_steps)))
+    if observation.memory is not None:
+        entries.append(("diffbench.peak_bytes", str(observation.memory.peak_bytes)))
+        entries.append(("diffbench.memory_source", observation.memory.source))
+    entries += [(f"diffbench.{name}", _figure(value)) for name, value in (image_figures(report) or {}).items()]
     for verdict in report.verdicts:
-        found += _answer(verdict)
+        entries += _answer(verdict)
     if report.baseline_path is not None:
-        found.append(("diffbench.baseline", report.baseline_path))
+        entries.append(("diffbench.baseline", report.baseline_path))
     if report.saved is not None:
-        found.append(("diffbench.saved", saved_text(report.saved)))
+        entries.append(("diffbench.saved", saved_text(report.saved)))
     if report.error is not None:
-        found.append(("diffbench.error", report.error))
-    return found
+        entries.append(("diffbench.error", report.error))
+    return entries
 
 
 def comparison_properties(comparison: Comparison) -> list[tuple[str, str]]:
     """Names and values of a comparison: a set for each variant, its name in brackets."""
-    found: list[tuple[str, str]] = [
+    entries: list[tuple[str, str]] = [
         ("diffbench.comparison", comparison.id),
         ("diffbench.comparison.reference", comparison.reference),
         ("diffbench.comparison.confidence", _figure(comparison.confidence)),
@@ -72,23 +75,23 @@ def comparison_properties(comparison: Comparison) -> list[tuple[str, str]]:
                 (name, getattr(variant.image_difference, name)) for name in ("psnr_db", "ssim", "latents_rel")
             ]
         head = f"diffbench.variant[{variant.name}]"
-        found += [(f"{head}.{name}", _figure(value)) for name, value in figures if value is not None]
+        entries += [(f"{head}.{name}", _figure(value)) for name, value in figures if value is not None]
         if variant.agrees_with_prediction is not None:
-            found.append((f"{head}.agrees_with_prediction", str(variant.agrees_with_prediction).lower()))
+            entries.append((f"{head}.agrees_with_prediction", str(variant.agrees_with_prediction).lower()))
         if variant.dominated_by:
-            found.append((f"{head}.dominated_by", ", ".join(variant.dominated_by)))
+            entries.append((f"{head}.dominated_by", ", ".join(variant.dominated_by)))
         if variant.error is not None:
-            found.append((f"{head}.error", variant.error))
-    return found
+            entries.append((f"{head}.error", variant.error))
+    return entries
 
 
 def _answer(verdict: Verdict) -> list[tuple[str, str]]:
     """A gate's answer; of time also how small a change it sees, and how many fresh processes confirmed this one."""
-    found: list[tuple[str, str]] = [("decision", verdict.decision), ("reason", verdict.reason)]
+    entries: list[tuple[str, str]] = [("decision", verdict.decision), ("reason", verdict.reason)]
     if verdict.gate == "time":
         figures = {name: figure_of(verdict, name) for name in ("detectable_rel", "confirmed", "fresh_runs")}
-        found += [(name, _figure(value)) for name, value in figures.items() if value is not None]
-    return [(f"diffbench.{verdict.gate}.{name}", value) for name, value in found]
+        entries += [(name, _figure(value)) for name, value in figures.items() if value is not None]
+    return [(f"diffbench.{verdict.gate}.{name}", value) for name, value in entries]
 
 
 def _ends(speedup: Speedup) -> list[tuple[str, float]]:

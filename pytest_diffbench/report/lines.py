@@ -84,10 +84,10 @@ def hang(head: Line, text: str, width: int, indent: int) -> list[Line]:
         return [head, *hang([segment(" " * indent)], text, width, indent)]
     width = max(width, indent + _LEAST_WIDTH)
     pieces: list[str] = []
-    for number, one in enumerate(text.splitlines() or [""]):
+    for number, paragraph in enumerate(text.splitlines() or [""]):
         first = " " * (indent if number else start)
         pieces += textwrap.wrap(
-            _UNIT.sub(f"{_KEPT}\\1", visible(one)),
+            _UNIT.sub(f"{_KEPT}\\1", visible(paragraph)),
             width,
             initial_indent=first,
             subsequent_indent=" " * indent,
@@ -115,7 +115,7 @@ def plain(lines: Iterable[Line]) -> str:
 
 def ansi(lines: Iterable[Line]) -> str:
     """Lines as text with the terminal's escape sequences for markup, each with its end."""
-    return "".join("".join(_escaped(*one) for one in line) + "\n" for line in lines)
+    return "".join("".join(_escaped(*part) for part in line) + "\n" for line in lines)
 
 
 def for_encoding(lines: Iterable[Line], encoding: str | None) -> list[Line]:

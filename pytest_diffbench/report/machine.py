@@ -40,8 +40,12 @@ def machine_lines(reports: Sequence[CaseReport]) -> list[str]:
         )
     few = [verdict for verdict in verdicts if verdict.reason in _FEW]
     if few:
-        seen = [float(rel) for verdict in few if (rel := figure_of(verdict, "detectable_rel")) is not None]
-        least = f", so nothing under {format_percent(min(seen), signed=True)} would be seen" if seen else ""
+        detectable_rels = [float(rel) for verdict in few if (rel := figure_of(verdict, "detectable_rel")) is not None]
+        least = (
+            f", so nothing under {format_percent(min(detectable_rels), signed=True)} would be seen"
+            if detectable_rels
+            else ""
+        )
         lines.append(
             f"too few runs or days are recorded to know how far times spread ({format_count(len(few), 'case')})"
             f"{least}: save on more days"

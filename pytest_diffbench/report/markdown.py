@@ -58,12 +58,12 @@ def summary(session: SessionReport) -> str:
     ]
     size = sum(len(line.encode()) + 1 for line in (*lines, *end))
     lines.append("")
-    told = [report for report in reports if _needs_telling(report)]
-    for number, report in enumerate(told):
+    detailed = [report for report in reports if _needs_telling(report)]
+    for number, report in enumerate(detailed):
         details = _details(report)
         size += sum(len(detail.encode()) + 1 for detail in details)
         if size > _MOST_BYTES:
-            left = format_count(len(told) - number, "case")
+            left = format_count(len(detailed) - number, "case")
             lines += [f"Details of {left} left out: this page would be too long. See the JSON file.", ""]
             break
         lines += details
@@ -74,17 +74,17 @@ def _skipped(session: SessionReport) -> list[str]:
     """Benchmarks of which nothing is known, and why."""
     if not session.skipped:
         return []
-    return ["", "Skipped:", "", *(f"- {_code(one.test)}: {_text(one.reason)}" for one in session.skipped)]
+    return ["", "Skipped:", "", *(f"- {_code(skipped.test)}: {_text(skipped.reason)}" for skipped in session.skipped)]
 
 
 def _run_again(session: SessionReport) -> list[str]:
     """Tests that took several attempts."""
-    told = [
+    lines = [
         f"- {_code(case.observation.case.id)}: {case.attempts} attempts, of which the last counts"
         for case in session.cases
         if case.attempts > 1
     ]
-    return ["", "Run again:", "", *told] if told else []
+    return ["", "Run again:", "", *lines] if lines else []
 
 
 def _headline(session: SessionReport) -> str:
@@ -103,11 +103,11 @@ def _headline(session: SessionReport) -> str:
 
 
 def _row(report: CaseReport) -> str:
-    seen = report.observation
-    work, memory = seen.work, seen.memory
+    observation = report.observation
+    work, memory = observation.work, observation.memory
     cells = [
-        _code(seen.case.id),
-        format_seconds(seen.run.median_s) if seen.run.rounds else "",
+        _code(observation.case.id),
+        format_seconds(observation.run.median_s) if observation.run.rounds else "",
         f"{work.denoiser_calls:,}" if work is not None and work.denoiser else "",
         format_flops(work.total_flops) if work is not None and work.total_flops else "",
         "" if memory is None else format_bytes(memory.peak_bytes) + (" rough" if is_rough(memory) else ""),
@@ -154,11 +154,11 @@ def _comparisons(session: SessionReport) -> list[str]:
                 *("" if is_reference else text for text in (*likeness_texts(row), latents_text(row))),
             ]
             lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (_code(row.name), *cells)) + " |")
-        told = [
+        notes = [
             *remarks(comparison),
             *(f"{row.name}: {row.error}" for row in comparison.variants if row.error is not None),
         ]
-        lines += ["", *(f"- {_text(text)}" for text in told), *([""] if told else [])]
+        lines += ["", *(f"- {_text(text)}" for text in notes), *([""] if notes else [])]
     return lines
 
 
@@ -166,7 +166,7 @@ def _missing(session: SessionReport) -> list[str]:
     missing = session.missing_baselines
     if not missing:
         return []
-    command = save_command((node_id(one) for one in missing), session.command, session.root)
+    command = save_command((node_id(case_id) for case_id in missing), session.command, session.root)
     return [f"No baseline for {format_count(len(missing), 'case')}. To add:", "", *_fenced(command), ""]
 
 
@@ -199,22 +199,24 @@ def _details(report: CaseReport) -> list[str]:
     if achieved := _achieved(report):
         lines.append(f"- achieved: {achieved}")
     if report.changed_since:
-        lines += ["- changed since the baseline:", *(f"  - {_text(one)}" for one in report.changed_since)]
+        lines += ["- changed since the baseline:", *(f"  - {_text(change)}" for change in report.changed_since)]
     return [*lines, "", "</details>", ""]
 
 
 def _achieved(report: CaseReport) -> str:
     """How well the device was used; empty where nothing was counted."""
-    found = efficiency_of(report.observation)
-    if found is None:
+    efficiency = efficiency_of(report.observation)
+    if efficiency is None:
         return ""
-    return ", ".join(f"{name} {rate_text(found, stage)}" for stage, name in _RATED if stage in found.flops_per_s)
+    return ", ".join(
+        f"{name} {rate_text(efficiency, stage)}" for stage, name in _RATED if stage in efficiency.flops_per_s
+    )
 
 
 def _text(text: str) -> str:
     """Text that stays text: no markup, no HTML, no end of a line or of a table's cell."""
-    one_line = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_\[\]|~#@])", r"\\\1", one_line)
+    escaped = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|~#@])", r"\\\1", escaped)
 
 
 def _code(text: str) -> str:

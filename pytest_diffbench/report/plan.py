@@ -49,9 +49,9 @@ def plan_lines(plan: PipelinePlan, width: int) -> list[Line]:
 
 def _head(plan: PipelinePlan, width: int) -> list[Line]:
     about = [plan.pipeline, plan.dtype, f"torch {plan.software.get('torch')}"]
-    title = [[segment(plan.source, "bold")], *([segment(one)] for one in about)]
-    told = [f"{name}={value!r}" for name, value in plan.arguments.items()]
-    return [*flow(title, width, 0), *flow([[segment(one, "light")] for one in told], width, 2, segment("  "))]
+    title = [[segment(plan.source, "bold")], *([segment(text)] for text in about)]
+    arguments = [f"{name}={value!r}" for name, value in plan.arguments.items()]
+    return [*flow(title, width, 0), *flow([[segment(text, "light")] for text in arguments], width, 2, segment("  "))]
 
 
 def _calls(plan: PipelinePlan, width: int) -> list[Line]:

@@ -115,7 +115,7 @@ class Progress:
     def start(self, case_name: str, label: str) -> None:
         """Begin a case: its name, and before it a label such as `lumina2 mini`, which may be empty."""
         place = self._outlook.place if self._outlook is not None else ""
-        self._parts = tuple(visible(one) for one in (place, label, case_name) if one)
+        self._parts = tuple(visible(part) for part in (place, label, case_name) if part)
         self._pace.start()
         self._show(self._parts)
 
@@ -123,11 +123,11 @@ class Progress:
         """Tell what is being done now: `done` of `total` calls are behind it."""
         left_s = self._pace.left_s(done, total)
         others_s = self._outlook.others_s() if self._outlook is not None else None
-        told = f"about {_told(left_s)} left" if left_s is not None else ""
+        left = f"about {_rough_duration(left_s)} left" if left_s is not None else ""
         if others_s is not None:
-            everything = _told((left_s or 0.0) + others_s)
-            told = f"{told}, {everything} with all others" if told else f"about {everything} left with all others"
-        self._show((*self._parts, phase, *((told,) if told else ())))
+            everything = _rough_duration((left_s or 0.0) + others_s)
+            left = f"{left}, {everything} with all others" if left else f"about {everything} left with all others"
+        self._show((*self._parts, phase, *((left,) if left else ())))
 
     def finish(self) -> None:
         """Erase the line."""
@@ -171,7 +171,7 @@ class LogLines:
         self._pace = Pace(clock)
         self._outlook = outlook
         self._every_s = every_s
-        self._told_s = clock()
+        self._last_line_s = clock()
         self._name = ""
 
     def start(self, case_name: str) -> None:
@@ -189,12 +189,12 @@ class LogLines:
             at_once: it takes long and nothing is told meanwhile.
         """
         left_s = self._pace.left_s(done, total)
-        if not at_once and self._clock() - self._told_s < self._every_s:
+        if not at_once and self._clock() - self._last_line_s < self._every_s:
             return
-        self._told_s = self._clock()
+        self._last_line_s = self._clock()
         place, others_s = self._outlook.place, self._outlook.others_s()
         if left_s is not None or others_s is not None:
-            phase += f", about {_told((left_s or 0.0) + (others_s or 0.0))} left"
+            phase += f", about {_rough_duration((left_s or 0.0) + (others_s or 0.0))} left"
         self._write_line(f"diffbench: {f'{place} tests, ' if place else ''}{self._name}: {_in_words(phase)}")
 
 
@@ -207,5 +207,5 @@ def _in_words(phase: str) -> str:
     return " ".join(words)
 
 
-def _told(seconds: float) -> str:
+def _rough_duration(seconds: float) -> str:
     return f"{max(math.ceil(seconds), 1)} s" if seconds < 90 else f"{round(seconds / 60)} min"

@@ -68,12 +68,12 @@ def filled(session: SessionReport, finished: Iterable[Finished]) -> SessionRepor
     comparisons: dict[tuple[str, str], Comparison] = {}
     skipped: dict[str, Skipped] = {}
     attempts: dict[str, int] = {}
-    for one in finished:
-        cases |= {(one.test, case.observation.case.id): case for case in one.cases}
-        comparisons |= {(one.test, comparison.id): comparison for comparison in one.comparisons}
-        attempts[one.test] = one.attempts
-        if one.skipped is not None:
-            skipped[one.test] = one.skipped
+    for finished_test in finished:
+        cases |= {(finished_test.test, case.observation.case.id): case for case in finished_test.cases}
+        comparisons |= {(finished_test.test, comparison.id): comparison for comparison in finished_test.comparisons}
+        attempts[finished_test.test] = finished_test.attempts
+        if finished_test.skipped is not None:
+            skipped[finished_test.test] = finished_test.skipped
     reports = tuple(msgspec.structs.replace(case, attempts=attempts[test]) for (test, _), case in cases.items())
     decisions = [verdict.decision for case in reports for verdict in case.verdicts]
     return msgspec.structs.replace(
@@ -235,8 +235,8 @@ def write(path: Path, session: SessionReport) -> None:
 
 
 def _efficiency(report: CaseReport) -> Efficiency | None:
-    found = efficiency_of(report.observation)
-    return None if found is None else found.figures()
+    efficiency = efficiency_of(report.observation)
+    return None if efficiency is None else efficiency.figures()
 
 
 def _no_session(path: Path, error: Exception) -> str:

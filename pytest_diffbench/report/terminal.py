@@ -92,9 +92,11 @@ def _groups(reports: Sequence[CaseReport]) -> list[tuple[str, list[CaseReport]]]
 
 
 def _title(title: str, reports: Sequence[CaseReport], width: int) -> list[Line]:
-    found = Counter(status_of(report) for report in reports)
+    case_counts = Counter(status_of(report) for report in reports)
     left: Line = [segment(visible(title), "bold")]
-    counts = [[segment(f"{found[status]} {status}", *MARKUP[status])] for status in STATUSES if found[status]]
+    counts = [
+        [segment(f"{case_counts[status]} {status}", *MARKUP[status])] for status in STATUSES if case_counts[status]
+    ]
     counts[0].insert(0, segment(f"{format_count(len(reports), 'case')}: ", "light"))
     right = flow(counts, width, 0, segment(", ", "light"))
     if len(right) == 1 and width_of(left) + 2 + width_of(right[0]) <= width:
@@ -124,8 +126,8 @@ def _skipped(session: SessionReport, width: int) -> list[Line]:
     """First of all: what isn't known. Reasons that many tests share stand there once."""
     if not session.skipped:
         return []
-    reasons = Counter(one.reason for one in session.skipped)
-    named = {one.reason: one.test for one in session.skipped}
+    reasons = Counter(skipped.reason for skipped in session.skipped)
+    named = {skipped.reason: skipped.test for skipped in session.skipped}
     lines = [
         f"{named[reason] if count == 1 else format_count(count, 'test')}: {reason}"
         for reason, count in reasons.items()
@@ -168,11 +170,11 @@ def _foot(session: SessionReport, width: int) -> list[Line]:
     slid = [f"{case.observation.case.id}: {case.slid}" for case in session.cases if case.slid is not None]
     lines += _entries("slid", slid, width, "yellow")
     changed = Counter(change for case in session.cases for change in case.changed_since)
-    told = [
+    changes = [
         what if count == len(session.cases) else f"{what} ({format_count(count, 'case')})"
         for what, count in changed.items()
     ]
-    lines += _entries("changed since", told, width)
+    lines += _entries("changed since", changes, width)
     lines += _missing(session, width)
     if session.interrupted:
         text = "the session ended early: cases that it didn't reach aren't here"
@@ -184,7 +186,7 @@ def _missing(session: SessionReport, width: int) -> list[Line]:
     missing = session.missing_baselines
     if not missing:
         return []
-    nodes = [node_id(one) for one in missing]
+    nodes = [node_id(case_id) for case_id in missing]
     if len(missing) > _MOST_LISTED:
         nodes = [] if len(missing) == len(session.cases) else [node.partition("::")[0] for node in nodes]
     # The command is never broken into lines, so that it can be copied.

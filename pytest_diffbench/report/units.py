@@ -19,18 +19,18 @@ def format_seconds(value_s: float) -> str:
     """Write a duration: `123.5 s`, `1.842 s`, `112 ms`, `6.30 ms`, `0.06 ms`, `<0.01 ms`."""
     if not math.isfinite(value_s) or value_s == 0:
         return f"{value_s:.0f} s"
-    if _reaches_one(value_s, 3):
+    if _rounds_to_unit(value_s, 3):
         return f"{_significant(max(value_s, 1.0), 4)} s"  # .9996 was rounded to 1 to get here
     value_ms = 1e3 * value_s
     if abs(value_ms) < 0.005:
         return "<0.01 ms"
-    return f"{_significant(value_ms, 3)} ms" if _reaches_one(value_ms, 3) else f"{value_ms:.2f} ms"
+    return f"{_significant(value_ms, 3)} ms" if _rounds_to_unit(value_ms, 3) else f"{value_ms:.2f} ms"
 
 
 def format_bytes(count: int) -> str:
     """Write a number of bytes in powers of 1024: `812 MiB`, `19.2 GiB`, `640 B`."""
     for unit, size in _BYTE_UNITS:
-        if _reaches_one(count / size, 3):
+        if _rounds_to_unit(count / size, 3):
             return f"{_significant(count / size, 3)} {unit}"
     return f"{count} B"
 
@@ -38,7 +38,7 @@ def format_bytes(count: int) -> str:
 def format_flops(count: int) -> str:
     """Write a number of floating-point operations: `1,086 TFLOP`, `12.41 GFLOP`, `950 FLOP`."""
     for unit, size in _FLOP_UNITS:
-        if _reaches_one(count / size, 4):
+        if _rounds_to_unit(count / size, 4):
             return f"{_significant(count / size, 4)} {unit}"
     return f"{count} FLOP"
 
@@ -81,7 +81,7 @@ def format_distance(gap_rel: float) -> str:
     return f"{100 * gap_rel:,.0f} %" if gap_rel >= 0.995 else f"{100 * gap_rel:.2g} %"
 
 
-def _reaches_one(value: float, digits: int) -> bool:
+def _rounds_to_unit(value: float, digits: int) -> bool:
     """Whether a value is at least 1 once it is rounded, so that 999.9 ms is written as 1.000 s."""
     return abs(float(f"{value:.{digits - 1}e}")) >= 1
 

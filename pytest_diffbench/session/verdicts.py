@@ -94,7 +94,7 @@ def conclude(
         evidence: of time, besides this run.
         typed: what a suggested command has to repeat.
     """
-    from pytest_diffbench.judge.question import Question
+    from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.judge.time.kernels import with_operators
 
     evidence = evidence or Evidence()
@@ -107,7 +107,7 @@ def conclude(
         reference = store.find(observation.case, observation.run.environment)
         ask = _Judge(observation, artifacts, reference, limits, settings.save, evidence, metrics)
         verdicts, confirmations = _confirmed(ask(gates), ask, wanted=not failed and not settings.save)
-        gate_input = Question(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
+        gate_input = GateInput(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
         verdicts = all_worded(with_operators(verdict, gate_input) for verdict in verdicts)
         _keep_images(settings, observation, artifacts)
         saved = Saved()
@@ -173,8 +173,8 @@ class _Judge:
             saving=self._saving,
             more_runs=[observation.run for observation in more],
             more_ratios=[observation.ratio.runs[-1] for observation in more if observation.ratio is not None],
-            neighbours={name: others for name, others in runs.items() if name != case_id},
-            decisions=self.evidence.decisions,
+            peer_runs={name: others for name, others in runs.items() if name != case_id},
+            family_size=self.evidence.decisions,
             metrics=self._metrics,
         )
 

@@ -308,8 +308,8 @@ def ask(
     saving: bool = False,
     more_runs: Sequence[Run] = (),
     more_ratios: Sequence[RatioRun] = (),
-    neighbours: Mapping[str, Sequence[Run]] | None = None,
-    decisions: int = 1,
+    peer_runs: Mapping[str, Sequence[Run]] | None = None,
+    family_size: int = 1,
     metrics: Sequence[ImageMetric] = (),
 ) -> Any:
     """The verdict of one gate, after a trip through JSON, which every verdict must survive."""
@@ -322,8 +322,8 @@ def ask(
         saving=saving,
         more_runs=more_runs,
         more_ratios=more_ratios,
-        neighbours=neighbours or {},
-        decisions=decisions,
+        peer_runs=peer_runs or {},
+        family_size=family_size,
         metrics=metrics,
     )
     answer = worded(answer)

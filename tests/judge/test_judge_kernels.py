@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from operator_lines import explained
 
 from pytest_diffbench.judge import Limits
-from pytest_diffbench.judge.question import Question
+from pytest_diffbench.judge.gate_input import GateInput
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.time.kernels import with_operators
 from pytest_diffbench.records import STAGES, Operator, Profile, Stage
@@ -91,13 +91,13 @@ def test_an_operator_that_is_only_slower_is_told_where_the_rounds_are_slower_too
     for decode_s, lines in ((0.5, 0), (0.9, 1)):
         reference = make.reference(profile=profile(*BASE))
         seen = make.observation(run=make.run(12.0, decode_s=decode_s), profile=now)
-        question = Question(observation=seen, artifacts=make.artifacts(), reference=reference, limits=Limits())
+        gate_input = GateInput(observation=seen, artifacts=make.artifacts(), reference=reference, limits=Limits())
         slower = verdict("time.slower", details=TimeDetails())
-        details = with_operators(slower, question).details
+        details = with_operators(slower, gate_input).details
         assert isinstance(details, TimeDetails)
         assert len(details.operators) == lines
         same = verdict("time.same", details=TimeDetails())
-        assert with_operators(same, question) is same
+        assert with_operators(same, gate_input) is same
 
 
 def test_new_and_gone_operators_in_the_order_of_what_they_carry() -> None:
@@ -150,19 +150,19 @@ def test_a_question_without_two_profiles_has_no_lines() -> None:
     for base, mine, lines in ((None, now, 0), (profile(*BASE), None, 0), (profile(*BASE), now, 1)):
         reference = make.reference()
         stored = msgspec.structs.replace(reference.baseline, profile=base)
-        question = Question(
+        gate_input = GateInput(
             observation=make.observation(profile=mine),
             artifacts=make.artifacts(),
             reference=type(reference)(stored, reference.distance, reference.path, make.artifacts),
             limits=Limits(),
         )
         slower = verdict("time.slower", details=TimeDetails())
-        details = with_operators(slower, question).details
+        details = with_operators(slower, gate_input).details
         assert isinstance(details, TimeDetails)
         assert len(details.operators) == lines
         same = verdict("time.same", details=TimeDetails())
-        assert with_operators(same, question) is same
-    bare = Question(
+        assert with_operators(same, gate_input) is same
+    bare = GateInput(
         observation=make.observation(profile=now), artifacts=make.artifacts(), reference=None, limits=Limits()
     )
     assert with_operators(slower, bare) is slower

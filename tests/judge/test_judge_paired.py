@@ -34,7 +34,7 @@ def pairs(count: int, ratio: float = 1.0, family: str = "cuda", **changed: Any) 
 
 
 def judged(both: Sequence[tuple[Run, Run]], family: str = "cuda", **more: Any) -> Any:
-    answer = worded(judge_pairs(both, more.pop("limits", Limits()), more.pop("decisions", 1), family, **more))
+    answer = worded(judge_pairs(both, more.pop("limits", Limits()), more.pop("family_size", 1), family, **more))
     assert msgspec.json.encode(msgspec.json.decode(msgspec.json.encode(answer), type=Verdict)) == msgspec.json.encode(
         answer
     )
@@ -234,7 +234,7 @@ def test_evidence_that_points_one_way_asks_for_a_further_pair() -> None:
 
 def test_neighbours_tell_the_spread_of_few_pairs() -> None:
     alone = judged(pairs(4), limits=Limits(time_pair_spread_rel=0.001))
-    among = judged(pairs(4), limits=Limits(time_pair_spread_rel=0.001), neighbours=[pairs(10)] * 8)
+    among = judged(pairs(4), limits=Limits(time_pair_spread_rel=0.001), peer_pairs=[pairs(10)] * 8)
     assert among.details.detectable_rel < alone.details.detectable_rel
 
 

@@ -49,7 +49,7 @@ def judged(
     env: Any = None,
     median_s: float = 12.0,
     calibration_s: float | None = 0.02,
-    decisions: int = 1,
+    family_size: int = 1,
     limits: Limits | None = None,
     **changed: Any,
 ) -> Any:
@@ -68,7 +68,7 @@ def judged(
         limits=limits,
         more_runs=[run] * len(fresh),
         more_ratios=ratio(*fresh).runs if fresh else (),
-        decisions=decisions,
+        family_size=family_size,
     )
 
 
@@ -118,7 +118,7 @@ def test_too_few_stored_ratios_tell_nothing_of_their_spread(stored: tuple[float,
 
 
 def test_many_decisions_share_one_chance_of_error() -> None:
-    alone, among = (judged(1.30, *THREE, decisions=count).details.allowed_rel for count in (1, 1000))
+    alone, among = (judged(1.30, *THREE, family_size=count).details.allowed_rel for count in (1, 1000))
     assert among > 1.2 * alone
 
 

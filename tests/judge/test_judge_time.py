@@ -91,13 +91,13 @@ def test_few_runs_show_the_figures_and_what_is_missing() -> None:
     assert answer.message.endswith("would have been detected.")
     # of one day, however many there are
     same_day = [msgspec.structs.replace(run, started="2025-12-01T00:00:00Z") for run in past(10, spread_rel=0.05)]
-    assert judged(make.run(), same_day, decisions=20).reason == "time.few_days"
+    assert judged(make.run(), same_day, family_size=20).reason == "time.few_days"
 
 
 def test_a_first_run_is_enough_for_what_no_machine_does() -> None:
     """As much is expected of the machine as others of its kind were seen to do."""
-    assert judged(make.run(60.0), past(1), fresh=2, decisions=20).reason == "time.slower"
-    assert judged(make.run(18.0), past(1), fresh=2, decisions=20).decision == "unsure"
+    assert judged(make.run(60.0), past(1), fresh=2, family_size=20).reason == "time.slower"
+    assert judged(make.run(18.0), past(1), fresh=2, family_size=20).decision == "unsure"
 
 
 def test_runs_of_the_session_s_own_day_are_what_it_is_held_to() -> None:
@@ -406,7 +406,7 @@ times = st.floats(1e-3, 1e3)
 def test_identical_runs_are_always_the_same(median_s: float, count: int) -> None:
     run = make.run(totals_s=[median_s] * 5)
     assert judged(run, [run] * count).reason == "time.same"
-    assert judged(run, [run] * count, fresh=3, decisions=1).reason == "time.same"
+    assert judged(run, [run] * count, fresh=3, family_size=1).reason == "time.same"
 
 
 @given(st.floats(0.5, 2), st.floats(2, 1e3), st.integers(3, 10))

@@ -12,7 +12,7 @@ import pytest
 from pytest_diffbench.judge import Limits
 from pytest_diffbench.judge.time import rule as time_rule
 from pytest_diffbench.judge.time.pace import experience_of
-from pytest_diffbench.judge.time.spread import Experience, History, Neighbours, Strays, history_of, neighbours_of
+from pytest_diffbench.judge.time.spread import Experience, History, Peers, Strays, history_of, peers_of
 from pytest_diffbench.stats.variance import Variance, chance_beyond, holm, moderated, prior_of, score_beyond, within
 
 if TYPE_CHECKING:
@@ -92,9 +92,9 @@ def days_of_one_run(past_log: Sequence[float], expected_log: float = 1.0) -> His
 
 
 def scale_of(
-    past: History, now: Sequence[float], experience: Experience, neighbours: Neighbours | None = None
+    past: History, now: Sequence[float], experience: Experience, peers: Peers | None = None
 ) -> time_rule.Scale:
-    return time_rule.scale_of(past, now, now, neighbours or Neighbours(), experience, RULE)
+    return time_rule.scale_of(past, now, now, peers or Peers(), experience, RULE)
 
 
 def test_a_session_is_one_more_day() -> None:
@@ -145,16 +145,16 @@ def test_a_stray_run_is_told_from_the_largest_of_many() -> None:
     rng = random.Random(4)
     cases = [[rng.gauss(0, 0.01) for _ in range(10)] for _ in range(19)]
 
-    def around() -> Neighbours:
-        return neighbours_of([days_of_one_run(one, 0.01) for one in cases], GPU)
+    def around() -> Peers:
+        return peers_of([days_of_one_run(one, 0.01) for one in cases], GPU)
 
-    assert around().strays.each_log == ()
+    assert around().strays.excess_log == ()
     cases[3][5] = 0.3
-    assert around().strays.each_log == pytest.approx((0.3,), abs=0.02)
+    assert around().strays.excess_log == pytest.approx((0.3,), abs=0.02)
     assert around().strays.runs == 190
     # a run that strayed downwards makes no run slower, and two of them are a mode that hides slower code
     cases[3][5] = -0.3
-    assert around().strays.each_log == ()
+    assert around().strays.excess_log == ()
     assert days_of_one_run(cases[3], 0.01).aside == (5,)
     cases[3][6] = -0.3
     assert days_of_one_run(cases[3], 0.01).aside == ()
@@ -174,7 +174,7 @@ def test_cases_that_move_together_are_fewer_than_they_seem() -> None:
     alone = [[rng.gauss(0, 0.01) for _ in range(6)] for _ in range(20)]
     shared = [rng.gauss(0, 0.01) for _ in range(6)]
     together = [[day + rng.gauss(0, 0.001) for day in shared] for _ in range(20)]
-    known = [neighbours_of([days_of_one_run(one) for one in some], GPU).between for some in (alone, together)]
+    known = [peers_of([days_of_one_run(one) for one in some], GPU).between for some in (alone, together)]
     assert known[0] is not None
     assert known[0].dof > 30
     assert known[1] is None or known[1].dof < 2

@@ -86,13 +86,13 @@ def test_more_than_the_machine_explains_is_red_on_a_busy_machine_too() -> None:
     """Three times as long, where reference work took a sixth longer and the rounds spread by as much as may be."""
     slow = make.run(totals_s=[30, 33, 36, 39, 42], calibration_s=0.0234)
     assert wants_runs(judged(slow, past(10)))
-    answer = judged(slow, past(10), fresh=2, decisions=20)
+    answer = judged(slow, past(10), fresh=2, family_size=20)
     assert (answer.decision, answer.reason) == ("worse", "time.slower")
 
 
 @pytest.mark.parametrize("calibration_s", [0.015, 0.012])
 def test_slower_by_the_clock_on_a_faster_machine_is_slower(calibration_s: float) -> None:
-    answer = judged(make.run(36.0, calibration_s=calibration_s), past(10), fresh=2, decisions=20)
+    answer = judged(make.run(36.0, calibration_s=calibration_s), past(10), fresh=2, family_size=20)
     assert answer.reason == "time.slower"
     # as is never said of a case that a faster machine made a little faster
     assert judged(make.run(9.0, calibration_s=calibration_s), past(10), fresh=2).reason == "time.machine_faster"
@@ -120,9 +120,9 @@ def test_a_busy_machine_is_told_from_slow_code_by_what_the_threads_waited() -> N
 
 
 def test_three_times_as_much_work_is_red_on_a_busy_machine() -> None:
-    assert judged(waiting(78.0, 40.0), QUIET, fresh=2, decisions=20).reason == "time.slower"
+    assert judged(waiting(78.0, 40.0), QUIET, fresh=2, family_size=20).reason == "time.slower"
     # and so is a function that sleeps longer, and is woken in time
-    assert judged(waiting(36.0, 0.2, cpu_s=0.1), QUIET, fresh=2, decisions=20).reason == "time.slower"
+    assert judged(waiting(36.0, 0.2, cpu_s=0.1), QUIET, fresh=2, family_size=20).reason == "time.slower"
 
 
 def test_faster_on_a_busy_machine_is_faster_only_by_the_clock() -> None:
@@ -177,7 +177,7 @@ def test_neighbours_that_agree_win_a_case_with_few_runs_its_precision() -> None:
             ]
             for n, spread in enumerate(spreads)
         }
-        return float(judged(make.run(), past(3, spread_rel=0.05), neighbours=near).details.detectable_rel)
+        return float(judged(make.run(), past(3, spread_rel=0.05), peer_runs=near).details.detectable_rel)
 
     alone = among([])
     rng = random.Random(7)
@@ -189,7 +189,7 @@ def test_neighbours_that_agree_win_a_case_with_few_runs_its_precision() -> None:
 def test_a_case_that_is_noisier_than_its_neighbours_isnt_flattered() -> None:
     near = {f"case {n}": past(10, 5.0 + n, spread_rel=0.005) for n in range(8)}
     wild = past(10, spread_rel=0.15)
-    alone, among = (judged(make.run(), wild, neighbours=one) for one in ({}, near))
+    alone, among = (judged(make.run(), wild, peer_runs=one) for one in ({}, near))
     assert among.details.moderated_spread_rel == pytest.approx(alone.details.moderated_spread_rel)
 
 
@@ -197,28 +197,28 @@ def test_a_stray_run_of_a_neighbour_is_no_proof_against_this_case() -> None:
     """What unchanged code did once on this machine, without the calibration noticing, it may do again."""
     near = {f"case {n}": past(10, 5.0 + n) for n in range(8)}
     strange = near | {"case 8": [*past(10), make.run(19.0)]}
-    assert judged(make.run(18.0), past(10), fresh=2, neighbours=near).reason == "time.slower"
-    answer = judged(make.run(18.0), past(10), fresh=4, neighbours=strange, decisions=20)
+    assert judged(make.run(18.0), past(10), fresh=2, peer_runs=near).reason == "time.slower"
+    answer = judged(make.run(18.0), past(10), fresh=4, peer_runs=strange, family_size=20)
     assert answer.reason == "time.unconfirmed"
     assert "strayed as far" in answer.message
-    assert judged(make.run(24.0), past(10), fresh=2, neighbours=strange).reason == "time.slower"
+    assert judged(make.run(24.0), past(10), fresh=2, peer_runs=strange).reason == "time.slower"
 
 
 def test_neighbours_in_other_settings_and_broken_ones_dont_count() -> None:
     other = make.environment(settings={"threads": 8})
     dead = msgspec.structs.replace(make.run(), rounds=())
     strange = {"a": past(10, env=other, spread_rel=0.5), "b": [dead] * 3, "c": []}
-    answer, bare = judged(make.run(), past(10), neighbours=strange), judged(make.run(), past(10))
+    answer, bare = judged(make.run(), past(10), peer_runs=strange), judged(make.run(), past(10))
     assert answer == bare
 
 
 def test_many_cases_share_one_budget() -> None:
-    seen = [judged(make.run(14.6), past(5), fresh=2, decisions=count) for count in (1, 1000)]
+    seen = [judged(make.run(14.6), past(5), fresh=2, family_size=count) for count in (1, 1000)]
     assert seen[0].reason == "time.slower"
     assert seen[1].reason != "time.slower"
     assert seen[0].details.chance_interval[1] < seen[1].details.chance_interval[1]
     with pytest.raises(ValueError, match="at least one case"):
-        judged(make.run(), past(5), decisions=0)
+        judged(make.run(), past(5), family_size=0)
 
 
 # Stages and steps

@@ -12,33 +12,33 @@ from pytest_diffbench.records import GuidanceStep, parse_steps
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_diffbench.judge.question import Question
+    from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.records import Baseline, Branch, Verdict
     from pytest_diffbench.records.details import GuidanceFault
 
 _EXPLAINED_BY_GUIDANCE = ("output.differs", "output.trace")
 
 
-def fault_of_baseline(question: Question) -> tuple[GuidanceFault, ...]:
+def fault_of_baseline(gate_input: GateInput) -> tuple[GuidanceFault, ...]:
     """How the baseline's guidance isn't as requested, where it now is; empty otherwise.
 
     Of a baseline without guidance, from before it was kept, the denoiser's calls tell which steps were guided.
     """
-    guidance = question.observation.guidance
-    if guidance is None or question.reference is None or guidance_faults(question, guidance) != ():
+    guidance = gate_input.observation.guidance
+    if guidance is None or gate_input.reference is None or guidance_faults(gate_input, guidance) != ():
         return ()
-    baseline = question.reference.baseline
+    baseline = gate_input.reference.baseline
     steps = _from_groups(baseline) or _from_calls(baseline)
     if not steps:
         return ()
-    return guidance_faults(question, msgspec.structs.replace(guidance, steps=steps)) or ()
+    return guidance_faults(gate_input, msgspec.structs.replace(guidance, steps=steps)) or ()
 
 
-def with_fault_of_baseline(question: Question, verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+def with_fault_of_baseline(gate_input: GateInput, verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
     """Add it where the picture changed: the baseline's is a picture of something else."""
     if not any(verdict.reason in _EXPLAINED_BY_GUIDANCE for verdict in verdicts):
         return tuple(verdicts)
-    faults = fault_of_baseline(question)
+    faults = fault_of_baseline(gate_input)
     return tuple(
         msgspec.structs.replace(verdict, baseline_fault=faults)
         if faults and verdict.reason in _EXPLAINED_BY_GUIDANCE

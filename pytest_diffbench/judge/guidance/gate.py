@@ -25,8 +25,8 @@ from pytest_diffbench.records.details import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
 
+    from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.judge.question import Question
     from pytest_diffbench.records import Guidance, GuidanceStep, Verdict
     from pytest_diffbench.records.details import FaultKind
 
@@ -46,56 +46,56 @@ _REASONS: dict[FaultKind, str] = {
 """Of faults that share a reason; the others' kind is the reason's name."""
 
 
-def judge_guidance(question: Question) -> Verdict:
+def judge_guidance(gate_input: GateInput) -> Verdict:
     """Hold what guidance did against the formula of the pipeline's class."""
-    guidance = question.observation.guidance
+    guidance = gate_input.observation.guidance
     assert guidance is not None  # the table asks this gate only when the part was seen
     formula = formula_of(guidance)
     if formula is None:
-        return judge_observed(question, guidance, "guidance.no_formula", ObservedGuidance())
-    call = _call(question)
+        return judge_observed(gate_input, guidance, "guidance.no_formula", ObservedGuidance())
+    call = _call(gate_input)
     try:
         expected = formula(call)
     except UnknownArgumentError as error:
         return verdict("guidance.unknown", details=UnrecordedArgument(argument=str(error)))
     except NotCoveredError as error:
-        return judge_observed(question, guidance, "guidance.no_formula", ObservedGuidance(not_covered=str(error)))
-    check = _Check(guidance, expected, question.limits)
+        return judge_observed(gate_input, guidance, "guidance.no_formula", ObservedGuidance(not_covered=str(error)))
+    check = _Check(guidance, expected, gate_input.limits)
     details = check.details(call)
-    if details.faults and (callback := callback_of(question)) is not None:
+    if details.faults and (callback := callback_of(gate_input)) is not None:
         return judge_observed(
-            question, guidance, "guidance.steered", ObservedGuidance(callback=callback, faults=details.faults)
+            gate_input, guidance, "guidance.steered", ObservedGuidance(callback=callback, faults=details.faults)
         )
     if reused := [i for i, step in enumerate(guidance.steps) if step.used == "reused"]:
         return judge_observed(
-            question, guidance, "guidance.steered", ObservedGuidance(reused_steps=format_steps(reused))
+            gate_input, guidance, "guidance.steered", ObservedGuidance(reused_steps=format_steps(reused))
         )
     if details.faults:
         return verdict(_reason(details.faults[0]), details=details)
-    planned = question.observation.case.definition.planned
+    planned = gate_input.observation.case.definition.planned
     if any(step.used == "unknown" for step in guidance.steps) or (check.renorm_unread() and not planned):
         return verdict("guidance.unknown", details=details)
     return verdict("guidance.planned" if planned else "guidance.same", details=details)
 
 
-def guidance_faults(question: Question, guidance: Guidance) -> tuple[GuidanceFault, ...] | None:
+def guidance_faults(gate_input: GateInput, guidance: Guidance) -> tuple[GuidanceFault, ...] | None:
     """What `guidance` does otherwise than the call asks for; None where there is no formula."""
     formula = formula_of(guidance)
     if formula is None:
         return None
     try:
-        expected = formula(_call(question))
+        expected = formula(_call(gate_input))
     except (UnknownArgumentError, NotCoveredError):
         return None
-    return _Check(guidance, expected, question.limits).faults()
+    return _Check(guidance, expected, gate_input.limits).faults()
 
 
 def _reason(fault: GuidanceFault) -> str:
     return _REASONS.get(fault.kind, f"guidance.{fault.kind}")
 
 
-def _call(question: Question) -> Call:
-    observation = question.observation
+def _call(gate_input: GateInput) -> Call:
+    observation = gate_input.observation
     guidance = observation.guidance
     assert guidance is not None  # as above
     groups = observation.work.denoiser if observation.work is not None else ()

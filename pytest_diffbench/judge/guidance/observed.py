@@ -14,7 +14,7 @@ from pytest_diffbench.records.details import Contradiction, GroupChange, Observe
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_diffbench.judge.question import Question
+    from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.records import Guidance, GuidanceGroup, Verdict
 
 _SCALES = ("true_cfg_scale", "guidance_scale")
@@ -23,17 +23,17 @@ _SCALES = ("true_cfg_scale", "guidance_scale")
 _CALLBACKS = ("callback_on_step_end", "callback")
 
 
-def callback_of(question: Question) -> str | None:
+def callback_of(gate_input: GateInput) -> str | None:
     """The argument through which the caller's own code takes part in each step; None where there is none."""
-    arguments = question.observation.case.definition.arguments
+    arguments = gate_input.observation.case.definition.arguments
     return next((name for name in _CALLBACKS if arguments.get(name) is not None), None)
 
 
-def judge_observed(question: Question, guidance: Guidance, reason: str, details: ObservedGuidance) -> Verdict:
+def judge_observed(gate_input: GateInput, guidance: Guidance, reason: str, details: ObservedGuidance) -> Verdict:
     """Compare guidance with the baseline's.
 
     Args:
-        question: of the case.
+        gate_input: of the case.
         guidance: of this run.
         reason: of the verdict where there is no baseline to compare with.
         details: why no formula decides.
@@ -42,11 +42,11 @@ def judge_observed(question: Question, guidance: Guidance, reason: str, details:
     details = msgspec.structs.replace(
         details, groups=groups, pipeline=guidance.pipeline, contradictions=contradictions(guidance)
     )
-    reference = question.reference
+    reference = gate_input.reference
     if (
         reference is None
         or not reference.baseline.guidance
-        or definition_changes(reference.baseline.case.definition, question.observation.case.definition)
+        or definition_changes(reference.baseline.case.definition, gate_input.observation.case.definition)
     ):
         return verdict(reason, details=details)
     changes = _changes(reference.baseline.guidance, groups, guidance)

@@ -17,40 +17,40 @@ from pytest_diffbench.judge.trace.limits import first_not_finite, trace_excess
 from pytest_diffbench.records.details import OutputDetails, Returned, ReturnedTensor, Unjudged
 
 if TYPE_CHECKING:
+    from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.judge.output.comparison import ImageDistance, LimitCheck
-    from pytest_diffbench.judge.question import Question
     from pytest_diffbench.judge.trace.divergence import Divergence
     from pytest_diffbench.records import Output, Verdict
     from pytest_diffbench.records.artifacts import Artifacts
 
 
-def judge_output(question: Question) -> Verdict:
+def judge_output(gate_input: GateInput) -> Verdict:
     """Judge the result of the call on its own, then against the baseline's."""
-    now = question.observation.output
+    now = gate_input.observation.output
     assert now is not None  # the table asks this gate only when the part was seen
-    broken = _hard_gates(question, now)
+    broken = _hard_gates(gate_input, now)
     if broken is not None:
         return broken
-    reference = question.reference
+    reference = gate_input.reference
     base = reference.baseline.output if reference is not None else None
     if not _digests(now) and now.latents_shape is None and (base is None or not _digests(base)):
         return verdict("output.not_seen", details=Unjudged(notes=(now.no_images,) if now.no_images else ()))
     rerun = None if now.rerun.identical else now.rerun
     if reference is None or base is None:
         unjudged = Unjudged(
-            saving=question.saving,
+            saving=gate_input.saving,
             baseline_path=reference.path if reference is not None else None,
             returned=_returned(now),
             rerun=rerun,
         )
         return verdict("output.no_baseline", details=unjudged)
-    if changed := definition_changes(reference.baseline.case.definition, question.observation.case.definition):
+    if changed := definition_changes(reference.baseline.case.definition, gate_input.observation.case.definition):
         return verdict("output.definition_changed", details=Unjudged(definition=changed, returned=_returned(now)))
     unlike = _unlike(now, base)
     if unlike is not None:
         return unlike
     allowed = tolerance(
-        reference.distance, now.rerun, base.rerun, question.limits, [metric.name for metric in question.metrics]
+        reference.distance, now.rerun, base.rerun, gate_input.limits, [metric.name for metric in gate_input.metrics]
     )
     if _digests(now) == _digests(base) and _digests(now):
         history = reference.baseline.tolerances
@@ -59,11 +59,11 @@ def judge_output(question: Question) -> Verdict:
             returned=_returned(now),
             rerun=rerun,
             tolerances=history,
-            tolerances_pending=pending_changes(question.limits, history),
+            tolerances_pending=pending_changes(gate_input.limits, history),
         )
         newly_random = base.rerun.identical and disagree(now, allowed)
         return verdict("output.nondeterministic" if newly_random else "output.same_bits", details=details)
-    return _compare(question, now, base, allowed)
+    return _compare(gate_input, now, base, allowed)
 
 
 def disagree(now: Output, allowed: Tolerance) -> bool:
@@ -92,13 +92,13 @@ def _returned(output: Output) -> Returned:
     )
 
 
-def _hard_gates(question: Question, now: Output) -> Verdict | None:
+def _hard_gates(gate_input: GateInput, now: Output) -> Verdict | None:
     if not now.finite:
         # a trace knows the place better than the checks at the boundaries
-        place = first_not_finite(question.artifacts.trace)
+        place = first_not_finite(gate_input.artifacts.trace)
         details = OutputDetails(where=now.not_finite_where, place=place.name if place is not None else None)
         return verdict("output.not_finite", details=details)
-    asked_latents = question.observation.case.definition.arguments.get("output_type") == "latent"
+    asked_latents = gate_input.observation.case.definition.arguments.get("output_type") == "latent"
     if not now.images and not now.tensors and now.latents_shape is not None and not asked_latents:
         return verdict("output.no_images", details=OutputDetails(returned=_returned(now)))
     constant = tuple(number for number, image in enumerate(now.images) if image.constant)
@@ -136,18 +136,18 @@ def _unlike(now: Output, base: Output) -> Verdict | None:
     return None
 
 
-def _compare(question: Question, now: Output, base: Output, allowed: Tolerance) -> Verdict:
-    reference = question.baseline
+def _compare(gate_input: GateInput, now: Output, base: Output, allowed: Tolerance) -> Verdict:
+    reference = gate_input.baseline
     stored = reference.artifacts()
-    current = question.artifacts
+    current = gate_input.artifacts
     # the stored digests say that something differs, so that missing arrays leave the question open
     if len(current.images) != len(now.images):
         return verdict("output.not_kept", details=OutputDetails(not_kept="images_here"))
     if len(stored.images) != len(base.images):
         details = OutputDetails(not_kept="images_in_baseline", baseline_path=reference.path)
         return verdict("output.not_kept", details=details)
-    dtype = question.observation.case.definition.dtype
-    threshold_rel = divergence_threshold_rel(dtype, now.rerun, base.rerun, question.limits)
+    dtype = gate_input.observation.case.definition.dtype
+    threshold_rel = divergence_threshold_rel(dtype, now.rerun, base.rerun, gate_input.limits)
     divergence = find_divergence(current.trace, stored.trace, threshold_rel)
     returned = len(_returned_rels(divergence))
     if (base.tensors and returned < len(base.tensors)) or (
@@ -158,11 +158,11 @@ def _compare(question: Question, now: Output, base: Output, allowed: Tolerance) 
         if new.shape != old.shape:
             details = OutputDetails(image=number, shapes=(old.shape, new.shape), baseline_path=reference.path)
             return verdict("output.size", details=details)
-    return _decide(question, now, base, _distances(question, stored), divergence, allowed)
+    return _decide(gate_input, now, base, _distances(gate_input, stored), divergence, allowed)
 
 
 def _decide(
-    question: Question,
+    gate_input: GateInput,
     now: Output,
     base: Output,
     distances: list[ImageDistance],
@@ -170,11 +170,11 @@ def _decide(
     allowed: Tolerance,
 ) -> Verdict:
     """Hold the metrics against the tolerance of this machine, and what is beyond it against its excuses."""
-    limits, distance = question.limits, question.baseline.distance
+    limits, distance = gate_input.limits, gate_input.baseline.distance
     judged = _checks(distances, divergence, allowed)
     worst = worst_of(judged)
     further = tuple(check.figure for check in judged if check.excess > 1 and check is not worst)
-    details = _details(question, distances, divergence, allowed)
+    details = _details(gate_input, distances, divergence, allowed)
     named = worst
     # where the baseline's call wasn't repeated, this run's noise is all there is
     if distance == "machine" and base.rerun.identical and base.rerun.rounds > 1 and disagree(now, allowed):
@@ -191,7 +191,7 @@ def _decide(
     else:
         gone = worst_of(_checks(distances, divergence, allowed.broken(limits)))
         named = gone if gone.excess > 1 else worst
-        reason = _across_machines(question, divergence, worst, gone, allowed)
+        reason = _across_machines(gate_input, divergence, worst, gone, allowed)
     changed: dict[str, Any] = {"worst": named.figure, "further": further}
     if now.latents_dtype != base.latents_dtype:
         changed["latents_dtypes"] = (base.latents_dtype, now.latents_dtype)
@@ -204,7 +204,7 @@ def _decide(
 
 
 def _across_machines(
-    question: Question, divergence: Divergence, worst: LimitCheck, gone: LimitCheck, allowed: Tolerance
+    gate_input: GateInput, divergence: Divergence, worst: LimitCheck, gone: LimitCheck, allowed: Tolerance
 ) -> str:
     """The reason where the baseline is another machine's: latents first, which are steadier than pixels."""
     latents_rel = divergence.latents_rel
@@ -214,15 +214,15 @@ def _across_machines(
         return "output.other_machine"
     if worst.excess <= 1:
         return "output.within_tolerance"
-    agree = latents_rel is not None and latents_rel <= question.limits.latents_machine_rel
+    agree = latents_rel is not None and latents_rel <= gate_input.limits.latents_machine_rel
     return "output.decoder" if agree else "output.other_machine"
 
 
-def _distances(question: Question, stored: Artifacts) -> list[ImageDistance]:
+def _distances(gate_input: GateInput, stored: Artifacts) -> list[ImageDistance]:
     from pytest_diffbench.outputs.metrics import distance
 
-    pairs = zip(question.artifacts.images, stored.images, strict=True)
-    return [distance(new, old, question.limits.tile_size_px, question.metrics) for new, old in pairs]
+    pairs = zip(gate_input.artifacts.images, stored.images, strict=True)
+    return [distance(new, old, gate_input.limits.tile_size_px, gate_input.metrics) for new, old in pairs]
 
 
 def _checks(distances: list[ImageDistance], divergence: Divergence, allowed: Tolerance) -> list[LimitCheck]:
@@ -246,10 +246,10 @@ def _other_weights(now: Output, base: Output) -> tuple[str, ...]:
 
 
 def _details(
-    question: Question, distances: list[ImageDistance], divergence: Divergence, allowed: Tolerance
+    gate_input: GateInput, distances: list[ImageDistance], divergence: Divergence, allowed: Tolerance
 ) -> OutputDetails:
-    reference, latents_rel = question.baseline, divergence.latents_rel
-    machines = (reference.baseline.runs[-1].environment.machine, question.observation.run.environment.machine)
+    reference, latents_rel = gate_input.baseline, divergence.latents_rel
+    machines = (reference.baseline.runs[-1].environment.machine, gate_input.observation.run.environment.machine)
     history = reference.baseline.tolerances
     return OutputDetails(
         distance=reference.distance,
@@ -260,5 +260,5 @@ def _details(
         allowed=allowed.figures(),
         rerun_db=allowed.rerun_db,
         tolerances=history,
-        tolerances_pending=pending_changes(question.limits, history),
+        tolerances_pending=pending_changes(gate_input.limits, history),
     )

@@ -22,13 +22,13 @@ from pytest_diffbench.judge.time.runs import (
     unsteady,
     usual_paces_s,
 )
-from pytest_diffbench.judge.time.spread import Neighbours, history_of, neighbours_of, strays_among
+from pytest_diffbench.judge.time.spread import Peers, history_of, peers_of, strays_among
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
+    from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.judge.question import Question
     from pytest_diffbench.judge.time.pace import Pace
     from pytest_diffbench.judge.time.rule import Figure
     from pytest_diffbench.judge.time.spread import Experience, History
@@ -65,21 +65,21 @@ class Evidence:
     """The runs that may be held against each other.
 
     Attributes:
-        made: runs of this session that nothing rules out, in the order they were made.
+        session_runs: runs of this session that nothing rules out, in the order they were made.
         used: those of them that decide: the sound ones where they are enough to confirm, else all.
         past: of the baseline.
-        neighbours: of other cases of this machine.
+        peer_runs: of other cases of this machine.
         limits: thresholds.
-        decisions: parts of the session's error budget.
-        first: the run that asked the question is among the used ones.
+        family_size: parts of the session's error budget.
+        first: the run that was judged first is among the used ones.
     """
 
-    made: tuple[SessionRun, ...]
+    session_runs: tuple[SessionRun, ...]
     used: tuple[SessionRun, ...]
     past: tuple[Run, ...]
-    neighbours: tuple[tuple[Run, ...], ...]
+    peer_runs: tuple[tuple[Run, ...], ...]
     limits: Limits
-    decisions: int
+    family_size: int
     first: bool
 
     @property
@@ -100,24 +100,24 @@ class Evidence:
     @property
     def rule(self) -> time_rule.Rule:
         """Of the case."""
-        return time_rule.rule_of(self.limits, self.decisions)
+        return time_rule.rule_of(self.limits, self.family_size)
 
     @property
     def more_runs_count(self) -> bool:
         """Whether one more run would be made use of."""
         most = self.rule.most_runs
-        sound_runs = sum(one.sound for one in self.made)
+        sound_runs = sum(run.sound for run in self.session_runs)
         return (
             self.limits.time_confirmations > 0
             and sound_runs < most
-            and len(self.made) < most + self.limits.time_spare_runs
+            and len(self.session_runs) < most + self.limits.time_spare_runs
         )
 
     @property
     def off_pace(self) -> Pace | None:
         """Pace of a machine that was off it in one of the used runs at least: that of the middle one of those."""
         off = [run.pace for run in self.used if run.pace is not None and not run.pace.usual]
-        return sorted(off, key=lambda one: one.middle_log)[len(off) // 2] if off else None
+        return sorted(off, key=lambda pace: pace.middle_log)[len(off) // 2] if off else None
 
     @property
     def crowded_rel(self) -> float:
@@ -142,8 +142,8 @@ class Evidence:
 
     @functools.cached_property
     def all_days(self) -> list[int]:
-        """Days of the past runs, of this session, and of the neighbours' runs, in one count."""
-        near = [run.started for runs in self.neighbours for run in runs]
+        """Days of the past runs, of this session, and of the peers' runs, in one count."""
+        near = [run.started for runs in self.peer_runs for run in runs]
         return days_of([*(run.started for run in self.past), self.used[0].run.started, *near])
 
     def figures(self) -> list[Figure]:
@@ -151,33 +151,33 @@ class Evidence:
         return _figures(self)
 
 
-def evidence_of(question: Question, timed: Sequence[Run], ruled_out: frozenset[int] = frozenset()) -> Evidence:
+def evidence_of(gate_input: GateInput, timed: Sequence[Run], ruled_out: frozenset[int] = frozenset()) -> Evidence:
     """Gather what counts.
 
     Args:
-        question: of a case whose baseline is of this class of machine.
+        gate_input: of a case whose baseline is of this class of machine.
         timed: the baseline's runs in this session's hardware and settings.
         ruled_out: places among the session's runs, the first being 0, that are no evidence of anything.
     """
-    first, limits = question.observation.run, question.limits
+    first, limits = gate_input.observation.run, gate_input.limits
     past = alike(sound(timed), limits)
     past = [run for run in past if not crowded_rel(run, limits)] or past
     usual_s = usual_paces_s(past)
-    made = [
+    session_runs = [
         SessionRun(run, pace_against(run, usual_s, limits), unsteady(run, limits), crowded_rel(run, limits))
-        for n, run in enumerate((first, *question.more_runs))
+        for n, run in enumerate((first, *gate_input.more_runs))
         if n not in ruled_out
     ]
-    enough = [one for one in made if one.sound]
-    used = enough if len(enough) > limits.time_confirmations else made
-    near = [alike(sound(_comparable(runs, first)), limits) for runs in question.neighbours.values()]
+    enough = [session_run for session_run in session_runs if session_run.sound]
+    used = enough if len(enough) > limits.time_confirmations else session_runs
+    near = [alike(sound(_comparable(runs, first)), limits) for runs in gate_input.peer_runs.values()]
     return Evidence(
-        made=tuple(made),
+        session_runs=tuple(session_runs),
         used=tuple(used),
         past=tuple(past),
-        neighbours=tuple(tuple(runs) for runs in near if runs),
+        peer_runs=tuple(tuple(runs) for runs in near if runs),
         limits=limits,
-        decisions=question.decisions,
+        family_size=gate_input.family_size,
         first=bool(used) and used[0].run is first,
     )
 
@@ -224,7 +224,7 @@ class _Side:
         self._days, self._today = places[:count], places[count]
         self._near = []
         begin = count + 1
-        for runs in evidence.neighbours:
+        for runs in evidence.peer_runs:
             self._near.append((self._paced(runs), places[begin : begin + len(runs)]))
             begin += len(runs)
 
@@ -276,7 +276,7 @@ class _Side:
             past,
             self.now_low[name],
             self.now_high[name],
-            neighbours_of(near, experience) if near else Neighbours(),
+            peers_of(near, experience) if near else Peers(),
             experience,
             self._evidence.rule,
             self._unknown.low_log if self._net and not self._usual_s else 0.0,

@@ -38,18 +38,18 @@ def times_of(
         `unattributed`, which the total holds.
     """
     picked = list(zip(runs, quantiles or (MEDIAN,) * len(runs), strict=True))
-    shares = [[net_share(run, one) if net else 1.0 for one in run.rounds] for run in runs]
+    shares = [[net_share(run, timed) if net else 1.0 for timed in run.rounds] for run in runs]
     times = {TOTAL: [_at(run.totals_s, share, at) for (run, at), share in zip(picked, shares, strict=True)]}
     for stage in STAGES:
-        if stage != "unattributed" and all(stage in one.stages_s for run in runs for one in run.rounds):
+        if stage != "unattributed" and all(stage in timed.stages_s for run in runs for timed in run.rounds):
             times[stage] = [
-                _at([one.stages_s[stage] for one in run.rounds], share, at)
+                _at([timed.stages_s[stage] for timed in run.rounds], share, at)
                 for (run, at), share in zip(picked, shares, strict=True)
             ]
-    counts = {len(one.steps_s) for run in runs for one in run.rounds}
+    counts = {len(timed.steps_s) for run in runs for timed in run.rounds}
     if len(counts) == 1:
         steps = [
-            [_at(times_s, share, at) for times_s in zip(*(one.steps_s for one in run.rounds), strict=True)]
+            [_at(times_s, share, at) for times_s in zip(*(timed.steps_s for timed in run.rounds), strict=True)]
             for (run, at), share in zip(picked, shares, strict=True)
         ]
         for n, (begin, end) in enumerate(_groups(counts.pop())):
@@ -80,17 +80,17 @@ def _threads(run: Run) -> int:
     return threads if isinstance(threads, int) and threads > 0 else 1
 
 
-def net_share(run: Run, one: Round) -> float:
+def net_share(run: Run, timed: Round) -> float:
     """What is left of a round without the time that its threads were ready to run and had no processor.
 
     1 where that wasn't counted, or where a device does the work. Threads that wait at the same time wait for longer
     than the clock, so it may be less than would have been left: a bound, never less than the processor time of one.
     """
-    seen = one.telemetry
-    if seen is None or not seen.waited_s or run.environment.family != "cpu" or not one.total_s > 0:
+    telemetry = timed.telemetry
+    if telemetry is None or not telemetry.waited_s or run.environment.family != "cpu" or not timed.total_s > 0:
         return 1.0
-    busy_s = (seen.cpu_s or 0.0) / _threads(run)
-    return min(1.0, max(one.total_s - seen.waited_s, busy_s, _LEAST_SHARE * one.total_s) / one.total_s)
+    busy_s = (telemetry.cpu_s or 0.0) / _threads(run)
+    return min(1.0, max(timed.total_s - telemetry.waited_s, busy_s, _LEAST_SHARE * timed.total_s) / timed.total_s)
 
 
 def waiting_share(run: Run) -> float:
@@ -98,9 +98,9 @@ def waiting_share(run: Run) -> float:
     if run.environment.family != "cpu":
         return 0.0
     shares = [
-        one.telemetry.waited_s / one.total_s / _threads(run)
-        for one in run.rounds
-        if one.telemetry is not None and one.telemetry.waited_s is not None and one.total_s > 0
+        timed.telemetry.waited_s / timed.total_s / _threads(run)
+        for timed in run.rounds
+        if timed.telemetry is not None and timed.telemetry.waited_s is not None and timed.total_s > 0
     ]
     return min(1.0, statistics.median(shares)) if shares else 0.0
 

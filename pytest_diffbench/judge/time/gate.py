@@ -27,16 +27,16 @@ from pytest_diffbench.stats.steadiness import gap_between_modes
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.judge.question import Question
     from pytest_diffbench.judge.time.evidence import Evidence
     from pytest_diffbench.judge.time.rule import Figure
     from pytest_diffbench.records import Run, Verdict
 
 
-def judge_time(question: Question) -> Verdict:
+def judge_time(gate_input: GateInput) -> Verdict:
     """Compare this session's runs with the baseline's."""
-    first, reference, limits = question.observation.run, question.baseline, question.limits
+    first, reference, limits = gate_input.observation.run, gate_input.baseline, gate_input.limits
     newest = reference.baseline.runs[-1]
     if reference.distance != "machine":
         return verdict("time.other_machine", details=Incomparable(machine=newest.environment.machine))
@@ -53,17 +53,17 @@ def judge_time(question: Question) -> Verdict:
         return verdict(reason_of_doubt(doubt), details=TimeDetails(doubt=doubt))
     ruled_out = [
         n
-        for n, run in enumerate(question.more_runs, start=1)
+        for n, run in enumerate(gate_input.more_runs, start=1)
         if doubts(run, limits, alone=False) is not None
         or environment_changes(first.environment, run.environment) is not None
     ]
-    evidence = evidence_of(question, timed, frozenset(ruled_out))
+    evidence = evidence_of(gate_input, timed, frozenset(ruled_out))
     left_out = (
         *_strays(evidence),
         *_left_out(recorded, evidence.past, first, limits),
         *_left_out_now(evidence, len(ruled_out)),
     )
-    return _Comparison(question, evidence, left_out).verdict()
+    return _Comparison(gate_input, evidence, left_out).verdict()
 
 
 def _left_out(recorded: Sequence[Run], past: Sequence[Run], first: Run, limits: Limits) -> list[LeftOut]:
@@ -108,7 +108,7 @@ def _left_out_now(evidence: Evidence, ruled_out: int) -> list[LeftOut]:
     left_out = []
     if ruled_out:
         left_out.append(LeftOut(what="session run", why="incomparable", count=ruled_out))
-    if aside := len(evidence.made) - len(evidence.used):
+    if aside := len(evidence.session_runs) - len(evidence.used):
         left_out.append(LeftOut(what="session run", why="replaced", count=aside))
     return left_out
 
@@ -117,13 +117,13 @@ def _left_out_now(evidence: Evidence, ruled_out: int) -> list[LeftOut]:
 class _Comparison:
     """Runs of a session and of a baseline that may be compared."""
 
-    question: Question
+    gate_input: GateInput
     evidence: Evidence
     left_out: tuple[LeftOut, ...]
 
     def verdict(self) -> Verdict:
         """Judge by the change as measured and by the change without what the machine did, which must agree."""
-        evidence, limits = self.evidence, self.question.limits
+        evidence, limits = self.evidence, self.gate_input.limits
         figures, rule = evidence.figures(), evidence.rule
         answer = time_rule.decide(figures, rule)
         total = figures[0]
@@ -150,7 +150,7 @@ class _Comparison:
         return verdict("time.same", details=details)
 
     def _details(self, figures: Sequence[Figure]) -> TimeDetails:
-        evidence, limits = self.evidence, self.question.limits
+        evidence, limits = self.evidence, self.gate_input.limits
         now, past, rule, total = evidence.now, evidence.past, evidence.rule, figures[0]
         raw, net = total.scales
         alpha = rule.alpha * total.share
@@ -188,7 +188,7 @@ class _Comparison:
             confirmed=total.agreeing(),
             fresh_runs=total.fresh,
             confirmations_wanted=bool(limits.time_confirmations),
-            decisions=self.question.decisions,
+            decisions=self.gate_input.family_size,
             # one case alone: of what is accepted, none is compared with the others
             departs=time_rule.departs(figures, time_rule.rule_of(limits, 1)),
             aside=tuple(n + 1 for n in evidence.aside),
@@ -203,16 +203,16 @@ class _Comparison:
         now, past = self.evidence.now, self.evidence.past
         details = msgspec.structs.replace(
             details,
-            places=moved_parts(now, past, self.question.limits.stage_share_rel),
+            places=moved_parts(now, past, self.gate_input.limits.stage_share_rel),
             moved_steps=moved_steps(now, past),
-            attention_rel=attention_shift(self.question),
+            attention_rel=attention_shift(self.gate_input),
         )
         return verdict(reason, details=details)
 
     def _doubt(self) -> Doubt | None:
         crowded = self.evidence.crowded_rel
         if crowded:
-            return Doubt(kind="crowded", found_rel=crowded, allowed_rel=self.question.limits.machine_crowded_rel)
+            return Doubt(kind="crowded", found_rel=crowded, allowed_rel=self.gate_input.limits.machine_crowded_rel)
         return next((run.unsteady for run in self.evidence.used if run.unsteady is not None), None)
 
     def _doubtful(self, slower_by_the_clock: bool) -> str | None:
@@ -224,8 +224,8 @@ class _Comparison:
         return "no_calibration" if slower_by_the_clock and not self.evidence.pace_known else None
 
     def _blind(self) -> str:
-        few_days = self.evidence.days < self.question.limits.time_few_days
-        few_runs = len(self.evidence.past) < self.question.limits.time_few_days
+        few_days = self.evidence.days < self.gate_input.limits.time_few_days
+        few_runs = len(self.evidence.past) < self.gate_input.limits.time_few_days
         if not self.evidence.pace_known:
             return "no_calibration"
         return "few_runs" if few_runs else "few_days" if few_days else "blind"
@@ -236,7 +236,7 @@ class _Comparison:
         now, past = self.evidence.now, self.evidence.past
         leading = min(slower, key=lambda figure: (figure.name != TOTAL, kind_of(figure.name) == "step"))
         clocks = time_telemetry.clocks_explain(now, past, leading, slower)
-        reported = leading if self.question.limits.time_confirmations else None
+        reported = leading if self.gate_input.limits.time_confirmations else None
         details = msgspec.structs.replace(
             details,
             slower=tuple(self._part(figure) for figure in slower),

@@ -14,7 +14,7 @@ from pytest_diffbench.records.details import OperatorChange, TimeDetails
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
-    from pytest_diffbench.judge.question import Question
+    from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.records import Operator, Profile, Run, Verdict
 
 _Place: TypeAlias = tuple[Stage, str]
@@ -53,9 +53,9 @@ class OperatorChanges:
     pace_rel: float | None = None
 
 
-def with_operators(verdict: Verdict, question: Question) -> Verdict:
+def with_operators(verdict: Verdict, gate_input: GateInput) -> Verdict:
     """A verdict on time that is worse, with the operators that make it so, where both sides have a profile."""
-    details, reference, observation = verdict.details, question.reference, question.observation
+    details, reference, observation = verdict.details, gate_input.reference, gate_input.observation
     if verdict.decision != "worse" or not isinstance(details, TimeDetails) or reference is None:
         return verdict
     if reference.baseline.profile is None or observation.profile is None:

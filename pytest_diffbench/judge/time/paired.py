@@ -41,9 +41,9 @@ _LEAST_OF_PRIOR = 0.1
 def judge_pairs(
     pairs: Pairs,
     limits: Limits,
-    decisions: int,
+    family_size: int,
     family: str,
-    neighbours: Sequence[Pairs] = (),
+    peer_pairs: Sequence[Pairs] = (),
     *,
     by_turns: bool = False,
 ) -> Verdict:
@@ -52,10 +52,10 @@ def judge_pairs(
     Args:
         pairs: of the base's and the head's run, in the order they were made, whichever of the two came first.
         limits: thresholds.
-        decisions: parts that the session's error budget is cut into; this case has one.
+        family_size: parts that the session's error budget is cut into; this case has one.
         family: type of the device.
-        neighbours: pairs of the session's other cases; they tell the spread between pairs while this case has few.
-        by_turns: whether like rounds of a pair's two runs lie side by side, in these pairs and their neighbours. Then
+        peer_pairs: pairs of the session's other cases; they tell the spread between pairs while this case has few.
+        by_turns: whether like rounds of a pair's two runs lie side by side, here and in the peers' pairs. Then
             what the machine did to both rounds is taken out of each before anything else.
 
     Returns:
@@ -64,8 +64,8 @@ def judge_pairs(
     Raises:
         ValueError: fewer than one decision.
     """
-    if decisions < 1:
-        raise ValueError(f"a session decides at least one case, not {decisions}")
+    if family_size < 1:
+        raise ValueError(f"a session decides at least one case, not {family_size}")
     for base, head in pairs:
         if (changed := environment_changes(base.environment, head.environment)) is not None:
             kind, facts = changed
@@ -78,9 +78,9 @@ def judge_pairs(
         by_turns=by_turns,
         pairs=len(sound),
         pairs_needed=limits.time_min_pairs,
-        more_runs_help=len(sound) < limits.time_max_pairs and len(pairs) < _most_made(sound, limits),
+        more_runs_help=len(sound) < limits.time_max_pairs and len(pairs) < _most_pairs(sound, limits),
         left_out=tuple(left_out),
-        decisions=decisions,
+        decisions=family_size,
     )
     if sound:
         base_s, head_s = (
@@ -89,7 +89,7 @@ def judge_pairs(
         details = msgspec.structs.replace(details, baseline_s=base_s, median_s=head_s, ratio=head_s / base_s)
     if len(sound) < limits.time_min_pairs:
         return verdict("time.few_pairs", details=details)
-    near = [_sound(neighbour, limits, by_turns=by_turns)[0] for neighbour in neighbours]
+    near = [_sound(peer, limits, by_turns=by_turns)[0] for peer in peer_pairs]
     return _decided(sound, limits, family, near, details)
 
 
@@ -156,17 +156,17 @@ def _evened(pairs: Pairs) -> list[tuple[Run, Run]]:
 def _scaled(run: Run, factors: Sequence[float]) -> Run:
     rounds = tuple(
         msgspec.structs.replace(
-            one,
-            total_s=one.total_s * factor,
-            stages_s={stage: time_s * factor for stage, time_s in one.stages_s.items()},
-            steps_s=tuple(time_s * factor for time_s in one.steps_s),
+            timed,
+            total_s=timed.total_s * factor,
+            stages_s={stage: time_s * factor for stage, time_s in timed.stages_s.items()},
+            steps_s=tuple(time_s * factor for time_s in timed.steps_s),
         )
-        for one, factor in zip(run.rounds, factors, strict=True)
+        for timed, factor in zip(run.rounds, factors, strict=True)
     )
     return msgspec.structs.replace(run, rounds=rounds)
 
 
-def _most_made(sound: Pairs, limits: Limits) -> int:
+def _most_pairs(sound: Pairs, limits: Limits) -> int:
     """How many pairs are worth making to get as many usable ones as help."""
     return limits.time_max_pairs + (limits.time_spare_pairs if sound else 0)
 
@@ -178,7 +178,7 @@ def _same_pace(base: Run, head: Run, limits: Limits) -> bool:
 
 def _changes(pairs: Pairs) -> dict[str, list[float]]:
     """Logarithm of head over base of each time that all runs have, by its name."""
-    base, head = times_of([one for one, _ in pairs]), times_of([one for _, one in pairs])
+    base, head = times_of([base_run for base_run, _ in pairs]), times_of([head_run for _, head_run in pairs])
     if pairs and len(pairs[0][0].step_medians_s) != len(pairs[0][1].step_medians_s):
         base = {name: times for name, times in base.items() if kind_of(name) != "step"}
     return {
@@ -189,25 +189,29 @@ def _changes(pairs: Pairs) -> dict[str, list[float]]:
 
 
 def _figures(
-    pairs: Pairs, limits: Limits, family: str, neighbours: Sequence[Pairs], rule: time_rule.Rule
+    pairs: Pairs, limits: Limits, family: str, peer_pairs: Sequence[Pairs], rule: time_rule.Rule
 ) -> list[Figure]:
     least_log = limits.time_pair_spread_cpu_rel if family == "cpu" else limits.time_pair_spread_rel
-    changes, near = _changes(pairs), [_changes(neighbour) for neighbour in neighbours if len(neighbour) > 1]
-    base = times_of([one for one, _ in pairs])
+    changes, near = _changes(pairs), [_changes(peer) for peer in peer_pairs if len(peer) > 1]
+    base = times_of([base_run for base_run, _ in pairs])
     floors = floors_of(limits, family, changes, {name: statistics.geometric_mean(base[name]) for name in changes})
     groups = sum(kind_of(name) == "step" for name in changes)
     shares = time_rule.shares_of(len(changes) - 1 - groups, groups)
     figures = []
-    for name, mine in changes.items():
+    for name, changes_log in changes.items():
         prior = prior_of(
-            [within([one[name]]) for one in near if name in one],
+            [within([peer[name]]) for peer in near if name in peer],
             (_LEAST_OF_PRIOR * least_log) ** 2,
             limits.time_prior_max_dof,
         )
-        own = within([mine])
-        each = tuple(mine)
+        own = within([changes_log])
+        logs = tuple(changes_log)
         scale = time_rule.Scale(
-            each, each, time_rule.Pairs(moderated(own, prior), own.deviation, len(mine)), least_log, looks=rule.looks
+            logs,
+            logs,
+            time_rule.Pairs(moderated(own, prior), own.deviation, len(changes_log)),
+            least_log,
+            looks=rule.looks,
         )
         share = shares[0 if name == TOTAL else 2 if kind_of(name) == "step" else 1]
         figures.append(time_rule.Figure(name, (scale,), floors[name], share, len(pairs)))
@@ -215,7 +219,7 @@ def _figures(
 
 
 def _decided(
-    pairs: list[tuple[Run, Run]], limits: Limits, family: str, neighbours: Sequence[Pairs], details: TimeDetails
+    pairs: list[tuple[Run, Run]], limits: Limits, family: str, peer_pairs: Sequence[Pairs], details: TimeDetails
 ) -> Verdict:
     rule = time_rule.Rule(
         alpha=limits.time_alpha / details.decisions,
@@ -224,7 +228,7 @@ def _decided(
         most_runs=max(limits.time_max_pairs, limits.time_min_pairs),
         first_runs=limits.time_min_pairs,
     )
-    figures = _figures(pairs, limits, family, neighbours, rule)
+    figures = _figures(pairs, limits, family, peer_pairs, rule)
     answer = time_rule.decide(figures, rule)
     total, may_buy = figures[0], details.more_runs_help
     scale, steps = total.scales[0], len(pairs[0][0].step_medians_s)

@@ -14,7 +14,7 @@ from pytest_diffbench.records.details import PartTime
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_diffbench.judge.question import Question
+    from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.records import Run
 
 _ATTENTION_SHIFT_REL = 0.05
@@ -65,9 +65,9 @@ def moved_steps(now: Sequence[Run], past: Sequence[Run]) -> PartTime | None:
     )
 
 
-def attention_shift(question: Question) -> tuple[float, float] | None:
+def attention_shift(gate_input: GateInput) -> tuple[float, float] | None:
     """Attention's share of the denoiser's time before and now, where it shifted."""
-    now, base = question.observation.layers, question.baseline.baseline.layers
+    now, base = gate_input.observation.layers, gate_input.baseline.baseline.layers
     if now is None or base is None or now.attention_rel is None or base.attention_rel is None:
         return None
     if abs(now.attention_rel - base.attention_rel) < _ATTENTION_SHIFT_REL:

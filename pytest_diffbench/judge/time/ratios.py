@@ -23,8 +23,8 @@ from pytest_diffbench.records.details import FieldChange, RatioDetails, TimeDeta
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.judge.question import Question
     from pytest_diffbench.records import Distance, Ratio, RatioRun, Verdict
 
 _NOT_ABOUT_PACE = ("invalid", "parallel", "traced")
@@ -35,18 +35,18 @@ _SUSPICION_FLOOR = 0.5
 """Of the floor: a single ratio that falls short of it by chance must not hide a loss that is worth a red test."""
 
 
-def judge_time_or_ratio(question: Question) -> Verdict:
+def judge_time_or_ratio(gate_input: GateInput) -> Verdict:
     """Judge a variant by its ratio where the baseline holds one, everything else by its time."""
-    now, base = question.observation.ratio, question.baseline.baseline.ratio
+    now, base = gate_input.observation.ratio, gate_input.baseline.baseline.ratio
     if now is None or base is None:
-        return judge_time(question)
-    doubt = doubts(question.observation.run, question.limits)
+        return judge_time(gate_input)
+    doubt = doubts(gate_input.observation.run, gate_input.limits)
     if doubt is not None and doubt.kind in _NOT_ABOUT_PACE:
         return verdict(reason_of_doubt(doubt), details=TimeDetails(doubt=doubt))
     if changed := _reference_changes(now, base):
         return verdict("time.ratio_reference", details=RatioDetails(reference=changed))
-    ratios = (now.runs[-1], *question.more_ratios)
-    return _Evidence(ratios, base.runs, _distance(question), _itself_faster(question), question).decide()
+    ratios = (now.runs[-1], *gate_input.more_ratios)
+    return _Evidence(ratios, base.runs, _distance(gate_input), _itself_faster(gate_input), gate_input).decide()
 
 
 def _reference_changes(now: Ratio, base: Ratio) -> tuple[FieldChange, ...]:
@@ -56,31 +56,31 @@ def _reference_changes(now: Ratio, base: Ratio) -> tuple[FieldChange, ...]:
     return changes
 
 
-def _on_cpu(question: Question) -> bool:
-    return question.observation.run.environment.family == "cpu"
+def _on_cpu(gate_input: GateInput) -> bool:
+    return gate_input.observation.run.environment.family == "cpu"
 
 
-def _distance(question: Question) -> Distance:
+def _distance(gate_input: GateInput) -> Distance:
     """How near the machine is; under other settings or other hardware the same class of machine is a relative."""
-    distance = question.baseline.distance
-    newest = question.baseline.baseline.runs[-1].environment
-    if distance == "machine" and environment_changes(newest, question.observation.run.environment) is not None:
+    distance = gate_input.baseline.distance
+    newest = gate_input.baseline.baseline.runs[-1].environment
+    if distance == "machine" and environment_changes(newest, gate_input.observation.run.environment) is not None:
         return "family"
     return distance
 
 
-def _itself_faster(question: Question) -> tuple[float, float] | None:
+def _itself_faster(gate_input: GateInput) -> tuple[float, float] | None:
     """The variant's own time in the baseline and now, in seconds, where it takes less by more than the floor.
 
     As measured, and without what the machine explains where its pace is known: a faster machine isn't faster code.
     """
-    if _distance(question) != "machine":
+    if _distance(gate_input) != "machine":
         return None  # times aren't comparable
-    first, limits = question.observation.run, question.limits
-    now = sound((first, *question.more_runs))
+    first, limits = gate_input.observation.run, gate_input.limits
+    now = sound((first, *gate_input.more_runs))
     comparable = [
         run
-        for run in question.baseline.baseline.times
+        for run in gate_input.baseline.baseline.times
         if environment_changes(run.environment, first.environment) is None
     ]
     past = alike(sound(comparable), limits)
@@ -92,12 +92,12 @@ def _itself_faster(question: Question) -> tuple[float, float] | None:
     paces = [pace for run in now if (pace := pace_against(run, usual_s, limits)) is not None]
     if len(paces) == len(now):
         changes_log.append(changes_log[0] - statistics.fmean(pace.high_log for pace in paces))
-    return (before_s, after_s) if max(changes_log) < -_floor_log(question) else None
+    return (before_s, after_s) if max(changes_log) < -_floor_log(gate_input) else None
 
 
-def _floor_log(question: Question) -> float:
-    limits = question.limits
-    return math.log1p(limits.time_floor_cpu_rel if _on_cpu(question) else limits.time_floor_rel)
+def _floor_log(gate_input: GateInput) -> float:
+    limits = gate_input.limits
+    return math.log1p(limits.time_floor_cpu_rel if _on_cpu(gate_input) else limits.time_floor_rel)
 
 
 def _t(dof: float, alpha: float) -> float:
@@ -115,16 +115,16 @@ class _Evidence:
     runs: Sequence[RatioRun]
     distance: Distance
     itself_faster: tuple[float, float] | None
-    question: Question
+    gate_input: GateInput
 
     @property
     def _limits(self) -> Limits:
-        return self.question.limits
+        return self.gate_input.limits
 
     @property
     def _least_rel(self) -> float:
         limits = self._limits
-        return limits.ratio_spread_cpu_rel if _on_cpu(self.question) else limits.ratio_spread_rel
+        return limits.ratio_spread_cpu_rel if _on_cpu(self.gate_input) else limits.ratio_spread_rel
 
     @property
     def _centre_log(self) -> float:
@@ -169,17 +169,17 @@ class _Evidence:
         """How sure a variant has to be: its own chance of an alarm, or its part of the session's if that is less."""
         limits = self._limits
         return dataclasses.replace(
-            time_rule.rule_of(limits, self.question.decisions),
-            alpha=min(limits.ratio_alpha, limits.time_alpha / self.question.decisions),
+            time_rule.rule_of(limits, self.gate_input.family_size),
+            alpha=min(limits.ratio_alpha, limits.time_alpha / self.gate_input.family_size),
         )
 
     def _needed_log(self, count: int) -> float:
         """Beyond this is what so many ratios prove, but for the distance."""
-        return max(self._chance_log(self._rule.alpha / self._rule.looks, count), _floor_log(self.question))
+        return max(self._chance_log(self._rule.alpha / self._rule.looks, count), _floor_log(self.gate_input))
 
     def _suspicious_log(self, count: int) -> float:
         """Beyond this so many ratios ask for more, but for the distance."""
-        floor_log = _floor_log(self.question)
+        floor_log = _floor_log(self.gate_input)
         if count <= self._rule.confirmations:
             floor_log *= _SUSPICION_FLOOR
         return max(self._chance_log(self._limits.ratio_suspicion, count), floor_log)
@@ -198,7 +198,7 @@ class _Evidence:
             self._suspicious_log(1) + margin * self._noise_log(1),
             self._needed_log(rule.most_runs) + margin * self._noise_log(rule.most_runs),
             # most fresh ratios have to lie beyond the floor by themselves
-            _floor_log(self.question) + quantile(rule.power) * self._noise_log(1),
+            _floor_log(self.gate_input) + quantile(rule.power) * self._noise_log(1),
         )
 
     def decide(self) -> Verdict:
@@ -207,9 +207,9 @@ class _Evidence:
         now_log = statistics.fmean(run.log_ratio for run in self.now)
         gain_log = now_log - self._centre_log
         needed_log = self._needed_log(count) + self._travel_log
-        seen_log = self._detectable_log() + self._travel_log
+        detectable_log = self._detectable_log() + self._travel_log
         lost = [
-            self._centre_log - run.log_ratio > _floor_log(self.question) + self._travel_log for run in self.now[1:]
+            self._centre_log - run.log_ratio > _floor_log(self.gate_input) + self._travel_log for run in self.now[1:]
         ]
         details = RatioDetails(
             speedup_rel=math.exp(now_log),
@@ -223,14 +223,14 @@ class _Evidence:
             allowed_rel=math.expm1(needed_log),
             confirmed=sum(lost),
             fresh_runs=len(lost),
-            decisions=self.question.decisions,
+            decisions=self.gate_input.family_size,
             departs=abs(gain_log) > needed_log,
         )
         if len(self.runs) < limits.ratio_min_runs:
             return verdict("time.ratio_few_runs", details=details)
         details = msgspec.structs.replace(
             details,
-            detectable_rel=math.expm1(seen_log),
+            detectable_rel=math.expm1(detectable_log),
             itself_s=self.itself_faster,
             denoise_speedup_rel=self._denoise(),
         )
@@ -248,7 +248,7 @@ class _Evidence:
                     "time.ratio_unconfirmed", details=msgspec.structs.replace(details, more_runs_help=help_more)
                 )
             return verdict("time.ratio_worse", details=details)
-        if math.expm1(seen_log - self._travel_log) > limits.time_blind_rel:
+        if math.expm1(detectable_log - self._travel_log) > limits.time_blind_rel:
             return verdict("time.ratio_blind", details=details)
         return verdict("time.ratio_same", details=details)
 

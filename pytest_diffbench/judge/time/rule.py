@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.judge.time.spread import Experience, History, Neighbours, Noise
+    from pytest_diffbench.judge.time.spread import Experience, History, Noise, Peers
 
 TOTAL_SHARE = 0.5
 """Of a case's error budget. Stages and groups of steps share the other half: they are many, and seldom alone."""
@@ -58,8 +58,8 @@ class Scale:
 
     def change_log(self, way: int = 1) -> float:
         """Change of the session's mean: upwards (1) at least, or downwards (-1) at least."""
-        each = self.low_log if way > 0 else self.high_log
-        return math.fsum(each) / len(each)
+        shifts_log = self.low_log if way > 0 else self.high_log
+        return math.fsum(shifts_log) / len(shifts_log)
 
     def noise_log(self, runs: int) -> float:
         """Standard deviation of the change of so many runs."""
@@ -104,7 +104,7 @@ def scale_of(
     past: History,
     low_log: Sequence[float],
     high_log: Sequence[float],
-    neighbours: Neighbours,
+    peers: Peers,
     experience: Experience,
     rule: Rule,
     allowance_log: float = 0.0,
@@ -118,26 +118,26 @@ def scale_of(
         past: the baseline's runs.
         low_log: logarithms of the session's times, by which they are slower at least.
         high_log: the same, at most.
-        neighbours: other cases of the machine.
+        peers: other cases of the machine.
         experience: with machines of its kind.
         rule: of the case.
         allowance_log: what was taken off `low_log` since the machine's pace isn't known.
     """
     strays = Strays(
-        tuple(sorted((*past.strays_log, *neighbours.strays.each_log), reverse=True)),
-        past.runs + neighbours.strays.runs,
+        tuple(sorted((*past.strays_log, *peers.strays.excess_log), reverse=True)),
+        past.runs + peers.strays.runs,
     )
     scales = [
         Scale(
-            tuple([one - centre_log for one in low_log]),
-            tuple([one - centre_log for one in high_log]),
+            tuple([run_log - centre_log for run_log in low_log]),
+            tuple([run_log - centre_log for run_log in high_log]),
             noise,
             experience.least_log,
             strays,
             rule.looks,
             allowance_log,
         )
-        for centre_log, noise in noises_of(past, neighbours, experience)
+        for centre_log, noise in noises_of(past, peers, experience)
     ]
     return (
         min(scales, key=lambda scale: scale.needed_log(rule.alpha, rule.most_runs)) if len(scales) > 1 else scales[0]
@@ -149,12 +149,12 @@ class Pairs:
     """Noise of paired changes: each pair is its own baseline.
 
     Attributes:
-        each: between pairs, moderated.
+        single_pair: between pairs, moderated.
         spread_log: between them alone.
         pairs: that there are.
     """
 
-    each: Variance
+    single_pair: Variance
     spread_log: float
     pairs: int
 
@@ -165,7 +165,7 @@ class Pairs:
 
     def of(self, runs: int) -> Variance:
         """Variance of the mean of so many pairs: more of them tell more of their spread, too."""
-        return Variance(self.each.value / runs, self.each.dof + max(0, runs - self.pairs))
+        return Variance(self.single_pair.value / runs, self.single_pair.dof + max(0, runs - self.pairs))
 
     def widening(self, runs: int) -> float:
         """Over the spread of single pairs."""
@@ -173,7 +173,7 @@ class Pairs:
 
     def wander(self, runs: int, most: int) -> float:
         """Of the mean of more pairs around that of fewer."""
-        return math.sqrt(self.each.value * max(0.0, 1 / runs - 1 / most))
+        return math.sqrt(self.single_pair.value * max(0.0, 1 / runs - 1 / most))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -213,7 +213,7 @@ class Figure:
 
     def _beyond(self) -> int:
         rows = zip(*(scale.low_log for scale in self.scales), strict=True)
-        return max(1, sum(all(one > self.floor_log for one in row) for row in rows))
+        return max(1, sum(all(run_log > self.floor_log for run_log in row) for row in rows))
 
     def agreeing(self, way: int = 1) -> int:
         """How many of the fresh runs lie beyond the floor by themselves."""
@@ -222,7 +222,7 @@ class Figure:
         rows = zip(
             *((scale.low_log if way > 0 else scale.high_log)[-self.fresh :] for scale in self.scales), strict=True
         )
-        return sum(all(way * one > self.floor_log for one in row) for row in rows)
+        return sum(all(way * run_log > self.floor_log for run_log in row) for row in rows)
 
     def ways(self, alpha: float) -> tuple[int, ...]:
         """For each scale, the direction in which it is beyond chance and floor: 1, -1, or 0 for neither."""
@@ -267,10 +267,10 @@ class Rule:
         return max(1, self.most_runs - self.confirmations) if self.confirmations else 1
 
 
-def rule_of(limits: Limits, decisions: int) -> Rule:
+def rule_of(limits: Limits, family_size: int) -> Rule:
     """The rule of each case in a session of so many: one error budget is spread over them."""
     return Rule(
-        alpha=limits.time_alpha / decisions,
+        alpha=limits.time_alpha / family_size,
         power=limits.time_power,
         confirmations=limits.time_confirmations,
         most_runs=max(limits.time_max_runs, 1 + limits.time_confirmations),
@@ -311,7 +311,9 @@ def decide(figures: Sequence[Figure], rule: Rule) -> Answer:
     # most figures lie nearer: no quantile is needed to see that they aren't conspicuous
     proofs = [figure.chance() if figure.beyond(figure.floor_log) else 1.0 for figure in figures]
     beyond = [figures[n] for n in holm(proofs, [figure.share for figure in figures], rule.alpha)]
-    slower = tuple(one for one in beyond if one.unprecedented(rule.alpha * one.share) and _confirmed(one, rule, 1))
+    slower = tuple(
+        figure for figure in beyond if figure.unprecedented(rule.alpha * figure.share) and _confirmed(figure, rule, 1)
+    )
     ranked = sorted(zip(proofs, range(len(figures)), strict=True), key=lambda pair: pair[0] / figures[pair[1]].share)
     alpha = rule.alpha * total.share
     beyond_down = total.beyond(total.floor_log, -1) and total.chance(-1) <= alpha
@@ -323,7 +325,7 @@ def decide(figures: Sequence[Figure], rule: Rule) -> Answer:
             for _, n in ranked
             if figures[n] not in slower and figures[n].within_reach(rule.alpha * figures[n].share, rule.most_runs)
         ),
-        strayed=tuple(one for one in beyond if not one.unprecedented(rule.alpha * one.share)),
+        strayed=tuple(figure for figure in beyond if not figure.unprecedented(rule.alpha * figure.share)),
         faster=faster,
         perhaps_faster=not faster and total.within_reach(alpha, rule.most_runs, -1),
     )
@@ -393,5 +395,5 @@ def shares_of(stages: int, groups: int) -> tuple[float, float, float]:
     kinds = (stages > 0) + (groups > 0)
     if not kinds:
         return 1.0, 0.0, 0.0
-    each_kind = (1 - TOTAL_SHARE) / kinds
-    return TOTAL_SHARE, each_kind / stages if stages else 0.0, each_kind / groups if groups else 0.0
+    kind_share = (1 - TOTAL_SHARE) / kinds
+    return TOTAL_SHARE, kind_share / stages if stages else 0.0, kind_share / groups if groups else 0.0

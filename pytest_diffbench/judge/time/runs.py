@@ -93,11 +93,11 @@ def sound(runs: Iterable[Run]) -> list[Run]:
 
 def usual_paces_s(runs: Iterable[Run]) -> dict[str, float]:
     """Median time of each kind of reference work over runs that have it."""
-    found: dict[str, list[float]] = {}
+    paces_by_name_s: dict[str, list[float]] = {}
     for run in runs:
         for name, pace_s in paces_s(run).items():
-            found.setdefault(name, []).append(pace_s)
-    return {name: statistics.median(values) for name, values in found.items()}
+            paces_by_name_s.setdefault(name, []).append(pace_s)
+    return {name: statistics.median(values) for name, values in paces_by_name_s.items()}
 
 
 def pace_against(run: Run, usual_s: Mapping[str, float], limits: Limits) -> Pace | None:
@@ -126,7 +126,7 @@ def days_of(started: Sequence[str]) -> list[int]:
     Args:
         started: when each began, in ISO 8601.
     """
-    moments = [_moment_s(one) for one in started]
+    moments = [_moment_s(start) for start in started]
     days = [-1] * len(started)
     day, begin_s, last_s = 0, None, None
     for moment_s, n in sorted((moment_s, n) for n, moment_s in enumerate(moments) if moment_s is not None):

@@ -91,7 +91,7 @@ def log_ratios(reference_s: Sequence[float], variant_s: Sequence[float]) -> tupl
     Raises:
         ValueError: a different number of rounds, or a time that isn't above 0.
     """
-    return tuple(math.log(base / one) for base, one in zip(reference_s, variant_s, strict=True))
+    return tuple(math.log(base / variant) for base, variant in zip(reference_s, variant_s, strict=True))
 
 
 def estimate(logs: Sequence[float], confidence: float, look: int = 0) -> LogRatio:
@@ -126,7 +126,7 @@ def _by_student(logs: Sequence[float], miss: float) -> LogRatio:
 
     count, centre = len(logs), statistics.fmean(logs)
     error = statistics.stdev(logs) / math.sqrt(count)
-    pairs = [(one + other) / 2 for one, other in zip(logs[0::2], logs[1::2], strict=False)]
+    pairs = [(first + second) / 2 for first, second in zip(logs[0::2], logs[1::2], strict=False)]
     if len(pairs) > 1:
         error = max(error, statistics.stdev(pairs) / math.sqrt(len(pairs)))
     half = float(stdtrit(count - 1, 1 - miss / 2)) * error
@@ -162,7 +162,7 @@ class _Means:
         self._logs = sorted(logs)
         self._listed: list[float] | None = None
         if len(logs) <= _LISTED_UP_TO:
-            self._listed = sorted((one + other) / 2 for at, one in enumerate(logs) for other in logs[at:])
+            self._listed = sorted((first + second) / 2 for at, first in enumerate(logs) for second in logs[at:])
 
     def __len__(self) -> int:
         return len(self._logs) * (len(self._logs) + 1) // 2
@@ -181,16 +181,16 @@ class _Means:
 
     def _divided(self, bound: float) -> tuple[int, float]:
         """How many means are no larger, and the least that is: the larger one block, the smaller the other may be."""
-        logs, found, above, end = self._logs, 0, math.inf, len(self._logs)
-        for at, one in enumerate(logs):
-            while end > at and (one + logs[end - 1]) / 2 > bound:
+        logs, count, above, end = self._logs, 0, math.inf, len(self._logs)
+        for at, log in enumerate(logs):
+            while end > at and (log + logs[end - 1]) / 2 > bound:
                 end -= 1
             if end < len(logs):
-                above = min(above, (one + logs[max(end, at)]) / 2)
+                above = min(above, (log + logs[max(end, at)]) / 2)
             if end <= at:
                 break
-            found += end - at
-        return found, above
+            count += end - at
+        return count, above
 
 
 def _ranks_left_out(count: int, miss: float) -> int:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
 _LEAST_OF_PRIOR = 0.1
-"""Spreads under this share of the least that is believed count as this much when neighbours are pooled."""
+"""Spreads under this share of the least that is believed count as this much when peers are pooled."""
 
 _STRAY_SCORE = 6.0
 """A run this many spreads of the bulk away from its middle isn't of the bulk."""
@@ -101,9 +101,9 @@ def history_of(
     """
     aside = strays_among(past_log, expected_log)
     by_day: dict[Hashable, list[float]] = {}
-    for n, (one, day) in enumerate(zip(past_log, days, strict=True)):
+    for n, (run_log, day) in enumerate(zip(past_log, days, strict=True)):
         if n not in aside:
-            by_day.setdefault(day, []).append(one)
+            by_day.setdefault(day, []).append(run_log)
     means = {day: math.fsum(runs) / len(runs) for day, runs in by_day.items()}
     centre_log = math.fsum(means.values()) / len(means)
     now = by_day.get(today)
@@ -128,8 +128,8 @@ def strays_among(past_log: Sequence[float], expected_log: float) -> frozenset[in
     middle = statistics.median(past_log)
     away = [abs(run_log - middle) for run_log in past_log]
     limit = max(_STRAY_SCORE * 1.4826 * statistics.median(away), _STRAY_LEAST_SCORE * expected_log)
-    slow = frozenset(n for n, one in enumerate(past_log) if one - middle > limit)
-    fast = frozenset(n for n, one in enumerate(past_log) if middle - one > limit)
+    slow = frozenset(n for n, run_log in enumerate(past_log) if run_log - middle > limit)
+    fast = frozenset(n for n, run_log in enumerate(past_log) if middle - run_log > limit)
     if len(slow) + len(fast) > max(1, math.floor(_STRAYS_REL * count)):
         return frozenset()
     if len(fast) > max(1, math.floor(_FAST_STRAYS_REL * count)) or (
@@ -147,28 +147,28 @@ class Strays:
     """Runs of unchanged code that took far longer than the others.
 
     Attributes:
-        each_log: how much longer, in falling order.
+        excess_log: how much longer, in falling order.
         runs: that were looked at.
     """
 
-    each_log: tuple[float, ...] = ()
+    excess_log: tuple[float, ...] = ()
     runs: int = 0
 
     def chance(self, change_log: float, runs: int) -> float:
         """Chance that so many runs in a row stray by that much; 0 where none ever did."""
-        count = sum(_STRAY_MARGIN * one >= change_log for one in self.each_log)
+        count = sum(_STRAY_MARGIN * stray_log >= change_log for stray_log in self.excess_log)
         return (count + 0.5) / (self.runs + 1) * _STRAY_AGAIN ** (runs - 1) if count else 0.0
 
     def needed_log(self, alpha: float, runs: int) -> float:
         """The change from which on so many runs in a row stray with at most this chance."""
-        for one in self.each_log:
-            if self.chance(_STRAY_MARGIN * one, runs) > alpha:
-                return _STRAY_MARGIN * one
+        for stray_log in self.excess_log:
+            if self.chance(_STRAY_MARGIN * stray_log, runs) > alpha:
+                return _STRAY_MARGIN * stray_log
         return 0.0
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Neighbours:
+class Peers:
     """What other cases of the machine say about one figure; None where they say nothing."""
 
     between: Variance | None = None
@@ -176,7 +176,7 @@ class Neighbours:
     strays: Strays = Strays()
 
 
-def neighbours_of(cases: Sequence[History], experience: Experience) -> Neighbours:
+def peers_of(cases: Sequence[History], experience: Experience) -> Peers:
     """Pool the histories of other cases.
 
     Cases that move together from day to day are fewer than they seem: where the machine moves all of them, twenty
@@ -189,11 +189,11 @@ def neighbours_of(cases: Sequence[History], experience: Experience) -> Neighbour
     prior = prior_of(between, least, experience.most_dof)
     if prior is not None:
         independent = _independent(cases)
-        known_dof = math.fsum(one.dof for one in between) / sum(one.dof > 0 for one in between)
+        known_dof = math.fsum(variance.dof for variance in between) / sum(variance.dof > 0 for variance in between)
         dof = min(prior.dof, known_dof * max(0.0, independent - 1))
         prior = Variance(prior.value, dof) if dof > 0 else None
     strays = sorted((stray_log for case in cases for stray_log in case.strays_log), reverse=True)
-    return Neighbours(
+    return Peers(
         prior,
         prior_of(within_days, least, experience.most_dof),
         Strays(tuple(strays), sum(case.runs for case in cases)),
@@ -208,7 +208,7 @@ def _independent(cases: Sequence[History]) -> float:
         for day, mean in case.days.items():
             moved.setdefault(day, []).append(mean - case.centre_log)
     shared = {day: values for day, values in moved.items() if len(values) > 1}
-    count, days = sum(len(one) for one in shared.values()), len(shared)
+    count, days = sum(len(values) for values in shared.values()), len(shared)
     dof = count - days - len(known) + 1
     if days < 2 or dof < 1:
         return float(len(known))
@@ -217,8 +217,8 @@ def _independent(cases: Sequence[History]) -> float:
     together = math.fsum(len(shared[day]) * mean**2 for day, mean in means.items()) / (days - 1)
     if rest <= 0:
         return 1.0 if together > 0 else float(len(known))
-    each = count / days
-    common = max(0.0, together - rest) / each
+    cases_a_day = count / days
+    common = max(0.0, together - rest) / cases_a_day
     correlation = common / (common + rest)
     return (len(known) + 1) / (1 + len(known) * correlation)
 
@@ -281,8 +281,8 @@ class OtherDay:
 
     def wander(self, runs: int, most: int) -> float:
         """Of the mean of more runs around that of fewer."""
-        each = self.within if self.within is not None else self.between
-        return math.sqrt(each.value * max(0.0, 1 / runs - 1 / most))
+        variance = self.within if self.within is not None else self.between
+        return math.sqrt(variance.value * max(0.0, 1 / runs - 1 / most))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -317,13 +317,13 @@ class SameDay:
         return math.sqrt(self.within.value * max(0.0, 1 / runs - 1 / most))
 
 
-def noises_of(past: History, neighbours: Neighbours, experience: Experience) -> list[tuple[float, Noise]]:
+def noises_of(past: History, peers: Peers, experience: Experience) -> list[tuple[float, Noise]]:
     """What a session may be held to: all days, and its own where runs of it are recorded: centres and noises."""
     spread_log = pooled(past.between, past.within).deviation
-    near_within = _known(neighbours.within, experience.within)
+    near_within = _known(peers.within, experience.within)
     inside = moderated(past.within, near_within)
-    between = moderated(past.between, _known(neighbours.between, experience.between))
-    known_within = past.within.dof > 0 or (neighbours.within is not None and neighbours.within.dof > 0)
+    between = moderated(past.between, _known(peers.between, experience.between))
+    known_within = past.within.dof > 0 or (peers.within is not None and peers.within.dof > 0)
     noises: list[tuple[float, Noise]] = [
         (
             past.centre_log,
@@ -336,12 +336,12 @@ def noises_of(past: History, neighbours: Neighbours, experience: Experience) -> 
     return noises
 
 
-def _known(neighbours: Variance | None, expected: Variance) -> Variance:
+def _known(pooled: Variance | None, expected: Variance) -> Variance:
     """Other cases of this machine, drawn towards what machines of its kind do while little is known of them."""
-    if neighbours is None:
+    if pooled is None:
         return expected
-    left_dof = expected.dof * max(0.0, 1 - neighbours.dof / _EXPECTED_UP_TO_DOF)
-    return moderated(neighbours, Variance(expected.value, left_dof)) if left_dof > 0 else neighbours
+    left_dof = expected.dof * max(0.0, 1 - pooled.dof / _EXPECTED_UP_TO_DOF)
+    return moderated(pooled, Variance(expected.value, left_dof)) if left_dof > 0 else pooled
 
 
 def _sum(left: Variance, right: Variance) -> Variance:

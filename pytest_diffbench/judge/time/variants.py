@@ -117,28 +117,31 @@ def predicted_speedup(reference: Observation, saved_rel: float) -> float | None:
 
 
 def _row(measured: Measured, base: Measured, confidence: float, look: int) -> VariantReport:
-    seen, against = measured.observation, base.observation
+    observation, reference = measured.observation, base.observation
     report = VariantReport(
         name=measured.name,
-        case_id=seen.case.id,
+        case_id=observation.case.id,
         value=measured.value,
-        median_s=seen.run.median_s if seen.run.rounds else None,
-        denoiser_calls=seen.work.denoiser_calls if seen.work is not None and seen.work.denoiser else None,
+        median_s=observation.run.median_s if observation.run.rounds else None,
+        denoiser_calls=observation.work.denoiser_calls
+        if observation.work is not None and observation.work.denoiser
+        else None,
         error=measured.error,
     )
     if measured.error is not None or base.error is not None:
         return report
-    if not (seen.run.rounds and against.run.rounds):  # the others broke off before there was one
+    if not (observation.run.rounds and reference.run.rounds):  # the others broke off before there was one
         return report
-    total = estimate_of(seen, against, confidence, look)
+    total = estimate_of(observation, reference, confidence, look)
     stages = {
-        stage: found.speedup()
+        stage: estimated.speedup()
         for stage in STAGES
-        if stage != "unattributed" and (found := _stage_estimate(seen, against, stage, confidence, look)) is not None
+        if stage != "unattributed"
+        and (estimated := _stage_estimate(observation, reference, stage, confidence, look)) is not None
     }
-    calls_rel, flops_rel = _saved_rel(seen.work, against.work)
+    calls_rel, flops_rel = _saved_rel(observation.work, reference.work)
     saved_rel = flops_rel if flops_rel is not None else calls_rel
-    predicted_rel = predicted_speedup(against, saved_rel) if saved_rel is not None else None
+    predicted_rel = predicted_speedup(reference, saved_rel) if saved_rel is not None else None
     speedup_rel = total.speedup()
     source: Literal["flops", "calls"] = "flops" if flops_rel is not None else "calls"
     return _replaced(
@@ -151,7 +154,7 @@ def _row(measured: Measured, base: Measured, confidence: float, look: int) -> Va
         predicted_from=source if predicted_rel is not None else None,
         agrees_with_prediction=predicted_rel in speedup_rel if predicted_rel is not None else None,
         image_difference=image_difference(measured, base),
-        log_ratios=log_ratios(against.run.totals_s, seen.run.totals_s),
+        log_ratios=log_ratios(reference.run.totals_s, observation.run.totals_s),
     )
 
 
@@ -159,7 +162,7 @@ def _stage_estimate(
     variant: Observation, reference: Observation, stage: Stage, confidence: float, look: int
 ) -> LogRatio | None:
     """The speed-up of a stage; None where a round on either side has none, or took no time."""
-    sides_s = [[one.stages_s.get(stage, 0.0) for one in side.run.rounds] for side in (reference, variant)]
+    sides_s = [[timed.stages_s.get(stage, 0.0) for timed in side.run.rounds] for side in (reference, variant)]
     if not all(value_s > 0 for side_s in sides_s for value_s in side_s):
         return None
     return estimate(log_ratios(*sides_s), confidence, look)
@@ -182,32 +185,32 @@ def image_difference(measured: Measured, base: Measured) -> ImageDifference | No
     """How far the images are from the reference's; None where neither side has any."""
     from pytest_diffbench.outputs.metrics import distance
 
-    mine, theirs = measured.artifacts.images, base.artifacts.images
+    images, base_images = measured.artifacts.images, base.artifacts.images
     latents_rel = _latents_rel(measured.artifacts, base.artifacts)
-    if not mine and not theirs:
+    if not images and not base_images:
         return None if latents_rel is None else ImageDifference(same_bits=latents_rel == 0, latents_rel=latents_rel)
     problem = _unlike(measured, base)
     if problem is not None:
         return ImageDifference(same_bits=False, latents_rel=latents_rel, problem=problem)
-    if all(bool((a == b).all()) for a, b in zip(mine, theirs, strict=True)):
+    if all(bool((a == b).all()) for a, b in zip(images, base_images, strict=True)):
         return ImageDifference(same_bits=True, ssim=1.0, latents_rel=latents_rel)
     limits = Limits()
-    found = [distance(a, b, limits.tile_size_px) for a, b in zip(mine, theirs, strict=True)]
-    worst = worst_of(checks(found, tolerance("machine", _SAME, _SAME, limits)))
+    distances = [distance(a, b, limits.tile_size_px) for a, b in zip(images, base_images, strict=True)]
+    worst = worst_of(checks(distances, tolerance("machine", _SAME, _SAME, limits)))
     return ImageDifference(
         same_bits=False,
-        psnr_db=min(metrics["psnr_db"].value for metrics in found),
-        ssim=min(metrics["ssim"].value for metrics in found),
+        psnr_db=min(metrics["psnr_db"].value for metrics in distances),
+        ssim=min(metrics["ssim"].value for metrics in distances),
         worst=worst.figure,
         latents_rel=latents_rel,
     )
 
 
 def _unlike(measured: Measured, base: Measured) -> str | None:
-    mine, theirs = measured.artifacts.images, base.artifacts.images
-    if len(mine) != len(theirs):
-        return f"different number of images: {len(theirs)}, {len(mine)}"
-    for a, b in zip(mine, theirs, strict=True):
+    images, base_images = measured.artifacts.images, base.artifacts.images
+    if len(images) != len(base_images):
+        return f"different number of images: {len(base_images)}, {len(images)}"
+    for a, b in zip(images, base_images, strict=True):
         if a.shape[:2] != b.shape[:2]:
             sizes = ", ".join(f"{shape[1]} x {shape[0]} px" for shape in (b.shape, a.shape))
             return f"different size: {sizes}"
@@ -220,10 +223,10 @@ def _channels(shape: tuple[int, ...]) -> int:
     return shape[2] if len(shape) == 3 else 1
 
 
-def _latents_rel(mine: Artifacts, theirs: Artifacts) -> float | None:
+def _latents_rel(artifacts: Artifacts, base_artifacts: Artifacts) -> float | None:
     from pytest_diffbench.judge.trace.entries import relative_distance
 
-    a, b = mine.trace.get("latents/final"), theirs.trace.get("latents/final")
+    a, b = artifacts.trace.get("latents/final"), base_artifacts.trace.get("latents/final")
     if a is None or b is None:
         return None
     rel = relative_distance(a, b)
@@ -234,23 +237,23 @@ def _with_dominated(
     rows: Sequence[VariantReport], reference: str, confidence: float, look: int
 ) -> tuple[VariantReport, ...]:
     """Mark rows that another one beats in both: faster beyond chance, block by block, and more alike."""
-    found = []
+    marked = []
     for row in rows:
         better = tuple(
             other.name
             for other in rows
             if row.name != reference and _is_faster(other, row, confidence, look) and _is_more_alike(other, row)
         )
-        found.append(_replaced(row, dominated_by=better) if better else row)
-    return tuple(found)
+        marked.append(_replaced(row, dominated_by=better) if better else row)
+    return tuple(marked)
 
 
 def _is_faster(right: VariantReport, left: VariantReport, confidence: float, look: int) -> bool:
     logs = [a - b for a, b in zip(right.log_ratios, left.log_ratios, strict=False)]
     if len(logs) < 2:
         return False
-    found = estimate(logs, confidence, look)
-    return found.low_log > 0
+    ratio = estimate(logs, confidence, look)
+    return ratio.low_log > 0
 
 
 def _is_more_alike(right: VariantReport, left: VariantReport) -> bool:

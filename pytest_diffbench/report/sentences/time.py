@@ -61,7 +61,7 @@ def changes(reason: str, details: TimeDetails) -> list[str]:
 
 def doubt_sentence(doubt: Doubt) -> str:
     """What speaks against a run's time."""
-    found, allowed = (format_percent(rel or 0.0) for rel in (doubt.found_rel, doubt.allowed_rel))
+    observed, allowed = (format_percent(rel or 0.0) for rel in (doubt.found_rel, doubt.allowed_rel))
     names = ", ".join(doubt.names)
     count, total = doubt.rounds or (0, 0)
     match doubt.kind:
@@ -76,7 +76,7 @@ def doubt_sentence(doubt: Doubt) -> str:
                 f": {names}." if names else "."
             )
         case "spread":
-            return f"The rounds were not steady: interquartile range {found} of the median (limit {allowed})."
+            return f"The rounds were not steady: interquartile range {observed} of the median (limit {allowed})."
         case "drift":
             drift = format_percent(doubt.found_rel or 0.0, signed=True)
             return f"The rounds drifted by {drift} from the first third to the last (limit {allowed})."
@@ -84,7 +84,9 @@ def doubt_sentence(doubt: Doubt) -> str:
             outside, whole, limit = map(format_seconds, doubt.seconds)
             return f"{outside} of {whole} lie outside all stages (limit {limit})."
         case "crowded":
-            return f"The machine was busy: each thread waited for a processor {found} of the time (limit {allowed})."
+            return (
+                f"The machine was busy: each thread waited for a processor {observed} of the time (limit {allowed})."
+            )
         case "throttled":
             return f"The device was throttled in {count} of {format_count(total, 'round')} ({names})."
 
@@ -212,9 +214,9 @@ def _left_out(entry: LeftOut) -> str:
     if entry.why == "stray" and entry.seconds is not None:
         usual, own = map(format_seconds, entry.seconds)
         return f"run {entry.run} of the baseline set aside: {own}, the others {usual}"
-    whose = {"baseline run": " of the baseline", "session run": " of this session", "pair": ""}[entry.what]
+    origin = {"baseline run": " of the baseline", "session run": " of this session", "pair": ""}[entry.what]
     noun = "pair" if entry.what == "pair" else "run"
-    count = f"{format_count(entry.count, noun)}{whose}"
+    count = f"{format_count(entry.count, noun)}{origin}"
     if entry.why == "pace" and entry.what == "pair":
         return f"{count} left out: the machine changed its pace between the two"
     if entry.why == "cold":

@@ -43,8 +43,8 @@ def by_the_gate(past: list[Run], around: dict[str, list[Run]], now: list[Run]) -
             make.observation(run=now[0]),
             make.reference(runs=past),
             more_runs=now[1:made],
-            neighbours=around,
-            decisions=time_noise.CASES,
+            peer_runs=around,
+            family_size=time_noise.CASES,
         )
         if not wants_runs(answer):
             break

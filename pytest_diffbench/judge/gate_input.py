@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Question:
+class GateInput:
     """One case, as every gate sees it.
 
     Attributes:
@@ -26,9 +26,9 @@ class Question:
         saving: this run is about to be accepted as baseline.
         more_runs: of the same case in fresh processes, made since the first run left the verdict on time open.
         more_ratios: of those runs, where the case is a variant.
-        neighbours: runs of the other baselines of this machine, by case: they tell the spread between runs while
+        peer_runs: runs of the other baselines of this machine, by case: they tell the spread between runs while
             this case has few.
-        decisions: parts that the session's error budget is cut into; this case has one.
+        family_size: parts that the session's error budget is cut into; this case has one.
         metrics: of other packages, by which images are compared too.
     """
 
@@ -39,8 +39,8 @@ class Question:
     saving: bool = False
     more_runs: Sequence[Run] = ()
     more_ratios: Sequence[RatioRun] = ()
-    neighbours: Mapping[str, Sequence[Run]] = dataclasses.field(default_factory=dict)
-    decisions: int = 1
+    peer_runs: Mapping[str, Sequence[Run]] = dataclasses.field(default_factory=dict)
+    family_size: int = 1
     metrics: Sequence[ImageMetric] = ()
 
     @property
