@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_diffbench.commands import main as cli
+from pytest_diffbench.judge.reasons import FORMER_NAMES, REASONS
 from pytest_diffbench.session.result import Result
 from pytest_diffbench.settings import options
 
@@ -107,6 +108,18 @@ def test_every_command_and_its_options_are_on_a_page(name: str) -> None:
 def test_every_link_between_pages_leads_somewhere(path: Path) -> None:
     targets = re.findall(r"\]\((?!https?:)([^)#]+)", path.read_text(encoding="utf-8"))
     assert [target for target in targets if not (path.parent / target).exists()] == []
+
+
+def test_the_index_leads_to_every_page() -> None:
+    linked = set(re.findall(r"\]\((\w[\w-]*\.md)", page("index.md")))
+    assert linked == {path.name for path in DOCS.glob("*.md")} - {"index.md"}
+
+
+@pytest.mark.parametrize("name", ["../README.md", "red-test.md", "glossary.md", "quickstart.md"])
+def test_every_reason_on_a_page_exists(name: str) -> None:
+    gates = {code.partition(".")[0] for code in REASONS}
+    named = re.findall(rf"(?<![\w.])((?:{'|'.join(sorted(gates))})\.[a-z]+(?:_[a-z]+)*)\b(?!/)", page(name))
+    assert set(named) - {f"{gate}.md" for gate in gates} <= {*REASONS, *FORMER_NAMES.values()}
 
 
 def test_the_page_shows_the_examples_as_they_are() -> None:
