@@ -109,7 +109,7 @@ def test_variants_are_saved_together(project: pytest.Pytester, monkeypatch: pyte
         ("SOUND.astype(float)", "output.lost", "values from 0 to 155 are no image's; expected 0 to 1"),
         ("SOUND[None, None].astype('float32') / 255", "output.lost", "is no image"),
         ("{'result': 3}", "output.lost", "is no image"),
-        ("[SOUND, SOUND]", "output.count", "2 images returned, 1 in the baseline"),
+        ("[SOUND, SOUND]", "output.count", "The baseline has 1 image, this run 2 images"),
     ],
 )
 def test_an_image_that_is_gone_is_red(project: pytest.Pytester, gone: str, reason: str, words: str) -> None:

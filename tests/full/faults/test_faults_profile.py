@@ -81,7 +81,7 @@ def test_what_makes_it_slower_is_told(project: pytest.Pytester, monkeypatch: pyt
     assert slower.observation.profile is not None
     # 4 calls of the denoiser with 20 products each
     counts = [one.calls for one in stored.profile.operators if (one.stage, one.name) == ("denoise", "aten::mm")]
-    expected = f"denoise: aten::mm called {counts[0]:,} -> {counts[0] + 80:,} times"
+    expected = f"denoise: aten::mm {counts[0]:,} -> {counts[0] + 80:,} calls"
     assert any(line.startswith(expected) for line in verdict.changes), verdict.changes
 
 

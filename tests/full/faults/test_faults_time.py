@@ -97,7 +97,7 @@ def test_the_same_pace_is_the_same_and_says_what_it_would_have_seen(project: Pro
     verdict = project.verdict()
     assert (verdict.decision, verdict.reason) == ("same", "time.same")
     assert 0 < verdict.details.detectable_rel < 0.5
-    assert "would have seen" in verdict.message
+    assert "would have been detected" in verdict.message
 
 
 def test_a_faster_denoiser_is_better_and_green(project: Project) -> None:

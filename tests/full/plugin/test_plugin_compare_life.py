@@ -44,6 +44,6 @@ def test_the_life_of_a_ratio(project: pytest.Pytester) -> None:
     worse.stdout.fnmatch_lines(["*worse in time*", "*time.ratio_worse*"])
     half = cases(project)["half"]
     assert time_reason(half) == "time.ratio_worse"
-    assert "confirmed in 2 of 2 fresh processes" in time_verdict(half).message
+    assert "confirmed by 2 of 2 fresh processes" in time_verdict(half).message
     assert [one.run for one in half.confirming_ratios] == [one.id for one in half.confirmations]
     assert time_reason(cases(project)["full"]) == "time.same"
