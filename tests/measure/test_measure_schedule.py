@@ -16,7 +16,7 @@ from real_calls import (
     observe,
 )
 
-from pytest_diffbench.judge import Limits, judge
+from pytest_diffbench.judge import Limits
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import Observation
@@ -27,7 +27,7 @@ CALL: dict[str, Any] = {"num_inference_steps": 3, "height": 64, "width": 64}
 
 
 def judged(now: Observation, base: Observation) -> Any:
-    (found,) = judge(now, make.artifacts(), make.reference(base), Limits(), ["work"])
+    (found,) = make.judge_all(now, make.artifacts(), make.reference(base), Limits(), ["work"])
     return found
 
 
@@ -47,8 +47,8 @@ def test_another_schedule_of_as_many_steps_is_named_by_its_first_step() -> None:
     now = observe(pipeline, PROMPT, **CALL)
     found = judged(now, base)
     assert (found.reason, found.decision) == ("work.schedule", "worse")
-    assert "timesteps of steps" in found.message
-    assert "sigmas of steps" in found.message
+    assert "timesteps at steps" in found.message
+    assert "sigmas at steps" in found.message
     assert judged(base, base).reason == "work.same"
 
 
@@ -64,7 +64,7 @@ def test_a_mask_of_another_dtype_is_another_argument(monkeypatch: pytest.MonkeyP
     monkeypatch.setattr(pipeline, "encode_prompt", with_numbers)
     found = judged(observe(pipeline, PROMPT, **CALL), base)
     assert found.reason == "work.shapes"
-    assert "encoder_attention_mask of dtype int64 -> int32" in found.message
+    assert "encoder_attention_mask dtype int64 -> int32" in found.message
 
 
 def test_a_step_that_returns_its_input_is_remarked_on(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -204,9 +204,9 @@ def test_a_slide_by_steps_that_were_each_accepted_is_told_when_it_is_saved(
     assert [what for what, _ in done[::2]] == ["created", *(f"new generation {n}" for n in (2, 3, 4))]
     assert all((what or "").startswith(("added run", "kept")) for what, _ in done[1::2]), done
     assert case.slid is not None
-    assert case.slid.startswith("since generation 1 of 20")
-    assert "colour at least 5.4 levels of 255 off in image 0 (a step may go 1)" in case.slid
-    result.stdout.fnmatch_lines(["slid          test_paint.py::test_paint: since generation 1 of*"])
+    assert case.slid.startswith("since generation 1 (20")
+    assert "colour shift of image 0 at least 5.4/255 (limit per step 1)" in case.slid
+    result.stdout.fnmatch_lines(["slid          test_paint.py::test_paint: since generation 1 (*"])
 
     # what a person who means it is told to do
     assert case.baseline_path is not None

@@ -81,4 +81,4 @@ def test_a_creep_is_told_when_it_is_saved(tmp_path: Path) -> None:
     assert slid[:5] == [None] * 5
     assert slid[-1] is not None
     assert slid[-1].startswith("+2")
-    assert "% of time since the first 3 accepted runs. Is that meant? Then delete" in slid[-1]
+    assert "% of time since the first 3 accepted runs. If that is intended, delete" in slid[-1]
