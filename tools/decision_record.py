@@ -59,7 +59,8 @@ class Recorder:
 
     def pytest_runtest_protocol(self, item: pytest.Item) -> None:
         """Note which test runs; an inner session's tests belong to the outer one, which has this object alone."""
-        self._test = item.nodeid
+        drawn = item.get_closest_marker("hypothesis") is not None  # its examples are others each time
+        self._test = "" if drawn else item.nodeid
         if not self._wrapped:
             self._wrapped = True
             for module, names in _RECORDED.items():
@@ -70,6 +71,8 @@ class Recorder:
         @functools.wraps(function)
         def recording(*args: Any, **kwargs: Any) -> Any:
             made = function(*args, **kwargs)
+            if not self._test:
+                return made
             with self._path.open("a", encoding="utf-8") as file:
                 for verdict in made if isinstance(made, tuple) else (made,):
                     entry = {"test": self._test, "by": function.__name__} | _entry(verdict)

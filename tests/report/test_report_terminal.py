@@ -9,12 +9,14 @@ import pytest
 import report_factories as make
 from golden_files import assert_golden
 
+from pytest_diffbench.judge.reasons import REASONS
 from pytest_diffbench.report.lines import for_encoding, plain, text_of, width_of
 from pytest_diffbench.report.terminal import case_lines, failure_text, summary_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
+    from pytest_diffbench.judge.reasons import Reason
     from pytest_diffbench.records import CaseReport, Decision, SessionReport
 
 SESSIONS = {"pass": make.all_pass, "red": make.red, "interrupted": make.interrupted, "empty": make.empty}
@@ -200,3 +202,15 @@ def test_a_pipeline_of_the_tests_own_is_titled_by_its_class() -> None:
     seen = msgspec.structs.replace(seen, case=msgspec.structs.replace(seen.case, definition=own))
     lines = [text_of(line) for line in summary_lines(make.session(make.report(seen)), 100, verbose=False)]
     assert any(line.startswith("Lumina2Pipeline · float32 · offload model  ") for line in lines)
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [reason for reason in REASONS.values() if reason.decision not in ("same", "better")],
+    ids=lambda reason: reason.code,
+)
+def test_a_failure_prints_its_reasons_remedy(reason: Reason) -> None:
+    gate, _, what = reason.code.partition(".")
+    verdict = make.verdict(gate, what, reason.decision)  # type: ignore[arg-type]  # a gate
+    text = failure_text(make.report(make.lumina("t"), verdict))
+    assert reason.remedy in " ".join(text.split())
