@@ -243,8 +243,13 @@ _OPTIONS = (
     Row("--benchmark-disable", "--benchmark-disable"),
 )
 OPTIONS = tuple(dataclasses.replace(row, installed=True) for row in _OPTIONS)
-RESTLESS = frozenset({"time.few_runs", "time.unsteady"})
-"""What times of so small a target come to, against a baseline of one run."""
+RESTLESS = frozenset(
+    {
+        *("time.same", "time.few_runs", "time.few_days", "time.blind", "time.unconfirmed", "time.faster"),
+        *("time.unsteady", "time.crowded", "time.machine_slower", "time.machine_faster"),
+    }
+)
+"""What times of so small a target come to on whatever machine, against a baseline of one run."""
 
 ROWS = PLUGINS + OPTIONS
 
