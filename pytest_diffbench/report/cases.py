@@ -12,10 +12,10 @@ from pytest_diffbench.report.figures import (
     PASSING,
     STATUSES,
     Status,
+    detectable_text,
     grouped,
     image_figures,
     is_rough,
-    sees_text,
     status_of,
     to_tell,
     truncation_text,
@@ -183,7 +183,7 @@ class Table:
         lines: list[Line] = []
         for heading, verdict in grouped(verdicts):
             lines += self._message_lines(
-                verdict.decision, heading, verdict.message, self._changes(verdict), sees_text(verdict)
+                verdict.decision, heading, verdict.message, self._changes(verdict), detectable_text(verdict)
             )
         return lines
 
@@ -196,7 +196,7 @@ class Table:
         return changes if drawn is None else [*changes, drawn]
 
     def _message_lines(
-        self, status: Status, code: str, message: str, changes: Sequence[str], sees: str | None = None
+        self, status: Status, code: str, message: str, changes: Sequence[str], detectable: str | None = None
     ) -> list[Line]:
         head: Line = [
             segment(" " * _BODY_AT),
@@ -204,7 +204,7 @@ class Table:
             segment(" " * (_STATUS_WIDTH - len(status) + 2)),
         ]
         if code:
-            head += [segment(code, "bold"), segment("  " if sees is None else f" ({sees})  ")]
+            head += [segment(code, "bold"), segment("  " if detectable is None else f" ({detectable})  ")]
         lines = hang(head, message, self._width, _TEXT_AT)
         for change in changes:
             bullet: Line = [segment(" " * _TEXT_AT), segment("· ", "light")]
@@ -272,8 +272,8 @@ def _more(report: CaseReport) -> list[Line]:
 def _code(verdict: Verdict) -> Line:
     """A passing gate's reason; the time gate's with the smallest slowdown that it would have seen."""
     code: Line = [segment(verdict.reason, *MARKUP[verdict.decision])]
-    if (sees := sees_text(verdict)) is not None:
-        code.append(segment(f" ({sees})"))
+    if (detectable := detectable_text(verdict)) is not None:
+        code.append(segment(f" ({detectable})"))
     return code
 
 

@@ -114,10 +114,10 @@ def _common(verdict: Verdict) -> Unjudged | Incomparable | None:
     return None
 
 
-def sees_text(verdict: Verdict) -> str | None:
-    """The smallest slowdown that the time gate would have found, `sees +12 %`; None where it doesn't say."""
+def detectable_text(verdict: Verdict) -> str | None:
+    """The smallest slowdown that the time gate would have found, `finds +12 %`; None where it doesn't say."""
     rel = _number(figure_of(verdict, "detectable_rel")) if verdict.gate == "time" else None
-    return None if rel is None else f"sees {format_percent(rel, signed=True)}"
+    return None if rel is None else f"finds {format_percent(rel, signed=True)}"
 
 
 def figure_of(verdict: Verdict, name: str) -> Any:

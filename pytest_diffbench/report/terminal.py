@@ -13,7 +13,6 @@ from pytest_diffbench.report.figures import (
     STATUSES,
     node_id,
     save_command,
-    sees_text,
     status_of,
     was_saved,
 )
@@ -143,8 +142,6 @@ def _foot(session: SessionReport, width: int) -> list[Line]:
     ]
     lines = flow(counts or [[segment("none, no case was judged")]], width, _LABEL_WIDTH)
     lines[0][0] = _label("verdicts")
-    if any(sees_text(verdict) for case in session.cases for verdict in case.verdicts):
-        lines += _entry("", "(sees x): the smallest slowdown that the time gate would have found", width)
     lines += _entries("machine", machine_lines(session.cases), width, "yellow")
     saved = Counter(saved_text(case.saved) for case in session.cases if was_saved(case))
     if saved:
