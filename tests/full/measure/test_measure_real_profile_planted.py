@@ -171,7 +171,7 @@ def test_more_layers_in_some_steps_are_placed_by_steps_and_by_operator(monkeypat
     places = moved_parts([after.run], [before.run] * 3, Limits().stage_share_rel)
     assert places[0].name == "denoise"
     steps = next(part for part in places if part.name == "steps 3-5")
-    assert (steps.before_s, steps.after_s, steps.share_rel) == pytest.approx((0.010, 0.016, 1.0))
+    assert (steps.before_s, steps.after_s, steps.share_rel) == pytest.approx((0.010, 0.016, 1.0), rel=0.01)
     assert before.profile is not None
     assert after.profile is not None
     operators = explain(before.profile, after.profile, most=100).changes
