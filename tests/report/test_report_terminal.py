@@ -88,9 +88,7 @@ def test_every_verdict_on_time_says_what_it_would_detect(what: str, decision: De
 def test_only_time_says_what_it_would_detect() -> None:
     work = make.verdict("work", "same", "same", details=SEES)  # not the time gate's
     blind = make.verdict("time", "few_runs", "unsure", details={"detectable_rel": None})
-    assert "finds" not in plain(
-        summary_lines(make.session(make.report(make.lumina("t"), work, blind)), 100, False)
-    )
+    assert "finds" not in plain(summary_lines(make.session(make.report(make.lumina("t"), work, blind)), 100, False))
 
 
 def test_only_decisions_are_coloured() -> None:
