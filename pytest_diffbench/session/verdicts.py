@@ -11,7 +11,7 @@ import msgspec
 
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.records import CaseReport
-from pytest_diffbench.report.figures import figure_of
+from pytest_diffbench.records.details import RatioDetails, TimeDetails
 from pytest_diffbench.report.sentences import all_worded
 from pytest_diffbench.session.extra_metrics import metrics_of
 from pytest_diffbench.session.saving import Saved, save, unchanged
@@ -112,7 +112,11 @@ def conclude(
         _keep_images(settings, observation, artifacts)
         saved = Saved()
         if settings.save:
-            departs = any(verdict.gate == "time" and figure_of(verdict, "departs") for verdict in verdicts)
+            departs = any(
+                verdict.details.departs
+                for verdict in verdicts
+                if isinstance(verdict.details, TimeDetails | RatioDetails)
+            )
             saved = save(
                 observation, artifacts, reference, limits, store, failed, saved_before, gates, metrics, departs
             )

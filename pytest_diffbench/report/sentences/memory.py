@@ -7,6 +7,9 @@ from typing import TYPE_CHECKING
 from pytest_diffbench.report.units import format_bytes, format_list, format_percent
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from pytest_diffbench.records import Stage
     from pytest_diffbench.records.details import MemoryDetails
 
 _ROUGH = " Rough: read from the resident set of the whole process."
@@ -22,19 +25,11 @@ def message(reason: str, details: MemoryDetails) -> str:
             carrier = f" Most of it in {_carrier(details)}." if details.carrier is not None else ""
             return f"{word} memory: {peak}.{carrier}{rough}"
         case "memory.stage":
-            stages = [
-                f"{memory.stage} {_pair(*memory.peak_bytes)}"
-                for memory in details.stages
-                if _grown(memory.peak_bytes, memory.peak_moved)
-            ]
-            return f"More memory within a stage: {format_list(stages)}. The call: {peak}."
+            stages = _grown({stage.stage: stage.peak_bytes for stage in details.stages if stage.peak_moved})
+            return f"More memory within a stage: {stages}. The call: {peak}."
         case "memory.workspace":
-            stages = [
-                f"{memory.stage} {_pair(*memory.workspace_bytes)}"
-                for memory in details.stages
-                if _grown(memory.workspace_bytes, memory.workspace_moved)
-            ]
-            return f"More memory for a stage's tensors: {format_list(stages)}. The call: {peak}.{rough}"
+            stages = _grown({stage.stage: stage.workspace_bytes for stage in details.stages if stage.workspace_moved})
+            return f"More memory for a stage's tensors: {stages}. The call: {peak}.{rough}"
         case "memory.reserved":
             reserved = _pair(*details.reserved_bytes)
             return f"More memory reserved by the allocator: {reserved}. The call: {peak}."
@@ -59,9 +54,10 @@ def changes(details: MemoryDetails) -> list[str]:
     return lines
 
 
-def _grown(bytes_of_sides: tuple[int | None, int | None], moved: bool) -> bool:
-    before, after = bytes_of_sides
-    return moved and (after or 0) > (before or 0)
+def _grown(moved: Mapping[Stage, tuple[int | None, int | None]]) -> str:
+    """Of the stages that moved, those that take more."""
+    grown = {stage: sides for stage, sides in moved.items() if (sides[1] or 0) > (sides[0] or 0)}
+    return format_list([f"{stage} {_pair(*sides)}" for stage, sides in grown.items()])
 
 
 def _carrier(details: MemoryDetails) -> str:
