@@ -144,6 +144,13 @@ def _saved_unconfirmed(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
 
 
 @pytest.fixture
-def quick_processes(warm_python: WarmPython, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let all Python processes that a test starts be forked from a warm one."""
+def quick_processes(warm_python: WarmPython, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Let all Python processes that a test starts be forked from a warm one, and measure here as they do."""
     monkeypatch.setattr(sys, "executable", str(warm_python.executable))
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)  # a process that has run threads can't be forked, so the others have one
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    yield
+    torch.set_num_threads(before)

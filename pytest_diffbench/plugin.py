@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +13,6 @@ from pytest_diffbench.settings import options
 if TYPE_CHECKING:
     from pytest_diffbench.session.bench import Bench
     from pytest_diffbench.session.session import DiffbenchSession
-
-TASK = "PYTEST_DIFFBENCH_TASK"
-"""As `workers.exchange.VARIABLE`, which costs more to import than an idle run may; a test holds them equal."""
 
 _IDLE = "a diffbench benchmark; run it with --diffbench"
 
@@ -46,17 +42,9 @@ def pytest_configure(config: pytest.Config) -> None:
     if not config.pluginmanager.hasplugin("benchmark"):
         config.pluginmanager.register(NoBenchmark(), "diffbench-no-benchmark")
     if options.is_active(config):
-        config.pluginmanager.register(_session(config), "diffbench-session")
+        from pytest_diffbench.session.session import begin
 
-
-def _session(config: pytest.Config) -> DiffbenchSession:
-    if TASK in os.environ:
-        from pytest_diffbench.session.child import ChildSession
-
-        return ChildSession(config)
-    from pytest_diffbench.session.session import DiffbenchSession
-
-    return DiffbenchSession(config)
+        begin(config)
 
 
 @pytest.hookimpl(tryfirst=True)

@@ -45,7 +45,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "hookspecs": {"records"},
     "items": set(),
     "settings": {"errors", "judge", "stats"},
-    "workers": {"errors", "items", "judge", "records", "store"},
+    "workers": {"errors", "items", "judge", "records", "settings", "store"},
     "session": {
         *("errors", "items", "judge", "measure", "outputs", "pipelines", "plan", "records", "report", "settings"),
         *("stats", "store", "workers"),

@@ -14,6 +14,7 @@ from pytest_diffbench.session.compared import Compared, Swept
 from pytest_diffbench.session.comparing import Asked, VariantMeasurement, compare
 from pytest_diffbench.session.result import Result
 from pytest_diffbench.session.variants import check, sweep_of, value_name
+from pytest_diffbench.settings.pytest_private import argument_names
 from pytest_diffbench.stats.enough_rounds import AUTO, LEAST_ROUNDS, are_enough
 from pytest_diffbench.workers.turns import BEGIN, END
 
@@ -361,5 +362,4 @@ class Bench:
 def _is_free(benchmark: Any, item: pytest.Item) -> bool:
     """Whether pytest-benchmark's fixture is there to drive the rounds: it is its own, and the test doesn't use it."""
     own = hasattr(benchmark, "disabled") and hasattr(benchmark, "pedantic")  # pytest-codspeed has another
-    info = getattr(item, "_fixtureinfo", None)
-    return own and "benchmark" not in (info.argnames if info is not None else ())
+    return own and "benchmark" not in argument_names(item)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import itertools
 from typing import TYPE_CHECKING, Any
 
+from pytest_diffbench.settings.pytest_private import fixture_definitions
+
 if TYPE_CHECKING:
     import contextlib
 
@@ -68,8 +70,7 @@ def _drop_fixture(item: pytest.Item, name: str) -> None:
         return
     for other in [key for key, held in values.items() if held is value]:
         del values[other]
-    definitions = getattr(getattr(item, "_fixtureinfo", None), "name2fixturedefs", {})
-    for definition in itertools.chain.from_iterable(definitions.values()):
+    for definition in itertools.chain.from_iterable(fixture_definitions(item).values()):
         # Of wider scopes the next test is to find it still.
         if definition.scope == "function" and definition.cached_result and definition.cached_result[0] is value:
             # Emptied, not taken away: without a result pytest wouldn't tear the fixture down.

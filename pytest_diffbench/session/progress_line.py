@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 from pytest_diffbench.report import progress
 from pytest_diffbench.report.progress import LogLines, Outlook, Progress
+from pytest_diffbench.settings.pytest_private import terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -57,7 +58,7 @@ class ProgressLine:
 
         if reporter.isatty:
             if self._progress is None:
-                width = reporter._tw.fullwidth
+                width = terminal_width(reporter)
                 self._progress = Progress(write, width, time.monotonic, outlook=self._outlook)
             self._progress.start(name, label)
             return self._progress.advance

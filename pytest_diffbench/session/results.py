@@ -14,6 +14,7 @@ from pytest_diffbench.records import CaseReport, Comparison, SessionReport, Skip
 from pytest_diffbench.report import terminal
 from pytest_diffbench.report.session_json import Finished, SessionFile, filled
 from pytest_diffbench.settings import options
+from pytest_diffbench.settings.pytest_private import terminal_encoding, terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Sequence
@@ -70,7 +71,7 @@ class Results:
             )
             extras.diffbench = msgspec.json.encode(finished).decode()
 
-    def take(self, report: pytest.TestReport) -> None:
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Take out what was handed over, and keep it in the session's file."""
         text = getattr(report, "diffbench", None)
         finished = msgspec.json.decode(text, type=Finished) if text is not None else None
@@ -114,17 +115,29 @@ class Results:
         """Remember that a parallel worker died, with the test that it was at."""
         self.interrupted |= error is not None
 
-    def end(self) -> bool:
-        """Write the session's file. False where the session fails though every test of it may have passed."""
-        session = self.report()
-        self._unjudged = _unjudged(session, required=self._settings.require)
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_keyboard_interrupt(self) -> None:
+        """Remember that the session is a part."""
+        self.interrupted = True
+
+    @pytest.hookimpl(trylast=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Write the session's file, and fail a session in which nothing was judged though every test passed."""
+        self.interrupted |= session.exitstatus == pytest.ExitCode.INTERNAL_ERROR
+        self.interrupted |= bool(session.shouldfail or session.shouldstop)  # by -x, --maxfail, or another plugin
+        if hasattr(self._config, "workerinput"):
+            return
+        report = self.report()
+        self._unjudged = _unjudged(report, required=self._settings.require)
         try:
             if self._file is not None:
-                self._file.end(session)
+                self._file.end(report)
         except DiffbenchError as error:
             # The summary is still to come, and now the only place where the results are.
             self._not_written = str(error)
-        return self._unjudged is None and self._not_written is None
+        passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
+        if passed and (self._unjudged is not None or self._not_written is not None):
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell what was measured and what was made of it."""
@@ -136,10 +149,10 @@ class Results:
         terminalreporter.section("diffbench")
         if self._unjudged is not None:
             terminalreporter.write_line(self._unjudged, red=True, bold=True)
-        width = terminalreporter._tw.fullwidth
+        width = terminal_width(terminalreporter)
         lines = terminal.summary_lines(report, width, self._config.get_verbosity() > 0)
         terminalreporter.ensure_newline()
-        for line in terminal.for_encoding(lines, getattr(terminalreporter._tw._file, "encoding", None)):
+        for line in terminal.for_encoding(lines, terminal_encoding(terminalreporter)):
             for text, markup in line:
                 terminalreporter.write(text, **markup)
             terminalreporter.write_line("")

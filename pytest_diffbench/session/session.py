@@ -1,8 +1,7 @@
-"""What one measuring session collects, and how a verdict becomes a test's outcome."""
+"""A measuring session among pytest's hooks: which tests run, what their fixtures are, how a verdict ends a test."""
 
 from __future__ import annotations
 
-import contextlib
 import dataclasses
 import functools
 import time
@@ -12,49 +11,37 @@ import pytest
 
 from pytest_diffbench.errors import DiffbenchError, MissingPipelineError, OptionError, PipelineError
 from pytest_diffbench.items import is_benchmark
-from pytest_diffbench.records import CaseReport, Comparison, Fact, PipelineSpec
-from pytest_diffbench.records.facts import environment_facts
 from pytest_diffbench.report import junit
-from pytest_diffbench.report.figures import was_saved
 from pytest_diffbench.report.session_json import Finished
-from pytest_diffbench.session import loading, saved_afresh
+from pytest_diffbench.session import loading
 from pytest_diffbench.session.bench import Bench
 from pytest_diffbench.session.collection import MISSING, SETTINGS, settle
-from pytest_diffbench.session.combinations import refuse_combinations
-from pytest_diffbench.session.lending import free_device_memory
-from pytest_diffbench.session.other_environment import OtherEnvironment
-from pytest_diffbench.session.progress_line import ProgressLine
-from pytest_diffbench.session.results import Results
-from pytest_diffbench.session.verdicts import (
-    Concluded,
-    Evidence,
-    conclude,
-    conclude_against,
-    incomplete,
-    wants_profile,
-)
-from pytest_diffbench.session.writable import refuse_unwritable
-from pytest_diffbench.settings import options
-from pytest_diffbench.store import MOST_NEIGHBOURS, Store
-from pytest_diffbench.workers.budget import budget_of
-from pytest_diffbench.workers.confirming import Confirming
-from pytest_diffbench.workers.launch import Launcher
+from pytest_diffbench.session.context import Context, context_of
+from pytest_diffbench.session.mode import MeasuredCase, MeasuredTest, Mode
+from pytest_diffbench.session.modes import is_worker, mode_of
+from pytest_diffbench.settings.pytest_private import has_failed_quietly
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Generator, Mapping, Sequence
+    from collections.abc import Generator, Sequence
 
-    from pytest_diffbench.records import Observation, Run
-    from pytest_diffbench.records.artifacts import Artifacts
-    from pytest_diffbench.session.selftest import SelftestSession
+    from pytest_diffbench.records import CaseReport, Comparison, PipelineSpec
+    from pytest_diffbench.session.verdicts import Concluded
     from pytest_diffbench.settings.options import Settings
-    from pytest_diffbench.workers.turns import TurnClient
 
-BENCH = pytest.StashKey[Bench]()
-_CASES = pytest.StashKey[list[CaseReport]]()
-_COMPARISONS = pytest.StashKey[list[Comparison]]()
-_BEGAN_S = pytest.StashKey[float]()
-_ATTEMPTS = pytest.StashKey[int]()
-_REPORT = pytest.StashKey[pytest.TestReport]()
+
+def begin(config: pytest.Config) -> None:
+    """Begin a measuring session.
+
+    Raises:
+        UsageError: options can't be used, or not together.
+    """
+    # What a worker writes may be told as its last words.
+    context = context_of(config, in_logs=not is_worker())
+    mode = mode_of(context)
+    config.pluginmanager.register(mode, "diffbench-mode")
+    config.pluginmanager.register(DiffbenchSession(context, mode), "diffbench-session")
+    if mode.reports:
+        config.pluginmanager.register(context.results, "diffbench-results")
 
 
 def session_of(config: pytest.Config) -> DiffbenchSession:
@@ -64,57 +51,43 @@ def session_of(config: pytest.Config) -> DiffbenchSession:
     return session
 
 
+@dataclasses.dataclass(slots=True)
+class Attempt:
+    """A benchmark that is being run. Another plugin may run it again.
+
+    Attributes:
+        number: of the attempt, from 1.
+        began_s: when its setup began, then its call.
+        bench: the object behind its fixture, where it asks for one.
+        cases: what it measured, judged.
+        comparisons: what it compared.
+        report: of its call.
+    """
+
+    number: int
+    began_s: float
+    bench: Bench | None = None
+    cases: Sequence[CaseReport] = ()
+    comparisons: Sequence[Comparison] = ()
+    report: pytest.TestReport | None = None
+
+
+_ATTEMPT = pytest.StashKey[Attempt]()
+
+
 class DiffbenchSession:
-    """Registered as a plugin while `--diffbench` is on."""
+    """Registered as a plugin while `--diffbench` is on.
 
-    def __init__(self, config: pytest.Config) -> None:
-        self._config = config
+    Args:
+        context: what all parts of the session share.
+        mode: what it measures for.
+    """
+
+    def __init__(self, context: Context, mode: Mode) -> None:
+        self._context = context
+        self._mode = mode
         self._failed: set[str] = set()
-        self._facts: dict[str, Fact] | None = None
-        self._progress = ProgressLine(config)
-        self._turns: TurnClient | None = None
-        self._output_only = False
-        self._decisions = 1
         self._longest_setup_s = 0.0
-        self._neighbours: dict[str, Mapping[str, Sequence[Run]]] = {}
-        self._saved: set[str] = set()
-        self._launcher = Launcher(config)
-        try:
-            self._settings = options.resolve(config, {}, "pytest")
-            refuse_combinations(self._settings, parallel=options.is_parallel(config))
-            if not hasattr(config, "workerinput") and not config.getoption("collectonly", default=False):
-                refuse_unwritable(config, self._settings)
-            self._models = loading.models_folder(self._settings)
-        except OptionError as error:
-            raise pytest.UsageError(str(error)) from None
-        self._pipelines = loading.Pipelines(
-            lambda spec: config.hook.pytest_diffbench_load_pipeline(spec=spec, config=config), self._models
-        )
-        self._budget = budget_of(
-            self._settings.max_time, comparing=self._settings.selftest or self._settings.against is not None
-        )
-        self._other: OtherEnvironment | SelftestSession | None = None
-        if self._settings.selftest:
-            from pytest_diffbench.session.selftest import SelftestSession
-
-            self._other = SelftestSession(config, self._launcher, self._budget)
-            config.pluginmanager.register(self._other, "diffbench-selftest")
-        elif self._settings.against is not None:
-            self._other = OtherEnvironment(config, self._settings, self._launcher, self._budget)
-            config.pluginmanager.register(self._other, "diffbench-against")
-        self._typed = options.typed(config)
-        self._store = Store(options.folder(config, self._settings.baselines))
-        self._results = Results(config, self._settings, self._typed)
-        config.pluginmanager.register(self._results, "diffbench-results")
-        afresh = saved_afresh.SavedAfresh(
-            self._launcher,
-            self._budget,
-            self._store,
-            self._results.mark_refuted,
-            self._pipelines.release,
-            self._progress,
-        )
-        saved_afresh.register(config, self._settings, afresh)
 
     # -- collection
 
@@ -124,74 +97,67 @@ class DiffbenchSession:
         places = [i for i, item in enumerate(items) if is_benchmark(item)]
         if not places:
             return
+        config = session.config
         try:
-            absent = {id(items[i]) for i in places if not settle(self._config, items[i])}
+            absent = {id(items[i]) for i in places if not settle(config, items[i])}
         except (OptionError, PipelineError) as error:
-            if hasattr(self._config, "workerinput"):
+            if self._context.is_parallel_worker:
                 # A worker's usage error is told nowhere: it dies of it. This is what its report at the end carries.
                 session.shouldfail = str(error)
                 raise session.Failed(session.shouldfail) from None
             raise pytest.UsageError(str(error)) from None
-        self._decisions = max(len(places) - len(absent), 1)
-        self._progress.expect(self._decisions)
+        self._context.benchmarks = max(len(places) - len(absent), 1)
+        self._context.progress.expect(self._context.benchmarks)
         order = loading.grouped([items[i].stash[SETTINGS] for i in places])
         benchmarks = [items[places[i]] for i in order]
         for i, item in zip(places, benchmarks, strict=True):
             items[i] = item
-        if self._other is not None:
-            self._other.tests = [(item, item.stash[SETTINGS]) for item in benchmarks if id(item) not in absent]
+        self._mode.begin([(item, item.stash[SETTINGS]) for item in benchmarks if id(item) not in absent])
 
     # -- fixtures
 
     def _settings_of(self, item: pytest.Item) -> Settings:
-        """The settings that a test got when it was collected."""
+        """The settings that a test got when it was collected, as the mode measures with them."""
         if SETTINGS not in item.stash:
             pytest.fail(
                 f"{item.nodeid} asks for a fixture of diffbench while it runs, so nothing showed before that it is a "
                 "benchmark. Add the marker diffbench: @pytest.mark.diffbench().",
                 pytrace=False,
             )
-        return item.stash[SETTINGS]
+        return self._mode.settings_of(item.stash[SETTINGS])
 
     def bench_for(self, item: pytest.Item, benchmark: Any) -> Bench:
         """The object behind the `diffbench` fixture of one test."""
+        settings = self._settings_of(item)
         bench = Bench(
             item,
-            self._settings_of(item),
+            settings,
             benchmark=benchmark,
-            about=self._pipelines.about,
-            facts=self._environment_facts(),
-            progress=self._progress_of(item),
-            wants_profile=functools.partial(self._wants_profile, item),
-            turns=self._turns,
-            output_only=self._output_only,
+            about=self._context.pipelines.about,
+            facts=self._context.facts(),
+            progress=self._context.progress_of(item, settings),
+            wants_profile=functools.partial(self._mode.wants_profile, settings),
+            turns=self._mode.turns,
+            output_only=self._mode.output_only,
         )
-        item.stash[BENCH] = bench
+        self._attempt(item).bench = bench
         return bench
-
-    def _wants_profile(self, item: pytest.Item, observation: Observation, artifacts: Artifacts) -> bool:
-        if self._other is not None:
-            return False  # nothing stored is compared with
-        return wants_profile(
-            observation,
-            artifacts,
-            store=self._store,
-            settings=item.stash[SETTINGS],
-            evidence=self._evidence(observation, self._decisions),  # how many more cases come isn't known yet
-        )
 
     def pipeline_for(self, item: pytest.Item) -> Any:
         """The pipeline that a test's marker asks for."""
         settings = self._settings_of(item)
         try:
-            return self._pipelines.get(settings, item.nodeid)
+            pipeline = self._context.pipelines.get(settings, item.nodeid)
+            self._mode.prepare(pipeline)
         except DiffbenchError as error:
             ending = self._ending(item, error)
+        else:
+            return pipeline
         raise ending  # out here, so that the error isn't told twice
 
     def _ending(self, item: pytest.Item, error: DiffbenchError) -> BaseException:
         """What a test ends with in place of an error: the one sentence that it is, not its cause and consequence."""
-        if isinstance(error, MissingPipelineError) and not self._settings.strict:
+        if isinstance(error, MissingPipelineError) and not self._context.settings.strict:
             item.stash[MISSING] = True
             return pytest.skip.Exception(str(error))
         return pytest.fail.Exception(str(error), pytrace=False)
@@ -201,37 +167,32 @@ class DiffbenchSession:
         """Load a registered model."""
         from pytest_diffbench.pipelines.loader import load
 
-        return load(spec, self._models, download=self._settings.download)
-
-    def _environment_facts(self) -> dict[str, Fact]:
-        if self._facts is None:
-            try:
-                self._facts = environment_facts(self._config.hook.pytest_diffbench_environment(config=self._config))
-            except OptionError as error:
-                raise pytest.fail.Exception(str(error), pytrace=False) from None
-        return self._facts
+        return load(spec, self._context.models, download=self._context.settings.download)
 
     # -- running
+
+    @staticmethod
+    def _attempt(item: pytest.Item) -> Attempt:
+        return item.stash.setdefault(_ATTEMPT, Attempt(0, time.monotonic()))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Let go of the resident pipeline before a test that brings its own."""
-        item.stash[_BEGAN_S] = time.monotonic()
-        item.stash[_ATTEMPTS] = item.stash.get(_ATTEMPTS, 0) + 1
-        item.stash[_CASES], item.stash[_COMPARISONS] = [], []
+        before = self._attempt(item)
+        item.stash[_ATTEMPT] = Attempt(before.number + 1, time.monotonic(), report=before.report)
         item.user_properties[:] = [
             user_property for user_property in item.user_properties if not junit.is_own(user_property)
         ]
         self._failed.discard(item.nodeid)  # which may be run again
         if is_benchmark(item) and "diffbench_pipeline" not in getattr(item, "fixturenames", ()):
-            self._pipelines.release()
+            self._context.pipelines.release()
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_call(self, item: pytest.Item) -> Generator[None, Any, Any]:
         """Judge what the test measured, after its own assertions; fail it where something got worse."""
-        began_s = item.stash.get(_BEGAN_S, time.monotonic())
-        item.stash[_BEGAN_S] = time.monotonic()
-        self._longest_setup_s = max(self._longest_setup_s, item.stash[_BEGAN_S] - began_s)
+        attempt = self._attempt(item)
+        setup_began_s, attempt.began_s = attempt.began_s, time.monotonic()
+        self._longest_setup_s = max(self._longest_setup_s, attempt.began_s - setup_began_s)
         try:
             outcome = yield
         except KeyboardInterrupt:
@@ -243,12 +204,12 @@ class DiffbenchSession:
         except BaseException:
             self._conclude_failed(item)
             raise
-        if getattr(item, "_excinfo", None):  # unittest's failures, told in place of what would be raised here
+        if has_failed_quietly(item):
             self._conclude_failed(item)
             return outcome
         broken = item.nodeid in self._failed  # by subtests, whose failures aren't raised
         concluded = self._conclude(item, failed=broken)
-        if BENCH in item.stash and not concluded and not broken:
+        if attempt.bench is not None and not concluded and not broken:
             pytest.fail(
                 f"{item.nodeid} asks for the fixture diffbench and measures nothing: a benchmark that can't fail. "
                 "Call diffbench(pipeline, ...), or don't ask for it.",
@@ -265,111 +226,55 @@ class DiffbenchSession:
             if conclusion.failure:
                 item.add_report_section("call", "diffbench", conclusion.failure)
 
-    def _conclude(self, item: pytest.Item, *, failed: bool) -> list[Concluded]:
-        bench = item.stash.get(BENCH, None)
-        if bench is None:
+    def _conclude(self, item: pytest.Item, *, failed: bool) -> Sequence[Concluded]:
+        attempt = self._attempt(item)
+        if attempt.bench is None:
             return []
-        self._progress.finish()
-        observed = [
-            (measurement.observation(complete=problem is None), measurement.artifacts(), problem)
+        self._context.progress.finish()
+        conclusion = self._mode.conclude(self._measured(item, attempt, attempt.bench, failed=failed))
+        for case in conclusion.cases if self._mode.reports else ():
+            self._context.config.hook.pytest_diffbench_outcome(report=case.report, config=self._context.config)
+            item.user_properties.extend(junit.properties(case.report))
+        attempt.cases = [case.report for case in conclusion.cases]
+        if attempt.number > 1:
+            item.user_properties.append(("diffbench.attempts", str(attempt.number)))
+        if attempt.report is not None:
+            # Of an attempt before, which a plugin may log once more for this one.
+            self._hand_over(item, attempt.report)
+        if conclusion.interrupted:
+            self._keep_interrupted(item, conclusion.cases)
+            raise KeyboardInterrupt
+        return conclusion.cases
+
+    def _measured(self, item: pytest.Item, attempt: Attempt, bench: Bench, *, failed: bool) -> MeasuredTest:
+        """What a test has measured. It is taken from its bench, which holds nothing on the device from now on."""
+        cases = [
+            MeasuredCase(measurement.observation(complete=problem is None), measurement.artifacts(), problem)
             for measurement, problem in bench.measurements
         ]
         targets = [measurement.target for measurement, _ in bench.measurements]
         for comparison in bench.comparisons:
             item.user_properties.extend(junit.comparison_properties(comparison))
-        item.stash[_COMPARISONS] = list(bench.comparisons)
+        attempt.comparisons = list(bench.comparisons)
         bench.measurements.clear()
         bench.comparisons.clear()
-        concluded: list[Concluded] = []
-        # A test's share of the error budget is one, however many cases have it.
-        decisions = self._decisions * max(1, sum(problem is None for *_, problem in observed))
-        with contextlib.ExitStack() as room:
-            room.callback(self._progress.finish)
-            confirming = self._confirming(item, targets, room)
-            for observation, artifacts, problem in observed:
-                if problem is not None:
-                    conclusion = incomplete(observation, problem)
-                else:
-                    conclusion = self._judged(item, observation, artifacts, confirming, failed, decisions)
-                concluded.append(conclusion)
-                self._config.hook.pytest_diffbench_outcome(report=conclusion.report, config=self._config)
-                item.user_properties.extend(junit.properties(conclusion.report))
-        item.stash[_CASES] = [conclusion.report for conclusion in concluded]
-        if (attempts := item.stash.get(_ATTEMPTS, 1)) > 1:
-            item.user_properties.append(("diffbench.attempts", str(attempts)))
-        if _REPORT in item.stash:
-            # Of an attempt before, which a plugin may log once more for this one.
-            self._hand_over(item, item.stash[_REPORT])
-        if confirming.interrupted:
-            self._keep_interrupted(item, concluded)
-            raise KeyboardInterrupt
-        return concluded
+        return MeasuredTest(
+            item=item,
+            settings=item.stash[SETTINGS],
+            cases=cases,
+            targets=targets,
+            failed=failed,
+            # A test's share of the error budget is one, however many cases have it.
+            family_size=self._context.benchmarks * max(1, sum(case.problem is None for case in cases)),
+            took_s=self._longest_setup_s + time.monotonic() - attempt.began_s,
+        )
 
     def _keep_interrupted(self, item: pytest.Item, concluded: Sequence[Concluded]) -> None:
         """Keep the cases of a test that was interrupted, which has no report to travel with."""
-        self._results.add(Finished(test=item.nodeid, cases=tuple(conclusion.report for conclusion in concluded)))
+        cases = tuple(conclusion.report for conclusion in concluded)
+        self._context.results.add(Finished(test=item.nodeid, cases=cases))
 
-    def _judged(
-        self,
-        item: pytest.Item,
-        observation: Observation,
-        artifacts: Artifacts,
-        confirming: Confirming,
-        failed: bool,
-        decisions: int,
-    ) -> Concluded:
-        if isinstance(self._other, OtherEnvironment):
-            return conclude_against(
-                observation,
-                artifacts,
-                self._other.of(observation.case.id),
-                settings=item.stash[SETTINGS],
-                nodeid=item.nodeid,
-                decisions=decisions,
-            )
-        notes: list[str] = []
-        case = observation.case.id
-        concluded = conclude(
-            observation,
-            artifacts,
-            store=self._store,
-            settings=item.stash[SETTINGS],
-            nodeid=item.nodeid,
-            failed=failed,
-            saved_before=case in self._saved,
-            typed=self._typed,
-            evidence=dataclasses.replace(
-                self._evidence(observation, decisions), more=confirming.source(observation.case, notes), notes=notes
-            ),
-        )
-        if was_saved(concluded.report):
-            self._saved.add(case)
-        return concluded
-
-    def _evidence(self, observation: Observation, decisions: int) -> Evidence:
-        """What other cases tell about one."""
-        machine = observation.run.environment.machine
-        return Evidence(decisions=decisions, neighbours=lambda: self._neighbours_of(machine))
-
-    def _confirming(self, item: pytest.Item, targets: list[Any], room: contextlib.ExitStack) -> Confirming:
-        """Fresh processes for a test. The first of them is given the device's memory."""
-        settings = item.stash[SETTINGS]
-        parallel = hasattr(self._config, "workerinput")  # where time isn't judged
-
-        return Confirming(
-            self._launcher,
-            self._budget,
-            item,
-            most=0 if parallel else settings.confirm,
-            first_s=self._longest_setup_s + time.monotonic() - item.stash.get(_BEGAN_S, time.monotonic()),
-            make_room=lambda: free_device_memory(self._pipelines, item, targets, room),
-            progress=lambda *arguments: self._progress_of(item)(*arguments),  # noqa: PLW0108 - begins a line, so not before it's told
-        )
-
-    def _neighbours_of(self, machine: str) -> Mapping[str, Sequence[Run]]:
-        if machine not in self._neighbours:
-            self._neighbours[machine] = self._store.runs(machine, MOST_NEIGHBOURS)
-        return self._neighbours[machine]
+    # -- reporting
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(
@@ -379,56 +284,35 @@ class DiffbenchSession:
         report = yield
         if is_benchmark(item):
             if call.when == "call":
-                item.stash[_REPORT] = report
+                self._attempt(item).report = report
             self._hand_over(item, report)
         return report
 
     def _hand_over(self, item: pytest.Item, report: pytest.TestReport) -> None:
-        cases: list[CaseReport] = []
-        comparisons: list[Comparison] = []
-        if report.when == "call":
-            cases, comparisons = item.stash.get(_CASES, cases), item.stash.get(_COMPARISONS, comparisons)
+        attempt, called = self._attempt(item), report.when == "call"
         report.user_properties[:] = item.user_properties
-        self._results.hand_over(
+        self._context.results.hand_over(
             report,
-            cases,
-            comparisons,
+            attempt.cases if called else (),
+            attempt.comparisons if called else (),
             missing=item.stash.get(MISSING, False),
-            attempts=item.stash.get(_ATTEMPTS, 1),
+            attempts=attempt.number,
         )
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
-        """Collect the cases of a finished test, and remember subtests that failed in one that still runs."""
+        """Remember subtests that failed in a test that still runs."""
         if report.when == "call" and report.failed:
             self._failed.add(report.nodeid)
-        self._results.take(report)
 
     def pytest_keyboard_interrupt(self) -> None:
-        """Remember that the session is a part, and what of the rest is known."""
-        self._results.interrupted = True
-        if isinstance(self._other, OtherEnvironment):
-            reached = {case.observation.case.id for case in self._results.report().cases}
-            for case in self._other.unreached(reached):
-                self._results.add(Finished(test=case.observation.case.id, cases=(case,)))
+        """Keep what is known of the tests that the session didn't come to."""
+        results = self._context.results
+        reached = {case.observation.case.id for case in results.report().cases}
+        for case in self._mode.unreached(reached):
+            results.add(Finished(test=case.observation.case.id, cases=(case,)))
 
     @pytest.hookimpl(trylast=True)
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Give memory back and write the session's file."""
-        self._results.interrupted |= session.exitstatus == pytest.ExitCode.INTERNAL_ERROR
-        self._results.interrupted |= bool(
-            session.shouldfail or session.shouldstop
-        )  # by -x, --maxfail, or another plugin
-        self._pipelines.release()
-        self._launcher.close()
-        if hasattr(self._config, "workerinput"):
-            return
-        if not self._results.end() and session.exitstatus in (
-            pytest.ExitCode.OK,
-            pytest.ExitCode.NO_TESTS_COLLECTED,
-        ):
-            session.exitstatus = pytest.ExitCode.TESTS_FAILED
-
-    def _progress_of(self, item: pytest.Item) -> Callable[[str, int, int], None]:
-        settings = item.stash[SETTINGS]
-        label = f"{settings.model or 'own pipeline'} {settings.weights}"
-        return self._progress.start(item.name, label, item.nodeid)
+    def pytest_sessionfinish(self) -> None:
+        """Give memory and folders back."""
+        self._context.pipelines.release()
+        self._context.launcher.close()

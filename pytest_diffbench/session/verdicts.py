@@ -41,7 +41,7 @@ class Concluded:
     failure: str | None
 
 
-def _no_neighbours() -> Mapping[str, Sequence[Run]]:
+def _no_peers() -> Mapping[str, Sequence[Run]]:
     return {}
 
 
@@ -50,15 +50,15 @@ class Evidence:
     """What beside a case's own run tells how sure a verdict on its time can be.
 
     Attributes:
-        decisions: parts that the session's error budget is cut into; this case has one.
-        neighbours: reads the runs of other baselines of this machine, by case.
+        family_size: parts that the session's error budget is cut into; this case has one.
+        peer_runs: reads the runs of other baselines of this machine, by case.
         more: measures the case once more in a fresh process, with the ratio of a variant; None where nothing more is
             to be had.
         notes: what `more` has to tell, of processes that died.
     """
 
-    decisions: int = 1
-    neighbours: Callable[[], Mapping[str, Sequence[Run]]] = _no_neighbours
+    family_size: int = 1
+    peer_runs: Callable[[], Mapping[str, Sequence[Run]]] = _no_peers
     more: Callable[[], Observation | None] = lambda: None
     notes: list[str] = dataclasses.field(default_factory=list)
 
@@ -170,7 +170,7 @@ class _Judge:
         from pytest_diffbench.judge import judge
 
         case_id = self._subject[0].case.id
-        runs = self.evidence.neighbours() if "time" in gates and self._comparable else {}
+        runs = self.evidence.peer_runs() if "time" in gates and self._comparable else {}
         return judge(
             *self._subject,
             gates,
@@ -178,7 +178,7 @@ class _Judge:
             more_runs=[observation.run for observation in more],
             more_ratios=[observation.ratio.runs[-1] for observation in more if observation.ratio is not None],
             peer_runs={name: others for name, others in runs.items() if name != case_id},
-            family_size=self.evidence.decisions,
+            family_size=self.evidence.family_size,
             metrics=self._metrics,
         )
 
@@ -259,7 +259,7 @@ def limits_of(settings: Settings) -> Limits:
 
 
 def conclude_against(
-    observation: Observation, artifacts: Artifacts, other: Other, *, settings: Settings, nodeid: str, decisions: int
+    observation: Observation, artifacts: Artifacts, other: Other, *, settings: Settings, nodeid: str, family_size: int
 ) -> Concluded:
     """Judge a case by what another environment has of it. No stored baseline is read, and nothing is saved.
 
@@ -269,7 +269,7 @@ def conclude_against(
         other: the other environment's results.
         settings: of the test.
         nodeid: the test's id, for messages.
-        decisions: parts that the session's error budget is cut into; this case has one.
+        family_size: parts that the session's error budget is cut into; this case has one.
     """
     from pytest_diffbench.judge import judge
 
@@ -285,7 +285,7 @@ def conclude_against(
         return Concluded(report, str(error))
     verdicts = [_without_counterpart(verdict, other) for verdict in judged]
     if "time" in gates:
-        verdicts.append(_time_against(observation, other, limits, decisions))
+        verdicts.append(_time_against(observation, other, limits, family_size))
     report = CaseReport(
         observation=observation,
         verdicts=all_worded(verdicts),
@@ -298,18 +298,18 @@ def conclude_against(
     return Concluded(report, _failure(report, settings, nodeid))
 
 
-def interrupted_against(other: Other, observed: Observation, settings: Settings, decisions: int) -> CaseReport:
+def interrupted_against(other: Other, observed: Observation, settings: Settings, family_size: int) -> CaseReport:
     """What the pairs tell of a case that an interrupted session didn't come to measure itself: its time alone.
 
     Args:
         other: the other environment's results, with pairs.
         observed: the case as one of this environment's processes measured it.
         settings: of the test.
-        decisions: parts that the session's error budget is cut into; this case has one.
+        family_size: parts that the session's error budget is cut into; this case has one.
     """
     return CaseReport(
         observation=noted(observed, (*other.notes, "interrupted: judged by pairs alone, and only its time")),
-        verdicts=all_worded([_time_against(observed, other, limits_of(settings), decisions)]),
+        verdicts=all_worded([_time_against(observed, other, limits_of(settings), family_size)]),
         baseline_path=other.interpreter,
         baseline_distance="machine",
         changed_since=_changed_since(other.reference, observed.run.environment),
@@ -318,7 +318,7 @@ def interrupted_against(other: Other, observed: Observation, settings: Settings,
     )
 
 
-def _time_against(observation: Observation, other: Other, limits: Limits, decisions: int) -> Verdict:
+def _time_against(observation: Observation, other: Other, limits: Limits, family_size: int) -> Verdict:
     from pytest_diffbench.judge import definition_changes, judge_pairs
     from pytest_diffbench.judge.reasons import verdict
     from pytest_diffbench.records.details import Unjudged
@@ -329,7 +329,7 @@ def _time_against(observation: Observation, other: Other, limits: Limits, decisi
     if changed:
         return verdict("time.definition_changed", details=Unjudged(definition=changed, elsewhere=True))
     family = observation.run.environment.family
-    return judge_pairs(other.pairs, limits, decisions, family, other.neighbours, by_turns=other.by_turns)
+    return judge_pairs(other.pairs, limits, family_size, family, other.peer_pairs, by_turns=other.by_turns)
 
 
 def _without_counterpart(verdict: Verdict, other: Other) -> Verdict:

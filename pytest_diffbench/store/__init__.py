@@ -3,6 +3,6 @@
 from pytest_diffbench.store.checking import Checked, check
 from pytest_diffbench.store.names import case_folder
 from pytest_diffbench.store.pictures import keep, kept
-from pytest_diffbench.store.store import MOST_NEIGHBOURS, Store
+from pytest_diffbench.store.store import MOST_PEERS, Store
 
-__all__ = ["MOST_NEIGHBOURS", "Checked", "Store", "case_folder", "check", "keep", "kept"]
+__all__ = ["MOST_PEERS", "Checked", "Store", "case_folder", "check", "keep", "kept"]

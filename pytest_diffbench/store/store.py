@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 MOST_RUNS = 20
 """Runs that a baseline keeps; the oldest go first."""
 
-MOST_NEIGHBOURS = 50
+MOST_PEERS = 50
 """Baselines of other cases whose runs are read to learn a machine's spread: more tell little more, and cost time."""
 
 

@@ -40,7 +40,7 @@ class Other:
         pairs: runs of the other environment and of this one, in the order they were made.
         by_turns: whether the two runs of each pair were made round by round.
         observed: the case as the first of this environment's processes measured it.
-        neighbours: pairs of the session's other cases that were made in the same way.
+        peer_pairs: pairs of the session's other cases that were made in the same way.
         notes: of processes that died, and of what was left out.
     """
 
@@ -50,7 +50,7 @@ class Other:
     pairs: Sequence[Pair] = ()
     by_turns: bool = False
     observed: Observation | None = None
-    neighbours: Sequence[Sequence[Pair]] = ()
+    peer_pairs: Sequence[Sequence[Pair]] = ()
     notes: Sequence[str] = ()
 
 
@@ -147,7 +147,7 @@ class Against:
             pairs=pairs,
             by_turns=self._went_by_turns(case_id),
             observed=here[0].observation if here else None,
-            neighbours=[
+            peer_pairs=[
                 self._pairs(identity)
                 for identity in ids
                 if identity != case_id and self._went_by_turns(identity) is self._went_by_turns(case_id)

@@ -9,9 +9,10 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_diffbench.items import case_id, package_parent
+from pytest_diffbench.settings.pytest_private import argument_parser
 from pytest_diffbench.workers import exchange
 from pytest_diffbench.workers.arguments import kept_arguments, options_of
 from pytest_diffbench.workers.process import Ended, run
@@ -186,8 +187,7 @@ class Launcher:
         config = self._config
         typed = config.invocation_params
         given = [*config.getini("addopts"), *shlex.split(os.environ.get("PYTEST_ADDOPTS", "")), *map(str, typed.args)]
-        parser: Any = config._parser  # options of other plugins can't be told from paths without it
-        known = options_of(getattr(parser, "optparser", None) or parser._getparser())
+        known = options_of(argument_parser(config))
         ini = config.inipath
         if ini is None:
             # Or pytest would look for one from the tests' folder on, and could find what the session didn't.

@@ -410,7 +410,7 @@ def test_three(diffbench, diffbench_pipeline): ...
     project.makeconftest(
         "def pytest_collection_finish(session):\n"
         "    made = session.config.pluginmanager.get_plugin('diffbench-session')\n"
-        "    (session.config.rootpath / 'decisions.txt').write_text(str(made._decisions))\n"
+        "    (session.config.rootpath / 'decisions.txt').write_text(str(made._context.benchmarks))\n"
     )
     run(project, "--diffbench")
     assert (project.path / "decisions.txt").read_text() == "2"

@@ -13,8 +13,8 @@ from observations import make_observation, make_run
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.judge import Limits, judge_pairs
 from pytest_diffbench.records.details import TimeDetails
-from pytest_diffbench.session import other_environment as module
-from pytest_diffbench.session.other_environment import OtherEnvironment
+from pytest_diffbench.session.modes import environment as module
+from pytest_diffbench.session.modes.environment import OtherEnvironment
 from pytest_diffbench.settings.options import Settings
 from pytest_diffbench.workers import turns
 from pytest_diffbench.workers.against import Against
@@ -137,7 +137,7 @@ def other_environment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> OtherE
         SimpleNamespace(path=tmp_path / "tests" / "test_it.py", nodeid=name, config=config)
         for name in (CASE, f"{CASE}_too")
     ]
-    session.tests = [(test, Settings()) for test in tests]
+    session.begin([(test, Settings()) for test in tests])
     return session
 
 
@@ -214,7 +214,7 @@ def test_two_processes_live_at_once_where_both_are_small(
     session = other_environment(tmp_path, monkeypatch)
     monkeypatch.setattr(turns, "SUPPORTED", True)
     item: Any = SimpleNamespace(fixturenames=fixtures)
-    session.tests = [(item, Settings(**{"device": "cpu", **settings}))]
+    session.begin([(item, Settings(**{"device": "cpu", **settings}))])
     assert session._goes_by_turns() is rounds
 
 
@@ -224,7 +224,7 @@ def test_where_no_socket_can_be_handed_on_processes_go_by_turns(
     session = other_environment(tmp_path, monkeypatch)
     monkeypatch.setattr(turns, "SUPPORTED", False)
     item: Any = SimpleNamespace(fixturenames=["diffbench_pipeline"])
-    session.tests = [(item, Settings(device="cpu"))]
+    session.begin([(item, Settings(device="cpu"))])
     assert not session._goes_by_turns()
 
 
@@ -233,7 +233,7 @@ def test_neighbours_are_those_that_were_made_alike(tmp_path: Path) -> None:
     launcher = Launcher(tmp_path, base=[some_met], head=[some_met])
     both = against(launcher)
     both.measure(["test"], lambda: [], by_turns=True)  # type: ignore[list-item]  # only handed on
-    assert [len(both.of(one).neighbours) for one in (CASE, f"{CASE}#a", f"{CASE}#b")] == [1, 1, 0]
+    assert [len(both.of(one).peer_pairs) for one in (CASE, f"{CASE}#a", f"{CASE}#b")] == [1, 1, 0]
 
 
 def test_time_for_pairs_by_turns_is_asked_for_by_the_pair(tmp_path: Path) -> None:
@@ -382,7 +382,7 @@ def test_pairs_that_are_there_are_judged_when_the_session_is_interrupted(
     (verdict,) = report.verdicts
     assert isinstance(verdict.details, TimeDetails)
     assert (verdict.reason, verdict.details.decisions) == ("time.slower", 4), verdict
-    session.tests = [(test, Settings(gates=("work",))) for test, _ in session.tests]
+    session.begin([(test, Settings(gates=("work",))) for test, _ in session._tests])
     assert session.unreached(()) == []
 
 
@@ -409,7 +409,7 @@ def test_a_session_leaves_room_for_pairs_that_cannot_be_used(tmp_path: Path, mon
     session = other_environment(tmp_path, monkeypatch)
     session._against._launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])  # type: ignore[assignment]  # answers as one does
     session._against.measure(["test"], lambda: ["test"])  # type: ignore[list-item]  # only handed on
-    assert len(session.of(CASE).pairs) == Limits().time_max_pairs + Limits().time_spare_pairs
+    assert len(session._against.of(CASE).pairs) == Limits().time_max_pairs + Limits().time_spare_pairs
 
 
 def test_modules_from_one_file_on_both_sides_are_known(tmp_path: Path) -> None:

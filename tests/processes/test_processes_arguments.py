@@ -7,10 +7,8 @@ from typing import Any
 
 import pytest
 
-from pytest_diffbench import plugin
 from pytest_diffbench.records import Tuning
 from pytest_diffbench.settings import options
-from pytest_diffbench.workers import exchange
 from pytest_diffbench.workers.arguments import kept_arguments, options_of
 
 
@@ -107,7 +105,3 @@ def test_what_a_measuring_process_is_told_of_this_plugins_options_was_decided_fo
     measures = {"weights", "models", "device", "dtype", "offload", "rounds", "threads", *Tuning.__struct_fields__}
     # Those besides write nothing but the hub's cache, and hold for what the tests' markers and the ini file say, too.
     assert kept == measures | {"download", "baselines", "gates", "metrics", "lpips_backbone"}
-
-
-def test_the_idle_plugin_knows_the_variable_by_heart() -> None:
-    assert plugin.TASK == exchange.VARIABLE

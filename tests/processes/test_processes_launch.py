@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.session.child import ChildSession
+from pytest_diffbench.session.modes.worker import Worker
 from pytest_diffbench.settings import options
 from pytest_diffbench.workers import exchange
 from pytest_diffbench.workers.exchange import Done, Outcome
@@ -136,9 +137,9 @@ def test_a_measuring_process_leaves_out_all_tests_but_those_it_was_named(
     left_out: list[str] = []
     monkeypatch.setattr(config.hook, "pytest_deselected", lambda items: left_out.extend(one.name for one in items))
     identities = {f"{one.path.name}::{one.name}": one for one in items}
-    monkeypatch.setattr("pytest_diffbench.session.child.case_id", lambda item, _: f"test_it.py::{item.name}")
+    monkeypatch.setattr("pytest_diffbench.session.modes.worker.case_id", lambda item, _: f"test_it.py::{item.name}")
     assert len(identities) == 3
-    session: Any = items[0].session
-    ChildSession(config).pytest_collection_modifyitems(session, items)
+    Worker.from_environment().pytest_collection_modifyitems(config, items)
+    assert exchange.VARIABLE not in os.environ  # so that a test which runs pytest itself starts no worker
     assert [one.name for one in items] == ["test_b"]
     assert left_out == ["test_a", "test_c"]

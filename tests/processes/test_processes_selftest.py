@@ -14,7 +14,7 @@ from observations import make_observation, make_run
 
 from pytest_diffbench.judge import Limits, wants_runs
 from pytest_diffbench.records import CallGroup, LayerTimes, Work
-from pytest_diffbench.session.selftest import SelftestSession
+from pytest_diffbench.session.modes.selftest import SelfTest
 from pytest_diffbench.settings.options import Settings
 from pytest_diffbench.workers.budget import Budget
 from pytest_diffbench.workers.exchange import Measured
@@ -235,7 +235,7 @@ class Launcher:
         return ProcessResult((name,), Path(), ended, () if dead else (seen,), (), None)
 
 
-def session(folder: Path, launcher: Launcher, max_time_s: float, *names: str) -> SelftestSession:
+def session(folder: Path, launcher: Launcher, max_time_s: float, *names: str) -> SelfTest:
     """A session of tests of these names."""
     config: Any = SimpleNamespace(
         rootpath=folder,
@@ -245,16 +245,16 @@ def session(folder: Path, launcher: Launcher, max_time_s: float, *names: str) ->
         pluginmanager=SimpleNamespace(get_plugin=lambda _: None),
     )
     budget = Budget(max_time_s, lambda: launcher.now_s)
-    made = SelftestSession(config, launcher, budget)  # type: ignore[arg-type]  # stands in for it
+    made = SelfTest(config, launcher, budget)  # type: ignore[arg-type]  # stands in for it
     tests: list[Any] = [
         SimpleNamespace(path=folder / "test_it.py", nodeid=name, config=config, fixturenames=("diffbench_pipeline",))
         for name in names
     ]
-    made.tests = [(test, Settings()) for test in tests]
+    made.begin([(test, Settings()) for test in tests])
     return made
 
 
-def told_by(made: SelftestSession) -> str:
+def told_by(made: SelfTest) -> str:
     told: list[str] = []
     reporter: Any = SimpleNamespace(
         section=told.append,

@@ -23,7 +23,7 @@ def test_a_real_pipeline_is_slowed_down_in_real_processes(
         # As few processes as there can be. Imported here: pytester forgets what runs before this one have imported,
         # and what a package still holds of that by name is not what the run will use.
         trials = importlib.import_module("pytest_diffbench.workers.selftest")
-        session = importlib.import_module("pytest_diffbench.session.selftest")
+        session = importlib.import_module("pytest_diffbench.session.modes.selftest")
         patch.setattr(trials, "_arms", lambda *_: [Arm(0.5, "calls")])
         patch.setattr(trials, "BASELINE_RUNS", 2)
         patch.setattr(session, "limits_of", lambda _: Limits(time_min_pairs=2, time_max_pairs=2, time_spare_pairs=0))

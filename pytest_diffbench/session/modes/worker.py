@@ -1,4 +1,4 @@
-"""The session within a measuring process: measures the tests it was named, and tells what it saw."""
+"""The mode of a measuring process: measures the tests it was named, and writes what was observed for its session."""
 
 from __future__ import annotations
 
@@ -11,36 +11,45 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from pytest_diffbench.items import case_id
-from pytest_diffbench.session.progress_line import ProgressLine
-from pytest_diffbench.session.session import BENCH, DiffbenchSession
+from pytest_diffbench.session.mode import Conclusion, MeasuredTest, Mode
+from pytest_diffbench.session.verdicts import incomplete
 from pytest_diffbench.stats.enough_rounds import AUTO, USUAL_ROUNDS
 from pytest_diffbench.workers import exchange
 from pytest_diffbench.workers.turns import TurnClient
 
 if TYPE_CHECKING:
-    from pytest_diffbench.session.verdicts import Concluded
     from pytest_diffbench.settings.options import Settings
 
 
-class ChildSession(DiffbenchSession):
-    """Judges nothing, saves nothing, reports nothing."""
+class Worker(Mode):
+    """Judges nothing, saves nothing, reports nothing.
 
-    def __init__(self, config: pytest.Config) -> None:
-        # Taken out of the environment, so that tests which run pytest themselves don't start another of these.
-        self._folder = Path(os.environ.pop(exchange.VARIABLE))
-        self._task = exchange.take(self._folder)
-        self._writer = exchange.ResultWriter(self._folder)
+    Args:
+        folder: this process's own, where its task lies and its results go.
+
+    Raises:
+        MeasureError: the folder has no task, or one of another version.
+    """
+
+    reports = False
+
+    def __init__(self, folder: Path) -> None:
+        self._task = exchange.take(folder)
+        self._writer = exchange.ResultWriter(folder)
         self._test_files: set[str] = set()
         self._ids: dict[str, str] = {}
         self._planted: Any = None
-        super().__init__(config)
-        if self._task.turns is not None:
-            self._turns = TurnClient(self._task.turns)
-        self._output_only = self._task.brief
-        self._progress = ProgressLine(config, in_logs=False)  # what is written may be told as its last words
+        self.output_only = self._task.brief
+        self.turns = TurnClient(self._task.turns) if self._task.turns is not None else None
+
+    @classmethod
+    def from_environment(cls) -> Worker:
+        """The mode of this process, whose folder a variable of the environment names."""
+        # Taken out of the environment, so that tests which run pytest themselves don't start another of these.
+        return cls(Path(os.environ.pop(exchange.VARIABLE)))
 
     @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, session: pytest.Session, items: list[pytest.Item]) -> None:
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         """Leave out all tests but those that were named."""
         wanted = set(self._task.tests)
         # of repeats of a test the first: a process is one run
@@ -54,42 +63,29 @@ class ChildSession(DiffbenchSession):
         self._test_files = {str(item.path) for item in items}
         items[:] = chosen
         if left_out:
-            self._config.hook.pytest_deselected(items=left_out)
-        super().pytest_collection_modifyitems(session, items)
+            config.hook.pytest_deselected(items=left_out)
 
-    def pipeline_for(self, item: pytest.Item) -> Any:
-        """The pipeline that a test's marker asks for, slowed down where the self-test wants it."""
-        pipeline = super().pipeline_for(item)
+    def prepare(self, pipeline: Any) -> None:
+        """Slow a pipeline down where the self-test wants it."""
         if self._task.plant is not None and self._planted is not pipeline:
             from pytest_diffbench.measure.planting import plant
 
             plant(pipeline, self._task.plant)
             self._planted = pipeline
-        return pipeline
 
-    def _settings_of(self, item: pytest.Item) -> Settings:
-        settings = super()._settings_of(item)
+    def settings_of(self, settings: Settings) -> Settings:
+        """A test's settings, with as many rounds in each process."""
         if self._task.brief:
             return dataclasses.replace(settings, rounds=1, warmup_rounds=0)
         # Rounds may be held against those of another process, one by one.
         return dataclasses.replace(settings, rounds=USUAL_ROUNDS) if settings.rounds == AUTO else settings
 
-    def _wants_profile(self, *_: Any) -> bool:
-        return False
-
-    def _conclude(self, item: pytest.Item, *, failed: bool) -> list[Concluded]:  # noqa: ARG002  # a failure is told with its phase
-        from pytest_diffbench.session.verdicts import incomplete
-
-        bench = item.stash.get(BENCH, None)
-        concluded: list[Concluded] = []
-        for measurement, problem in bench.measurements if bench is not None else ():
-            observation = measurement.observation(complete=problem is None)
-            artifacts = measurement.artifacts() if self._task.artifacts and problem is None else None
-            self._writer.measured(case_id(item, None), observation, problem, artifacts)
-            concluded.append(incomplete(observation, problem or "judged elsewhere"))
-        if bench is not None:
-            bench.measurements.clear()
-        return concluded
+    def conclude(self, test: MeasuredTest) -> Conclusion:
+        """Write each case; it is judged in the session that asked for it."""
+        for case in test.cases:
+            artifacts = case.artifacts if self._task.artifacts and case.problem is None else None
+            self._writer.measured(case_id(test.item, None), case.observation, case.problem, artifacts)
+        return Conclusion([incomplete(case.observation, case.problem or "judged elsewhere") for case in test.cases])
 
     def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
         """Tell of each phase that didn't pass."""
@@ -110,8 +106,7 @@ class ChildSession(DiffbenchSession):
 
     @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Give memory back, and say goodbye."""
-        self._pipelines.release()
+        """Write the last line."""
         self._writer.write(exchange.Done(tests=tuple(self._ids.values()), modules=self._modules(session)))
 
     def _modules(self, session: pytest.Session) -> dict[str, str]:

@@ -1,4 +1,4 @@
-"""The session's side of `--diffbench-selftest`: measures in place of running the tests, and writes what it found."""
+"""`--diffbench-selftest`: processes are measured in place of the tests, with and without planted slowdowns."""
 
 from __future__ import annotations
 
@@ -10,23 +10,26 @@ import msgspec
 import pytest
 
 from pytest_diffbench.items import case_id
-from pytest_diffbench.session.verdicts import limits_of
+from pytest_diffbench.session.mode import Conclusion, MeasuredTest, Mode
+from pytest_diffbench.session.verdicts import incomplete, limits_of
 from pytest_diffbench.settings import options
 from pytest_diffbench.workers import selftest
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_diffbench.records import Observation
     from pytest_diffbench.settings.options import Settings
     from pytest_diffbench.workers.budget import Budget
     from pytest_diffbench.workers.launch import Launcher
 
 _REPORT = Path(".diffbench") / "selftest.json"
-_DEFAULT = Path(__file__).parents[1] / "suite" / "test_lumina2.py"
+_DEFAULT = Path(__file__).parents[2] / "suite" / "test_lumina2.py"
 _MOST_ROUNDS = 1000
 
 
-class SelftestSession:
-    """Registered as a plugin while the self-test runs.
+class SelfTest(Mode):
+    """Measures false alarms and detection on this machine.
 
     Args:
         config: pytest's. Where the command line names no tests, the first of the ready-made suite is taken.
@@ -35,7 +38,7 @@ class SelftestSession:
     """
 
     def __init__(self, config: pytest.Config, launcher: Launcher, budget: Budget) -> None:
-        self.tests: list[tuple[pytest.Item, Settings]] = []
+        self._tests: Sequence[tuple[pytest.Item, Settings]] = ()
         self._config = config
         self._launcher = launcher
         self._budget = budget
@@ -47,12 +50,20 @@ class SelftestSession:
         if self._default:
             config.args = [str(_DEFAULT)]
 
+    def begin(self, tests: Sequence[tuple[pytest.Item, Settings]]) -> None:
+        """Learn which tests there are to measure."""
+        self._tests = tests
+
+    def conclude(self, test: MeasuredTest) -> Conclusion:
+        """Judge nothing: the tests themselves don't run in this mode."""
+        return Conclusion([incomplete(case.observation, case.problem or "not judged") for case in test.cases])
+
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtestloop(self, session: pytest.Session) -> bool | None:
         """Take the place of the tests."""
         if self._config.getoption("collectonly") or session.testsfailed:
             return None
-        tests = [test for test in self.tests if "diffbench_pipeline" in getattr(test[0], "fixturenames", ())]
+        tests = [test for test in self._tests if "diffbench_pipeline" in getattr(test[0], "fixturenames", ())]
         if not tests:
             raise pytest.UsageError(
                 f"{options.flag('selftest')}: none of the tests asks for diffbench_pipeline, whose denoiser it slows "

@@ -1,4 +1,4 @@
-"""The session's side of `--diffbench-against`: when both environments are measured, and what is asked of them."""
+"""`--diffbench-against`: cases are held against what another environment measures in the same session."""
 
 from __future__ import annotations
 
@@ -9,14 +9,15 @@ import pytest
 from pytest_diffbench.errors import MeasureError, OptionError, PipelineError
 from pytest_diffbench.items import case_id
 from pytest_diffbench.judge import judge_pairs, wants_runs
-from pytest_diffbench.session.verdicts import interrupted_against, limits_of
+from pytest_diffbench.session.mode import Conclusion, MeasuredTest, Mode
+from pytest_diffbench.session.verdicts import conclude_against, incomplete, interrupted_against, limits_of
 from pytest_diffbench.settings import options
 from pytest_diffbench.workers import turns
 from pytest_diffbench.workers.against import Against, Other
 from pytest_diffbench.workers.interpreter import checked_interpreter
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Generator, Iterator
+    from collections.abc import Collection, Generator, Iterator, Sequence
 
     from pytest_diffbench.records import CaseReport
     from pytest_diffbench.settings.options import Settings
@@ -24,8 +25,8 @@ if TYPE_CHECKING:
     from pytest_diffbench.workers.launch import Launcher
 
 
-class OtherEnvironment:
-    """Registered as a plugin while tests are held against another environment.
+class OtherEnvironment(Mode):
+    """Measures pairs of processes, one of each environment, before the session's own tests run.
 
     Args:
         config: pytest's.
@@ -38,7 +39,7 @@ class OtherEnvironment:
     """
 
     def __init__(self, config: pytest.Config, settings: Settings, launcher: Launcher, budget: Budget) -> None:
-        self.tests: list[tuple[pytest.Item, Settings]] = []
+        self._tests: Sequence[tuple[pytest.Item, Settings]] = ()
         self._config = config
         name = settings.against or ""
         try:
@@ -49,9 +50,27 @@ class OtherEnvironment:
         most = limits.time_max_pairs + limits.time_spare_pairs
         self._against = Against(launcher, budget, interpreter, pairs=settings.pairs, most=most, notify=self._notify)
 
-    def of(self, case: str) -> Other:
-        """What the other environment has of a case, by its id."""
-        return self._against.of(case)
+    def begin(self, tests: Sequence[tuple[pytest.Item, Settings]]) -> None:
+        """Learn which tests both environments are to run."""
+        self._tests = tests
+
+    def conclude(self, test: MeasuredTest) -> Conclusion:
+        """Hold each case against what the other environment has of it."""
+        return Conclusion(
+            [
+                incomplete(case.observation, case.problem)
+                if case.problem is not None
+                else conclude_against(
+                    case.observation,
+                    case.artifacts,
+                    self._against.of(case.observation.case.id),
+                    settings=test.settings,
+                    nodeid=test.item.nodeid,
+                    family_size=test.family_size,
+                )
+                for case in test.cases
+            ]
+        )
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtestloop(self, session: pytest.Session) -> Generator[None, Any, Any]:
@@ -60,7 +79,7 @@ class OtherEnvironment:
         if not broken and not self._config.getoption("collectonly"):
             try:
                 self._against.measure(
-                    [item for item, _ in self.tests], self._undecided, by_turns=self._goes_by_turns()
+                    [item for item, _ in self._tests], self._undecided, by_turns=self._goes_by_turns()
                 )
             except MeasureError as error:
                 raise pytest.UsageError(str(error)) from None
@@ -80,21 +99,21 @@ class OtherEnvironment:
     def unreached(self, reached: Collection[str]) -> list[CaseReport]:
         """What the pairs tell of the cases that an interrupted session didn't come to; it came to those `reached`."""
         return [
-            interrupted_against(other, other.observed, settings, decisions)
-            for _, settings, cases, decisions in self._paired()
+            interrupted_against(other, other.observed, settings, family_size)
+            for _, settings, cases, family_size in self._paired()
             for case, other in cases.items()
             if case not in reached and other.pairs and other.observed is not None and "time" in settings.gates
         ]
 
     def _goes_by_turns(self) -> bool:
         """Whether the two processes of a pair run at once. What a test loads by itself may be too much for two."""
-        all_settings = [settings for _, settings in self.tests]
+        all_settings = [settings for _, settings in self._tests]
         wanted = next((settings.turns for settings in all_settings), "processes")
         if wanted != "auto":
             return wanted == "rounds"
         if not turns.SUPPORTED or any(settings.weights not in ("mini", "plan") for settings in all_settings):
             return False
-        if any("diffbench_pipeline" not in getattr(item, "fixturenames", ()) for item, _ in self.tests):
+        if any("diffbench_pipeline" not in getattr(item, "fixturenames", ()) for item, _ in self._tests):
             return False
         from pytest_diffbench.pipelines.loader import resolve_device
 
@@ -107,31 +126,31 @@ class OtherEnvironment:
         """Tests of which a further pair may decide a case."""
         return [
             item
-            for item, settings, cases, decisions in self._paired()
+            for item, settings, cases, family_size in self._paired()
             if "time" in settings.gates
-            and any(self._is_undecided(case, settings, decisions) for case in cases.values())
+            and any(self._is_undecided(case, settings, family_size) for case in cases.values())
         ]
 
     def _paired(self) -> Iterator[tuple[pytest.Item, Settings, dict[str, Other], int]]:
         """Each test with its cases, and how many parts the session's error budget is cut into for one of them."""
         all_cases = self._against.cases
-        for item, settings in self.tests:
+        for item, settings in self._tests:
             test = case_id(item, None)
             cases = {
                 all_case: self._against.of(all_case)
                 for all_case in all_cases
                 if all_case == test or all_case.startswith(f"{test}#")
             }
-            yield item, settings, cases, len(self.tests) * len(cases)
+            yield item, settings, cases, len(self._tests) * len(cases)
 
     @staticmethod
-    def _is_undecided(other: Other, settings: Settings, decisions: int) -> bool:
+    def _is_undecided(other: Other, settings: Settings, family_size: int) -> bool:
         if not other.pairs:
             return False
         family = other.pairs[0][1].environment.family
         return wants_runs(
             judge_pairs(
-                other.pairs, limits_of(settings), decisions, family, other.neighbours, by_turns=other.by_turns
+                other.pairs, limits_of(settings), family_size, family, other.peer_pairs, by_turns=other.by_turns
             )
         )
 
