@@ -18,7 +18,6 @@ if TYPE_CHECKING:
         Baseline,
         Case,
         CaseReport,
-        Fact,
         Gate,
         Observation,
         Output,
@@ -142,7 +141,7 @@ def _stored(new: SessionReport, root: Path) -> dict[str, Reference]:
 
 def _measured(old: SessionReport, path: str, images: Images) -> dict[str, Reference]:
     """Each case of a session as the baseline of its id. Several runs of one definition make up one baseline."""
-    from pytest_diffbench.records import Baseline
+    from pytest_diffbench.records import baseline_of
     from pytest_diffbench.records.artifacts import Reference
 
     runs: dict[str, list[CaseReport]] = {}
@@ -159,17 +158,9 @@ def _measured(old: SessionReport, path: str, images: Images) -> dict[str, Refere
     for case_id, reports in runs.items():
         if reports:
             first = reports[0].observation
-            baseline = Baseline(
-                case=first.case,
-                runs=tuple(report.observation.run for report in reports),
-                work=first.work,
-                output=first.output,
-                memory=first.memory,
-                layers=first.layers,
-            )
             # How near the machine is depends on the case that is judged.
             references[case_id] = Reference(
-                baseline=baseline,
+                baseline=baseline_of(first, [report.observation.run for report in reports]),
                 distance="any",
                 path=path,
                 artifacts=functools.partial(images, first.case, first.output),
@@ -183,7 +174,7 @@ def _judged(
     """The new session with verdicts against these references in place of its own."""
     import msgspec
 
-    from pytest_diffbench.judge import Limits, judge
+    from pytest_diffbench.judge import judge, limits_with
     from pytest_diffbench.records import DECISIONS, CaseReport
     from pytest_diffbench.records.artifacts import Artifacts
     from pytest_diffbench.report.sentences import all_worded
@@ -204,7 +195,7 @@ def _judged(
             observation,
             Artifacts() if reference is None or same else images(observation.case, observation.output),
             reference,
-            Limits(),
+            limits_with(report.thresholds),
             gates,
             more_runs=report.confirmations,
             more_ratios=report.confirming_ratios,
@@ -222,9 +213,10 @@ def _judged(
                 verdicts=all_worded(verdicts) if observation.complete else (),
                 baseline_path=reference.path if reference is not None else None,
                 baseline_distance=reference.distance if reference is not None else None,
-                changed_since=_changed_since(reference, observation.run.environment.software),
+                changed_since=reference.changed_since(observation.run.environment) if reference is not None else (),
                 confirmations=report.confirmations,
                 confirming_ratios=report.confirming_ratios,
+                thresholds=report.thresholds,
                 error=report.error,
             )
         )
@@ -260,14 +252,3 @@ def _unjudged(judged: SessionReport, gates: Sequence[Gate]) -> Iterator[str]:
         if redefined:
             gate_names = ", ".join(redefined)
             yield f"{name}: {gate_names} can't be judged: the case is defined otherwise. Measure both alike."
-
-
-def _changed_since(reference: Reference | None, now: dict[str, Fact]) -> tuple[str, ...]:
-    if reference is None:
-        return ()
-    then = reference.baseline.runs[-1].environment.software
-    return tuple(
-        f"{name} {then.get(name, 'absent')} -> {now.get(name, 'absent')}"
-        for name in dict.fromkeys([*then, *now])
-        if then.get(name) != now.get(name)
-    )

@@ -14,6 +14,7 @@ from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.memory import judge_memory
 from pytest_diffbench.judge.output.gate import judge_output
 from pytest_diffbench.judge.reasons import REASONS, verdict
+from pytest_diffbench.judge.thresholds import limits_with
 from pytest_diffbench.judge.time.paired import judge_pairs
 from pytest_diffbench.judge.time.ratios import judge_time_or_ratio
 from pytest_diffbench.judge.time.runs import doubts
@@ -29,7 +30,17 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Gate, Observation, RatioRun, Run, Verdict
     from pytest_diffbench.records.artifacts import Artifacts, Reference
 
-__all__ = ["REASONS", "Limits", "definition_changes", "doubts", "judge", "judge_pairs", "slowed_down", "wants_runs"]
+__all__ = [
+    "REASONS",
+    "Limits",
+    "definition_changes",
+    "doubts",
+    "judge",
+    "judge_pairs",
+    "limits_with",
+    "slowed_down",
+    "wants_runs",
+]
 
 _NO_PEER_RUNS: Mapping[str, Sequence[Run]] = types.MappingProxyType({})
 

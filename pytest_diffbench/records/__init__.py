@@ -60,9 +60,11 @@ from pytest_diffbench.records.reports import (
     SessionReport,
     Skipped,
     Verdict,
+    baseline_of,
 )
 from pytest_diffbench.records.run import Efficiency, LayerTimes, Round, Run
 from pytest_diffbench.records.telemetry import Telemetry, Warmup
+from pytest_diffbench.records.thresholds import Thresholds
 from pytest_diffbench.records.work import ATTENTION, MASKED_ATTENTION, CallGroup, Work, format_steps, parse_steps
 
 __all__ = [
@@ -128,6 +130,7 @@ __all__ = [
     "StageMemory",
     "Telemetry",
     "TensorFacts",
+    "Thresholds",
     "ToleranceChange",
     "Tuning",
     "VariantReport",
@@ -135,6 +138,7 @@ __all__ = [
     "Warmup",
     "Weights",
     "Work",
+    "baseline_of",
     "format_steps",
     "parse_steps",
 ]

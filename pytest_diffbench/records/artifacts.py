@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_diffbench.records import Baseline, Distance
+    from pytest_diffbench.records import Baseline, Distance, Environment
 
 MOMENTS = "moments"
 """Name of a trace's array of moments: a row for each other array, in the order of their sorted names."""
@@ -62,3 +62,17 @@ class Reference:
     distance: Distance
     path: str
     artifacts: Callable[[], Artifacts]
+
+    def changed_since(self, now: Environment) -> tuple[str, ...]:
+        """Facts in which an environment differs from that of the baseline's newest run: `torch 2.12.0 -> 2.13.0`."""
+        then = self.baseline.runs[-1].environment
+        return tuple(
+            f"{name} {before.get(name, 'absent')} -> {after.get(name, 'absent')}"
+            for before, after in (
+                (then.hardware, now.hardware),
+                (then.settings, now.settings),
+                (then.software, now.software),
+            )
+            for name in dict.fromkeys([*before, *after])
+            if before.get(name) != after.get(name)
+        )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta
 
@@ -15,7 +15,11 @@ from pytest_diffbench.records.origin import Origin
 from pytest_diffbench.records.output import Memory, Output, ToleranceChange
 from pytest_diffbench.records.profile import Profile
 from pytest_diffbench.records.run import Efficiency, LayerTimes, Run
+from pytest_diffbench.records.thresholds import Thresholds
 from pytest_diffbench.records.work import Work
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 BASELINE_SCHEMA = 1
 """Version of `baseline.json`. Newer files are refused by name; older ones are migrated by `store`."""
@@ -92,6 +96,41 @@ class Baseline(Record, frozen=True, kw_only=True):
         """The timed runs that count: from `times_from` on, where that is still kept."""
         begin = next((n for n, run in enumerate(self.runs) if run.id == self.times_from), 0)
         return tuple(run for run in self.runs[begin:] if run.rounds)
+
+
+def baseline_of(
+    observation: Observation,
+    runs: Sequence[Run] = (),
+    *,
+    generation: int = 1,
+    tolerances: tuple[ToleranceChange, ...] = (),
+    ratio: Ratio | None = None,
+    origin: Origin | None = None,
+) -> Baseline:
+    """What was observed, as a baseline.
+
+    Args:
+        observation: with at least one timed round, or planned.
+        runs: of its case, oldest first; its own alone by default.
+        generation: see `Baseline`.
+        tolerances: see `Baseline`.
+        ratio: see `Baseline`; a variant without one is judged by its time.
+        origin: see `Baseline`.
+    """
+    return Baseline(
+        case=observation.case,
+        generation=generation,
+        runs=tuple(runs) or (observation.run,),
+        work=observation.work,
+        guidance=observation.guidance.groups() if observation.guidance is not None else (),
+        output=observation.output,
+        memory=observation.memory,
+        layers=observation.layers,
+        ratio=ratio,
+        profile=observation.profile,
+        tolerances=tolerances,
+        origin=origin,
+    )
 
 
 class Verdict(Record, frozen=True, kw_only=True):
@@ -180,6 +219,9 @@ class CaseReport(Record, frozen=True, kw_only=True):
 
     error: str | None = None
     """Why the measurement didn't complete."""
+
+    thresholds: Thresholds = Thresholds()
+    """Limits that its test asked for in place of the defaults."""
 
     efficiency: Efficiency | None = None
     """Set where the session is written; None for a case without rounds."""

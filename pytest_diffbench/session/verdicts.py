@@ -15,13 +15,14 @@ from pytest_diffbench.records.details import RatioDetails, TimeDetails
 from pytest_diffbench.report.sentences import all_worded
 from pytest_diffbench.session.extra_metrics import metrics_of
 from pytest_diffbench.session.saving import Saved, save, unchanged
+from pytest_diffbench.session.thresholds import limits_of, thresholds_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_diffbench.judge import Limits
     from pytest_diffbench.outputs.metrics import ImageMetric
-    from pytest_diffbench.records import Environment, Gate, Observation, Run, Verdict
+    from pytest_diffbench.records import Gate, Observation, Run, Verdict
     from pytest_diffbench.records.artifacts import Artifacts, Reference
     from pytest_diffbench.settings.options import Settings, Typed
     from pytest_diffbench.store import Store
@@ -134,8 +135,9 @@ def conclude(
         baseline_distance=reference.distance if reference is not None else None,
         saved=saved.done,
         times_left_out=saved.times_left_out,
+        thresholds=thresholds_of(settings),
         slid=saved.slid,
-        changed_since=_changed_since(reference, observation.run.environment),
+        changed_since=reference.changed_since(observation.run.environment) if reference is not None else (),
     )
     return Concluded(report, _failure(report, settings, nodeid, typed))
 
@@ -237,27 +239,6 @@ def wants_profile(
     return verdict.decision == "worse" or wants_runs(verdict)
 
 
-def limits_of(settings: Settings) -> Limits:
-    """The thresholds of a test: the defaults, and what its marker or the ini file says."""
-    from pytest_diffbench.judge import Limits
-    from pytest_diffbench.judge.output.loosening import limit_fields
-
-    changed = limit_fields(settings.tolerance or (), settings.reason)
-    if settings.memory_limit_rel is not None:
-        changed |= {"memory_rel": settings.memory_limit_rel, "memory_rss_rel": settings.memory_limit_rel}
-    if settings.time_floor_rel is not None:
-        changed |= {"time_floor_rel": settings.time_floor_rel, "time_floor_cpu_rel": settings.time_floor_rel}
-    if settings.time_floor_s is not None:
-        changed["time_floor_s"] = settings.time_floor_s
-    # The first run alone decides where nothing may confirm it.
-    runs = {
-        "time_confirmations": min(Limits().time_confirmations, settings.confirm),
-        "time_max_runs": 1 + settings.confirm,
-    }
-    runs["time_max_pairs"] = max(Limits().time_max_pairs, settings.pairs)
-    return Limits(**changed, **runs)  # type: ignore[arg-type]  # only thresholds that are numbers
-
-
 def conclude_against(
     observation: Observation, artifacts: Artifacts, other: Other, *, settings: Settings, nodeid: str, family_size: int
 ) -> Concluded:
@@ -291,9 +272,10 @@ def conclude_against(
         verdicts=all_worded(verdicts),
         baseline_path=other.interpreter if other.reference is not None else None,
         baseline_distance="machine" if other.reference is not None else None,
-        changed_since=_changed_since(other.reference, observation.run.environment),
+        changed_since=other.changed_since(observation.run.environment),
         against=other.interpreter,
         pairs=tuple(other.pairs),
+        thresholds=thresholds_of(settings),
     )
     return Concluded(report, _failure(report, settings, nodeid))
 
@@ -312,9 +294,10 @@ def interrupted_against(other: Other, observed: Observation, settings: Settings,
         verdicts=all_worded([_time_against(observed, other, limits_of(settings), family_size)]),
         baseline_path=other.interpreter,
         baseline_distance="machine",
-        changed_since=_changed_since(other.reference, observed.run.environment),
+        changed_since=other.changed_since(observed.run.environment),
         against=other.interpreter,
         pairs=tuple(other.pairs),
+        thresholds=thresholds_of(settings),
     )
 
 
@@ -366,18 +349,3 @@ def _failure(report: CaseReport, settings: Settings, nodeid: str, typed: Typed |
             if verdict.decision not in ("same", "better") and verdict.reason not in INHERENT
         ]
     return text() if fails or missing else None
-
-
-def _changed_since(reference: Reference | None, now: Environment) -> tuple[str, ...]:
-    if reference is None:
-        return ()
-    then = reference.baseline.runs[-1].environment
-    changed: list[str] = []
-    for kind in ("hardware", "settings", "software"):
-        before, after = getattr(then, kind), getattr(now, kind)
-        changed += [
-            f"{name} {before.get(name, 'absent')} -> {after.get(name, 'absent')}"
-            for name in dict.fromkeys([*before, *after])
-            if before.get(name) != after.get(name)
-        ]
-    return tuple(changed)

@@ -12,7 +12,7 @@ import msgspec
 
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.outputs.pixels import image_digest
-from pytest_diffbench.records import BASELINE_SCHEMA, Baseline, SaveOutcome
+from pytest_diffbench.records import Baseline, SaveOutcome, baseline_of
 from pytest_diffbench.records.artifacts import Reference
 from pytest_diffbench.store.arrays import encode_artifacts, file_names, read_artifacts
 from pytest_diffbench.store.files import BASELINE, locked, write_baseline
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
         Case,
         Distance,
         Environment,
-        GuidanceGroup,
         Observation,
         Origin,
         Ratio,
@@ -138,7 +137,7 @@ class Store:
                 profile = current.profile or observation.profile  # the first may have been taken without one
                 anew = timed and new_times
                 ratio = observation.ratio if anew and observation.ratio is not None else _joined(current, observation)
-                guidance = current.guidance or _guidance_of(observation)
+                guidance = current.guidance or baseline_of(observation).guidance
                 grown = msgspec.structs.replace(
                     _with_missing_counts(current, observation),
                     runs=runs,
@@ -313,25 +312,9 @@ def _with_missing_counts(current: Baseline, observation: Observation) -> Baselin
 def _accepted(
     observation: Observation, generation: int, tolerances: tuple[ToleranceChange, ...], origin: Origin | None
 ) -> Baseline:
-    return Baseline(
-        schema=BASELINE_SCHEMA,
-        case=observation.case,
-        generation=generation,
-        runs=(observation.run,),
-        work=observation.work,
-        guidance=_guidance_of(observation),
-        output=observation.output,
-        memory=observation.memory,
-        layers=observation.layers,
-        ratio=observation.ratio,
-        profile=observation.profile,
-        tolerances=tolerances,
-        origin=origin,
+    return baseline_of(
+        observation, generation=generation, tolerances=tolerances, ratio=observation.ratio, origin=origin
     )
-
-
-def _guidance_of(observation: Observation) -> tuple[GuidanceGroup, ...]:
-    return observation.guidance.groups() if observation.guidance is not None else ()
 
 
 def _joined(current: Baseline, observation: Observation) -> Ratio | None:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_diffbench.records import Observation, Run
+    from pytest_diffbench.records import Environment, Observation, Run
     from pytest_diffbench.records.artifacts import Reference
     from pytest_diffbench.workers.budget import Budget
     from pytest_diffbench.workers.launch import Launcher, ProcessResult
@@ -52,6 +52,10 @@ class Other:
     observed: Observation | None = None
     peer_pairs: Sequence[Sequence[Pair]] = ()
     notes: Sequence[str] = ()
+
+    def changed_since(self, now: Environment) -> tuple[str, ...]:
+        """Facts in which this environment differs from it."""
+        return self.reference.changed_since(now) if self.reference is not None else ()
 
 
 class Against:

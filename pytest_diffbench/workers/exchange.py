@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 
 from pytest_diffbench.errors import MeasureError
-from pytest_diffbench.records import Baseline, Observation
+from pytest_diffbench.records import Observation, baseline_of
 from pytest_diffbench.records.artifacts import Reference
 from pytest_diffbench.records.base import Record
 
@@ -157,15 +157,6 @@ def reference_of(measured: Measured, folder: Path, path: str) -> Reference:
     from pytest_diffbench.store.arrays import read_artifacts
 
     observation = measured.observation
-    baseline = Baseline(
-        case=observation.case,
-        runs=(observation.run,),
-        work=observation.work,
-        guidance=observation.guidance.groups() if observation.guidance is not None else (),
-        output=observation.output,
-        memory=observation.memory,
-        layers=observation.layers,
-        profile=observation.profile,
-    )
+    baseline = baseline_of(observation)
     where = folder / (measured.artifacts or "")
     return Reference(baseline, "machine", path, functools.partial(read_artifacts, where, baseline))

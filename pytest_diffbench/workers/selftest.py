@@ -14,7 +14,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Literal, TypeAlias
 
 from pytest_diffbench.judge import Limits, judge, judge_pairs, wants_runs
-from pytest_diffbench.records import Baseline
+from pytest_diffbench.records import baseline_of
 from pytest_diffbench.records.artifacts import Artifacts, Reference
 from pytest_diffbench.records.base import Record
 
@@ -141,8 +141,7 @@ def stored_verdicts(
     """
     import msgspec
 
-    record = Baseline(case=sound.case, runs=tuple(baseline))
-    reference = Reference(record, "machine", "self-test", Artifacts)
+    reference = Reference(baseline_of(sound, baseline), "machine", "self-test", Artifacts)
     left = list(runs)
     verdicts: list[Verdict] = []
     while left:

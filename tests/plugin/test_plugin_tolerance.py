@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import msgspec
 import pytest
 
+from pytest_diffbench.commands.main import main
+from pytest_diffbench.records import Thresholds
+from pytest_diffbench.report import session_json
 from pytest_diffbench.store import Store
 
 pytestmark = pytest.mark.usefixtures("real_libraries")
@@ -54,3 +58,19 @@ def test_stricter_needs_no_reason(pytester: pytest.Pytester) -> None:
     marker = '@pytest.mark.diffbench(tolerance={"psnr_db": 50})'
     run(pytester, "--diffbench-save", marker=marker).assert_outcomes(passed=1)
     assert history(pytester) == [("psnr_db", 40.0, 50.0, "stricter, which needs no reason")]
+
+
+def test_a_stored_session_is_judged_again_by_the_thresholds_of_its_tests(pytester: pytest.Pytester) -> None:
+    marker = (
+        '@pytest.mark.diffbench(tolerance={"psnr_db": 30, "colour_levels": 9, "p999_levels": 9}, reason="on purpose")'
+    )
+    run(pytester, "--diffbench-save", marker=marker).assert_outcomes(passed=1)
+    run(pytester, "--diffbench", "--diffbench-images=kept", shade=206, marker=marker).assert_outcomes(passed=1)
+    arguments = ["judge", "session.json", "baselines", "--images", "kept", "--gates", "output"]
+    assert main(arguments) == 0
+    session = session_json.load(pytester.path / "session.json")
+    (case,) = session.cases
+    assert case.thresholds.tolerance["psnr_db"] == 30
+    by_default = msgspec.structs.replace(case, thresholds=Thresholds())
+    session_json.write(pytester.path / "session.json", msgspec.structs.replace(session, cases=(by_default,)))
+    assert main(arguments) == 1

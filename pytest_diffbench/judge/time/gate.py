@@ -18,10 +18,11 @@ from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.time import rule as time_rule
 from pytest_diffbench.judge.time import telemetry as time_telemetry
 from pytest_diffbench.judge.time.evidence import evidence_of
-from pytest_diffbench.judge.time.figures import TOTAL, kind_of, label, times_of
+from pytest_diffbench.judge.time.figures import label
 from pytest_diffbench.judge.time.places import attention_shift, moved_parts, moved_steps
 from pytest_diffbench.judge.time.runs import crowded_rel, doubts, reason_of_doubt, sound, total_floor_rel
-from pytest_diffbench.records.details import Doubt, Incomparable, LeftOut, PartTime, TimeDetails, Unjudged
+from pytest_diffbench.judge.time.slower import part_of, slower_verdict
+from pytest_diffbench.records.details import Doubt, Incomparable, LeftOut, TimeDetails, Unjudged
 from pytest_diffbench.stats.steadiness import gap_between_modes
 
 if TYPE_CHECKING:
@@ -131,20 +132,26 @@ class _Comparison:
         reason = time_rule.reason_of(figures, answer, rule, limits.time_blind_rel)
         details = self._details(figures)
         if answer.slower:
-            return self._slower(answer.slower, details)
+            return slower_verdict(
+                evidence.now,
+                evidence.past,
+                answer.slower,
+                self._located(details),
+                more_runs_count=evidence.more_runs_count,
+            )
         if reason == "faster":
-            return self._located("time.faster", details)
+            return verdict("time.faster", details=self._located(details))
         details = msgspec.structs.replace(
             details, more_runs_help=evidence.more_runs_count and reason == "unconfirmed"
         )
         slower_by_the_clock = raw.chance(1) <= rule.alpha * total.share and raw.change_log() > total.floor_log
         doubtful = self._doubtful(slower_by_the_clock)
         if doubtful is not None and not details.more_runs_help:
-            return self._located(f"time.{doubtful}", details)
+            return verdict(f"time.{doubtful}", details=self._located(details))
         if reason == "unconfirmed":
-            suspicious = tuple(self._part(figure) for figure in answer.suspicious)
+            suspicious = tuple(part_of(evidence.now, evidence.past, figure) for figure in answer.suspicious)
             details = msgspec.structs.replace(details, slower=suspicious, strayed=bool(answer.strayed))
-            return self._located("time.unconfirmed", details)
+            return verdict("time.unconfirmed", details=self._located(details))
         if reason == "blind":
             return verdict(f"time.{self._blind()}", details=details)
         return verdict("time.same", details=details)
@@ -198,16 +205,15 @@ class _Comparison:
             doubt=self._doubt(),
         )
 
-    def _located(self, reason: str, details: TimeDetails) -> Verdict:
-        """A verdict with the places where the difference lies."""
+    def _located(self, details: TimeDetails) -> TimeDetails:
+        """With the places where the difference lies."""
         now, past = self.evidence.now, self.evidence.past
-        details = msgspec.structs.replace(
+        return msgspec.structs.replace(
             details,
             places=moved_parts(now, past, self.gate_input.limits.stage_share_rel),
             moved_steps=moved_steps(now, past),
             attention_rel=attention_shift(self.gate_input),
         )
-        return verdict(reason, details=details)
 
     def _doubt(self) -> Doubt | None:
         crowded = self.evidence.crowded_rel
@@ -229,34 +235,6 @@ class _Comparison:
         if not self.evidence.pace_known:
             return "no_calibration"
         return "few_runs" if few_runs else "few_days" if few_days else "blind"
-
-    def _slower(self, slower: Sequence[Figure], details: TimeDetails) -> Verdict:
-        """Name what is proven: the total where it is, else the stages, else the steps."""
-        # the reason follows what weighs most, whichever of them is least likely
-        now, past = self.evidence.now, self.evidence.past
-        leading = min(slower, key=lambda figure: (figure.name != TOTAL, kind_of(figure.name) == "step"))
-        clocks = time_telemetry.clocks_explain(now, past, leading, slower)
-        reported = leading if self.gate_input.limits.time_confirmations else None
-        details = msgspec.structs.replace(
-            details,
-            slower=tuple(self._part(figure) for figure in slower),
-            leading_floor_rel=math.expm1(leading.floor_log),
-            confirmed=reported.agreeing() if reported is not None else details.confirmed,
-            fresh_runs=reported.fresh if reported is not None else details.fresh_runs,
-            clocks=clocks,
-            more_runs_help=clocks is not None and self.evidence.more_runs_count,
-            waited=None if clocks is not None else time_telemetry.waited(now, past, slower[0].floor_log),
-        )
-        if clocks is not None:
-            return self._located("time.clocks", details)
-        part = kind_of(leading.name)
-        return self._located("time.slower" if part == "total" else f"time.{part}_slower", details)
-
-    def _part(self, figure: Figure) -> PartTime:
-        now, past = self.evidence.now, self.evidence.past
-        before_s, after_s = (statistics.geometric_mean(times_of(runs)[figure.name]) for runs in (past, now))
-        name, kind = label(figure.name, len(now[0].step_medians_s)), kind_of(figure.name)
-        return PartTime(name=name, kind=kind, before_s=before_s, after_s=after_s)
 
 
 def _interval(centre_log: float, half_log: float) -> tuple[float, float]:

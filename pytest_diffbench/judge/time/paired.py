@@ -19,8 +19,9 @@ from pytest_diffbench.judge.time import telemetry as time_telemetry
 from pytest_diffbench.judge.time.figures import TOTAL, kind_of, label, paces_s, times_of
 from pytest_diffbench.judge.time.places import moved_parts
 from pytest_diffbench.judge.time.runs import doubts, floors_of, is_valid, pace_against
+from pytest_diffbench.judge.time.slower import part_of, slower_verdict
 from pytest_diffbench.judge.time.spread import strays_among
-from pytest_diffbench.records.details import LeftOut, PartTime, TimeDetails
+from pytest_diffbench.records.details import LeftOut, TimeDetails
 from pytest_diffbench.stats.steadiness import doubt_about
 from pytest_diffbench.stats.variance import moderated, prior_of, within
 
@@ -250,43 +251,14 @@ def _decided(
     )
     located = msgspec.structs.replace(details, places=moved_parts(head, base, limits.stage_share_rel))
     if answer.slower:
-        return _slower(pairs, answer.slower, located, may_buy=may_buy)
+        return slower_verdict(head, base, answer.slower, located, more_runs_count=may_buy)
     if answer.faster:
         return verdict("time.faster", details=located)
     if answer.suspicious or answer.perhaps_faster:
-        doubtful = tuple(_part(pairs, figure) for figure in answer.suspicious or (total,))
+        doubtful = tuple(part_of(head, base, figure) for figure in answer.suspicious or (total,))
         return verdict(
             "time.unconfirmed", details=msgspec.structs.replace(located, slower=doubtful, more_runs_help=may_buy)
         )
     if chance_rel > limits.time_blind_rel:
         return verdict("time.blind", details=msgspec.structs.replace(details, more_runs_help=may_buy))
     return verdict("time.same", details=details)
-
-
-def _slower(
-    pairs: list[tuple[Run, Run]], slower: Sequence[Figure], details: TimeDetails, *, may_buy: bool
-) -> Verdict:
-    leading = min(slower, key=lambda figure: (figure.name != TOTAL, kind_of(figure.name) == "step"))
-    base, head = [base for base, _ in pairs], [head for _, head in pairs]
-    clocks = time_telemetry.clocks_explain(head, base, leading, slower)
-    details = msgspec.structs.replace(
-        details,
-        slower=tuple(_part(pairs, figure) for figure in slower),
-        confirmed=leading.agreeing(),
-        fresh_runs=leading.fresh,
-        clocks=clocks,
-        more_runs_help=clocks is not None and may_buy,
-        waited=None if clocks is not None else time_telemetry.waited(head, base, leading.floor_log),
-    )
-    if clocks is not None:
-        return verdict("time.clocks", details=details)
-    part = kind_of(leading.name)
-    return verdict("time.slower" if part == "total" else f"time.{part}_slower", details=details)
-
-
-def _part(pairs: Pairs, figure: Figure) -> PartTime:
-    """A time before and after: geometric means, whose ratio is the mean ratio of the pairs."""
-    sides = (times_of([pair[side] for pair in pairs]) for side in (0, 1))
-    before_s, after_s = (statistics.geometric_mean(side[figure.name]) for side in sides)
-    name, kind = label(figure.name, len(pairs[0][0].step_medians_s)), kind_of(figure.name)
-    return PartTime(name=name, kind=kind, before_s=before_s, after_s=after_s)

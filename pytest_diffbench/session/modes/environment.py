@@ -10,7 +10,8 @@ from pytest_diffbench.errors import MeasureError, OptionError, PipelineError
 from pytest_diffbench.items import case_id
 from pytest_diffbench.judge import judge_pairs, wants_runs
 from pytest_diffbench.session.mode import Conclusion, MeasuredTest, Mode
-from pytest_diffbench.session.verdicts import conclude_against, incomplete, interrupted_against, limits_of
+from pytest_diffbench.session.thresholds import limits_of
+from pytest_diffbench.session.verdicts import conclude_against, incomplete, interrupted_against
 from pytest_diffbench.settings import options
 from pytest_diffbench.workers import turns
 from pytest_diffbench.workers.against import Against, Other

@@ -11,7 +11,8 @@ import pytest
 
 from pytest_diffbench.items import case_id
 from pytest_diffbench.session.mode import Conclusion, MeasuredTest, Mode
-from pytest_diffbench.session.verdicts import incomplete, limits_of
+from pytest_diffbench.session.thresholds import limits_of
+from pytest_diffbench.session.verdicts import incomplete
 from pytest_diffbench.settings import options
 from pytest_diffbench.workers import selftest
 
