@@ -31,7 +31,7 @@ FEW = "--diffbench-rounds=1 --diffbench-pairs=1 --diffbench-max-time=90 --diffbe
 def is_for_another_place(line: str) -> bool:
     """A line that needs a clone or the network, memory for twelve thousand million weights, or minutes.
 
-    What takes minutes has tests of its own: tests/full/processes makes other environments, tests/full/plugin plans,
+    What takes minutes has tests of its own: tests/full/workers makes other environments, tests/full/plugin plans,
     and tests/full/package runs the suite.
     """
     whole_suite = "pytest_diffbench.suite" in line and "weights=pretrained" not in line

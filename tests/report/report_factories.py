@@ -1,14 +1,21 @@
-"""Realistic records for the tests of reports: a mini Lumina2 on two cores, and a full-size FLUX on a GPU."""
+"""Realistic records for the tests of reports: a mini Lumina2 on two cores, and a full-size FLUX on a GPU.
+
+Their verdicts are those of the real judge.
+"""
 
 from __future__ import annotations
 
-from typing import Any
+import functools
+from typing import TYPE_CHECKING, Any
 
 import msgspec
+import numpy as np
 
 from pytest_diffbench.judge import Limits, judge
+from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.records import (
     DECISIONS,
+    GATES,
     CallGroup,
     Case,
     CaseReport,
@@ -33,11 +40,17 @@ from pytest_diffbench.records import (
     StageMemory,
     Verdict,
     Work,
+    baseline_of,
     format_steps,
 )
-from pytest_diffbench.records.artifacts import Artifacts
-from pytest_diffbench.records.details import MetricFigure, OutputDetails, Returned, TimeDetails, Unjudged
+from pytest_diffbench.records.artifacts import Artifacts, Reference
+from pytest_diffbench.records.details import MetricFigure, OutputDetails, TimeDetails
 from pytest_diffbench.report.sentences import all_worded
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
 
 FILE = "benchmarks/test_guidance.py"
 BASELINE = "baselines/cpu-amd-epyc-7b13-2c/test_guidance-test_cfg_trunc-0.5-1f6c"
@@ -289,48 +302,99 @@ def image_details(*further: dict[str, float | None], **values: float | None) -> 
     return OutputDetails(images=images)
 
 
-def passing(observation: Observation) -> dict[Gate, Any]:
-    """Verdicts of a case that is as it was."""
-    found: dict[Gate, Verdict] = {
-        "work": verdict(
-            "work", "same", "same", "The same work: 45 denoiser calls in 30 steps; any change would have been seen."
-        ),
-        "output": verdict(
-            "output",
-            "same_bits",
-            "same",
-            "1 image, bit-identical to the baseline. Any change would have been detected.",
-        ),
-        "memory": verdict(
-            "memory", "same", "same", "Peak 812.00 MiB. A change of 256.00 MiB (+32 %) would have been seen."
-        ),
-        "time": verdict(
-            "time",
-            "same",
-            "same",
-            "Same time: 824 ms -> 828 ms (+0.49 %), against 6 runs from 6 days."
-            " A slowdown of +12 % would have been detected.",
-            details={"detectable_rel": 0.118, "median_s": 0.828, "baseline_s": 0.824},
-        ),
-    }
-    if observation.guidance is not None:
-        found["guidance"] = guidance_verdict(observation)
-    return found
+@functools.cache
+def picture(side_px: int, shift_px: int = 0) -> NDArray[np.uint8]:
+    """A red disc on blue, (side, side, 3); shifted to the right where that is wanted."""
+    down, right = np.indices((side_px, side_px))
+    disc = (down - side_px / 2) ** 2 + (right - side_px / 2 - shift_px) ** 2 < (side_px / 4) ** 2
+    return np.where(disc[..., None], (200, 30, 30), (30, 60, 160)).astype(np.uint8)
 
 
-def guidance_verdict(observation: Observation) -> Any:
-    """The guidance gate's own verdict."""
-    (answer,) = all_worded(judge(observation, Artifacts(images=(), trace={}), None, Limits(), ["guidance"]))
-    return answer
+def past_runs(observation: Observation, count: int = 6) -> tuple[Run, ...]:
+    """Runs of a baseline as fast as this one, each of a day of its own and a percent or less apart."""
+    now = observation.run
+    return tuple(
+        msgspec.structs.replace(
+            now, id=f"{day:012x}", started=f"2025-05-{day + 20:02}T03:00:00+00:00", rounds=_scaled(now, factor)
+        )
+        for day, factor in enumerate((1.0, 1.008, 0.994, 1.003, 0.997, 1.005)[:count], start=1)
+    )
 
 
-def report(observation: Observation, *changed: Verdict, **fields: Any) -> CaseReport:
-    """A case as it was but for some of its verdicts."""
-    verdicts = passing(observation) | {one.gate: one for one in changed}
-    order: tuple[Gate, ...] = ("work", "guidance", "output", "memory", "time")
+def _scaled(now: Run, factor: float) -> tuple[Round, ...]:
+    return tuple(
+        msgspec.structs.replace(
+            timed,
+            total_s=factor * timed.total_s,
+            stages_s={stage: factor * time_s for stage, time_s in timed.stages_s.items()},
+            steps_s=tuple(factor * step_s for step_s in timed.steps_s),
+        )
+        for timed in now.rounds
+    )
+
+
+def judged(
+    observation: Observation,
+    before: Observation | None,
+    *,
+    runs: Sequence[Run] | None = None,
+    fresh: Sequence[Run] = (),
+    pictures: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None,
+) -> dict[Gate, Any]:
+    """What the real judge says of a case.
+
+    Args:
+        observation: the case.
+        before: what its baseline was made of; None where there is none.
+        runs: of the baseline; six as fast as `before` by default.
+        fresh: runs of fresh processes that confirm.
+        pictures: the baseline's and this call's, where they differ.
+    """
+    old, new = ((image,) for image in pictures) if pictures is not None else ((), ())
+    reference = None
+    if before is not None:
+        kept = before if pictures is None else msgspec.structs.replace(before, output=pictured(before.output, *old))
+        reference = Reference(
+            baseline_of(kept, past_runs(before) if runs is None else runs),
+            "machine",
+            BASELINE,
+            lambda: Artifacts(images=old),
+        )
+    answers = judge(observation, Artifacts(images=new), reference, Limits(), GATES, more_runs=fresh)
+    present = [answer for answer in all_worded(answers) if not answer.reason.startswith("guidance.not_seen")]
+    return {answer.gate: answer for answer in present}
+
+
+def pictured(before: Output | None, image: NDArray[np.uint8]) -> Output:
+    """An output of this picture."""
+    assert before is not None
+    facts = msgspec.structs.replace(before.images[0], digest=image_digest(image))
+    return msgspec.structs.replace(before, images=(facts,))
+
+
+@functools.lru_cache(maxsize=64)
+def _passing(encoded: bytes) -> dict[Gate, Any]:
+    observation = msgspec.json.decode(encoded, type=Observation)
+    return judged(observation, observation)
+
+
+def report(
+    observation: Observation, *changed: Verdict, verdicts: dict[Gate, Any] | None = None, **fields: Any
+) -> CaseReport:
+    """A case as the judge finds it beside a baseline that is like it, but for some of its verdicts.
+
+    Args:
+        observation: the case.
+        *changed: verdicts that only a unit test invents.
+        verdicts: those of `judged`, where the baseline is another.
+        **fields: of the report.
+    """
+    case = msgspec.structs.replace(observation.case, id="any")  # verdicts are the same, whatever the case is called
+    alike = msgspec.json.encode(msgspec.structs.replace(observation, case=case))
+    found = (_passing(alike) if verdicts is None else verdicts) | {answer.gate: answer for answer in changed}
     fields = {"baseline_path": BASELINE, "baseline_distance": "machine"} | fields
     return CaseReport(
-        observation=observation, verdicts=tuple(verdicts[one] for one in order if one in verdicts), **fields
+        observation=observation, verdicts=tuple(found[gate] for gate in GATES if gate in found), **fields
     )
 
 
@@ -351,20 +415,13 @@ def session(*cases: CaseReport, missing: tuple[str, ...] = (), interrupted: bool
 
 def all_pass() -> SessionReport:
     """Fifteen cases, all as they were or better."""
-    faster = verdict(
-        "time",
-        "faster",
-        "better",
-        "Faster: 1.06 s -> 828 ms (-22 %), -21 % after calibration.",
-        details={"detectable_rel": 0.118},
-    )
-    drifted = verdict(
-        "output",
-        "within_tolerance",
-        "same",
-        "Not bit-identical, but within all limits.",
-        details=image_details(psnr_db=51.3, ssim=0.99912, tile_ssim=0.9871, colour_levels=0.1),
-    )
+    quick = lumina("test_long_prompt", ratio=0.5, total_factor=0.75)
+    slow = lumina("test_long_prompt", ratio=0.5, total_factor=0.95)
+    faster = judged(quick, slow, fresh=_fresh(quick))
+    before, after = picture(128), picture(128).copy()
+    after[40:60, 40:60] += 1
+    drifted = lumina("test_other_threads")
+    drifted = msgspec.structs.replace(drifted, output=pictured(drifted.output, after))
     trunc = [
         report(lumina(f"test_cfg_trunc[{ratio:g}]", ratio=ratio)) for ratio in (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.25)
     ]
@@ -374,76 +431,55 @@ def all_pass() -> SessionReport:
         *trunc,
         *renorm,
         *seeds,
-        report(lumina("test_long_prompt", ratio=0.5, total_factor=0.95), faster),
-        report(lumina("test_other_threads"), drifted),
+        report(quick, verdicts=faster),
+        report(drifted, verdicts=judged(drifted, lumina("test_other_threads"), pictures=(before, after))),
         report(flux("test_flux")),
     )
 
 
+def _fresh(observation: Observation) -> list[Run]:
+    """Two runs of fresh processes that confirm."""
+    now = observation.run
+    return [
+        msgspec.structs.replace(now, id=f"f{number:011x}", rounds=_scaled(now, factor))
+        for number, factor in enumerate((1.004, 0.996))
+    ]
+
+
 def slower() -> CaseReport:
     """Truncation that is ignored, and takes its time."""
-    changed = ("torch 2.12.0 -> 2.13.0", "git_commit 90bd22f1a6c3 -> 1c9d2e7a40b1")
+    before, after = picture(128), picture(128, shift_px=9)
+    now = lumina("test_cfg_trunc[0.5]", ratio=0.5, guided=30)
+    now = msgspec.structs.replace(now, output=pictured(now.output, after))
+    then = lumina("test_cfg_trunc[0.5]", ratio=0.5)
     return report(
-        lumina("test_cfg_trunc[0.5]", ratio=0.5, guided=30),
-        verdict(
-            "work",
-            "denoiser_calls",
-            "worse",
-            "More work: 15 unconditional transformer calls that the baseline did not make (steps 15-29). In total:"
-            " 45 -> 60 denoiser calls, 12.41 GFLOP -> 15.50 GFLOP (+25 %).",
-            changes=("transformer: 9.270 GFLOP -> 12.36 GFLOP (+33 %)",),
-        ),
-        verdict(
-            "output",
-            "differs",
-            "worse",
-            "Image 0 differs from the baseline: PSNR 21.4 dB (limit 40 dB). First divergence: latents, step 15.",
-            details=image_details(psnr_db=21.4, ssim=0.8213, tile_ssim=0.2114, colour_levels=3.1),
-            changes=("image 0: tile SSIM 0.2114 in 64 x 64 px at (64, 0) (limit 0.9)",),
-        ),
-        verdict(
-            "time",
-            "slower",
-            "worse",
-            "Slower: 828 ms -> 1.060 s (+28 %), +28 % net of the machine, confirmed by 2 of 2 fresh processes."
-            " Beyond the baseline's noise (±9.1 %, 6 runs from 6 days) and the 5 % threshold."
-            " Most of it: denoise: 698 ms -> 930 ms (+33 %), 97 % of the difference.",
-            details={"detectable_rel": 0.118, "confirmed": 2, "fresh_runs": 2},
-        ),
-        changed_since=changed,
+        now,
+        verdicts=judged(now, then, fresh=_fresh(now), pictures=(before, after)),
+        changed_since=("torch 2.12.0 -> 2.13.0", "git_commit 90bd22f1a6c3 -> 1c9d2e7a40b1"),
     )
 
 
 def unbaselined(observation: Observation, **fields: Any) -> CaseReport:
     """A case without a baseline."""
-    message = "There is no baseline; accept this run as the first with --diffbench-save."
-    gates: tuple[Gate, ...] = ("work", "memory", "time")
-    return report(
-        observation,
-        *(verdict(gate, "no_baseline", "unbaselined", message, details=Unjudged()) for gate in gates),
-        verdict(
-            "output",
-            "no_baseline",
-            "unbaselined",
-            f"1 image: finite, not constant. {message}",
-            details=Unjudged(returned=Returned(images=1)),
-        ),
-        baseline_path=None,
-        baseline_distance=None,
-        **fields,
-    )
+    fields = {"baseline_path": None, "baseline_distance": None} | fields
+    return report(observation, verdicts=judged(observation, None), **fields)
+
+
+def on_fewer_cores(before: Observation) -> Observation:
+    """A case as a machine of the same name with one core measured it."""
+    there = before.run.environment
+    hardware = there.hardware | {"cpus": 1}
+    environment = msgspec.structs.replace(there, hardware=hardware)
+    return msgspec.structs.replace(before, run=msgspec.structs.replace(before.run, environment=environment))
 
 
 def red() -> SessionReport:
     """Every decision, a case that broke off, one that was saved and one that wasn't."""
-    few = verdict("time", "few_runs", "unsure", "1 run in the baseline, 2 more runs needed to know their spread.")
-    other = verdict(
-        "memory",
-        "hardware",
-        "incomparable",
-        "The hardware differs from the baseline's, so memory can't be compared: cpus: 4 -> 2.",
-    )
-    faster = verdict("time", "faster", "better", "Faster: 1.34 s -> 1.06 s (-21 %), -20 % after calibration.")
+    young = lumina("test_cfg_trunc[0.7]", ratio=0.7)
+    renorm = lumina("test_cfg_renorm[on]", renorm=True)
+    moved = on_fewer_cores(renorm)
+    quick = lumina("test_seeds[1]", steps=20, total_factor=0.8)
+    faster = judged(quick, lumina("test_seeds[1]", steps=20), fresh=_fresh(quick))
     new = unbaselined(lumina("test_new_prompt[a|b]"))
     broken = CaseReport(
         observation=msgspec.structs.replace(
@@ -462,11 +498,16 @@ def red() -> SessionReport:
     )
     return session(
         report(lumina("test_cfg_trunc[1]")),
-        report(lumina("test_cfg_trunc[0.7]", ratio=0.7), few, changed_since=("torch 2.12.0 -> 2.13.0",)),
+        report(
+            young,
+            verdicts=judged(young, young, runs=past_runs(young, 1)),
+            changed_since=("torch 2.12.0 -> 2.13.0",),
+        ),
         slower(),
-        report(lumina("test_cfg_renorm[on]", renorm=True), other, faster),
+        report(moved, verdicts=judged(moved, renorm)),
         new,
         broken,
+        report(quick, verdicts=faster),
         unbaselined(lumina("test_saved", ratio=0.25), saved=SaveOutcome(what="created")),
         report(
             flux("test_flux"),

@@ -6,7 +6,7 @@ import importlib
 import json
 
 import pytest
-from test_processes_selftest import REAL
+from test_workers_selftest import REAL
 
 from pytest_diffbench.judge import Limits
 from pytest_diffbench.workers.selftest import (

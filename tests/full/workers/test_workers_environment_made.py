@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import msgspec
-from test_processes_environment import (
+from test_workers_environment import (
     OFFLINE,
     _this_working_tree,  # noqa: F401 - a fixture
     git,
