@@ -79,6 +79,8 @@ def _measured(options: argparse.Namespace) -> tuple[dict[str, str], bool]:
         rows["denoiser's layers"] = _repeated(pipeline.transformer)
     seen = _Seen(pipeline)
     gauge = gauge_for(options.device)
+    if gauge is None:
+        raise SystemExit(f"{options.device}: its allocator keeps no peaks.")
     gauge.reset()
     begin_s = time.perf_counter()
     image = pipeline(

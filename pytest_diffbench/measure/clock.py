@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import time
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.pipelines.devices import is_accelerator, synchronize
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+
+    import torch
 
 _READINGS = 10_000
 """Some milliseconds, where the slowest clocks tick each tenth of a microsecond."""
@@ -74,40 +77,78 @@ class HostClock:
         return [(time_s - times[0]) / 1e9 for time_s in times]
 
 
-class CudaClock:
-    """CUDA events on the current stream of a device: marks cost microseconds and wait for nothing."""
+class EventClock:
+    """Events on the current streams of one or several devices: marks cost microseconds and wait for nothing.
 
-    def __init__(self, device: str) -> None:
+    A mark is an event on each device; its time is that of the last of them, since a stage whose work another device
+    does isn't over before that. The first mark has to follow `synchronize`, so that all devices begin together.
+
+    Args:
+        devices: of one type.
+    """
+
+    def __init__(self, devices: Sequence[str]) -> None:
         import torch
 
-        self._torch = torch
-        self._device = torch.device(device)
+        self._devices = [torch.device(device) for device in devices]
+        self._names = list(devices)
+        kind = self._devices[0].type
+        self._is_cuda = kind == "cuda"
+        # Other accelerators have events and streams by torch's general names.
+        self._streams = torch.cuda if self._is_cuda else torch.accelerator
 
     def synchronize(self) -> None:
-        """Wait for all streams of the device."""
-        self._torch.cuda.synchronize(self._device)
+        """Wait for all streams of all devices."""
+        for name in self._names:
+            synchronize(name)
 
-    def mark(self) -> object:
-        """Record an event on the device's current stream."""
-        event = self._torch.cuda.Event(enable_timing=True)
-        event.record(self._torch.cuda.current_stream(self._device))
-        return event
+    def mark(self) -> list[Any]:
+        """Record an event on each device's current stream."""
+        return [self._record(device) for device in self._devices]
 
     def seconds(self, marks: Sequence[object]) -> list[float]:
-        """Seconds of each event since the first, at the events' resolution of about half a microsecond."""
-        first = marks[0]
-        return [first.elapsed_time(mark) / 1e3 for mark in marks]  # type: ignore[attr-defined]  # torch.cuda.Event
+        """Seconds of each mark since the first, at the events' resolution of about half a microsecond."""
+        rows: list[list[Any]] = [mark for mark in marks if isinstance(mark, list)]
+        first = rows[0]
+        return [max(begin.elapsed_time(event) for begin, event in zip(first, row, strict=True)) / 1e3 for row in rows]
+
+    def _record(self, device: torch.device) -> Any:
+        import torch
+
+        event: Any = (
+            torch.cuda.Event(enable_timing=True) if self._is_cuda else torch.Event(device, enable_timing=True)
+        )
+        event.record(self._streams.current_stream(device))
+        return event
 
 
-def clock_for(device: str) -> Clock:
-    """The clock that tells the truth about a torch device such as `cpu`, `cuda:1` or `mps`."""
-    kind = device.partition(":")[0]
-    if kind == "cuda":
-        return CudaClock(device)
-    if kind == "cpu":
+def clock_for(device: str, others: Sequence[str] = ()) -> Clock:
+    """The clock that tells the truth about a torch device such as `cpu`, `cuda:1` or `mps`.
+
+    Args:
+        device: that a pipeline runs on.
+        others: further ones of its type that parts of it lie on.
+    """
+    if not is_accelerator(device):
         return HostClock()
-    import torch
+    devices = (device, *others)
+    if device.partition(":")[0] == "cuda" or _has_events(devices):
+        return EventClock(devices)
 
-    backend = getattr(torch, kind, None)
-    synchronize = getattr(backend, "synchronize", None) or torch.accelerator.synchronize
-    return HostClock(synchronize)
+    def wait() -> None:
+        for name in devices:
+            synchronize(name)
+
+    return HostClock(wait)
+
+
+def _has_events(devices: Sequence[str]) -> bool:
+    """Whether torch can time by events there; what it says of it isn't to be relied on, so it is tried."""
+    clock = EventClock(devices)
+    try:
+        clock.synchronize()
+        marks = [clock.mark(), clock.mark()]
+        clock.synchronize()
+        return clock.seconds(marks)[1] >= 0
+    except Exception:  # backends of other makers raise all kinds
+        return False

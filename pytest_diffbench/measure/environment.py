@@ -56,16 +56,43 @@ def _settings(device: str, threads: int | None) -> dict[str, Fact]:
     facts: dict[str, Fact] = {
         "threads": threads or torch.get_num_threads(),
         "deterministic": torch.are_deterministic_algorithms_enabled(),
-        "float32_matmul_precision": torch.get_float32_matmul_precision(),
+        "float32_matmul_precision": _float32_precision(),
     }
     if device.startswith("cuda"):
         facts |= {
             "cudnn_benchmark": torch.backends.cudnn.benchmark,
             "cudnn_deterministic": torch.backends.cudnn.deterministic,
-            "cudnn_allow_tf32": torch.backends.cudnn.allow_tf32,
+            "cudnn_allow_tf32": _cudnn_allows_tf32(),
             "allocator": os.environ.get("PYTORCH_CUDA_ALLOC_CONF") or os.environ.get("PYTORCH_ALLOC_CONF"),
         }
     return facts
+
+
+def _float32_precision() -> str:
+    """How exact products of float32 are: torch's three words, or what its newer setting says where that was used.
+
+    torch refuses to answer by the older words once the newer ones were set otherwise.
+    """
+    import torch
+
+    try:
+        return torch.get_float32_matmul_precision()
+    except RuntimeError:
+        settings = {
+            name: getattr(getattr(torch.backends, backend).matmul, "fp32_precision", None)
+            for name, backend in (("cuda", "cuda"), ("mkldnn", "mkldnn"))
+            if hasattr(torch.backends, backend)
+        }
+        return ", ".join(f"{name} {precision}" for name, precision in settings.items() if precision) or "unknown"
+
+
+def _cudnn_allows_tf32() -> Fact:
+    import torch
+
+    try:
+        return torch.backends.cudnn.allow_tf32
+    except RuntimeError:
+        return str(torch.backends.cudnn.conv.fp32_precision)  # type: ignore[attr-defined]  # torch 2.9 and later
 
 
 def _software(device: str) -> dict[str, Fact]:
@@ -79,6 +106,7 @@ def _software(device: str) -> dict[str, Fact]:
     if device.startswith("cuda"):
         facts |= {
             "cuda": torch.version.cuda,
+            "rocm": torch.version.hip,
             "cudnn": torch.backends.cudnn.version(),
             "driver": _nvidia_driver(),
             "sdpa_flash": torch.backends.cuda.flash_sdp_enabled(),

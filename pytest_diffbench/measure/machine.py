@@ -13,6 +13,8 @@ import subprocess
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.pipelines.devices import device_facts, is_accelerator
+
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping
 
@@ -59,6 +61,11 @@ def hardware_facts(device: str) -> dict[str, Fact]:
     facts = dict(_host_facts(PROC, SYS, usable_cpus()))
     if device.partition(":")[0] == "cuda":
         facts |= _cuda_facts(device)
+    elif is_accelerator(device):
+        accelerator = device_facts(device)
+        memory_bytes = accelerator["memory_bytes"]
+        facts["device"] = accelerator["name"]
+        facts["device_memory_gib"] = whole_gib(memory_bytes) if isinstance(memory_bytes, int) else None
     return facts
 
 

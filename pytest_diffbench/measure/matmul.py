@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_diffbench.measure import clock as host
 from pytest_diffbench.measure.clock import clock_for
-from pytest_diffbench.pipelines.aside import return_memory
+from pytest_diffbench.pipelines.devices import return_memory
 from pytest_diffbench.records.peaks import matmul_fact, peak_reported
 
 if TYPE_CHECKING:

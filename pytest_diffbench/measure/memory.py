@@ -6,9 +6,12 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+from pytest_diffbench.pipelines.devices import backend_of, current_index, is_accelerator
 from pytest_diffbench.records import Memory, StageMemory
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from pytest_diffbench.records import Stage
 
 
@@ -29,24 +32,46 @@ class Gauge(Protocol):
         """Peak since the last reset, and the peak of the allocator's reservation where there is one, in bytes."""
 
 
-class CudaGauge:
-    """The caching allocator's own statistics: exact, and free to read."""
+class DeviceGauge:
+    """The statistics of the devices' caching allocators: exact, and free to read.
 
-    source: Literal["cuda_allocator"] = "cuda_allocator"
+    Of several devices the peaks are added up, though they may have come at different times. Pools of CUDA graphs keep
+    what their replays use, and no allocation of theirs shows in a peak: what they hold and nobody uses is added.
 
-    def __init__(self, device: str) -> None:
+    Args:
+        devices: of one type.
+    """
+
+    def __init__(self, devices: Sequence[str]) -> None:
         import torch
 
-        self._cuda = torch.cuda
-        self._device = torch.device(device)
+        self._places = [torch.device(device) for device in devices]
+        kind = self._places[0].type
+        self.source: Source = "cuda_allocator" if kind == "cuda" else "device_allocator"
+        own = backend_of(kind)
+        self._backend = own if hasattr(own, "max_memory_allocated") else torch.accelerator
 
     def reset(self) -> None:
-        """Reset the device's peaks. Peaks that the caller was watching are lost."""
-        self._cuda.reset_peak_memory_stats(self._device)
+        """Reset the devices' peaks. Peaks that the caller was watching are lost."""
+        for place in self._places:
+            self._backend.reset_peak_memory_stats(place)
 
     def read(self) -> tuple[int, int | None]:
         """Peak allocated and peak reserved bytes."""
-        return self._cuda.max_memory_allocated(self._device), self._cuda.max_memory_reserved(self._device)
+        peaks = [int(self._backend.max_memory_allocated(place)) for place in self._places]
+        reserved = [int(self._backend.max_memory_reserved(place)) for place in self._places]
+        return sum(peaks) + self._graph_pools_bytes(), sum(reserved)
+
+    def _graph_pools_bytes(self) -> int:
+        """What pools of CUDA graphs hold beyond what is allocated in them."""
+        if self.source != "cuda_allocator":
+            return 0
+        numbers = {place.index if place.index is not None else current_index("cuda") for place in self._places}
+        return sum(
+            segment["total_size"] - segment["allocated_size"]
+            for segment in self._backend.memory_snapshot()
+            if segment["device"] in numbers and tuple(segment.get("segment_pool_id", (0, 0))) != (0, 0)
+        )
 
 
 class RssGauge:
@@ -87,10 +112,24 @@ class LifetimeGauge:
         return (peak if sys.platform == "darwin" else peak * 1024), None
 
 
-def gauge_for(device: str) -> Gauge:
-    """The best gauge for a torch device."""
-    if device.partition(":")[0] == "cuda":
-        return CudaGauge(device)
+def gauge_for(device: str, others: Sequence[str] = ()) -> Gauge | None:
+    """The best gauge for a torch device.
+
+    Args:
+        device: that a pipeline runs on.
+        others: further ones of its type that parts of it lie on.
+
+    Returns:
+        None for an accelerator whose allocator keeps no peaks: the host's memory says nothing of it.
+    """
+    if is_accelerator(device):
+        gauge = DeviceGauge((device, *others))
+        try:
+            gauge.reset()
+            gauge.read()
+        except Exception:  # backends of other makers raise all kinds
+            return None
+        return gauge
     rss = RssGauge()
     try:
         rss.reset()
@@ -132,8 +171,9 @@ class StageMemoryWatch:
             peak_bytes=peak,
             reserved_bytes=max(reserved, default=None),
             stages={
-                stage: StageMemory(peak_bytes=bytes_, reserved_bytes=held)
-                for stage, (bytes_, held) in self._peaks.items()
+                # What is reserved in a stage is what any stage before it needed.
+                stage: StageMemory(peak_bytes=bytes_)
+                for stage, (bytes_, _) in self._peaks.items()
                 if self._gauge.source != "process_lifetime"
             },
         )

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import os
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     from pytest_diffbench.records import Fact
 
@@ -29,6 +28,16 @@ _REASONS = {
 """Bits of nvmlDeviceGetCurrentClocksEventReasons, which used to be called throttle reasons (nvml.h). Two are settings
 that somebody made; they are recorded with the others, and aren't throttling."""
 
+_POLICIES = {
+    "POWER": "sw_power_cap",
+    "THERMAL": "sw_thermal_slowdown",
+    "SYNC_BOOST": "sync_boost",
+    "BOARD_LIMIT": "board_limit",
+    "RELIABILITY": "reliability",
+}
+"""Policies of nvmlDeviceGetViolationStatus, each with the reason that it stands for. The driver counts for how long
+each has held the clocks down."""
+
 _INSTALL = "pip install 'pytest-diffbench[nvml]'"
 
 
@@ -45,7 +54,9 @@ class GpuReading:
         temperature_c: of the chip.
         power_w: drawn at the moment.
         energy_j: used since the driver was loaded.
-        other_processes: on the device, besides this one.
+        other_processes: on the device, besides this one and the one that started it.
+        held_down_ns: for how long each reason has held the clocks down so far, by its name.
+        clock_samples: the driver's own samples of the multiprocessors' clock, as time in us and MHz, oldest first.
     """
 
     idle: bool = False
@@ -56,6 +67,8 @@ class GpuReading:
     power_w: float | None = None
     energy_j: float | None = None
     other_processes: int | None = None
+    held_down_ns: Mapping[str, int] | None = None
+    clock_samples: tuple[tuple[int, float], ...] | None = None
 
 
 class Gpu:
@@ -68,14 +81,24 @@ class Gpu:
         uuids: names under which NVML may know the device, the likeliest first.
         pci_bus_id: its place, for drivers that know it by none of them; None where torch doesn't tell.
         problem: why there is no module.
+        relatives: processes on the device that started this one, and hold nothing there but a context.
     """
 
-    def __init__(self, nvml: Any, uuids: tuple[str, ...], pci_bus_id: str | None, problem: str | None = None) -> None:
+    def __init__(
+        self,
+        nvml: Any,
+        uuids: tuple[str, ...],
+        pci_bus_id: str | None,
+        problem: str | None = None,
+        relatives: int = 0,
+    ) -> None:
         self._nvml = nvml
+        self._relatives = relatives
         self._handle: Any = None
         self._part = False
         self._started = False
         self._untold: dict[str, str] = {}
+        self._newest_us = 0
         self._problem = problem
         if nvml is None:
             return
@@ -88,7 +111,7 @@ class Gpu:
         self._find(uuids, pci_bus_id)
 
     @classmethod
-    def of(cls, device: str) -> Gpu:
+    def of(cls, device: str, relatives: int = 0) -> Gpu:
         """The device that torch calls `device`."""
         import torch
 
@@ -102,7 +125,7 @@ class Gpu:
             import pynvml
         except Exception as error:
             return cls(None, uuids, pci_bus_id, f"nvidia-ml-py can't be imported ({_words(error)}): {_WITHOUT}")
-        return cls(pynvml, uuids, pci_bus_id)
+        return cls(pynvml, uuids, pci_bus_id, relatives=relatives)
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -138,6 +161,8 @@ class Gpu:
                 else None
             ),
             other_processes=self._ask("processes", self._others) if whole else None,
+            held_down_ns=self._ask("held_down", self._held_down_ns),
+            clock_samples=self._ask("clock_samples", self._clock_samples),
         )
 
     def facts(self) -> dict[str, Fact]:
@@ -200,6 +225,24 @@ class Gpu:
             ask = self._nvml.nvmlDeviceGetCurrentClocksThrottleReasons
         return int(ask(self._handle))
 
+    def _held_down_ns(self) -> dict[str, int]:
+        nvml = self._nvml
+        return {
+            reason: int(
+                nvml.nvmlDeviceGetViolationStatus(
+                    self._handle, getattr(nvml, f"NVML_PERF_POLICY_{policy}")
+                ).violationTime
+            )
+            for policy, reason in _POLICIES.items()
+        }
+
+    def _clock_samples(self) -> tuple[tuple[int, float], ...]:
+        nvml = self._nvml
+        _kind, samples = nvml.nvmlDeviceGetSamples(self._handle, nvml.NVML_PROCESSOR_CLK_SAMPLES, self._newest_us)
+        read = sorted((int(sample.timeStamp), float(sample.sampleValue.uiVal)) for sample in samples)
+        self._newest_us = max([self._newest_us, *(time_us for time_us, _ in read)])
+        return tuple(read)
+
     def _others(self) -> int | None:
         nvml = self._nvml
         running = [
@@ -210,8 +253,8 @@ class Gpu:
         if not pids:
             # This process is on the device, so who sees none sees nobody: a container, say.
             return None
-        # From within a container this one has another number outside; it is one of them all the same.
-        return len(pids - {os.getpid()}) if os.getpid() in pids else len(pids) - 1
+        # From within a container this one and its relatives have other numbers outside; they are among them.
+        return max(0, len(pids) - 1 - self._relatives)
 
     def _ask(self, name: str, query: Callable[[], _Value]) -> _Value | None:
         if name in self._untold:

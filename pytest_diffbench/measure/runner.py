@@ -29,6 +29,7 @@ from pytest_diffbench.measure.rounds import Caller, TimedRound
 from pytest_diffbench.measure.state import preserved
 from pytest_diffbench.measure.surveying import count_call, survey_call, with_workspace
 from pytest_diffbench.measure.telemetry import TelemetryWatch
+from pytest_diffbench.pipelines.devices import devices_of
 from pytest_diffbench.pipelines.tuned import is_compiled
 from pytest_diffbench.records import (
     Case,
@@ -81,6 +82,7 @@ class Plan:
             there are none, else up to `MOST_EXTRA_WARMUPS` more until they are steady.
         threads: torch's threads on the CPU while measuring; None leaves them as they are.
         workers: test processes that run at once, this one among them.
+        relatives: processes on the device that started this one.
         facts: the user's own facts of the environment.
         plain_call: make a call with nothing attached, to which the others are compared, though no warm-up is wanted.
         output_only: neither count nor time layers: what the call returns is wanted.
@@ -96,6 +98,7 @@ class Plan:
     warmup_rounds: int = 1
     threads: int | None = None
     workers: int = 1
+    relatives: int = 0
     facts: Mapping[str, Fact] = dataclasses.field(default_factory=dict)
     plain_call: bool = False
     output_only: bool = False
@@ -120,7 +123,8 @@ class Measurement:
         self._pace_readings = PaceReadings(self._pace, plan.rounds)
         self._target = target
         self._arguments = definition.bind(target, args, kwargs)
-        self._clock = clock_for(plan.device)
+        self._other_devices = devices_of(target, plan.device)[1:]
+        self._clock = clock_for(plan.device, self._other_devices)
         self._caller = Caller(target, args, kwargs, plan.definition.seed, self._clock)
         self._sites = list(sites_of(target))
         self._run_id = uuid.uuid4().hex[:12]
@@ -289,7 +293,9 @@ class Measurement:
         )
 
     def _take_survey(self) -> None:
-        self._survey, self._memory, returned = survey_call(self._caller, self._sites, self._target, self._plan.device)
+        self._survey, self._memory, returned = survey_call(
+            self._caller, self._sites, self._target, self._plan.device, self._other_devices
+        )
         self._untimed.append(returned)
         if returned.no_images is not None:
             self._notes.append(f"no images were returned: {returned.no_images}")
@@ -361,7 +367,11 @@ class Measurement:
         if follow_manner(
             calls,
             {
-                "survey": lambda: survey_call(self._caller, self._sites, self._target, self._plan.device).returned,
+                "survey": lambda: (
+                    survey_call(
+                        self._caller, self._sites, self._target, self._plan.device, self._other_devices
+                    ).returned
+                ),
                 "layers": self._call_by_layers,
                 "warm-up": lambda: self._call_plainly("warm-up")[1],
                 "round": lambda: self._timed_call()[1],
@@ -397,7 +407,7 @@ class Measurement:
         )
 
     def _begin_telemetry(self) -> TelemetryWatch:
-        self._telemetry = TelemetryWatch(self._plan.device)
+        self._telemetry = TelemetryWatch(self._plan.device, self._plan.relatives)
         self._add_state(self._telemetry.facts())
         return self._telemetry
 
@@ -444,6 +454,16 @@ def drive_plainly(
 def _is_out_of_memory(error: BaseException) -> bool:
     import torch
 
-    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
-        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
-    )
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    # Libraries beside torch's allocator have words of their own: cuBLAS, cuDNN, the driver, the host.
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "HIPBLAS_STATUS_ALLOC_FAILED",
+)

@@ -9,6 +9,8 @@ import hashlib
 import random
 from typing import TYPE_CHECKING, TypeAlias
 
+from pytest_diffbench.pipelines.devices import active_kinds, backend_of
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
@@ -80,8 +82,10 @@ def _accelerator_generators() -> list[Callable[[], None]]:
         for backend in (torch.cuda, torch.xpu)
         if backend.is_initialized()  # asking another for its state would initialise it
     ]
-    if torch.backends.mps.is_available():
-        restorers.append(functools.partial(torch.mps.set_rng_state, torch.mps.get_rng_state()))
+    for kind in active_kinds():
+        backend = backend_of(kind)
+        if kind not in ("cuda", "xpu") and hasattr(backend, "get_rng_state"):
+            restorers.append(functools.partial(backend.set_rng_state, backend.get_rng_state()))
     return restorers
 
 

@@ -11,6 +11,7 @@ from pytest_diffbench.measure.components import modules_of
 from pytest_diffbench.measure.memory import StageMemoryWatch, gauge_for
 from pytest_diffbench.measure.rounds import observe_once
 from pytest_diffbench.measure.survey import Survey
+from pytest_diffbench.pipelines.devices import is_accelerator, kind_of, return_memory
 from pytest_diffbench.pipelines.tuned import is_compiled
 
 if TYPE_CHECKING:
@@ -44,18 +45,42 @@ class Counted(NamedTuple):
     workspace_bytes: Mapping[Stage, int]
 
 
-def survey_call(caller: Caller, sites: Sequence[Site], target: Any, device: str) -> Surveyed:
-    """Survey a call; what is compiled is compiled before, since that takes memory which isn't the pipeline's."""
+def survey_call(
+    caller: Caller, sites: Sequence[Site], target: Any, device: str, others: Sequence[str] = ()
+) -> Surveyed:
+    """Survey a call.
+
+    What is compiled or searched for is so before, in a call of its own, since that takes memory which isn't the
+    pipeline's; and what earlier calls left in the device's cache goes, or its reservation would be theirs.
+
+    Args:
+        caller: calls the target.
+        sites: of it.
+        target: what is called.
+        device: that it runs on.
+        others: devices that parts of it lie on besides.
+    """
     modules = modules_of(target)
-    if any(is_compiled(module) for module in modules.values()):
+    if any(is_compiled(module) for module in modules.values()) or _searches_for_kernels(device):
         caller.prepare()
         caller.call()
-    watch = StageMemoryWatch(gauge_for(device))
-    watch.start()
+    if is_accelerator(device):
+        return_memory()
+    gauge = gauge_for(device, others)
+    watch = StageMemoryWatch(gauge) if gauge is not None else None
+    if watch is not None:
+        watch.start()
     survey = Survey(modules, watch)
     output = observe_once(caller, sites, survey)
-    memory = watch.finish()
+    memory = watch.finish() if watch is not None else None
     return Surveyed(survey, memory, caller.returned("survey", output))
+
+
+def _searches_for_kernels(device: str) -> bool:
+    """Whether the first call tries several kernels for each shape, with workspaces larger than the chosen one's."""
+    import torch
+
+    return kind_of(device) == "cuda" and torch.backends.cudnn.benchmark
 
 
 def count_call(caller: Caller, sites: Sequence[Site], target: Any) -> Counted:

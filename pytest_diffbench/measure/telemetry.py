@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import statistics
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,8 +14,11 @@ import msgspec
 from pytest_diffbench.measure.nvml import Gpu
 from pytest_diffbench.measure.waiting import Waiting, waited_s
 from pytest_diffbench.records import Fact, Telemetry
+from pytest_diffbench.records.telemetry import CLOCK_SETTINGS
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from pytest_diffbench.measure.nvml import GpuReading
     from pytest_diffbench.measure.waiting import Waits
 
@@ -26,6 +30,8 @@ _TRIALS = 3
 
 _FEWEST_TICKS = 20
 """The kernel counts in hundredths of a second. Of fewer ticks, over all cores, a share would be a rounding."""
+
+_HELD_DOWN_REL = 0.01
 
 _BUSY = (0, 1, 2, 5, 6)
 """Columns of /proc/stat: user, nice, system, irq, softirq (proc(5)). User holds guests already."""
@@ -114,13 +120,18 @@ class Host:
 
 
 class TelemetryWatch:
-    """Samples the machine around each timed round. Never raises: what can't be read is None, and noted once."""
+    """Samples the machine around each timed round. Never raises: what can't be read is None, and noted once.
 
-    def __init__(self, device: str) -> None:
+    Args:
+        device: that is measured.
+        relatives: processes on it that started this one.
+    """
+
+    def __init__(self, device: str, relatives: int = 0) -> None:
         self._host = Host()
         self._waiting = Waiting()
-        self._gpu = Gpu.of(device) if device.partition(":")[0] == "cuda" else None
-        self._before: tuple[HostReading, GpuReading | None, Waits | None] | None = None
+        self._gpu = Gpu.of(device, relatives) if device.partition(":")[0] == "cuda" else None
+        self._before: tuple[HostReading, GpuReading | None, Waits | None, float] | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:
@@ -135,7 +146,7 @@ class TelemetryWatch:
     def before(self) -> None:
         """Read. To be called last before a round begins."""
         gpu = self._gpu.read() if self._gpu is not None else None
-        self._before = self._host.read(), gpu, self._waiting.read()
+        self._before = self._host.read(), gpu, self._waiting.read(), time.monotonic()
 
     def after(self) -> Telemetry | None:
         """Read again. To be called first when a round has ended; None where `before` wasn't."""
@@ -144,8 +155,10 @@ class TelemetryWatch:
         waits = self._waiting.read()
         host = self._host.read()
         gpu = self._gpu.read() if self._gpu is not None else None
-        (host_before, gpu_before, waits_before), self._before = self._before, None
-        return telemetry(host_before, host, gpu_before, gpu, waited_s(waits_before, waits))
+        (host_before, gpu_before, waits_before, began_s), self._before = self._before, None
+        return telemetry(
+            host_before, host, gpu_before, gpu, waited_s(waits_before, waits), time.monotonic() - began_s
+        )
 
     def close(self) -> None:
         """Let go of the device's library."""
@@ -159,8 +172,18 @@ def telemetry(
     gpu_before: GpuReading | None,
     gpu: GpuReading | None,
     waited_s: float | None = None,
+    round_s: float = 0.0,
 ) -> Telemetry:
-    """Two readings of the machine as one record: of counters the difference, of gauges the worse."""
+    """Two readings of the machine as one record: of counters the difference, of gauges the worse.
+
+    Args:
+        host_before: before the round; `gpu_before` of its device.
+        host: after it; `gpu` of its device.
+        gpu_before: None where there is no device.
+        gpu: as `gpu_before`.
+        waited_s: as `Telemetry` has it.
+        round_s: what lies between the readings. A reason that held the clocks down for a hundredth of it is told.
+    """
     cpu_s = max(host.process_s - host_before.process_s, 0.0)
     steal_rel, others_rel = _shares(host_before.ticks, host.ticks, cpu_s)
     record = Telemetry(
@@ -174,20 +197,38 @@ def telemetry(
         return record
     # What an idle device's clocks are says nothing of the round.
     busy = [reading for reading in (gpu_before, gpu) if not reading.idle]
+    # What the device does between rounds is no excuse for them: its driver's samples and counters are asked, and
+    # readings only where it has none.
+    clocks_mhz = [mhz for _, mhz in gpu.clock_samples or ()]
+    held_down_s = _held_down_s(gpu_before.held_down_ns, gpu.held_down_ns)
+    reasons = {*gpu_before.throttle_reasons, *gpu.throttle_reasons}
+    if held_down_s is not None:
+        least_s = _HELD_DOWN_REL * round_s
+        counted = {name for name, time_s in held_down_s.items() if time_s > least_s}
+        reasons = reasons & CLOCK_SETTINGS | counted
     energy_j = (
         gpu.energy_j - gpu_before.energy_j if gpu.energy_j is not None and gpu_before.energy_j is not None else None
     )
     return msgspec.structs.replace(
         record,
-        sm_clock_mhz=_lowest(*(reading.sm_clock_mhz for reading in busy)),
+        sm_clock_mhz=statistics.median(clocks_mhz) if clocks_mhz else None,
         memory_clock_mhz=_lowest(*(reading.memory_clock_mhz for reading in busy)),
-        throttle_reasons=tuple(sorted({*gpu_before.throttle_reasons, *gpu.throttle_reasons})),
+        throttle_reasons=tuple(sorted(reasons)),
+        held_down_s=held_down_s,
         temperature_c=_highest(gpu_before.temperature_c, gpu.temperature_c),
         power_w=_highest(gpu_before.power_w, gpu.power_w),
         # The driver starts the counter anew when it is loaded.
         energy_j=energy_j if energy_j is not None and energy_j >= 0 else None,
         other_processes=_most(gpu_before.other_processes, gpu.other_processes),
     )
+
+
+def _held_down_s(before: Mapping[str, int] | None, after: Mapping[str, int] | None) -> dict[str, float] | None:
+    """Seconds by reason between two readings of counters that only grow."""
+    if before is None or after is None:
+        return None
+    spent_ns = {name: count_ns - before.get(name, count_ns) for name, count_ns in after.items()}
+    return {name: time_ns / 1e9 for name, time_ns in spent_ns.items() if time_ns > 0}
 
 
 def _shares(

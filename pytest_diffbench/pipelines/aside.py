@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import contextlib
-import gc
 from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.pipelines.devices import return_memory
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -51,24 +52,6 @@ def sent_to_cpu(target: Any) -> str | None:
             target.to(device)
         return f"{type(error).__name__}: {error}"
     return None
-
-
-def allocated_bytes() -> int:
-    """What this process's tensors take of all CUDA devices' memory."""
-    import torch
-
-    if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
-        return 0
-    return sum(torch.cuda.memory_allocated(device) for device in range(torch.cuda.device_count()))
-
-
-def return_memory() -> None:
-    """Give what nobody holds any more back to the device."""
-    import torch
-
-    gc.collect()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
 
 
 def _offloads(target: Any) -> bool:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import ctypes
-import gc
 import sys
 from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.pipelines.devices import return_memory
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -52,12 +53,21 @@ class Resident:
 
 
 def _return_memory() -> None:
-    gc.collect()
-    torch = sys.modules.get("torch")
-    if torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
+    _forget_last_error()
+    return_memory()
     if sys.platform == "linux":
         # glibc keeps freed blocks for itself; other C libraries have no such function
         trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
         if trim is not None:
             trim(0)
+
+
+def _forget_last_error() -> None:
+    """Let go of the last error, whose traceback holds the frames of a test that failed, and so its pipeline.
+
+    pytest sets these for debuggers and takes them back itself, but only when the next test is called: after its
+    fixtures have loaded another pipeline beside this one.
+    """
+    for name in ("last_type", "last_value", "last_traceback", "last_exc"):
+        if hasattr(sys, name):
+            delattr(sys, name)

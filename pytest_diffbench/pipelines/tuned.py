@@ -129,11 +129,12 @@ def denoisers_in(pipeline: Any) -> dict[str, Any]:
 
 
 def is_compiled(module: nn.Module) -> bool:
-    """Whether torch.compile has a hand in a module or in any part of it."""
+    """Whether torch.compile has a hand in a module, in any part of it, or in a method such as `vae.decode`."""
     return any(
         hasattr(part, "_orig_mod")
         or getattr(part, "_compiled_call_impl", None) is not None
         or hasattr(part.forward, "_torchdynamo_orig_callable")
+        or any(hasattr(value, "_torchdynamo_orig_callable") for value in vars(part).values())
         for part in module.modules()
     )
 

@@ -11,7 +11,8 @@ CLOCK_SETTINGS = frozenset({"applications_clocks_setting", "display_clock_settin
 class Telemetry(Record, frozen=True, kw_only=True):
     """How the machine did around one timed round, read just before and just after it, never within.
 
-    Of readings, the one that is worse for the round is kept; what couldn't be read is None.
+    Of readings, the one that is worse for the round is kept; of counters, the difference. What couldn't be read is
+    None.
 
     Attributes:
         cpu_s: processor time of this process during the round, over all of its threads.
@@ -19,9 +20,12 @@ class Telemetry(Record, frozen=True, kw_only=True):
         steal_rel: share of the machine's processor time that the hypervisor gave to others.
         others_rel: share of the machine's processor time that other processes had.
         cpu_mhz: clock of the processor.
-        sm_clock_mhz: clock of the device's multiprocessors; `memory_clock_mhz` of its memory.
+        sm_clock_mhz: clock of the device's multiprocessors, the median of the driver's samples during the round;
+            None where it takes none. `memory_clock_mhz` of its memory, read around the round.
         throttle_reasons: why the device's clocks weren't the highest, in NVML's words: `sw_power_cap`,
             `hw_thermal_slowdown`, and settings such as `applications_clocks_setting` too; see `throttled_by`.
+        held_down_s: for how long during the round each reason held the clocks down, as the driver counts it; None
+            where it doesn't.
         temperature_c: of the device.
         power_w: drawn by the device.
         energy_j: used by the device during the round.
@@ -36,6 +40,7 @@ class Telemetry(Record, frozen=True, kw_only=True):
     sm_clock_mhz: NotNegative | None = None
     memory_clock_mhz: NotNegative | None = None
     throttle_reasons: tuple[str, ...] = ()
+    held_down_s: dict[str, Seconds] | None = None
     temperature_c: Celsius | None = None
     power_w: NotNegative | None = None
     energy_j: NotNegative | None = None

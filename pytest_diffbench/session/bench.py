@@ -52,6 +52,7 @@ class Bench:
         wants_profile: Callable[[Observation, Artifacts], bool] = lambda _observation, _artifacts: False,
         turns: TurnClient | None = None,
         output_only: bool = False,
+        relatives: int = 0,
     ) -> None:
         self._item = item
         self._settings = settings
@@ -62,6 +63,7 @@ class Bench:
         self._wants_profile = wants_profile
         self._turns = turns
         self._output_only = output_only
+        self._relatives = relatives
         self.measurements: list[tuple[Measurement | PlannedMeasurement | VariantMeasurement, str | None]] = []
         """Each with why it didn't complete, or None."""
 
@@ -274,6 +276,7 @@ class Bench:
             threads=self._threads(device, call_definition),
             plain_call=self._settings.save,
             output_only=self._output_only,
+            relatives=self._relatives,
             workers=getattr(self._item.config, "workerinput", {}).get("workercount", 1),
             facts=self._facts,
             trace_file=self._trace_file(identity, call_definition),

@@ -33,7 +33,8 @@ def free_device_memory(
     Returns:
         What had to stay on the device, and why, in words.
     """
-    from pytest_diffbench.pipelines.aside import allocated_bytes, moved_to_cpu, return_memory, sent_to_cpu
+    from pytest_diffbench.pipelines.aside import moved_to_cpu, sent_to_cpu
+    from pytest_diffbench.pipelines.devices import allocated_bytes, return_memory
 
     stayed: list[str] = []
     opaque: list[str] = []

@@ -72,11 +72,13 @@ class Mode(Protocol):
     Attributes:
         reports: whether this session writes results and a summary.
         output_only: make one call of each case, for what it returns.
+        relatives: processes on the device that started this one.
         turns: where rounds are made by turns with another process: its client.
     """
 
     reports: bool = True
     output_only: bool = False
+    relatives: int = 0
     turns: TurnClient | None = None
 
     def begin(self, tests: Sequence[tuple[pytest.Item, Settings]]) -> None:  # noqa: ARG002  # most need none of them

@@ -139,6 +139,7 @@ class DiffbenchSession:
             wants_profile=functools.partial(self._mode.wants_profile, settings),
             turns=self._mode.turns,
             output_only=self._mode.output_only,
+            relatives=self._mode.relatives,
         )
         self._attempt(item).bench = bench
         return bench

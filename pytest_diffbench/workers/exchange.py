@@ -39,6 +39,7 @@ class Task(Record, frozen=True, kw_only=True):
         artifacts: whether images and traces are wanted too.
         plant: a slowdown to plant, for the self-test; None where all stays as it is.
         brief: make one round of each case, without warm-up, and count nothing: what it returns is wanted.
+        session_on_device: the process that asks has a context on the accelerator.
         turns: descriptor of the socket on which to ask for the turn; None for a process that runs alone.
     """
 
@@ -48,6 +49,7 @@ class Task(Record, frozen=True, kw_only=True):
     plant: str | None = None
     brief: bool = False
     turns: int | None = None
+    session_on_device: bool = False
 
 
 class Measured(Record, frozen=True, kw_only=True, tag="measured"):

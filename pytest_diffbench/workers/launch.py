@@ -132,7 +132,10 @@ class Launcher:
         """
         folder = self._new_folder()
         tests = tuple(case_id(item, None) for item in items)
-        exchange.give(folder, exchange.Task(tests=tests, artifacts=artifacts, plant=plant, brief=brief))
+        exchange.give(
+            folder,
+            exchange.Task(tests=tests, artifacts=artifacts, plant=plant, brief=brief, session_on_device=_on_device()),
+        )
         ended = run(
             self.command(items, folder, interpreter),
             environment=self._environment(folder, interpreter),
@@ -236,6 +239,12 @@ class Launcher:
             and not (interpreter is not None and name in OTHER_PYTHONS)
         }
         return environment | {exchange.VARIABLE: str(folder)}
+
+
+def _on_device() -> bool:
+    """Whether this process has a context on an NVIDIA device, where a process that it starts would count it."""
+    torch = sys.modules.get("torch")
+    return torch is not None and torch.cuda.is_available() and torch.cuda.is_initialized()
 
 
 def _python(interpreter: str | None, shell: Path) -> list[str]:

@@ -231,3 +231,36 @@ def test_what_an_old_run_lacks_is_unknown_and_told_in_a_line(zen_3: Files) -> No
     grown = environment_changes(now, environment(zen_3.facts() | {"memory_gib": 32}))
     assert grown is not None
     assert differences(grown[1]) == "memory_gib: 24 -> 32"
+
+
+def test_torchs_newer_setting_of_precision_is_recorded_and_stops_nothing() -> None:
+    import torch
+
+    if not hasattr(torch.backends, "fp32_precision"):
+        pytest.skip("this torch has the older setting alone")
+    before = torch.backends.fp32_precision, torch.backends.cuda.matmul.fp32_precision
+    torch.backends.fp32_precision = "tf32"
+    torch.backends.cuda.matmul.fp32_precision = "ieee"
+    try:
+        with pytest.raises(RuntimeError):
+            torch.get_float32_matmul_precision()
+        found = environment_of("cpu", object()).settings["float32_matmul_precision"]
+    finally:
+        torch.backends.fp32_precision, torch.backends.cuda.matmul.fp32_precision = before
+    assert found == "cuda ieee, mkldnn tf32"
+    assert environment_of("cpu", object()).settings["float32_matmul_precision"] == "highest"
+
+
+def test_a_compiled_method_makes_a_component_compiled() -> None:
+    import torch
+
+    from pytest_diffbench.pipelines.tuned import is_compiled
+
+    class Decoder(torch.nn.Module):
+        def decode(self, latents: torch.Tensor) -> torch.Tensor:
+            return latents + 1
+
+    decoder: Any = Decoder()
+    assert not is_compiled(decoder)
+    decoder.decode = torch.compile(decoder.decode, backend="eager")
+    assert is_compiled(decoder)

@@ -158,6 +158,9 @@ class Driver(ModuleType):
     """NVML as `pynvml` offers it: two devices in another order than CUDA's, and answers that can be made to fail."""
 
     NVML_CLOCK_SM, NVML_CLOCK_MEM, NVML_TEMPERATURE_GPU = 1, 2, 0
+    NVML_PERF_POLICY_POWER, NVML_PERF_POLICY_THERMAL, NVML_PERF_POLICY_SYNC_BOOST = 0, 1, 2
+    NVML_PERF_POLICY_BOARD_LIMIT, NVML_PERF_POLICY_RELIABILITY = 3, 5
+    NVML_PROCESSOR_CLK_SAMPLES = 5
 
     def __init__(self, **failing: str) -> None:
         super().__init__("pynvml")
@@ -168,6 +171,8 @@ class Driver(ModuleType):
         self.reasons = 0
         self.energy_mj = 5000
         self.pids = [os.getpid(), 11]
+        self.held_down_ns: dict[int, int] = {}
+        self.samples: list[tuple[int, int]] = []
         for name, answer in self.answers().items():
             setattr(self, name, self.answering(name, answer))
 
@@ -198,6 +203,17 @@ class Driver(ModuleType):
             "nvmlDeviceGetGraphicsRunningProcesses": lambda handle: [
                 SimpleNamespace(pid=one) for one in self.pids[1:]
             ],
+            "nvmlDeviceGetViolationStatus": lambda handle, policy: SimpleNamespace(
+                violationTime=self.of(handle, self.held_down_ns.get(policy, 0))
+            ),
+            "nvmlDeviceGetSamples": lambda handle, kind, since_us: (
+                0,
+                [
+                    SimpleNamespace(timeStamp=at_us, sampleValue=SimpleNamespace(uiVal=mhz))
+                    for at_us, mhz in self.samples
+                    if at_us > since_us
+                ],
+            ),
             "nvmlDeviceGetEnforcedPowerLimit": lambda handle: self.of(handle, 700_000),
             "nvmlSystemGetDriverVersion": lambda: "580.10",
         }
@@ -210,6 +226,9 @@ class Driver(ModuleType):
     @staticmethod
     def of(handle: str, answer: int) -> int:
         return answer if handle in (MINE, CARD) else -1
+
+
+REASONS = ("sw_power_cap", "sw_thermal_slowdown", "sync_boost", "board_limit", "reliability")
 
 
 def gpu(driver: Driver, uuid: str = "abc", pci_bus_id: str | None = "00000000:3B:00.0") -> Gpu:
@@ -229,6 +248,8 @@ def test_the_driver_tells_everything_of_the_device_that_is_meant() -> None:
         power_w=312.5,
         energy_j=5.0,
         other_processes=1,
+        held_down_ns=dict.fromkeys(REASONS, 0),
+        clock_samples=(),
     )
     assert one.facts() == {"device_power_limit_w": 700.0, "device_driver": "580.10"}
     assert one.notes == ()
@@ -270,6 +291,8 @@ FIELDS = {
     "nvmlDeviceGetTotalEnergyConsumption": ("energy_j",),
     "nvmlDeviceGetComputeRunningProcesses": ("other_processes",),
     "nvmlDeviceGetCurrentClocksEventReasons": ("throttle_reasons",),
+    "nvmlDeviceGetViolationStatus": ("held_down_ns",),
+    "nvmlDeviceGetSamples": ("clock_samples",),
 }
 
 
@@ -323,6 +346,16 @@ def test_this_process_is_no_other(pids: list[int], others: int | None) -> None:
     assert gpu(driver).read().other_processes == others
 
 
+@pytest.mark.parametrize("pids", [[os.getpid(), 77], [90001, 90002]], ids=["on the host", "in a container"])
+def test_the_process_that_started_this_one_is_no_other(pids: list[int]) -> None:
+    driver = Driver()
+    driver.pids = pids
+    watched = Gpu(driver, ("GPU-abc",), None, relatives=1)
+    assert watched.read().other_processes == 0
+    driver.pids = [*pids, 99]
+    assert watched.read().other_processes == 1
+
+
 def test_before_a_rename_reasons_had_another_name() -> None:
     driver = Driver()
     driver.reasons = 0x8
@@ -342,19 +375,51 @@ def test_of_two_readings_of_a_device_the_worse_is_kept() -> None:
         throttle_reasons=("sw_power_cap",),
     )
     seen = telemetry(host(), host(), before, after)
-    assert (seen.sm_clock_mhz, seen.temperature_c, seen.power_w) == (1700, 70, 300)
+    assert (seen.temperature_c, seen.power_w) == (70, 300)
     assert (seen.energy_j, seen.other_processes, seen.throttle_reasons) == (25, 2, ("sw_power_cap",))
 
 
-def test_the_clocks_of_an_idle_device_are_not_those_of_the_round() -> None:
+def test_the_clocks_of_a_resting_device_are_not_those_of_the_round() -> None:
     driver = Driver()
     driver.reasons = 0x1
     idle = gpu(driver).read()
     assert (idle.idle, idle.throttle_reasons) == (True, ())
-    busy = GpuReading(sm_clock_mhz=1980)
-    resting = GpuReading(idle=True, sm_clock_mhz=345)
-    assert telemetry(host(), host(), resting, busy).sm_clock_mhz == 1980
-    assert telemetry(host(), host(), resting, resting).sm_clock_mhz is None
+    slow = GpuReading(sm_clock_mhz=345, memory_clock_mhz=2619)
+    resting = GpuReading(idle=True, sm_clock_mhz=345, memory_clock_mhz=100)
+    for before, after in ((resting, resting), (slow, slow), (resting, slow)):
+        assert telemetry(host(), host(), before, after).sm_clock_mhz is None
+    assert telemetry(host(), host(), resting, slow).memory_clock_mhz == 2619
+
+
+def test_the_clock_of_a_round_is_the_median_of_the_drivers_samples_within_it() -> None:
+    driver = Driver()
+    watched = gpu(driver)
+    driver.samples = [(10, 345), (20, 345)]
+    before = watched.read()
+    driver.samples += [(30, 1700), (40, 1755), (50, 1800)]
+    after = watched.read()
+    assert telemetry(host(), host(), before, after).sm_clock_mhz == 1755
+
+
+def test_a_cap_while_the_device_worked_is_seen_though_it_rests_when_it_is_read() -> None:
+    driver = Driver()
+    watched = gpu(driver)
+    driver.held_down_ns = {Driver.NVML_PERF_POLICY_POWER: 5_000_000, Driver.NVML_PERF_POLICY_THERMAL: 7}
+    before = watched.read()
+    driver.held_down_ns[Driver.NVML_PERF_POLICY_POWER] += 800_000_000
+    driver.held_down_ns[Driver.NVML_PERF_POLICY_THERMAL] += 1_000_000
+    seen = telemetry(host(), host(), before, watched.read(), round_s=2.0)
+    assert seen.held_down_s == {"sw_power_cap": 0.8, "sw_thermal_slowdown": 0.001}
+    assert seen.throttled_by == ("sw_power_cap",), "a two-thousandth of the round is no slowdown"
+
+
+def test_what_is_read_at_rest_is_no_reason_where_the_driver_counts() -> None:
+    driver = Driver()
+    driver.reasons = 0x40 | 0x2  # hot at rest, and clocks that somebody set
+    watched = gpu(driver)
+    seen = telemetry(host(), host(), watched.read(), watched.read(), round_s=1.0)
+    assert seen.throttle_reasons == ("applications_clocks_setting",)
+    assert seen.throttled_by == ()
 
 
 def test_a_counter_of_energy_that_began_anew_tells_nothing() -> None:
@@ -378,7 +443,7 @@ def test_another_order_of_devices_is_no_matter(device: SimpleNamespace, monkeypa
     driver.energy_mj += 250_000
     seen = watch.after()
     assert seen is not None
-    assert (seen.sm_clock_mhz, seen.energy_j) == (1980, 250)
+    assert (seen.memory_clock_mhz, seen.energy_j) == (2619, 250)
     assert watch.facts() == {"device_driver": "580.10"}
     watch.close()
 

@@ -116,6 +116,7 @@ def test_things_without_hooks_are_released_too(no_automatic_collection: None) ->
 
 
 @pytest.mark.pipeline
+@pytest.mark.usefixtures("real_libraries")
 def test_real_pipeline_and_its_modules_are_gone(no_automatic_collection: None) -> None:
     resident = Resident()
     pipeline: Any = resident.get(SPEC, lambda: load(SPEC))
@@ -165,3 +166,27 @@ def test_device_memory_goes_back(offload: Any) -> None:
     resident.get(spec, lambda: load(spec))("a red circle", num_inference_steps=1, height=64, width=64)
     resident.release()
     assert torch.cuda.memory_reserved() <= before
+
+
+def _fail_as_pytest_does(pipeline: Any) -> None:
+    """A test that fails with its pipeline in its frame, and what pytest keeps of the error for debuggers."""
+
+    def failing_test(pipeline: Any) -> None:
+        raise AssertionError(f"{type(pipeline).__name__} was too slow")
+
+    try:
+        failing_test(pipeline)
+    except AssertionError as error:
+        sys.last_type, sys.last_value, sys.last_traceback = type(error), error, error.__traceback__
+        if sys.version_info >= (3, 12):
+            sys.last_exc = error
+
+
+def test_the_last_error_does_not_keep_the_pipeline_of_a_failed_test(no_automatic_collection: None) -> None:
+    resident = Resident()
+    pipeline = resident.get(SPEC, Fake)
+    _fail_as_pytest_does(pipeline)
+    alive = weakref.ref(pipeline)
+    del pipeline
+    resident.get(OTHER, Fake)
+    assert alive() is None

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pytest_diffbench.pipelines import aside
+from pytest_diffbench.pipelines import devices
 from pytest_diffbench.session.lending import free_device_memory
 
 PIPELINES: Any = SimpleNamespace(about=lambda _: None, release=lambda: None)
@@ -43,8 +43,8 @@ def paint() -> None:
 @pytest.fixture
 def stays(monkeypatch: pytest.MonkeyPatch) -> Any:
     """Takes how many bytes are allocated still when all was done."""
-    monkeypatch.setattr(aside, "return_memory", lambda: None)
-    return lambda count: monkeypatch.setattr(aside, "allocated_bytes", lambda: count)
+    monkeypatch.setattr(devices, "return_memory", lambda: None)
+    return lambda count: monkeypatch.setattr(devices, "allocated_bytes", lambda: count)
 
 
 def lent(*targets: Any) -> list[str]:
@@ -93,11 +93,12 @@ def test_the_memory_of_all_cards_counts(monkeypatch: pytest.MonkeyPatch) -> None
         device_count=lambda: 3,
         memory_allocated=lambda device: 10**device,
     )
-    torch: Any = SimpleNamespace(cuda=cuda)
+    none = SimpleNamespace(is_available=lambda: False)
+    torch: Any = SimpleNamespace(cuda=cuda, xpu=none, accelerator=none)
     monkeypatch.setitem(sys.modules, "torch", torch)
-    assert aside.allocated_bytes() == 111
+    assert devices.allocated_bytes() == 111
     cuda.is_initialized = lambda: False
-    assert aside.allocated_bytes() == 0
+    assert devices.allocated_bytes() == 0
 
 
 @pytest.mark.gpu
