@@ -11,7 +11,6 @@ import functools
 import gc
 import sys
 from pathlib import Path
-from types import CodeType
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pytest_diffbench.measure.flops import FlopMeter
@@ -19,7 +18,7 @@ from pytest_diffbench.measure.workspace import Workspace
 from pytest_diffbench.records import ATTENTION, MASKED_ATTENTION
 
 if TYPE_CHECKING:
-    from types import FrameType, TracebackType
+    from types import CodeType, FrameType, TracebackType
 
 _OWN = Path(__file__).parents[1].as_posix()
 

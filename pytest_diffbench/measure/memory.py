@@ -142,3 +142,12 @@ class StageMemoryWatch:
         bytes_, held = self._gauge.read()
         before, held_before = self._peaks.get(self._stage, (0, None))
         self._peaks[self._stage] = max(bytes_, before), held if held_before is None else max(held or 0, held_before)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, or the host, has no memory left."""
+    import torch
+
+    return isinstance(error, (torch.OutOfMemoryError, MemoryError)) or (
+        isinstance(error, RuntimeError) and "can't allocate memory" in str(error)
+    )

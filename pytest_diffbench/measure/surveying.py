@@ -9,17 +9,18 @@ import msgspec
 from pytest_diffbench.measure.census import Census
 from pytest_diffbench.measure.components import modules_of
 from pytest_diffbench.measure.memory import StageMemoryWatch, gauge_for
-from pytest_diffbench.measure.rounds import observe_once
+from pytest_diffbench.measure.rounds import TimedRound, observe_once
 from pytest_diffbench.measure.survey import Survey
 from pytest_diffbench.pipelines.tuned import is_compiled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from pytest_diffbench.measure.clock import Clock
     from pytest_diffbench.measure.components import Site
     from pytest_diffbench.measure.returned import Returned
     from pytest_diffbench.measure.rounds import Caller
-    from pytest_diffbench.records import Memory, Stage
+    from pytest_diffbench.records import Memory, Round, Stage
 
 __tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
 
@@ -44,18 +45,76 @@ class Counted(NamedTuple):
     workspace_bytes: Mapping[Stage, int]
 
 
+class SurveyUnderWay:
+    """A survey and the watch over memory that belongs to it; `start` comes right before the call.
+
+    Attributes:
+        survey: the observer of the call.
+    """
+
+    def __init__(self, target: Any, device: str) -> None:
+        self._watch = StageMemoryWatch(gauge_for(device))
+        self.survey = Survey(modules_of(target), self._watch)
+
+    def start(self) -> None:
+        """The call begins."""
+        self._watch.start()
+
+    def finish(self, returned: Returned) -> Surveyed:
+        """The call is over, and this is what came of it."""
+        return Surveyed(self.survey, self._watch.finish(), returned)
+
+
+class SurveyedRound(TimedRound):
+    """A round of which the first call is surveyed, too: for where what it returns is wanted, and times aren't.
+
+    Args:
+        caller: calls the target.
+        sites: places to observe.
+        clock: of the device.
+        target: whose call it is.
+        device: torch device.
+        keep: is handed the survey once the first call is over.
+    """
+
+    def __init__(
+        self,
+        caller: Caller,
+        sites: Sequence[Site],
+        clock: Clock,
+        target: Any,
+        device: str,
+        keep: Callable[[Surveyed], None],
+    ) -> None:
+        super().__init__(caller, sites, clock)
+        self._keep = keep
+        self._under_way: SurveyUnderWay | None = SurveyUnderWay(target, device)
+        self.beside = self._under_way.survey
+
+    def prepare(self) -> None:
+        """As for any round, and begin to watch memory."""
+        super().prepare()
+        if self._under_way is not None:
+            self._under_way.start()
+
+    def finish(self, call: str) -> tuple[Round, Returned]:
+        """As for any round; hands the survey over."""
+        round_, returned = super().finish(call)
+        if self._under_way is not None:
+            self._keep(self._under_way.finish(returned))
+            self._under_way = self.beside = None
+        return round_, returned
+
+
 def survey_call(caller: Caller, sites: Sequence[Site], target: Any, device: str) -> Surveyed:
     """Survey a call; what is compiled is compiled before, since that takes memory which isn't the pipeline's."""
-    modules = modules_of(target)
-    if any(is_compiled(module) for module in modules.values()):
+    if any(is_compiled(module) for module in modules_of(target).values()):
         caller.prepare()
         caller.call()
-    watch = StageMemoryWatch(gauge_for(device))
-    watch.start()
-    survey = Survey(modules, watch)
-    output = observe_once(caller, sites, survey)
-    memory = watch.finish()
-    return Surveyed(survey, memory, caller.returned("survey", output))
+    under_way = SurveyUnderWay(target, device)
+    under_way.start()
+    output = observe_once(caller, sites, under_way.survey)
+    return under_way.finish(caller.returned("survey", output))
 
 
 def count_call(caller: Caller, sites: Sequence[Site], target: Any) -> Counted:
