@@ -156,7 +156,7 @@ def _shapes_of(func: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """A key for an operator and the shapes and numbers that it is given; None where there is something else, too."""
     from torch import Tensor
 
-    key = [id(func)]  # an operator's own hash is a Python function
+    key: list[Any] = [id(func)]  # an operator's own hash is a Python function
     for value in args:
         if isinstance(value, Tensor):
             key.append(value.shape)

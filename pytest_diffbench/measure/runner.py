@@ -245,7 +245,7 @@ class Measurement:
         Never raises but for an interruption; a profile that was taken already isn't taken again.
         """
         if self._profile is None and self._caller is not None:
-            with preserved(self._plan.threads):
+            with preserved(self._plan.threads, collect=False):
                 try:
                     self._take_profile()
                 finally:
