@@ -86,7 +86,8 @@ def _comparison(planted: bool, steps: int, seed: int) -> dict[str, Any]:
     from pytest_diffbench.judge.time.speedups import estimate
     from pytest_diffbench.measure.argument_values import describe
     from pytest_diffbench.measure.definition import bind, name_of
-    from pytest_diffbench.measure.runner import Plan, drive_plainly
+    from pytest_diffbench.measure.rounds import drive_plainly
+    from pytest_diffbench.measure.runner import Plan
     from pytest_diffbench.pipelines.loader import load
     from pytest_diffbench.pipelines.registry import model_named
     from pytest_diffbench.records import Definition, PipelineSpec

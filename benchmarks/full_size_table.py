@@ -88,7 +88,8 @@ def _loaded(name: str, options: argparse.Namespace) -> tuple[PipelineSpec, Any, 
 def _observed(pipeline: Any, spec: PipelineSpec, arguments: dict[str, Any], rounds: int) -> Observation:
     from pytest_diffbench.measure.argument_values import describe
     from pytest_diffbench.measure.definition import bind, name_of
-    from pytest_diffbench.measure.runner import Measurement, Plan, drive_plainly
+    from pytest_diffbench.measure.rounds import drive_plainly
+    from pytest_diffbench.measure.runner import Measurement, Plan
     from pytest_diffbench.records import Definition
 
     call = arguments | ({"cfg_normalization": True} if "lumina" in spec.model else {})

@@ -69,7 +69,8 @@ def sweep(
     """Measure the values of an argument against the first of them."""
     from pytest_diffbench.measure.argument_values import describe
     from pytest_diffbench.measure.definition import bind, name_of
-    from pytest_diffbench.measure.runner import Plan, drive_plainly
+    from pytest_diffbench.measure.rounds import drive_plainly
+    from pytest_diffbench.measure.runner import Plan
     from pytest_diffbench.records import Definition
     from pytest_diffbench.session.comparing import Asked, compare
 

@@ -11,7 +11,7 @@ import functools
 import gc
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
 from pytest_diffbench.measure.flops import FlopMeter
 from pytest_diffbench.measure.workspace import Workspace
@@ -91,7 +91,7 @@ class Census:
         return dict(sorted(self._python_calls.items()))
 
     def _profile_function(self) -> Any:
-        counts, is_passed_over, depth = self._python_calls, _is_passed_over, 0
+        counts, known, depth = self._python_calls, _treatments, 0
 
         def profile(frame: FrameType, event: str, _argument: Any) -> None:
             nonlocal depth  # of calls within one that is passed over with all that it calls
@@ -99,10 +99,12 @@ class Census:
                 if depth:
                     depth += 1
                     return
-                how = is_passed_over(frame.f_code)
+                code = frame.f_code
+                # By identity: a code object's hash goes through all of its constants and instructions.
+                _, how = known.get(id(code)) or _look_up(code)
                 if how == "all of it":
                     depth = 1
-                elif self._place is not None and not how:
+                elif not how and self._place is not None:
                     counts[self._place] += 1
             elif depth and event == "return":
                 depth -= 1
@@ -110,8 +112,19 @@ class Census:
         return profile
 
 
-@functools.cache
-def _is_passed_over(code: CodeType) -> Literal["", "itself", "all of it"]:
+_Treatment: TypeAlias = Literal["", "itself", "all of it"]
+"""Which calls of a function aren't counted: none, its own, or its own and all that are made within."""
+
+_treatments: dict[int, tuple[CodeType, _Treatment]] = {}
+"""By identity of the code, which is kept beside so that no other gets its identity."""
+
+
+def _look_up(code: CodeType) -> tuple[CodeType, _Treatment]:
+    treatment = _treatments[id(code)] = code, _treatment_of(code)
+    return treatment
+
+
+def _treatment_of(code: CodeType) -> _Treatment:
     file = code.co_filename.replace("\\", "/")
     # what a progress bar does depends on the time; the others are how operators are observed
     if "/tqdm/" in file or "/torch/_library/" in file or code.co_name == "__torch_dispatch__":

@@ -122,7 +122,7 @@ class EventClock:
         return event
 
 
-def clock_for(device: str, others: Sequence[str] = ()) -> Clock:
+def clock_for(device: str, *others: str) -> Clock:
     """The clock that tells the truth about a torch device such as `cpu`, `cuda:1` or `mps`.
 
     Args:

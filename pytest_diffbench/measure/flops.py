@@ -105,30 +105,29 @@ def _counter_class() -> Any:
         def __torch_dispatch__(
             self, func: Any, types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
         ) -> Any:
-            if self.place is None:
-                return func(*args, **kwargs or {})
-            if self.hook is None:
-                return self._counted_call(self.place, func, args, kwargs or {})
-            # What counting does isn't to be counted; each of its calls would be offered to the hook all the same.
-            sys.setprofile(None)
+            place = self.place
+            if place is None:
+                return func(*args, **kwargs) if kwargs else func(*args)
+            hook = self.hook
+            if hook is not None:
+                # What counting does isn't to be counted; each of its calls would be offered to the hook all the same.
+                sys.setprofile(None)
             try:
-                return self._counted_call(self.place, func, args, kwargs or {})
+                composite, name, makes, formula = self._known.get(id(func)) or self._look_up(func)
+                if composite:
+                    with self:
+                        return func.decompose(*args, **kwargs or {})
+                out = func(*args, **kwargs) if kwargs else func(*args)
+                if name:
+                    self.operators[place, name] += 1
+                    if makes:
+                        self.on_result(out)
+                if formula is not None:
+                    self.flops += self._flops_of(func, formula, args, kwargs or {}, out)
+                return out
             finally:
-                sys.setprofile(self.hook)
-
-        def _counted_call(self, place: str, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-            composite, name, makes, formula = self._known.get(id(func)) or self._look_up(func)
-            if composite:
-                with self:
-                    return func.decompose(*args, **kwargs)
-            out = func(*args, **kwargs)
-            if name:
-                self.operators[place, name] += 1
-                if makes:
-                    self.on_result(out)
-            if formula is not None:
-                self.flops += self._flops_of(func, formula, args, kwargs, out)
-            return out
+                if hook is not None:
+                    sys.setprofile(hook)
 
         def _flops_of(
             self, func: Any, formula: Callable[..., int], args: tuple[Any, ...], kwargs: dict[str, Any], out: Any
@@ -157,7 +156,7 @@ def _shapes_of(func: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """A key for an operator and the shapes and numbers that it is given; None where there is something else, too."""
     from torch import Tensor
 
-    key = [func]
+    key: list[Any] = [id(func)]  # an operator's own hash is a Python function
     for value in args:
         if isinstance(value, Tensor):
             key.append(value.shape)

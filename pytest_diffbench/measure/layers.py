@@ -1,12 +1,14 @@
-"""Time inside the denoiser by kind of layer, from a pass of its own."""
+"""Time inside the denoiser by kind of layer, from the survey or a pass of its own."""
 
 from __future__ import annotations
 
 import contextlib
 from typing import TYPE_CHECKING, Any
 
+from pytest_diffbench.measure import clock as host
 from pytest_diffbench.measure.boundaries import Hook
-from pytest_diffbench.measure.components import attention_modules
+from pytest_diffbench.measure.components import attention_modules, denoisers_of, modules_of
+from pytest_diffbench.pipelines.tuned import is_compiled
 from pytest_diffbench.records import LayerTimes
 
 if TYPE_CHECKING:
@@ -15,6 +17,8 @@ if TYPE_CHECKING:
     from torch import nn
 
     from pytest_diffbench.measure.clock import Clock
+    from pytest_diffbench.measure.returned import Returned
+    from pytest_diffbench.measure.rounds import Caller
 
 
 class LayerTimer:
@@ -68,3 +72,26 @@ class LayerTimer:
             self._spans[kind].append((begun.pop(), mark()))
 
         return before, after
+
+
+def timer_for_survey(target: Any, device: str, clock: Clock) -> LayerTimer | None:
+    """What times layers while a call is surveyed, which does nothing within a denoiser; install it first.
+
+    None where the layers need a call of their own: other devices than a processor are waited for by a survey, which
+    shows within the denoiser all the same, and where something is compiled the survey makes two calls.
+    """
+    on_processor = device.partition(":")[0] == "cpu"
+    if not on_processor or any(is_compiled(module) for module in modules_of(target).values()):
+        return None
+    return LayerTimer(denoisers_of(target), clock)
+
+
+def call_by_layers(caller: Caller, target: Any, clock: Clock) -> tuple[LayerTimes | None, float, Returned]:
+    """A call of its own for the layers: their times, how many seconds it took, and what it returned."""
+    timer = LayerTimer(denoisers_of(target), clock)
+    caller.prepare()
+    with timer.installed():
+        begin_ns = host.now_ns()
+        output = caller.call()
+        took_s = (host.now_ns() - begin_ns) / 1e9
+    return timer.times(), took_s, caller.returned("layers", output)

@@ -112,7 +112,7 @@ class LifetimeGauge:
         return (peak if sys.platform == "darwin" else peak * 1024), None
 
 
-def gauge_for(device: str, others: Sequence[str] = ()) -> Gauge | None:
+def gauge_for(device: str, *others: str) -> Gauge | None:
     """The best gauge for a torch device.
 
     Args:
@@ -182,3 +182,22 @@ class StageMemoryWatch:
         bytes_, held = self._gauge.read()
         before, held_before = self._peaks.get(self._stage, (0, None))
         self._peaks[self._stage] = max(bytes_, before), held if held_before is None else max(held or 0, held_before)
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether an error says that a device, or the host, has no memory left."""
+    import torch
+
+    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
+        return True
+    # Libraries beside torch's allocator have words of their own: cuBLAS, cuDNN, the driver, the host.
+    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
+
+
+_OUT_OF_MEMORY = (
+    "can't allocate memory",
+    "out of memory",
+    "CUBLAS_STATUS_ALLOC_FAILED",
+    "CUDNN_STATUS_ALLOC_FAILED",
+    "HIPBLAS_STATUS_ALLOC_FAILED",
+)

@@ -34,7 +34,8 @@ _ERROR_LETTERS = 200
 
 _LONG_S = 1.0
 """A call under the profiler of that many seconds runs each operator so often that the hundredths of a second matter
-little for which some wait for a processor. A shorter one is made twice."""
+little for which some wait for a processor. A shorter one is made twice where a slowdown is to be explained; a
+baseline's is of one call, as a save makes one for every case."""
 
 
 class SiteSpans:
@@ -62,15 +63,16 @@ class SiteSpans:
 
 
 def profile_call(
-    caller: Caller, sites: Sequence[Site], device: str, trace_file: Path | None = None
+    caller: Caller, sites: Sequence[Site], device: str, trace_file: Path | None = None, *, again: bool = True
 ) -> tuple[Profile | None, str | None]:
-    """Call the target under the profiler: once, and a short call on the processor once more.
+    """Call the target under the profiler: once, and where that is wanted a short call on the processor once more.
 
     Args:
         caller: calls it.
         sites: places to tell the stages by.
         device: torch device; its kernels are seen where torch's profiler can see them.
         trace_file: where to write a Chrome trace to, gzipped; None for nowhere.
+        again: a call of under `_LONG_S` seconds may be made twice.
 
     Returns:
         The table, None where there is none, and a note: what is missing and why, or None. Never raises but for an
@@ -87,9 +89,9 @@ def profile_call(
         profile = table("device", timeline.kernels())
         if profile is None:
             operators = timeline.operators()
-            if took_s < _LONG_S:
-                again, _ = _traced_call(caller, sites, device)
-                operators = quieter(operators, Timeline(again, roles_by_name(sites)).operators())
+            if again and took_s < _LONG_S:
+                second, _ = _traced_call(caller, sites, device)
+                operators = quieter(operators, Timeline(second, roles_by_name(sites)).operators())
             profile = table("cpu", operators)
     except Exception as error:
         what = f"{type(error).__name__}: {error}".partition("\n")[0][:_ERROR_LETTERS]

@@ -89,9 +89,14 @@ class Caller:
 
 
 class TimedRound:
-    """A timed call: `prepare`, then `run` (whose duration is the round's), then `finish`."""
+    """A timed call: `prepare`, then `run` (whose duration is the round's), then `finish`.
+
+    Attributes:
+        beside: another observer of the call, whose time counts; None for none, as where times are wanted.
+    """
 
     def __init__(self, caller: Caller, sites: Sequence[Site], clock: Clock) -> None:
+        self.beside: Observer | None = None
         self._caller = caller
         self._sites = sites
         self._clock = clock
@@ -109,7 +114,7 @@ class TimedRound:
         collecting = gc.isenabled()
         gc.disable()  # a collection is not the pipeline's work, and comes at another place each time
         try:
-            with observed(self._sites, self._timer):
+            with observed(self._sites, self._timer if self.beside is None else _Both(self._timer, self.beside)):
                 begin_ns = host.now_ns()
                 self._timer.start()
                 self._output = self._caller.call()
@@ -117,6 +122,12 @@ class TimedRound:
         finally:
             if collecting:
                 gc.enable()
+
+    def once(self, call: str) -> tuple[Round, Returned]:
+        """All three, one after the other."""
+        self.prepare()
+        self.run()
+        return self.finish(call)
 
     def finish(self, call: str) -> tuple[Round, Returned]:
         """Read the marks and let go of the output. `call` names it: `round 3`."""
@@ -133,6 +144,21 @@ class TimedRound:
             ),
             returned,
         )
+
+
+class _Both:
+    """Two observers of one call. The first is told first of an entrance and last of an exit."""
+
+    def __init__(self, outer: Observer, inner: Observer) -> None:
+        self._outer, self._inner = outer, inner
+
+    def enter(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
+        self._outer.enter(site, args, kwargs)
+        self._inner.enter(site, args, kwargs)
+
+    def leave(self, site: Site, output: Any) -> None:
+        self._inner.leave(site, output)
+        self._outer.leave(site, output)
 
 
 def _generators_in(value: Any) -> list[torch.Generator]:
@@ -152,3 +178,13 @@ def observe_once(
     caller.prepare()
     with observed(sites, observer), census or contextlib.nullcontext():
         return caller.call()
+
+
+def drive_plainly(
+    prepare: Callable[[], None], run: Callable[[], None], finish: Callable[[], None], rounds: int
+) -> None:
+    """Run the rounds one after the other."""
+    for _ in range(rounds):
+        prepare()
+        run()
+        finish()

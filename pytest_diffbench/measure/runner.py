@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
 import uuid
@@ -19,15 +20,22 @@ from pytest_diffbench.measure.compiling import CompileMeter, compiled_s
 from pytest_diffbench.measure.components import components_of, denoisers_of, sites_of
 from pytest_diffbench.measure.environment import environment_of
 from pytest_diffbench.measure.guidance import call_class_of
-from pytest_diffbench.measure.layers import LayerTimer
+from pytest_diffbench.measure.layers import call_by_layers, timer_for_survey
 from pytest_diffbench.measure.left_behind import ComponentStates, component_states, left_behind, weights_of
 from pytest_diffbench.measure.matmul import matmul_facts
+from pytest_diffbench.measure.memory import is_out_of_memory
 from pytest_diffbench.measure.outputs import output_of
 from pytest_diffbench.measure.pace import Pace, PaceReadings
 from pytest_diffbench.measure.profiling import profile_call, release_host_memory
-from pytest_diffbench.measure.rounds import Caller, TimedRound
+from pytest_diffbench.measure.rounds import Caller, TimedRound, drive_plainly
 from pytest_diffbench.measure.state import preserved
-from pytest_diffbench.measure.surveying import count_call, survey_call, with_workspace
+from pytest_diffbench.measure.surveying import (
+    Surveyed,
+    SurveyedRound,
+    count_call,
+    survey_call,
+    with_workspace,
+)
 from pytest_diffbench.measure.telemetry import TelemetryWatch
 from pytest_diffbench.pipelines.devices import devices_of
 from pytest_diffbench.pipelines.tuned import is_compiled
@@ -87,6 +95,8 @@ class Plan:
         plain_call: make a call with nothing attached, to which the others are compared, though no warm-up is wanted.
         output_only: neither count nor time layers: what the call returns is wanted.
         profile: look where time goes, in one more call behind the timed rounds.
+        profile_again: make a short call under the profiler once more, so that of each operator the quieter time is
+            known; else a profile is of one call.
         trace_file: where that call's trace is written to, a gzipped Chrome trace; None for nowhere.
     """
 
@@ -103,6 +113,7 @@ class Plan:
     plain_call: bool = False
     output_only: bool = False
     profile: bool = False
+    profile_again: bool = True
     trace_file: Path | None = None
 
 
@@ -123,8 +134,8 @@ class Measurement:
         self._pace_readings = PaceReadings(self._pace, plan.rounds)
         self._target = target
         self._arguments = definition.bind(target, args, kwargs)
-        self._other_devices = devices_of(target, plan.device)[1:]
-        self._clock = clock_for(plan.device, self._other_devices)
+        self._devices = devices_of(target, plan.device)
+        self._clock = clock_for(*self._devices)
         self._caller = Caller(target, args, kwargs, plan.definition.seed, self._clock)
         self._sites = list(sites_of(target))
         self._run_id = uuid.uuid4().hex[:12]
@@ -166,7 +177,7 @@ class Measurement:
             try:
                 self._take(drive, progress)
             except Exception as error:
-                if not _is_out_of_memory(error):
+                if not is_out_of_memory(error):
                     raise
                 text = str(error).partition("\n")[0]
             else:
@@ -189,20 +200,15 @@ class Measurement:
         reported = self._environment.hardware.get("device")
         self._add_state(matmul_facts(plan.device, plan.definition.dtype, reported))
         self._compiling.begin()
-        progress("survey", 0, total)
         self._initial_states = component_states(self._target)
-        self._take_survey()
         if not plan.output_only:
-            progress("count", 1, total)
-            self._take_count()
-            progress("layers", 2, total)
-            self._take_layers()
+            self._take_passes(progress, total)
         for i in range(plan.warmup_rounds):
             progress(f"warm-up {i + 1}/{plan.warmup_rounds}", 3 + i, total)
             self._take_warmup()
         self._warm_up_until_steady(lambda i: progress(f"extra warm-up {i}", 2 + plan.warmup_rounds, total))
         self._compiling.end()
-        timed_round = TimedRound(self._caller, self._sites, self._clock)
+        timed_round = self._timed_round()
         telemetry = self._begin_telemetry()
         wanted = plan.rounds
 
@@ -243,7 +249,7 @@ class Measurement:
         Never raises but for an interruption; a profile that was taken already isn't taken again.
         """
         if self._profile is None and self._caller is not None:
-            with preserved(self._plan.threads):
+            with preserved(self._plan.threads, collect=False):
                 try:
                     self._take_profile()
                 finally:
@@ -292,11 +298,31 @@ class Measurement:
             trace=self._survey.trace(calls[0].tensors if calls else ()) if self._survey is not None else {},
         )
 
+    def _take_passes(self, progress: Progress, total: int) -> None:
+        progress("survey", 0, total)
+        self._take_survey()
+        progress("count", 1, total)
+        self._take_count()
+        if self._layers is None:
+            progress("layers", 2, total)
+            self._take_layers()
+
+    def _timed_round(self) -> TimedRound:
+        common = self._caller, self._sites, self._clock
+        if self._plan.output_only:
+            return SurveyedRound(*common, self._target, self._devices, self._keep_survey)
+        return TimedRound(*common)
+
     def _take_survey(self) -> None:
-        self._survey, self._memory, returned = survey_call(
-            self._caller, self._sites, self._target, self._plan.device, self._other_devices
-        )
-        self._untimed.append(returned)
+        layers = timer_for_survey(self._target, self._plan.device, self._clock)
+        with layers.installed() if layers is not None else contextlib.nullcontext():
+            surveyed = survey_call(self._caller, self._sites, self._target, self._devices)
+        self._layers = layers.times() if layers is not None else None
+        self._untimed.append(surveyed.returned)
+        self._keep_survey(surveyed)
+
+    def _keep_survey(self, surveyed: Surveyed) -> None:
+        self._survey, self._memory, returned = surveyed
         if returned.no_images is not None:
             self._notes.append(f"no images were returned: {returned.no_images}")
         if not components_of(self._target):
@@ -331,14 +357,8 @@ class Measurement:
         self._untimed.append(self._call_by_layers())
 
     def _call_by_layers(self) -> Returned:
-        timer = LayerTimer(denoisers_of(self._target), self._clock)
-        self._caller.prepare()
-        with timer.installed():
-            begin_ns = host.now_ns()
-            output = self._caller.call()
-            self._layers_call_s = (host.now_ns() - begin_ns) / 1e9
-        self._layers = timer.times()
-        return self._caller.returned("layers", output)
+        self._layers, self._layers_call_s, returned = call_by_layers(self._caller, self._target, self._clock)
+        return returned
 
     def _take_warmup(self) -> None:
         before_s = compiled_s()
@@ -349,17 +369,8 @@ class Measurement:
 
     def _call_plainly(self, name: str) -> tuple[float, Returned]:
         """Call the target with nothing attached to it, as its user does; returns how long that took, too."""
-        timed_round = TimedRound(self._caller, (), self._clock)
-        timed_round.prepare()
-        timed_round.run()
-        round_, returned = timed_round.finish(name)
+        round_, returned = TimedRound(self._caller, (), self._clock).once(name)
         return round_.total_s, returned
-
-    def _timed_call(self) -> tuple[Round, Returned]:
-        timed_round = TimedRound(self._caller, self._sites, self._clock)
-        timed_round.prepare()
-        timed_round.run()
-        return timed_round.finish("round")
 
     def _refuse_changed_call(self) -> None:
         """Raise MeasureError where the target returns something else while it's observed."""
@@ -367,14 +378,10 @@ class Measurement:
         if follow_manner(
             calls,
             {
-                "survey": lambda: (
-                    survey_call(
-                        self._caller, self._sites, self._target, self._plan.device, self._other_devices
-                    ).returned
-                ),
+                "survey": lambda: survey_call(self._caller, self._sites, self._target, self._devices).returned,
                 "layers": self._call_by_layers,
                 "warm-up": lambda: self._call_plainly("warm-up")[1],
-                "round": lambda: self._timed_call()[1],
+                "round": lambda: TimedRound(self._caller, self._sites, self._clock).once("round")[1],
             },
         ):
             raise MeasureError(f"{self._plan.case_id}: {changed_call(calls)}")
@@ -423,7 +430,9 @@ class Measurement:
 
     def _take_profile(self) -> None:
         plan = self._plan
-        self._profile, note = profile_call(self._caller, self._sites, plan.device, plan.trace_file)
+        self._profile, note = profile_call(
+            self._caller, self._sites, plan.device, plan.trace_file, again=plan.profile_again
+        )
         release_host_memory()
         if note is not None:
             self._notes.append(note)
@@ -437,33 +446,5 @@ class Measurement:
         self._returned.append(returned)
 
     def _so_far(self) -> str:
-        parts = [name for name, part in (("survey", self._survey), ("layers", self._layers)) if part is not None]
-        return ", ".join([*parts, f"{len(self._rounds)} rounds"])
-
-
-def drive_plainly(
-    prepare: Callable[[], None], run: Callable[[], None], finish: Callable[[], None], rounds: int
-) -> None:
-    """Run the rounds one after the other."""
-    for _ in range(rounds):
-        prepare()
-        run()
-        finish()
-
-
-def _is_out_of_memory(error: BaseException) -> bool:
-    import torch
-
-    if isinstance(error, (torch.OutOfMemoryError, MemoryError)):
-        return True
-    # Libraries beside torch's allocator have words of their own: cuBLAS, cuDNN, the driver, the host.
-    return isinstance(error, RuntimeError) and any(words in str(error) for words in _OUT_OF_MEMORY)
-
-
-_OUT_OF_MEMORY = (
-    "can't allocate memory",
-    "out of memory",
-    "CUBLAS_STATUS_ALLOC_FAILED",
-    "CUDNN_STATUS_ALLOC_FAILED",
-    "HIPBLAS_STATUS_ALLOC_FAILED",
-)
+        survey = ["survey"] if self._survey else []
+        return ", ".join([*survey, *(["layers"] if self._layers else []), f"{len(self._rounds)} rounds"])

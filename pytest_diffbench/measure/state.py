@@ -16,13 +16,15 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def preserved(threads: int | None = None) -> Iterator[None]:
+def preserved(threads: int | None = None, *, collect: bool = True) -> Iterator[None]:
     """Restore the random number generators of Python, numpy and torch, the garbage collector and torch's threads.
 
     Inside, what exists already is kept out of collections, so that one before each round costs next to nothing.
 
     Args:
         threads: torch's threads on the CPU inside; None leaves them as they are.
+        collect: collect garbage before all else, which takes some tenths of a second; not where nothing has happened
+            since that was done.
     """
     import numpy as np
     import torch
@@ -36,7 +38,8 @@ def preserved(threads: int | None = None) -> Iterator[None]:
     freezing = (
         gc.get_freeze_count() == 0
     )  # else somebody froze the heap on purpose, and we couldn't tell theirs from ours
-    gc.collect()
+    if collect:
+        gc.collect()
     if freezing:
         gc.freeze()
     try:

@@ -9,18 +9,19 @@ import msgspec
 from pytest_diffbench.measure.census import Census
 from pytest_diffbench.measure.components import modules_of
 from pytest_diffbench.measure.memory import StageMemoryWatch, gauge_for
-from pytest_diffbench.measure.rounds import observe_once
+from pytest_diffbench.measure.rounds import TimedRound, observe_once
 from pytest_diffbench.measure.survey import Survey
 from pytest_diffbench.pipelines.devices import is_accelerator, kind_of, return_memory
 from pytest_diffbench.pipelines.tuned import is_compiled
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    from pytest_diffbench.measure.clock import Clock
     from pytest_diffbench.measure.components import Site
     from pytest_diffbench.measure.returned import Returned
     from pytest_diffbench.measure.rounds import Caller
-    from pytest_diffbench.records import Memory, Stage
+    from pytest_diffbench.records import Memory, Round, Stage
 
 __tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
 
@@ -45,35 +46,92 @@ class Counted(NamedTuple):
     workspace_bytes: Mapping[Stage, int]
 
 
-def survey_call(
-    caller: Caller, sites: Sequence[Site], target: Any, device: str, others: Sequence[str] = ()
-) -> Surveyed:
-    """Survey a call.
+class SurveyUnderWay:
+    """A survey and the watch over memory that belongs to it; `start` comes right before the call.
 
-    What is compiled or searched for is so before, in a call of its own, since that takes memory which isn't the
-    pipeline's; and what earlier calls left in the device's cache goes, or its reservation would be theirs.
+    Attributes:
+        survey: the observer of the call.
+    """
+
+    def __init__(self, target: Any, devices: Sequence[str]) -> None:
+        self._device = devices[0]
+        gauge = gauge_for(*devices)
+        self._watch = StageMemoryWatch(gauge) if gauge is not None else None
+        self.survey = Survey(modules_of(target), self._watch)
+
+    def start(self) -> None:
+        """The call begins. What earlier ones left in a device's cache goes, or its reservation would be theirs."""
+        if is_accelerator(self._device):
+            return_memory()
+        if self._watch is not None:
+            self._watch.start()
+
+    def finish(self, returned: Returned) -> Surveyed:
+        """The call is over, and this is what came of it."""
+        return Surveyed(self.survey, self._watch.finish() if self._watch is not None else None, returned)
+
+
+class SurveyedRound(TimedRound):
+    """A round of which the first call is surveyed, too: for where what it returns is wanted, and times aren't.
 
     Args:
         caller: calls the target.
-        sites: of it.
-        target: what is called.
-        device: that it runs on.
-        others: devices that parts of it lie on besides.
+        sites: places to observe.
+        clock: of the device.
+        target: whose call it is.
+        devices: that it runs on, the one that it begins on first.
+        keep: is handed the survey once the first call is over.
     """
-    modules = modules_of(target)
-    if any(is_compiled(module) for module in modules.values()) or _searches_for_kernels(device):
+
+    def __init__(
+        self,
+        caller: Caller,
+        sites: Sequence[Site],
+        clock: Clock,
+        target: Any,
+        devices: Sequence[str],
+        keep: Callable[[Surveyed], None],
+    ) -> None:
+        super().__init__(caller, sites, clock)
+        self._keep = keep
+        self._under_way: SurveyUnderWay | None = SurveyUnderWay(target, devices)
+        self.beside = self._under_way.survey
+
+    def prepare(self) -> None:
+        """As for any round, and begin to watch memory."""
+        super().prepare()
+        if self._under_way is not None:
+            self._under_way.start()
+
+    def finish(self, call: str) -> tuple[Round, Returned]:
+        """As for any round; hands the survey over."""
+        round_, returned = super().finish(call)
+        if self._under_way is not None:
+            self._keep(self._under_way.finish(returned))
+            self._under_way = self.beside = None
+        return round_, returned
+
+
+def survey_call(caller: Caller, sites: Sequence[Site], target: Any, devices: Sequence[str]) -> Surveyed:
+    """Survey a call.
+
+    What is compiled, or searched for among kernels, is so in a call before, since that takes memory which isn't the
+    pipeline's.
+
+    Args:
+        caller: calls the target.
+        sites: places to observe.
+        target: whose call it is.
+        devices: that it runs on, the one that it begins on first.
+    """
+    compiled = any(is_compiled(module) for module in modules_of(target).values())
+    if compiled or _searches_for_kernels(devices[0]):
         caller.prepare()
         caller.call()
-    if is_accelerator(device):
-        return_memory()
-    gauge = gauge_for(device, others)
-    watch = StageMemoryWatch(gauge) if gauge is not None else None
-    if watch is not None:
-        watch.start()
-    survey = Survey(modules, watch)
-    output = observe_once(caller, sites, survey)
-    memory = watch.finish() if watch is not None else None
-    return Surveyed(survey, memory, caller.returned("survey", output))
+    under_way = SurveyUnderWay(target, devices)
+    under_way.start()
+    output = observe_once(caller, sites, under_way.survey)
+    return under_way.finish(caller.returned("survey", output))
 
 
 def _searches_for_kernels(device: str) -> bool:

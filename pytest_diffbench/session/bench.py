@@ -275,6 +275,7 @@ class Bench:
             warmup_rounds=self._settings.warmup_rounds,
             threads=self._threads(device, call_definition),
             plain_call=self._settings.save,
+            profile_again=not self._settings.save,
             output_only=self._output_only,
             relatives=self._relatives,
             workers=getattr(self._item.config, "workerinput", {}).get("workercount", 1),
@@ -340,7 +341,7 @@ class Bench:
         return self._settings.threads
 
     def _drive(self) -> Drive:
-        from pytest_diffbench.measure.runner import drive_plainly
+        from pytest_diffbench.measure.rounds import drive_plainly
 
         benchmark = self._benchmark
         if benchmark is None or self.measurements:

@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
 
+LEAST_FOR_RATIO = 2
+"""Blocks without which a ratio has no interval: enough where the output alone is wanted."""
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Asked:
@@ -105,7 +108,7 @@ def compare(
     first_plan = asked[0].plan
     blocks = looks(first_plan.rounds if first_plan.enough is None else USUAL_ROUNDS)
     if first_plan.output_only:
-        blocks = blocks[:1]
+        blocks = (LEAST_FOR_RATIO,)
     pace = Pace(first_plan.device, first_plan.definition.dtype)
     wrapped = {
         variant.name: VariantMeasurement(

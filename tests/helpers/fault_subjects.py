@@ -18,7 +18,8 @@ import numpy as np
 from pytest_diffbench.judge import Limits, judge
 from pytest_diffbench.measure import definition
 from pytest_diffbench.measure.argument_values import describe
-from pytest_diffbench.measure.runner import Measurement, Plan, drive_plainly
+from pytest_diffbench.measure.rounds import drive_plainly
+from pytest_diffbench.measure.runner import Measurement, Plan
 from pytest_diffbench.pipelines.mini import build_mini
 from pytest_diffbench.pipelines.registry import MODELS
 from pytest_diffbench.records import Baseline, Case, Definition, Observation

@@ -15,7 +15,8 @@ from tiny_parts import quiet, tiny_autoencoder, tiny_clip
 from pytest_diffbench.judge import Limits, judge
 from pytest_diffbench.measure import definition
 from pytest_diffbench.measure.argument_values import describe
-from pytest_diffbench.measure.runner import Measurement, Plan, drive_plainly
+from pytest_diffbench.measure.rounds import drive_plainly
+from pytest_diffbench.measure.runner import Measurement, Plan
 from pytest_diffbench.pipelines.tokenizers import build_tokenizer, vocabulary_size
 from pytest_diffbench.records import Definition
 from pytest_diffbench.records.artifacts import Artifacts

@@ -14,7 +14,8 @@ from tiny_pipelines import build_tiny
 
 from pytest_diffbench.measure import definition
 from pytest_diffbench.measure.argument_values import describe
-from pytest_diffbench.measure.runner import Measurement, Plan, drive_plainly
+from pytest_diffbench.measure.rounds import drive_plainly
+from pytest_diffbench.measure.runner import Measurement, Plan
 from pytest_diffbench.pipelines.tokenizers import build_tokenizer
 from pytest_diffbench.records import Definition, Observation
 

@@ -13,7 +13,7 @@ from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.measure.interleave import Interleaved
 from pytest_diffbench.measure.nvml import Gpu
 from pytest_diffbench.measure.pace import Pace
-from pytest_diffbench.measure.runner import drive_plainly
+from pytest_diffbench.measure.rounds import drive_plainly
 from pytest_diffbench.pipelines.loader import load
 from pytest_diffbench.records import PipelineSpec
 

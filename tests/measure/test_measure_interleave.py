@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 import pytest
 
 from pytest_diffbench.measure.interleave import Interleaved
-from pytest_diffbench.measure.runner import drive_plainly
+from pytest_diffbench.measure.rounds import drive_plainly
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

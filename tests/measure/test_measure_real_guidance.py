@@ -242,7 +242,7 @@ def test_a_callback_of_the_caller_is_called(plain: Observation) -> None:
         return tensors
 
     seen = observe(mini("lumina2"), PROMPT, callback_on_step_end=callback, **SMALL)
-    assert steps == [0, 1] * 4  # survey, count, layers, one round
+    assert steps == [0, 1] * 3  # survey, count, one round
     assert seen.work is not None
     assert plain.work is not None
     assert seen.work.denoiser == plain.work.denoiser

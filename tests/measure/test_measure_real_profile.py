@@ -24,7 +24,7 @@ from real_calls import (
 from pytest_diffbench.judge.time.kernels import explain
 from pytest_diffbench.measure import clock, runner
 from pytest_diffbench.measure.profile_table import Timeline
-from pytest_diffbench.measure.runner import drive_plainly
+from pytest_diffbench.measure.rounds import drive_plainly
 
 if TYPE_CHECKING:
     from pathlib import Path

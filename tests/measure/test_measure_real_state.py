@@ -27,7 +27,7 @@ from torch import nn
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.measure import pace
 from pytest_diffbench.measure.interleave import Interleaved
-from pytest_diffbench.measure.runner import drive_plainly
+from pytest_diffbench.measure.rounds import drive_plainly
 from pytest_diffbench.outputs.pixels import image_digest, to_uint8_arrays
 
 if TYPE_CHECKING:
@@ -97,10 +97,9 @@ def test_a_heap_that_nobody_froze_is_not_frozen_afterwards() -> None:
 
 SEEN = {
     1: (False, False, 0),  # in the survey
-    2: (True, False, 0),  # in the call that is counted
-    3: (True, False, 0),  # in the pass over the layers
-    4: (True, True, 0),  # in the first round
-    5: (True, True, 1),  # in the second
+    2: (True, True, 0),  # in the call that is counted; layers are timed while the survey looks on
+    3: (True, True, 0),  # in the first round
+    4: (True, True, 1),  # in the second
 }
 
 
@@ -141,9 +140,17 @@ def test_rounds_go_on_until_they_are_enough() -> None:
     assert [one for one in told if "round" in one] == ["round 1/2", "round 2/2", "round 3/3", "round 4/4"]
 
 
-def test_where_only_the_output_is_wanted_nothing_is_counted_and_layers_have_no_pass() -> None:
+def test_where_only_the_output_is_wanted_one_call_is_surveyed_and_timed_and_nothing_is_counted() -> None:
     whole = observe(mini("lumina2"), PROMPT, **SMALL)
-    seen = observe(mini("lumina2"), PROMPT, output_only=True, **SMALL)
+    calls: list[object] = []
+    handle = mini("lumina2").vae.decoder.register_forward_pre_hook(lambda *_: calls.append(None))
+    try:
+        seen = observe(mini("lumina2"), PROMPT, output_only=True, **SMALL)
+    finally:
+        handle.remove()
+    assert len(calls) == len(seen.run.rounds) == 1
+    assert seen.guidance == whole.guidance
+    assert seen.memory is not None
     assert whole.output is not None
     assert seen.output is not None
     assert seen.output.images == whole.output.images

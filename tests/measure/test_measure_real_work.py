@@ -20,11 +20,17 @@ from real_calls import (
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
+from pytest_diffbench.measure.components import sites_of
 from pytest_diffbench.measure.flops import FlopMeter
+from pytest_diffbench.measure.layers import timer_for_survey
+from pytest_diffbench.measure.rounds import Caller
+from pytest_diffbench.measure.survey import Survey
+from pytest_diffbench.measure.surveying import survey_call
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Sequence
 
+    from pytest_diffbench.measure.components import Site
     from pytest_diffbench.records import Work
 
 
@@ -62,6 +68,58 @@ def test_layers_and_attention_parameters() -> None:
         by_name = sum(p.numel() for path, p in pipeline.transformer.named_parameters() if ".attn." in path)
         assert seen.work.attention_parameters == {"transformer": by_name}
         assert seen.work.parameters["transformer"] == sum(p.numel() for p in pipeline.transformer.parameters())
+
+
+class LoggedClock:
+    """Notes each mark."""
+
+    def __init__(self, log: list[str]) -> None:
+        self._log = log
+
+    def synchronize(self) -> None:
+        """Nothing to wait for."""
+
+    def mark(self) -> object:
+        """A moment."""
+        self._log.append("mark")
+        return None
+
+    def seconds(self, marks: Sequence[object]) -> list[float]:
+        """All at once."""
+        return [0.0] * len(marks)
+
+
+def test_what_the_survey_does_lies_outside_of_the_layers_times(monkeypatch: pytest.MonkeyPatch) -> None:
+    pipeline, log = mini("lumina2"), list[str]()
+    for name in ("enter", "leave"):
+        original = getattr(Survey, name)
+
+        def noted(self: Survey, site: Site, *given: Any, name: str = name, original: Any = original) -> None:
+            if site.role == "denoiser":
+                log.append(name)
+            original(self, site, *given)
+
+        monkeypatch.setattr(Survey, name, noted)
+    clock = LoggedClock(log)
+    caller = Caller(pipeline, (PROMPT,), SMALL, 0, clock)
+    layers = timer_for_survey(pipeline, "cpu", clock)
+    assert layers is not None
+    with layers.installed():
+        survey_call(caller, list(sites_of(pipeline)), pipeline, "cpu")
+    first, *passages = log
+    assert first == "mark"  # the call begins
+    told = [i for i, event in enumerate(passages) if event != "mark"]
+    assert len(told) == 2 * 4
+    for enters, leaves in zip(told[::2], told[1::2], strict=True):
+        assert (passages[enters], passages[leaves]) == ("enter", "leave")
+        assert passages[enters + 1 : leaves] == ["mark"] * (2 + 2 * 4)  # the denoiser, and its attention layers
+    assert len(passages) == sum(2 + 2 * 4 + 2 for _ in told[::2])  # no layer is timed anywhere else
+
+
+def test_layers_have_a_call_of_their_own_where_a_survey_would_show_in_them() -> None:
+    pipeline = mini("lumina2")
+    assert timer_for_survey(pipeline, "cuda", LoggedClock([])) is None
+    assert timer_for_survey(pipeline, "cpu", LoggedClock([])) is not None
 
 
 def independent_flops(pipeline: Any, monkeypatch: pytest.MonkeyPatch, *args: Any, **kwargs: Any) -> list[int]:
@@ -174,8 +232,8 @@ def test_hooks_of_accelerate_keep_working() -> None:
     for part in (pipeline.transformer, pipeline.vae, pipeline.text_encoder):
         add_hook_to_module(part, hook)
     hooked = observe(pipeline, PROMPT, **SMALL)
-    # transformer, decoder and encoder, in survey, count, layers and one round
-    assert hook.calls == 4 * (4 + 1 + 2)
+    # transformer, decoder and encoder, in survey, count and one round
+    assert hook.calls == 3 * (4 + 1 + 2)
     assert without_python_calls(hooked.work) == without_python_calls(plain.work)
     assert hooked.output == plain.output
     for part in (pipeline.transformer, pipeline.vae, pipeline.text_encoder):

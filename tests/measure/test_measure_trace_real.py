@@ -23,8 +23,7 @@ from safetensors.numpy import save
 from pytest_diffbench.judge.trace.divergence import Divergence, find_divergence, rounding_rel
 from pytest_diffbench.measure.clock import clock_for
 from pytest_diffbench.measure.components import modules_of, sites_of
-from pytest_diffbench.measure.rounds import Caller, observe_once
-from pytest_diffbench.measure.runner import drive_plainly
+from pytest_diffbench.measure.rounds import Caller, drive_plainly, observe_once
 from pytest_diffbench.measure.survey import Survey
 from pytest_diffbench.measure.trace import digest
 from pytest_diffbench.records.artifacts import Artifacts

@@ -12,7 +12,7 @@ from tiny_pipelines import build_tiny
 
 from pytest_diffbench.errors import PipelineError
 from pytest_diffbench.measure.guidance import call_class_of
-from pytest_diffbench.measure.runner import drive_plainly
+from pytest_diffbench.measure.rounds import drive_plainly
 from pytest_diffbench.outputs.pixels import psnr_db
 from pytest_diffbench.pipelines import loader
 from pytest_diffbench.pipelines.tuned import denoisers_in, resolved

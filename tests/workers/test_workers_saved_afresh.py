@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import collections
+
 import msgspec
 import pytest
 
@@ -91,6 +93,41 @@ def test_needs_rounds(diffbench):
     result.stdout.fnmatch_lines(
         ["diffbench: 2 of 2 tests, 2 saved tests: fresh process to see whether they return the same*"]
     )
+
+
+def test_a_fresh_process_makes_no_more_calls_than_it_needs(project: pytest.Pytester) -> None:
+    project.makepyfile(
+        test_calls="""
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+
+def paint(shade=0):
+    with open("pids", "a") as file:
+        print(os.getpid(), file=file)
+    return Image.fromarray(((np.arange(192) + shade) % 251).astype("uint8").reshape(8, 8, 3))
+
+
+@pytest.mark.diffbench()
+def test_single(diffbench):
+    diffbench(paint)
+
+
+@pytest.mark.diffbench()
+def test_variants(diffbench):
+    diffbench.compare(paint, variants={"dark": {}, "light": {"shade": 9}})
+"""
+    )
+    result, report = session(project, "--diffbench-save", "-k", "single or variants")
+    assert result.ret == 0
+    assert set(saved(report).values()) == {"created"}
+    result.stdout.no_fnmatch_line("*fresh process confirmed*")
+    calls = collections.Counter((project.path / "pids").read_text().split())
+    # one of the single test, and of each variant two, as a ratio needs
+    assert [calls[pid] for pid in list(calls)[1:]] == [1 + 2 * 2]
 
 
 def test_what_is_added_to_is_not_looked_at_again(project: pytest.Pytester) -> None:

@@ -14,7 +14,7 @@ from pytest_diffbench.measure import runner
 from pytest_diffbench.measure.clock import clock_for
 from pytest_diffbench.measure.memory import gauge_for
 from pytest_diffbench.measure.pace import Pace
-from pytest_diffbench.measure.runner import drive_plainly
+from pytest_diffbench.measure.rounds import drive_plainly
 from pytest_diffbench.pipelines import devices
 
 if TYPE_CHECKING:

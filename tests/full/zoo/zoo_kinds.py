@@ -16,7 +16,8 @@ from tiny_parts import quiet
 
 from pytest_diffbench.measure import definition
 from pytest_diffbench.measure.argument_values import describe
-from pytest_diffbench.measure.runner import Measurement, Plan, drive_plainly
+from pytest_diffbench.measure.rounds import drive_plainly
+from pytest_diffbench.measure.runner import Measurement, Plan
 from pytest_diffbench.records import Definition
 
 if TYPE_CHECKING:
