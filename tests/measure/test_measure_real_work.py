@@ -105,7 +105,7 @@ def test_what_the_survey_does_lies_outside_of_the_layers_times(monkeypatch: pyte
     layers = timer_for_survey(pipeline, "cpu", clock)
     assert layers is not None
     with layers.installed():
-        survey_call(caller, list(sites_of(pipeline)), pipeline, "cpu")
+        survey_call(caller, list(sites_of(pipeline)), pipeline, ["cpu"])
     first, *passages = log
     assert first == "mark"  # the call begins
     told = [i for i, event in enumerate(passages) if event != "mark"]

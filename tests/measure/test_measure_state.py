@@ -51,7 +51,9 @@ def test_an_accelerator_s_generators_are_put_back(monkeypatch: pytest.MonkeyPatc
     vars(torch).update(
         kinds,
         backends=types.SimpleNamespace(mps=kinds["mps"]),
-        accelerator=types.SimpleNamespace(is_available=lambda: True),
+        accelerator=types.SimpleNamespace(
+            is_available=lambda: True, current_accelerator=lambda: types.SimpleNamespace(type=kind)
+        ),
         manual_seed=manual_seed,
         get_rng_state=lambda: mine["state"],
         set_rng_state=lambda state: mine.update(state=state),
