@@ -16,7 +16,14 @@ from pytest_diffbench.judge.guidance.before import fault_of_baseline
 from pytest_diffbench.judge.operators import operator_differences, operators_allowed_rel, python_calls_allowed_rel
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.records import format_steps
-from pytest_diffbench.records.details import FieldChange, Unjudged, WorkDetails, WorkDifference, WorkKind
+from pytest_diffbench.records.details import (
+    CountChange,
+    FieldChange,
+    Unjudged,
+    WorkDetails,
+    WorkDifference,
+    WorkKind,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +40,7 @@ _ORDER = tuple(get_args(WorkKind))
 _BY_GUIDANCE = frozenset({"steps", "branches", "denoiser_calls"})
 """What differs where other steps are guided."""
 
-_DOUBTFUL = frozenset({"operators", "python_calls"})
+_DOUBTFUL = frozenset({"uncounted", "operators", "python_calls"})
 """More of these isn't worse by itself: another kernel of attention, or offloading, does the same in more pieces."""
 
 
@@ -118,7 +125,22 @@ def _differences(now: Work, base: Work, allowed_rel: float) -> list[WorkDifferen
     differences += _count_differences("component_calls", next(calls), next(calls), 0.0)
     differences += _count_differences("flops", base.flops, now.flops, allowed_rel)
     differences += _count_differences("parameters", base.parameters, now.parameters, 0.0)
-    return differences
+    return _without_losses_of_formulas(differences, now, base)
+
+
+def _without_losses_of_formulas(differences: list[WorkDifference], now: Work, base: Work) -> list[WorkDifference]:
+    """FLOPs that are fewer since no formula counts what does them now aren't less work: they can't be compared."""
+    counts = tuple(
+        CountChange(name=name, before=base.uncounted.get(name, 0), after=count)
+        for name, count in sorted(now.uncounted.items())
+        if count > base.uncounted.get(name, 0)
+    )
+    kept = [change for change in differences if change.kind != "flops" or change.direction != "less"]
+    if not counts or len(kept) == len(differences):
+        return differences
+    flops = base.total_flops, now.total_flops
+    lost = WorkDifference(kind="uncounted", direction="other", before=flops[0], after=flops[1], counts=counts)
+    return [*kept, lost]
 
 
 def _explained(differences: Sequence[WorkDifference]) -> frozenset[str] | None:

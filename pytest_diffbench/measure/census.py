@@ -13,6 +13,7 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
+from pytest_diffbench.measure.attention_backends import counted_by_shapes
 from pytest_diffbench.measure.flops import FlopMeter
 from pytest_diffbench.measure.workspace import Workspace
 from pytest_diffbench.records import ATTENTION, MASKED_ATTENTION
@@ -47,6 +48,7 @@ class Census:
             undo.callback(self.workspace.close)
             undo.enter_context(self._meter)
             undo.enter_context(_attention_watch()(self))
+            undo.enter_context(counted_by_shapes(self._meter.total, self._meter.add))
             if gc.isenabled():  # a collection calls functions, and comes at another place each time
                 undo.callback(gc.enable)
                 gc.disable()
@@ -85,6 +87,10 @@ class Census:
                 if not name.startswith("_scaled_dot_product"):
                     by_place.setdefault(place, {})[name] = count
         return dict(sorted(by_place.items()))
+
+    def uncounted(self) -> dict[str, int]:
+        """How often operators of other packages ran that no formula knows, by namespace and name."""
+        return dict(sorted(self._meter.uncounted().items()))
 
     def python_calls(self) -> dict[str, int]:
         """How often Python functions were called, by place; empty where another profiler was active."""

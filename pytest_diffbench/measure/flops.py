@@ -52,6 +52,15 @@ class FlopMeter:
         """FLOPs so far."""
         return int(self._counter.flops)
 
+    def add(self, flops: int) -> None:
+        """Count what no operator showed."""
+        if self._counter.place is not None:
+            self._counter.flops += flops
+
+    def uncounted(self) -> dict[str, int]:
+        """How often operators of other packages ran that no formula knows, by namespace and name."""
+        return dict(self._counter.uncounted)
+
     def operators(self) -> dict[tuple[str, str], int]:
         """How often each operator ran, by the place that it ran at and its name; views aren't among them."""
         return dict(self._counter.operators)
@@ -92,6 +101,7 @@ def _counter_class() -> Any:
             self.place: str | None = ""
             self.hook: Any = None
             self.operators: collections.Counter[tuple[str, str]] = collections.Counter()
+            self.uncounted: collections.Counter[str] = collections.Counter()
             # By identity: an operator's own hash is a Python function.
             self._known: dict[int, tuple[bool, str, bool, Callable[..., int] | None]] = {}
             self._counted: dict[Any, int] = {}
@@ -124,6 +134,8 @@ def _counter_class() -> Any:
                         self.on_result(out)
                 if formula is not None:
                     self.flops += self._flops_of(func, formula, args, kwargs or {}, out)
+                elif name and func.namespace not in _OF_TORCH:
+                    self.uncounted[f"{func.namespace}::{name}"] += 1
                 return out
             finally:
                 if hook is not None:
@@ -152,6 +164,10 @@ def _counter_class() -> Any:
     return Counter
 
 
+_OF_TORCH = frozenset({"aten", "prims", "prim", "profiler", "_c10d_functional", "c10d", "higher_order"})
+"""Namespaces of operators that torch's formulas know as far as they compute anything."""
+
+
 def _shapes_of(func: Any, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
     """A key for an operator and the shapes and numbers that it is given; None where there is something else, too."""
     from torch import Tensor
@@ -175,5 +191,20 @@ def _missing_formulas() -> dict[Any, Any]:
         batch, heads, length, width = query.shape
         return int(2 * batch * heads * length * key.shape[-2] * (width + value.shape[-1]))
 
-    names = ("_scaled_dot_product_flash_attention_for_cpu", "_scaled_dot_product_fused_attention_overrideable")
-    return {getattr(torch.ops.aten, name): attention for name in names if hasattr(torch.ops.aten, name)}
+    def product(left: Any, _weight: Any, *_: Any, out_val: Any, **__: Any) -> int:
+        # Packed weights have shapes of their own; what they are multiplied with and what comes out have not.
+        return int(2 * left.shape[-1] * out_val.numel())
+
+    formulas = {
+        "_scaled_dot_product_flash_attention_for_cpu": attention,
+        "_scaled_dot_product_fused_attention_overrideable": attention,
+        "_scaled_dot_product_attention_math_for_mps": attention,
+        "_int_mm": product,
+        "_weight_int8pack_mm": product,
+        "_weight_int4pack_mm": product,
+        "_weight_int4pack_mm_for_cpu": product,
+        "_dyn_quant_matmul_4bit": product,
+    }
+    return {
+        getattr(torch.ops.aten, name): formula for name, formula in formulas.items() if hasattr(torch.ops.aten, name)
+    }

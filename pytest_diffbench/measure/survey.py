@@ -189,6 +189,7 @@ class Survey:
             component_calls=dict(sorted(self._component_calls.items())),
             flops=dict(sorted(self._component_flops.items())),
             operators=self._census.operators() if self._census is not None else {},
+            uncounted=self._census.uncounted() if self._census is not None else {},
             python_calls=self._census.python_calls() if self._census is not None else {},
             parameters={name: count_parameters(module) for name, module in sorted(self._modules.items())},
             attention_parameters={

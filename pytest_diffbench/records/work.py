@@ -52,6 +52,10 @@ class Work(Record, frozen=True, kw_only=True):
     operators: dict[str, dict[str, Count]] = {}
     """How often torch's operators ran, by component and name; views, which compute nothing, aren't among them."""
 
+    uncounted: dict[str, Count] = {}
+    """How often operators of other packages ran that no formula counts, by namespace and name. Attention isn't among
+    them where diffusers dispatches it: it is counted by its shapes."""
+
     python_calls: dict[str, Count] = {}
     """How often Python functions were called, by component; empty where another profiler was active."""
 

@@ -206,6 +206,9 @@ SCENARIOS: dict[str, Scenario] = {
         make.reference(work=make.work((COND, make.group("uncond", "0-6")))),
     ),
     "work.compiled": counted(compiled={"graphs": 2, "graph breaks": 1}),
+    "work.uncounted": with_work(
+        flops=BASE_WORK.flops | {"vae.decode": BASE_WORK.flops["vae.decode"] // 2}, uncounted={"sage::attention": 12}
+    ),
     "work.operators": counted(operators=operators(attention=10, add=6)),
     "work.python_calls": counted(operators=operators(attention=10, add=5), python_calls={"transformer": 1100}),
     "work.denoiser_calls": with_work(COND, make.group("uncond", ALL_STEPS)),

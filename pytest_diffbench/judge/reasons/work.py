@@ -114,6 +114,13 @@ REASONS = (
         helps="save",
     ),
     Reason(
+        "work.uncounted",
+        "unsure",
+        "fewer FLOPs, where operators of another package ran that no formula counts: a loss of formulas, not of work",
+        "Check that nothing else changed, then save: further runs are compared with the same formulas.",
+        helps="save",
+    ),
+    Reason(
         "work.operators",
         "unsure",
         "the same calls, shapes and FLOPs by more operators of torch, or others; the message names "

@@ -19,6 +19,7 @@ WorkKind: TypeAlias = Literal[
     "component_calls",
     "shapes",
     "parameters",
+    "uncounted",
     "flops",
     "attention_mask",
     "compiled",

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _BRANCHES = {"cond": "conditional ", "uncond": "unconditional ", "joint": "joint ", "unknown": ""}
 
-_DOUBTFUL = ("operators", "python_calls")
+_DOUBTFUL = ("uncounted", "operators", "python_calls")
 
 
 def message(reason: str, details: WorkDetails) -> str:
@@ -34,6 +34,8 @@ def message(reason: str, details: WorkDetails) -> str:
     match reason:
         case "work.less":
             return f"Less work: {format_list(less)}. {_totals(details)}"
+        case "work.uncounted":
+            return f"FLOPs can't be compared: {format_list(main)}."
         case "work.operators" | "work.python_calls":
             return f"Same calls, shapes and FLOPs, but not the same operations: {format_list(main)}."
         case "work.baseline_not_as_asked":
@@ -56,7 +58,7 @@ def _named(reason: str, details: WorkDetails) -> tuple[list[WorkDifference], lis
     judged = [difference for difference in details.differences if difference.kind != "attention_parameters"]
     if reason == "work.baseline_not_as_asked":
         return judged, []
-    doubtful = reason in ("work.operators", "work.python_calls")
+    doubtful = reason in ("work.uncounted", "work.operators", "work.python_calls")
     chosen = [difference for difference in judged if (difference.kind in _DOUBTFUL) is doubtful]
     less = [difference for difference in chosen if difference.direction == "less"]
     return [difference for difference in chosen if difference not in less], [] if doubtful else less
@@ -89,11 +91,18 @@ def _line(change: WorkDifference) -> str:
             return f"torch.compile {change.name}: {before} -> {after}"
         case "attention_mask":
             return f"{component} attention calls with a mask: {before:,} -> {after:,} of {change.of_calls:,}"
-        case "operators":
-            return f"{component} operators: {before:,} -> {after:,} ({_counts(change)})"
-        case "python_calls":
-            share = format_percent(after / before - 1, signed=True)
-            return f"Python function calls: {before:,} -> {after:,} ({share}, most in {_counts(change)})"
+    return _operations(change, component)
+
+
+def _operations(change: WorkDifference, component: str) -> str:
+    """What equal calls were made of."""
+    before, after = int(change.before), int(change.after)
+    if change.kind == "uncounted":
+        return f"{format_flops(before)} -> {format_flops(after)}, where no formula counts {_counts(change)} (calls)"
+    if change.kind == "operators":
+        return f"{component} operators: {before:,} -> {after:,} ({_counts(change)})"
+    share = format_percent(after / before - 1, signed=True)
+    return f"Python function calls: {before:,} -> {after:,} ({share}, most in {_counts(change)})"
 
 
 def _calls(change: WorkDifference, component: str, where: str) -> str:
