@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import math
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any
@@ -156,7 +157,11 @@ def decode_part(
             arrays |= decode_trace(data, path, generation)
         else:
             name = file.removeprefix(f"{prefix}-").removesuffix(".png")
-            arrays[name] = decode_png(data, path)[1].reshape(part.arrays[name].shape)
+            pixels, shape = decode_png(data, path)[1], part.arrays[name].shape
+            if pixels.size != math.prod(shape):
+                problem = f"has {pixels.size} values, but output.parts says {list(shape)}"
+                raise BaselineError(path, f"isn't what was accepted: {problem}", RESTORE)
+            arrays[name] = pixels.reshape(shape)
     for name, facts in part.arrays.items():
         if name not in arrays or image_digest(arrays[name]) != facts.digest:
             problem = f"output.parts says that {name} of {part.name} has digest {facts.digest}, which no file has"

@@ -20,6 +20,7 @@ from pytest_diffbench.store.arrays import (
     decode_trace,
     file_names,
     part_prefix,
+    picture_names,
     read_file,
 )
 from pytest_diffbench.store.consistency import contradictions
@@ -223,11 +224,12 @@ def _trace_problems(trace: dict[str, NDArray[np.float32]], baseline: Baseline) -
 
 
 def _unnamed(baseline: Baseline, folder: Path) -> Iterator[BaselineError]:
-    named = {BASELINE} | {artifact_path(folder, name, baseline.generation).name for name in file_names(baseline)}
+    names = (*file_names(baseline), *picture_names(baseline))
+    named = {BASELINE} | {artifact_path(folder, name, baseline.generation).name for name in names}
     for path in _files(folder, lambda name: name not in named):
         yield BaselineError(
             path,
-            f"belongs to no image and no trace of generation {baseline.generation} in {BASELINE}",
+            f"belongs to no image, part or trace of generation {baseline.generation} in {BASELINE}",
             "Delete it, or restore the folder from version control.",
         )
 

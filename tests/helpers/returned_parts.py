@@ -53,7 +53,7 @@ def depth(side_px: int = 64) -> NDArray[np.float64]:
 
 def normals(side_px: int = 32) -> NDArray[np.float64]:
     """Vectors of length 1, of shape (1, side, side, 3)."""
-    drawn = (*np.random.default_rng(0).normal(size=(1, side_px, side_px, 3)), 0, 0, 3)
+    drawn = np.random.default_rng(0).normal(size=(1, side_px, side_px, 3)) + np.array([0, 0, 3])
     return np.asarray(drawn / np.linalg.norm(drawn, axis=-1, keepdims=True))
 
 

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 MOST_VALUES = 1 << 20
 """Values that are kept of a tensor, 4 MiB; of a larger one every n-th, so that each channel is among them."""
 
+_LATENTS = ("latents", "latent")
+
 _ALIKE_REL = 0.02
 """Up to this distance a tensor counts as the mirrored, scaled or negated one."""
 
@@ -98,9 +100,13 @@ class Latents(Tensors):
     noun: ClassVar[str] = "latents"
     may_be_constant: ClassVar[bool] = False
 
+    def is_no_image(self, value: Value) -> bool:
+        """By its name."""
+        return value.field in _LATENTS
+
     def knows(self, value: Value) -> bool:
         """By its name, or because latents were asked for."""
-        return not value.pictures and (value.latents or value.field in ("latents", "latent"))
+        return not value.pictures and (value.latents or value.field in _LATENTS)
 
 
 class Embeddings(Tensors):
@@ -109,9 +115,13 @@ class Embeddings(Tensors):
     name: ClassVar[str] = "embeddings"
     noun: ClassVar[str] = "embeddings"
 
-    def knows(self, value: Value) -> bool:
+    def is_no_image(self, value: Value) -> bool:
         """By its name."""
         return "embed" in value.field or value.field.endswith("hidden_states")
+
+    def knows(self, value: Value) -> bool:
+        """By its name."""
+        return self.is_no_image(value)
 
 
 def stride_of(size: int) -> int:

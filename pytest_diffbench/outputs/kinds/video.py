@@ -257,7 +257,7 @@ def _sketch_size(shape: tuple[int, ...]) -> tuple[int, int]:
     scale = min(
         1.0, SKETCH_PX / max(height, width), math.sqrt(MOST_SKETCH_BYTES / (count * height * width * channels))
     )
-    return max(1, round(scale * height)), max(1, round(scale * width))
+    return max(1, int(scale * height)), max(1, int(scale * width))
 
 
 def whole_frames(kept: Kept) -> NDArray[np.uint8]:
