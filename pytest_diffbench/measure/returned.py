@@ -220,7 +220,7 @@ def images_in(output: Any) -> Images:
     problem = None
     for name, candidate in _candidates(output):
         if _is_other(name, candidate):
-            problem = problem or "it is of another kind"
+            problem = problem or "by its name or shape it is no image"
             continue
         try:
             pixels = to_uint8_arrays(candidate)

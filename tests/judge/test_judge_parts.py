@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 import judge_factories as make
+import msgspec
 import numpy as np
 import pytest
 import returned_parts as returned
@@ -13,6 +14,7 @@ from pytest_diffbench.judge import Limits, judge
 from pytest_diffbench.judge.output.loosening import checked, limit_fields
 from pytest_diffbench.measure.outputs import part_noise
 from pytest_diffbench.outputs.kinds import Rates
+from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.records import Output, RerunNoise
 from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.report.sentences import worded
@@ -252,9 +254,15 @@ def accepted_before(**fields: Any) -> Verdict:
 def test_a_baseline_without_the_part_is_never_the_same() -> None:
     found = accepted_before()
     assert (found.reason, found.decision) == ("output.not_in_baseline", "incomparable")
-    as_images = make.output(*(np.zeros((8, 8, 3), np.uint8) for _ in FILM)).images
+    frames = [np.ascontiguousarray(frame) for frame in returned.read("frames", FILM)[0].kept.arrays["sketches"]]
+    as_images = tuple(
+        msgspec.structs.replace(image, digest=image_digest(frame))
+        for image, frame in zip(make.output(*frames).images, frames, strict=True)
+    )
     assert accepted_before(images=as_images).reason == "output.not_in_baseline"
-    assert accepted_before(images=as_images[:1]).reason == "output.lost"
+    lost = accepted_before(images=as_images[:1])
+    assert (lost.reason, lost.decision) == ("output.lost", "worse")
+    assert "this run video frames (12 frames of 64 x 48 px, 8 per second)" in lost.message
 
 
 def test_images_are_judged_before_a_part_that_the_baseline_lacks() -> None:

@@ -72,9 +72,10 @@ def _without_parts(gate_input: GateInput, now: Output, base: Output) -> Verdict:
     )
     rest = msgspec.structs.replace(now, parts=())
     if base.images and not now.images:
-        frames = sum(part.shape[0] for part in now.parts if part.kind == "video")
+        frames = [digest for part in now.parts for digest in part.piece_digests]
         # a film that was read as images before there were films
-        reason = "output.not_in_baseline" if frames == len(base.images) else "output.lost"
+        as_images = len(frames) > 1 and frames == [image.digest for image in base.images]
+        reason = "output.not_in_baseline" if as_images else "output.lost"
         return verdict(reason, details=missing)
     if not _digests(rest) or not _digests(base) or bool(now.images) != bool(base.images):
         return verdict("output.not_in_baseline", details=missing)

@@ -80,8 +80,9 @@ def _unlike(reason: str, details: OutputDetails) -> str:
     """What was returned differs without any metric, or wasn't kept."""
     match reason:
         case "output.lost" | "output.count" if details.returned and details.baseline_returned:
-            why = f": {details.returned.no_images}" if reason == "output.lost" else ""
-            returned = "nothing to compare" if reason == "output.lost" else returned_text(details.returned)
+            nothing = reason == "output.lost" and not details.returned.parts
+            why = f": {details.returned.no_images}" if nothing else ""
+            returned = "nothing to compare" if nothing else returned_text(details.returned)
             return f"The baseline has {returned_text(details.baseline_returned)}, this run {returned}{why}."
         case "output.mode" if details.modes is not None:
             return f"Image {details.image} has mode {details.modes[1]}; the baseline has {details.modes[0]}."

@@ -30,7 +30,8 @@ def size_text(part: ReturnedPart) -> str:
         return f"{shape[1]} x {shape[0]} px{f' x {shape[2]}' if shape[2] > 1 else ''}"
     if kind is None or kind.unit is None:
         return " x ".join(map(str, shape)) or "number"
-    length = f"{shape[kind.length_axis]:,} {kind.unit}"
+    count = shape[kind.length_axis]
+    length = f"{count:,} {kind.unit if count != 1 else kind.unit.removesuffix('s')}"
     if kind.unit == "frames" and len(shape) == 4:
         return f"{length} of {shape[2]} x {shape[1]} px"
     return f"{length}, {format_count(shape[0], 'channel')}" if kind.unit == "samples" and len(shape) == 2 else length
