@@ -120,9 +120,7 @@ class Reader:
         parts: list[ReadPart] = []
         tensors: list[Sketched] = []
         name = images.name
-        for value in values_in(output, latents=self._latents, rates=self._rates):
-            if name is not None and _is_within(value.name, name):
-                continue
+        for value in values_in(output, latents=self._latents, rates=self._rates, without=name):
             found = [self._part(part) for part in parts_of(value)]
             parts += [part if len(parts) + n < _MOST_PARTS else part.without_arrays() for n, part in enumerate(found)]
             # films are too large to be sketched as floats, and pictures are none
@@ -250,8 +248,3 @@ def _candidates(output: Any) -> list[tuple[str, Any]]:
     if isinstance(output, dict):
         return [(str(name), element) for name, element in output.items()]
     return [("", output)]
-
-
-def _is_within(name: str, outer: str) -> bool:
-    """Whether a path is another one, or leads into it; the empty one holds all."""
-    return not outer or name == outer or name.startswith(f"{outer}.")

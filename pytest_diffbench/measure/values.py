@@ -22,7 +22,9 @@ _DEEPEST = 8
 """Levels of what is returned that are looked into: a structure that holds itself has no end."""
 
 
-def values_in(output: Any, *, latents: bool = False, rates: Rates | None = None) -> Iterator[Value]:
+def values_in(
+    output: Any, *, latents: bool = False, rates: Rates | None = None, without: str | None = None
+) -> Iterator[Value]:
     """The arrays, tensors and pictures in what was returned, in order.
 
     A list whose innermost elements are all arrays or pictures is one value; of dicts, tuples and objects each field
@@ -32,8 +34,11 @@ def values_in(output: Any, *, latents: bool = False, rates: Rates | None = None)
         output: what a call returned. Tensors are copied to the host, which synchronises.
         latents: the call was asked for latents.
         rates: that the call or its target states; those beside a value go first.
+        without: name of what is left out, such as images that were read already; the empty one leaves out all.
     """
-    yield from _walk(output, Value(name="", content=(), latents=latents, rates=rates or Rates()), _DEEPEST)
+    if without != "":
+        at = Value(name="", content=(), latents=latents, rates=rates or Rates())
+        yield from _walk(output, at, _DEEPEST, without)
 
 
 def arrays_in(value: Value) -> Iterator[tuple[str, NDArray[Any]]]:
@@ -73,7 +78,7 @@ def types_in(output: Any) -> str | None:
     if isinstance(output, list | tuple) and type(output) in (list, tuple):
         inner = sorted({type(element).__name__ for element in output})
         return f"{type(output).__name__} of {len(output)} {' and '.join(inner[:3])}".rstrip()
-    fields = _fields(output)
+    fields = _fields(output) or _attributes(output)
     if fields:
         return (
             f"{type(output).__name__} of {', '.join(f'{name}: {type(held).__name__}' for name, held in fields[:4])}"
@@ -81,7 +86,7 @@ def types_in(output: Any) -> str | None:
     return type(output).__name__
 
 
-def _walk(output: Any, at: Value, levels: int) -> Iterator[Value]:
+def _walk(output: Any, at: Value, levels: int, without: str | None) -> Iterator[Value]:
     leaf = _leaf(output)
     if leaf is not None:
         array, is_tensor, is_picture = leaf
@@ -95,7 +100,8 @@ def _walk(output: Any, at: Value, levels: int) -> Iterator[Value]:
         content, is_tensor, is_picture = nested
         yield dataclasses.replace(at, content=content, channels_first=is_tensor, pictures=is_picture)
         return
-    named = _fields(output)
+    # the attributes of what is deep inside are nobody's result
+    named = _fields(output) or (_attributes(output) if levels == _DEEPEST else [])
     if named:
         stated = dict(named)
         rates = Rates(
@@ -106,17 +112,24 @@ def _walk(output: Any, at: Value, levels: int) -> Iterator[Value]:
     elif isinstance(output, list | tuple):
         named = [(str(number), inner) for number, inner in enumerate(output)]
     for name, inner in named:
-        yield from _walk(inner, dataclasses.replace(at, name=f"{at.name}.{name}" if at.name else name), levels - 1)
+        path = f"{at.name}.{name}" if at.name else name
+        if path != without:
+            yield from _walk(inner, dataclasses.replace(at, name=path), levels - 1, without)
 
 
 def _fields(output: Any) -> list[tuple[str, Any]]:
-    """Fields of a dict, a dataclass, a named tuple, or of an object that holds what it was given as attributes."""
+    """Fields of a dict, a dataclass or a named tuple."""
     if isinstance(output, dict):
         return [(str(key), inner) for key, inner in output.items()]
     if dataclasses.is_dataclass(output) and not isinstance(output, type):
         return [(field.name, getattr(output, field.name)) for field in dataclasses.fields(output)]
     if isinstance(output, tuple) and hasattr(output, "_fields"):
         return list(zip(output._fields, output, strict=True))
+    return []
+
+
+def _attributes(output: Any) -> list[tuple[str, Any]]:
+    """Attributes of an object that holds what it was given."""
     if isinstance(output, list | tuple | type) or callable(output):
         return []
     return [(name, inner) for name, inner in getattr(output, "__dict__", {}).items() if not name.startswith("_")]

@@ -48,7 +48,7 @@ def recording(duration_s: float = 3.0) -> NDArray[np.float32]:
 def depth(side_px: int = 64) -> NDArray[np.float64]:
     """A slope with hills, in metres, of shape (1, side, side, 1)."""
     y, x = np.mgrid[0:side_px, 0:side_px] / 16
-    return (2 + x + 0.5 * y + 0.3 * np.sin(4 * x) * np.cos(3 * y))[None, ..., None]
+    return np.asarray((2 + x + 0.5 * y + 0.3 * np.sin(4 * x) * np.cos(3 * y))[None, ..., None])
 
 
 def normals(side_px: int = 32) -> NDArray[np.float64]:

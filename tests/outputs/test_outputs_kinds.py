@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pytest
 import returned_parts as returned
+from golden_files import assert_equals_file
 
 from pytest_diffbench.judge.output.parts import kept_of as kept_from
 from pytest_diffbench.outputs.kinds import (
@@ -33,6 +36,9 @@ from pytest_diffbench.records import PartFacts
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+DOCS = Path(__file__).parents[2] / "docs" / "verdicts.md"
 
 
 def draw(*shape: int, low: float = 0.0, high: float = 1.0) -> Any:
@@ -95,7 +101,7 @@ def test_what_is_recognised_as_what(name: str, content: Any, value: dict[str, An
     [
         ("frames", draw(40, 200, 320, 3), video.MOST_SKETCH_BYTES + video.MOST_FRAME_BYTES),
         ("frames", draw(6000, 24, 32, 3), video.MOST_SKETCH_BYTES),
-        ("audio", draw(2, 3_000_000, low=-1), 4 * audio.MOST_SAMPLES + 8 * audio.BLOCK),
+        ("audio", draw(2, 3_000_000, low=-1), 4 * audio.MOST_SAMPLES * 1.05),
         ("prediction", draw(1600, 1600), 4 * maps.MOST_VALUES),
         ("latents", draw(1, 16, 300, 300, low=-1), 4 * tensors.MOST_VALUES),
     ],
@@ -141,6 +147,24 @@ def test_a_moment_of_long_audio_has_its_place_in_the_whole() -> None:
     assert worst.place is not None
     assert worst.place.first_sample is not None
     assert worst.place.first_sample // audio.BLOCK == block
+
+
+def test_a_gap_in_audio_that_is_not_kept_is_found() -> None:
+    samples = draw(1, 3_000_000, low=-1).astype(np.float32)
+    base = returned.read("audio", samples)[0].kept
+    block = next(number for number in range(len(base.piece_digests)) if number not in base.kept_pieces)
+    damaged = samples.copy()
+    damaged[0, block * audio.BLOCK : (block + 1) * audio.BLOCK] = 0
+    comparison = KINDS["audio"].compare(returned.read("audio", damaged)[0].kept, base)
+    figures = {figure.metric: figure for figure in comparison.figures}
+    found = figures["audio_spectrum_db"]
+    assert figures["audio_snr_db"].value == np.inf
+    assert PART_METRICS["audio_spectrum_db"].excess(found.value, 1.5) > 1
+    assert found.place is not None
+    assert found.place.first_sample is not None
+    assert found.place.first_sample // audio.BLOCK == block
+    assert comparison.findings[0].place is not None
+    assert comparison.findings[0].place.first_sample == block * audio.BLOCK
 
 
 def test_every_channel_of_a_large_tensor_is_looked_at() -> None:
@@ -227,6 +251,22 @@ def test_a_kind_is_registered_once_and_gone_when_taken_out(with_points: None) ->
     assert "points_distance" not in PART_METRICS
     assert seen("points", draw(20, 3))[0][0] == "tensor"
     register(Points())  # for the fixture to take out
+
+
+def test_documentation_has_the_metrics_as_a_table() -> None:
+    rows = [
+        f"| `{metric.name}` | {' and '.join(kinds)} | {metric.label} | {bound(metric, metric.machine)} | "
+        f"{bound(metric, metric.drift)} |"
+        for metric in PART_METRICS.values()
+        if (kinds := [kind.noun for kind in KINDS.values() if metric in kind.metrics])
+    ]
+    text = DOCS.read_text("utf-8")
+    table = re.compile(r"(?<=\|---\|---\|---\|---\|---\|\n)(?:\| `\w+` \|.*\n)+(?=\nThe metrics of whole frames)")
+    assert_equals_file(DOCS, table.sub(lambda _: "\n".join(rows) + "\n", text))
+
+
+def bound(metric: Metric, limit: float) -> str:
+    return f"{'from' if metric.higher_is_better else 'up to'} {metric.limit_text(limit)}"
 
 
 def test_a_record_and_its_arrays_make_up_what_is_kept() -> None:

@@ -21,7 +21,7 @@ REASONS = (
         "output.unrecognised",
         "incomparable",
         "something came back in which no output was recognised; it isn't part of the baseline",
-        "Return images, frames, audio, arrays or tensors, or register a kind of output.",
+        "Return images, frames, audio, arrays or tensors.",
     ),
     Reason(
         "output.not_in_baseline",

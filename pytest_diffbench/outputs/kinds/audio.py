@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 MOST_SAMPLES = 1 << 21
 """Samples that are kept, 8 MiB: 23 s of 44.1 kHz in stereo. Of a longer recording blocks are kept, evenly spread."""
 
+BANDS = 16
+"""Of whose levels the course is kept where not all samples are, 3 % of what the samples would take."""
+
 BLOCK = 1 << 14
 """Samples of a channel that share a digest: a third of a second."""
 
@@ -165,18 +168,22 @@ class Audio(Kind):
         blocks = -(-length // BLOCK)
         digests = tuple(image_digest(part.array[:, i * BLOCK : (i + 1) * BLOCK]) for i in range(blocks))
         most = max(2, MOST_SAMPLES // (BLOCK * channels))
-        kept = tuple(sorted({round(i * (blocks - 1) / max(most - 1, 1)) for i in range(min(most, blocks))}))
         if blocks <= most:
-            kept, samples = tuple(range(blocks)), stored_float32(part.array)
-        else:
-            samples = stored_float32(_blocks(part.array, kept))
-        return kept_of(part, {"samples": samples}, digests, kept)
+            return kept_of(part, {"samples": stored_float32(part.array)}, digests, tuple(range(blocks)))
+        kept = tuple(sorted({round(i * (blocks - 1) / (most - 1)) for i in range(most)}))
+        arrays = {"samples": stored_float32(_blocks(part.array, kept)), "levels": _levels(part.array)}
+        return kept_of(part, arrays, digests, kept)
 
     def compare(self, now: Kept, base: Kept) -> PartComparison:
         """Sample by sample, and by the spectrum of each moment."""
         new, old = (side.arrays["samples"] for side in (now, base))
         snr_db, place = _worst_window(new, old, now)
         spectrum_db, moment = _worst_spectrum(new, old, now)
+        if "levels" in now.arrays and "levels" in base.arrays:
+            # of what isn't kept, the levels of its bands tell
+            reduced_db, reduced_moment = _worst_level(now.arrays["levels"], base.arrays["levels"])
+            if reduced_db > spectrum_db:
+                spectrum_db, moment = reduced_db, reduced_moment
         figures = (
             Figure(metric=_SNR.name, value=_snr_db(_power(new, old), _power(old))),
             Figure(metric=_WINDOW_SNR.name, value=snr_db, place=place),
@@ -316,6 +323,31 @@ def _levels_gap(after: NDArray[Any], before: NDArray[Any], floor: float) -> tupl
     means = np.where(loud, gaps, 0.0).sum(axis=1) / np.maximum(counts, after.shape[1] // 20 + 1)
     worst = int(means.argmax())
     return float(means[worst]), worst
+
+
+def _levels(array: NDArray[Any]) -> NDArray[np.float32]:
+    """Mean amplitude of each band of each moment of a recording, of shape (channels, moments, bands)."""
+    import numpy as np
+
+    edges = np.unique(np.geomspace(1, _WINDOW // 2, BANDS + 1).astype(int))[:-1]
+    rows = []
+    for channel in array:
+        moments = [np.add.reduceat(part, edges, axis=1) for _, part in _spectra(np.nan_to_num(channel), _WINDOW)]
+        rows.append(np.concatenate(moments))
+    widths = np.diff([*edges, _WINDOW // 2 + 1])
+    return stored_float32(np.stack(rows) / widths)
+
+
+def _worst_level(new: NDArray[Any], old: NDArray[Any]) -> tuple[float, Place | None]:
+    """Mean difference in dB of the bands of the moment where it is largest."""
+    import numpy as np
+
+    floor = max(float(max(new.max(), old.max())) * _LEVEL_FLOOR, 1e-12)
+    gaps = np.abs(20 * np.log10(np.maximum(new, floor) / np.maximum(old, floor))).mean(axis=2).max(axis=0)
+    worst = int(gaps.argmax())
+    if not gaps[worst]:
+        return 0.0, None
+    return float(gaps[worst]), Place(first_sample=worst * _WINDOW, end_sample=(worst + 1) * _WINDOW)
 
 
 def _spectra(samples: NDArray[Any], length: int) -> Iterator[tuple[int, NDArray[Any]]]:

@@ -9,6 +9,7 @@ from pytest_diffbench.report.units import format_count, format_seconds
 
 if TYPE_CHECKING:
     from pytest_diffbench.outputs.metrics.metric import Metric
+    from pytest_diffbench.records import PartFacts
     from pytest_diffbench.records.details import MetricLimit, PartPlace, Returned, ReturnedPart
 
 
@@ -23,7 +24,7 @@ def part_text(part: ReturnedPart) -> str:
     return f"{part_name(part)} ({size_text(part)}{_rate_beside(part)})"
 
 
-def size_text(part: ReturnedPart) -> str:
+def size_text(part: ReturnedPart | PartFacts) -> str:
     """The size of a part: `16 frames of 64 x 64 px`."""
     kind, shape = KINDS.get(part.kind), part.shape
     if part.kind == "map" and len(shape) == 3:
