@@ -154,8 +154,8 @@ def _of_output(output: Output) -> Iterator[Contradiction]:
     if named > rerun.rounds:
         yield "output.rerun.rounds", rerun.rounds, f"output.rerun.alike names {named} calls"
     for index, part in enumerate(output.parts):
-        if part.defects:
-            yield f"output.parts[{index}].defects", ", ".join(part.defects), "such a part is never a baseline"
+        if "not_finite" in part.defects:
+            yield f"output.parts[{index}].defects", ", ".join(part.defects), "output.finite says that all is finite"
         if any(number >= len(part.piece_digests) for number in part.kept_pieces):
             yield (
                 f"output.parts[{index}].kept_pieces",

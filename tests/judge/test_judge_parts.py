@@ -14,7 +14,7 @@ from pytest_diffbench.judge import Limits, judge
 from pytest_diffbench.judge.output.loosening import checked, limit_fields
 from pytest_diffbench.measure.outputs import part_noise
 from pytest_diffbench.outputs.kinds import Rates
-from pytest_diffbench.outputs.pixels import image_digest
+from pytest_diffbench.outputs.pixels import image_digest, to_uint8_arrays
 from pytest_diffbench.records import Output, RerunNoise
 from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.report.sentences import worded
@@ -220,6 +220,30 @@ def test_hard_gates_of_audio(samples: Any, hertz: int, reason: str, words: str) 
     assert words in found.message
 
 
+def test_frames_that_are_missing_or_put_in_are_named() -> None:
+    whole, shorter = returned.read("frames", FILM), returned.read("frames", np.delete(FILM, 4, axis=0))
+    assert "Frame 4 (500 ms) of the baseline is missing, and all others are equal" in judged(shorter, whole).message
+    assert "Frame 4 (500 ms) was put in, and all others are equal" in judged(whole, shorter).message
+    other = returned.read("frames", 1 - FILM[1:])
+    assert "all others" not in judged(other, whole).message
+
+
+@pytest.mark.parametrize("content", [DEPTH / DEPTH.max(), np.abs(EMBEDDINGS[0]) / 8])
+def test_a_part_that_was_taken_for_an_image_is_no_loss(content: Any) -> None:
+    field = "prediction" if content.ndim == 4 else "image_embeds"
+    parts = returned.read(field, content.astype(np.float32))
+    pixels = to_uint8_arrays(content.astype(np.float32))
+    images = tuple(
+        msgspec.structs.replace(image, digest=image_digest(array))
+        for image, array in zip(make.output(*pixels.arrays).images, pixels.arrays, strict=True)
+    )
+    reference = make.reference(make.observation(output=make.output(images=images)))
+    for now, reason in ((parts, "not_in_baseline"), (returned.read(field, content / 2), "lost")):
+        seen = make.observation(output=returned.output_of(now))
+        (found,) = judge(seen, returned.artifacts_of(now), reference, Limits(), ["output"])
+        assert found.reason == f"output.{reason}"
+
+
 def test_a_rate_that_nobody_stated_before_is_no_fault() -> None:
     base = returned.read("frames", FILM, rates=Rates())
     assert judged(returned.read("frames", FILM), base).reason == "output.same_bits"
@@ -317,6 +341,7 @@ def test_calls_that_used_to_agree_and_no_longer_do_are_red(field: str) -> None:
     drift, _ = drifting(field, 0.05)
     found = on_field(field, ORIGINALS[field], rerun=drift)
     assert (found.reason, found.decision) == ("output.nondeterministic", "worse")
+    assert "not the same number or size" not in found.message
 
 
 def test_noise_that_hides_everything_makes_a_difference_say_nothing() -> None:

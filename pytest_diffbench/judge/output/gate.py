@@ -17,6 +17,7 @@ from pytest_diffbench.judge.output.parts import (
     not_kept,
     part_checks,
     part_findings,
+    read_as_images,
     unlike,
     unsound,
 )
@@ -72,11 +73,8 @@ def _without_parts(gate_input: GateInput, now: Output, base: Output) -> Verdict:
     )
     rest = msgspec.structs.replace(now, parts=())
     if base.images and not now.images:
-        frames = [digest for part in now.parts for digest in part.piece_digests]
-        # a film that was read as images before there were films
-        as_images = len(frames) > 1 and frames == [image.digest for image in base.images]
-        reason = "output.not_in_baseline" if as_images else "output.lost"
-        return verdict(reason, details=missing)
+        as_images = read_as_images(now, gate_input.artifacts, base)
+        return verdict("output.not_in_baseline" if as_images else "output.lost", details=missing)
     if not _digests(rest) or not _digests(base) or bool(now.images) != bool(base.images):
         return verdict("output.not_in_baseline", details=missing)
     judged = _against(gate_input, rest, base, None if now.rerun.identical else now.rerun)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import math
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ import msgspec
 from pytest_diffbench.judge.output.comparison import LimitCheck, line_of, tile_of
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.outputs.kinds import KINDS, PART_METRICS, Kept
+from pytest_diffbench.outputs.pixels import image_digest, to_uint8_arrays
 from pytest_diffbench.records.details import MetricLimit, OutputDetails, PartFinding, PartPlace
 
 if TYPE_CHECKING:
@@ -59,7 +61,9 @@ def unlike(now: Output, base: Output, details: OutputDetails) -> Verdict | None:
         if (new.kind, new.name) != (old.kind, old.name):
             return verdict("output.kind", details=at)
         if new.shape != old.shape:
-            return verdict("output.length" if _differs_in_length_alone(new, old) else "output.size", details=at)
+            if not _differs_in_length_alone(new, old):
+                return verdict("output.size", details=at)
+            return verdict("output.length", details=msgspec.structs.replace(at, findings=_cut(number, new, old)))
         if _may_be_constant(new) and new.dtype != old.dtype:
             return verdict("output.size", details=at)
         # what nobody stated then may be stated now
@@ -77,6 +81,23 @@ def _differs_in_length_alone(new: PartFacts, old: PartFacts) -> bool:
     return new.shape[axis] != old.shape[axis] and all(
         new.shape[i] == old.shape[i] for i in range(len(new.shape)) if i != axis
     )
+
+
+def _cut(number: int, new: PartFacts, old: PartFacts) -> tuple[PartFinding, ...]:
+    """Frames that are missing, or that were put in, where all others are those of the baseline."""
+    kind = KINDS.get(new.kind)
+    if kind is None or kind.unit != "frames":
+        return ()
+    now, base = new.piece_digests, old.piece_digests
+    shorter, longer = sorted((now, base), key=len)
+    before = next(
+        (i for i, pair in enumerate(zip(shorter, longer, strict=False)) if pair[0] != pair[1]), len(shorter)
+    )
+    gap = len(longer) - len(shorter)
+    if shorter[before:] != longer[before + gap :]:
+        return ()
+    place = PartPlace(frame=before, last_frame=before + gap - 1 if gap > 1 else None)
+    return (PartFinding(part=number, code="missing_frames" if len(now) < len(base) else "added_frames", place=place),)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -104,6 +125,21 @@ def not_kept(now: Output, base: Output, current: Artifacts, stored: Artifacts) -
         if new.kind not in KINDS or set(new.arrays) != set(old.arrays):
             return True
     return None
+
+
+def read_as_images(now: Output, current: Artifacts, base: Output) -> bool:
+    """Whether a part is what the baseline holds as images: it was taken for some before its kind was known."""
+    stored = [image.digest for image in base.images]
+    for part, arrays in zip(now.parts, current.parts, strict=False):
+        if len(part.piece_digests) > 1 and list(part.piece_digests) == stored:
+            return True
+        values = arrays.get("values", arrays.get("samples"))
+        if values is None or values.size != math.prod(part.shape):
+            continue
+        with contextlib.suppress(TypeError, ValueError):
+            if [image_digest(array) for array in to_uint8_arrays(values.reshape(part.shape)).arrays] == stored:
+                return True
+    return False
 
 
 def compared_parts(now: Output, base: Output, current: Artifacts, stored: Artifacts) -> list[ComparedPart]:

@@ -33,6 +33,8 @@ FindingCode: TypeAlias = Literal[
     "shifted_frames",
     "blank",
     "moved",
+    "missing_frames",
+    "added_frames",
     "channel_silent",
     "channel_zero",
     "swapped_channels",

@@ -66,8 +66,8 @@ class Tensors(Kind):
         return (self._part(value, array),)
 
     def knows(self, value: Value) -> bool:
-        """Whether an array is of this kind."""
-        return not value.pictures
+        """Whether an array is of this kind: flags such as `nsfw_content_detected` are no result."""
+        return not value.pictures and not value.field.endswith("_detected")
 
     def _part(self, value: Value, array: NDArray[Any]) -> Part:
         import numpy as np

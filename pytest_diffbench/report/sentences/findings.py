@@ -112,6 +112,12 @@ _WORDS: dict[str, Callable[[PartFinding, ReturnedPart | None], str]] = {
     "shifted_frames": _shifted,
     "blank": lambda finding, part: f"{_subject(finding, part, 'is', 'are')} of a single colour",
     "moved": _moved,
+    "missing_frames": lambda finding, part: (
+        f"{_subject(finding, part, 'of the baseline is', 'of the baseline are')} missing, and all others are equal"
+    ),
+    "added_frames": lambda finding, part: (
+        f"{_subject(finding, part, 'was', 'were')} put in, and all others are equal"
+    ),
     "channel_silent": lambda finding, _part: f"Channel {_channel(finding.place)} is silent",
     "channel_zero": lambda finding, _part: f"Channel {_channel(finding.place)} is zero",
     "swapped_channels": lambda finding, _part: (

@@ -331,7 +331,8 @@ def _part_size(part: ReturnedPart, stored: ReturnedPart, details: OutputDetails)
     else:
         before, after = f"dtype {stored.dtype}", f"dtype {part.dtype}"
     name = part_name(part)
-    return f"{name[0].upper()}{name[1:]} has {after}; the baseline's has {before}."
+    became = findings_text(details.findings, part)
+    return f"{name[0].upper()}{name[1:]} has {after}; the baseline's has {before}.{f' {became}' if became else ''}"
 
 
 def _not_kept(details: OutputDetails) -> str:
