@@ -121,10 +121,12 @@ class Reader:
         tensors: list[Sketched] = []
         name = images.name
         for value in values_in(output, latents=self._latents, rates=self._rates, without=name):
-            found = [self._part(part) for part in parts_of(value)]
-            parts += [part if len(parts) + n < _MOST_PARTS else part.without_arrays() for n, part in enumerate(found)]
+            read_parts = [self._part(part) for part in parts_of(value)]
+            parts += [
+                part if len(parts) + n < _MOST_PARTS else part.without_arrays() for n, part in enumerate(read_parts)
+            ]
             # films are too large to be sketched as floats, and pictures are none
-            if name is None and not value.pictures and not any(part.facts.kind == "video" for part in found):
+            if name is None and not value.pictures and not any(part.facts.kind == "video" for part in read_parts):
                 room = _MOST_TENSORS - len(tensors)
                 tensors += [self._sketched(*named) for named in itertools.islice(arrays_in(value), room)]
         return Returned(

@@ -38,7 +38,11 @@ def black(size=32):
     return np.zeros((16, 16, 3), np.uint8)
 
 def test_it(diffbench):
-    diffbench({target})
+    result = diffbench({target})
+    if result.output.parts:
+        film, sound = result.parts
+        assert film.arrays["sketches"].shape == (6, 24, 32, 3)
+        assert (sound.kind, sound.shape, sound.rate_hz) == ("audio", (1, 8000), 16000)
 """
 
 

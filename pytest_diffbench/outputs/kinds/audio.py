@@ -157,10 +157,10 @@ class Audio(Kind):
         """Silence is what constant pixels are to an image."""
         import numpy as np
 
-        found: list[Defect] = [] if part.finite else ["not_finite"]
+        defects: list[Defect] = [] if part.finite else ["not_finite"]
         if float(np.abs(np.nan_to_num(part.array)).max()) < SILENT:
-            found.append("silent")
-        return tuple(found)
+            defects.append("silent")
+        return tuple(defects)
 
     def keep(self, part: Part) -> Kept:
         """All samples, or evenly spread blocks of all channels."""

@@ -36,14 +36,14 @@ def findings(
         (n for n, pair in enumerate(zip(now.piece_digests, base.piece_digests, strict=False)) if pair[0] != pair[1]),
         None,
     )
-    found = []
+    named = []
     if first is not None:
-        found.append(Finding(code="first_difference", place=_first_place(new, old, first, now, block)))
+        named.append(Finding(code="first_difference", place=_first_place(new, old, first, now, block)))
     size = _norm(old)
     if size == 0 or _norm(new - old) <= 1e-3 * size:
-        return tuple(found)
+        return tuple(named)
     change = _of_channels(new, old) or _of_amplitude(new, old) or _delayed(new, old) or _clipped(new, old)
-    return (*found, *([change] if change is not None else []))
+    return (*named, *([change] if change is not None else []))
 
 
 def _norm(values: NDArray[Any]) -> float:

@@ -246,10 +246,10 @@ class Kind(abc.ABC):
 
     def defects(self, part: Part) -> tuple[Defect, ...]:
         """What is wrong with a part whatever the baseline."""
-        found: list[Defect] = [] if part.finite else ["not_finite"]
+        defects: list[Defect] = [] if part.finite else ["not_finite"]
         if is_constant(part.array):
-            found.append("constant")
-        return tuple(found)
+            defects.append("constant")
+        return tuple(defects)
 
     @abc.abstractmethod
     def keep(self, part: Part) -> Kept:

@@ -165,12 +165,12 @@ def _worst_channel(
     """Largest distance of a channel of a sample, relative to its norm, and at least to a typical channel's."""
     import numpy as np
 
-    found = _groups(shape, len(old))
+    grouped = _groups(shape, len(old))
     # single numbers have no norm worth relating to
-    if found is None or len(old) < 4 * found[1][0] * found[1][1]:
+    if grouped is None or len(old) < 4 * grouped[1][0] * grouped[1][1]:
         gap, size = float(np.linalg.norm(new - old)), float(np.linalg.norm(old))
         return (gap / size if size > 0 else (np.inf if gap else 0.0)), None
-    groups, (samples, channels) = found
+    groups, (samples, channels) = grouped
     gaps, sizes = (_norms(values, groups, samples * channels) for values in (new - old, old))
     # a channel that is nearly zero beside the others isn't blown up
     floor = 0.1 * float(np.sqrt(np.square(sizes).mean()))
@@ -205,10 +205,10 @@ def _findings(new: NDArray[np.float64], old: NDArray[np.float64], shape: tuple[i
 
 
 def _zeroed_channel(new: NDArray[np.float64], old: NDArray[np.float64], shape: tuple[int, ...]) -> Finding | None:
-    found = _groups(shape, len(old))
-    if found is None:
+    grouped = _groups(shape, len(old))
+    if grouped is None:
         return None
-    groups, (samples, channels) = found
+    groups, (samples, channels) = grouped
     now, before = (_norms(values, groups, samples * channels) for values in (new, old))
     lost = [number for number in range(samples * channels) if now[number] == 0 < before[number]]
     if not lost or len(lost) == samples * channels:

@@ -150,14 +150,14 @@ class Video(Kind):
 
     def defects(self, part: Part) -> Any:
         """A video of which every frame is of a single colour shows nothing."""
-        found = [] if part.finite else ["not_finite"]
+        defects = [] if part.finite else ["not_finite"]
         if all(
             is_constant(frame.reshape(-1, frame.shape[-1])[:, c])
             for frame in part.array
             for c in range(frame.shape[-1])
         ):
-            found.append("constant")
-        return tuple(found)
+            defects.append("constant")
+        return tuple(defects)
 
     def keep(self, part: Part) -> Kept:
         """Digests and sketches of all frames, and some frames whole where sketches are smaller than frames."""

@@ -131,11 +131,11 @@ def _elsewhere(now: Kept, base: Kept, changed: list[int]) -> Callable[[int], set
 def _moved(now: Kept, base: Kept, changed: list[int]) -> list[Finding]:
     """Frames that are the baseline's, moved by whole pixels: by phase correlation of brightness."""
     new, old = (kept.arrays.get("frames", kept.arrays["sketches"]) for kept in (now, base))
-    found: list[Finding] = []
+    moved: list[Finding] = []
     for place, number in enumerate(now.kept_pieces):
         if number in changed and (shift_px := _shift_px(new[place], old[place])) is not None:
-            found.append(Finding(code="moved", place=Place(frame=number), shift_px=shift_px))
-    return found[:1]
+            moved.append(Finding(code="moved", place=Place(frame=number), shift_px=shift_px))
+    return moved[:1]
 
 
 def _shift_px(new: NDArray[np.uint8], old: NDArray[np.uint8]) -> tuple[int, int] | None:
