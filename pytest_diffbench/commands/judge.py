@@ -230,7 +230,10 @@ def _judged(
 
 
 def _digests(record: Observation | Baseline) -> list[str]:
-    return [image.digest for image in record.output.images] if record.output is not None else []
+    output = record.output
+    if output is None:
+        return []
+    return [*(image.digest for image in output.images), *(part.digest for part in output.parts)]
 
 
 def _unjudged(judged: SessionReport, gates: Sequence[Gate]) -> Iterator[str]:
@@ -244,7 +247,7 @@ def _unjudged(judged: SessionReport, gates: Sequence[Gate]) -> Iterator[str]:
                 output = report.observation.output
                 how = (
                     f"Give their folder, which pytest --diffbench-images=FOLDER keeps: --images FOLDER{or_not}"
-                    if output is not None and output.images
+                    if output is not None and (output.images or output.parts)
                     else f"Measure again, with baselines{or_not}"
                 )
                 yield f"{name}: the output can't be judged from this file: {verdict.message} {how}."

@@ -7,17 +7,25 @@ import math
 from typing import TYPE_CHECKING, NamedTuple
 
 from pytest_diffbench.errors import OptionError
+from pytest_diffbench.outputs.kinds import PART_METRICS
 from pytest_diffbench.outputs.metrics import METRICS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_diffbench.outputs.metrics.metric import Metric
+
 
 class TierLimits(NamedTuple):
-    """Limits of an image metric, by how near the baseline's machine is: of the same class, and of another."""
+    """Limits of a metric of output, by how near the baseline's machine is: of the same class, and of another."""
 
     machine: float
     drift: float
+
+
+def metric_named(name: str) -> Metric:
+    """A metric of images, or of another kind of output. Raises KeyError where there is none of that name."""
+    return METRICS[name] if name in METRICS else PART_METRICS[name]
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,8 +60,8 @@ class Limits:
     """Kernels differ in the order of their sums, which float32 epsilon alone would not forgive."""
 
     # output
-    image_limits: Mapping[str, TierLimits] = dataclasses.field(default_factory=dict)
-    """Of image metrics by name, where a test changed them; the others are those of `outputs.metrics`."""
+    metric_limits: Mapping[str, TierLimits] = dataclasses.field(default_factory=dict)
+    """Of metrics by name, where a test changed them; else those of `outputs.metrics` and `outputs.kinds` hold."""
 
     latents_machine_rel: float = 0.01
     """For latents and predictions, results or on their way: the same 1 % as 40 dB."""
@@ -251,17 +259,18 @@ class Limits:
         for field in dataclasses.fields(self):
             if isinstance(field.default, int | float):
                 self._check(field.name, getattr(self, field.name), whole=isinstance(field.default, int))
-        for name, tiers in self.image_limits.items():
+        for name, tiers in self.metric_limits.items():
+            metric = metric_named(name)
             for limit in tiers:
-                self._check(name, limit, whole=METRICS[name].whole)
-                if limit > METRICS[name].largest:
-                    largest = METRICS[name].largest
+                self._check(name, limit, whole=metric.whole)
+                if limit > metric.largest:
+                    largest = metric.largest
                     raise OptionError(f"Limits.{name} is {limit!r}. Give a number between 0 and {largest:g}.")
 
-    def image_tiers(self, name: str) -> TierLimits:
-        """Limits of an image metric."""
-        metric = METRICS[name]
-        return self.image_limits.get(name, TierLimits(metric.machine, metric.drift))
+    def tiers(self, name: str) -> TierLimits:
+        """Limits of a metric of images, or of another kind of output."""
+        metric = metric_named(name)
+        return self.metric_limits.get(name, TierLimits(metric.machine, metric.drift))
 
     @staticmethod
     def _check(name: str, value: object, *, whole: bool) -> None:

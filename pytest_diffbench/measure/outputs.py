@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import types
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.measure.agreement import alike
+from pytest_diffbench.outputs.kinds import KINDS, PART_METRICS
 from pytest_diffbench.outputs.pixels import image_digest, psnr_db
-from pytest_diffbench.records import ImageFacts, Output, RerunNoise
+from pytest_diffbench.records import ImageFacts, Output, PartNoise, RerunNoise
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_diffbench.measure.returned import Returned
     from pytest_diffbench.measure.survey import Survey
+    from pytest_diffbench.outputs.kinds import Kept
 
 
 def output_of(
@@ -40,6 +43,8 @@ def output_of(
     where = survey.not_finite_where or (None if first.pixels.finite else "images")
     for tensor in first.tensors:
         where = where or (None if tensor.finite else f"tensor {tensor.facts.name} of what was returned")
+    for part in first.parts:
+        where = where or (f"{part.facts.name} of what was returned" if "not_finite" in part.facts.defects else None)
     return Output(
         images=tuple(
             ImageFacts(
@@ -52,7 +57,9 @@ def output_of(
             for array, mode in zip(first.pixels.arrays, first.pixels.modes, strict=True)
         ),
         tensors=tuple(tensor.facts for tensor in first.tensors),
+        parts=tuple(part.facts for part in first.parts),
         no_images=first.no_images,
+        unrecognised=first.unrecognised,
         finite=where is None,
         not_finite_where=where,
         latents_shape=survey.latents_shape,
@@ -85,9 +92,35 @@ def _rerun_noise(first: Returned, calls: Sequence[Returned], drew_from: tuple[st
         identical=same_bits,
         psnr_db=worst_db,
         latents_rel=worst_rel,
+        parts=part_noise([[part.kept for part in call.parts] for call in (first, *calls)]),
         alike=groups if len(groups) > 1 else (),
         drew_from=drew_from,
     )
+
+
+def part_noise(calls: Sequence[Sequence[Kept]]) -> tuple[PartNoise, ...]:
+    """Of each part and metric the worst value between the first call and another that returned something else.
+
+    Args:
+        calls: the parts that each call returned, the first call's first.
+    """
+    worst: dict[tuple[int, str], float] = {}
+    for other in calls[1:]:
+        for number, (before, after) in enumerate(zip(calls[0], other, strict=False)):
+            if after.digest == before.digest or not _is_comparable(before, after):
+                continue
+            for figure in KINDS[before.kind].compare(after, before).figures:
+                metric, key = PART_METRICS[figure.metric], (number, figure.metric)
+                if metric.error(figure.value) > metric.error(worst.get(key, metric.best)):
+                    worst[key] = figure.value
+    return tuple(
+        PartNoise(part=number, metric=name, value=value if math.isfinite(value) else None)
+        for (number, name), value in worst.items()
+    )
+
+
+def _is_comparable(left: Kept, right: Kept) -> bool:
+    return left.kind == right.kind and left.shape == right.shape and bool(left.arrays)
 
 
 def _distance_rel(a: Any, b: Any) -> float:

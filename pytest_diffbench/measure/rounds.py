@@ -12,6 +12,7 @@ from pytest_diffbench.measure.definition import bind, parameters_of
 from pytest_diffbench.measure.returned import Reader
 from pytest_diffbench.measure.stages import BoundaryTimer
 from pytest_diffbench.measure.state import changed, global_states, seed_everything
+from pytest_diffbench.measure.values import rates_of
 from pytest_diffbench.records import Round
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ class Caller:
         arguments = bind(target, self._args, kwargs)
         self._makes_generator = "generator" in parameters_of(target) and "generator" not in arguments
         self._states = [(generator, generator.get_state()) for generator in _generators_in(list(arguments.values()))]
-        self._reader = Reader(latents=arguments.get("output_type") == "latent")
+        self._reader = Reader(latents=arguments.get("output_type") == "latent", rates=rates_of(target, arguments))
         self._global_states: GlobalStates | None = None
         self._drew_from: set[str] = set()
 

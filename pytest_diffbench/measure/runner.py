@@ -291,10 +291,11 @@ class Measurement:
         )
 
     def artifacts(self) -> Artifacts:
-        """The images of the first timed round, and the survey's trace."""
+        """What the first timed round returned, and the survey's trace."""
         calls = self._returned or self._untimed
         return Artifacts(
             images=calls[0].pixels.arrays if calls else (),
+            parts=tuple(part.kept.arrays for part in calls[0].parts) if calls else (),
             trace=self._survey.trace(calls[0].tensors if calls else ()) if self._survey is not None else {},
         )
 
@@ -323,12 +324,10 @@ class Measurement:
 
     def _keep_survey(self, surveyed: Surveyed) -> None:
         self._survey, self._memory, returned = surveyed
-        if returned.no_images is not None:
+        if returned.no_images is not None and not returned.parts:
             self._notes.append(f"no images were returned: {returned.no_images}")
         if not components_of(self._target):
-            self._notes.append(
-                "the target has no components to look at: only its total time and its output were seen"
-            )
+            self._notes.append("the target has no components: only its total time and its output were seen")
             return
         self._work = self._survey.work()
         facts = definition.resolved_facts(self._target, self._arguments)

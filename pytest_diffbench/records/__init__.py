@@ -48,6 +48,7 @@ from pytest_diffbench.records.output import (
     TensorFacts,
     ToleranceChange,
 )
+from pytest_diffbench.records.parts import ArrayFacts, PartDefect, PartFacts, PartNoise
 from pytest_diffbench.records.plan import PLAN_SCHEMA, PartPlan, PipelinePlan, Roofline
 from pytest_diffbench.records.profile import Operator, Profile
 from pytest_diffbench.records.reports import (
@@ -77,6 +78,7 @@ __all__ = [
     "PLAN_SCHEMA",
     "SESSION_SCHEMA",
     "STAGES",
+    "ArrayFacts",
     "Baseline",
     "Branch",
     "Bytes",
@@ -108,6 +110,9 @@ __all__ = [
     "Operator",
     "Origin",
     "Output",
+    "PartDefect",
+    "PartFacts",
+    "PartNoise",
     "PartPlan",
     "PipelinePlan",
     "PipelineSpec",

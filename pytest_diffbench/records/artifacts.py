@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
 
     from pytest_diffbench.records import Baseline, Distance, Environment
+
+PartArrays: TypeAlias = "Mapping[str, NDArray[np.uint8] | NDArray[np.float32]]"
+"""What is kept of a part, by name."""
 
 MOMENTS = "moments"
 """Name of a trace's array of moments: a row for each other array, in the order of their sorted names."""
@@ -40,11 +43,14 @@ class Artifacts:
 
     Attributes:
         images: uint8 arrays of shape (height, width) or (height, width, channels), values 0 to 255.
+        parts: of each part that isn't an image, in the order of `Output.parts`, what its kind keeps by name: uint8 of
+            shape (frames, height, width, channels), or float32.
         trace: float32 arrays by name. In a sketch values that weren't finite count as 0; `moments` has their number.
     """
 
     images: tuple[NDArray[np.uint8], ...] = ()
     trace: dict[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
+    parts: tuple[PartArrays, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from pytest_diffbench.records.base import Bytes, Count, NotNegative, PositiveBytes, PositiveCount, Record, Stage
+from pytest_diffbench.records.parts import PartFacts, PartNoise
 
 
 class ImageFacts(Record, frozen=True, kw_only=True):
@@ -27,6 +28,9 @@ class RerunNoise(Record, frozen=True, kw_only=True):
     psnr_db: NotNegative | None = None
     latents_rel: NotNegative | None = None
     """Relative L2 distance of the final latents, or of other tensors that were returned."""
+
+    parts: tuple[PartNoise, ...] = ()
+    """Of the parts that aren't images, each metric that saw a difference."""
 
     alike: tuple[tuple[str, ...], ...] = ()
     """The calls by what they returned, those that agree to the last bit together; empty where all agree."""
@@ -68,7 +72,13 @@ class Output(Record, frozen=True, kw_only=True):
 
     images: tuple[ImageFacts, ...]
     tensors: tuple[TensorFacts, ...] = ()
-    """What was returned in place of images."""
+    """Tensors that were returned in place of images, each with a sketch in the trace. `parts` has more of them."""
+
+    parts: tuple[PartFacts, ...] = ()
+    """All that was returned besides images; empty in records that were written before there were any."""
+
+    unrecognised: str | None = None
+    """Types in what was returned, where no output was recognised in it; None where one was, or nothing came back."""
 
     no_images: str | None = None
     """Why what was returned isn't images; None where it is."""

@@ -22,6 +22,7 @@ from pytest_diffbench.report.figures import (
 )
 from pytest_diffbench.report.lines import Line, flow, hang, labelled, segment, spread, visible, width_of
 from pytest_diffbench.report.machine import is_about_machine
+from pytest_diffbench.report.sentences.parts import size_text
 from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.report.units import (
     format_bytes,
@@ -264,6 +265,7 @@ def _more(report: CaseReport) -> list[Line]:
             labelled("image", f"{image.width_px}×{image.height_px} {image.mode}")
             for image in observation.output.images
         ]
+        cells += [labelled(part.kind, size_text(part)) for part in observation.output.parts]
         if not observation.output.rerun.identical:
             cells.append(labelled("rerun noise", format_decibels(observation.output.rerun.psnr_db)))
     return cells

@@ -79,7 +79,7 @@ class Bench:
         """Measure `target(*args, **kwargs)`.
 
         Args:
-            target: a diffusers pipeline, or any callable that returns images.
+            target: a diffusers pipeline, or any callable.
             *args: its positional arguments.
             label: tells several calls in one test apart; becomes part of the case's name.
             **kwargs: its keyword arguments. For a pipeline from `diffbench_pipeline`, the model's recommended
@@ -137,7 +137,7 @@ class Bench:
         up to four times as many while an interval is wider than `precision_rel`.
 
         Args:
-            target: a diffusers pipeline, or any callable that returns images.
+            target: a diffusers pipeline, or any callable.
             *args: positional arguments that all variants share.
             variants: by name the keyword arguments that a variant changes, or a `variants.Variant` where it has a
                 target of its own.

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from pytest_diffbench.judge.trace.entries import TraceView
+    from pytest_diffbench.outputs.kinds import Kept
     from pytest_diffbench.records import Branch, LayerTimes, Memory, Observation, Output, Stage, Work
     from pytest_diffbench.records.artifacts import Artifacts
 
@@ -108,6 +109,14 @@ class Result:
         from PIL import Image
 
         return tuple(Image.fromarray(array.squeeze()) for array in self.artifacts.images)
+
+    @property
+    def parts(self) -> tuple[Kept, ...]:
+        """What the first timed round returned besides images: kind, name, shape, rate, and the kept arrays."""
+        from pytest_diffbench.judge.output.parts import kept_of
+
+        facts = self.observation.output.parts if self.observation.output is not None else ()
+        return tuple(kept_of(part, arrays) for part, arrays in zip(facts, self.artifacts.parts, strict=True))
 
     @property
     def trace(self) -> TraceView:

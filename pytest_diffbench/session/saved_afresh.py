@@ -17,7 +17,7 @@ from pytest_diffbench.workers.exchange import reference_of
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Generator
 
-    from pytest_diffbench.records import CaseReport
+    from pytest_diffbench.records import CaseReport, Output
     from pytest_diffbench.session.progress_line import ProgressLine
     from pytest_diffbench.settings.options import Settings
     from pytest_diffbench.store import Store
@@ -84,7 +84,7 @@ class SavedAfresh:
         """Remember what was saved."""
         output = report.observation.output
         anew = report.saved is not None and report.saved.output_anew
-        if anew and output is not None and (output.images or output.tensors):
+        if anew and output is not None and (output.images or output.tensors or output.parts):
             self._saved[report.observation.case.id] = report
 
     @pytest.hookimpl(wrapper=True)
@@ -156,7 +156,7 @@ class SavedAfresh:
         if isinstance(measured, str):
             return Answer(case, f"no fresh process confirmed its output: {measured}", refuted=False)
         saved, fresh = report.observation.output, measured.observation.output
-        if saved is not None and fresh is not None and (saved.images, saved.tensors) == (fresh.images, fresh.tensors):
+        if saved is not None and fresh is not None and _returned(saved) == _returned(fresh):
             return None
         try:
             reference = self._store.find(report.observation.case, report.observation.run.environment)
@@ -172,6 +172,10 @@ class SavedAfresh:
             "an earlier test left behind; then save again. No tolerance makes up for it."
         )
         return Answer(case, text, refuted=True)
+
+
+def _returned(output: Output) -> tuple[object, ...]:
+    return output.images, output.tensors, output.parts
 
 
 def _failed_in(result: ProcessResult, test: str) -> bool:

@@ -1,26 +1,29 @@
-"""The images and the trace beside `baseline.json`: PNG and safetensors, checked when they are read."""
+"""The images, the other parts and the trace beside `baseline.json`, checked when they are read."""
 
 from __future__ import annotations
 
 import io
 import json
+import math
 import struct
 import zlib
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import BaselineError
+from pytest_diffbench.outputs.kinds import KINDS, Kept
 from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.store.files import artifact_path
 from pytest_diffbench.store.schema import RESTORE, refuse_pointer
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
     from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_diffbench.records import Baseline, ImageFacts
+    from pytest_diffbench.records import Baseline, ImageFacts, Output, PartFacts
 
 TRACE = "trace.safetensors"
 
@@ -36,16 +39,43 @@ def image_name(index: int) -> str:
 def file_names(baseline: Baseline) -> tuple[str, ...]:
     """Names of the files that belong to a baseline, `baseline.json` apart."""
     images = baseline.output.images if baseline.output is not None else ()
-    return (*(image_name(index) for index in range(len(images))), TRACE)
+    parts = baseline.output.parts if baseline.output is not None else ()
+    of_parts = [name for number, part in enumerate(parts) for name in part_files(part_prefix(number), part)]
+    return (*(image_name(index) for index in range(len(images))), *of_parts, TRACE)
 
 
-def encode_artifacts(artifacts: Artifacts, generation: int, folder: Path) -> dict[str, bytes]:
-    """The files of a baseline by name: its images, and its trace even where that is empty.
+def picture_names(baseline: Baseline) -> tuple[str, ...]:
+    """Names of the pictures that are there for people alone, and never read."""
+    parts = baseline.output.parts if baseline.output is not None else ()
+    return tuple(
+        f"{part_prefix(number)}.png"
+        for number, part in enumerate(parts)
+        if part.arrays and part.kind in KINDS and KINDS[part.kind].has_picture
+    )
+
+
+def encode_artifacts(
+    artifacts: Artifacts, generation: int, folder: Path, output: Output | None = None
+) -> dict[str, bytes]:
+    """The files of a baseline by name: its images, its other parts, and its trace even where that is empty.
+
+    Args:
+        artifacts: to encode.
+        generation: of the baseline.
+        folder: for messages.
+        output: whose parts get pictures for people; without it there are none.
 
     Raises:
         BaselineError: an image that isn't uint8 of shape HW, HW1, HW3 or HW4, or a trace that isn't finite.
     """
     files = {image_name(i): encode_image(array, folder / image_name(i)) for i, array in enumerate(artifacts.images)}
+    for number, arrays in enumerate(artifacts.parts):
+        files |= encode_part(part_prefix(number), arrays, generation, folder)
+    for number, part in enumerate(output.parts if output is not None else ()):
+        picture = _picture_of(part, artifacts.parts[number])
+        if picture is not None:
+            name = f"{part_prefix(number)}.png"
+            files[name] = encode_image(picture, folder / name)
     return files | {TRACE: _encode_trace(artifacts.trace, generation, folder / TRACE)}
 
 
@@ -59,10 +89,102 @@ def read_artifacts(folder: Path, baseline: Baseline) -> Artifacts:
     images = tuple(
         decode_image(*read_file(folder, image_name(i), baseline.generation), image) for i, image in enumerate(facts)
     )
+    parts = baseline.output.parts if baseline.output is not None else ()
     return Artifacts(
         images=images,
+        parts=tuple(
+            decode_part(
+                part_prefix(number),
+                part,
+                lambda name: read_file(folder, name, baseline.generation),
+                baseline.generation,
+            )
+            for number, part in enumerate(parts)
+        ),
         trace=decode_trace(*read_file(folder, TRACE, baseline.generation), baseline.generation),
     )
+
+
+def part_prefix(number: int) -> str:
+    """What the names of a part's files begin with, counted from 0."""
+    return f"returned-{number}"
+
+
+def part_files(prefix: str, part: PartFacts) -> list[str]:
+    """Names of the files that hold what is kept of a part: a PNG for each array of frames, and one for the rest."""
+    names = [f"{prefix}-{name}.png" for name, array in part.arrays.items() if array.is_frames]
+    return names + ([f"{prefix}.safetensors"] if any(not array.is_frames for array in part.arrays.values()) else [])
+
+
+def encode_part(prefix: str, arrays: Mapping[str, NDArray[Any]], generation: int, folder: Path) -> dict[str, bytes]:
+    """The files of a part by name. Frames stand under each other in one PNG, without loss.
+
+    Raises:
+        BaselineError: an array is neither such frames nor finite float32.
+    """
+    files: dict[str, bytes] = {}
+    rest: dict[str, NDArray[Any]] = {}
+    for name, array in arrays.items():
+        if array.ndim == 4 and str(array.dtype) == "uint8":
+            path = folder / f"{prefix}-{name}.png"
+            files[path.name] = encode_image(array.reshape(-1, *array.shape[2:]), path)
+        else:
+            rest[name] = array
+    if rest:
+        path = folder / f"{prefix}.safetensors"
+        files[path.name] = _encode_trace(rest, generation, path)
+    return files
+
+
+def decode_part(
+    prefix: str, part: PartFacts, read: Callable[[str], tuple[bytes, Path]], generation: int | None = None
+) -> dict[str, NDArray[Any]]:
+    """What is kept of a part, held against what is recorded of it.
+
+    Args:
+        prefix: of its files.
+        part: what is recorded.
+        read: gives the bytes of a file by its name, and where it lies.
+        generation: that the files must be of; None where any will do.
+
+    Raises:
+        BaselineError: a file isn't what was accepted; and what `read` raises.
+    """
+    arrays: dict[str, NDArray[Any]] = {}
+    for file in part_files(prefix, part):
+        data, path = read(file)
+        if file.endswith(".safetensors"):
+            arrays |= decode_trace(data, path, generation)
+        else:
+            name = file.removeprefix(f"{prefix}-").removesuffix(".png")
+            pixels, shape = decode_png(data, path)[1], part.arrays[name].shape
+            if pixels.size != math.prod(shape):
+                problem = f"has {pixels.size} values, but output.parts says {list(shape)}"
+                raise BaselineError(path, f"isn't what was accepted: {problem}", RESTORE)
+            arrays[name] = pixels.reshape(shape)
+    for name, facts in part.arrays.items():
+        if name not in arrays or image_digest(arrays[name]) != facts.digest:
+            problem = f"output.parts says that {name} of {part.name} has digest {facts.digest}, which no file has"
+            raise BaselineError(path, f"isn't what was accepted: {problem}", RESTORE)
+    return {name: arrays[name] for name in part.arrays}
+
+
+def _picture_of(part: PartFacts, arrays: Mapping[str, NDArray[Any]]) -> NDArray[np.uint8] | None:
+    kind = KINDS.get(part.kind)
+    if kind is None or not kind.has_picture or not arrays:
+        return None
+    kept = Kept(
+        kind=part.kind,
+        name=part.name,
+        shape=part.shape,
+        dtype=part.dtype,
+        digest=part.digest,
+        rate_hz=part.rate_hz,
+        piece_digests=part.piece_digests,
+        kept_pieces=part.kept_pieces,
+        arrays=arrays,
+    )
+    return kind.picture(kept)
 
 
 def read_file(folder: Path, name: str, generation: int) -> tuple[bytes, Path]:
@@ -97,14 +219,8 @@ def encode_image(array: NDArray[np.uint8], path: Path) -> bytes:
 def decode_image(data: bytes, path: Path, facts: ImageFacts) -> NDArray[np.uint8]:
     """Pixels of an accepted image. Raises BaselineError where they aren't those that were accepted."""
     import numpy as np
-    from PIL import Image
 
-    try:
-        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
-            mode = image.mode
-            array = np.array(image)
-    except (*_BROKEN_PNG, Image.DecompressionBombError) as error:
-        raise BaselineError(path, f"doesn't decode as PNG: {error}", RESTORE) from error
+    mode, array = decode_png(data, path)
     if mode != facts.mode:
         raise BaselineError(path, f"is of mode {mode}, but {facts.mode} was accepted", RESTORE)
     # PNG doesn't tell (height, width) from (height, width, 1); the digest does.
@@ -115,7 +231,19 @@ def decode_image(data: bytes, path: Path, facts: ImageFacts) -> NDArray[np.uint8
     raise BaselineError(path, f"isn't the image that was accepted: {problem}", RESTORE)
 
 
-def _encode_trace(trace: dict[str, NDArray[np.float32]], generation: int, path: Path) -> bytes:
+def decode_png(data: bytes, path: Path) -> tuple[str, NDArray[np.uint8]]:
+    """Mode and pixels of a PNG. Raises BaselineError on what is none."""
+    import numpy as np
+    from PIL import Image
+
+    try:
+        with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
+            return image.mode, np.array(image)
+    except (*_BROKEN_PNG, Image.DecompressionBombError) as error:
+        raise BaselineError(path, f"doesn't decode as PNG: {error}", RESTORE) from error
+
+
+def _encode_trace(trace: Mapping[str, NDArray[np.float32]], generation: int, path: Path) -> bytes:
     import numpy as np
     from safetensors.numpy import save
 
@@ -126,8 +254,8 @@ def _encode_trace(trace: dict[str, NDArray[np.float32]], generation: int, path: 
     return save(arrays, metadata={"generation": str(generation)})
 
 
-def decode_trace(data: bytes, path: Path, generation: int) -> dict[str, NDArray[np.float32]]:
-    """Arrays of a trace by name. Raises BaselineError where they aren't finite float32 of this generation."""
+def decode_trace(data: bytes, path: Path, generation: int | None) -> dict[str, NDArray[np.float32]]:
+    """Arrays of a trace by name. Raises BaselineError where they aren't finite float32, or of another generation."""
     from safetensors import SafetensorError
     from safetensors.numpy import load
 
@@ -140,7 +268,7 @@ def decode_trace(data: bytes, path: Path, generation: int) -> dict[str, NDArray[
     # `load` took the header, so its first eight bytes and its JSON are sound.
     header = json.loads(data[8 : 8 + int.from_bytes(data[:8], "little")])
     belongs_to = header.get("__metadata__", {}).get("generation")
-    if belongs_to != str(generation):
+    if generation is not None and belongs_to != str(generation):
         problem = f"is of generation {belongs_to}, but baseline.json is of generation {generation}"
         raise BaselineError(path, problem, "Restore both from the same commit.")
     return arrays

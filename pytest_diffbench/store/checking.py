@@ -13,7 +13,16 @@ from typing import TYPE_CHECKING
 
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.records.artifacts import MOMENT_NAMES, MOMENTS
-from pytest_diffbench.store.arrays import TRACE, decode_image, decode_trace, file_names, read_file
+from pytest_diffbench.store.arrays import (
+    TRACE,
+    decode_image,
+    decode_part,
+    decode_trace,
+    file_names,
+    part_prefix,
+    picture_names,
+    read_file,
+)
 from pytest_diffbench.store.consistency import contradictions
 from pytest_diffbench.store.files import BASELINE, artifact_path
 from pytest_diffbench.store.names import case_folder
@@ -113,7 +122,19 @@ def _misplaced(baseline: Baseline, folder: Path) -> Iterator[BaselineError]:
 def _of_files(baseline: Baseline, folder: Path) -> Iterator[BaselineError]:
     """Read the images and the trace, each by itself, so that one that is bad hides no other."""
     facts = baseline.output.images if baseline.output is not None else ()
+    for number, part in enumerate(baseline.output.parts if baseline.output is not None else ()):
+        try:
+            decode_part(
+                part_prefix(number),
+                part,
+                lambda name: read_file(folder, name, baseline.generation),
+                baseline.generation,
+            )
+        except BaselineError as error:
+            yield error
     for name in file_names(baseline):
+        if name.startswith("returned-"):
+            continue
         try:
             data, path = read_file(folder, name, baseline.generation)
             if name == TRACE:
@@ -203,11 +224,12 @@ def _trace_problems(trace: dict[str, NDArray[np.float32]], baseline: Baseline) -
 
 
 def _unnamed(baseline: Baseline, folder: Path) -> Iterator[BaselineError]:
-    named = {BASELINE} | {artifact_path(folder, name, baseline.generation).name for name in file_names(baseline)}
+    names = (*file_names(baseline), *picture_names(baseline))
+    named = {BASELINE} | {artifact_path(folder, name, baseline.generation).name for name in names}
     for path in _files(folder, lambda name: name not in named):
         yield BaselineError(
             path,
-            f"belongs to no image and no trace of generation {baseline.generation} in {BASELINE}",
+            f"belongs to no image, part or trace of generation {baseline.generation} in {BASELINE}",
             "Delete it, or restore the folder from version control.",
         )
 

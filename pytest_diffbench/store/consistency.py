@@ -153,6 +153,17 @@ def _of_output(output: Output) -> Iterator[Contradiction]:
     named = sum(map(len, rerun.alike))
     if named > rerun.rounds:
         yield "output.rerun.rounds", rerun.rounds, f"output.rerun.alike names {named} calls"
+    for index, part in enumerate(output.parts):
+        if "not_finite" in part.defects:
+            yield f"output.parts[{index}].defects", ", ".join(part.defects), "output.finite says that all is finite"
+        if any(number >= len(part.piece_digests) for number in part.kept_pieces):
+            yield (
+                f"output.parts[{index}].kept_pieces",
+                max(part.kept_pieces),
+                f"it has {len(part.piece_digests)} pieces",
+            )
+    if output.unrecognised is not None and (output.images or output.parts):
+        yield "output.unrecognised", output.unrecognised, "output holds images or parts"
     if output.images and output.no_images is not None:
         yield "output.no_images", output.no_images, f"output.images holds {len(output.images)}"
 

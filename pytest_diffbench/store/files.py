@@ -26,7 +26,7 @@ BASELINE = "baseline.json"
 
 _LOCK_TIMEOUT_S = 120.0
 _PENDING = re.compile(r"(?P<name>.+)\.g(?P<generation>\d+)")
-_IMAGE = re.compile(r"image-\d+\.png")
+_RETURNED = re.compile(r"image-\d+\.png|returned-\d+(?:-\w+)?\.(?:png|safetensors)")
 _FULL = {errno.ENOSPC, errno.EFBIG, getattr(errno, "EDQUOT", errno.ENOSPC)}
 _FORBIDDEN = {errno.EACCES, errno.EPERM, errno.EROFS}
 
@@ -86,7 +86,7 @@ def write_baseline(
         folder: made where it isn't there.
         text: of `baseline.json`.
         generation: that `text` says.
-        names: of all images and of the trace that belong to it; other images go.
+        names: of all images, other parts and the trace that belong to it; others of what was returned go.
         artifacts: those files, for a new generation; None keeps what is there.
 
     Raises:
@@ -117,7 +117,7 @@ def write_baseline(
     # Windows, it is found under its first name, and the next save renames it. What crashed savers left goes as well.
     with contextlib.suppress(OSError):
         _settle(folder, generation)
-        _drop_surplus_images(folder, names)
+        _drop_surplus(folder, names)
         _sync_folder(folder)
 
 
@@ -135,9 +135,9 @@ def _settle(folder: Path, generation: int) -> None:
             path.unlink()
 
 
-def _drop_surplus_images(folder: Path, names: Collection[str]) -> None:
+def _drop_surplus(folder: Path, names: Collection[str]) -> None:
     for path in sorted(folder.iterdir()):
-        if _IMAGE.fullmatch(path.name) and path.name not in names:
+        if _RETURNED.fullmatch(path.name) and path.name not in names:
             path.unlink()
 
 

@@ -1,14 +1,23 @@
-"""Images kept beside a session's file, by their digests, so that they can be judged later and elsewhere."""
+"""What was returned, kept beside a session's file by its digests, so that it can be judged later and elsewhere."""
 
 from __future__ import annotations
 
 import contextlib
+import functools
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import BaselineError, DiffbenchError
 from pytest_diffbench.records.artifacts import Artifacts
-from pytest_diffbench.store.arrays import decode_image, encode_image, image_name
+from pytest_diffbench.store.arrays import (
+    decode_image,
+    decode_part,
+    encode_image,
+    encode_part,
+    image_name,
+    part_files,
+    part_prefix,
+)
 from pytest_diffbench.store.names import case_folder
 
 if TYPE_CHECKING:
@@ -18,11 +27,12 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_diffbench.records import Case, ImageFacts, Output
+    from pytest_diffbench.records import Case, ImageFacts, Output, PartFacts
 
 
 def keep(folder: Path, output: Output | None, artifacts: Artifacts) -> None:
-    """Write images that aren't there yet as `<digest>.png`. Processes may do so at once.
+    """Write images that aren't there yet as `<digest>.png`, other parts as `<digest>-<name>.png` and
+    `<digest>.safetensors`. Processes may do so at once.
 
     Raises:
         BaselineError: the folder can't be written.
@@ -30,22 +40,33 @@ def keep(folder: Path, output: Output | None, artifacts: Artifacts) -> None:
     facts = output.images if output is not None else ()
     for image, array in zip(facts, artifacts.images, strict=True):
         path = folder / f"{image.digest}.png"
-        temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
-        try:
-            if path.exists():
-                continue
-            folder.mkdir(parents=True, exist_ok=True)
-            temporary.write_bytes(encode_image(array, path))
-            temporary.replace(path)
-        except OSError as error:
-            with contextlib.suppress(OSError):
-                temporary.unlink()
-            problem = f"can't be written: {error.strerror or error}"
-            raise BaselineError(folder, problem, "Give --diffbench-images a folder that can.") from error
+        if not path.exists():
+            _write(path, encode_image(array, path))
+    for part, arrays in zip(output.parts if output is not None else (), artifacts.parts, strict=True):
+        if all((folder / name).exists() for name in part_files(part.digest, part)):
+            continue
+        for name, data in encode_part(part.digest, arrays, 0, folder).items():
+            _write(folder / name, data)
+
+
+def _write(path: Path, data: bytes) -> None:
+    folder = path.parent
+    temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(data)
+        temporary.replace(path)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        problem = f"can't be written: {error.strerror or error}"
+        raise BaselineError(folder, problem, "Give --diffbench-images a folder that can.") from error
 
 
 def kept(folders: Sequence[Path], case: Case, output: Output | None) -> Artifacts:
-    """The images of a case, each the one whose digest was recorded; none unless all of them are there.
+    """The images and other parts of a case, each with the digest that was recorded.
+
+    Where an image isn't there, none is given; a part that isn't there is empty.
 
     Args:
         folders: that `keep` wrote, or of baselines.
@@ -58,7 +79,36 @@ def kept(folders: Sequence[Path], case: Case, output: Output | None) -> Artifact
     facts = output.images if output is not None else ()
     arrays = [_image_of(folders, case, i, image) for i, image in enumerate(facts)]
     images = tuple(array for array in arrays if array is not None)
-    return Artifacts(images=images if len(images) == len(facts) else ())
+    parts = output.parts if output is not None else ()
+    return Artifacts(
+        images=images if len(images) == len(facts) else (),
+        parts=tuple(_part_of(folders, case, number, part) for number, part in enumerate(parts)),
+    )
+
+
+def _part_of(folders: Sequence[Path], case: Case, number: int, part: PartFacts) -> dict[str, NDArray[Any]]:
+    stored = [(folder, part.digest) for folder in folders]
+    stored += [(parent, part_prefix(number)) for folder in folders for parent in _cases_in(folder, case)]
+    for folder, prefix in stored:
+        if not all((folder / name).is_file() for name in part_files(prefix, part)):
+            continue
+        try:
+            return decode_part(prefix, part, functools.partial(_read, folder))
+        except (BaselineError, OSError) as error:
+            if prefix == part.digest:
+                raise DiffbenchError(
+                    f"{folder}: what is kept as {prefix} isn't what was returned: {error}. Copy it anew from where "
+                    "it was made."
+                ) from error
+    return {}  # or those of another run
+
+
+def _read(folder: Path, name: str) -> tuple[bytes, Path]:
+    return (folder / name).read_bytes(), folder / name
+
+
+def _cases_in(folder: Path, case: Case) -> list[Path]:
+    return sorted(folder.glob(f"*/{case_folder(case)}"))
 
 
 def _image_of(folders: Sequence[Path], case: Case, index: int, facts: ImageFacts) -> NDArray[np.uint8] | None:

@@ -14,7 +14,7 @@ from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.records import Baseline, SaveOutcome, baseline_of
 from pytest_diffbench.records.artifacts import Reference
-from pytest_diffbench.store.arrays import encode_artifacts, file_names, read_artifacts
+from pytest_diffbench.store.arrays import encode_artifacts, file_names, picture_names, read_artifacts
 from pytest_diffbench.store.files import BASELINE, locked, write_baseline
 from pytest_diffbench.store.names import case_folder
 from pytest_diffbench.store.schema import decode, encode
@@ -270,6 +270,11 @@ def _refuse_unfit(observation: Observation, artifacts: Artifacts, folder: Path) 
     if digests != expected:
         problem = f"the images have digests {digests}, but output.images says {expected}"
         raise BaselineError(folder, problem, "Save the images that were measured.")
+    parts = output.parts if output is not None else ()
+    recorded = [{name: array.digest for name, array in part.arrays.items()} for part in parts]
+    if [{name: image_digest(array) for name, array in part.items()} for part in artifacts.parts] != recorded:
+        problem = f"the {len(artifacts.parts)} other parts aren't those {len(parts)} that output.parts says"
+        raise BaselineError(folder, problem, "Save what was measured.")
 
 
 def _adds(current: Baseline, observation: Observation, previous: Reference | None, unchanged: bool) -> bool:
@@ -282,7 +287,9 @@ def _adds(current: Baseline, observation: Observation, previous: Reference | Non
         and current.work == observation.work
         and (current.output is None) == (observation.output is None)
         and (
-            current.output is None or observation.output is None or current.output.images == observation.output.images
+            current.output is None
+            or observation.output is None
+            or (current.output.images, current.output.parts) == (observation.output.images, observation.output.parts)
         )
     )
 
@@ -329,5 +336,8 @@ def _joined(current: Baseline, observation: Observation) -> Ratio | None:
 
 def _write(folder: Path, baseline: Baseline, artifacts: Artifacts | None) -> None:
     text = encode(baseline, folder / BASELINE)
-    files = encode_artifacts(artifacts, baseline.generation, folder) if artifacts is not None else None
-    write_baseline(folder, text, baseline.generation, file_names(baseline), files)
+    files = (
+        encode_artifacts(artifacts, baseline.generation, folder, baseline.output) if artifacts is not None else None
+    )
+    names = (*file_names(baseline), *picture_names(baseline))
+    write_baseline(folder, text, baseline.generation, names, files)

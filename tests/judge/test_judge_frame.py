@@ -126,7 +126,7 @@ def test_limits_refuse_values_outside_their_range(field: str, value: Any) -> Non
 )
 def test_limits_of_image_metrics_keep_to_their_range(name: str, tiers: tuple[float, float]) -> None:
     with pytest.raises(OptionError, match=name):
-        Limits(image_limits={name: TierLimits(*tiers)})
+        Limits(metric_limits={name: TierLimits(*tiers)})
 
 
 def test_limits_are_one_frozen_table_with_zero_allowed() -> None:

@@ -278,7 +278,7 @@ def test_a_test_loosens_its_limit_with_the_marker_and_never_makes_the_far_one_st
     given = checked({"flip": 0.3, "ssimulacra2": 70, "lpips": 0.05})
     assert looser_than_default(given) == [("flip", 0.04, 0.3), ("ssimulacra2", 88, 70), ("lpips", 0, 0.05)]
     limits = Limits(**limit_fields(given, "measured"))
-    assert [limits.image_tiers(name).drift for name in OPTIONAL] == [0.3, 70, 0.05]
+    assert [limits.tiers(name).drift for name in OPTIONAL] == [0.3, 70, 0.05]
     assert judged([fixed("lpips", 0.04)], limits=limits).decision == "same"
     assert looser_than_default(checked({"ssimulacra2": 95})) == []
 

@@ -151,7 +151,7 @@ def test_another_composition_has_another_hash_and_another_tone_hasnt() -> None:
     image = damage.photograph(128)
     assert image_metrics.hash_distance_bits(image, damage.gain(image)) == 0
     for other in (damage.photograph(128, 1), np.ascontiguousarray(image[:, ::-1])):
-        assert image_metrics.hash_distance_bits(image, other) > Limits().image_tiers("hash_bits").drift
+        assert image_metrics.hash_distance_bits(image, other) > Limits().tiers("hash_bits").drift
 
 
 @given(seeds, st.tuples(st.integers(7, 40), st.integers(7, 40)), st.floats(0, 60))

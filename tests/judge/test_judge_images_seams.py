@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-LEAST_LEVELS = Limits().image_tiers("seam_levels").machine
+LEAST_LEVELS = Limits().tiers("seam_levels").machine
 
 
 def brighter_rows(image: NDArray[np.uint8], rows: Sequence[int], levels: float = 6) -> NDArray[np.uint8]:

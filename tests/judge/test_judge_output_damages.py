@@ -139,7 +139,9 @@ def test_the_allowance_for_rerun_noise_grows_with_it_between_the_two_tiers(
 
 def test_a_limit_of_nothing_allows_nothing() -> None:
     image = picture("drawing", 128)
-    found = judged(image, damage.rounding(image), limits=Limits(image_limits={"p999_levels": TierLimits(0.0, 128.0)}))
+    found = judged(
+        image, damage.rounding(image), limits=Limits(metric_limits={"p999_levels": TierLimits(0.0, 128.0)})
+    )
     assert found.decision == "worse"
     assert "p99.9 difference 1/255" in found.message
     assert over(0.0, 0.0) == 0.0

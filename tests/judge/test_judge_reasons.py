@@ -12,11 +12,13 @@ import judge_factories as make
 import msgspec
 import numpy as np
 import pytest
+import returned_parts as returned
 from golden_files import assert_equals_file
 
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.judge import REASONS, Limits, judge_pairs
 from pytest_diffbench.judge.reasons import FORMER_NAMES, Reason, verdict
+from pytest_diffbench.outputs.kinds import Rates
 from pytest_diffbench.records import (
     GATES,
     MASKED_ATTENTION,
@@ -75,6 +77,18 @@ def with_run_of_timesteps(timesteps: tuple[float, ...]) -> Scenario:
 
 def with_steps(steps: list[Any], **arguments: Any) -> Scenario:
     return on(make.observation(guidance=make.guidance(steps, **arguments)))
+
+
+NOTHING = make.output(latents_shape=None, latents_dtype=None)
+
+
+def with_parts(field: str, content: Any, against: Reference | None = None, **value: Any) -> Scenario:
+    """A film against the film that was accepted."""
+    parts, film = returned.read(field, content, **value), returned.read("frames", returned.film())
+    seen = make.observation(output=returned.output_of(parts))
+    accepted = make.observation(output=returned.output_of(film))
+    reference = against or make.reference(accepted, stored=returned.artifacts_of(film))
+    return on(seen, reference, returned.artifacts_of(parts))
 
 
 def half(guided: Any, plain: Any = None) -> list[Any]:
@@ -247,6 +261,15 @@ SCENARIOS: dict[str, Scenario] = {
     "guidance.gain": with_steps(
         half(make.guided_step(norm_ratio_min=0.9, norm_ratio_max=1.2)), cfg_normalization=False
     ),
+    "output.unrecognised": on(
+        make.observation(output=make.output(latents_shape=None, unrecognised="list of 3 str")),
+        make.reference(make.observation(output=make.output(latents_shape=None))),
+    ),
+    "output.not_in_baseline": with_parts("frames", returned.film(), make.reference(make.observation(output=NOTHING))),
+    "output.silent": with_parts("audio", 0 * returned.recording()),
+    "output.kind": with_parts("frames", 3 * returned.film()),
+    "output.length": with_parts("frames", returned.film(frames=11)),
+    "output.rate": with_parts("frames", returned.film(), rates=Rates(video_hz=16.0)),
     "output.not_kept": on(make.observation(output=make.output(make.noisy(IMAGE, 1))), mine=Artifacts()),
     "output.not_finite": on(make.observation(output=make.output(IMAGE, finite=False))),
     "output.no_images": on(make.observation(output=make.output())),

@@ -65,7 +65,9 @@ def test_a_picture_that_went_further_is_told_with_figures_and_limit() -> None:
 
 def test_the_limits_are_those_of_the_case() -> None:
     assert (
-        told(moved(5), limits=Limits(image_limits={"colour_levels": TierLimits(6, 6), "psnr_db": TierLimits(30, 28)}))
+        told(
+            moved(5), limits=Limits(metric_limits={"colour_levels": TierLimits(6, 6), "psnr_db": TierLimits(30, 28)})
+        )
         == ""
     )
     noisy = make.output(FLAT, rerun=RerunNoise(rounds=5, identical=False, psnr_db=30.0))
@@ -139,7 +141,7 @@ def test_of_many_images_a_few_are_kept_first_and_last_among_them() -> None:
 def test_what_is_told_is_never_more_than_the_output_gate_would_find(seed: int) -> None:
     one = make.picture(seed)
     other = make.noisy(one, 3 * seed, seed) if seed % 2 else np.roll(one, seed, axis=0)
-    text = told(other, first=origin(one), limits=Limits(image_limits={"colour_levels": TierLimits(0.0, 6)}))
+    text = told(other, first=origin(one), limits=Limits(metric_limits={"colour_levels": TierLimits(0.0, 6)}))
     levels = float(text.partition("at least ")[2].partition("/255")[0] or 0)
     assert levels <= colour_levels(one, other) + 0.06  # a tenth is told
 

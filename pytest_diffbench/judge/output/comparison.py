@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_diffbench.judge.output.tolerance import Tolerance
-    from pytest_diffbench.outputs.metrics import Measurement
+    from pytest_diffbench.outputs.metrics import Line, Measurement, Tile
 
     ImageDistance = Mapping[str, Measurement]
     """Every metric of an image, by name."""
@@ -63,7 +63,7 @@ def _check(number: int, name: str, measurement: Measurement, limit: float) -> Li
 
 
 def _is_placed(figure: MetricLimit) -> bool:
-    return figure.tile is not None or figure.line is not None
+    return figure.tile is not None or figure.line is not None or figure.place is not None
 
 
 def figures(distance: ImageDistance) -> dict[str, MetricFigure]:
@@ -73,9 +73,18 @@ def figures(distance: ImageDistance) -> dict[str, MetricFigure]:
 
 def figure_of(measurement: Measurement) -> MetricFigure:
     """A measurement as a record has it: what is infinite or no number is None."""
-    tile, line = measurement.tile, measurement.line
     return MetricFigure(
         value=float(measurement.value) if math.isfinite(measurement.value) else None,
-        tile=None if tile is None else ImageTile(**dataclasses.asdict(tile)),
-        line=None if line is None else ImageLine(**dataclasses.asdict(line)),
+        tile=tile_of(measurement.tile),
+        line=line_of(measurement.line),
     )
+
+
+def tile_of(tile: Tile | None) -> ImageTile | None:
+    """A tile as a record has it."""
+    return None if tile is None else ImageTile(**dataclasses.asdict(tile))
+
+
+def line_of(line: Line | None) -> ImageLine | None:
+    """A line as a record has it."""
+    return None if line is None else ImageLine(**dataclasses.asdict(line))

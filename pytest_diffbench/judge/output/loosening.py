@@ -6,14 +6,15 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.judge.limits import Limits, TierLimits
+from pytest_diffbench.judge.limits import Limits, TierLimits, metric_named
+from pytest_diffbench.outputs.kinds import PART_METRICS
 from pytest_diffbench.outputs.metrics import METRICS
 from pytest_diffbench.records import ToleranceChange
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_diffbench.outputs.metrics import ImageMetric
+    from pytest_diffbench.outputs.metrics.metric import Metric
 
 _DEFAULT_AGAIN = "back to the default"
 _STRICTER = "stricter, which needs no reason"
@@ -26,7 +27,7 @@ class Threshold:
     Attributes:
         default: on this class of machine.
         far_field: field of `Limits` for another class, which is never left stricter; None where there is none, and
-            for image metrics.
+            for metrics.
         is_least: the value is a least one, so that less is looser.
         largest: the largest value that there is.
         whole: it is a whole number.
@@ -43,22 +44,22 @@ class Threshold:
         return value < than if self.is_least else value > than
 
 
-def threshold_of(metric: ImageMetric) -> Threshold:
-    """The threshold of an image metric."""
+def threshold_of(metric: Metric) -> Threshold:
+    """The threshold of a metric of images, or of another kind of output."""
     return Threshold(
         default=metric.machine, is_least=metric.higher_is_better, largest=metric.largest, whole=metric.whole
     )
 
 
 TOLERANCES: dict[str, Threshold] = {
-    **{name: threshold_of(metric) for name, metric in METRICS.items()},
+    **{name: threshold_of(metric) for name, metric in (*METRICS.items(), *PART_METRICS.items())},
     "latents_rel": Threshold(default=Limits().latents_machine_rel, far_field="latents_drift_rel"),
     "trace_first_rel": Threshold(default=Limits().trace_first_rel),
 }
 """By the name that a test gives, as in `tolerance={"psnr_db": 35}`; the names are those of the verdict's figures."""
 
 _FIELDS = {"latents_rel": "latents_machine_rel", "trace_first_rel": "trace_first_rel"}
-"""Fields of `Limits` that hold them; the others are image metrics."""
+"""Fields of `Limits` that hold them; the others are metrics."""
 
 
 def checked(value: Any) -> tuple[tuple[str, float], ...]:
@@ -95,15 +96,16 @@ def looser_than_default(tolerance: Sequence[tuple[str, float]]) -> list[tuple[st
 def limit_fields(tolerance: Sequence[tuple[str, float]], reason: str | None) -> dict[str, Any]:
     """Fields of `Limits` that say the same."""
     fields: dict[str, Any] = {"output_reason": reason or ""} if tolerance else {}
-    images = {}
+    metrics = {}
     for name, value in tolerance:
-        if name in METRICS:
-            images[name] = TierLimits(value, METRICS[name].looser(value, METRICS[name].drift))
+        if name not in _FIELDS:
+            metric = metric_named(name)
+            metrics[name] = TierLimits(value, metric.looser(value, metric.drift))
             continue
         fields[_FIELDS[name]] = value
         if (far := TOLERANCES[name].far_field) is not None:
             fields[far] = max(value, getattr(Limits(), far))
-    return fields | ({"image_limits": images} if images else {})
+    return fields | ({"metric_limits": metrics} if metrics else {})
 
 
 def history_with(limits: Limits, before: Sequence[ToleranceChange], when: str) -> tuple[ToleranceChange, ...]:
@@ -137,4 +139,4 @@ def thresholds_after(history: Sequence[ToleranceChange]) -> dict[str, float]:
 
 
 def _value(limits: Limits, name: str) -> float:
-    return float(limits.image_tiers(name).machine if name in METRICS else getattr(limits, _FIELDS[name]))
+    return float(getattr(limits, _FIELDS[name]) if name in _FIELDS else limits.tiers(name).machine)

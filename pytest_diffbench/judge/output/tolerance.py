@@ -1,4 +1,4 @@
-"""How far a picture may be from its baseline, given how near the machine is and how much the case itself drifts."""
+"""How far a result may be from its baseline, given how near the machine is and how much the case itself drifts."""
 
 from __future__ import annotations
 
@@ -6,6 +6,8 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.judge.limits import metric_named
+from pytest_diffbench.outputs.kinds import PART_METRICS
 from pytest_diffbench.outputs.metrics import METRICS
 
 if TYPE_CHECKING:
@@ -13,6 +15,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.judge.limits import Limits
     from pytest_diffbench.outputs.metrics import ImageMetric
+    from pytest_diffbench.outputs.metrics.metric import Metric
     from pytest_diffbench.records import Distance, RerunNoise
 
 PSNR = METRICS["psnr_db"]
@@ -21,12 +24,14 @@ _PSNR_BROKEN_DB = PSNR.broken or 0.0
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Tolerance:
-    """Limits of one comparison of images.
+    """Limits of one comparison.
 
     Attributes:
         distance: how near the baseline's machine is.
         images: limit of each metric of images, by name.
         latents_rel: largest relative L2 distance of the final latents: of a result, and across machines.
+        parts: limit of each metric of the other kinds of output, by name.
+        noisy_parts: the same of parts in which identical calls differ, by the part's number and the metric.
         rerun_db: PSNR between identical calls of the case, None when they agree or weren't repeated.
         hopeless: identical calls drift so far that a difference says nothing.
     """
@@ -36,6 +41,12 @@ class Tolerance:
     latents_rel: float
     rerun_db: float | None = None
     hopeless: bool = False
+    parts: dict[str, float] = dataclasses.field(default_factory=dict)
+    noisy_parts: dict[tuple[int, str], float] = dataclasses.field(default_factory=dict)
+
+    def part_limit(self, part: int, metric: str) -> float:
+        """The limit of a metric of a part."""
+        return self.noisy_parts.get((part, metric), self.parts[metric])
 
     def figures(self) -> dict[str, float]:
         """The limits by name."""
@@ -46,6 +57,8 @@ class Tolerance:
         return dataclasses.replace(
             self,
             images={name: _broken(METRICS[name], limit) for name, limit in self.images.items()},
+            parts={name: _broken(PART_METRICS[name], limit) for name, limit in self.parts.items()},
+            noisy_parts={key: _broken(PART_METRICS[key[1]], limit) for key, limit in self.noisy_parts.items()},
             latents_rel=max(self.latents_rel, limits.latents_broken_rel),
         )
 
@@ -68,17 +81,20 @@ def tolerance(
     noise = base if base.rounds > 1 else now
     near = distance == "machine"
     names = [name for name, metric in METRICS.items() if metric.package is None or name in extras]
-    tiers = {name: limits.image_tiers(name) for name in names}
+    tiers = {name: limits.tiers(name) for name in names}
+    part_tiers = {name: limits.tiers(name) for name in PART_METRICS}
     chosen = Tolerance(
         distance=distance,
         images={name: tier.machine if near else tier.drift for name, tier in tiers.items()},
         latents_rel=limits.latents_machine_rel if near else limits.latents_drift_rel,
+        parts={name: tier.machine if near else tier.drift for name, tier in part_tiers.items()},
     )
     if noise.identical:
         return chosen
     if noise.latents_rel is not None:
         drift_rel = noise.latents_rel * 10 ** (limits.rerun_margin_db / 20)
         chosen = dataclasses.replace(chosen, latents_rel=max(chosen.latents_rel, drift_rel))
+    chosen = _with_part_noise(chosen, noise, limits)
     if noise.psnr_db is None:
         return chosen
     noise_db = noise.psnr_db - limits.rerun_margin_db
@@ -91,11 +107,28 @@ def tolerance(
         loosened = {
             name: _below_psnr(METRICS[name], limit, tiers[name].drift, least_db) for name, limit in loosened.items()
         }
-    hopeless = least_db < min(chosen.images["psnr_db"], _PSNR_BROKEN_DB)
+    hopeless = chosen.hopeless or least_db < min(chosen.images["psnr_db"], _PSNR_BROKEN_DB)
     return dataclasses.replace(chosen, images=loosened, rerun_db=noise.psnr_db, hopeless=hopeless)
 
 
-def _broken(metric: ImageMetric, limit: float) -> float:
+def _with_part_noise(chosen: Tolerance, noise: RerunNoise, limits: Limits) -> Tolerance:
+    """Loosen each metric of a part to what identical calls reach, with the margin that two draws of noise take."""
+    noisy, hopeless = {}, False
+    for drift in noise.parts:
+        if drift.metric not in PART_METRICS:
+            continue  # of a kind that isn't registered any more
+        metric = metric_named(drift.metric)
+        error = metric.error(drift.value) if drift.value is not None else math.inf
+        if not math.isfinite(error) or (metric.broken is not None and error > metric.error(metric.broken)):
+            hopeless = True
+            continue
+        margin = 10 ** (limits.rerun_margin_db / 20)
+        reached = metric.value_of(error * margin) if error > 0 else metric.best
+        noisy[drift.part, drift.metric] = metric.looser(chosen.parts[drift.metric], reached)
+    return dataclasses.replace(chosen, noisy_parts=noisy, hopeless=hopeless)
+
+
+def _broken(metric: Metric, limit: float) -> float:
     return metric.any_value if metric.broken is None else metric.looser(limit, metric.broken)
 
 

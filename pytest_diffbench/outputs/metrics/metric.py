@@ -93,8 +93,8 @@ class Package(NamedTuple):
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class ImageMetric:
-    """A metric of two images.
+class Metric:
+    """A figure of what was returned beside the baseline's, and its limits.
 
     Attributes:
         name: in a test's `tolerance`, in the details of verdicts and in reports.
@@ -102,19 +102,15 @@ class ImageMetric:
         machine: limit on one class of machine.
         drift: limit on another one.
         broken: limit beyond which no other machine is an excuse; None where there is none.
-        measure: computes it; None where it needs weights, see `measured_by`.
         higher_is_better: the limit is a least value.
         decibels: a logarithm of an amplitude, of which the error is taken.
-        best: value of equal images.
+        best: value of equal results.
         largest: largest value that a limit may have.
         whole: values are whole numbers.
         digits: behind the decimal point, where a value is written.
         unit: written behind a value.
         limit_unit: written behind a limit, beside a value with its unit.
-        steps_per_unit: fineness of limits that `calibrate` proposes; None for two significant digits.
-        rerun: what noise between identical calls does to its limit.
-        in_summary: summaries have it.
-        package: that it needs; such a metric is computed only where a test asks for it.
+        percent: values are shares, and written as per cent.
     """
 
     name: str
@@ -122,7 +118,6 @@ class ImageMetric:
     machine: float
     drift: float
     broken: float | None = None
-    measure: Callable[[ImagePair], Measurement] | None = None
     higher_is_better: bool = False
     decibels: bool = False
     best: float = 0.0
@@ -131,14 +126,7 @@ class ImageMetric:
     digits: int = 4
     unit: str = ""
     limit_unit: str = ""
-    steps_per_unit: int | None = None
-    rerun: RerunModel = "tier"
-    in_summary: bool = False
-    package: Package | None = None
-
-    def measured_by(self, measure: Callable[[ImagePair], Measurement]) -> ImageMetric:
-        """The same metric, computed by a function that holds what it needs."""
-        return dataclasses.replace(self, measure=measure)
+    percent: bool = False
 
     def error(self, value: float) -> float:
         """How far a value is from that of equal images; infinite for one that is no number."""
@@ -182,11 +170,37 @@ class ImageMetric:
         """A value with its unit; None is what JSON has for one that is infinite or no number."""
         if value is None or not math.isfinite(value):
             return "no difference" if self.decibels else "not a number"
-        return f"{value:.{self.digits}f}{self.unit}"
+        return f"{100 * value:.2g} %" if self.percent and abs(value) < 0.995 else self._plain_text(value)
+
+    def _plain_text(self, value: float) -> str:
+        return f"{100 * value:,.0f} %" if self.percent else f"{value:.{self.digits}f}{self.unit}"
 
     def limit_text(self, limit: float) -> str:
         """A limit as it stands beside a value."""
-        return f"{limit:.4g}{self.limit_unit}"
+        return f"{100 * limit:.4g} %" if self.percent else f"{limit:.4g}{self.limit_unit}"
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class ImageMetric(Metric):
+    """A metric of two images.
+
+    Attributes:
+        measure: computes it; None where it needs weights, see `measured_by`.
+        steps_per_unit: fineness of limits that `calibrate` proposes; None for two significant digits.
+        rerun: what noise between identical calls does to its limit.
+        in_summary: summaries have it.
+        package: that it needs; such a metric is computed only where a test asks for it.
+    """
+
+    measure: Callable[[ImagePair], Measurement] | None = None
+    steps_per_unit: int | None = None
+    rerun: RerunModel = "tier"
+    in_summary: bool = False
+    package: Package | None = None
+
+    def measured_by(self, measure: Callable[[ImagePair], Measurement]) -> ImageMetric:
+        """The same metric, computed by a function that holds what it needs."""
+        return dataclasses.replace(self, measure=measure)
 
 
 def over(error: float, allowed: float) -> float:

@@ -22,8 +22,16 @@ from pytest_diffbench.records.details.guidance import (
     UnrecordedArgument,
 )
 from pytest_diffbench.records.details.memory import MemoryDetails, StageMemoryChange
-from pytest_diffbench.records.details.output import ImageLine, ImageTile, MetricFigure, MetricLimit, OutputDetails
-from pytest_diffbench.records.details.returned import Returned, ReturnedTensor
+from pytest_diffbench.records.details.output import (
+    ImageLine,
+    ImageTile,
+    MetricFigure,
+    MetricLimit,
+    OutputDetails,
+    PartFinding,
+    PartPlace,
+)
+from pytest_diffbench.records.details.returned import Returned, ReturnedPart, ReturnedTensor
 from pytest_diffbench.records.details.time import (
     Clocks,
     Doubt,
@@ -85,10 +93,13 @@ __all__ = [
     "ObservedGuidance",
     "OperatorChange",
     "OutputDetails",
+    "PartFinding",
+    "PartPlace",
     "PartTime",
     "RatioDetails",
     "RenormKind",
     "Returned",
+    "ReturnedPart",
     "ReturnedTensor",
     "StageMemoryChange",
     "TensorChange",

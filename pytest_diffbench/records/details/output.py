@@ -8,6 +8,7 @@ from pytest_diffbench.records.base import Count, Distance, NotNegative, Record
 from pytest_diffbench.records.details.returned import Returned
 from pytest_diffbench.records.details.trace import TraceDetails, TraceExcess
 from pytest_diffbench.records.output import RerunNoise, ToleranceChange
+from pytest_diffbench.records.parts import PositiveHertz
 
 
 class ImageTile(Record, frozen=True, kw_only=True):
@@ -38,11 +39,31 @@ class MetricFigure(Record, frozen=True, kw_only=True):
     line: ImageLine | None = None
 
 
+class PartPlace(Record, frozen=True, kw_only=True):
+    """Where in a part something is; what doesn't apply is null."""
+
+    frame: Count | None = None
+    last_frame: Count | None = None
+    """The last of several, where `frame` is the first."""
+
+    first_sample: Count | None = None
+    """Of audio."""
+
+    end_sample: Count | None = None
+    """The sample that follows the stretch."""
+
+    batch: Count | None = None
+    """Number in the batch."""
+
+    channel: Count | None = None
+    axis: Count | None = None
+
+
 class MetricLimit(Record, frozen=True, kw_only=True):
-    """A metric of an image, of a tensor, or of the final latents where it has neither, beside its limit."""
+    """A metric of an image, a part, a tensor, or the final latents where it has none of these, beside its limit."""
 
     metric: str
-    """Name of an image metric, or `latents_rel`: a relative L2 distance."""
+    """Name of a metric of images or of a kind of output, or `latents_rel`: a relative L2 distance."""
 
     value: float | None
     limit: float
@@ -50,8 +71,30 @@ class MetricLimit(Record, frozen=True, kw_only=True):
     tensor: Count | None = None
     """Number of the tensor in what was returned."""
 
+    part: Count | None = None
+    """Number of the part that isn't an image."""
+
+    place: PartPlace | None = None
+    """Where in that part."""
+
     tile: ImageTile | None = None
+    """In the image or frame."""
+
     line: ImageLine | None = None
+
+
+class PartFinding(Record, frozen=True, kw_only=True):
+    """What became of a part, where that can be named; `outputs.kinds.Finding` has the codes, and what figures are."""
+
+    part: Count
+    code: str
+    """Such as `frozen` or `mirrored`."""
+
+    place: PartPlace | None = None
+    other: Count | None = None
+    factor: float | None = None
+    shift: float | None = None
+    shift_px: tuple[int, int] | None = None
 
 
 class OutputDetails(Record, frozen=True, kw_only=True, tag="output", tag_field="kind"):
@@ -75,6 +118,15 @@ class OutputDetails(Record, frozen=True, kw_only=True, tag="output", tag_field="
 
     constant_images: tuple[Count, ...] = ()
     constant_tensors: tuple[str, ...] = ()
+    unsound_parts: tuple[Count, ...] = ()
+    """Numbers of the parts that are constant or silent."""
+
+    part: Count | None = None
+    """Number of the part that differs in kind, length, size or rate, or that the baseline doesn't hold."""
+
+    rates_hz: tuple[PositiveHertz | None, PositiveHertz | None] | None = None
+    """Frames or samples per second, where they differ."""
+
     image: Count | None = None
     """Number of the image whose size or mode differs."""
 
@@ -88,7 +140,7 @@ class OutputDetails(Record, frozen=True, kw_only=True, tag="output", tag_field="
     shapes: tuple[tuple[int, ...] | None, tuple[int, ...] | None] | None = None
     """Of the latents, or of an image's stored pixels."""
 
-    not_kept: Literal["images_here", "images_in_baseline", "trace"] | None = None
+    not_kept: Literal["images_here", "images_in_baseline", "parts_here", "parts_in_baseline", "trace"] | None = None
     """What is missing of what was returned, so that it can't be compared."""
 
     rerun: RerunNoise | None = None
@@ -96,6 +148,9 @@ class OutputDetails(Record, frozen=True, kw_only=True, tag="output", tag_field="
 
     images: tuple[dict[str, MetricFigure], ...] = ()
     """Of each image, every metric by name."""
+
+    parts: tuple[MetricLimit, ...] = ()
+    """Of each part that differs, every metric."""
 
     latents_rel: NotNegative | None = None
     """Relative L2 distance of the final latents."""
@@ -108,6 +163,9 @@ class OutputDetails(Record, frozen=True, kw_only=True, tag="output", tag_field="
 
     further: tuple[MetricLimit, ...] = ()
     """What else is beyond its limit."""
+
+    findings: tuple[PartFinding, ...] = ()
+    """What became of parts, as far as it can be named."""
 
     trace: TraceDetails | None = None
     trace_excess: TraceExcess | None = None

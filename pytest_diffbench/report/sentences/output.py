@@ -6,10 +6,21 @@ import math
 import sys
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.outputs.kinds import PART_METRICS
 from pytest_diffbench.outputs.metrics import METRICS
+from pytest_diffbench.report.sentences.findings import findings_text
+from pytest_diffbench.report.sentences.parts import (
+    metric_of,
+    part_name,
+    part_text,
+    place_words,
+    rate_text,
+    returned_part,
+    size_text,
+)
 from pytest_diffbench.report.sentences.rerun import cause, disagreement
 from pytest_diffbench.report.sentences.trace import divergence, place_text
-from pytest_diffbench.report.units import format_count, format_decibels, format_distance, format_list
+from pytest_diffbench.report.units import MOST_LISTED, format_count, format_decibels, format_distance, format_list
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import ToleranceChange
@@ -19,6 +30,7 @@ if TYPE_CHECKING:
         MetricLimit,
         OutputDetails,
         Returned,
+        ReturnedPart,
         TraceExcess,
     )
 
@@ -39,7 +51,14 @@ def message(reason: str, details: OutputDetails) -> str:
         case "output.no_images":
             why = f": {details.returned.no_images}" if details.returned and details.returned.no_images else ""
             return f"The call returned no images{why}."
+        case "output.unrecognised":
+            kinds = details.returned.unrecognised if details.returned else None
+            return f"No output was recognised in what the call returned ({kinds}): nothing of it is judged or saved."
+        case "output.silent":
+            return f"No sound in {_unsound(details)}."
         case "output.constant":
+            if details.unsound_parts:
+                return f"All values of {_unsound(details)} are equal."
             if details.constant_images:
                 return f"All pixels of image {', '.join(map(str, details.constant_images))} are equal."
             return f"All values of the returned {', '.join(details.constant_tensors)} are equal."
@@ -61,13 +80,19 @@ def _unlike(reason: str, details: OutputDetails) -> str:
     """What was returned differs without any metric, or wasn't kept."""
     match reason:
         case "output.lost" | "output.count" if details.returned and details.baseline_returned:
-            why = f": {details.returned.no_images}" if reason == "output.lost" else ""
-            returned = "nothing to compare" if reason == "output.lost" else returned_text(details.returned)
+            nothing = reason == "output.lost" and not details.returned.parts
+            why = f": {details.returned.no_images}" if nothing else ""
+            returned = "nothing to compare" if nothing else returned_text(details.returned)
             return f"The baseline has {returned_text(details.baseline_returned)}, this run {returned}{why}."
         case "output.mode" if details.modes is not None:
             return f"Image {details.image} has mode {details.modes[1]}; the baseline has {details.modes[0]}."
-        case "output.size":
+        case "output.size" | "output.length" | "output.rate" | "output.kind":
             return _size(details)
+        case "output.not_in_baseline" if details.returned and details.baseline_returned:
+            return (
+                f"The call returned {returned_text(details.returned)}; the baseline has "
+                f"{returned_text(details.baseline_returned)}, so that the rest can't be compared."
+            )
         case "output.not_kept":
             return _not_kept(details)
     return ""
@@ -81,7 +106,7 @@ def changes(reason: str, details: OutputDetails) -> list[str]:
     """Where the traces diverge, unless the message says so, what else is beyond its limit, and changed thresholds."""
     worded = details.reason_besides_weights or reason if reason == "output.weights" else reason
     lines = [divergence(details.trace)] if details.trace is not None and worded not in _WITH_DIVERGENCE else []
-    lines += [f"{_subject(figure)}: {metric_text(figure)}" for figure in details.further]
+    lines += [f"{_subject(figure, details)}: {_text(figure, details)}" for figure in details.further]
     if details.latents_dtypes is not None:
         lines.append(f"dtype of the latents: {details.latents_dtypes[0]} -> {details.latents_dtypes[1]}")
     lines += [tolerance_change(change) for change in details.tolerances]
@@ -96,6 +121,11 @@ def changes(reason: str, details: OutputDetails) -> list[str]:
 
 def returned_text(returned: Returned) -> str:
     """What was returned, in a few words."""
+    if returned.parts:
+        parts = [format_count(returned.images, "image")] if returned.images else []
+        parts += [part_text(part) for part in returned.parts[:MOST_LISTED]]
+        further = len(returned.parts) - MOST_LISTED
+        return format_list([*parts, *([f"{further} more"] if further > 0 else [])])
     if returned.images or not returned.tensors:
         return format_count(returned.images, "image")
     tensors = ", ".join(
@@ -108,9 +138,10 @@ def returned_text(returned: Returned) -> str:
 
 def sound_text(returned: Returned) -> str:
     """That a result is sound by itself."""
-    if not returned.images and not returned.tensors:
+    if not returned.images and not returned.tensors and not returned.parts:
         return "The latents are finite."
-    why = f"; no images: {returned.no_images}" if returned.no_images and not returned.images else ""
+    unseen = returned.no_images and not returned.images and not returned.parts
+    why = f"; no images: {returned.no_images}" if unseen else ""
     return f"{returned_text(returned)}: finite, not constant{why}."
 
 
@@ -120,8 +151,14 @@ def tolerance_change(change: ToleranceChange) -> str:
     return f"tolerance {change.limit} {change.before:g} -> {change.after:g}{since}: {change.reason}"
 
 
-def metric_text(figure: MetricLimit) -> str:
+def metric_text(figure: MetricLimit, part: ReturnedPart | None = None) -> str:
     """A metric with its place and limit: `colour shift 9.6/255 (limit 1)`."""
+    part_metric = metric_of(figure)
+    if part_metric is not None:
+        limit = f" (limit {part_metric.limit_text(figure.limit)})" if abs(figure.limit) < sys.float_info.max else ""
+        where = place_words(figure.place, part)
+        inside = f"{f' {where}' if where else ''}{_place(figure.tile, figure.line)}"
+        return f"{part_metric.label} {part_metric.text(figure.value)}{inside}{limit}"
     if figure.metric not in METRICS:
         value = math.inf if figure.value is None else figure.value
         return f"{format_distance(value)} apart (limit {format_distance(figure.limit)})"
@@ -133,8 +170,12 @@ def metric_text(figure: MetricLimit) -> str:
 def _compared(reason: str, details: OutputDetails, worst: MetricLimit) -> str:
     """Of a comparison by metrics."""
     where = f" {divergence(details.trace)}." if details.trace is not None else ""
-    differs = f"{_differing(worst)} {metric_text(worst)}."
-    figure = f"{_subject(worst)}, {metric_text(worst)}."
+    became = findings_text(
+        tuple(finding for finding in details.findings if finding.part == worst.part),
+        returned_part(details.returned, worst.part),
+    )
+    differs = f"{_differing(worst, details)} {_text(worst, details)}.{f' {became}' if became else ''}"
+    figure = f"{_subject(worst, details)}, {_text(worst, details)}."
     closest = f"Closest to its limit: {figure}"
     largest = _largest(details, worst)
     limits = f" {_limits(details)}"
@@ -153,11 +194,11 @@ def _compared(reason: str, details: OutputDetails, worst: MetricLimit) -> str:
     latents = _latents(details)
     match reason:
         case "output.decoder":
-            return f"{latents}The decoder or a later stage differs: {metric_text(worst)}.{largest}{limits}"
+            return f"{latents}The decoder or a later stage differs: {_text(worst, details)}.{largest}{limits}"
         case "output.other_machine":
             compared = differs if _is_beyond(worst) else closest
             return f"{latents}{compared} The other machine may be the cause.{where}{largest}{limits}"
-    before = latents if details.machines and details.images else ""
+    before = latents if details.machines and (details.images or details.parts) else ""
     return f"{before}Not bit-identical, but within all limits. {closest}{limits}"
 
 
@@ -173,21 +214,35 @@ def _disagreement(details: OutputDetails) -> str:
     return f"{disagreement(details.rerun)}.{cause(details.rerun)}"
 
 
-def _differing(figure: MetricLimit) -> str:
-    verb = "differ" if figure.image is None and figure.tensor is None else "differs"
-    subject = _subject(figure)
+def _text(figure: MetricLimit, details: OutputDetails) -> str:
+    return metric_text(figure, returned_part(details.returned, figure.part))
+
+
+def _unsound(details: OutputDetails) -> str:
+    parts = [returned_part(details.returned, number) for number in details.unsound_parts]
+    return format_list([part_name(part) for part in parts if part is not None])
+
+
+def _differing(figure: MetricLimit, details: OutputDetails) -> str:
+    single = figure.image is not None or figure.tensor is not None or figure.part is not None
+    verb = "differs" if single else "differ"
+    subject = _subject(figure, details)
     return f"{subject[0].upper()}{subject[1:]} {verb} from the baseline:"
 
 
 def _is_beyond(figure: MetricLimit) -> bool:
     value = math.nan if figure.value is None else figure.value
-    if figure.metric in METRICS:
-        return METRICS[figure.metric].excess(value, figure.limit) > 1
+    metric = METRICS.get(figure.metric) or metric_of(figure)
+    if metric is not None:
+        return metric.excess(value, figure.limit) > 1
     return not value <= figure.limit
 
 
-def _subject(figure: MetricLimit) -> str:
+def _subject(figure: MetricLimit, details: OutputDetails) -> str:
     """What a metric is of."""
+    part = returned_part(details.returned, figure.part)
+    if part is not None:
+        return part_name(part)
     if figure.image is not None:
         return f"image {figure.image}"
     return "final latents" if figure.tensor is None else f"returned tensor {figure.tensor}"
@@ -235,7 +290,7 @@ def _limits(details: OutputDetails) -> str:
     """Limits of the comparison, and between which machines it is."""
     limits = [
         f"{metric.label} {metric.limit_text(details.allowed[name])}"
-        for name, metric in METRICS.items()
+        for name, metric in (*METRICS.items(), *PART_METRICS.items())
         if name in details.allowed
     ]
     if "latents_rel" in details.allowed:
@@ -249,6 +304,9 @@ def _size(details: OutputDetails) -> str:
     if details.sizes_px is not None:
         before, after = (f"{width} x {height} px" for width, height in details.sizes_px)
         return f"Image {details.image} is {after}; the baseline's is {before}."
+    part, stored = (returned_part(side, details.part) for side in (details.returned, details.baseline_returned))
+    if part is not None and stored is not None:
+        return _part_size(part, stored, details)
     if details.tensor is not None and details.returned and details.baseline_returned:
         before, after = (
             f"{tensor.name} of shape {list(tensor.shape)} and dtype {tensor.dtype}"
@@ -262,8 +320,25 @@ def _size(details: OutputDetails) -> str:
     return f"{what} shape {after_shape}; the baseline has {before_shape}."
 
 
+def _part_size(part: ReturnedPart, stored: ReturnedPart, details: OutputDetails) -> str:
+    """A part of another kind, size, rate or dtype."""
+    if (part.kind, part.name) != (stored.kind, stored.name):
+        return f"The call returned {part_text(part)}; the baseline has {part_text(stored)}."
+    if details.rates_hz is not None:
+        before, after = (rate_text(rate_hz) for rate_hz in details.rates_hz)
+    elif part.shape != stored.shape:
+        before, after = size_text(stored), size_text(part)
+    else:
+        before, after = f"dtype {stored.dtype}", f"dtype {part.dtype}"
+    name = part_name(part)
+    became = findings_text(details.findings, part)
+    return f"{name[0].upper()}{name[1:]} has {after}; the baseline's has {before}.{f' {became}' if became else ''}"
+
+
 def _not_kept(details: OutputDetails) -> str:
     if details.not_kept == "trace":
         return "The result differs, but no trace of it was kept on both sides."
-    where = "from this run" if details.not_kept == "images_here" else f"in {details.baseline_path}"
+    where = "from this run" if details.not_kept in ("images_here", "parts_here") else f"in {details.baseline_path}"
+    if details.not_kept in ("parts_here", "parts_in_baseline"):
+        return f"What was returned differs, but its values were not kept {where}."
     return f"The images differ, but their pixels were not kept {where}."

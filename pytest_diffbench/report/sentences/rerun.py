@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.outputs.kinds import PART_METRICS
 from pytest_diffbench.report.units import format_count, format_decibels, format_distance
 
 if TYPE_CHECKING:
-    from pytest_diffbench.records import RerunNoise
+    from collections.abc import Sequence
+
+    from pytest_diffbench.records import PartNoise, RerunNoise
 
 _MOST_NAMES = 3
 
@@ -19,8 +23,25 @@ def disagreement(noise: RerunNoise) -> str:
         figures.append(f"PSNR {format_decibels(noise.psnr_db)}")
     if noise.latents_rel is not None:
         figures.append(f"{format_distance(noise.latents_rel)} apart")
+    if noise.parts:
+        figures.append(_worst_part(noise.parts))
     text = f"calls with the same arguments disagree ({', '.join(figures) or 'not the same number or size'})"
     return f"{text}: {_groups(noise)}" if noise.alike else text
+
+
+def _worst_part(drifts: Sequence[PartNoise]) -> str:
+    """The figure of a part that is furthest beyond what is allowed on a single class of machine."""
+    known = [drift for drift in drifts if drift.metric in PART_METRICS]
+    if not known:
+        return "parts differ"
+
+    def excess(drift: PartNoise) -> float:
+        metric = PART_METRICS[drift.metric]
+        return metric.excess(math.nan if drift.value is None else drift.value, metric.machine)
+
+    worst = max(known, key=excess)
+    metric = PART_METRICS[worst.metric]
+    return f"{metric.label} {metric.text(worst.value)}"
 
 
 def cause(noise: RerunNoise) -> str:
