@@ -47,20 +47,24 @@ class Judged:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("new", metavar="NEW.json", type=Path)
-    parser.add_argument("old", metavar="OLD.json|BASELINES", type=Path, help="a session, or a folder of baselines")
+    parser.add_argument("new", metavar="NEW.json", type=Path, help="the session to judge")
+    parser.add_argument("old", metavar="OLD.json|BASELINES", type=Path, help="what to compare with")
     parser.add_argument(
         "--images",
         metavar="FOLDER",
         type=Path,
         action="append",
         default=[],
-        help="images of the sessions: what --diffbench-images kept, or baselines; may be given several times",
+        help="folder with images of the sessions: from --diffbench-images, or baselines; can be repeated",
     )
     parser.add_argument(
-        "--gates", type=_gates, metavar="LIST", default=None, help="gates to judge by, with commas between (all)"
+        "--gates",
+        type=_gates,
+        metavar="LIST",
+        default=None,
+        help="gates to judge, separated by commas (default: all)",
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="with the messages of gates that passed")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also show the messages of gates that passed")
 
 
 def _gates(text: str) -> tuple[Gate, ...]:

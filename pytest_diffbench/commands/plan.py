@@ -26,21 +26,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="MODEL|FOLDER",
-        help="name of a model (see diffbench models), or a folder of save_pretrained",
+        help="name of a model (see diffbench models), or a folder written by save_pretrained",
     )
-    parser.add_argument("--height", type=int, metavar="PX", help="of the image")
-    parser.add_argument("--width", type=int, metavar="PX", help="of the image")
+    parser.add_argument("--height", type=int, metavar="PX", help="height of the image")
+    parser.add_argument("--width", type=int, metavar="PX", help="width of the image")
     parser.add_argument("--steps", type=int, metavar="N", help="num_inference_steps")
-    parser.add_argument("--prompt", default=PROMPT, metavar="TEXT", help=f"by default {PROMPT!r}")
+    parser.add_argument("--prompt", default=PROMPT, metavar="TEXT", help=f"prompt (default: {PROMPT!r})")
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a further argument of the call, as cfg_trunc_ratio=0.5; may be repeated",
+        help="another argument of the call, such as cfg_trunc_ratio=0.5; can be repeated",
     )
-    parser.add_argument("--dtype", default="bfloat16", metavar="DTYPE", help="of the weights, by default bfloat16")
-    parser.add_argument("--device", metavar="NAME", help="derive least times for it, as 'NVIDIA H100'")
+    parser.add_argument(
+        "--dtype", default="bfloat16", metavar="DTYPE", help="dtype of the weights (default: bfloat16)"
+    )
+    parser.add_argument(
+        "--device", metavar="NAME", help="device to derive the shortest possible times for, such as 'NVIDIA H100'"
+    )
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
 
 
