@@ -94,7 +94,8 @@ def judge(arguments: argparse.Namespace) -> Judged:
     for folder in arguments.images:
         if not folder.is_dir():
             raise OptionError(
-                f"--images {folder}: isn't a folder. Name one that --diffbench-images kept, or baselines."
+                f"--images {folder}: isn't a folder. Name a folder written by --diffbench-images, or a folder of "
+                "baselines."
             )
     new = session_json.load(arguments.new)
     if arguments.old.is_dir():
@@ -247,7 +248,7 @@ def _unjudged(judged: SessionReport, gates: Sequence[Gate]) -> Iterator[str]:
             if verdict.reason == "output.not_kept":
                 output = report.observation.output
                 how = (
-                    f"Give their folder, which pytest --diffbench-images=FOLDER keeps: --images FOLDER{or_not}"
+                    f"Give the folder written by pytest --diffbench-images=FOLDER: --images FOLDER{or_not}"
                     if output is not None and output.images
                     else f"Measure again, with baselines{or_not}"
                 )
@@ -255,4 +256,7 @@ def _unjudged(judged: SessionReport, gates: Sequence[Gate]) -> Iterator[str]:
         redefined = [verdict.gate for verdict in report.verdicts if verdict.reason.endswith(".definition_changed")]
         if redefined:
             gate_names = ", ".join(redefined)
-            yield f"{name}: {gate_names} can't be judged: the case is defined otherwise. Measure both alike."
+            yield (
+                f"{name}: {gate_names} can't be judged: the definitions of the case differ. "
+                "Measure both with the same arguments."
+            )

@@ -169,7 +169,7 @@ def _check(arguments: argparse.Namespace) -> int:
     root: Path = arguments.baselines
     if not root.is_dir():
         what = "isn't a folder" if root.exists() else "doesn't exist"
-        raise DiffbenchError(f"{root}: {what}. Name the folder that holds the baselines.")
+        raise DiffbenchError(f"{root}: {what}. Name the folder of the baselines.")
     begin_s = time.perf_counter()
     good = bad = stray = 0
     for checked in check(root):
@@ -191,7 +191,7 @@ def _check(arguments: argparse.Namespace) -> int:
         # A check that looked at nothing must not look like one that found nothing wrong.
         raise DiffbenchError(f"{root}: holds no baseline. Name another folder, or add some: pytest --diffbench-save.")
     took = format_seconds(time.perf_counter() - begin_s)
-    strays = f", {format_count(stray, 'file')} of no baseline" if stray else ""
+    strays = f", {format_count(stray, 'file')} without a baseline" if stray else ""
     _print([[segment(f"{format_count(good + bad, 'baseline')} in {took}: {good} ok, {bad} bad{strays}", "bold")]])
     return WORSE if bad + stray else FINE
 

@@ -64,7 +64,7 @@ def plan(arguments: argparse.Namespace) -> PipelinePlan:
         if value is not None:
             given[name] = value
         if isinstance(given.get(name), int) and given[name] < 1:
-            raise OptionError(f"{name}={given[name]}: that is at least 1.")
+            raise OptionError(f"{name}={given[name]}: give at least 1.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries' own remarks about versions to come
         return _planned(arguments.source, {"prompt": arguments.prompt} | given, arguments.dtype, arguments.device)
@@ -94,7 +94,7 @@ def _planned(source: str, given: dict[str, Any], dtype_name: str, device: str | 
     if device is not None:
         peak_named(device)  # before anything is built
     if source not in MODELS and not Path(source).exists() and ("/" in source or source.startswith(".")):
-        raise OptionError(f"{source}: there is no such folder. Name one that save_pretrained wrote, or a model.")
+        raise OptionError(f"{source}: there is no such folder. Name a folder written by save_pretrained, or a model.")
     from pytest_diffbench.pipelines.dtypes import parse_dtype
 
     dtype = parse_dtype(dtype_name)

@@ -333,8 +333,8 @@ def _refuse_silent_loosening(settings: Settings, where: str) -> None:
     if looser := looser_than_default(settings.tolerance):
         changes = ", ".join(f"{name} {default:g} -> {value:g}" for name, default, value in looser)
         raise OptionError(
-            f"{where}: the marker loosens thresholds of output ({changes}) and doesn't say why. "
-            "Add reason='...', which is kept in the baseline's history."
+            f"{where}: the marker loosens thresholds of output ({changes}) without a reason. Add reason='...', "
+            "which is kept in the baseline's history."
         )
 
 
