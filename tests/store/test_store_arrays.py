@@ -187,7 +187,7 @@ def test_arrays_that_are_no_images_are_refused(tmp_path: Path, shape: tuple[int,
     assert observation.output is not None
     facts = msgspec.structs.replace(observation.output.images[0], digest=image_digest(bad))
     output = msgspec.structs.replace(observation.output, images=(facts,))
-    with pytest.raises(BaselineError, match="isn.t an image") as caught:
+    with pytest.raises(BaselineError, match="isn't an image") as caught:
         Store(tmp_path).save(msgspec.structs.replace(observation, output=output), Artifacts((bad,)), None, False)
     assert str(shape) in caught.value.problem
     assert not list(tmp_path.iterdir())

@@ -103,7 +103,7 @@ def test_dtypes_that_are_no_image(dtype: Any) -> None:
 
 @pytest.mark.parametrize("value", [None, "text", b"bytes", 1.5, False, [1.0, 2.0], [[None]], {"a": 1}, object()])
 def test_what_is_no_image_at_all(value: Any) -> None:
-    with pytest.raises(TypeError, match="isn.t an image"):
+    with pytest.raises(TypeError, match="isn't an image"):
         to_uint8_arrays(value)
 
 
