@@ -37,7 +37,7 @@ def pytest_configure(config: pytest.Config) -> None:
     config.addinivalue_line(
         "markers",
         f"diffbench({', '.join(f'{name}=...' for name in options.names('m'))}): "
-        "benchmark of a diffusion pipeline, run with --diffbench and held against its baseline.",
+        "benchmark of a diffusion pipeline, run with --diffbench and compared with its baseline.",
     )
     if not config.pluginmanager.hasplugin("benchmark"):
         config.pluginmanager.register(NoBenchmark(), "diffbench-no-benchmark")

@@ -274,7 +274,7 @@ def lines(proposal: Proposal) -> list[str]:
     if proposal.marker:
         advice = [f"to paste into the marker: {proposal.marker}"]
     else:
-        advice = ["the default thresholds let all of these pass: no tolerance is needed"]
+        advice = ["all of these pass with the default thresholds: no tolerance is needed"]
     return [proposal.case_id, *(f"  {row}" for row in table), f"  {advice[0]}"]
 
 

@@ -47,20 +47,24 @@ class Judged:
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the command's arguments."""
-    parser.add_argument("new", metavar="NEW.json", type=Path)
-    parser.add_argument("old", metavar="OLD.json|BASELINES", type=Path, help="a session, or a folder of baselines")
+    parser.add_argument("new", metavar="NEW.json", type=Path, help="the session to judge")
+    parser.add_argument("old", metavar="OLD.json|BASELINES", type=Path, help="what to compare with")
     parser.add_argument(
         "--images",
         metavar="FOLDER",
         type=Path,
         action="append",
         default=[],
-        help="images of the sessions: what --diffbench-images kept, or baselines; may be given several times",
+        help="folder with images of the sessions: from --diffbench-images, or baselines; can be repeated",
     )
     parser.add_argument(
-        "--gates", type=_gates, metavar="LIST", default=None, help="gates to judge by, with commas between (all)"
+        "--gates",
+        type=_gates,
+        metavar="LIST",
+        default=None,
+        help="gates to judge, separated by commas (default: all)",
     )
-    parser.add_argument("-v", "--verbose", action="store_true", help="with the messages of gates that passed")
+    parser.add_argument("-v", "--verbose", action="store_true", help="also show the messages of gates that passed")
 
 
 def _gates(text: str) -> tuple[Gate, ...]:
@@ -90,7 +94,8 @@ def judge(arguments: argparse.Namespace) -> Judged:
     for folder in arguments.images:
         if not folder.is_dir():
             raise OptionError(
-                f"--images {folder}: isn't a folder. Name one that --diffbench-images kept, or baselines."
+                f"--images {folder}: isn't a folder. Name a folder written by --diffbench-images, or a folder of "
+                "baselines."
             )
     new = session_json.load(arguments.new)
     if arguments.old.is_dir():
@@ -246,7 +251,7 @@ def _unjudged(judged: SessionReport, gates: Sequence[Gate]) -> Iterator[str]:
             if verdict.reason == "output.not_kept":
                 output = report.observation.output
                 how = (
-                    f"Give their folder, which pytest --diffbench-images=FOLDER keeps: --images FOLDER{or_not}"
+                    f"Give the folder written by pytest --diffbench-images=FOLDER: --images FOLDER{or_not}"
                     if output is not None and (output.images or output.parts)
                     else f"Measure again, with baselines{or_not}"
                 )
@@ -254,4 +259,7 @@ def _unjudged(judged: SessionReport, gates: Sequence[Gate]) -> Iterator[str]:
         redefined = [verdict.gate for verdict in report.verdicts if verdict.reason.endswith(".definition_changed")]
         if redefined:
             gate_names = ", ".join(redefined)
-            yield f"{name}: {gate_names} can't be judged: the case is defined otherwise. Measure both alike."
+            yield (
+                f"{name}: {gate_names} can't be judged: the definitions of the case differ. "
+                "Measure both with the same arguments."
+            )

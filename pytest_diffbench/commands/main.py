@@ -66,53 +66,73 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="diffbench", description="Look at baselines and results of pytest-diffbench.")
+    parser = _Parser(prog="diffbench", description="Work with baselines and results of pytest-diffbench.")
     parser.add_argument("--version", action="version", version=f"diffbench {__version__}")
     commands = parser.add_subparsers(metavar="COMMAND", required=True)
 
-    models = commands.add_parser("models", help="list the models that tests can ask for by name")
+    models = commands.add_parser("models", help="list the models that tests can name")
     models.set_defaults(run=_models)
 
-    check = commands.add_parser("check", help="read every baseline, images and traces included")
+    check = commands.add_parser("check", help="check every baseline, including images and traces")
     check.add_argument("baselines", metavar="BASELINES", nargs="?", type=Path, default=Path("baselines"))
     check.set_defaults(run=_check)
 
-    show = commands.add_parser("show", help="show a session that pytest --diffbench-json wrote")
+    show = commands.add_parser("show", help="show a session written by pytest --diffbench-json")
     show.add_argument("session", metavar="SESSION.json", type=Path)
     show.add_argument("--format", choices=("terminal", "markdown", "json"), default="terminal")
-    show.add_argument("-v", "--verbose", action="store_true", help="with the messages of gates that passed")
+    show.add_argument("-v", "--verbose", action="store_true", help="also show the messages of gates that passed")
     show.set_defaults(run=_show)
 
-    plan = commands.add_parser("plan", help="count what a full-size pipeline computes, without weights and GPU")
+    plan = commands.add_parser("plan", help="count the work of a full-size pipeline, without weights or a GPU")
     plan_command.add_arguments(plan)
     plan.set_defaults(run=_plan)
 
-    judge = commands.add_parser("judge", help="judge a stored session's cases against another's, or baselines")
+    judge = commands.add_parser("judge", help="judge a stored session against another one, or against baselines")
     judge_command.add_arguments(judge)
     judge.set_defaults(run=_judge)
 
     env = commands.add_parser("env", help="make an environment for pytest --diffbench-against, and print its Python")
-    env.add_argument("what", metavar="REVISION|REQUIREMENTS.txt", help="the project at a git revision, or a file")
-    env.add_argument("--into", metavar="DIR", type=Path, help="folder to make; .diffbench/env-... by default")
-    env.add_argument("--pip", metavar="ARGUMENTS", default="", help='for pip install, such as --pip="--no-index"')
+    env.add_argument(
+        "what", metavar="REVISION|REQUIREMENTS.txt", help="git revision of the project, or a requirements file"
+    )
+    env.add_argument("--into", metavar="DIR", type=Path, help="folder to create (default: .diffbench/env-...)")
+    env.add_argument(
+        "--pip", metavar="ARGUMENTS", default="", help='arguments for pip install, such as --pip="--no-index"'
+    )
     env.set_defaults(run=_env)
 
-    calibrate = commands.add_parser("calibrate", help="measure which tolerance of output tests need, and propose it")
-    calibrate.add_argument("tests", metavar="TEST", nargs="+", help="node ids or other arguments of pytest")
-    calibrate.add_argument("--runs", type=_at_least_2, default=5, metavar="N", help="runs of each test as it is (5)")
+    calibrate = commands.add_parser(
+        "calibrate", help="measure which output tolerance each test needs, and propose it"
+    )
+    calibrate.add_argument("tests", metavar="TEST", nargs="+", help="node ids or other arguments for pytest")
+    calibrate.add_argument(
+        "--runs", type=_at_least_2, default=5, metavar="N", help="runs of each test as it is (default: 5)"
+    )
     for name, what in (
-        ("dtypes", "dtypes to run in, too"),
+        ("dtypes", "dtypes"),
         ("threads", "numbers of threads"),
-        ("attention", "attention backends of diffusers"),
+        ("attention", "diffusers' attention backends"),
     ):
         calibrate.add_argument(
-            f"--{name}", type=_names, default=[], metavar="LIST", help=f"{what}, with commas between"
+            f"--{name}",
+            type=_names,
+            default=[],
+            metavar="LIST",
+            help=f"{what} to run with as well, separated by commas",
         )
     calibrate.add_argument(
-        "--margin-db", type=_margin_db, default=3.0, metavar="DB", help="margin over the worst run (3)"
+        "--margin-db",
+        type=_margin_db,
+        default=3.0,
+        metavar="DB",
+        help="margin over the worst run, in dB (default: 3)",
     )
     calibrate.add_argument(
-        "--metrics", type=_names, default=[], metavar="LIST", help="flip, ssimulacra2 and lpips: to compare by, too"
+        "--metrics",
+        type=_names,
+        default=[],
+        metavar="LIST",
+        help="further metrics, separated by commas: flip, ssimulacra2, lpips",
     )
     calibrate.add_argument("--lpips-backbone", type=Path, metavar="FILE", help="weights of AlexNet for lpips")
     calibrate.add_argument("--json", type=Path, metavar="FILE", help="write the evidence to FILE")
@@ -149,7 +169,7 @@ def _check(arguments: argparse.Namespace) -> int:
     root: Path = arguments.baselines
     if not root.is_dir():
         what = "isn't a folder" if root.exists() else "doesn't exist"
-        raise DiffbenchError(f"{root}: {what}. Name the folder that holds the baselines.")
+        raise DiffbenchError(f"{root}: {what}. Name the folder of the baselines.")
     begin_s = time.perf_counter()
     good = bad = stray = 0
     for checked in check(root):
@@ -171,7 +191,7 @@ def _check(arguments: argparse.Namespace) -> int:
         # A check that looked at nothing must not look like one that found nothing wrong.
         raise DiffbenchError(f"{root}: holds no baseline. Name another folder, or add some: pytest --diffbench-save.")
     took = format_seconds(time.perf_counter() - begin_s)
-    strays = f", {format_count(stray, 'file')} of no baseline" if stray else ""
+    strays = f", {format_count(stray, 'file')} without a baseline" if stray else ""
     _print([[segment(f"{format_count(good + bad, 'baseline')} in {took}: {good} ok, {bad} bad{strays}", "bold")]])
     return WORSE if bad + stray else FINE
 

@@ -26,21 +26,25 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "source",
         metavar="MODEL|FOLDER",
-        help="name of a model (see diffbench models), or a folder of save_pretrained",
+        help="name of a model (see diffbench models), or a folder written by save_pretrained",
     )
-    parser.add_argument("--height", type=int, metavar="PX", help="of the image")
-    parser.add_argument("--width", type=int, metavar="PX", help="of the image")
+    parser.add_argument("--height", type=int, metavar="PX", help="height of the image")
+    parser.add_argument("--width", type=int, metavar="PX", help="width of the image")
     parser.add_argument("--steps", type=int, metavar="N", help="num_inference_steps")
-    parser.add_argument("--prompt", default=PROMPT, metavar="TEXT", help=f"by default {PROMPT!r}")
+    parser.add_argument("--prompt", default=PROMPT, metavar="TEXT", help=f"prompt (default: {PROMPT!r})")
     parser.add_argument(
         "--set",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a further argument of the call, as cfg_trunc_ratio=0.5; may be repeated",
+        help="another argument of the call, such as cfg_trunc_ratio=0.5; can be repeated",
     )
-    parser.add_argument("--dtype", default="bfloat16", metavar="DTYPE", help="of the weights, by default bfloat16")
-    parser.add_argument("--device", metavar="NAME", help="derive least times for it, as 'NVIDIA H100'")
+    parser.add_argument(
+        "--dtype", default="bfloat16", metavar="DTYPE", help="dtype of the weights (default: bfloat16)"
+    )
+    parser.add_argument(
+        "--device", metavar="NAME", help="device to derive the shortest possible times for, such as 'NVIDIA H100'"
+    )
     parser.add_argument("--json", action="store_true", help="print the plan as JSON")
 
 
@@ -60,7 +64,7 @@ def plan(arguments: argparse.Namespace) -> PipelinePlan:
         if value is not None:
             given[name] = value
         if isinstance(given.get(name), int) and given[name] < 1:
-            raise OptionError(f"{name}={given[name]}: that is at least 1.")
+            raise OptionError(f"{name}={given[name]}: give at least 1.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries' own remarks about versions to come
         return _planned(arguments.source, {"prompt": arguments.prompt} | given, arguments.dtype, arguments.device)
@@ -90,7 +94,7 @@ def _planned(source: str, given: dict[str, Any], dtype_name: str, device: str | 
     if device is not None:
         peak_named(device)  # before anything is built
     if source not in MODELS and not Path(source).exists() and ("/" in source or source.startswith(".")):
-        raise OptionError(f"{source}: there is no such folder. Name one that save_pretrained wrote, or a model.")
+        raise OptionError(f"{source}: there is no such folder. Name a folder written by save_pretrained, or a model.")
     from pytest_diffbench.pipelines.dtypes import parse_dtype
 
     dtype = parse_dtype(dtype_name)

@@ -50,9 +50,8 @@ def changed_call(calls: Sequence[Returned]) -> str:
     """Sentences about calls of which `follow_manner` is true."""
     together = " against ".join(", ".join(group) for group in alike(calls))
     return (
-        "measuring changed the call. What it returns depends on how it is watched "
-        f"({together}; with nothing attached: "
-        "the warm-ups), so nothing is judged or saved. Please report this as a fault of pytest-diffbench. Until it's "
-        "mended, measure a function that calls the pipeline, to which nothing is attached: "
+        f"measuring changed the call: its result depends on whether it is observed ({together}; with nothing "
+        "attached: the warm-ups), so nothing is judged or saved. Please report this as a bug in pytest-diffbench. "
+        "Until it is fixed, measure a function that calls the pipeline, to which nothing is attached: "
         "diffbench(lambda: pipeline(...))."
     )

@@ -179,7 +179,7 @@ def _kind_of(value: object) -> str:
 def identified_by_class(arguments: Mapping[str, Any]) -> list[str]:
     """Sentences about the arguments of which a change isn't seen, without their ends."""
     return [
-        f"argument {name} is recorded by its class alone: another object of that class isn't told apart"
+        f"argument {name} is recorded only by its class: another object of that class counts as the same"
         for name, described in arguments.items()
         if held_by_class_alone(described)
     ]

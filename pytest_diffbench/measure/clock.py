@@ -31,8 +31,8 @@ def refuse_standstill() -> None:
     begin_ns = time.perf_counter_ns()
     if all(time.perf_counter_ns() == begin_ns for _ in range(_READINGS)):
         raise MeasureError(
-            f"The clock time.perf_counter_ns stands still: {_READINGS:,} readings, all {begin_ns} ns. Something has "
-            "frozen it, as freezegun does. Call diffbench() outside of that."
+            f"The clock time.perf_counter_ns stands still: {_READINGS:,} readings, all {begin_ns} ns. Something "
+            "has frozen it, such as freezegun. Call diffbench() outside of it."
         )
 
 

@@ -113,7 +113,9 @@ def _read(path: Path) -> dict[str, Tensor]:
         why = next(iter(str(error).splitlines()), "")
         raise OptionError(f"{path}: no weights for LPIPS: {type(error).__name__}: {why}. {remedy}") from None
     if not isinstance(weights, dict) or not all(isinstance(tensor, torch.Tensor) for tensor in weights.values()):
-        raise OptionError(f"{path}: no weights for LPIPS: it holds {type(weights).__name__}, no state dict. {remedy}")
+        raise OptionError(
+            f"{path}: no weights for LPIPS: expected a state dict, it holds {type(weights).__name__}. {remedy}"
+        )
     return weights
 
 
@@ -126,5 +128,5 @@ def _tensor(weights: dict[str, Tensor], name: str, shape: tuple[int, ...], path:
             "Give a state dict of torchvision's alexnet."
         )
     if not tensor.isfinite().all():
-        raise OptionError(f"{path}: {name} holds NaN or infinity, and so would LPIPS. Give sound weights.")
+        raise OptionError(f"{path}: {name} holds NaN or infinity, so LPIPS would, too. Give weights without them.")
     return tensor.to(torch.float32)

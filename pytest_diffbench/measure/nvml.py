@@ -135,7 +135,7 @@ class Gpu:
         if not self._untold:
             return ()
         reasons = ", ".join(f"{name} ({why})" for name, why in self._untold.items())
-        return (f"NVML doesn't tell of this device: {reasons}",)
+        return (f"NVML doesn't report for this device: {reasons}",)
 
     def read(self) -> GpuReading:
         """Read everything."""
@@ -188,7 +188,7 @@ class Gpu:
                 return
 
     def _find(self, uuids: tuple[str, ...], pci_bus_id: str | None) -> None:
-        nvml, why = self._nvml, "torch tells neither its UUID nor its place"
+        nvml, why = self._nvml, "torch reports neither its UUID nor its place on the bus"
         ways: list[Callable[[], Any]] = [
             lambda uuid=uuid: nvml.nvmlDeviceGetHandleByUUID(uuid)  # type: ignore[misc]  # a default binds it
             for uuid in uuids
@@ -207,7 +207,7 @@ class Gpu:
             self._handle = handle
             self._part = self._part or self._is_split()
             if self._part:
-                why = "this is a part of a card: what is told is of all of it"
+                why = "the device is a part of a card: its readings are those of the whole card"
                 self._untold |= dict.fromkeys(("power", "energy", "processes"), why)
             return
         self._problem = f"NVML doesn't find the device ({why}): {_WITHOUT}"

@@ -95,7 +95,7 @@ class Pace:
                 try:
                     self._read = _prepared(self._device, self._dtype)
                 except torch.OutOfMemoryError:
-                    self.note = "the pace of the device isn't known: it has no room for the kernels' buffers"
+                    self.note = "the device's pace wasn't measured: there is no memory for the kernels' buffers"
                     return {}
             reading = self._read()
         if not self.per_round:

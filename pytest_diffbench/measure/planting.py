@@ -41,7 +41,7 @@ def plant(pipeline: Any, slowdown: str) -> None:
         for module in modules:
             module.forward = _longer(module.forward, float(size), device)
     else:
-        raise MeasureError(f"{slowdown!r} can't be planted: there are delay, attention and calls.")
+        raise MeasureError(f"{slowdown!r} can't be planted: use delay, attention or calls.")
 
 
 def _repeats(more: int, of: int) -> itertools.cycle[bool]:

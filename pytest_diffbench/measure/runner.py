@@ -327,15 +327,13 @@ class Measurement:
         if returned.no_images is not None and not returned.parts:
             self._notes.append(f"no images were returned: {returned.no_images}")
         if not components_of(self._target):
-            self._notes.append("the target has no components: only its total time and its output were seen")
+            self._notes.append("the target has no components: only its total time and its output were measured")
             return
         self._work = self._survey.work()
         facts = definition.resolved_facts(self._target, self._arguments)
         self._guidance = self._survey.guidance(self._plan.definition.pipeline, facts, call_class_of(self._target))
-        if not self._work.denoiser:
-            self._notes.append("no call of a denoiser was seen")
-        if not self._work.steps:
-            self._notes.append("no scheduler step was seen")
+        expected = {"denoiser call": self._work.denoiser, "scheduler step": self._work.steps}
+        self._notes += [f"no {name} was observed" for name, found in expected.items() if not found]
 
     def _take_count(self) -> None:
         if self._work is None or self._survey is None:
@@ -344,14 +342,16 @@ class Measurement:
         self._work = counted.survey.work()
         self._memory = with_workspace(self._memory, counted.workspace_bytes)
         if not self._survey.take_flops_of(counted.survey):
-            self._notes.append("work is that of the second call: the first called the denoiser otherwise")
+            self._notes.append("work is that of the second call: the first call used the denoiser differently")
 
     def _take_layers(self) -> None:
         denoisers = denoisers_of(self._target)
         if not denoisers:
             return
         if any(is_compiled(module) for module in denoisers.values()):
-            self._notes.append("the denoiser is compiled: its time can't be split by layer without compiling it anew")
+            self._notes.append(
+                "the denoiser is compiled: its time can't be split by layer without compiling it again"
+            )
             return
         self._untimed.append(self._call_by_layers())
 
@@ -445,5 +445,5 @@ class Measurement:
         self._returned.append(returned)
 
     def _so_far(self) -> str:
-        survey = ["survey"] if self._survey else []
-        return ", ".join([*survey, *(["layers"] if self._layers else []), f"{len(self._rounds)} rounds"])
+        passes = [name for name, part in (("survey", self._survey), ("layers", self._layers)) if part]
+        return ", ".join([*passes, f"{len(self._rounds)} rounds"])

@@ -95,7 +95,7 @@ def _flat(images: Any) -> Iterator[Any]:
     elif hasattr(images, "images"):
         yield from _flat(images.images)
     else:
-        raise TypeError(f"{type(images).__name__} is no image; expected PIL images, numpy arrays or torch tensors")
+        raise TypeError(f"{type(images).__name__} isn't an image; expected PIL images, numpy arrays or torch tensors")
 
 
 def _is_pil(value: Any) -> bool:
@@ -113,7 +113,7 @@ def _is_numpy(value: Any) -> bool:
 def _host_array(tensor: Any) -> NDArray[Any]:
     host = tensor.detach().cpu()
     if "complex" in str(host.dtype):
-        raise ValueError(f"dtype {host.dtype} is no image's; expected floating point in [0, 1] or uint8")
+        raise ValueError(f"dtype {host.dtype} isn't one of an image; expected floating point in [0, 1] or uint8")
     # bfloat16 has no counterpart in numpy; integers are told apart before they could pass for floats.
     array: NDArray[Any] = (host.float() if host.is_floating_point() else host).numpy()
     return array
@@ -124,7 +124,9 @@ def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
 
     if array.ndim in (3, 4):
         if array.shape[-3] not in _MODES:
-            raise ValueError(f"tensor of shape {array.shape} is no image; expected CHW or NCHW with C of 1, 3 or 4")
+            raise ValueError(
+                f"tensor of shape {array.shape} isn't an image; expected CHW or NCHW with C of 1, 3 or 4"
+            )
         return np.moveaxis(array, -3, -1)
     return array
 
@@ -132,7 +134,7 @@ def _channels_last(array: NDArray[Any]) -> NDArray[Any]:
 def _split(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
     """The images of a batch."""
     if array.ndim not in (2, 3, 4) or (array.ndim > 2 and array.shape[-1] not in _MODES) or not array.size:
-        raise ValueError(f"array of shape {array.shape} is no image; expected HW, HWC or NHWC with C of 1, 3 or 4")
+        raise ValueError(f"array of shape {array.shape} isn't an image; expected HW, HWC or NHWC with C of 1, 3 or 4")
     yield from array if array.ndim == 4 else (array,)
 
 
@@ -149,7 +151,7 @@ def _from_pil(image: Any) -> NDArray[np.uint8]:
     import numpy as np
 
     if image.mode in _DEEP_MODES:
-        raise ValueError(f"PIL image of mode {image.mode} has more than 8 bits a channel; expected L, RGB or RGBA")
+        raise ValueError(f"PIL image of mode {image.mode} has more than 8 bits per channel; expected L, RGB or RGBA")
     if 0 in image.size:
         raise ValueError(f"PIL image of size {image.size} has no pixels")
     if image.mode not in _MODES.values():
@@ -166,7 +168,7 @@ def _quantised(array: NDArray[Any]) -> tuple[NDArray[np.uint8], bool]:
     if array.dtype == np.uint8:
         return np.array(array, order="C"), True
     if array.dtype.kind != "f":
-        raise ValueError(f"array of dtype {array.dtype} is no image; expected floating point in [0, 1] or uint8")
+        raise ValueError(f"array of dtype {array.dtype} isn't an image; expected floating point in [0, 1] or uint8")
     # float16 has too few digits for 255 x; float64 is kept, since diffusers keeps it.
     values = np.array(array, dtype=np.promote_types(array.dtype, np.float32), order="C")
     bad = ~np.isfinite(values)
@@ -175,7 +177,7 @@ def _quantised(array: NDArray[Any]) -> tuple[NDArray[np.uint8], bool]:
         values[bad] = 0
     low, high = float(values.min()), float(values.max())
     if low < _LEAST or high > _MOST:
-        raise ValueError(f"values from {low:.4g} to {high:.4g} are no image's; expected 0 to 1")
+        raise ValueError(f"values from {low:.4g} to {high:.4g} aren't those of an image; expected 0 to 1")
     return (values.clip(0, 1) * 255).round().astype(np.uint8), finite
 
 

@@ -64,7 +64,7 @@ def model_for(name: str, folder: Path | None) -> Model:
         if held is None or not held.is_file():
             what = "--diffbench-models isn't given" if folder is None else f"{folder} holds no {INDEX}"
             raise MissingPipelineError(
-                f"model={FOLDER_MODEL!r}: {what}. Give --diffbench-models a folder that save_pretrained wrote."
+                f"model={FOLDER_MODEL!r}: {what}. Give --diffbench-models a folder written by save_pretrained."
             )
         return _model_in(held)
     if name not in MODELS and held is not None and held.is_file():
@@ -97,7 +97,7 @@ def find_pipeline(folder: Path, model: Model) -> Path:
     names = (model.name, model.hub_id.rpartition("/")[2])
     if not folder.exists():
         raise MissingPipelineError(
-            f"{folder}: there is no such folder. Give --diffbench-models one that holds a {model.pipeline_class}."
+            f"{folder}: there is no such folder. Give --diffbench-models a folder with a {model.pipeline_class}."
         )
     if not folder.is_dir():
         raise PipelineError(
@@ -110,8 +110,8 @@ def find_pipeline(folder: Path, model: Model) -> Path:
             return candidate
     state = "is empty" if next(folder.iterdir(), None) is None else f"holds no {INDEX}, so it isn't a pipeline"
     raise MissingPipelineError(
-        f"{folder}: the folder {state}, and has no sub-folder {' or '.join(repr(name) for name in names)} with one. "
-        f"Fill it with `hf download {model.hub_id} --local-dir {folder / model.name}`."
+        f"{folder}: the folder {state}, and has no sub-folder {' or '.join(repr(name) for name in names)} that is "
+        f"one. Fill it with `hf download {model.hub_id} --local-dir {folder / model.name}`."
     )
 
 
@@ -134,9 +134,9 @@ def single_file(folder: Path, model: Model) -> Path | None:
         return None
     if model.pipeline_class != _SINGLE_FILE:
         raise PipelineError(
-            f"{checkpoints[0]}: a single-file checkpoint can be loaded for a {_SINGLE_FILE} alone, and "
-            f"model={model.name!r} is a {model.pipeline_class}. Give --diffbench-models the folder that "
-            "save_pretrained wrote."
+            f"{checkpoints[0]}: a single-file checkpoint can only be loaded for a {_SINGLE_FILE}, but "
+            f"model={model.name!r} is a {model.pipeline_class}. Give --diffbench-models the folder written by "
+            "save_pretrained."
         )
     if len(checkpoints) > 1:
         raise PipelineError(
@@ -179,15 +179,15 @@ def _check_class(folder: Path, model: Model) -> dict[str, Any]:
     if declared != model.pipeline_class:
         raise MissingPipelineError(
             f"{folder / INDEX}: _class_name is {declared!r}, but model={model.name!r} is a {model.pipeline_class}. "
-            "Give --diffbench-models another folder, or name the model that this one is."
+            "Give --diffbench-models another folder, or use the model that this folder holds."
         )
     return index
 
 
 def _how_to_renew(model: Model, folder: Path) -> str:
     if not model.hub_id:
-        return "Copy or save it anew."
-    return f"Download it anew: `hf download {model.hub_id} --local-dir {folder}`."
+        return "Copy or save it again."
+    return f"Download it again: `hf download {model.hub_id} --local-dir {folder}`."
 
 
 def digest(folder: Path) -> str:
@@ -261,10 +261,10 @@ def read_json(path: Path) -> dict[str, Any]:
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
-        raise PipelineError(f"{path}: this can't be read as JSON ({error}). Download the model anew.") from error
+        raise PipelineError(f"{path}: this can't be read as JSON ({error}). Download the model again.") from error
     if not isinstance(content, dict):
         raise PipelineError(
-            f"{path}: expected a JSON object, found {type(content).__name__}. Download the model anew."
+            f"{path}: expected a JSON object, found {type(content).__name__}. Download the model again."
         )
     return content
 
@@ -281,7 +281,7 @@ def _components(path: Path, index: dict[str, Any]) -> Iterator[tuple[str, str, s
                 yield name, library, class_name
             case _:
                 raise PipelineError(
-                    f"{path}: {name} is {value!r}, expected a library and a class. Download the model anew."
+                    f"{path}: {name} is {value!r}, expected a library and a class. Download the model again."
                 )
 
 
@@ -302,8 +302,8 @@ def _is_pipeline_module(library: str) -> bool:
 
 def _custom_code(path: Path, field: str, value: object) -> PipelineError:
     return PipelineError(
-        f"{path}: {field} {value!r} asks for code that comes with the weights, and such code is never run. "
-        "Use weights for a class of diffusers or transformers, or build the pipeline in the test and pass it in."
+        f"{path}: {field} {value!r} requires code that comes with the weights, which is never run. Use weights for "
+        "a class of diffusers or transformers, or build the pipeline in the test and pass it in."
     )
 
 
@@ -332,7 +332,7 @@ def _check_component(folder: Path, class_name: str, model: Model, *, weights_nee
             shards = set(read_json(path).get("weight_map", {}).values())
             missing = sorted(shards - {weight.name for weight in weights})
             if missing:
-                raise PipelineError(f"{path}: lists {', '.join(missing)}, which aren't there. {remedy}")
+                raise PipelineError(f"{path}: lists {', '.join(missing)}, which are missing. {remedy}")
 
 
 def read_header(path: Path) -> tuple[bytes, int]:
@@ -351,12 +351,12 @@ def read_header(path: Path) -> tuple[bytes, int]:
             if start == b"version ":
                 raise ValueError("it is a Git LFS pointer, so run `git lfs pull`")
             if length > min(_MAX_HEADER_BYTES, size - 8):
-                raise ValueError(f"its header claims {length} bytes and the file has {size}")
+                raise ValueError(f"its header claims {length} bytes, but the file has {size}")
             header = file.read(length)
         tensors = [entry for name, entry in json.loads(header).items() if name != "__metadata__"]
         expected = 8 + length + max((entry["data_offsets"][1] for entry in tensors), default=0)
         if size != expected:
-            raise ValueError(f"it has {size} bytes, and its header tells of {expected}")
+            raise ValueError(f"it has {size} bytes, but its header says {expected}")
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise PipelineError(f"{path}: not a whole safetensors file: {error}. Download it anew.") from error
+        raise PipelineError(f"{path}: not a complete safetensors file: {error}. Download it again.") from error
     return header, size

@@ -135,8 +135,8 @@ def placeholder_components(
     """
     if model.name not in parts:
         raise PipelineError(
-            f"model={model.name!r}: its full-size configuration isn't in the package; it is for "
-            f"{', '.join(sorted(parts))}. Plan a folder that holds its configuration: diffbench plan FOLDER."
+            f"model={model.name!r}: the package has no full-size configuration of it, only of "
+            f"{', '.join(sorted(parts))}. Plan a folder with its configuration: diffbench plan FOLDER."
         )
     return {
         name: placeholder_module(part.library, part.class_name, part.config, dtype)

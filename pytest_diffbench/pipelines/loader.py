@@ -62,7 +62,7 @@ def resolve_device(name: str) -> str:
     count = _device_count(device.type)
     if not count:
         raise PipelineError(
-            f"device={name!r}: torch {torch.__version__} sees no {device.type} device on this machine. Check the "
+            f"device={name!r}: torch {torch.__version__} finds no {device.type} device on this machine. Check the "
             f"driver and that torch was built for {device.type}, or use --diffbench-device=auto."
         )
     if device.index is not None and device.index >= count:
@@ -101,8 +101,8 @@ def load(spec: PipelineSpec, folder: Path | None = None, *, download: bool = Fal
     model = model_for(spec.model, folder)
     if model.name not in MODELS and spec.weights not in ("pretrained", "plan"):
         raise PipelineError(
-            f"weights={spec.weights!r}: a folder's {model.name} has those that lie in it. "
-            "Use --diffbench-weights=pretrained, or plan."
+            f"weights={spec.weights!r}: {model.name} has only the weights in its folder. Use "
+            "--diffbench-weights=pretrained, or plan."
         )
     device = resolve_device(spec.device)
     check_tuning(msgspec.structs.replace(spec, device=device))
@@ -112,7 +112,7 @@ def load(spec: PipelineSpec, folder: Path | None = None, *, download: bool = Fal
             "is the CPU. Drop offload, or name an accelerator with --diffbench-device."
         )
     if spec.offload == "group" and spec.weights == "plan":
-        raise PipelineError("offload='group' has no effect with weights='plan', which computes nothing. Drop it.")
+        raise PipelineError("offload='group' has no effect with weights='plan', which computes no values. Drop it.")
     pipeline: Any  # diffusers' classes are opaque to type checkers
     match spec.weights:
         case "mini":
@@ -159,7 +159,8 @@ def _offload_groups(pipeline: Any, device: str) -> None:
 
     if not hasattr(pipeline, "enable_group_offload"):
         raise PipelineError(
-            f"offload='group': {type(pipeline).__name__} can't offload by groups in this diffusers. Use 'model'."
+            f"offload='group': {type(pipeline).__name__} can't offload by groups in this version of diffusers. Use "
+            "'model'."
         )
     if device == "cpu":
         _align(pipeline)

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 CHECKSUMS = "SHA256SUMS.json"
 """Beside the weights: the digest of each file."""
 
-_REMEDY = "Install pytest-diffbench anew, from a wheel or a whole checkout"
+_REMEDY = "Reinstall pytest-diffbench, from a wheel or a complete checkout"
 
 
 def build_mini(model: Model, dtype: torch.dtype | None = None) -> DiffusionPipeline:

@@ -81,7 +81,7 @@ def load_pretrained(
     except Exception as error:  # the libraries raise all kinds, and only they know why
         raise PipelineError(
             f"{place}: {model.pipeline_class}.from_pretrained failed: {_message_of(error)}. "
-            "Check that this version of diffusers and transformers supports the model, or download it anew."
+            "Check that this version of diffusers and transformers supports the model, or download it again."
         ) from error
     if file is not None:
         pipeline.register_to_config(_single_file=str(file))  # for its revision
@@ -102,7 +102,7 @@ def _place(spec: PipelineSpec, model: Model, folder: Path | None, download: bool
         return place, None
     if spec.tuning.quantize is not None:
         raise PipelineError(
-            f"quantize={spec.tuning.quantize!r} works with folders that save_pretrained wrote, and {file} is a "
+            f"quantize={spec.tuning.quantize!r} works only with folders written by save_pretrained, and {file} is a "
             "single-file checkpoint. Drop it, or save the pipeline."
         )
     if not (file.parent / INDEX).is_file():
@@ -154,7 +154,7 @@ def _snapshot(hub_id: str, model: Model, download: bool) -> Path:
             return cached
     if not download or _offline():
         why = "It can't be downloaded while HF_HUB_OFFLINE is set" if download else "Tests download nothing"
-        unless = "" if download else " --diffbench-download lets the test run it, tens of gigabytes and all."
+        unless = "" if download else " With --diffbench-download the test does it: tens of gigabytes."
         raise MissingPipelineError(
             f"{hub_id}: {problem or 'nothing of it is in the cache of the hub.'} {why}. "
             f"{_how_to_get(hub_id, model)}{unless}"
@@ -204,8 +204,8 @@ def _how_to_get(hub_id: str, model: Model) -> str:
         f"accept the licence at https://huggingface.co/{hub_id}, log in with `hf auth login`, " if model.gated else ""
     )
     return (
-        f"Where the hub can be reached, {licence}run `hf download {hub_id}` (`huggingface-cli download` in older "
-        "versions); elsewhere give --diffbench-models a folder with a copy."
+        f"On a machine with access to the hub, {licence}run `hf download {hub_id}` (`huggingface-cli download` in "
+        "older versions); otherwise give --diffbench-models a folder with a copy."
     )
 
 

@@ -206,5 +206,5 @@ def _remedy(place: str, dtype: str, offload: Offload) -> str:
         ways.append("--diffbench-dtype=bfloat16")
     if place != "cpu":
         ways.append("--diffbench-offload=model" if offload == "none" else "--diffbench-offload=sequential")
-    ways.append("--diffbench-weights=plan, which counts the work and needs none of it")
+    ways.append("--diffbench-weights=plan, which counts the work without that memory")
     return f"Use {', or '.join(ways)}."

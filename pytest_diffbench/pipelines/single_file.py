@@ -44,7 +44,7 @@ def load_denoiser(file: Path, pipeline: Path, dtype: str) -> Any:
         shown = ", ".join(sorted(names)[:3]) or "none"
         raise PipelineError(
             f"{file}: this isn't a checkpoint of Lumina-Image-2.0 in its authors' layout: {_MARK!r} isn't among its "
-            f"weights ({shown} ...). Give a file of this model, or a folder that save_pretrained wrote."
+            f"weights ({shown} ...). Give a file of this model, or a folder written by save_pretrained."
         )
     place = pipeline / COMPONENT / "config.json"
     config = read_json(place)
@@ -61,7 +61,7 @@ def load_denoiser(file: Path, pipeline: Path, dtype: str) -> Any:
     except Exception as error:  # the conversion raises all kinds
         raise PipelineError(
             f"{file}: its weights don't fit {place} ({type(error).__name__}: {error}). "
-            "Give the configuration of the same model, or a folder that save_pretrained wrote."
+            "Give the configuration of the same model, or a folder written by save_pretrained."
         ) from error
 
 
@@ -78,7 +78,8 @@ def _check_names(file: Path, place: Path, present: set[str], expected: set[str])
         if names:
             raise PipelineError(
                 f"{file}: {len(names)} weights are {what}, by {place}: {', '.join(names[:3])}"
-                f"{' ...' if len(names) > 3 else ''}. Download the file anew, or give the configuration of its model."
+                f"{' ...' if len(names) > 3 else ''}. Download the file again, or give the configuration of its "
+                "model."
             )
 
 

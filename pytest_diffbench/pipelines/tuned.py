@@ -43,7 +43,7 @@ def quantization(spec: PipelineSpec, denoisers: list[str]) -> dict[str, Any]:
     except Exception as error:  # whatever the package raises
         raise PipelineError(
             f"quantize={spec.tuning.quantize!r}: {QUANTIZERS[backend][1]} can't be used ({type(error).__name__}: "
-            f"{error}). Install a version that this diffusers works with, or name another quantiser."
+            f"{error}). Install a version that this version of diffusers supports, or name another quantiser."
         ) from error
 
 
@@ -156,7 +156,7 @@ def _quantization_config(diffusers: Any, backend: str, kind: str, dtype: str) ->
 def _load_lora(pipeline: Any, path: Path) -> None:
     kind = type(pipeline).__name__
     if not hasattr(pipeline, "load_lora_weights"):
-        raise PipelineError(f"lora={str(path)!r}: {kind} takes no LoRA. Drop it, or use another pipeline.")
+        raise PipelineError(f"lora={str(path)!r}: {kind} doesn't support LoRA. Drop it, or use another pipeline.")
     try:
         pipeline.load_lora_weights(
             str(path.parent), weight_name=path.name, local_files_only=True, use_safetensors=True
@@ -165,11 +165,11 @@ def _load_lora(pipeline: Any, path: Path) -> None:
     except Exception as error:  # diffusers and peft raise all kinds
         raise PipelineError(
             f"lora={str(path)!r} can't be loaded into {kind}: {type(error).__name__}: {error}. "
-            "Check that it was made for this model."
+            "Use a LoRA for this model."
         ) from error
     if not any(adapters.values()):
         raise PipelineError(
-            f"lora={str(path)!r}: none of its weights belongs to a part of {kind}. Check that it was made for it."
+            f"lora={str(path)!r}: none of its weights belongs to a part of {kind}. Use a LoRA for this model."
         )
 
 
@@ -179,8 +179,8 @@ def _set_channels_last(pipeline: Any) -> None:
     parts = _of_convolutions(pipeline)
     if not any(parameter.ndim == 4 for part in parts for parameter in part.parameters()):
         raise PipelineError(
-            f"channels_last=True: {type(pipeline).__name__} has no VAE or UNet with two-dimensional convolutions, to "
-            "which alone the memory format matters. Drop it."
+            f"channels_last=True: {type(pipeline).__name__} has no VAE or UNet with two-dimensional convolutions, "
+            "the only layers with a memory format. Drop it."
         )
     for part in parts:
         part.to(memory_format=torch.channels_last)
@@ -202,7 +202,7 @@ def _enable_on_vae(pipeline: Any, option: str, method: str) -> None:
     vae = getattr(pipeline, "vae", None)
     what = f"{type(pipeline).__name__} has no VAE"
     if vae is not None:
-        what = f"{type(vae).__name__} can't do that"
+        what = f"{type(vae).__name__} has no {method}"
         try:
             getattr(vae, method)()
         except (AttributeError, NotImplementedError):
@@ -225,8 +225,8 @@ def _set_attention(pipeline: Any, name: str) -> None:
     if not _attention_backends(pipeline):
         kinds = sorted({type(part).__name__ for part in denoisers_in(pipeline).values()})
         raise PipelineError(
-            f"attention={name!r} has no effect: no attention processor of {', '.join(kinds) or 'this pipeline'} lets "
-            "its backend be chosen in this diffusers. Drop it."
+            f"attention={name!r} has no effect: no attention processor of {', '.join(kinds) or 'this pipeline'} "
+            "has a choice of backends in this version of diffusers. Drop it."
         )
 
 
@@ -258,8 +258,8 @@ def _enable_cache(pipeline: Any, value: str) -> None:
     if not parts:
         kinds = sorted({type(part).__name__ for part in denoisers_in(pipeline).values()})
         raise PipelineError(
-            f"cache={value!r}: {', '.join(kinds) or type(pipeline).__name__} has no caching hooks in this diffusers. "
-            "Drop it, or use a pipeline whose transformer has enable_cache."
+            f"cache={value!r}: {', '.join(kinds) or type(pipeline).__name__} has no caching hooks in this version "
+            "of diffusers. Drop it, or use a pipeline whose transformer has enable_cache."
         )
     arguments: dict[str, Any] = dict(given)
     if kind.timed:
@@ -276,8 +276,8 @@ def _enable_cache(pipeline: Any, value: str) -> None:
             ) from error
         if not _has_hooks(part):
             raise PipelineError(
-                f"cache={value!r} has no effect: it finds no layer in {name} ({type(part).__name__}) to hook. "
-                "Use another cache, or drop it."
+                f"cache={value!r} has no effect: it has no layer to hook in {name} ({type(part).__name__}). Use "
+                "another cache, or drop it."
             )
 
 

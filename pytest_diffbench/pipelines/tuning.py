@@ -86,7 +86,7 @@ def check_tuning(spec: PipelineSpec) -> None:
     tuning = spec.tuning
     if (asked := options_of(spec)) and spec.weights == "plan":
         raise PipelineError(
-            f"{asked[0]} has no effect with weights='plan', which computes nothing. Drop it, or use others."
+            f"{asked[0]} has no effect with weights='plan', which computes no values. Drop it, or use other weights."
         )
     if tuning.attention is not None:
         _check_attention(tuning.attention, spec.device)
@@ -98,8 +98,8 @@ def check_tuning(spec: PipelineSpec) -> None:
         kind, _ = parse_cache(tuning.cache)
         if kind.by_values and spec.weights == "random":
             raise PipelineError(
-                f"cache={tuning.cache!r} skips what changes little, and how much changes depends on what the weights "
-                "are: with weights='random' it would be timed at work that no real model has. Use pyramid, faster or "
+                f"cache={tuning.cache!r} skips blocks whose output changes little, which depends on the values of "
+                "weights: with weights='random' it would do work that no real model does. Use pyramid, faster or "
                 "taylorseer, or --diffbench-weights=pretrained."
             )
 
@@ -181,7 +181,8 @@ def _check_attention(name: str, device: str) -> None:
         dispatch = import_module("diffusers.models.attention_dispatch")
     except ImportError:
         raise PipelineError(
-            f"attention={name!r}: this diffusers has no choice of attention backends. Install 0.36 or later."
+            f"attention={name!r}: this version of diffusers has no choice of attention backends. Install 0.36 or "
+            "later."
         ) from None
     known = [str(backend.value) for backend in dispatch.AttentionBackendName]
     if name not in known:
@@ -190,7 +191,7 @@ def _check_attention(name: str, device: str) -> None:
         )
     if _from_hub(name):
         raise PipelineError(
-            f"attention={name!r} downloads code from the hub, and such code is never run. Install the package that "
+            f"attention={name!r} needs code from the hub, which is never run. Install the package that "
             f"has the kernel, and name it: attention={name.removesuffix('_hub')!r}."
         )
     if name in _CUDA_ALONE and not device.startswith("cuda"):
@@ -242,7 +243,7 @@ def _cache_fields(value: str, kind: CacheKind) -> dict[str, type]:
     """The parameters of a cache that a text can give, with the type of each."""
     config = getattr(import_module("diffusers"), kind.config, None)
     if config is None:
-        raise PipelineError(f"cache={value!r}: this diffusers has no {kind.config}. Install a later one.")
+        raise PipelineError(f"cache={value!r}: this version of diffusers has no {kind.config}. Install a later one.")
     types = {"int": int, "float": float, "bool": bool}
     fields = {}
     for field in dataclasses.fields(config):

@@ -71,18 +71,18 @@ def pipeline_in(folder: Path, dtype: torch.dtype) -> tuple[Any, tuple[str, ...]]
     """
     if not (folder / INDEX).is_file():
         what = "there is no such folder" if not folder.exists() else f"it holds no {INDEX}"
-        raise PipelineError(f"{folder}: {what}. Name a model, or a folder that save_pretrained wrote.")
+        raise PipelineError(f"{folder}: {what}. Name a model, or a folder written by save_pretrained.")
     declared, components, settings = read_index(folder)
     kind = _class("diffusers", declared)
     if not hasattr(kind, "components"):
-        raise PipelineError(f"{folder / INDEX}: _class_name is {declared!r}, which is no pipeline.")
+        raise PipelineError(f"{folder / INDEX}: _class_name is {declared!r}, which isn't a pipeline.")
     parts: dict[str, Any] = {}
     notes: list[str] = []
     for name, library, class_name in components:
         if library is None or name in _LEFT_OUT:
             parts[name] = None
             if library is not None:
-                notes.append(f"{name} is left out: it decides by pixels, which a plan doesn't have")
+                notes.append(f"{name} is left out: it looks at pixels, which a plan doesn't have")
             continue
         parts[name] = _component(folder / name, library, class_name, dtype)
     takes = inspect.signature(kind.__init__).parameters
@@ -93,7 +93,7 @@ def pipeline_in(folder: Path, dtype: torch.dtype) -> tuple[Any, tuple[str, ...]]
         pipeline = kind(**parts, **settings)
     except (TypeError, ValueError, AttributeError) as error:
         raise PipelineError(
-            f"{folder / INDEX}: {declared} can't be put together: {_message_of(error)}. Save the pipeline anew."
+            f"{folder / INDEX}: {declared} can't be built: {_message_of(error)}. Save the pipeline again."
         ) from error
     return pipeline, tuple(notes)
 
@@ -102,7 +102,7 @@ def _component(folder: Path, library: str, class_name: str, dtype: torch.dtype) 
     if library not in ("diffusers", "transformers"):
         raise PipelineError(
             f"{folder.parent / INDEX}: {folder.name} comes from {library!r}; only classes of diffusers and "
-            "transformers are built, never code that lies beside a model. Replace it, or set it to [null, null]."
+            "transformers are built, never code from a model's folder. Replace it, or set it to [null, null]."
         )
     import torch
 
@@ -111,15 +111,14 @@ def _component(folder: Path, library: str, class_name: str, dtype: torch.dtype) 
         path = folder / _CONFIG
         if not path.is_file():
             raise PipelineError(
-                f"{folder}: {class_name} needs its {_CONFIG}, which isn't there. Copy it; weights may stay away."
+                f"{folder}: {class_name} needs its {_CONFIG}, which is missing. Copy it; weights aren't needed."
             )
         return placeholder_module(library, class_name, read_json(path), dtype)
     try:
         return kind.from_pretrained(str(folder), local_files_only=True)
     except Exception as error:  # as above
         raise PipelineError(
-            f"{folder}: {class_name} can't be read: {_message_of(error)}. Its own files are needed; only "
-            "weights aren't."
+            f"{folder}: {class_name} can't be read: {_message_of(error)}. All its files are needed, except weights."
         ) from error
 
 

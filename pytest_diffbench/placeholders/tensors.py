@@ -360,8 +360,8 @@ def _infer_layouts(func: Any, args: Any, kwargs: Any) -> Any:
         )
     except Exception as error:  # meta kernels raise all kinds
         raise NotPlannableError(
-            f"{func} can't be planned{_where()}: {_first_line(error)} Its result depends on values that aren't "
-            "there. Switch this part of the pipeline off, or measure the pipeline with its weights."
+            f"{func} can't be planned{_where()}: {_first_line(error)} Its result depends on values, which a plan "
+            "doesn't have. Switch this part of the pipeline off, or measure the pipeline with its weights."
         ) from error
     return _replaced(elems, lambda value: Layout.of(value) if isinstance(value, torch.Tensor) else value)
 
@@ -396,8 +396,9 @@ def _is_large(args: tuple[Any, ...], most: int) -> bool:
 
 def _reads_value(what: str, placeholder: torch.Tensor) -> str:
     return (
-        f"{what} needs the values of a {tuple(placeholder.shape)} tensor that is left blank{_where()}. Its way "
-        "depends on them, so it can't be planned; measure the pipeline with its weights, or switch this part off."
+        f"{what}{_where()} needs the values of a {tuple(placeholder.shape)} tensor, which a plan doesn't have. "
+        "What happens next depends on them, so it can't be planned. Measure the pipeline with its weights, or "
+        "switch this part off."
     )
 
 

@@ -24,7 +24,7 @@ __tracebackhide__ = True  # of a pipeline that raises, its own frames are what i
 MACHINE = "plan"
 """Stands where the name of a machine does: a plan is the same on all of them."""
 
-_NOTE = "planned with blank weights: no time, no memory and no image, since nothing was computed"
+_NOTE = "planned without weights: no time, memory or image, since no values were computed"
 
 
 class PlannedMeasurement:
@@ -70,9 +70,9 @@ class PlannedMeasurement:
         facts = definition.resolved_facts(self._target, self._arguments)
         self._guidance = survey.guidance(self._plan.definition.pipeline, facts, call_class_of(self._target))
         if not self._work.denoiser:
-            self._notes.append("no call of a denoiser was seen")
+            self._notes.append("no denoiser call was observed")
         if not self._work.steps:
-            self._notes.append("no scheduler step was seen")
+            self._notes.append("no scheduler step was observed")
 
     def take_profile(self) -> None:
         """Nothing ran, so there is nowhere that time goes."""

@@ -105,9 +105,9 @@ def planned_software(target: object) -> dict[str, Fact]:
 def _unseen(work: Any) -> tuple[str, ...]:
     missing = []
     if not work.denoiser:
-        missing.append("no call of a denoiser was seen")
+        missing.append("no denoiser call was observed")
     if not work.steps:
-        missing.append("no scheduler step was seen")
+        missing.append("no scheduler step was observed")
     return tuple(missing)
 
 

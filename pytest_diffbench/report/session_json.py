@@ -227,7 +227,7 @@ def write(path: Path, session: SessionReport) -> None:
         temporary.replace(path)
     except OSError as error:
         raise DiffbenchError(
-            f"{path}: can't be written ({error.strerror or error}). Give --diffbench-json a path that can."
+            f"{path}: can't be written ({error.strerror or error}). Give --diffbench-json a writable path."
         ) from None
     finally:
         with contextlib.suppress(OSError):

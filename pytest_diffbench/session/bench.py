@@ -253,7 +253,7 @@ class Bench:
         identity = case_id(self._item, label)
         if any(before.case_id == identity for before, _ in self.measurements):
             raise MeasureError(
-                f"{identity} was measured already. A further call in the same test needs a label of its own: "
+                f"{identity} has already been measured. Another call in the same test needs its own label: "
                 "diffbench(pipeline, ..., label='second')."
             )
         loaded = self._about(target)
@@ -296,7 +296,8 @@ class Bench:
             where.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise MeasureError(
-                f"{flag('profile')}: {where} can't be made a folder ({error.strerror or error}). Name one that can."
+                f"{flag('profile')}: {where} can't be created as a folder ({error.strerror or error}). Name "
+                "another folder."
             ) from None
         return where / f"{case_folder(Case(id=identity, definition=definition))}.json.gz"
 

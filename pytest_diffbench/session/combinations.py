@@ -30,11 +30,11 @@ def refuse_combinations(settings: Settings, *, parallel: bool) -> None:
             raise OptionError(f"{flag(name)} can't be combined with -n: {why}. Leave out -n.")
     for name, other, why in (
         ("selftest", "against", "it plants its slowdowns in this environment and needs no other"),
-        ("selftest", "save", "it holds nothing against baselines, and saves none"),
+        ("selftest", "save", "it compares nothing with baselines, and saves none"),
         (
             "against",
             "save",
-            "what is held against another environment isn't held against baselines. Save in a run of its own",
+            "a comparison with another environment uses no baselines. Save in a separate run",
         ),
     ):
         if getattr(settings, name) and getattr(settings, other):

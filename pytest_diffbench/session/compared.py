@@ -90,8 +90,8 @@ class ComparedVariant:
     def _required(self, what: str) -> Any:
         measured = getattr(self.report, what)
         if measured is None:
-            why = "; ".join(self.result.observation.notes) or "the target doesn't show it"
-            raise MeasureError(f"{self.report.case_id}: no {what} was seen: {why}.")
+            why = "; ".join(self.result.observation.notes) or "the target doesn't expose it"
+            raise MeasureError(f"{self.report.case_id}: no {what} was observed: {why}.")
         return measured
 
 

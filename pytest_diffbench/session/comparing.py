@@ -95,7 +95,7 @@ def compare(
     known = {comparison.id for comparison in comparisons}
     if comparison_id in known:
         raise MeasureError(
-            f"{comparison_id} was compared already. A further comparison in the same test needs a label of its own: "
+            f"{comparison_id} has already been compared. Another comparison in the same test needs its own label: "
             "compare(..., label='second')."
         )
     from pytest_diffbench.judge.time.speedups import looks
@@ -174,10 +174,12 @@ def _result(variant_measurement: VariantMeasurement) -> Result:
 
 def _check_numbers(confidence: float, precision_rel: float) -> None:
     if not _is_number(confidence) or not 0.5 <= confidence < 1:
-        raise MeasureError(f"compare() was given confidence={confidence!r}. Give a probability from .5 to below 1.")
+        raise MeasureError(
+            f"compare() was given confidence={confidence!r}. Give a probability of at least 0.5 and below 1."
+        )
     if not _is_number(precision_rel) or not precision_rel > 0:
         raise MeasureError(
-            f"compare() was given precision_rel={precision_rel!r}. Give a positive number: .05 is 5 %."
+            f"compare() was given precision_rel={precision_rel!r}. Give a positive number: 0.05 is 5 %."
         )
 
 
@@ -189,7 +191,7 @@ def _problems(errors: Mapping[str, Exception], names: Mapping[str, object], refe
     """Why each variant broke off; where the reference did, the rounds of all ended with it."""
     problems = {name: f"{type(error).__name__}: {error}".strip(": ") for name, error in errors.items()}
     if reference in problems:
-        why = f"not measured to the end: the reference {reference!r} raised {problems[reference]}"
+        why = f"not completed: the reference {reference!r} raised {problems[reference]}"
         problems = {name: problems.get(name, why) for name in names}
     return problems
 
@@ -199,9 +201,9 @@ def _error_of(errors: Mapping[str, Exception], comparison_id: str, reference: st
         f"variant {name!r} raised {type(error).__name__}: {str(error).rstrip('. ')}" for name, error in errors.items()
     )
     rest = (
-        "It is the reference, so the others have nothing to be compared with."
+        "It is the reference, so the others can't be compared with anything."
         if reference in errors
-        else "The others were measured to the end, and are reported."
+        else "The others were completed, and are reported."
     )
     error = MeasureError(f"{comparison_id}: {text}. {rest} Correct its arguments, or leave it out.")
     error.__cause__ = next(iter(errors.values()))

@@ -57,8 +57,8 @@ def free_device_memory(
         names = " or ".join(dict.fromkeys(opaque))
         remedy = f". Measure the pipeline itself, not {names}, to have it moved" if names else ""
         stayed.append(
-            f"{taken_bytes / 2**30:.1f} GiB stayed on the device beside the fresh process: nothing that was measured"
-            f" says how to move them{remedy}"
+            f"{taken_bytes / 2**30:.1f} GiB stayed on the device beside the fresh process: the measured objects "
+            f"can't be moved{remedy}"
         )
     return stayed
 

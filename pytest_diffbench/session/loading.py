@@ -131,7 +131,7 @@ def spec_of(settings: Settings, where: str) -> PipelineSpec:
     """The spec of a test's pipeline. Raises OptionError when its settings name no model."""
     if settings.model is None:
         raise OptionError(
-            f"{where} asks for diffbench_pipeline, but its marker names no model. "
+            f"{where} uses diffbench_pipeline, but its marker names no model. "
             "Write @pytest.mark.diffbench(model='lumina2'), or pass a pipeline of your own to diffbench()."
         )
     weights: Weights = settings.weights  # type: ignore[assignment]  # checked when it was parsed
@@ -170,7 +170,7 @@ def models_folder(settings: Settings) -> Path | None:
         what = "is empty" if folder.is_dir() else "isn't a folder" if folder.exists() else "doesn't exist"
         raise OptionError(
             f"{flag('models')}: {folder} {what}. Name a folder that holds a pipeline saved with save_pretrained, "
-            "or one sub-folder a model."
+            "or a sub-folder for each model."
         )
     return folder
 

@@ -127,6 +127,6 @@ class Result:
 
     def _required(self, part: _Part | None, what: str) -> _Part:
         if part is None:
-            why = "; ".join(self.observation.notes) or "this target doesn't show it"
-            raise MeasureError(f"{self.observation.case.id}: no {what} was seen: {why}.")
+            why = "; ".join(self.observation.notes) or "the target doesn't expose it"
+            raise MeasureError(f"{self.observation.case.id}: no {what} was observed: {why}.")
         return part

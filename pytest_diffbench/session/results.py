@@ -187,11 +187,11 @@ def _unjudged(session: SessionReport, *, required: bool) -> str | None:
     """
     if required and session.skipped:
         count = len(session.skipped)
-        return f"{count} benchmark{' was' if count == 1 else 's were'} skipped, and --diffbench-require wants all"
+        return f"{count} benchmark{' was' if count == 1 else 's were'} skipped, and --diffbench-require allows none"
     missing = sum(test.missing for test in session.skipped)
     if missing and not session.cases:
         were = "benchmark was" if missing == 1 else "benchmarks were"
-        return f"nothing was measured: {missing} {were} skipped for want of a pipeline"
+        return f"nothing was measured: {missing} {were} skipped because a pipeline is missing"
     return None
 
 

@@ -134,7 +134,7 @@ class SavedAfresh:
     def _launched(self, items: list[pytest.Item], *, brief: bool) -> ProcessResult:
         what = f"{len(items)} saved test{'' if len(items) == 1 else 's'}"
         tell = self._progress.start(what, "")
-        tell(f"fresh process to see whether they return the same, at most about {self._took_s:.0f} s", 0, 0)
+        tell(f"fresh process to check that they return the same, at most about {self._took_s:.0f} s", 0, 0)
         try:
             with self._budget:
                 return self._launcher.launch(

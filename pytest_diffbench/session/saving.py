@@ -83,9 +83,9 @@ def save(
     same = reference is not None and unchanged(verdicts, reference)
     if saved_before:
         if same:
-            return Saved(SaveOutcome(what="kept", why="this session has saved a run of it already"))
+            return Saved(SaveOutcome(what="kept", why="this session has already saved a run of it"))
         differs = " ".join(verdict.message for verdict in verdicts if verdict.decision in ("worse", "better"))
-        why = f"it isn't what this session saved of it before. {differs}".strip()
+        why = f"it differs from what this session saved for it before. {differs}".strip()
         return Saved(SaveOutcome(what="refused", why=why))
     planned = observation.case.definition.planned
     if planned and same:

@@ -120,8 +120,8 @@ class DiffbenchSession:
         """The settings that a test got when it was collected, as the mode measures with them."""
         if SETTINGS not in item.stash:
             pytest.fail(
-                f"{item.nodeid} asks for a fixture of diffbench while it runs, so nothing showed before that it is a "
-                "benchmark. Add the marker diffbench: @pytest.mark.diffbench().",
+                f"{item.nodeid} requests a fixture of diffbench at run time, so it wasn't recognised as a "
+                f"benchmark. Add the marker: @pytest.mark.diffbench().",
                 pytrace=False,
             )
         return self._mode.settings_of(item.stash[SETTINGS])
@@ -212,8 +212,8 @@ class DiffbenchSession:
         concluded = self._conclude(item, failed=broken)
         if attempt.bench is not None and not concluded and not broken:
             pytest.fail(
-                f"{item.nodeid} asks for the fixture diffbench and measures nothing: a benchmark that can't fail. "
-                "Call diffbench(pipeline, ...), or don't ask for it.",
+                f"{item.nodeid} uses the fixture diffbench but measures nothing, so it can't fail. Call "
+                f"diffbench(pipeline, ...), or remove the fixture.",
                 pytrace=False,
             )
         failures = [conclusion.failure for conclusion in concluded if conclusion.failure]

@@ -42,8 +42,8 @@ def check(variants: object, reference: object) -> tuple[dict[str, Variant], str]
     for name, variant in variants.items():
         if not isinstance(name, str) or not name.strip() or not name.isprintable() or "#" in name:
             raise MeasureError(
-                f"compare() was given a variant named {name!r}. A name becomes part of its case's id: give a text on "
-                "one line, without '#'."
+                f"compare() was given a variant named {name!r}. The name becomes part of the case's id: use one "
+                "line, without '#'."
             )
         if isinstance(variant, Variant):
             checked[name] = variant
@@ -85,7 +85,7 @@ def sweep_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any,
     form = 'sweep(pipeline, prompt, "cfg_trunc_ratio", [1.0, 0.7, 0.5])'
     if len(args) < 2 or not isinstance(args[-2], str) or not isinstance(args[-1], (list, tuple, range)):
         raise MeasureError(
-            f"sweep() takes the name of an argument and a list of its values last, behind the call's own: {form}."
+            f"sweep() takes the call's own arguments, then the name of an argument and a list of its values: {form}."
         )
     argument, values = args[-2], list(args[-1])
     if len(values) < 2:
@@ -99,8 +99,8 @@ def sweep_of(args: Sequence[Any], kwargs: Mapping[str, Any]) -> tuple[tuple[Any,
             fact_of(value)
         except TypeError:
             raise MeasureError(
-                f"sweep() was given {value!r} for {argument}. It takes plain values; compare() takes any, under "
-                "names of your own."
+                f"sweep() was given {value!r} for {argument}. Use plain values, or compare() with a name for each "
+                "variant."
             ) from None
     names = [value_name(value) for value in values]
     if twice := sorted({name for name in names if names.count(name) > 1}):

@@ -290,7 +290,7 @@ def interrupted_against(other: Other, observed: Observation, settings: Settings,
         family_size: parts that the session's error budget is cut into; this case has one.
     """
     return CaseReport(
-        observation=noted(observed, (*other.notes, "interrupted: judged by pairs alone, and only its time")),
+        observation=noted(observed, (*other.notes, "interrupted: only its time is judged, by pairs")),
         verdicts=all_worded([_time_against(observed, other, limits_of(settings), family_size)]),
         baseline_path=other.interpreter,
         baseline_distance="machine",

@@ -31,10 +31,10 @@ def refuse_unwritable(config: pytest.Config, settings: Settings) -> None:
         path = folder(config, settings.json)
         is_folder = os.path.isdir(path)  # noqa: PTH112  # Path's own raises for a name that is too long
         why = "it is a folder" if is_folder else _in_the_way(path.parent)
-        _refuse(flag("json"), path, why, "Name a file in a folder that can.")
+        _refuse(flag("json"), path, why, "Name a file in a writable folder.")
     if settings.profile is not None:
         path = folder(config, settings.profile)
-        _refuse(flag("profile"), path, _in_the_way(path), "Name a folder that can.")
+        _refuse(flag("profile"), path, _in_the_way(path), "Name a writable folder.")
     if settings.save:
         path = folder(config, settings.baselines)
         remedy = f"Make it writable, or name another folder with {flag('baselines')}."

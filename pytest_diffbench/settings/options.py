@@ -63,25 +63,23 @@ class Settings:
         choice(*WEIGHTS),
         "mini",
         "cmi",
-        "weights to run on: mini, plan (full size, work alone), random (full size), pretrained",
+        "weights to use: mini, plan (full size, work only), random (full size), pretrained",
         "KIND",
     )
     models: str | None = _setting(
         text,
         None,
         "ci",
-        "folder of pretrained pipelines, one sub-folder a model, or one pipeline's, or a single file",
+        "pretrained pipelines: a folder with a sub-folder for each model, a pipeline's folder, or a single file",
         "DIR",
     )
-    download: bool = _setting(
-        switch, False, "c", "fetch pretrained weights that aren't here from the hub: tens of gigabytes"
-    )
-    device: str = _setting(text, "auto", "cmi", "torch device, or auto: a GPU where there is one", "DEVICE")
+    download: bool = _setting(switch, False, "c", "fetch missing pretrained weights from the hub: tens of gigabytes")
+    device: str = _setting(text, "auto", "cmi", "torch device; auto: a GPU if there is one", "DEVICE")
     dtype: str | None = _setting(
         text,
         None,
         "cmi",
-        "dtype of the pipeline; by default float32 on the CPU and for minis, bfloat16 elsewhere",
+        "dtype of the pipeline; by default float32 on the CPU and for minis, otherwise bfloat16",
         "DTYPE",
     )
     offload: str = _setting(
@@ -92,8 +90,8 @@ class Settings:
         choice(*COMPILES), "none", "cmi", "torch.compile of the denoiser: none, whole, regional", "KIND"
     )
     channels_last: bool = _setting(switch, False, "cmi", "keep VAE and UNet in channels-last memory format")
-    vae_tiling: bool = _setting(switch, False, "cmi", "let the VAE work in tiles")
-    vae_slicing: bool = _setting(switch, False, "cmi", "let the VAE work on one image at a time")
+    vae_tiling: bool = _setting(switch, False, "cmi", "let the VAE process tiles")
+    vae_slicing: bool = _setting(switch, False, "cmi", "let the VAE process one image at a time")
     quantize: str | None = _setting(
         text, None, "cmi", "load a pretrained denoiser quantised: int8, int4, float8, nf4, fp4", "TYPE"
     )
@@ -102,36 +100,42 @@ class Settings:
         text,
         None,
         "cmi",
-        "cache of the denoiser: first-block, pyramid, faster, taylorseer [:PARAMETERS]",
+        "cache of the denoiser: first-block, pyramid, faster or taylorseer, with optional :PARAMETERS",
         "CACHE",
     )
     seed: int = _setting(whole(0, 2**63 - 1), 0, "mi", "seed of the noise")
     rounds: int | str = _setting(
-        whole_or(AUTO, 1), AUTO, "cmi", "timed rounds of each case; auto: 3 to 10, until their median is known", "N"
+        whole_or(AUTO, 1),
+        AUTO,
+        "cmi",
+        "timed rounds of each case; auto: 3 to 10, until their median is precise enough",
+        "N",
     )
-    warmup_rounds: int = _setting(whole(0), 1, "mi", "untimed rounds before them, besides the survey")
+    warmup_rounds: int = _setting(
+        whole(0), 1, "mi", "least number of untimed rounds before the timed ones, besides the survey"
+    )
     threads: int | None = _setting(
         whole(1, 1024),
         None,
         "cmi",
-        "torch's threads on the CPU; 1 for minis on the CPU, torch's own number else",
+        "torch's threads on the CPU; by default 1 for minis on the CPU, otherwise torch's own number",
         "N",
     )
     gates: tuple[str, ...] = _setting(
-        choices("gates", *GATE_NAMES), GATE_NAMES, "cmi", "gates to judge by, with commas between", "LIST"
+        choices("gates", *GATE_NAMES), GATE_NAMES, "cmi", "gates to judge, separated by commas", "LIST"
     )
     metrics: tuple[str, ...] = _setting(
         choices("metrics", *METRICS),
         (),
         "cmi",
-        "metrics of other packages for images, with commas between: flip, ssimulacra2, lpips",
+        "image metrics of other packages, separated by commas: flip, ssimulacra2, lpips",
         "LIST",
     )
     lpips_backbone: str | None = _setting(
-        text, None, "ci", "weights of AlexNet for LPIPS, a state dict of torchvision's; never downloaded", "FILE"
+        text, None, "ci", "weights of AlexNet for LPIPS, a state dict of torchvision; never downloaded", "FILE"
     )
-    strict: bool = _setting(switch, False, "ci", "fail on what is undecided or can't be compared, too")
-    require: bool = _setting(switch, False, "ci", "fail where a benchmark that was selected is skipped")
+    strict: bool = _setting(switch, False, "ci", "also fail if a case is undecided or can't be compared")
+    require: bool = _setting(switch, False, "ci", "fail if a selected benchmark is skipped")
     save: bool = _setting(switch, False, "c", "measure, and accept the results as baselines")
     baselines: str = _setting(text, "baselines", "ci", "folder of the baselines", "DIR")
     json: str | None = _setting(text, None, "c", "write all results of the session to FILE", "FILE")
@@ -139,45 +143,47 @@ class Settings:
         text, None, "c", "keep the images of all cases in FOLDER, for `diffbench judge`", "FOLDER"
     )
     profile: str | None = _setting(
-        text, None, "c", "write a Chrome trace of each case into FOLDER, which Perfetto opens", "FOLDER"
+        text, None, "c", "write a Chrome trace of each case into FOLDER, to open in Perfetto", "FOLDER"
     )
-    memory_limit_rel: float | None = _setting(share, None, "mi", "growth of peak memory that is let through")
-    time_floor_rel: float | None = _setting(share, None, "mi", "change of time that is too small to matter")
-    time_floor_s: float | None = _setting(seconds, None, "mi", "the same in seconds")
+    memory_limit_rel: float | None = _setting(share, None, "mi", "allowed growth of peak memory")
+    time_floor_rel: float | None = _setting(share, None, "mi", "change of time too small to matter, as a share")
+    time_floor_s: float | None = _setting(seconds, None, "mi", "change of time too small to matter, in seconds")
     confirm: int = _setting(
         whole(0),
         4,
         "cmi",
-        "fresh processes at most that may confirm a suspicion about a case's time; 0 for none",
+        "most fresh processes to confirm that a case is slower or faster; 0 for none",
         "N",
     )
     against: str | None = _setting(
-        interpreter, None, "c", "hold all against the same tests under another environment's interpreter", "PYTHON"
+        interpreter, None, "c", "compare with the same tests under another environment's interpreter", "PYTHON"
     )
     pairs: int = _setting(whole(1), 5, "ci", "pairs of processes with --diffbench-against", "N")
     turns: str = _setting(
         choice("auto", "rounds", "processes"),
         "auto",
         "ci",
-        "what goes by turns in a pair: rounds of two live processes, whole processes, or auto: rounds for minis on "
+        "what alternates in a pair: rounds of two live processes, or whole processes; auto: rounds for minis on "
         "the CPU",
         "KIND",
     )
     selftest: bool = _setting(
-        switch, False, "c", "instead of the tests, find out what the time gate sees on this machine"
+        switch, False, "c", "instead of judging tests, measure what the time gate finds on this machine"
     )
     max_time: float | None = _setting(
         seconds,
         None,
         "ci",
-        "seconds that further processes may take, all in all: by default as long as measuring did, 120 at least, and "
-        "600 with --diffbench-against or --diffbench-selftest",
+        "limit in seconds for all further processes together; by default the time that measuring took, at least 120, "
+        "and 600 with --diffbench-against or --diffbench-selftest",
         "SECONDS",
     )
     tolerance: tuple[tuple[str, float], ...] | None = _setting(
-        tolerance, None, "m", "thresholds of output for this case, such as {'psnr_db': 35}"
+        tolerance, None, "m", "thresholds of the output gate for this case, such as {'psnr_db': 35}"
     )
-    reason: str | None = _setting(text, None, "m", "why they are looser than by default; without it they can't be")
+    reason: str | None = _setting(
+        text, None, "m", "why the thresholds are looser than the defaults; required if they are"
+    )
 
 
 _PATHS = ("models", "lora", "baselines", "json", "images", "profile", "lpips_backbone")
@@ -200,9 +206,7 @@ def flag(name: str) -> str:
 def add_options(parser: pytest.Parser) -> None:
     """Declare the command line and the ini file's keys."""
     group = parser.getgroup("diffbench", "performance regression of diffusion pipelines")
-    group.addoption(
-        "--diffbench", action="store_true", help="run the tests marked with diffbench; they're skipped else"
-    )
+    group.addoption("--diffbench", action="store_true", help="run the benchmarks; without it, they are skipped")
     for name in names("c"):
         field = _SETTINGS[name]
         if field.type == "bool":
@@ -329,8 +333,8 @@ def _refuse_silent_loosening(settings: Settings, where: str) -> None:
     if looser := looser_than_default(settings.tolerance):
         changes = ", ".join(f"{name} {default:g} -> {value:g}" for name, default, value in looser)
         raise OptionError(
-            f"{where}: the marker loosens thresholds of output ({changes}) and doesn't say why. "
-            "Add reason='...', which is kept in the baseline's history."
+            f"{where}: the marker loosens thresholds of output ({changes}) without a reason. Add reason='...', "
+            "which is kept in the baseline's history."
         )
 
 

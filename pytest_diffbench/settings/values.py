@@ -30,7 +30,7 @@ def did_you_mean(name: str, known: Sequence[str]) -> str:
 
 def text(value: Any) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise ValueError("is a text that isn't empty")
+        raise ValueError("is a non-empty text")
     return value.strip()
 
 
@@ -76,7 +76,7 @@ def share(value: Any) -> float:
     except (TypeError, ValueError):
         number = math.nan
     if not 0 < number < math.inf or isinstance(value, bool):
-        raise ValueError("is a positive number: .05 means 5 %")
+        raise ValueError("is a positive number: 0.05 means 5 %")
     return number
 
 
@@ -104,9 +104,9 @@ def choices(what: str, *known: str) -> Callable[[Any], tuple[str, ...]]:
         try:
             chosen = {parse_choice(name) for name in names if name != ""}
         except ValueError as error:
-            raise ValueError(f"is a list of which each {error}") from None
+            raise ValueError(f"is a list in which each {error}") from None
         if not chosen:
-            raise ValueError(f"is a list of {what}, with commas between: {','.join(known)}")
+            raise ValueError(f"is a list of {what}, separated by commas: {','.join(known)}")
         return tuple(name for name in known if name in chosen)
 
     return parse

@@ -208,7 +208,7 @@ def encode_image(array: NDArray[np.uint8], path: Path) -> bytes:
     from PIL import Image
 
     if array.dtype != np.uint8 or array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] not in (1, 3, 4)):
-        problem = f"an array of shape {array.shape} and dtype {array.dtype} is no image"
+        problem = f"an array of shape {array.shape} and dtype {array.dtype} isn't an image"
         raise BaselineError(path, problem, "Pass uint8 arrays of shape HW, HW1, HW3 or HW4.")
     flat = array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
     buffer = io.BytesIO()
@@ -228,7 +228,7 @@ def decode_image(data: bytes, path: Path, facts: ImageFacts) -> NDArray[np.uint8
         if image_digest(shaped) == facts.digest:
             return shaped
     problem = f"pixels have digest {image_digest(array)}, but output.images says {facts.digest}"
-    raise BaselineError(path, f"isn't the image that was accepted: {problem}", RESTORE)
+    raise BaselineError(path, f"isn't the accepted image: {problem}", RESTORE)
 
 
 def decode_png(data: bytes, path: Path) -> tuple[str, NDArray[np.uint8]]:
@@ -281,4 +281,4 @@ def _refuse_bad(name: str, array: NDArray[Any], path: Path) -> None:
         raise BaselineError(path, f"{name} is of dtype {array.dtype}, not float32", RESTORE)
     if not np.isfinite(array).all():
         where = int(np.flatnonzero(~np.isfinite(array))[0])
-        raise BaselineError(path, f"{name}[{where}] is {array.flat[where]}: a trace is finite", RESTORE)
+        raise BaselineError(path, f"{name}[{where}] is {array.flat[where]}: a trace must be finite", RESTORE)

@@ -106,16 +106,16 @@ def _misplaced(baseline: Baseline, folder: Path) -> Iterator[BaselineError]:
     expected = case_folder(baseline.case)
     if folder.name != expected:
         problem = f"case.id is {baseline.case.id!r}, whose folder is {expected}: no test finds it here"
-        remedy = f"Rename the folder to {expected}, or delete it where the test is gone."
+        remedy = f"Rename the folder to {expected}, or delete it if the test is gone."
         yield BaselineError(folder / BASELINE, problem, remedy)
     for index, run in enumerate(baseline.runs):
         machine = run.environment.machine
         if machine != folder.parent.name:
             problem = (
                 f"runs[{index}].environment.machine is {machine!r}, but the folder is {folder.parent.name}'s: it "
-                "stands for a machine that it wasn't measured on"
+                "wasn't measured on that machine"
             )
-            yield BaselineError(folder / BASELINE, problem, f"Move it to {machine}, or delete it and save anew.")
+            yield BaselineError(folder / BASELINE, problem, f"Move it to {machine}, or delete it and save again.")
             return
 
 
@@ -167,7 +167,7 @@ def png_problem(data: bytes) -> str | None:
     Decoders leave out the checksums of the pixels, and stop once they have enough of them.
     """
     if not data.startswith(_PNG):
-        return "isn't a PNG file: its first 8 bytes are others"
+        return "isn't a PNG file: its first 8 bytes are wrong"
     place, packed, kind = len(_PNG), b"", b""
     while kind != b"IEND":
         length = int.from_bytes(data[place : place + 4], "big")
@@ -177,9 +177,7 @@ def png_problem(data: bytes) -> str | None:
             return f"is cut short: {len(data)} bytes, and the part at byte {place} doesn't end within them"
         body = data[place + 4 : end - 4]
         if zlib.crc32(body) != int.from_bytes(data[end - 4 : end], "big"):
-            return (
-                f"is damaged: the checksum of its part {kind.decode('ascii', 'replace')} at byte {place} is another"
-            )
+            return f"is damaged: the checksum of its part {kind.decode('ascii', 'replace')} at byte {place} is wrong"
         if kind == b"IDAT":
             packed += body[4:]
         place = end
@@ -190,7 +188,7 @@ def png_problem(data: bytes) -> str | None:
         unpacking.decompress(packed)
     except zlib.error as error:
         return f"is damaged: its pixels don't unpack ({error})"
-    return None if unpacking.eof else "is damaged: its pixels break off"
+    return None if unpacking.eof else "is damaged: its pixels end early"
 
 
 def _trace_problems(trace: dict[str, NDArray[np.float32]], baseline: Baseline) -> Iterator[str]:
@@ -213,7 +211,7 @@ def _trace_problems(trace: dict[str, NDArray[np.float32]], baseline: Baseline) -
         greatest = max(abs(low), abs(high))
         slack = _SAME_REL * greatest
         if min(std, not_finite) < 0 or not low - slack <= mean <= high + slack or norm < greatest - slack:
-            yield f"the moments of {name} are {row.tolist()}, which no array has"
+            yield f"the moments of {name} are {row.tolist()}, which is impossible for an array"
             continue
         kept_norm = float(np.linalg.norm(trace[name].astype(np.float64)))
         if name == "latents/final" and not_finite == 0:
@@ -244,7 +242,7 @@ def _strays(root: Path, cases: set[Path]) -> Iterator[Checked]:
         files = list(_files(folder, lambda _: True))
         if not files:
             continue
-        where = "belongs to no baseline: those lie in <machine>/<case>/, with a baseline.json"
+        where = "belongs to no baseline: baselines are in <machine>/<case>/, with a baseline.json"
         problem = where if BASELINE in {path.name for path in files} else f"{where}, and {folder.name} has none"
         remedy = "Move it, restore the folder from version control, or delete it."
         yield Checked(folder, None, tuple(BaselineError(path, problem, remedy) for path in files), stray=True)

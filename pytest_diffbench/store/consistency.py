@@ -88,11 +88,11 @@ def _of_time(text: str, field: str, now: datetime.datetime) -> Iterator[Contradi
     try:
         when = datetime.datetime.fromisoformat(text)
     except ValueError:
-        yield field, text, "it is no time such as 2026-01-31T12:00:00+00:00"
+        yield field, text, "it isn't a time such as 2026-01-31T12:00:00+00:00"
         return
     when = when if when.tzinfo is not None else when.replace(tzinfo=datetime.UTC)
     if when > now + _AHEAD:
-        yield field, text, f"it lies ahead of this machine's clock, which says {now.isoformat(timespec='seconds')}"
+        yield field, text, f"it is later than this machine's clock, {now.isoformat(timespec='seconds')}"
 
 
 def _twice(ids: Iterable[str], field: str, name: str) -> Iterator[Contradiction]:
@@ -138,7 +138,7 @@ def _of_steps(text: str, field: str, work: Work) -> Iterator[Contradiction]:
     try:
         last = max(parse_steps(text), default=0)
     except ValueError:
-        yield field, text, "these are no steps such as 0-14,20"
+        yield field, text, "these aren't steps such as 0-14,20"
         return
     if last > work.steps:
         yield field, text, f"work.steps is {work.steps}"

@@ -52,14 +52,14 @@ def locked(root: Path) -> Iterator[None]:
         lock = FileLock(folder / name, timeout=_LOCK_TIMEOUT_S)
         lock.acquire()
     except Timeout as error:
-        problem = f"is held by another process for more than {_LOCK_TIMEOUT_S:.0f} s"
+        problem = f"has been locked by another process for more than {_LOCK_TIMEOUT_S:.0f} s"
         raise BaselineError(
-            error.lock_file, problem, f"Wait for other runs that save to {root}, or end them."
+            error.lock_file, problem, f"Wait for other runs that save to {root}, or stop them."
         ) from None
     except OSError as error:
         problem = f"can't be locked: {error}"
         raise BaselineError(
-            root, problem, "Make room in the folder for temporary files, or move it with TMPDIR."
+            root, problem, "Free space in the folder for temporary files, or move it with TMPDIR."
         ) from error
     try:
         yield

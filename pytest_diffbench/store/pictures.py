@@ -60,7 +60,7 @@ def _write(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         problem = f"can't be written: {error.strerror or error}"
-        raise BaselineError(folder, problem, "Give --diffbench-images a folder that can.") from error
+        raise BaselineError(folder, problem, "Give --diffbench-images a writable folder.") from error
 
 
 def kept(folders: Sequence[Path], case: Case, output: Output | None) -> Artifacts:
@@ -119,7 +119,7 @@ def _image_of(folders: Sequence[Path], case: Case, index: int, facts: ImageFacts
                 return decode_image(path.read_bytes(), path, facts)
             except (BaselineError, OSError) as error:
                 raise DiffbenchError(
-                    f"{path}: isn't the image whose digest is its name: {error}. Copy it anew from where it was made."
+                    f"{path}: isn't the image whose digest is its name: {error}. Copy it again from its source."
                 ) from error
     for path in _in_baselines(folders, case, index):
         try:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """By the schema that a step reads: plain data of that schema in, plain data of the next one out."""
 
-RESTORE = "Restore it from version control, or delete its folder and accept anew with --diffbench-save."
+RESTORE = "Restore it from version control, or delete its folder and save again with --diffbench-save."
 PULL = "It is a pointer of Git LFS: fetch the file itself with `git lfs pull`."
 
 _LFS = b"version https://git-lfs"
@@ -40,7 +40,7 @@ def encode(baseline: Baseline, path: Path) -> bytes:
         plain = msgspec.to_builtins(baseline, order="deterministic")
         field = _not_finite(plain, "")
         if field is not None:
-            raise ValueError(f"{field} is {_at(plain, field)}, and figures of a baseline are finite")
+            raise ValueError(f"{field} is {_at(plain, field)}, and figures of a baseline must be finite")
         data = to_text(plain).encode()
     except (TypeError, ValueError) as error:
         raise BaselineError(
@@ -98,7 +98,9 @@ def _parsed(data: bytes, path: Path) -> dict[str, Any]:
     if not data.strip():
         raise BaselineError(path, "is empty", RESTORE)
     if data.startswith(b"<<<<<<<") or b"\n<<<<<<<" in data:
-        raise BaselineError(path, "holds conflict markers of git", "Keep one side whole, with its images and trace.")
+        raise BaselineError(
+            path, "holds conflict markers of git", "Keep one side completely, with its images and trace."
+        )
     try:
         plain = json.loads(data)
     except (ValueError, RecursionError) as error:
@@ -123,12 +125,12 @@ def _migrated(plain: dict[str, Any], path: Path) -> dict[str, Any]:
         )
     while schema < BASELINE_SCHEMA:
         if schema not in MIGRATIONS:
-            problem = f"schema {schema} is older than {BASELINE_SCHEMA}, and no way from one to the other is known"
+            problem = f"schema {schema} is older than {BASELINE_SCHEMA}, and can't be migrated"
             raise BaselineError(path, problem, RESTORE)
         try:
             plain = MIGRATIONS[schema](plain)
         except (LookupError, TypeError, ValueError, AttributeError) as error:
-            problem = f"can't be brought from schema {schema} to {schema + 1}: {error!r}"
+            problem = f"can't be migrated from schema {schema} to {schema + 1}: {error!r}"
             raise BaselineError(path, problem, RESTORE) from error
         schema += 1
         plain = {"schema": schema} | {name: value for name, value in plain.items() if name != "schema"}
@@ -156,13 +158,13 @@ def _check(baseline: Baseline, path: Path) -> None:
 
 def _check_shape(shape: tuple[int, ...], field: str, path: Path) -> None:
     if any(size < 1 for size in shape):
-        raise BaselineError(path, f"{field} is {list(shape)}: sizes are at least 1", RESTORE)
+        raise BaselineError(path, f"{field} is {list(shape)}: sizes must be at least 1", RESTORE)
 
 
 def _refuse_not_finite(plain: Any, path: Path) -> None:
     field = _not_finite(plain, "")
     if field is not None:
-        problem = f"{field} is {_at(plain, field)}: figures of a baseline are finite"
+        problem = f"{field} is {_at(plain, field)}: figures of a baseline must be finite"
         raise BaselineError(path, problem, RESTORE)
 
 
@@ -191,7 +193,7 @@ def _refuse_mistake(plain: dict[str, Any], message: str, path: Path) -> NoReturn
             raise BaselineError(path, f"has no field {name}", RESTORE)
         raise BaselineError(path, f"has an unknown field: {name}{_shown(plain, name)}", RESTORE)
     if located is not None and located["key"]:
-        raise BaselineError(path, f"{field} has a name that it can't have: {what}", RESTORE)
+        raise BaselineError(path, f"{field} has an invalid name: {what}", RESTORE)
     raise BaselineError(path, f"{field}{_shown(plain, field)}: {what}", RESTORE)
 
 

@@ -250,21 +250,21 @@ def _reference(folder: Path, baseline: Baseline, distance: Distance, case: Case)
 
 def _refuse_other_case(baseline: Baseline, case: Case, folder: Path) -> None:
     if baseline.case.id != case.id:
-        problem = f"case.id is {baseline.case.id!r}, but the case asked for is {case.id!r}"
+        problem = f"case.id is {baseline.case.id!r}, but the requested case is {case.id!r}"
         raise BaselineError(
-            folder / BASELINE, problem, "Baselines can't be renamed; accept anew with --diffbench-save."
+            folder / BASELINE, problem, "Baselines can't be renamed; save again with --diffbench-save."
         )
 
 
 def _refuse_unfit(observation: Observation, artifacts: Artifacts, folder: Path) -> None:
     """Refuse what must never become a baseline."""
-    remedy = "Run it again with --diffbench-save once it completes."
+    remedy = "Run it again with --diffbench-save when it completes."
     if not observation.complete:
         raise BaselineError(folder, "the measurement isn't complete", remedy)
     output = observation.output
     if output is not None and not output.finite:
         problem = f"the output isn't finite ({output.not_finite_where or 'somewhere'})"
-        raise BaselineError(folder, problem, "Mend the pipeline first: NaN and infinity are never a baseline.")
+        raise BaselineError(folder, problem, "Fix the pipeline first: NaN and infinity are never a baseline.")
     expected = [image.digest for image in output.images] if output is not None else []
     digests = [image_digest(array) for array in artifacts.images]
     if digests != expected:

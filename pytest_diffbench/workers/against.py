@@ -254,12 +254,14 @@ class Against:
     def _nothing(self, side: Side, result: ProcessResult) -> str:
         why = result.outcomes[0].text if result.outcomes else result.ended.in_words()
         name = f"{NAMES[side]} ({self.interpreter})" if side == "base" else NAMES[side]
-        remedy = "Run the tests there by themselves with --diffbench-save, and put right what fails."
+        remedy = "Run the tests there with --diffbench-save, and fix what fails."
         if result.ended.status is None and not result.outcomes:
             such = f"{self._wanted} such pairs" if self._by_turns else f"{2 * self._wanted} such processes"
             remedy = f"Give --diffbench-max-time the seconds that {such} take."
             if self._by_turns:
-                remedy += " Where both want what only one can have, as a port or a lock: --diffbench-turns=processes."
+                remedy += (
+                    " If both need something exclusive, such as a port or a lock, use --diffbench-turns=processes."
+                )
         return f"--diffbench-against: {name} measured no test, so there is nothing to compare: {why}. {remedy}"
 
     def _pairs(self, case_id: str) -> list[Pair]:

@@ -78,7 +78,7 @@ class Confirming:
                 if not isinstance(observation, str):
                     return observation
                 notes.append(
-                    f"process {taken} of at most {self._most} that was to confirm the time left no run: {observation}"
+                    f"process {taken} of at most {self._most} to confirm the time gave no run: {observation}"
                 )
             return None
 

@@ -106,7 +106,7 @@ def _refuse_different(folder: Path, wanted: Mapping[str, list[str]]) -> None:
             why = f"and {loose[0]!r} may mean another package than when it was made"
         else:
             return
-    raise DiffbenchError(f"{folder}: is there already, {why}. Remove it, or name another folder with --into.")
+    raise DiffbenchError(f"{folder}: exists already, {why}. Remove it, or name another folder with --into.")
 
 
 def _commit(revision: str) -> str:
@@ -115,9 +115,9 @@ def _commit(revision: str) -> str:
     if done.returncode:
         why = done.stderr.strip().splitlines()
         raise DiffbenchError(
-            f"{revision}: is neither a file of requirements nor a revision of the git repository in {Path.cwd()}"
+            f"{revision}: is neither a requirements file nor a revision of the git repository in {Path.cwd()}"
             f"{f' ({why[-1]})' if why else ''}. Name a file, or a revision such as main, v1.2 or HEAD~1; fetch it "
-            "first where the repository was cloned without its history."
+            "first if the repository was cloned without its history."
         )
     return done.stdout.strip()
 
@@ -198,5 +198,5 @@ def _git(*arguments: str) -> subprocess.CompletedProcess[str]:
         return subprocess.run(["git", *arguments], capture_output=True, text=True, errors="replace", check=False)
     except OSError as error:
         raise DiffbenchError(
-            f"git can't be run ({error.strerror}). Install it, or name a file of requirements instead of a revision."
+            f"git can't be run ({error.strerror}). Install it, or name a requirements file instead of a revision."
         ) from None

@@ -54,12 +54,12 @@ def checked_interpreter(name: str, shell: Path) -> str:
     if version != __version__:
         raise OptionError(
             f"{_OPTION}: {path} has pytest-diffbench {version}, this environment has {__version__}. "
-            f"Both sides must measure alike: {install}"
+            f"Both sides must measure in the same way: {install}"
         )
     if answer.get("protocol") != PROTOCOL:
         raise OptionError(
-            f"{_OPTION}: {path} has another state of pytest-diffbench {version} (protocol {answer.get('protocol')}, "
-            f"not {PROTOCOL}). Both sides must measure alike: install there what is installed here."
+            f"{_OPTION}: {path} has another build of pytest-diffbench {version} (protocol {answer.get('protocol')}, "
+            f"not {PROTOCOL}). Both sides must measure in the same way: install the same build there."
         )
     if not answer.get("registered"):
         raise OptionError(
@@ -112,7 +112,7 @@ def _asked(path: str) -> dict[str, Any]:
     except (ValueError, LookupError, TypeError):
         said = (done.stderr.strip() or done.stdout.strip() or "it says nothing").splitlines()[-1]
         raise OptionError(
-            f"{_OPTION}: {path} doesn't answer as Python 3.11 or newer does ({said}). Name the interpreter of "
+            f"{_OPTION}: {path} doesn't answer like Python 3.11 or newer ({said}). Name the interpreter of "
             f"another environment; {_REMEDY}."
         ) from None
     return answer | {"version": version}

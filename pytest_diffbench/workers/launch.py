@@ -72,7 +72,7 @@ class ProcessResult:
             return f"the test wasn't found there: {lost[0]}" if lost else "there is no such test"
         if measured is None:
             return self.ended.in_words()
-        return measured if measured.problem is None else f"the measurement broke off: {measured.problem}"
+        return measured if measured.problem is None else f"the measurement stopped: {measured.problem}"
 
 
 def _result_of(

@@ -204,7 +204,7 @@ class Selftest:
         """Why it ended: so many processes, one after the other, left no run. None where they didn't."""
         if self._dead_in_a_row < BASELINE_RUNS:
             return None
-        return f"{BASELINE_RUNS} processes, one after the other, left no run: {self._why}"
+        return f"{BASELINE_RUNS} processes in a row gave no run: {self._why}"
 
     def run(self, rounds: int) -> None:
         """Make a baseline, then rounds of identical code and of each size, until the time is used up.
@@ -222,7 +222,7 @@ class Selftest:
     def report(self) -> SelftestReport | str:
         """What was found so far, or why nothing could be."""
         if len(self._sound) < BASELINE_RUNS:
-            return f"{len(self._sound)} of {BASELINE_RUNS} runs for a baseline were had, then: {self._why}"
+            return f"{len(self._sound)} of {BASELINE_RUNS} runs for a baseline were made, then: {self._why}"
         return self._report(self._sound[0], [observation.run for observation in self._sound])
 
     @property
@@ -355,11 +355,11 @@ def lines(report: SelftestReport) -> list[str]:
     return [
         f"{report.case} on {report.machine}: {report.processes} processes, {report.baseline_runs} for the baseline",
         *table,
-        "Called worse, of how many trials, with the bounds of its probability (95 %). On identical code each is a "
-        "false alarm.",
-        f"A trial of pairs has {report.pairs}, and up to {report.most_pairs} usable ones where they leave it open. A "
-        "trial is undecided that wanted more runs than there was time for; the bounds hold whatever would have come "
-        "of it.",
+        "How often each was called worse, in how many trials, with 95 % bounds of that probability. On identical "
+        "code each is a false alarm.",
+        f"A trial of pairs has {report.pairs}, and up to {report.most_pairs} usable ones if they leave it open. A "
+        "trial that needed more runs than there was time for is undecided; the bounds hold whatever its result "
+        f"would have been.",
     ]
 
 

@@ -71,7 +71,7 @@ class TurnClient:
             self._socket.sendall(msgspec.json.encode(Ask(case, place)) + b"\n")
             heard = self._socket.recv(1)
         if not heard:
-            raise MeasureError(f"{case}: the session that this process measures for is gone.")
+            raise MeasureError(f"{case}: the session that this process measures for has ended.")
 
     def before_progress(
         self, case: str, progress: Callable[[str, int, int], None]

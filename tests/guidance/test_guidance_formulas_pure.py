@@ -149,7 +149,7 @@ def test_a_class_is_registered_by_itself_or_by_name_and_once(registry: None) -> 
     register(Mine, never)
     register("Mine", never)
     assert FORMULAS["Mine"] is never
-    with pytest.raises(OptionError, match="Mine has a formula of guidance already"):
+    with pytest.raises(OptionError, match="Mine already has a guidance formula"):
         register("Mine", lumina2)
     with pytest.raises(OptionError, match="Lumina2Pipeline"):
         register("Lumina2Pipeline", never)

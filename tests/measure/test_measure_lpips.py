@@ -169,7 +169,7 @@ def bad_weights(kind: str, path: Path) -> None:
         ("no weights", "no weights for LPIPS"),
         ("code", "no weights for LPIPS"),
         ("code in an archive", "no weights for LPIPS"),
-        ("a list", "it holds list, no state dict"),
+        ("a list", "expected a state dict, it holds list"),
         ("another model", "features.0.weight has shape (64, 3, 3, 3), expected (64, 3, 11, 11)"),
         ("a layer short", "features.8.weight is missing"),
         ("NaN", "features.3.bias holds NaN or infinity"),

@@ -97,7 +97,7 @@ def test_a_device_without_room_has_no_pace_and_a_note(monkeypatch: pytest.Monkey
     one.after_rounds()
     assert one.times_s == {}
     (note,) = one.notes
-    assert "no room" in note
+    assert "no memory for" in note
 
 
 class Waits:

@@ -96,7 +96,7 @@ def test_extra_calls_are_spread_and_as_many_as_were_planted(denoiser: Denoiser) 
     [
         ("delay:1", {}, "Pipeline has no delay to slow down"),
         ("attention:1", {"unet": nn.Linear(1, 1)}, "Pipeline has no attention to slow down"),
-        ("magic:1", {"unet": nn.Linear(1, 1)}, "there are delay, attention and calls"),
+        ("magic:1", {"unet": nn.Linear(1, 1)}, "use delay, attention or calls"),
     ],
 )
 def test_what_cannot_be_planted_is_refused(

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 SHIPPED = Path(str(mini._folder()))
 WEIGHTS = sorted(SHIPPED.glob("*.safetensors"))
 USED = sorted({file for model in MODELS.values() for file in model.mini.values()})
-REMEDY = "Install pytest-diffbench anew, from a wheel or a whole checkout."
+REMEDY = "Reinstall pytest-diffbench, from a wheel or a complete checkout."
 
 
 @pytest.fixture

@@ -182,7 +182,7 @@ def test_code_that_comes_with_the_weights_is_refused(copy: Path, plant: Callable
     for place in (copy / "evil.py", copy / "transformer" / "evil.py"):
         place.write_text(code)
     plant(copy)
-    assert "such code is never run" in message_of(copy)
+    assert "which is never run" in message_of(copy)
     assert not (copy / "ran").exists()
 
 
@@ -207,17 +207,17 @@ def test_missing_component(copy: Path) -> None:
 def test_missing_shard(copy: Path) -> None:
     index = {"weight_map": {"a": "diffusion_pytorch_model.safetensors", "b": "part-2.safetensors"}}
     (copy / "vae" / "diffusion_pytorch_model.safetensors.index.json").write_text(json.dumps(index))
-    assert "lists part-2.safetensors, which aren't there" in message_of(copy)
+    assert "lists part-2.safetensors, which are missing" in message_of(copy)
 
 
 @pytest.mark.parametrize(
     ("damage", "expected"),
     [
-        (lambda content: content[:-1], "and its header tells of"),
+        (lambda content: content[:-1], "but its header says"),
         (lambda content: content[:100], "its header claims"),
-        (lambda _: b"", "its header claims 0 bytes and the file has 0"),
+        (lambda _: b"", "its header claims 0 bytes, but the file has 0"),
         (lambda _: b"version https://git-lfs.github.com/spec/v1\n", "run `git lfs pull`"),
-        (lambda content: content[:8] + b"x" * (len(content) - 8), "not a whole safetensors file"),
+        (lambda content: content[:8] + b"x" * (len(content) - 8), "not a complete safetensors file"),
     ],
     ids=["short by a byte", "only a header's beginning", "empty", "git lfs pointer", "garbage"],
 )
@@ -252,7 +252,7 @@ def test_nothing_is_downloaded_unless_asked_for(hub_cache: Path, saved: Path, ha
     with pytest.raises(MissingPipelineError, match="Tests download nothing") as caught:
         load_pretrained(spec_for("lumina2"), LUMINA)
     assert "run `hf download Alpha-VLLM/Lumina-Image-2.0`" in str(caught.value)
-    assert "--diffbench-download lets the test run it" in str(caught.value)
+    assert "With --diffbench-download the test does it" in str(caught.value)
     assert ("AutoencoderKL is listed" in str(caught.value)) is half
 
 
@@ -276,7 +276,10 @@ def test_offline_with_half_a_snapshot(hub_cache: Path, saved: Path, monkeypatch:
 @pytest.mark.parametrize(
     ("error", "expected"),
     [
-        (GatedRepoError, "is gated and this account has no access. Where the hub can be reached, accept the licence"),
+        (
+            GatedRepoError,
+            "is gated and this account has no access. On a machine with access to the hub, accept the licence",
+        ),
         (RepositoryNotFoundError, "isn't on the hub, or is private"),
         (ConnectionError, "isn't in the hub's cache and couldn't be downloaded (ConnectionError: no)"),
     ],

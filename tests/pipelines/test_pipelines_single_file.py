@@ -174,14 +174,14 @@ def test_two_files_are_one_too_many(folder: Path) -> None:
 
 def test_other_classes_have_none(folder: Path) -> None:
     save_file({"a": torch.ones(1)}, folder / "one.safetensors")
-    with pytest.raises(PipelineError, match=r"for a Lumina2Pipeline alone, and model='flux' is a FluxPipeline"):
+    with pytest.raises(PipelineError, match=r"for a Lumina2Pipeline, but model='flux' is a FluxPipeline"):
         load_pretrained(spec_for(), MODELS["flux"], folder / "one.safetensors")
 
 
 def test_a_single_file_is_not_quantised(folder: Path) -> None:
     save_file({"a": torch.ones(1)}, folder / "one.safetensors")
     with pytest.raises(
-        PipelineError, match=r"quantize='int8' works with folders .*one\.safetensors is a single-file"
+        PipelineError, match=r"quantize='int8' works only with folders .*one\.safetensors is a single-file"
     ):
         load_pretrained(spec_for(quantize="int8"), NETA, folder / "one.safetensors")
 
@@ -189,7 +189,7 @@ def test_a_single_file_is_not_quantised(folder: Path) -> None:
 def test_half_a_file(folder: Path, neta: Any) -> None:
     file = write(folder / "one.safetensors", in_authors_layout(neta.transformer))
     file.write_bytes(file.read_bytes()[:-1])
-    with pytest.raises(PipelineError, match=r"one\.safetensors: not a whole safetensors file"):
+    with pytest.raises(PipelineError, match=r"one\.safetensors: not a complete safetensors file"):
         load_pretrained(spec_for(), NETA, file)
 
 

@@ -36,7 +36,7 @@ def all_packages(monkeypatch: pytest.MonkeyPatch) -> None:
             {"attention": "natve"},
             r"attention='natve' isn't known\. Did you mean 'native'\? Use one of .*_native_math",
         ),
-        ({"attention": "flash_hub"}, r"attention='flash_hub' downloads code from the hub.*attention='flash'"),
+        ({"attention": "flash_hub"}, r"attention='flash_hub' needs code from the hub.*attention='flash'"),
         ({"attention": "_native_flash"}, r"attention='_native_flash' runs on CUDA devices, and device='cpu'"),
         ({"attention": "sage"}, r"attention='sage' can't be used here: .*Install what it needs, or use 'native'"),
         ({"quantize": "int9"}, r"quantize='int9': the type 'int9' of torchao isn't known\. Did you mean 'int8'\?"),

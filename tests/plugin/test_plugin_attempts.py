@@ -150,7 +150,7 @@ def test_a_session_adds_one_run_to_a_baseline_however_often_a_test_is_run(projec
     )
     run(project, "--diffbench-save")
     (case,) = session(project).cases
-    assert (case.attempts, saved_text(case.saved)) == (2, "kept: this session has saved a run of it already")
+    assert (case.attempts, saved_text(case.saved)) == (2, "kept: this session has already saved a run of it")
     (file,) = project.path.glob("baselines/*/*/baseline.json")
     assert file.read_text().count('"warmup_s"') == 1
 
@@ -191,7 +191,7 @@ def test_repeats_of_a_test_are_one_case(project: pytest.Pytester) -> None:
     assert sorted(ids(project)) == sorted([*names, *names]), "each repeat is judged, and told of"
     run(project, "--diffbench-save").assert_outcomes(passed=6)
     kept = [saved_text(one.saved) for one in session(project).cases].count(
-        "kept: this session has saved a run of it already"
+        "kept: this session has already saved a run of it"
     )
     assert kept == 3
 
@@ -216,5 +216,5 @@ def test_an_attempt_that_disagrees_with_what_the_session_has_saved_is_refused(pr
     run(project, "--diffbench-save").assert_outcomes(passed=1, failed=1)
     (case,) = session(project).cases
     assert saved_text(case.saved).startswith(
-        "refused: it isn't what this session saved of it before. Image 0 differs from the baseline: "
+        "refused: it differs from what this session saved for it before. Image 0 differs from the baseline: "
     )

@@ -160,7 +160,7 @@ def test_paint(diffbench):
     write(project, body)
     result = run(project, "--diffbench-save")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*variant 'bad' raised RuntimeError: out of paint. The others were measured*"])
+    result.stdout.fnmatch_lines(["*variant 'bad' raised RuntimeError: out of paint. The others were completed*"])
     result.stdout.fnmatch_lines(["*bad *error*RuntimeError: out of paint*"])
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
     assert rows(project)["bad"].speedup_rel is None
@@ -268,17 +268,17 @@ BAD = {
     "compare(paint, variants={'a': {}, 'b': {}}, reference='c')": "*reference='c'*Name one of: a, b.",
     "compare(paint, variants={'a': {}, 'b': {'sighs': 3}})": "variant 'b': paint can't be called*'sighs'*",
     "compare(paint, 32, variants={'a': {}, 'b': {'size': 3}})": "variant 'b': paint can't be called*'size'*",
-    "compare(paint, variants={'a': {}, 'a#b': {}})": "*named 'a#b'*give a text on one line, without '#'.",
-    "compare(paint, variants={'a': {}, 3: {}})": "*named 3. A name becomes part of its case's id*",
+    "compare(paint, variants={'a': {}, 'a#b': {}})": "*named 'a#b'*use one line, without '#'.",
+    "compare(paint, variants={'a': {}, 3: {}})": "*named 3. The name becomes part of the case's id*",
     "compare(paint, variants={'a': {}, 'A': {}})": "*named 'a' and 'A', which can't be told apart. Rename one.",
     "compare(paint, variants={'a': {}, 'b': {}}, confidence=99)": "*confidence=99. Give a probability*",
     "compare(paint, variants={'a': {}, 'b': {}}, precision_rel=0)": "*precision_rel=0. Give a positive number*",
     "compare(3, variants={'a': {}, 'b': {}})": "*3, which can't be called*",
-    "sweep(paint, 'shade')": "sweep() takes the name of an argument and a list of its values last*",
+    "sweep(paint, 'shade')": "sweep() takes the call's own arguments, then the name of an argument*",
     "sweep(paint, 'shade', [1])": "sweep() was given [[]1] for shade: give two values or more*",
     "sweep(paint, 'shade', [1, 2], shade=3)": "sweep() was given shade=3 and shade to change*",
     "sweep(paint, 'shade', [1, 1])": "sweep() was given 1 for shade more than once*",
-    "sweep(paint, 'shade', [1, paint])": "*It takes plain values; compare() takes any*",
+    "sweep(paint, 'shade', [1, paint])": "*Use plain values, or compare()*",
     "sweep(paint, 'sighs', [1, 2])": "variant '1': paint can't be called*'sighs'*",
     "sweep(paint, 'shade', [1, 2], reference=3)": "*reference='3'*Name one of: 1, 2.",
 }
@@ -314,7 +314,7 @@ def test_a_second_comparison_needs_a_label(project: pytest.Pytester) -> None:
     write(project, body + "        diffbench.compare(paint, variants={name: {} for name in names})\n")
     result = run(project, "--diffbench")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*was compared already*needs a label of its own*"])
+    result.stdout.fnmatch_lines(["*has already been compared*needs its own label*"])
 
 
 def test_an_unknown_variant_is_named_with_those_that_are_known(project: pytest.Pytester) -> None:
@@ -331,4 +331,4 @@ def test_what_a_function_does_not_show_says_so(project: pytest.Pytester) -> None
     )
     write(project, body)
     result = run(project, "--diffbench")
-    result.stdout.fnmatch_lines(["*#b: no work_saved_rel was seen: the target has no components*"])
+    result.stdout.fnmatch_lines(["*#b: no work_saved_rel was observed: the target has no components*"])

@@ -46,7 +46,7 @@ def test_a_fixture_that_is_asked_for_while_a_test_runs_needs_the_marker(pytester
     idle.stdout.fnmatch_lines(["*run it with --diffbench*"])
     active = pytester.runpytest_inprocess("--diffbench")
     active.assert_outcomes(failed=1)
-    active.stdout.fnmatch_lines(["test_*::test_it asks for a fixture of diffbench *Add the marker diffbench: @*"])
+    active.stdout.fnmatch_lines(["test_*::test_it requests a fixture of diffbench *Add the marker: @*"])
     active.stdout.no_fnmatch_line("*Traceback*")
 
 

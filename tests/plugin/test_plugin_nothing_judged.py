@@ -56,7 +56,7 @@ def test_a_session_that_measured_nothing_for_want_of_a_model_fails(project: pyte
     result = run(project, "--diffbench", "-k", "missing or own")
     result.assert_outcomes(skipped=2, deselected=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["nothing was measured: 1 benchmark was skipped for want of a pipeline"])
+    result.stdout.fnmatch_lines(["nothing was measured: 1 benchmark was skipped because a pipeline is missing"])
     found = session(project)
     assert [(one.test, one.missing) for one in found.skipped] == [
         ("test_it.py::test_missing", True),
@@ -80,14 +80,14 @@ def test_what_is_required_may_not_be_skipped(project: pytest.Pytester) -> None:
     result = run(project, "--diffbench", "--diffbench-require")
     result.assert_outcomes(passed=1, skipped=2)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["2 benchmarks were skipped, and --diffbench-require wants all"])
+    result.stdout.fnmatch_lines(["2 benchmarks were skipped, and --diffbench-require allows none"])
     assert run(project, "--diffbench", "--diffbench-require", "-k", "paint").ret == pytest.ExitCode.OK
 
 
 def test_what_workers_skipped_is_known_to_the_session(project: pytest.Pytester) -> None:
     result = run(project, "--diffbench", "--diffbench-require", "-k", "own", "-n1")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
-    result.stdout.fnmatch_lines(["1 benchmark was skipped, and --diffbench-require wants all"])
+    result.stdout.fnmatch_lines(["1 benchmark was skipped, and --diffbench-require allows none"])
 
 
 def test_tests_that_are_no_benchmarks_may_be_skipped(project: pytest.Pytester) -> None:

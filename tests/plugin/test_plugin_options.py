@@ -84,7 +84,7 @@ def test_gates_come_in_their_own_order(pytester: pytest.Pytester) -> None:
         ({"memory_limit_rel": -0.1}, "is a positive number"),
         ({"time_floor_rel": float("nan")}, "is a positive number"),
         ({"seed": -1}, "at least 0"),
-        ({"model": ["flux"]}, "is a text"),
+        ({"model": ["flux"]}, "is a non-empty text"),
     ],
     ids=str,
 )
@@ -95,7 +95,7 @@ def test_a_wrong_marker_is_refused(pytester: pytest.Pytester, marker: dict[str, 
 
 def test_an_empty_text_is_no_setting(pytester: pytest.Pytester) -> None:
     assert resolved(pytester, marker={"gates": ""}).gates == options.GATE_NAMES
-    with pytest.raises(OptionError, match="is a list of gates, with commas between"):
+    with pytest.raises(OptionError, match="is a list of gates, separated by commas"):
         resolved(pytester, marker={"gates": " , "})
 
 

@@ -105,7 +105,9 @@ def test_the_hub_is_asked_by_its_option_alone(pytester: pytest.Pytester, monkeyp
     result = run(pytester, "--diffbench", "--diffbench-weights=pretrained", "-rs")
     result.assert_outcomes(skipped=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED  # nothing was measured
-    result.stdout.fnmatch_lines(["*Tests download nothing. Where the hub can be reached, run `hf download Alpha*"])
+    result.stdout.fnmatch_lines(
+        ["*Tests download nothing. On a machine with access to the hub, run `hf download Alpha*"]
+    )
     result = run(pytester, "--diffbench", "--diffbench-weights=pretrained", "--diffbench-download", "-rs")
     result.assert_outcomes(skipped=1)
     result.stdout.fnmatch_lines(["*couldn't be downloaded (_AskedError*"])

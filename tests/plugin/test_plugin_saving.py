@@ -103,12 +103,12 @@ def test_variants_are_saved_together(project: pytest.Pytester, monkeypatch: pyte
 @pytest.mark.parametrize(
     ("gone", "reason", "words"),
     [
-        ("None", "output.lost", "NoneType is no image"),
+        ("None", "output.lost", "NoneType isn't an image"),
         ("[]", "output.lost", "it is empty"),
-        ("'a picture'", "output.lost", "str is no image"),
+        ("'a picture'", "output.lost", "str isn't an image"),
         ("SOUND.astype(float)", "output.lost", "The baseline has 1 image, this run tensor 0 (32 x 32 x 3)"),
         ("SOUND[None, None].astype('float32') / 255", "output.lost", "this run video 0 (1 frame of 32 x 32 px)"),
-        ("{'result': 3}", "output.lost", "is no image"),
+        ("{'result': 3}", "output.lost", "isn't an image"),
         ("[SOUND, SOUND]", "output.count", "The baseline has 1 image, this run 2 images"),
     ],
 )
@@ -239,4 +239,4 @@ def test_images_that_cant_be_kept_fail_the_test(project: pytest.Pytester) -> Non
     (project.path / "taken").write_text("a file")
     result = run(project, "--diffbench-save", "--diffbench-images=taken")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*taken: can't be written*Give --diffbench-images a folder that can*"])
+    result.stdout.fnmatch_lines(["*taken: can't be written*Give --diffbench-images a writable folder*"])

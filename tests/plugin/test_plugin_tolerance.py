@@ -42,7 +42,7 @@ def history(pytester: pytest.Pytester) -> list[tuple[str, float, float, str]]:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ('tolerance={"psnr_db": 35}', "loosens thresholds of output (psnr_db 40 -> 35) and doesn't say why"),
+        ('tolerance={"psnr_db": 35}', "loosens thresholds of output (psnr_db 40 -> 35) without a reason"),
         ('tolerance={"psnr": 35}, reason="x"', "has no threshold 'psnr'"),
         ('tolerance=35, reason="x"', "is a dict of thresholds"),
         ('reason="x"', "explains no tolerance"),

@@ -168,7 +168,7 @@ def test_a_case_that_is_defined_otherwise_is_not_judged(files: Files, capsys: py
     definition = msgspec.structs.replace(seen.case.definition, seed=77)
     other = msgspec.structs.replace(seen, case=msgspec.structs.replace(seen.case, definition=definition))
     assert cli.main(["judge", files.write("new", other), files.write("old", seen)]) == UNJUDGED
-    assert "can't be judged: the case is defined otherwise" in capsys.readouterr().out
+    assert "can't be judged: the definitions of the case differ" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -65,7 +65,7 @@ def a_plan(**changed: Any) -> PipelinePlan:
 
 @pytest.mark.parametrize("roofline", [True, False])
 def test_it_fits_into_eighty_columns(roofline: bool) -> None:
-    plan = a_plan(notes=("safety_checker is left out: it decides by pixels, which a plan doesn't have",))
+    plan = a_plan(notes=("safety_checker is left out: it looks at pixels, which a plan doesn't have",))
     if not roofline:
         parts = tuple(msgspec.structs.replace(one, roofline_s=None) for one in plan.parts)
         plan = msgspec.structs.replace(plan, roofline=None, parts=parts)

@@ -97,8 +97,12 @@ ROUND: tuple[str | int, ...] = ("runs", 0, "rounds", 1)
         ((*ROUND, "stages_s"), {}, None),
         ((*ROUND, "steps_s"), [0.1, 0.2], "runs[0].rounds[1].steps_s is 2 times, but work.steps is 3"),
         ((*ROUND, "steps_s"), [0.1, 0.2, 8.0], "total_s is 1.1, but its steps_s alone add up to 8.3"),
-        (("runs", 0, "started"), "2031-01-01T00:00:00Z", "runs[0].started is '2031-01-01T00:00:00Z', but it lies"),
-        (("runs", 0, "started"), "yesterday", "runs[0].started is 'yesterday', but it is no time"),
+        (
+            ("runs", 0, "started"),
+            "2031-01-01T00:00:00Z",
+            "runs[0].started is '2031-01-01T00:00:00Z', but it is later",
+        ),
+        (("runs", 0, "started"), "yesterday", "runs[0].started is 'yesterday', but it isn't a time"),
         (("runs", 0, "warmup"), {"rounds": 7, "steady": True}, "warmup.rounds is 7, but runs[0].warmup_s holds 1"),
         (("memory", "peak_bytes"), 5, "memory.peak_bytes is 5, but that of memory.stages.denoise is 536870912"),
         (("memory", "reserved_bytes"), 7, "memory.reserved_bytes is 7, but memory.peak_bytes, a part of it"),
@@ -183,13 +187,13 @@ def test_files_beside_no_record(where: str, folder: Path, capsys: pytest.Capture
     place.mkdir(parents=True, exist_ok=True)
     (place / "image-0.png").write_bytes((folder / "image-0.png").read_bytes())
     assert f"{place / 'image-0.png'}: belongs to no baseline" in (out := told(folder, capsys))
-    assert "1 ok, 0 bad, 1 file of no baseline" in out
+    assert "1 ok, 0 bad, 1 file without a baseline" in out
 
 
 def test_a_record_at_the_wrong_depth_is_found_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = folder.parent.parent
     assert cli.main(["check", str(root.parent)]) == 1
-    assert "baseline.json: belongs to no baseline: those lie in <machine>/<case>/" in capsys.readouterr().out
+    assert "baseline.json: belongs to no baseline: baselines are in <machine>/<case>/" in capsys.readouterr().out
 
 
 def test_a_renamed_case_and_a_renamed_machine(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -269,7 +273,7 @@ def rescaled(folder: Path, name: str, factor: float) -> None:
     [
         ("latents/final", 2.0, "latents/final has norm"),
         ("latents/0", 2.0**40, "latents/0 has norm"),
-        ("moments", -(2.0**30), "which no array has"),
+        ("moments", -(2.0**30), "which is impossible for an array"),
     ],
 )
 def test_a_trace_that_parses_and_is_damaged(

@@ -269,7 +269,7 @@ def test_lock_that_is_held_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     from pytest_diffbench.store import files
 
     monkeypatch.setattr(files, "_LOCK_TIMEOUT_S", 0.0)
-    with files.locked(tmp_path), pytest.raises(BaselineError, match="is held by another process"):
+    with files.locked(tmp_path), pytest.raises(BaselineError, match="has been locked by another process"):
         start(tmp_path)
     start(tmp_path)
 

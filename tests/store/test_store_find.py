@@ -98,7 +98,7 @@ def test_folder_of_another_case_is_refused(tmp_path: Path) -> None:
     folder = save(store, HERE, make_case("other.py::test"))
     folder.rename(folder.parent / case_folder(make_case()))
     with pytest.raises(
-        BaselineError, match=r"case.id is 'other.py::test', but the case asked for is 'tests/test_cfg"
+        BaselineError, match=r"case.id is 'other.py::test', but the requested case is 'tests/test_cfg"
     ):
         store.find(make_case(), HERE)
     with pytest.raises(BaselineError, match=r"case\.id is"):

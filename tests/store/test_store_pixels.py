@@ -91,7 +91,7 @@ def test_numpy_shapes(shape: tuple[int, ...], count: int, mode: str) -> None:
 
 @pytest.mark.parametrize("shape", [(6,), (6, 5, 2), (2, 3, 6, 5), (1, 2, 6, 5, 3), (0, 5, 3), (0, 6, 5, 3), ()])
 def test_shapes_that_are_no_image(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="is no image; expected HW"):
+    with pytest.raises(ValueError, match="isn't an image; expected HW"):
         to_uint8_arrays(np.zeros(shape, dtype=np.float32))
 
 
@@ -103,7 +103,7 @@ def test_dtypes_that_are_no_image(dtype: Any) -> None:
 
 @pytest.mark.parametrize("value", [None, "text", b"bytes", 1.5, False, [1.0, 2.0], [[None]], {"a": 1}, object()])
 def test_what_is_no_image_at_all(value: Any) -> None:
-    with pytest.raises(TypeError, match="is no image"):
+    with pytest.raises(TypeError, match="isn't an image"):
         to_uint8_arrays(value)
 
 
@@ -150,7 +150,7 @@ def test_latents_are_no_image() -> None:
 
     generator = torch.Generator().manual_seed(0)
     for shape in [(1, 16, 8, 8), (1, 4, 8, 8), (1, 3, 8, 8), (1, 64, 64), (1, 16)]:
-        with pytest.raises(ValueError, match="no image"):
+        with pytest.raises(ValueError, match="an image"):
             to_uint8_arrays(torch.randn(shape, generator=generator))
 
 

@@ -140,7 +140,7 @@ ROUND: tuple[str | int, ...] = ("runs", 0, "rounds", 1)
         ((*ROUND, "total_s"), None, "runs[0].rounds[1].total_s is None"),
         ((*ROUND, "stages_s", "denoise"), -1, "runs[0].rounds[1].stages_s.denoise is -1"),
         ((*ROUND, "stages_s", "denoise"), float("-inf"), "runs[0].rounds[1].stages_s.denoise is -inf"),
-        ((*ROUND, "stages_s", "coffee"), 1, "runs[0].rounds[1].stages_s has a name that it can't have"),
+        ((*ROUND, "stages_s", "coffee"), 1, "runs[0].rounds[1].stages_s has an invalid name"),
         ((*ROUND, "steps_s", 2), -0.25, "runs[0].rounds[1].steps_s[2] is -0.25"),
         (("runs", 0, "calibration_s", 0), 0, "runs[0].calibration_s[0] is 0"),
         (("runs", 0, "warmup_s", 0), 0.0, "runs[0].warmup_s[0] is 0.0"),
@@ -245,5 +245,5 @@ def test_missing_step_and_failing_step(monkeypatch: pytest.MonkeyPatch) -> None:
         raise KeyError("samples")
 
     monkeypatch.setattr(schema, "MIGRATIONS", {0: fail})
-    assert "can't be brought from schema 0 to 1: KeyError('samples')" in refused(put(0, "schema")).problem
+    assert "can't be migrated from schema 0 to 1: KeyError('samples')" in refused(put(0, "schema")).problem
     assert "schema -1 is older than 1" in refused(put(-1, "schema")).problem

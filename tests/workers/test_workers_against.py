@@ -377,7 +377,7 @@ def test_pairs_that_are_there_are_judged_when_the_session_is_interrupted(
     (report,) = session.unreached({CASE})
     assert report.observation.case.id == f"{CASE}#dark"
     assert report.observation.run.median_s == 0.15, "as this environment measured it"
-    assert report.observation.notes == ("interrupted: judged by pairs alone, and only its time",)
+    assert report.observation.notes == ("interrupted: only its time is judged, by pairs",)
     assert (len(report.pairs), report.against) == (4, "other/python")
     (verdict,) = report.verdicts
     assert isinstance(verdict.details, TimeDetails)

@@ -41,7 +41,7 @@ def test_what_is_slow_once_is_not_red(project: Paced) -> None:
     project.run("--diffbench", paces=[1.5, 1.0, 1.0, 1.0, 1.0]).assert_outcomes(passed=1)
     assert project.time().decision != "worse"
     assert project.case().confirmations
-    assert not any("left no run" in note for note in project.case().observation.notes)
+    assert not any("gave no run" in note for note in project.case().observation.notes)
 
 
 def test_processes_that_die_are_told_of_and_lose_nothing(project: Paced) -> None:
@@ -49,9 +49,7 @@ def test_processes_that_die_are_told_of_and_lose_nothing(project: Paced) -> None
     assert project.time().reason == "time.unconfirmed"
     assert project.case().confirmations == ()
     notes = "\n".join(project.case().observation.notes)
-    assert (
-        "process 1 of at most 3 that was to confirm the time left no run: it ended with status 3: the last" in notes
-    )
+    assert "process 1 of at most 3 to confirm the time gave no run: it ended with status 3: the last" in notes
     assert "the test failed (setup): Failed: it has had enough" in notes
     assert "the test was skipped: Skipped: it is Sunday" in notes
 

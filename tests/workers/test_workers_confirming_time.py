@@ -105,7 +105,7 @@ def test_a_process_that_did_not_end_is_told_with_the_reason(max_time_s: float, n
     runs, told = confirmed(Launcher(5000), first_s=100, max_time_s=max_time_s)
     assert (runs, told) == (
         0,
-        [f"process 1 of at most 4 that was to confirm the time left no run: {notes[0]}", notes[1]],
+        [f"process 1 of at most 4 to confirm the time gave no run: {notes[0]}", notes[1]],
     )
 
 

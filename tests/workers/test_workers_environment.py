@@ -95,7 +95,7 @@ def test_requirements_are_the_same_again_where_they_name_versions(
         Path("requirements.txt").write_text("engine==2.0\n")
         problem = "made with requirements engine == 1.0.*, not engine==2.0"
     with pytest.raises(
-        DiffbenchError, match=f"is there already, .*{re.escape(problem).replace(re.escape('.*'), '.*')}"
+        DiffbenchError, match=f"exists already, .*{re.escape(problem).replace(re.escape('.*'), '.*')}"
     ):
         environment.make_environment("requirements.txt", None)
 
@@ -116,7 +116,7 @@ def test_packages_below_any_path_are_found_whatever_encoding_it_is_read_in(
 @pytest.mark.parametrize(
     ("what", "message"),
     [
-        ("nowhere", "nowhere: is neither a file of requirements nor a revision of the git repository"),
+        ("nowhere", "nowhere: is neither a requirements file nor a revision of the git repository"),
         ("--upload-pack=x", "See diffbench"),
         ("HEAD~2", "has neither pyproject.toml nor setup.py in inner/"),
         ("broken.txt", "pip can't install it there: .*no-such-package-here"),

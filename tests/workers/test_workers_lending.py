@@ -52,7 +52,7 @@ def lent(*targets: Any) -> list[str]:
         return free_device_memory(PIPELINES, ITEM, list(targets), room)
 
 
-HELD = "19.0 GiB stayed on the device beside the fresh process: nothing that was measured says how to move them"
+HELD = "19.0 GiB stayed on the device beside the fresh process: the measured objects can't be moved"
 
 
 @pytest.mark.parametrize(

@@ -91,7 +91,7 @@ def test_needs_rounds(diffbench):
     assert saved(report) == {"test_sound": "created", "test_needs_rounds": "created"}
     result.stdout.no_fnmatch_line("*fresh process confirmed*")
     result.stdout.fnmatch_lines(
-        ["diffbench: 2 of 2 tests, 2 saved tests: fresh process to see whether they return the same*"]
+        ["diffbench: 2 of 2 tests, 2 saved tests: fresh process to check that they return the same*"]
     )
 
 

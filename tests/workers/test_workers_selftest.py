@@ -149,10 +149,10 @@ def test_what_is_there_when_the_time_is_used_up_is_reported() -> None:
 
 
 def test_without_a_baseline_it_says_why() -> None:
-    assert selftest(Machine(3)) == f"3 of {BASELINE_RUNS} runs for a baseline were had, then: there was no time"
+    assert selftest(Machine(3)) == f"3 of {BASELINE_RUNS} runs for a baseline were made, then: there was no time"
     broken = Selftest(lambda _: "the test failed (call): no", Limits(), lambda _: None, pairs=4)
     broken.run(1)
-    assert broken.report() == f"0 of {BASELINE_RUNS} runs for a baseline were had, then: the test failed (call): no"
+    assert broken.report() == f"0 of {BASELINE_RUNS} runs for a baseline were made, then: the test failed (call): no"
     assert not broken.out_of_time
 
 
@@ -164,7 +164,7 @@ def test_a_trial_of_pairs_goes_on_while_they_leave_it_open() -> None:
     # Most of the five trials go on to the end.
     assert processes_at_least(4) + 3 * 2 * 6 < noisy.processes <= BASELINE_RUNS + 5 * 2 * 10
     assert [(arm.paired.trials, arm.paired.undecided) for arm in noisy.arms] == [(1, 0)] * 5
-    assert "A trial of pairs has 4, and up to 10 usable ones where they leave it open" in "\n".join(lines(noisy))
+    assert "A trial of pairs has 4, and up to 10 usable ones if they leave it open" in "\n".join(lines(noisy))
     calm = selftest(Machine(10_000, spread_rel=0.0001), rounds=1, limits=Limits())
     assert isinstance(calm, SelftestReport)
     assert calm.processes == processes_at_least(4) == BASELINE_RUNS + 5 * 2 * 4
@@ -197,7 +197,7 @@ def test_an_interruption_keeps_what_is_there() -> None:
     early = Selftest(measure, FOUR, lambda _: None, pairs=4)
     with pytest.raises(KeyboardInterrupt):
         early.run(100)
-    assert early.report() == f"0 of {BASELINE_RUNS} runs for a baseline were had, then: it was interrupted"
+    assert early.report() == f"0 of {BASELINE_RUNS} runs for a baseline were made, then: it was interrupted"
 
 
 def test_it_gives_up_when_no_process_leaves_a_run_any_more() -> None:
@@ -208,7 +208,7 @@ def test_it_gives_up_when_no_process_leaves_a_run_any_more() -> None:
 
     trials = Selftest(measure, FOUR, lambda _: None, pairs=4)
     trials.run(100)
-    assert trials.gave_up == "5 processes, one after the other, left no run: no process could be started ([Errno 28])"
+    assert trials.gave_up == "5 processes in a row gave no run: no process could be started ([Errno 28])"
     report = trials.report()
     assert isinstance(report, SelftestReport)
     assert (report.processes, trials.out_of_time) == (BASELINE_RUNS + 8 + 5, False)
@@ -288,7 +288,7 @@ def test_time_that_a_test_does_not_need_goes_to_the_next(tmp_path: Path) -> None
     made.pytest_runtestloop(run)
     assert {name: launcher.started.count(name) for name in (A, B, C)} == {A: 5, B: 90, C: 90}
     assert (run.testsfailed, written(tmp_path)) == (1, [B, C])
-    assert f"{A}: 0 of 5 runs for a baseline were had, then: it ended with status 0" in told_by(made)
+    assert f"{A}: 0 of 5 runs for a baseline were made, then: it ended with status 0" in told_by(made)
 
 
 def test_a_test_with_too_little_time_is_named_with_the_remedy(tmp_path: Path) -> None:
@@ -298,7 +298,7 @@ def test_a_test_with_too_little_time_is_named_with_the_remedy(tmp_path: Path) ->
     made.pytest_runtestloop(run)
     remedy = "It had 30 of the 60 s of --diffbench-max-time. Give at least --diffbench-max-time=1140."
     for name in (A, B):
-        assert f"{name}: 3 of 5 runs for a baseline were had, then: there was no time. {remedy}" in told_by(made)
+        assert f"{name}: 3 of 5 runs for a baseline were made, then: there was no time. {remedy}" in told_by(made)
     assert (run.testsfailed, launcher.started) == (2, [A] * 3 + [B] * 3)
     assert not (tmp_path / ".diffbench").exists()
 
@@ -306,12 +306,12 @@ def test_a_test_with_too_little_time_is_named_with_the_remedy(tmp_path: Path) ->
     run.testsfailed = 0
     made.pytest_runtestloop(run)
     remedy = "It had 200 of the 400 s of --diffbench-max-time. Give at least --diffbench-max-time=1140."
-    assert f"{A}: not a trial of pairs of each size. {remedy}" in told_by(made)
+    assert f"{A}: no complete trial of pairs of each size. {remedy}" in told_by(made)
     assert (run.testsfailed, written(tmp_path)) == (0, [A, B])
 
     made = session(tmp_path, Launcher(), 8, A)
     made.pytest_runtestloop(run)
-    assert "It had 8 of the 8 s of --diffbench-max-time, and no process came to its end in it" in told_by(made)
+    assert "It had 8 of the 8 s of --diffbench-max-time, and no process finished in that time" in told_by(made)
 
 
 def test_a_night_is_not_lost_to_an_interruption(tmp_path: Path) -> None:
@@ -329,8 +329,8 @@ def test_a_night_is_not_lost_to_an_interruption(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("test", "message"),
     [
-        ("def test_it(diffbench): ...", "*none of the tests asks for diffbench_pipeline*"),
-        ("def test_it(): ...", "*none of the tests asks for diffbench_pipeline*"),
+        ("def test_it(diffbench): ...", "*none of the tests uses diffbench_pipeline*"),
+        ("def test_it(): ...", "*none of the tests uses diffbench_pipeline*"),
     ],
 )
 def test_tests_that_it_can_do_nothing_with_are_a_usage_error(
@@ -368,5 +368,5 @@ def test_an_interrupted_session_tells_what_there_is(pytester: pytest.Pytester, q
     result = pytester.runpytest_subprocess("--diffbench-selftest", pytester.makepyfile(test_real=REAL))
     assert result.ret == pytest.ExitCode.INTERRUPTED
     result.stdout.fnmatch_lines(
-        ["*diffbench self-test*", "*test_case: 0 of 5 runs for a baseline were had, then: it was interrupted"]
+        ["*diffbench self-test*", "*test_case: 0 of 5 runs for a baseline were made, then: it was interrupted"]
     )

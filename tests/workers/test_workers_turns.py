@@ -204,5 +204,5 @@ def test_nobody_measures_where_nobody_decides_any_more() -> None:
     client = TurnClient(theirs.detach())
     mine.close()
     for _ in range(2):
-        with pytest.raises(MeasureError, match="the session that this process measures for is gone"):
+        with pytest.raises(MeasureError, match="the session that this process measures for has ended"):
             client.wait("X", 0)

@@ -81,7 +81,7 @@ def register(pipeline: str | type, formula: Formula, *, replace: bool = False) -
     # A conftest.py that is imported anew brings its formula as another object.
     if known is not None and not replace and _identity(known) != _identity(formula):
         raise OptionError(
-            f"{name} has a formula of guidance already, {'.'.join(_identity(known))}. "
+            f"{name} already has a guidance formula, {'.'.join(_identity(known))}. "
             "Give the pipeline's class another name, or register with replace=True."
         )
     FORMULAS[name] = formula

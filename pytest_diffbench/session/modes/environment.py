@@ -92,7 +92,8 @@ class OtherEnvironment(Mode):
         if shared:
             terminalreporter.write_line(
                 f"{options.flag('against')}: both environments import {', '.join(shared)} from "
-                f"{self._config.rootpath}, so no difference in it can be seen. Install it in both, and keep it off "
+                f"{self._config.rootpath}, so differences in it have no effect. Install it in both environments, "
+                "and keep it off "
                 "the tests' import path.",
                 yellow=True,
             )

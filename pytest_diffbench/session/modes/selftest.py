@@ -67,8 +67,8 @@ class SelfTest(Mode):
         tests = [test for test in self._tests if "diffbench_pipeline" in getattr(test[0], "fixturenames", ())]
         if not tests:
             raise pytest.UsageError(
-                f"{options.flag('selftest')}: none of the tests asks for diffbench_pipeline, whose denoiser it slows "
-                "down. Name some that do, or none for one of the ready-made suite."
+                f"{options.flag('selftest')}: none of the tests uses diffbench_pipeline, whose denoiser it slows "
+                "down. Name tests that do, or no test for one of the ready-made suite."
             )
         if self._default:
             del tests[1:]
@@ -141,9 +141,9 @@ class SelfTest(Mode):
             return
         self._reports.append(said)
         if short is not None and not trials.rounds:
-            self._remarks.append(f"{identity}: not a trial of pairs of each size. {short}")
+            self._remarks.append(f"{identity}: no complete trial of pairs of each size. {short}")
         if trials.gave_up is not None:
-            self._problems.append(f"{identity}: given up, since {trials.gave_up}")
+            self._problems.append(f"{identity}: stopped, since {trials.gave_up}")
         self._write()
 
     def _write(self) -> None:
@@ -166,5 +166,5 @@ def _too_short(budget: Budget, share: Budget, needed_s: float) -> str:
     """That a test had too little time, and how much would do, where that is known."""
     had = f"It had {share.seconds:.0f} of the {budget.seconds:g} s of --diffbench-max-time"
     if not needed_s:
-        return f"{had}, and no process came to its end in it. Give more."
+        return f"{had}, and no process finished in that time. Give more."
     return f"{had}. Give at least --diffbench-max-time={60 * math.ceil(needed_s / 60)}."

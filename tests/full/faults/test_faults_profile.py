@@ -111,4 +111,4 @@ def test_a_folder_that_cannot_be_made_is_told(project: pytest.Pytester) -> None:
     project.makeconftest("def pytest_runtest_setup():\n    open('taken', 'w').close()\n")
     result = project.runpytest_inprocess("--diffbench", "--diffbench-profile=taken/traces")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*--diffbench-profile: *taken*traces can't be made a folder*"])
+    result.stdout.fnmatch_lines(["*--diffbench-profile: *taken*traces can't be created as a folder*"])

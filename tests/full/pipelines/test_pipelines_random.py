@@ -274,7 +274,7 @@ def test_the_loader_places_and_tunes_them() -> None:
         ({"quantize": "int8"}, "quantize='int8' works while pretrained weights are loaded, and weights='random'"),
         (
             {"cache": "first-block:0.1"},
-            "cache='first-block:0.1' skips what changes little.*pyramid, faster or taylorseer",
+            "cache='first-block:0.1' skips blocks whose output changes little.*pyramid, faster or taylorseer",
         ),
     ],
 )
@@ -285,7 +285,7 @@ def test_options_whose_effect_depends_on_the_weights_are_refused(options: dict[s
 
 
 def test_a_model_without_a_configuration_is_named() -> None:
-    with pytest.raises(PipelineError, match=r"model='flux': its full-size configuration isn't in the package"):
+    with pytest.raises(PipelineError, match=r"model='flux': the package has no full-size configuration of it"):
         build_random(MODELS["flux"], torch.bfloat16, "cpu", parts={"lumina2": PARTS["lumina2"]})
 
 

@@ -64,7 +64,7 @@ def test_a_full_size_model_is_judged_by_work_and_guided_steps(pytester: pytest.P
     assert (seen.run.environment.machine, seen.run.environment.hardware) == ("plan", {})
     assert seen.case.definition.arguments["height"] == 1024
     assert seen.case.definition.dtype == "bfloat16"
-    assert any("nothing was computed" in note for note in seen.notes)
+    assert any("no values were computed" in note for note in seen.notes)
 
     # Accepting the same again changes nothing; another call is another definition.
     store = Store(pytester.path / "baselines")

@@ -54,11 +54,11 @@ def test_an_environment_that_is_there_for_the_same_is_handed_back(
         assert cli.main(["env", *asked, "--into", "made"]) == 2
         told = capsys.readouterr()
         assert told.out == ""
-        assert f"made: is there already, {why}. Remove it, or name another folder with --into." in told.err
+        assert f"made: exists already, {why}. Remove it, or name another folder with --into." in told.err
 
     Path("made", "diffbench-env.json").unlink()
     assert cli.main(command) == 2
-    assert "is there already, and doesn't say what it was made from." in capsys.readouterr().err
+    assert "exists already, and doesn't say what it was made from." in capsys.readouterr().err
 
 
 def test_requirements_stand_before_this_environments_packages(

@@ -143,7 +143,7 @@ def test_a_folder_has_no_mini(pytester: pytest.Pytester) -> None:
     build_tiny("lumina2").save_pretrained(folder)
     result = run(pytester, folder, "--diffbench", "--diffbench-weights=mini", "-k", "default")
     result.assert_outcomes(errors=1)
-    result.stdout.fnmatch_lines(["*weights='mini': a folder's Lumina2Pipeline has those that lie in it*"])
+    result.stdout.fnmatch_lines(["*weights='mini': Lumina2Pipeline has only the weights in its folder*"])
 
 
 def test_a_folder_is_planned_without_its_weights(pytester: pytest.Pytester) -> None:
