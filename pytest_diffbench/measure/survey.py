@@ -31,7 +31,6 @@ if TYPE_CHECKING:
     from pytest_diffbench.measure.returned import Sketched
     from pytest_diffbench.records import Branch, JointOrder, Stage
 
-
 OUTSIDE = "pipeline"
 """What no component does: the code of the pipeline's own call, by that name among the components."""
 
