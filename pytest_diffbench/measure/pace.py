@@ -24,7 +24,7 @@ Reading: TypeAlias = "dict[str, float]"
 _RAMP_S = 0.2
 """How long a device is kept busy before its kernels count: its clocks rise and fall within tenths of a second."""
 
-_COUNTED_S = 0.2
+_COUNTED_S = 0.3
 _BATCH_S = 0.01
 """A device is waited for after batches of about this length, so that launching and waiting don't matter."""
 

@@ -205,11 +205,16 @@ def quieter(left: list[Row], right: list[Row]) -> list[Row]:
     return [min(pair, key=lambda row: row[2]) for pair in zip(left, right, strict=True)]
 
 
+_WRAPPER = re.compile(r"(?:void )?(cutlass::(?:Kernel2?|device_kernel))<(?:[\w:]*enable_\w+<)?([\w:]+)")
+"""CUTLASS's launchers, and the first name among what they launch."""
+
+
 def stable_name(name: str) -> str:
     """A name without what changes from build to build: template arguments, parameters, addresses, hashes, numbers.
 
     `void at::native::elementwise_kernel<128, 4, ...>(int, ...)` becomes `at::native::elementwise_kernel`, and
-    `triton_poi_fused_add_3` becomes `triton_poi_fused_add`.
+    `triton_poi_fused_add_3` becomes `triton_poi_fused_add`. CUTLASS's launchers keep the name of what they launch:
+    otherwise all of its kernels would be `cutlass::Kernel2`.
     """
     if name.startswith("## Call CompiledFxGraph"):  # a hash of the graph follows
         return "CompiledFxGraph"
@@ -218,6 +223,8 @@ def stable_name(name: str) -> str:
     plain = re.sub(r"0x[0-9a-fA-F]+", "", name.replace("(anonymous namespace)::", ""))
     if plain.startswith(("triton_", "cpp_fused_")):
         return re.sub(r"_\d+$", "", plain)
+    if (wrapped := _WRAPPER.match(plain)) is not None:
+        return f"{wrapped[1]}<{wrapped[2]}>"
     if "<" in plain or "(" in plain:
         # of a function's signature, the return type is what stands before the last space outside all brackets
         plain = _outside_brackets(plain.replace("operator()", "operator").replace("->", "")).strip()

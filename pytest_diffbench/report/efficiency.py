@@ -65,6 +65,8 @@ def efficiency_of(observation: Observation) -> Efficiency | None:
     dtype = observation.case.definition.dtype
     measured = observation.run.environment.state.get(matmul_fact(dtype))
     best = peak.flops_per_s(dtype) if peak is not None else measured if isinstance(measured, float) else None
+    if dtype == "float32" and peak is not None and _rounds_products(observation):
+        best = None  # tensor cores do what no peak of float32 is published for
     images = 0 if observation.output is None else len(observation.output.images)
     energies_j = [timed.telemetry.energy_j for timed in observation.run.rounds if timed.telemetry is not None]
     known_j = [energy_j for energy_j in energies_j if energy_j is not None]
@@ -76,6 +78,12 @@ def efficiency_of(observation: Observation) -> Efficiency | None:
         peak=peak,
         peak_flops_per_s=best,
     )
+
+
+def _rounds_products(observation: Observation) -> bool:
+    """Whether products of float32 may run on tensor cores, as TF32 or bfloat16."""
+    precision = str(observation.run.environment.settings.get("float32_matmul_precision") or "highest")
+    return precision != "highest" and "ieee" not in precision
 
 
 def rate_text(efficiency: Efficiency, stage: Stage) -> str:

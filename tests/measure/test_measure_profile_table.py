@@ -172,6 +172,14 @@ def test_what_is_no_trace_is_refused(broken: bytes) -> None:
             "at::native::CatArrayBatchedCopy",
         ),
         ("sm80_xmma_gemm_f32f32_tn_n_tilesize32x32x8", "sm80_xmma_gemm_f32f32_tn_n_tilesize32x32x8"),
+        (
+            "void cutlass::Kernel2<cutlass_80_tensorop_s16816gemm_bf16_256x128_tn_align8>(cutlass::Params)",
+            "cutlass::Kernel2<cutlass_80_tensorop_s16816gemm_bf16_256x128_tn_align8>",
+        ),
+        (
+            "void cutlass::device_kernel<flash::enable_sm90_or_later<flash::FlashAttnFwdSm90<2>>>(int)",
+            "cutlass::device_kernel<flash::FlashAttnFwdSm90>",
+        ),
         ("triton_poi_fused_add_mul_3", "triton_poi_fused_add_mul"),
         ("Torch-Compiled Region: 0/0", "Torch-Compiled Region"),
         ("## Call CompiledFxGraph f3k2lq5 ##", "CompiledFxGraph"),

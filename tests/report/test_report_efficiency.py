@@ -98,6 +98,33 @@ def test_a_measured_peak_stands_in_where_none_is_published() -> None:
     assert (other.peak_rel, other.figures().peak) == ({}, None)
 
 
+def test_products_that_may_be_rounded_have_no_published_peak() -> None:
+    seen = msgspec.structs.replace(
+        make.flux("flux"),
+        case=msgspec.structs.replace(
+            make.flux("flux").case,
+            definition=msgspec.structs.replace(make.flux("flux").case.definition, dtype="float32"),
+        ),
+    )
+    environment = seen.run.environment
+
+    def shares(precision: str) -> bool:
+        settings = environment.settings | {"float32_matmul_precision": precision}
+        changed = msgspec.structs.replace(environment, settings=settings)
+        found = efficiency_of(
+            msgspec.structs.replace(seen, run=msgspec.structs.replace(seen.run, environment=changed))
+        )
+        assert found is not None
+        return bool(found.peak_rel)
+
+    assert [shares(precision) for precision in ("highest", "cuda ieee, mkldnn tf32", "high", "cuda tf32")] == [
+        True,
+        True,
+        False,
+        False,
+    ]
+
+
 def test_a_share_above_the_peak_is_told_as_impossible() -> None:
     seen = make.flux("flux")
     assert seen.work is not None
