@@ -3,6 +3,7 @@
 #   make bench       the ready-made benchmarks, held against baselines/
 #   make bench-save  the same, accepted as baselines of this machine
 #   make bench-gpu   the ready-made benchmarks at full size, on a GPU, with drawn weights; bench-gpu-save accepts them
+#   make gpu-proof   a run of twelve minutes that shows on one GPU what only a GPU can show; results go to gpu-proof/
 #   make plan        the same at full size, without weights or a GPU: their work and guided steps
 #   make test        the project's tests that a push needs, in minutes
 #   make test-all    those, then the rest: all that .ci/run holds
@@ -27,7 +28,7 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 # A call takes seconds to minutes, so three rounds are steady; what confirms a suspicion may take an hour.
 FULL_SIZE := --diffbench-weights random --diffbench-device cuda --diffbench-rounds 3 --diffbench-max-time 3600
 
-.PHONY: bench bench-save bench-gpu bench-gpu-save gpu plan test test-all lint format minis clean
+.PHONY: bench bench-save bench-gpu bench-gpu-save gpu gpu-proof plan test test-all lint format minis clean
 
 bench: $(VENV)/.ready
 	$(SUITE) --diffbench $(ARGS)
@@ -40,6 +41,9 @@ bench-gpu: gpu
 
 bench-gpu-save: gpu
 	$(SUITE) --diffbench-save $(FULL_SIZE) $(ARGS)
+
+gpu-proof: gpu
+	$(BIN)/python benchmarks/gpu_proof.py $(ARGS)
 
 gpu: $(VENV)/.ready
 	@$(BIN)/python -c 'import sys, torch; torch.cuda.is_available() or sys.exit( \

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import CaseReport, Verdict
 
 ROOT = Path(__file__).parent.parent
-FAULTS = ROOT / "tests" / "faults"
+HELPERS = ROOT / "tests" / "helpers"
 
 _TEST_FILE = """
 import contextlib
@@ -103,7 +103,7 @@ def _run(project: Path, slower: float, option: str) -> CaseReport:
     report = project / "session.json"
     report.unlink(missing_ok=True)
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PYTEST_")}
-    environment |= {"DIFFBENCH_SLOWER": str(slower), "PYTHONPATH": str(FAULTS), "OMP_NUM_THREADS": "1"}
+    environment |= {"DIFFBENCH_SLOWER": str(slower), "PYTHONPATH": str(HELPERS), "OMP_NUM_THREADS": "1"}
     command = [sys.executable, "-m", "pytest", "-q", option, f"--diffbench-json={report.name}"]
     done = subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, check=False)
     if not report.exists():

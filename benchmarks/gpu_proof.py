@@ -1,0 +1,217 @@
+"""A run of twelve minutes on one GPU that shows what only a GPU can show, ordered by proof per second.
+
+    python benchmarks/gpu_proof.py [--out FOLDER] [--budget-s 720] [--only facts minis ...] [--simulate]
+
+Each part is a process of its own with its own limit. Its output goes to FOLDER/<part>.log, and its row to
+FOLDER/results.jsonl as soon as it ends, so that what was finished is kept if the rest is cut. Estimated times are
+printed first, the table last. Exits with 1 if a part failed; parts that the budget had no room for are `not run`.
+
+`--simulate` runs the same parts on the simulated device of the tests, small, without a GPU: it shows that the script
+works, and says nothing about any GPU.
+"""
+
+from __future__ import annotations
+
+import argparse
+import dataclasses
+import json
+import os
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+ROOT = Path(__file__).parent.parent
+_SUITE = ("--pyargs", "pytest_diffbench.suite")
+_QUIET = ("-q", "-p", "no:cacheprovider", "--benchmark-disable-gc")
+
+_FACTS = """
+import json, os, statistics, sys
+
+if "DIFFBENCH_SIMULATED_CUDA" in os.environ:
+    import simulated_cuda
+    simulated_cuda.install()
+from pytest_diffbench.measure.environment import environment_of
+from pytest_diffbench.measure.pace import Pace
+from pytest_diffbench.measure.telemetry import TelemetryWatch
+
+readings, device = int(sys.argv[1]), "cuda"
+environment = environment_of(device, object())
+print(json.dumps({"hardware": environment.hardware, "software": environment.software}, indent=1, default=str))
+watch = TelemetryWatch(device)
+watch.before()
+at_rest = watch.after()
+pace = Pace(device, "bfloat16")
+watch.before()
+times = [pace.read() for _ in range(readings)]
+under_load = watch.after()
+print("at rest:", at_rest)
+print("under load:", under_load)
+print("notes:", watch.notes)
+for name in times[0]:
+    values = [reading[name] for reading in times]
+    spread = statistics.stdev(values) / statistics.mean(values) if len(values) > 1 else 0.0
+    print(f"pace {name}: median {statistics.median(values):.6f} s, spread {100 * spread:.2f} %, {len(values)} times")
+"""
+
+_CASES = """
+import os
+
+import pytest
+from broken_pipelines import slowed
+
+
+@pytest.mark.diffbench(model="lumina2")
+def test_case(diffbench, diffbench_pipeline):
+    share = float(os.environ.get("DIFFBENCH_SLOWER", "0"))
+    call = {"num_inference_steps": int(os.environ.get("STEPS", "8")), "cfg_trunc_ratio": 0.5}
+    if not share:
+        diffbench(diffbench_pipeline, "a red circle", **call)
+        return
+    with slowed(diffbench_pipeline.transformer, share):
+        diffbench(diffbench_pipeline, "a red circle", **call)
+"""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Part:
+    """One part of the run.
+
+    Attributes:
+        name: of its row and its log.
+        proves: in a few words.
+        commands: run one after the other, each with further variables of the environment and the exit status wanted.
+        estimate_s: on a GPU with 80 GB.
+        limit_s: after which it is ended.
+    """
+
+    name: str
+    proves: str
+    commands: Sequence[tuple[Sequence[str], dict[str, str], int]]
+    estimate_s: float
+    limit_s: float
+
+
+def parts(out: Path, *, simulate: bool) -> list[Part]:
+    """All parts, the most telling per second first."""
+    python = sys.executable
+    project = out / "project"
+    project.mkdir(parents=True, exist_ok=True)
+    (project / "test_case.py").write_text(_CASES, encoding="utf-8")
+    (project / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    case = [python, "-m", "pytest", *_QUIET, str(project), "--diffbench-device=cuda", "--diffbench-rounds=3"]
+    minis = [python, "-m", "pytest", *_QUIET, "--diffbench", *_SUITE, "--diffbench-device=cuda"]
+    minis += [f"--diffbench-baselines={ROOT / 'baselines'}", f"--diffbench-json={out / 'minis.json'}"]
+    minis += ["--diffbench-gates=work,guidance,output"]
+    full = [python, "-m", "pytest", *_QUIET, *_SUITE, "--diffbench-weights=random", "--diffbench-device=cuda"]
+    full += ["--diffbench-rounds=3", f"--diffbench-baselines={out / 'full-size'}"]
+    flux, trunc = ["-k", "flux"], ["-k", "test_cfg_trunc and lumina2 and (1.0 or 0.5)"]
+    if simulate:
+        minis += ["-k", "flux"]
+        case += ["--diffbench-gates=work,guidance,output,memory", "--diffbench-confirm=0"]
+    saves = [([*case, "--diffbench-save"], {}, 0)] * (1 if simulate else 3)
+    found = [
+        Part("facts", "NVML, pace", [([python, "-c", _FACTS, "2" if simulate else "50"], {}, 0)], 45, 90),
+        Part("minis", "work, guidance, output as on a CPU", [(minis, {}, 0)], 60, 180),
+        Part(
+            "same",
+            "saves, and a comparison that is the same",
+            [*saves, ([*case, "--diffbench"], {}, 0)],
+            60,
+            150,
+        ),
+    ]
+    if simulate:
+        return found
+    slower = ([*case, "--diffbench", "--diffbench-gates=time"], {"DIFFBENCH_SLOWER": "0.5"}, 1)
+    gpu_tests = [python, "-m", "pytest", *_QUIET, "-m", "gpu", "tests", "-p", "no:xdist"]
+    return [
+        *found,
+        Part("slower", "a planted slowdown is red", [slower], 45, 120),
+        Part("tests", "every test marked gpu", [(gpu_tests, {"DIFFBENCH_REQUIRE_GPU": "1"}, 0)], 180, 300),
+        Part("flux", "full-size FLUX, drawn weights", [(full + flux + ["--diffbench-save"], {}, 0)], 90, 180),
+        Part("trunc", "CFG-Trunc at full size", [(full + trunc + ["--diffbench-save"], {}, 0)], 120, 240),
+        Part("overhead", "observed against bare calls", [([python, "benchmarks/overhead.py"], {}, 0)], 60, 120),
+    ]
+
+
+def run(part: Part, out: Path, *, simulate: bool) -> dict[str, object]:
+    """Run a part to its end or its limit; its row."""
+    begin_s = time.monotonic()
+    state = "passed"
+    with (out / f"{part.name}.log").open("w", encoding="utf-8") as log:
+        for command, extra, wanted in part.commands:
+            left_s = part.limit_s - (time.monotonic() - begin_s)
+            try:
+                done = subprocess.run(
+                    command,
+                    cwd=ROOT,
+                    env=_environment(extra, simulate=simulate),
+                    stdout=log,
+                    stderr=subprocess.STDOUT,
+                    timeout=max(1.0, left_s),
+                    check=False,
+                )
+            except subprocess.TimeoutExpired:
+                state = f"cut after {part.limit_s:.0f} s"
+                break
+            if done.returncode != wanted:
+                state = f"FAILED: exit status {done.returncode} instead of {wanted}"
+                break
+    row = {"part": part.name, "proves": part.proves, "state": state, "took_s": round(time.monotonic() - begin_s, 1)}
+    with (out / "results.jsonl").open("a", encoding="utf-8") as results:
+        results.write(json.dumps(row) + "\n")
+    return row
+
+
+def _environment(extra: dict[str, str], *, simulate: bool) -> dict[str, str]:
+    paths = [str(ROOT), str(ROOT / "tests" / "helpers"), os.environ.get("PYTHONPATH", "")]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(filter(None, paths)), "OMP_NUM_THREADS": "1"} | extra
+    if simulate:
+        variables |= {"PYTEST_PLUGINS": "simulated_cuda", "DIFFBENCH_SIMULATED_CUDA": "1", "STEPS": "2"}
+    return variables
+
+
+def main() -> int:
+    """Run the parts that the budget has room for, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--out", type=Path, default=Path("gpu-proof"))
+    parser.add_argument("--budget-s", type=float, default=720)
+    parser.add_argument("--only", nargs="+", help="names of parts")
+    parser.add_argument("--simulate", action="store_true", help="on the simulated device of the tests")
+    options = parser.parse_args()
+    out: Path = options.out.resolve()
+    out.mkdir(parents=True, exist_ok=True)
+    (out / "results.jsonl").unlink(missing_ok=True)
+    known = parts(out, simulate=options.simulate)
+    unknown = set(options.only or ()) - {part.name for part in known}
+    if unknown:
+        parser.error(f"--only {', '.join(sorted(unknown))}: there are {', '.join(part.name for part in known)}.")
+    chosen = [part for part in known if options.only is None or part.name in options.only]
+    print(
+        f"about {sum(part.estimate_s for part in chosen):.0f} s on a GPU with 80 GB, {options.budget_s:.0f} s at most"
+    )
+    for part in chosen:
+        print(f"  {part.name:9} about {part.estimate_s:4.0f} s  {part.proves}", flush=True)
+    begin_s = time.monotonic()
+    rows: list[dict[str, object]] = []
+    for part in chosen:
+        left_s = options.budget_s - (time.monotonic() - begin_s)
+        if left_s < part.estimate_s / 2:
+            rows.append({"part": part.name, "proves": part.proves, "state": "not run: no time left", "took_s": 0})
+            continue
+        rows.append(run(dataclasses.replace(part, limit_s=min(part.limit_s, left_s)), out, simulate=options.simulate))
+        print(f"  {part.name}: {rows[-1]['state']}, {rows[-1]['took_s']} s", flush=True)
+    print(f"\n{'simulated device: says nothing about any GPU' if options.simulate else ''}\n")
+    print("| part | proves | state | s |\n|---|---|---|---|")
+    for row in rows:
+        print(f"| {row['part']} | {row['proves']} | {row['state']} | {row['took_s']} |")
+    return int(any(str(row["state"]).startswith(("FAILED", "cut")) for row in rows))
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
