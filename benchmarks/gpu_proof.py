@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,6 +77,9 @@ def test_case(diffbench, diffbench_pipeline):
 """
 
 
+Command: TypeAlias = "tuple[Sequence[str], dict[str, str], int]"
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Part:
     """One part of the run.
@@ -91,7 +94,7 @@ class Part:
 
     name: str
     proves: str
-    commands: Sequence[tuple[Sequence[str], dict[str, str], int]]
+    commands: Sequence[Command]
     estimate_s: float
     limit_s: float
 
@@ -113,7 +116,7 @@ def parts(out: Path, *, simulate: bool) -> list[Part]:
     if simulate:
         minis += ["-k", "flux"]
         case += ["--diffbench-gates=work,guidance,output,memory", "--diffbench-confirm=0"]
-    saves = [([*case, "--diffbench-save"], {}, 0)] * (1 if simulate else 3)
+    saves: list[Command] = [([*case, "--diffbench-save"], {}, 0)] * (1 if simulate else 3)
     found = [
         Part("facts", "NVML, pace", [([python, "-c", _FACTS, "2" if simulate else "50"], {}, 0)], 45, 90),
         Part("minis", "work, guidance, output as on a CPU", [(minis, {}, 0)], 60, 180),

@@ -23,7 +23,7 @@ def install() -> None:
 
     traced_call = profiling._traced_call
     pace._prepared = lambda *_: lambda: {"products": 0.01}
-    profiling._traced_call = lambda caller, sites, _device: traced_call(caller, sites, "cpu")
+    profiling._traced_call = lambda caller, sites, device: traced_call(caller, sites, "cpu")
     _UNDO.enter_context(FakeCuda().installed())
 
 
