@@ -109,30 +109,35 @@ DAMAGES: list[tuple[str, str, Any, list[str]]] = [
         "one frame repeated",
         "frames",
         with_frames(frozen_frame),
-        ["Video frames differs", "Frame 5 (625 ms) repeats the frame before"],
+        ["Video 'frames' differs", "Frame 5 (625 ms) repeats the frame before"],
     ),
     ("frames swapped", "frames", with_frames(swapped_frames), ["begins in frame 3", "Frames 3 and 7 are exchanged"]),
     (
         "frozen tail",
         "frames",
         with_frames(frozen_tail),
-        ["stands still from frame 8 (1.000 s) on: frames 9-11 repeat it"],
+        ["is frozen from frame 8 (1.000 s) on: frames 9-11 repeat it"],
     ),
     ("jitter", "frames", with_frames(jitter), ["Frame 6 (750 ms) is moved 2 px to the right"]),
     ("black frame", "frames", with_frames(black_frame), ["Frame 6 (750 ms) is of a single colour"]),
     ("early", "frames", np.concatenate([FILM[1:], FILM[-1:]]), ["Frames 0-10 (0 s) come 1 frame early"]),
-    ("polarity", "audio", -RECORDING, ["Audio audio differs", "Its sign is turned round"]),
+    ("polarity", "audio", -RECORDING, ["Audio 'audio' differs", "polarity is inverted"]),
     ("delay", "audio", np.roll(RECORDING, 100, axis=1), ["It comes 100 samples (6.25 ms) late"]),
     ("clipped", "audio", RECORDING.clip(-0.3, 0.3), ["It is clipped at 0.3 of full scale"]),
     ("gain", "audio", np.float32(10 ** (1 / 20)) * RECORDING, ["It is 1.00 dB louder"]),
     ("channel lost", "audio", RECORDING * np.array([[1], [0]], np.float32), ["Channel 1 is silent"]),
     ("channels swapped", "audio", RECORDING[::-1], ["Channels 0 and 1 are exchanged"]),
-    ("inverted depth", "prediction", DEPTH.max() - DEPTH, ["Map prediction differs", "It is inverted"]),
+    ("inverted depth", "prediction", DEPTH.max() - DEPTH, ["Map 'prediction' differs", "Its values are inverted"]),
     ("scaled depth", "prediction", 1.1 * DEPTH, ["Its values are scaled by 1.1"]),
     ("moved depth", "prediction", DEPTH + 0.5, ["Its values are moved by +0.5"]),
     ("inverted normals", "normals", -NORMALS, ["mean angle 180.0 degrees"]),
     ("mirrored normals", "normals", NORMALS[:, :, ::-1], ["mirrored along its width"]),
-    ("mirrored latents", "latents", LATENTS[..., ::-1], ["Latents latents differs", "mirrored along its last axis"]),
+    (
+        "mirrored latents",
+        "latents",
+        LATENTS[..., ::-1],
+        ["Latents 'latents' differs", "mirrored along its last axis"],
+    ),
     ("channel zeroed", "latents", without_channel(2), ["Channel 2 is zero"]),
     ("scaled latents", "latents", np.float32(1.2) * LATENTS, ["Its values are scaled by 1.2"]),
     (
@@ -190,12 +195,12 @@ def test_frames_in_another_form_are_the_same_frames() -> None:
 @pytest.mark.parametrize(
     ("frames", "hertz", "reason", "words"),
     [
-        (FILM[:-1], 8.0, "output.length", "Video frames has 11 frames of 64 x 48 px; the baseline's has 12 frames"),
+        (FILM[:-1], 8.0, "output.length", "Video 'frames' has 11 frames of 64 x 48 px; the baseline's has 12 frames"),
         (FILM[:, :, :-1], 8.0, "output.size", "12 frames of 63 x 48 px"),
-        (FILM, 16.0, "output.rate", "Video frames has 16 per second; the baseline's has 8 per second"),
+        (FILM, 16.0, "output.rate", "Video 'frames' has 16 per second; the baseline's has 8 per second"),
         (FILM, None, "output.rate", "has no rate"),
-        (3 * FILM, 8.0, "output.kind", "The call returned tensor frames"),
-        (0 * FILM, 8.0, "output.constant", "All values of video frames are equal"),
+        (3 * FILM, 8.0, "output.kind", "The call returned tensor 'frames'"),
+        (0 * FILM, 8.0, "output.constant", "All values of video 'frames' are equal"),
     ],
 )
 def test_hard_gates_of_a_video(frames: Any, hertz: float | None, reason: str, words: str) -> None:
@@ -207,7 +212,7 @@ def test_hard_gates_of_a_video(frames: Any, hertz: float | None, reason: str, wo
 @pytest.mark.parametrize(
     ("samples", "hertz", "reason", "words"),
     [
-        (0 * RECORDING, 16000, "output.silent", "No sound in audio audio"),
+        (0 * RECORDING, 16000, "output.silent", "No sound in audio 'audio'"),
         (RECORDING[:, :-1], 16000, "output.length", "47,999 samples"),
         (RECORDING[:1], 16000, "output.size", "48,000 samples, 1 channel"),
         (RECORDING, 22050, "output.rate", "22,050 per second"),
@@ -254,7 +259,7 @@ def test_a_lost_part_is_named_and_so_is_a_further_one() -> None:
     alone = both[:1]
     lost = judged(alone, both)
     assert lost.reason == "output.count"
-    assert "audio audio (48,000 samples, 2 channels, 16,000 per second)" in lost.message
+    assert "audio 'audio' (48,000 samples, 2 channels, 16,000 per second)" in lost.message
     assert judged([], both).reason == "output.lost"
     assert judged(both, alone).reason == "output.count"
 
@@ -262,7 +267,7 @@ def test_a_lost_part_is_named_and_so_is_a_further_one() -> None:
 def test_the_worst_of_several_parts_is_named() -> None:
     base = [*returned.read("frames", FILM), *returned.read("audio", RECORDING)]
     found = judged([base[0], *returned.read("audio", -RECORDING)], base)
-    assert found.message.startswith("Audio audio differs")
+    assert found.message.startswith("Audio 'audio' differs")
 
 
 def accepted_before(**fields: Any) -> Verdict:
@@ -286,7 +291,7 @@ def test_a_baseline_without_the_part_is_never_the_same() -> None:
     assert accepted_before(images=as_images).reason == "output.not_in_baseline"
     lost = accepted_before(images=as_images[:1])
     assert (lost.reason, lost.decision) == ("output.lost", "worse")
-    assert "this run video frames (12 frames of 64 x 48 px, 8 per second)" in lost.message
+    assert "this run video 'frames' (12 frames of 64 x 48 px, 8 per second)" in lost.message
 
 
 def test_images_are_judged_before_a_part_that_the_baseline_lacks() -> None:

@@ -240,7 +240,7 @@ def test_a_kind_is_a_class_and_a_registration(with_points: None) -> None:
     assert parts.judged(returned.read("points", cloud + 0.01), base).reason == "output.within_tolerance"
     found = parts.judged(returned.read("points", cloud + 0.3), base)
     assert found.reason == "output.differs"
-    assert "Cloud of points points differs from the baseline: largest distance 0.52 m (limit 0.1)" in found.message
+    assert "Cloud of points 'points' differs from the baseline: largest distance 0.52 m (limit 0.1)" in found.message
 
 
 def test_a_kind_is_registered_once_and_gone_when_taken_out(with_points: None) -> None:

@@ -79,9 +79,9 @@ def test_a_film_with_sound_is_saved_compared_and_red(
     assert {path.name for path in folder.iterdir()} >= {"returned-0-sketches.png", "returned-1.png"}
     assert output_of(run(project, "--diffbench")).reason == "output.same_bits"
     for fault, reason, words in (
-        ("frozen", "output.differs", "It stands still from frame 3 (375 ms) on: frames 4-5 repeat it"),
-        ("polarity", "output.differs", "Its sign is turned round"),
-        ("rate", "output.rate", "Video frames has 12 per second"),
+        ("frozen", "output.differs", "It is frozen from frame 3 (375 ms) on: frames 4-5 repeat it"),
+        ("polarity", "output.differs", "polarity is inverted"),
+        ("rate", "output.rate", "Video 'frames' has 12 per second"),
     ):
         monkeypatch.setenv("FAULT", fault)
         found = output_of(run(project, "--diffbench"))
@@ -98,7 +98,7 @@ def test_sessions_are_judged_by_what_was_kept(
     run(project, "--diffbench", "--diffbench-images=new", session="after")
     files = [str(project.path / f"{name}.json") for name in ("after", "before")]
     assert cli.main(["judge", *files, "--gates", "output"]) == 1
-    assert "It stands still from frame 3" in " ".join(capsys.readouterr().out.split())
+    assert "It is frozen from frame 3" in " ".join(capsys.readouterr().out.split())
     for path in Path("old").iterdir():
         path.unlink()
     assert cli.main(["judge", *files, "--gates", "output"]) == 3

@@ -71,7 +71,7 @@ _SNR = Metric(
 _WINDOW_SNR = Metric(
     # Noise that is even leaves quiet moments 10 dB less than the whole; a click or a gap leaves nothing.
     name="audio_window_snr_db",
-    label="SNR of a moment",
+    label="SNR of the worst window",
     machine=26.0,
     drift=3.0,
     higher_is_better=True,

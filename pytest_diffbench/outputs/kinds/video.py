@@ -94,7 +94,7 @@ _FLICKER = Metric(
 _FROZEN = Metric(
     # Equal to the last bit by chance alone never happens to frames that moved.
     name="video_frozen_frames",
-    label="frames that repeat the one before",
+    label="frozen frames",
     machine=0,
     drift=0,
     whole=True,
@@ -103,7 +103,7 @@ _FROZEN = Metric(
 _MISPLACED = Metric(
     # Likewise.
     name="video_misplaced_frames",
-    label="frames that stand elsewhere in the baseline",
+    label="misplaced frames",
     machine=0,
     drift=0,
     whole=True,

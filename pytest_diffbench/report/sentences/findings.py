@@ -43,10 +43,10 @@ def _subject(finding: PartFinding, part: ReturnedPart | None, verb: str, verb_of
 def _frozen(finding: PartFinding, part: ReturnedPart | None) -> str:
     place = finding.place
     if place is None or place.frame is None:
-        return "It stands still"
+        return "It is frozen"
     before = place.frame - 1
     repeats = frames_text(place.frame, place.last_frame)
-    return f"It stands still from frame {before}{time_of_frame(before, part)} on: {repeats} repeat it"
+    return f"It is frozen from frame {before}{time_of_frame(before, part)} on: {repeats} repeat it"
 
 
 def _shifted(finding: PartFinding, part: ReturnedPart | None) -> str:
@@ -74,13 +74,13 @@ def _channel(place: PartPlace | None) -> str:
 def _gain(finding: PartFinding, _part: ReturnedPart | None) -> str:
     factor = finding.factor if finding.factor is not None else math.nan
     louder = "louder" if abs(factor) > 1 else "quieter"
-    turned = ", and its sign is turned round" if factor < 0 else ""
+    turned = ", with inverted polarity" if factor < 0 else ""
     return f"It is {abs(20 * math.log10(abs(factor))):.2f} dB {louder}{turned}"
 
 
 def _inverted(_finding: PartFinding, part: ReturnedPart | None) -> str:
     is_map = part is not None and part.kind == "map"
-    return "It is inverted: what was least is most" if is_map else "Its sign is turned round"
+    return "Its values are inverted" if is_map else "Its polarity is inverted"
 
 
 def _delayed(finding: PartFinding, part: ReturnedPart | None) -> str:
@@ -103,7 +103,7 @@ def _mirrored(finding: PartFinding, part: ReturnedPart | None) -> str:
 
 
 _WORDS: dict[str, Callable[[PartFinding, ReturnedPart | None], str]] = {
-    "first_difference": lambda finding, part: f"It begins {place_words(finding.place, part)}",
+    "first_difference": lambda finding, part: f"The difference begins {place_words(finding.place, part)}",
     "frozen": _frozen,
     "repeated": lambda finding, part: f"{_subject(finding, part, 'repeats', 'repeat')} the frame before",
     "swapped_frames": lambda finding, _part: (

@@ -14,13 +14,13 @@ if TYPE_CHECKING:
 
 
 def part_name(part: ReturnedPart) -> str:
-    """A part in two words: `video frames`."""
+    """A part in two words: `video 'frames'`."""
     kind = KINDS.get(part.kind)
-    return f"{kind.noun if kind is not None else part.kind} {part.name}"
+    return f"{kind.noun if kind is not None else part.kind} {part.name!r}"
 
 
 def part_text(part: ReturnedPart) -> str:
-    """A part with its size and rate: `video frames (16 frames of 64 x 64 px, 8 per second)`."""
+    """A part with its size and rate: `video 'frames' (16 frames of 64 x 64 px, 8 per second)`."""
     return f"{part_name(part)} ({size_text(part)}{_rate_beside(part)})"
 
 

@@ -151,7 +151,7 @@ _PROMPT: dict[str, Any] = {"prompt": "a red circle", "num_inference_steps": STEP
 _VIDEO = _PROMPT | {"height": SIDE_PX, "width": SIDE_PX, "num_frames": 5, "max_sequence_length": 16}
 
 CASES: dict[str, Case] = {
-    "video": Case(wan, _VIDEO, "frames", _frozen, ("video",), "output.differs", "stands still from frame 2 on"),
+    "video": Case(wan, _VIDEO, "frames", _frozen, ("video",), "output.differs", "is frozen from frame 2 on"),
     "video tuple": Case(
         wan,
         _VIDEO | {"return_dict": False},
@@ -159,7 +159,7 @@ CASES: dict[str, Case] = {
         _frozen,
         ("video",),
         "output.differs",
-        "stands still from frame 2 on",
+        "is frozen from frame 2 on",
     ),
     "video latents": Case(
         wan,
@@ -177,7 +177,7 @@ CASES: dict[str, Case] = {
         lambda samples: -samples,
         ("audio",),
         "output.differs",
-        "Its sign is turned round",
+        "polarity is inverted",
     ),
     "depth": Case(
         lambda: _marigold("Depth"),
@@ -186,7 +186,7 @@ CASES: dict[str, Case] = {
         lambda depth: 1 - depth,
         ("map",),
         "output.differs",
-        "It is inverted",
+        "Its values are inverted",
     ),
     "normals": Case(
         lambda: _marigold("Normals"),
@@ -204,7 +204,7 @@ CASES: dict[str, Case] = {
         lambda vectors: vectors.flip(-1),
         ("embeddings", "embeddings"),
         "output.differs",
-        "Embeddings image_embeds differs",
+        "Embeddings 'image_embeds' differs",
     ),
     "image latents": Case(
         unets.stable_diffusion,
