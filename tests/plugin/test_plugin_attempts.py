@@ -189,11 +189,16 @@ def test_repeats_of_a_test_are_one_case(project: pytest.Pytester) -> None:
     project.makeconftest(REPEATS)
     run(project, "--diffbench").assert_outcomes(passed=6)
     assert sorted(ids(project)) == sorted([*names, *names]), "each repeat is judged, and told of"
-    run(project, "--diffbench-save").assert_outcomes(passed=6)
-    kept = [saved_text(one.saved) for one in session(project).cases].count(
-        "kept: this session has already saved a run of it"
-    )
-    assert kept == 3
+
+
+def test_repeats_of_a_test_add_one_run_to_its_baseline(project: pytest.Pytester) -> None:
+    project.makepyfile(test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint)\n")
+    project.makeconftest(REPEATS)
+    run(project, "--diffbench-save").assert_outcomes(passed=2)
+    assert [saved_text(case.saved) for case in session(project).cases] == [
+        "created",
+        "kept: this session has already saved a run of it",
+    ]
 
 
 def test_a_further_process_measures_a_repeated_test_once(
