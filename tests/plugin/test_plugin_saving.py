@@ -135,7 +135,7 @@ def test_what_has_not_run_is_one_sentence(project: pytest.Pytester) -> None:
 def test_calls_that_disagree_are_red_and_named(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, which: str
 ) -> None:
-    wrong = {"first": "n == 1", "last": "n >= 6", "every other": "n % 2 == 0"}[which]
+    wrong = {"first": "n == 1", "last": "n >= 5", "every other": "n % 2 == 0"}[which]
     project.makepyfile(
         test_paint=TARGET
         + "calls = []\n"
