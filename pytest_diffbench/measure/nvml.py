@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -37,6 +38,9 @@ _POLICIES = {
 }
 """Policies of nvmlDeviceGetViolationStatus, each with the reason that it stands for. The driver counts for how long
 each has held the clocks down."""
+
+_NOT_FOUND = 6
+"""nvmlReturn_t: NVML_ERROR_NOT_FOUND (nvml.h)."""
 
 _INSTALL = "pip install 'pytest-diffbench[nvml]'"
 
@@ -226,19 +230,25 @@ class Gpu:
         return int(ask(self._handle))
 
     def _held_down_ns(self) -> dict[str, int]:
+        held_down_ns = {_POLICIES["POWER"]: self._violation_ns("POWER")}
+        for policy, reason in list(_POLICIES.items())[1:]:
+            with contextlib.suppress(Exception):  # cards count power, and not always all of the others
+                held_down_ns[reason] = self._violation_ns(policy)
+        return held_down_ns
+
+    def _violation_ns(self, policy: str) -> int:
         nvml = self._nvml
-        return {
-            reason: int(
-                nvml.nvmlDeviceGetViolationStatus(
-                    self._handle, getattr(nvml, f"NVML_PERF_POLICY_{policy}")
-                ).violationTime
-            )
-            for policy, reason in _POLICIES.items()
-        }
+        status = nvml.nvmlDeviceGetViolationStatus(self._handle, getattr(nvml, f"NVML_PERF_POLICY_{policy}"))
+        return int(status.violationTime)
 
     def _clock_samples(self) -> tuple[tuple[int, float], ...]:
         nvml = self._nvml
-        _kind, samples = nvml.nvmlDeviceGetSamples(self._handle, nvml.NVML_PROCESSOR_CLK_SAMPLES, self._newest_us)
+        try:
+            _kind, samples = nvml.nvmlDeviceGetSamples(self._handle, nvml.NVML_PROCESSOR_CLK_SAMPLES, self._newest_us)
+        except Exception as error:
+            if getattr(error, "value", None) == _NOT_FOUND:
+                return ()  # none since the last reading: a round may be shorter than the driver's interval
+            raise
         read = sorted((int(sample.timeStamp), float(sample.sampleValue.uiVal)) for sample in samples)
         self._newest_us = max([self._newest_us, *(time_us for time_us, _ in read)])
         return tuple(read)
