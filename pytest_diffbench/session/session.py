@@ -174,13 +174,15 @@ class DiffbenchSession:
 
     @staticmethod
     def _attempt(item: pytest.Item) -> Attempt:
-        return item.stash.setdefault(_ATTEMPT, Attempt(0, time.monotonic()))
+        return item.stash.setdefault(_ATTEMPT, Attempt(1, time.monotonic()))
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         """Let go of the resident pipeline before a test that brings its own."""
-        before = self._attempt(item)
-        item.stash[_ATTEMPT] = Attempt(before.number + 1, time.monotonic(), report=before.report)
+        before = item.stash.get(_ATTEMPT, None)
+        item.stash[_ATTEMPT] = Attempt(1, time.monotonic())
+        if before is not None:
+            item.stash[_ATTEMPT] = Attempt(before.number + 1, time.monotonic(), report=before.report)
         item.user_properties[:] = [
             user_property for user_property in item.user_properties if not junit.is_own(user_property)
         ]
