@@ -103,9 +103,6 @@ def parts(out: Path, *, simulate: bool) -> list[Part]:
     """All parts, the most telling per second first."""
     python = sys.executable
     project = out / "project"
-    project.mkdir(parents=True, exist_ok=True)
-    (project / "test_case.py").write_text(_CASES, encoding="utf-8")
-    (project / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     case = [python, "-m", "pytest", *_QUIET, str(project), "--diffbench-device=cuda", "--diffbench-rounds=3"]
     minis = [python, "-m", "pytest", *_QUIET, "--diffbench", *_SUITE, "--diffbench-device=cuda"]
     minis += [f"--diffbench-baselines={ROOT / 'baselines'}", f"--diffbench-json={out / 'minis.json'}"]
@@ -138,8 +135,30 @@ def parts(out: Path, *, simulate: bool) -> list[Part]:
         Part("tests", "every test marked gpu", [(gpu_tests, {"DIFFBENCH_REQUIRE_GPU": "1"}, 0)], 180, 300),
         Part("flux", "full-size FLUX, drawn weights", [(full + flux + ["--diffbench-save"], {}, 0)], 90, 180),
         Part("trunc", "CFG-Trunc at full size", [(full + trunc + ["--diffbench-save"], {}, 0)], 120, 240),
-        Part("overhead", "observed against bare calls", [([python, "benchmarks/overhead.py"], {}, 0)], 60, 120),
+        Part(
+            "overhead",
+            "observed against bare calls",
+            [([python, "benchmarks/overhead.py", "--device=cuda"], {}, 0)],
+            60,
+            120,
+        ),
     ]
+
+
+def _prepare(out: Path) -> None:
+    """Make the folder of results, without those of a run before, and the small project that parts measure."""
+    project = out / "project"
+    project.mkdir(parents=True, exist_ok=True)
+    (project / "test_case.py").write_text(_CASES, encoding="utf-8")
+    (project / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    (out / "results.jsonl").unlink(missing_ok=True)
+
+
+def _without_gpu() -> str | None:
+    """Why there is nothing to prove; None where torch finds a GPU."""
+    import torch
+
+    return None if torch.cuda.is_available() else f"torch {torch.__version__} finds no CUDA device."
 
 
 def run(part: Part, out: Path, *, simulate: bool) -> dict[str, object]:
@@ -188,12 +207,13 @@ def main() -> int:
     parser.add_argument("--simulate", action="store_true", help="on the simulated device of the tests")
     options = parser.parse_args()
     out: Path = options.out.resolve()
-    out.mkdir(parents=True, exist_ok=True)
-    (out / "results.jsonl").unlink(missing_ok=True)
     known = parts(out, simulate=options.simulate)
     unknown = set(options.only or ()) - {part.name for part in known}
     if unknown:
         parser.error(f"--only {', '.join(sorted(unknown))}: there are {', '.join(part.name for part in known)}.")
+    if not options.simulate and (problem := _without_gpu()) is not None:
+        parser.error(f"{problem} Use --simulate to try the script on the simulated device of the tests.")
+    _prepare(out)
     chosen = [part for part in known if options.only is None or part.name in options.only]
     print(
         f"about {sum(part.estimate_s for part in chosen):.0f} s on a GPU with 80 GB, {options.budget_s:.0f} s at most"

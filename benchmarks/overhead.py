@@ -1,6 +1,6 @@
 """What observing a timed round costs: the instrumented call against the bare call of the same pipeline.
 
-    python benchmarks/overhead.py [--calls 60] [--models lumina2 flux] [--limit 1.01]
+    python benchmarks/overhead.py [--calls 60] [--models lumina2 flux] [--limit 1.01] [--device cpu]
 
 The calls alternate as bare, timed, timed, bare in one process with one thread. Both sides start from the same random
 state and have the garbage collector off, as a timed round has it. The ratio is the median over blocks of four calls;
@@ -36,12 +36,13 @@ def main() -> int:
     parser.add_argument("--calls", type=int, default=_LEAST_CALLS, help=f"of each kind, at least {_LEAST_CALLS}")
     parser.add_argument("--models", nargs="+", default=["lumina2", "flux"])
     parser.add_argument("--limit", type=float, default=1.01)
+    parser.add_argument("--device", default="cpu")
     options = parser.parse_args()
     over = False
     print("| mini | calls | steps | bare call | timed round | ratio | 95 % interval | bare against bare |")
     print("|---|---|---|---|---|---|---|---|")
     for name in options.models:
-        steps, blocks = _blocks_s(name, max(options.calls, _LEAST_CALLS) // 2)
+        steps, blocks = _blocks_s(name, options.device, max(options.calls, _LEAST_CALLS) // 2)
         ratio, low, high = ratio_of([(sum(block[1:3]), block[0] + block[3]) for block in blocks])
         control, control_low, control_high = ratio_of([(block[3], block[0]) for block in blocks])
         over |= low > options.limit
@@ -55,7 +56,7 @@ def main() -> int:
     return int(over)
 
 
-def _blocks_s(name: str, count: int) -> tuple[int, list[Block]]:
+def _blocks_s(name: str, device: str, count: int) -> tuple[int, list[Block]]:
     """Steps of a mini's call, and the seconds of its blocks."""
     import torch
 
@@ -64,9 +65,9 @@ def _blocks_s(name: str, count: int) -> tuple[int, list[Block]]:
     from pytest_diffbench.records import PipelineSpec
 
     torch.set_num_threads(1)
-    pipeline: Any = load(PipelineSpec(model=name, weights="mini", device="cpu", dtype="float32"))
+    pipeline: Any = load(PipelineSpec(model=name, weights="mini", device=device, dtype="float32"))
     arguments = dict(model_named(name).mini_recommended)
-    return int(str(arguments["num_inference_steps"])), blocks_s(pipeline, arguments, "cpu", count, threads=1)
+    return int(str(arguments["num_inference_steps"])), blocks_s(pipeline, arguments, device, count, threads=1)
 
 
 def blocks_s(
