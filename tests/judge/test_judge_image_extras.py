@@ -13,6 +13,7 @@ import judge_factories as make
 import numpy as np
 import pytest
 import report_factories as make_report
+import report_records
 from golden_files import REPOSITORY, assert_equals_file
 
 from pytest_diffbench.judge import Limits
@@ -328,7 +329,7 @@ def test_a_metric_is_one_entry_that_limits_calibration_and_reports_go_over(monke
     }
     loose = Limits(**loosening.limit_fields(loosening.checked({"darkest_levels": 6}), "measured"))
     assert judged([], limits=loose, change=lifted).details.allowed["darkest_levels"] == 6
-    report = make_report.report(make_report.flux("t"), answer)
+    report = make_report.report(report_records.flux("t"), answer)
     assert (image_figures(report) or {})["darkest_levels"] == 5
 
 

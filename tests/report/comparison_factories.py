@@ -6,6 +6,7 @@ from typing import Any
 
 import msgspec
 import report_factories as make
+import report_records
 
 from pytest_diffbench.records import (
     Comparison,
@@ -31,7 +32,7 @@ def variant(name: str, speedup: float, spread: float, **fields: Any) -> VariantR
         "stage_speedups_rel": {
             "denoise": Speedup(value=1.1 * speedup, low=1.1 * speedup - spread, high=1.1 * speedup + spread)
         },
-        "case_id": f"{make.FILE}::test_case#{name}",
+        "case_id": f"{report_records.FILE}::test_case#{name}",
         "median_s": 1.06 / speedup,
         "log_ratios": (0.1, 0.12),
     }
@@ -60,7 +61,7 @@ def named() -> Comparison:
         "denoiser_calls": 45,
     }
     return Comparison(
-        id=f"{make.FILE}::test_truncation_pays",
+        id=f"{report_records.FILE}::test_truncation_pays",
         reference="full",
         confidence=0.99,
         blocks=12,
@@ -85,7 +86,7 @@ def named() -> Comparison:
             ),
             VariantReport(
                 name="huge",
-                case_id=f"{make.FILE}::test_truncation_pays#huge",
+                case_id=f"{report_records.FILE}::test_truncation_pays#huge",
                 error="MeasureError: the device ran out of memory (tried to allocate 96.00 GiB).",
             ),
         ),
@@ -117,7 +118,7 @@ def swept() -> Comparison:
             )
         )
     return Comparison(
-        id=f"{make.FILE}::test_frontier",
+        id=f"{report_records.FILE}::test_frontier",
         reference="1.0",
         argument="cfg_trunc_ratio",
         confidence=0.999,
@@ -129,8 +130,8 @@ def swept() -> Comparison:
 def session(*comparisons: Comparison) -> SessionReport:
     """A session with these comparisons, and two of their cases."""
     cases = [
-        make.report(make.lumina("test_truncation_pays#full")),
-        make.report(make.lumina("test_truncation_pays#half", ratio=0.5)),
+        make.report(report_records.lumina("test_truncation_pays#full")),
+        make.report(report_records.lumina("test_truncation_pays#half", ratio=0.5)),
     ]
     return msgspec.structs.replace(make.session(*cases), comparisons=comparisons)
 

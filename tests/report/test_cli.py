@@ -10,6 +10,7 @@ import msgspec
 import numpy as np
 import pytest
 import report_factories as make
+import report_records
 
 from pytest_diffbench import __version__
 from pytest_diffbench.commands import main as cli
@@ -121,7 +122,9 @@ def test_output_to_an_ascii_pipe_is_ascii(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves_is_no_problem(tmp_path: Path) -> None:
-    path = written(tmp_path / "session.json", make.session(*[make.report(make.lumina(f"t{i}")) for i in range(900)]))
+    path = written(
+        tmp_path / "session.json", make.session(*[make.report(report_records.lumina(f"t{i}")) for i in range(900)])
+    )
     command = [sys.executable, "-m", "pytest_diffbench.commands.main", "show", path]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         assert process.stdout is not None
@@ -172,8 +175,8 @@ def test_a_session_is_as_it_was_against_itself(tmp_path: Path, capsys: pytest.Ca
 
 
 def test_more_work_is_worse_and_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    old = written(tmp_path / "old.json", make.session(make.report(make.lumina("t", steps=20))))
-    seen = make.lumina("t", steps=20)
+    old = written(tmp_path / "old.json", make.session(make.report(report_records.lumina("t", steps=20))))
+    seen = report_records.lumina("t", steps=20)
     assert seen.work is not None
     more = msgspec.structs.replace(seen.work, component_calls=seen.work.component_calls | {"vae.decode": 2})
     changed = msgspec.structs.replace(seen, work=more)
@@ -183,12 +186,12 @@ def test_more_work_is_worse_and_status_1(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_several_runs_of_a_case_are_its_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    runs = [faster_by(make.flux("t"), factor) for factor in (1.0, 1.002, 0.998)]
+    runs = [faster_by(report_records.flux("t"), factor) for factor in (1.0, 1.002, 0.998)]
     old = written(tmp_path / "old.json", make.session(*map(make.report, runs)))
-    same = written(tmp_path / "same.json", make.session(make.report(make.flux("t"))))
+    same = written(tmp_path / "same.json", make.session(make.report(report_records.flux("t"))))
     assert cli.main(["judge", same, old]) == 0
     assert "time.same" in capsys.readouterr().out
-    slower = make.report(faster_by(make.flux("t"), 0.8))
+    slower = make.report(faster_by(report_records.flux("t"), 0.8))
     alone = written(tmp_path / "alone.json", make.session(slower))
     assert cli.main(["judge", alone, old]) == 0
     assert "time.unconfirmed" in capsys.readouterr().out
@@ -199,13 +202,13 @@ def test_several_runs_of_a_case_are_its_baseline(tmp_path: Path, capsys: pytest.
 
 
 def test_cases_on_one_side_only_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    one, two, three = (make.report(make.lumina(f"test_{i}")) for i in range(3))
+    one, two, three = (make.report(report_records.lumina(f"test_{i}")) for i in range(3))
     new = written(tmp_path / "new.json", make.session(one, two))
     old = written(tmp_path / "old.json", make.session(two, three))
     assert cli.main(["judge", new, old]) == 0
     out = capsys.readouterr().out
-    assert f"only new      {make.FILE}::test_0\n" in out
-    assert f"only old      {make.FILE}::test_2\n" in out
+    assert f"only new      {report_records.FILE}::test_0\n" in out
+    assert f"only old      {report_records.FILE}::test_2\n" in out
     assert "diffbench-save" not in out.partition("only new")[2]
 
 
@@ -218,8 +221,10 @@ def test_unfinished_runs_are_no_baseline(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_changed_software_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    seen = make.flux("t")
-    environment = msgspec.structs.replace(make.gpu(), software=make.gpu().software | {"torch": "2.12.0"})
+    seen = report_records.flux("t")
+    environment = msgspec.structs.replace(
+        report_records.gpu(), software=report_records.gpu().software | {"torch": "2.12.0"}
+    )
     before = msgspec.structs.replace(seen, run=msgspec.structs.replace(seen.run, environment=environment))
     old = written(tmp_path / "old.json", make.session(make.report(before)))
     new = written(tmp_path / "new.json", make.session(make.report(seen)))
@@ -236,7 +241,7 @@ def baselines(tmp_path: Path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
     image = ImageFacts(width_px=128, height_px=128, mode="RGB", constant=False, digest=image_digest(pixels))
     for name in ("one", "two"):
-        seen = make.lumina(name)
+        seen = report_records.lumina(name)
         assert seen.output is not None
         seen = msgspec.structs.replace(seen, output=msgspec.structs.replace(seen.output, images=(image,)))
         Store(root).save(seen, Artifacts(images=(pixels,)), None, False)

@@ -8,6 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 import report_factories as make
+import report_records
 
 from pytest_diffbench.commands import main as cli
 from pytest_diffbench.outputs.pixels import image_digest
@@ -37,7 +38,7 @@ def columns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def of(*pixels: NDArray[np.uint8], name: str = "t") -> Observation:
     """A case that returned these images."""
-    seen = make.flux(name)
+    seen = report_records.flux(name)
     assert seen.output is not None
     images = tuple(
         ImageFacts(

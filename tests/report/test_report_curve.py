@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 import report_factories as make
+import report_records
 
 from pytest_diffbench.records.details import OutputDetails, TraceDetails
 from pytest_diffbench.report.curve import curve
@@ -98,7 +99,7 @@ def test_its_characters_have_a_substitute_each() -> None:
 
 @pytest.mark.parametrize("width", [80, 100])
 def test_reports_show_it(width: int) -> None:
-    report = make.report(make.lumina("test_cfg"), differing([*GROWTH, *[0.2] * 42]))
+    report = make.report(report_records.lumina("test_cfg"), differing([*GROWTH, *[0.2] * 42]))
     terminal = plain(case_lines(report, width))
     assert "distance ▁" in terminal
     assert BARS[:3] in terminal

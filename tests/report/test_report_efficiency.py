@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import msgspec
 import pytest
-import report_factories as make
+import report_records
 
 from pytest_diffbench.records import Observation, Telemetry
 from pytest_diffbench.records.peaks import PEAKS, peak_reported
@@ -26,7 +26,7 @@ def on(seen: Observation, device: str | None, dtype: str = "bfloat16") -> Observ
 
 
 def test_rates_are_counted_flops_over_the_time_of_their_stage() -> None:
-    seen = make.flux("flux")
+    seen = report_records.flux("flux")
     assert seen.work is not None
     flops = {"text_encoder": 10**9, "text_encoder_2": 10**10, "transformer": 10**14, "vae.decode": 10**12}
     seen = msgspec.structs.replace(seen, work=msgspec.structs.replace(seen.work, flops=flops))
@@ -42,7 +42,7 @@ def test_rates_are_counted_flops_over_the_time_of_their_stage() -> None:
 
 
 def test_other_pipelines_names_are_understood_and_a_helper_takes_the_texts_figure() -> None:
-    seen = make.flux("flux")
+    seen = report_records.flux("flux")
     assert seen.work is not None
     times_s = seen.run.stage_medians_s
     flops = {"prior_text_encoder": 10**9, "text_encoder": 10**9, "transformer": 10**14, "movq.decode": 10**12}
@@ -61,14 +61,14 @@ def test_other_pipelines_names_are_understood_and_a_helper_takes_the_texts_figur
 
 @pytest.mark.parametrize(("dtype", "peak"), [("bfloat16", 989.4e12), ("float16", 989.4e12), ("float32", 66.9e12)])
 def test_the_share_is_of_the_peak_of_the_dtype(dtype: str, peak: float) -> None:
-    found = efficiency_of(on(make.flux("flux"), "NVIDIA H100 80GB HBM3", dtype))
+    found = efficiency_of(on(report_records.flux("flux"), "NVIDIA H100 80GB HBM3", dtype))
     assert found is not None
     assert found.peak_rel == {stage: pytest.approx(rate / peak) for stage, rate in found.flops_per_s.items()}
 
 
 @pytest.mark.parametrize("device", [None, "NVIDIA H100", "Some GPU"])
 def test_no_share_is_made_up_for_a_device_that_isnt_known_exactly(device: str | None) -> None:
-    found = efficiency_of(on(make.flux("flux"), device))
+    found = efficiency_of(on(report_records.flux("flux"), device))
     assert found is not None
     assert found.peak is None
     assert found.peak_rel == {}
@@ -77,7 +77,7 @@ def test_no_share_is_made_up_for_a_device_that_isnt_known_exactly(device: str | 
 
 def test_a_measured_peak_stands_in_where_none_is_published() -> None:
     def measured_on(device: str, dtype: str = "bfloat16") -> Observation:
-        seen = on(make.flux("flux"), device, dtype)
+        seen = on(report_records.flux("flux"), device, dtype)
         environment = seen.run.environment
         state = environment.state | {"matmul_bfloat16_flops_per_s": 2e14}
         environment = msgspec.structs.replace(environment, state=state)
@@ -100,10 +100,10 @@ def test_a_measured_peak_stands_in_where_none_is_published() -> None:
 
 def test_products_that_may_be_rounded_have_no_published_peak() -> None:
     seen = msgspec.structs.replace(
-        make.flux("flux"),
+        report_records.flux("flux"),
         case=msgspec.structs.replace(
-            make.flux("flux").case,
-            definition=msgspec.structs.replace(make.flux("flux").case.definition, dtype="float32"),
+            report_records.flux("flux").case,
+            definition=msgspec.structs.replace(report_records.flux("flux").case.definition, dtype="float32"),
         ),
     )
     environment = seen.run.environment
@@ -126,7 +126,7 @@ def test_products_that_may_be_rounded_have_no_published_peak() -> None:
 
 
 def test_a_share_above_the_peak_is_told_as_impossible() -> None:
-    seen = make.flux("flux")
+    seen = report_records.flux("flux")
     assert seen.work is not None
     work = msgspec.structs.replace(seen.work, flops={"transformer": 10**18})
     found = efficiency_of(on(msgspec.structs.replace(seen, work=work), "NVIDIA L4"))
@@ -136,7 +136,7 @@ def test_a_share_above_the_peak_is_told_as_impossible() -> None:
 
 
 def test_energy_is_that_of_the_rounds_which_told_it() -> None:
-    seen = make.flux("flux")
+    seen = report_records.flux("flux")
     energies = (900.0, None, 1000.0)
     rounds = tuple(
         msgspec.structs.replace(one, telemetry=None if energy is None else Telemetry(energy_j=energy))
@@ -148,7 +148,7 @@ def test_energy_is_that_of_the_rounds_which_told_it() -> None:
 
 
 def test_a_case_without_rounds_or_work_has_no_figures() -> None:
-    seen = make.flux("flux")
+    seen = report_records.flux("flux")
     none = msgspec.structs.replace(seen, run=msgspec.structs.replace(seen.run, rounds=()))
     assert efficiency_of(none) is None
     found = efficiency_of(msgspec.structs.replace(seen, work=None, output=None))

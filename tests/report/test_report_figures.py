@@ -8,6 +8,7 @@ import shlex
 import msgspec
 import pytest
 import report_factories as make
+import report_records
 
 from pytest_diffbench.records import DECISIONS, SaveOutcome
 from pytest_diffbench.report.figures import (
@@ -25,12 +26,14 @@ from pytest_diffbench.report.figures import (
 def test_the_gravest_verdict_is_the_status() -> None:
     verdicts = [make.verdict("time", "x", decision) for decision in DECISIONS]
     for i, decision in enumerate(DECISIONS):
-        report = msgspec.structs.replace(make.report(make.flux("t")), verdicts=tuple(reversed(verdicts[i:])))
+        report = msgspec.structs.replace(
+            make.report(report_records.flux("t")), verdicts=tuple(reversed(verdicts[i:]))
+        )
         assert status_of(report) == decision
 
 
 def test_status_of_cases_without_an_ordinary_end() -> None:
-    case = make.report(make.flux("t"))
+    case = make.report(report_records.flux("t"))
     incomplete = msgspec.structs.replace(case.observation, complete=False)
     assert status_of(msgspec.structs.replace(case, error="boom")) == "error"
     assert status_of(msgspec.structs.replace(case, observation=incomplete)) == "error"
@@ -50,21 +53,24 @@ def test_images_are_judged_by_the_worst_of_each_metric() -> None:
         {"psnr_db": 31.5, "ssim": 0.97, "tile_ssim": 0.4}, psnr_db=None, ssim=1.0, tile_ssim=1.0
     )
     differs = make.verdict("output", "differs", "worse", details=details)
-    figures = image_figures(make.report(make.flux("t"), differs))
+    figures = image_figures(make.report(report_records.flux("t"), differs))
     assert figures == {"psnr_db": 31.5, "ssim": 0.97, "tile_ssim": 0.4}
 
 
 def test_a_psnr_without_any_difference_is_infinite() -> None:
     drifted = make.verdict("output", "within_tolerance", "same", details=make.image_details(psnr_db=None, ssim=1.0))
-    figures = image_figures(make.report(make.flux("t"), drifted))
+    figures = image_figures(make.report(report_records.flux("t"), drifted))
     assert figures is not None
     assert figures["psnr_db"] == math.inf
 
 
 def test_truncation_is_told_with_what_counts_predict_and_never_with_times_of_two_cases() -> None:
-    assert truncation_text(make.report(make.lumina("half", ratio=0.5))) == "truncation 0.5 (calls predict 25 %)"
-    assert truncation_text(make.report(make.lumina("full", ratio=1.0))) == "truncation off"
-    assert truncation_text(make.report(make.flux("none"))) is None
+    assert (
+        truncation_text(make.report(report_records.lumina("half", ratio=0.5)))
+        == "truncation 0.5 (calls predict 25 %)"
+    )
+    assert truncation_text(make.report(report_records.lumina("full", ratio=1.0))) == "truncation off"
+    assert truncation_text(make.report(report_records.flux("none"))) is None
 
 
 @pytest.mark.parametrize(
@@ -97,16 +103,16 @@ def test_the_suite_is_named_by_its_module() -> None:
 
 
 def test_gates_that_say_the_same_are_told_once() -> None:
-    report = make.unbaselined(make.lumina("new"))
+    report = make.unbaselined(report_records.lumina("new"))
     assert [heading for heading, _ in grouped(to_tell(report))] == ["work, output, memory, time: no_baseline"]
 
 
 def test_gates_that_say_different_things_are_told_apart() -> None:
     ram = make.verdict("memory", "hardware", "incomparable", "Memory can't be compared: cpus: 4 -> 2.")
     clock = make.verdict("time", "hardware", "incomparable", "Times can't be compared: cpus: 4 -> 2.")
-    told = grouped(to_tell(make.report(make.flux("t"), ram, clock)))
+    told = grouped(to_tell(make.report(report_records.flux("t"), ram, clock)))
     assert told == [("memory.hardware", ram), ("time.hardware", clock)]
 
 
 def test_a_saved_case_is_not_told_that_it_had_no_baseline() -> None:
-    assert to_tell(make.unbaselined(make.lumina("new"), saved=SaveOutcome(what="created"))) == []
+    assert to_tell(make.unbaselined(report_records.lumina("new"), saved=SaveOutcome(what="created"))) == []

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import report_factories as make
+import report_records
 
 from pytest_diffbench.report.junit import properties
 
@@ -35,7 +36,7 @@ def test_how_sure_the_time_is() -> None:
     assert found["diffbench.time.detectable_rel"] == "0.236909"
     assert (found["diffbench.time.confirmed"], found["diffbench.time.fresh_runs"]) == ("2", "2")
     few = make.verdict("time", "few_runs", "unsure")
-    names = dict(properties(make.report(make.lumina("t"), few)))
+    names = dict(properties(make.report(report_records.lumina("t"), few)))
     assert not any(name in names for name in ("diffbench.time.detectable_rel", "diffbench.time.confirmed"))
 
 

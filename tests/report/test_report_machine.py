@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import report_factories as make
+import report_records
 
 from pytest_diffbench.records import CaseReport, Verdict
 from pytest_diffbench.report.lines import plain
@@ -11,7 +12,7 @@ from pytest_diffbench.report.terminal import summary_lines
 
 
 def cases(*verdicts: Verdict, count: int = 17) -> list[CaseReport]:
-    return [CaseReport(observation=make.flux(f"test_case[{n}]"), verdicts=verdicts) for n in range(count)]
+    return [CaseReport(observation=report_records.flux(f"test_case[{n}]"), verdicts=verdicts) for n in range(count)]
 
 
 def test_a_slow_machine_is_one_line() -> None:

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 import report_factories as make
+import report_records
 from golden_files import assert_golden
 
 from pytest_diffbench.report import markdown
@@ -45,7 +46,7 @@ def test_messages_are_text() -> None:
     nasty = make.verdict(
         "time", "slower", "worse", "</details><img src=x> **bold** `code` | [link](x)\n# title @team"
     )
-    page = summary(make.session(make.report(make.flux("t"), nasty)))
+    page = summary(make.session(make.report(report_records.flux("t"), nasty)))
     assert "<img" not in page
     assert page.count("</details>") == 1
     assert "\\*\\*bold\\*\\* \\`code\\` \\| \\[link\\](x) \\# title" in page

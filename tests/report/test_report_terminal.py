@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import msgspec
 import pytest
 import report_factories as make
+import report_records
 from golden_files import assert_golden
 
 from pytest_diffbench.judge.reasons import REASONS
@@ -43,7 +44,7 @@ def test_golden_ascii_summary() -> None:
     ("name", "report"),
     [
         ("worse", make.slower()),
-        ("unbaselined", make.unbaselined(make.lumina("test_new_prompt[a|b]"))),
+        ("unbaselined", make.unbaselined(report_records.lumina("test_new_prompt[a|b]"))),
         ("refused", make.red().cases[-1]),
         ("error", make.red().cases[5]),
         ("strict", make.red().cases[3]),
@@ -80,7 +81,7 @@ SEES = {"detectable_rel": 0.118}
     [("slower", "worse"), ("unconfirmed", "unsure"), ("clocks", "unsure"), ("faster", "better"), ("same", "same")],
 )
 def test_every_verdict_on_time_says_what_it_would_detect(what: str, decision: Decision, verbose: bool) -> None:
-    case = make.report(make.lumina("t"), make.verdict("time", what, decision, details=SEES))
+    case = make.report(report_records.lumina("t"), make.verdict("time", what, decision, details=SEES))
     text = plain(summary_lines(make.session(case), 100, verbose))
     assert f"time.{what} (finds +12 %)" in text
 
@@ -88,13 +89,15 @@ def test_every_verdict_on_time_says_what_it_would_detect(what: str, decision: De
 def test_only_time_says_what_it_would_detect() -> None:
     work = make.verdict("work", "same", "same", details=SEES)  # not the time gate's
     blind = make.verdict("time", "few_runs", "unsure", details={"detectable_rel": None})
-    assert "finds" not in plain(summary_lines(make.session(make.report(make.lumina("t"), work, blind)), 100, False))
+    assert "finds" not in plain(
+        summary_lines(make.session(make.report(report_records.lumina("t"), work, blind)), 100, False)
+    )
 
 
 def test_only_decisions_are_coloured() -> None:
     worse = [segment for line in case_lines(make.slower(), 100) for segment in line if "red" in segment[1]]
     assert {text for text, _ in worse} == {"WORSE", "worse"}
-    same = [segment for line in case_lines(make.report(make.flux("t")), 100) for segment in line]
+    same = [segment for line in case_lines(make.report(report_records.flux("t")), 100) for segment in line]
     coloured = {text for text, markup in same if COLOURS & markup.keys()}
     assert coloured == {"same", "work.same", "output.same_bits", "memory.same", "time.same"}
 
@@ -107,9 +110,9 @@ def test_the_worst_comes_first() -> None:
 
 
 def test_a_passing_case_takes_three_lines_and_one_more_for_truncation() -> None:
-    assert len(case_lines(make.report(make.lumina("test_full")), 100)) == 3
-    assert len(case_lines(make.report(make.flux("test_flux")), 100)) == 3
-    assert len(case_lines(make.report(make.lumina("test_half", ratio=0.5)), 100)) == 4
+    assert len(case_lines(make.report(report_records.lumina("test_full")), 100)) == 3
+    assert len(case_lines(make.report(report_records.flux("test_flux")), 100)) == 3
+    assert len(case_lines(make.report(report_records.lumina("test_half", ratio=0.5)), 100)) == 4
 
 
 def test_figures_stand_in_columns() -> None:
@@ -122,14 +125,17 @@ def test_figures_stand_in_columns() -> None:
 
 
 def test_rough_memory_says_so_and_exact_memory_does_not() -> None:
-    assert "812 MiB rough" in plain(case_lines(make.report(make.lumina("t")), 100))
-    exact = plain(case_lines(make.report(make.flux("t")), 100))
+    assert "812 MiB rough" in plain(case_lines(make.report(report_records.lumina("t")), 100))
+    exact = plain(case_lines(make.report(report_records.flux("t")), 100))
     assert "33.7 GiB" in exact
     assert "rough" not in exact
 
 
 def test_names_stay_distinct_when_they_are_shortened() -> None:
-    one, other = make.report(make.lumina("test_same_name")), make.report(make.lumina("test_same_name"))
+    one, other = (
+        make.report(report_records.lumina("test_same_name")),
+        make.report(report_records.lumina("test_same_name")),
+    )
     case = msgspec.structs.replace(other.observation.case, id="other/folder/test_other.py::test_same_name")
     other = msgspec.structs.replace(other, observation=msgspec.structs.replace(other.observation, case=case))
     for width in (60, 80, 100, 140):
@@ -140,12 +146,12 @@ def test_names_stay_distinct_when_they_are_shortened() -> None:
 
 def test_a_long_name_is_broken_not_cut() -> None:
     name = "test_" + "x" * 150
-    text = plain(case_lines(make.report(make.lumina(name)), 80))
-    assert f"{make.FILE}::{name}" in "".join(text.split())
+    text = plain(case_lines(make.report(report_records.lumina(name)), 80))
+    assert f"{report_records.FILE}::{name}" in "".join(text.split())
 
 
 def test_what_was_not_seen_is_left_out() -> None:
-    seen = make.lumina("bare")
+    seen = report_records.lumina("bare")
     bare = msgspec.structs.replace(
         seen,
         work=None,
@@ -164,18 +170,18 @@ def test_what_was_not_seen_is_left_out() -> None:
 
 
 def test_many_missing_baselines_are_counted_and_their_files_named() -> None:
-    cases = [make.unbaselined(make.lumina(f"test_{i}")) for i in range(14)]
+    cases = [make.unbaselined(report_records.lumina(f"test_{i}")) for i in range(14)]
     missing = tuple(one.observation.case.id for one in cases)
     every = plain(summary_lines(make.session(*cases, missing=missing), 100, verbose=False))
     assert "and 4 more" in every
     assert every.endswith("pytest --diffbench-save\n")
     more = plain(summary_lines(make.session(*cases, make.slower(), missing=missing), 100, verbose=False))
-    assert more.endswith(f"pytest --diffbench-save {make.FILE}\n")
+    assert more.endswith(f"pytest --diffbench-save {report_records.FILE}\n")
 
 
 def test_failure_names_the_gates_and_the_remedy() -> None:
     slower = make.verdict("time", "slower", "worse", "Slower: 1 s -> 2 s (+100 %).")
-    text = failure_text(make.report(make.lumina("test_x[a b]", ratio=0.5), slower), "here.py::test_x[a b]")
+    text = failure_text(make.report(report_records.lumina("test_x[a b]", ratio=0.5), slower), "here.py::test_x[a b]")
     assert text.startswith("diffbench: worse in time\n")
     assert text.endswith("accept it:\n    pytest --diffbench-save 'here.py::test_x[a b]'")
 
@@ -185,7 +191,7 @@ def test_what_no_baseline_excuses_is_not_offered_for_saving(reason: str) -> None
     gate, what = reason.split(".")
     assert gate in ("guidance", "output")
     fault = make.verdict("guidance" if gate == "guidance" else "output", what, "worse")
-    text = failure_text(make.report(make.lumina("t"), fault))
+    text = failure_text(make.report(report_records.lumina("t"), fault))
     assert "no baseline makes this pass" in text
     assert "--diffbench-save" not in text
 
@@ -196,7 +202,7 @@ def test_failure_says_when_the_baseline_is_of_another_machine() -> None:
 
 
 def test_a_pipeline_of_the_tests_own_is_titled_by_its_class() -> None:
-    seen = make.lumina("t")
+    seen = report_records.lumina("t")
     own = msgspec.structs.replace(seen.case.definition, model=None, weights="own", offload="model")
     seen = msgspec.structs.replace(seen, case=msgspec.structs.replace(seen.case, definition=own))
     lines = [text_of(line) for line in summary_lines(make.session(make.report(seen)), 100, verbose=False)]
@@ -211,5 +217,5 @@ def test_a_pipeline_of_the_tests_own_is_titled_by_its_class() -> None:
 def test_a_failure_prints_its_reasons_remedy(reason: Reason) -> None:
     gate, _, what = reason.code.partition(".")
     verdict = make.verdict(gate, what, reason.decision)  # type: ignore[arg-type]  # a gate
-    text = failure_text(make.report(make.lumina("t"), verdict))
+    text = failure_text(make.report(report_records.lumina("t"), verdict))
     assert reason.remedy in " ".join(text.split())
