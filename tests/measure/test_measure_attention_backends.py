@@ -8,6 +8,7 @@ import pytest
 import torch
 from diffusers.models import attention_dispatch
 from real_calls import PROMPT, SMALL, new_mini, observe
+from torch import library as torch_operators
 
 from pytest_diffbench.measure.attention_backends import attention_flops
 from pytest_diffbench.measure.census import Census
@@ -23,9 +24,9 @@ NATIVE = attention_dispatch.AttentionBackendName.NATIVE
 @pytest.fixture
 def foreign_attention(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Attention by an operator of another package, as flash-attn's or SageAttention's."""
-    library = torch.library.Library("foreign_kernels", "FRAGMENT")
-    library.define("attention(Tensor query, Tensor key, Tensor value) -> Tensor")
-    library.impl("attention", _attention, "CompositeExplicitAutograd")
+    operators = torch_operators.Library("foreign_kernels", "FRAGMENT")
+    operators.define("attention(Tensor query, Tensor key, Tensor value) -> Tensor")
+    operators.impl("attention", _attention, "CompositeExplicitAutograd")
     native = attention_dispatch._AttentionBackendRegistry._backends[NATIVE]
 
     def backend(query: Any, key: Any, value: Any, attn_mask: Any = None, **rest: Any) -> Any:
@@ -35,7 +36,7 @@ def foreign_attention(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
     monkeypatch.setitem(attention_dispatch._AttentionBackendRegistry._backends, NATIVE, backend)
     yield
-    library._destroy()
+    operators._destroy()
 
 
 def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> torch.Tensor:
