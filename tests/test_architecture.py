@@ -24,7 +24,7 @@ MODULES = sorted((ROOT / PACKAGE).rglob("*.py"))
 LIBRARIES = frozenset({"torch", "diffusers", "transformers", "accelerate"})
 LINES_AT_MOST = 450
 
-OBSERVERS = frozenset({"placeholders", "pipelines", "measure", "plan"})
+OBSERVERS = frozenset({"placeholders", "pipelines", "measure", "plan", "invariants"})
 """The rooms that may import the libraries."""
 
 DOOR = frozenset({"plugin", "hookspecs", "items", "settings", "session", "suite"})
@@ -39,6 +39,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "pipelines": {"errors", "placeholders", "records"},
     "measure": {"errors", "outputs", "pipelines", "placeholders", "records", "stats"},
     "plan": {"measure", "placeholders", "records"},
+    "invariants": {"errors", "measure", "records"},
     "store": {"errors", "outputs", "records"},
     "judge": {"errors", "outputs", "records", "stats"},
     "report": {"errors", "judge", "outputs", "records"},
@@ -47,13 +48,13 @@ MAY_IMPORT: dict[str, set[str]] = {
     "settings": {"errors", "judge", "stats"},
     "workers": {"errors", "items", "judge", "records", "settings", "store"},
     "session": {
-        *("errors", "items", "judge", "measure", "outputs", "pipelines", "plan", "records", "report", "settings"),
-        *("stats", "store", "workers"),
+        *("errors", "invariants", "items", "judge", "measure", "outputs", "pipelines", "plan", "records", "report"),
+        *("settings", "stats", "store", "workers"),
     },
     "plugin": {"hookspecs", "items", "session", "settings"},
     "commands": {
-        *("errors", "judge", "measure", "outputs", "pipelines", "plan", "records", "report", "session", "store"),
-        "workers",
+        *("errors", "invariants", "judge", "measure", "outputs", "pipelines", "plan", "records", "report", "session"),
+        *("store", "workers"),
     },
     "suite": set(),
 }

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pytest_diffbench import __version__
 from pytest_diffbench.commands import judge as judge_command
 from pytest_diffbench.commands import plan as plan_command
+from pytest_diffbench.commands import verify as verify_command
 from pytest_diffbench.errors import DiffbenchError
 
 if TYPE_CHECKING:
@@ -86,6 +87,10 @@ def _parser() -> argparse.ArgumentParser:
     plan = commands.add_parser("plan", help="count the work of a full-size pipeline, without weights or a GPU")
     plan_command.add_arguments(plan)
     plan.set_defaults(run=_plan)
+
+    verify = commands.add_parser("verify", help="look for what is wrong with a pipeline, without any baseline")
+    verify_command.add_arguments(verify)
+    verify.set_defaults(run=_verify)
 
     judge = commands.add_parser("judge", help="judge a stored session against another one, or against baselines")
     judge_command.add_arguments(judge)
@@ -220,6 +225,31 @@ def _plan(arguments: argparse.Namespace) -> int:
     else:
         _print(plan_lines(plan, _width()))
     return FINE
+
+
+def _verify(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report.verification import dump, verification_lines
+
+    shown = sys.stderr.isatty()
+
+    def progress(code: str, done: int, total: int) -> None:
+        if shown:
+            sys.stderr.write(f"\r\x1b[K{done}/{total} {code}")
+            sys.stderr.flush()
+
+    verification = verify_command.verify(arguments, progress)
+    if shown:
+        sys.stderr.write("\r\x1b[K")
+    if verification is None:
+        return FINE
+    if arguments.json:
+        sys.stdout.write(dump(verification).decode())
+    else:
+        _print(verification_lines(verification, _width(), verbose=arguments.verbose))
+    if verification.having("broken"):
+        return WORSE
+    decided = verification.having("holds") or verification.having("holds", waived=True)
+    return FINE if decided or verification.having("broken", waived=True) else UNJUDGED
 
 
 def _judge(arguments: argparse.Namespace) -> int:

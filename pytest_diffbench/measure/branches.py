@@ -67,7 +67,7 @@ class BranchFinder:
         number = self._texts_read.get(by, 0)
         self._texts_read[by] = number + 1
         if number == 0:
-            self._first_embeddings |= {_fingerprint(tensor.flatten()) for tensor in tensors if is_embedding(tensor)}
+            self._first_embeddings |= {fingerprint_of(tensor.flatten()) for tensor in tensors if is_embedding(tensor)}
 
     def encoded(self, tensors: Iterable[torch.Tensor], by: Hashable = None, tokens: Set[int] = frozenset()) -> None:
         """These were encoded, in this order.
@@ -87,7 +87,7 @@ class BranchFinder:
             encoder.places = {}
         for tensor in tensors:
             if is_embedding(tensor):
-                fingerprint = _fingerprint(tensor)
+                fingerprint = fingerprint_of(tensor)
                 # Only the first counts: position ids and the like are alike for every prompt, and come later.
                 self._alike |= encoder.places.get(fingerprint) == 0
                 encoder.places.setdefault(fingerprint, len(encoder.places))
@@ -125,13 +125,13 @@ class BranchFinder:
         embeddings = [tensor for tensor in arguments.values() if is_embedding(tensor)]
         places = [
             self._encoded[fingerprint]
-            for fingerprint in map(_fingerprint, embeddings)
+            for fingerprint in map(fingerprint_of, embeddings)
             if fingerprint in self._encoded
         ]
         whole = copies == 1 or not _lists(arguments)
         if places and whole:
             of_prompt = 0 in places or any(
-                _fingerprint(embedding.flatten()) in self._first_embeddings for embedding in embeddings
+                fingerprint_of(embedding.flatten()) in self._first_embeddings for embedding in embeddings
             )
             self._cond_called |= of_prompt
             return "cond" if of_prompt else "uncond"
@@ -142,7 +142,7 @@ class BranchFinder:
         # Samples change with every step; what stays the same over steps is the conditioning.
         sample = _sample_name(arguments)
         conditioning = ",".join(
-            _fingerprint(tensor)
+            fingerprint_of(tensor)
             for name, tensor in arguments.items()
             if name.partition(".")[0] != sample and not _is_further_sample(name) and tensor.ndim >= 2
         )
@@ -173,10 +173,10 @@ class BranchFinder:
         """Of each embedding of a call, the places in the order of encoding of what its halves hold."""
         for tensor in arguments.values():
             if is_embedding(tensor) and len(tensor) % 2 == 0:
-                yield tuple({self._encoded.get(_fingerprint(half))} for half in tensor.chunk(2))
+                yield tuple({self._encoded.get(fingerprint_of(half))} for half in tensor.chunk(2))
         for name, parts in _lists(arguments).items():
             if name != _sample_name(arguments) and len(parts) % 2 == 0:
-                places = [self._encoded.get(_fingerprint(part)) for part in parts]
+                places = [self._encoded.get(fingerprint_of(part)) for part in parts]
                 yield set(places[: len(parts) // 2]), set(places[len(parts) // 2 :])
 
 
@@ -206,7 +206,7 @@ def _copies(arguments: dict[str, torch.Tensor]) -> int:
     batch = arguments.get(name, lists.get(name))
     if batch is None:
         return 1
-    prints = [_fingerprint(sample[:1]) for sample in batch]
+    prints = [fingerprint_of(sample[:1]) for sample in batch]
     size = len(prints)
     return next((n for n in range(size, 1, -1) if size % n == 0 and prints == prints[: size // n] * n), 1)
 
@@ -226,10 +226,12 @@ def _is_further_sample(name: str) -> bool:
     return bool(kind) and rest in _SAMPLE_NAMES and kind != "encoder"
 
 
-def _fingerprint(tensor: torch.Tensor) -> str:
+def fingerprint_of(tensor: torch.Tensor) -> str:
+    """Digest of the values and the shape of a tensor. Copies it to the host."""
     import torch
 
     # Flat and a copy: a lone element may have any stride, and none can be read as bytes without an axis.
     data = tensor.detach().to("cpu").reshape(-1).clone(memory_format=torch.contiguous_format)
+    data = torch.view_as_real(data).reshape(-1) if data.is_complex() else data
     raw = data.view(torch.uint8).numpy().tobytes() if data.numel() else b""
     return hashlib.blake2b(raw, digest_size=16).hexdigest() + str(tuple(tensor.shape))

@@ -99,7 +99,10 @@ def attention_modules(denoiser: nn.Module) -> list[nn.Module]:
 
     def visit(module: nn.Module) -> None:
         for child in module.children():
-            if hasattr(child, "processor") or type(child).__name__.endswith(("Attention", "SelfAttn", "CrossAttn")):
+            named = type(child).__name__.endswith(("Attention", "SelfAttn", "CrossAttn"))
+            # a block that holds such layers, among others, isn't one for its name
+            holds = named and any(hasattr(inner, "processor") for inner in child.modules())
+            if hasattr(child, "processor") or (named and not holds):
                 layers.append(child)
             else:
                 visit(child)

@@ -95,12 +95,20 @@ def _cudnn_allows_tf32() -> Fact:
         return str(torch.backends.cudnn.conv.fp32_precision)  # type: ignore[attr-defined]  # torch 2.9 and later
 
 
-def _software(device: str) -> dict[str, Fact]:
+def libraries() -> dict[str, Fact]:
+    """Versions of Python, the operating system and the libraries that pipelines are made of."""
     import torch
 
     facts: dict[str, Fact] = {"python": platform.python_version(), "os": platform.platform()}
     facts |= {name: _version(name) for name in _PACKAGES}
     facts["torch"] = str(torch.__version__)
+    return facts
+
+
+def _software(device: str) -> dict[str, Fact]:
+    import torch
+
+    facts = libraries()
     facts["attention_backend"] = _attention_backend()
     facts["git_commit"] = _git_commit(Path.cwd())
     if device.startswith("cuda"):

@@ -66,6 +66,7 @@ from pytest_diffbench.records.reports import (
 from pytest_diffbench.records.run import Efficiency, LayerTimes, Round, Run
 from pytest_diffbench.records.telemetry import Telemetry, Warmup
 from pytest_diffbench.records.thresholds import Thresholds
+from pytest_diffbench.records.verification import Finding, OutputDistance, Verification
 from pytest_diffbench.records.work import ATTENTION, MASKED_ATTENTION, CallGroup, Work, format_steps, parse_steps
 
 __all__ = [
@@ -94,6 +95,7 @@ __all__ = [
     "Efficiency",
     "Environment",
     "Fact",
+    "Finding",
     "FirstTime",
     "Gate",
     "Guidance",
@@ -110,6 +112,7 @@ __all__ = [
     "Operator",
     "Origin",
     "Output",
+    "OutputDistance",
     "PartDefect",
     "PartFacts",
     "PartNoise",
@@ -140,6 +143,7 @@ __all__ = [
     "Tuning",
     "VariantReport",
     "Verdict",
+    "Verification",
     "Warmup",
     "Weights",
     "Work",

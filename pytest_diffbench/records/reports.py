@@ -16,6 +16,7 @@ from pytest_diffbench.records.output import Memory, Output, ToleranceChange
 from pytest_diffbench.records.profile import Profile
 from pytest_diffbench.records.run import Efficiency, LayerTimes, Run
 from pytest_diffbench.records.thresholds import Thresholds
+from pytest_diffbench.records.verification import Verification
 from pytest_diffbench.records.work import Work
 
 if TYPE_CHECKING:
@@ -264,3 +265,6 @@ class SessionReport(Record, frozen=True, kw_only=True):
     cases: tuple[CaseReport, ...]
     comparisons: tuple[Comparison, ...] = ()
     """Variants that were measured against each other; each is a case of its own, too."""
+
+    verifications: tuple[Verification, ...] = ()
+    """Of pipelines that tests asked to be verified without a baseline."""

@@ -24,6 +24,7 @@ from pytest_diffbench.records import (
     Record,
     SessionReport,
     Skipped,
+    Verification,
 )
 from pytest_diffbench.report.efficiency import efficiency_of
 from pytest_diffbench.report.session_migration import migrated
@@ -52,6 +53,7 @@ class Finished(Record, frozen=True, kw_only=True):
 
     cases: tuple[CaseReport, ...] = ()
     comparisons: tuple[Comparison, ...] = ()
+    verifications: tuple[Verification, ...] = ()
     skipped: Skipped | None = None
     attempts: PositiveCount = 1
     """Number of this attempt."""
@@ -61,17 +63,20 @@ def filled(session: SessionReport, finished: Iterable[Finished]) -> SessionRepor
     """A session with what its tests have brought, in that order; of what a test measured again the last counts.
 
     Args:
-        session: its own cases, comparisons, counts and skipped tests are replaced.
+        session: its own cases, comparisons, verifications, counts and skipped tests are replaced.
         finished: of all tests so far.
     """
     cases: dict[tuple[str, str], CaseReport] = {}
     comparisons: dict[tuple[str, str], Comparison] = {}
+    verifications: dict[str, tuple[Verification, ...]] = {}
     skipped: dict[str, Skipped] = {}
     attempts: dict[str, int] = {}
     for finished_test in finished:
         cases |= {(finished_test.test, case.observation.case.id): case for case in finished_test.cases}
         comparisons |= {(finished_test.test, comparison.id): comparison for comparison in finished_test.comparisons}
         attempts[finished_test.test] = finished_test.attempts
+        if finished_test.verifications:
+            verifications[finished_test.test] = finished_test.verifications
         if finished_test.skipped is not None:
             skipped[finished_test.test] = finished_test.skipped
     reports = tuple(msgspec.structs.replace(case, attempts=attempts[test]) for (test, _), case in cases.items())
@@ -89,6 +94,7 @@ def filled(session: SessionReport, finished: Iterable[Finished]) -> SessionRepor
         skipped=tuple(skipped.values()),
         cases=reports,
         comparisons=tuple(comparisons.values()),
+        verifications=tuple(verification for of_test in verifications.values() for verification in of_test),
     )
 
 

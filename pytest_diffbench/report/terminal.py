@@ -32,6 +32,7 @@ from pytest_diffbench.report.lines import (
 from pytest_diffbench.report.machine import machine_lines
 from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.report.units import format_count
+from pytest_diffbench.report.verification import summary_texts
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -172,6 +173,8 @@ def _foot(session: SessionReport, width: int) -> list[Line]:
         for what, count in changed.items()
     ]
     lines += _entries("changed since", changes, width)
+    verified = [text for verification in session.verifications for text in summary_texts(verification)]
+    lines += _entries("verified", verified, width)
     lines += _missing(session, width)
     if session.interrupted:
         text = "the session ended early: cases that it didn't reach aren't here"

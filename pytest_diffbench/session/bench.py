@@ -5,11 +5,13 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.items import case_id
 from pytest_diffbench.records.facts import fact_of
+from pytest_diffbench.report.verification import broken_text
 from pytest_diffbench.session.compared import Compared, Swept
 from pytest_diffbench.session.comparing import Asked, VariantMeasurement, compare
 from pytest_diffbench.session.result import Result
@@ -19,12 +21,12 @@ from pytest_diffbench.stats.enough_rounds import AUTO, LEAST_ROUNDS, are_enough
 from pytest_diffbench.workers.turns import BEGIN, END
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
     from pytest_diffbench.plan.measurement import PlannedMeasurement
-    from pytest_diffbench.records import Comparison, Definition, Fact, Observation
+    from pytest_diffbench.records import Comparison, Definition, Fact, Observation, Verification
     from pytest_diffbench.records.artifacts import Artifacts
     from pytest_diffbench.session.loading import Loaded
     from pytest_diffbench.session.variants import Variant
@@ -69,6 +71,9 @@ class Bench:
 
         self.comparisons: list[Comparison] = []
         """What was compared, broken-off variants included."""
+
+        self.verifications: list[Verification] = []
+        """What was verified."""
 
     @property
     def weights(self) -> str:
@@ -180,6 +185,62 @@ class Bench:
         )
         return Swept(compared.comparison, compared.results)
 
+    def verify(
+        self,
+        target: Any,
+        /,
+        *args: Any,
+        only: Sequence[str] = (),
+        waive: Mapping[str, str] | None = None,
+        **kwargs: Any,
+    ) -> Verification:
+        """Look for what is wrong with a pipeline, without any baseline; the test fails where an invariant is broken.
+
+        Some thirty calls are made: few steps and a small picture do.
+
+        Args:
+            target: a diffusers pipeline.
+            *args: positional arguments of the call that is varied.
+            only: codes of invariants, or their families, such as `batch`; all where there are none.
+            waive: known faults that are accepted, by their code, each with the reason. They are printed.
+            **kwargs: its keyword arguments; the model's recommended settings fill in what isn't given.
+
+        Raises:
+            MeasureError: the pipeline fails at the call itself, or doesn't take an argument.
+            OptionError: `only` or `waive` has a code that there isn't, or a reason is empty.
+        """
+        if self.weights == "plan":
+            pytest.skip("invariants compare outputs, and a plan has none")
+        from pytest_diffbench import invariants
+        from pytest_diffbench.measure import definition
+
+        arguments = self._with_recommended(target, definition.bind(target, args, kwargs))
+        self._time_nothing()
+        verification = invariants.verify(
+            target, arguments, seed=self._settings.seed, only=only, waive=waive, progress=self._progress
+        )
+        verification = msgspec.structs.replace(verification, test=self._item.nodeid)
+        self.verifications.append(verification)
+        if verification.having("broken"):
+            pytest.fail(broken_text(verification), pytrace=False)
+        return verification
+
+    def _time_nothing(self) -> None:
+        """pytest-benchmark warns where its fixture isn't used; where nothing is timed, it must not show a time."""
+        if self._benchmark is not None and not self.measurements:
+            self._benchmark.disabled = True
+            self._benchmark.pedantic(lambda: None)
+
+    def _with_recommended(self, target: Any, arguments: dict[str, Any]) -> dict[str, Any]:
+        """Arguments of a call, with the model's own where none are given."""
+        from pytest_diffbench.measure import definition
+
+        loaded = self._about(target)
+        if loaded is None:
+            return arguments
+        takes = definition.parameters_of(target)
+        return {name: value for name, value in loaded.recommended.items() if name in takes} | arguments
+
     def _compare(
         self,
         target: Any,
@@ -234,10 +295,7 @@ class Bench:
         if plan.definition.planned:
             from pytest_diffbench.plan.measurement import PlannedMeasurement
 
-            if self._benchmark is not None and not self.measurements:
-                # pytest-benchmark warns where it isn't used; nothing is timed, so it must not show a time.
-                self._benchmark.disabled = True
-                self._benchmark.pedantic(lambda: None)
+            self._time_nothing()
             return PlannedMeasurement(plan, target, args, kwargs)
         from pytest_diffbench.measure.runner import Measurement
 
@@ -257,13 +315,9 @@ class Bench:
                 "diffbench(pipeline, ..., label='second')."
             )
         loaded = self._about(target)
-        arguments = definition.bind(target, args, kwargs)
-        if loaded is not None:
-            takes = definition.parameters_of(target)
-            fill = {
-                name: value for name, value in loaded.recommended.items() if name in takes and name not in arguments
-            }
-            kwargs, arguments = kwargs | fill, arguments | fill
+        given = definition.bind(target, args, kwargs)
+        arguments = self._with_recommended(target, given)
+        kwargs = kwargs | {name: value for name, value in arguments.items() if name not in given}
         device, call_definition = self._definition(target, loaded, describe(arguments))
         rounds = self._settings.rounds
         plan = Plan(

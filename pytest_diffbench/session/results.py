@@ -10,7 +10,7 @@ import pytest
 
 from pytest_diffbench import __version__
 from pytest_diffbench.errors import DiffbenchError
-from pytest_diffbench.records import CaseReport, Comparison, SessionReport, Skipped
+from pytest_diffbench.records import CaseReport, Comparison, SessionReport, Skipped, Verification
 from pytest_diffbench.report import terminal
 from pytest_diffbench.report.session_json import Finished, SessionFile, filled
 from pytest_diffbench.settings import options
@@ -50,6 +50,7 @@ class Results:
         report: pytest.TestReport,
         cases: Sequence[CaseReport],
         comparisons: Sequence[Comparison],
+        verifications: Sequence[Verification],
         *,
         missing: bool,
         attempts: int,
@@ -60,14 +61,19 @@ class Results:
             report: of any phase.
             cases: what was measured.
             comparisons: what was compared.
+            verifications: what was verified.
             missing: the test's pipeline can't be had.
             attempts: how often the test was begun.
         """
         extras: Any = report  # reports take extras
         extras.diffbench_missing = missing
-        if cases or comparisons or attempts > 1:
+        if cases or comparisons or verifications or attempts > 1:
             finished = Finished(
-                test=report.nodeid, cases=tuple(cases), comparisons=tuple(comparisons), attempts=attempts
+                test=report.nodeid,
+                cases=tuple(cases),
+                comparisons=tuple(comparisons),
+                verifications=tuple(verifications),
+                attempts=attempts,
             )
             extras.diffbench = msgspec.json.encode(finished).decode()
 
@@ -144,7 +150,7 @@ class Results:
         if self._not_written is not None:
             terminalreporter.write_line(f"{options.flag('json')}: {self._not_written}", red=True)
         report = self.report()
-        if not report.cases and not report.skipped:
+        if not report.cases and not report.skipped and not report.verifications:
             return
         terminalreporter.section("diffbench")
         if self._unjudged is not None:

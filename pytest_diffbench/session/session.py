@@ -24,7 +24,7 @@ from pytest_diffbench.settings.pytest_private import has_failed_quietly
 if TYPE_CHECKING:
     from collections.abc import Generator, Sequence
 
-    from pytest_diffbench.records import CaseReport, Comparison, PipelineSpec
+    from pytest_diffbench.records import CaseReport, Comparison, PipelineSpec, Verification
     from pytest_diffbench.session.verdicts import Concluded
     from pytest_diffbench.settings.options import Settings
 
@@ -61,6 +61,7 @@ class Attempt:
         bench: the object behind its fixture, where it asks for one.
         cases: what it measured, judged.
         comparisons: what it compared.
+        verifications: what it verified.
         report: of its call.
     """
 
@@ -69,6 +70,7 @@ class Attempt:
     bench: Bench | None = None
     cases: Sequence[CaseReport] = ()
     comparisons: Sequence[Comparison] = ()
+    verifications: Sequence[Verification] = ()
     report: pytest.TestReport | None = None
 
 
@@ -212,10 +214,10 @@ class DiffbenchSession:
             return outcome
         broken = item.nodeid in self._failed  # by subtests, whose failures aren't raised
         concluded = self._conclude(item, failed=broken)
-        if attempt.bench is not None and not concluded and not broken:
+        if attempt.bench is not None and not concluded and not attempt.verifications and not broken:
             pytest.fail(
                 f"{item.nodeid} uses the fixture diffbench but measures nothing, so it can't fail. Call "
-                f"diffbench(pipeline, ...), or remove the fixture.",
+                f"diffbench(pipeline, ...) or diffbench.verify(pipeline, ...), or remove the fixture.",
                 pytrace=False,
             )
         failures = [conclusion.failure for conclusion in concluded if conclusion.failure]
@@ -259,6 +261,7 @@ class DiffbenchSession:
         for comparison in bench.comparisons:
             item.user_properties.extend(junit.comparison_properties(comparison))
         attempt.comparisons = list(bench.comparisons)
+        attempt.verifications = list(bench.verifications)
         bench.measurements.clear()
         bench.comparisons.clear()
         return MeasuredTest(
@@ -298,6 +301,7 @@ class DiffbenchSession:
             report,
             attempt.cases if called else (),
             attempt.comparisons if called else (),
+            attempt.verifications if called else (),
             missing=item.stash.get(MISSING, False),
             attempts=attempt.number,
         )

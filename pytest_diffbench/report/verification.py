@@ -1,0 +1,134 @@
+"""What invariants say of a pipeline: for the terminal, and as JSON."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import msgspec
+
+from pytest_diffbench.report.lines import flow, hang, plain, segment, text_of
+from pytest_diffbench.report.sentences.invariants import CLAIMS, broken_sentence, undecided_sentence
+from pytest_diffbench.report.units import format_count, format_distance, format_seconds
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records.verification import Finding, Verification
+    from pytest_diffbench.report.lines import Line
+
+_INDENT = 8
+_MESSAGE_WIDTH = 100
+
+
+def dump(verification: Verification) -> bytes:
+    """As JSON in UTF-8, indented."""
+    return msgspec.json.format(msgspec.json.encode(verification, order="deterministic"), indent=2) + b"\n"
+
+
+def verification_lines(verification: Verification, width: int, *, verbose: bool = False) -> list[Line]:
+    """All of it: what is broken first, what holds last.
+
+    Args:
+        verification: of a pipeline.
+        width: of the terminal, in columns.
+        verbose: also say of what doesn't apply, why, and of what holds, how far outputs were apart.
+    """
+    lines = [*_head(verification, width), []]
+    for finding in verification.having("broken"):
+        lines += broken_lines(finding, width)
+    for finding in verification.having("broken", waived=True):
+        text = f"{broken_sentence(finding)} Accepted: {finding.waived}"
+        lines += _row("waived", finding, text, width, "yellow")
+    for finding in (*verification.having("unable"), *verification.having("unable", waived=True)):
+        lines += _row("unable", finding, f"{undecided_sentence(finding)}", width, "yellow")
+    for finding in verification.having("holds", waived=True):
+        lines += _row("holds", finding, f"needn't be waived any more: {CLAIMS[finding.code].claim}", width, "cyan")
+    lines += _listed("holds", verification.having("holds"), width, "green", verbose=verbose)
+    lines += _listed("n/a", verification.having("not_applicable"), width, "light", verbose=verbose)
+    return [*lines, [], _closing(verification)]
+
+
+def broken_lines(finding: Finding, width: int) -> list[Line]:
+    """A broken invariant: what is wrong, what that means, and what to do."""
+    claim = CLAIMS[finding.code]
+    blank = [segment(" " * _INDENT)]
+    return [
+        *_row("broken", finding, broken_sentence(finding), width, "red", "bold"),
+        *hang(blank, claim.meaning, width, _INDENT),
+        *hang([*blank, segment("-> ", "light")], claim.remedy, width, _INDENT + 3),
+    ]
+
+
+def broken_text(verification: Verification) -> str:
+    """Why a test fails: plain text of several lines, of which the first says it all in short."""
+    broken = verification.having("broken")
+    codes = ", ".join(finding.code for finding in broken)
+    waive = ", ".join(f'"{finding.code}": "..."' for finding in broken)
+    return "\n".join(
+        [
+            f"diffbench: {verification.pipeline} is wrong without any baseline: {codes}",
+            "",
+            *(plain(broken_lines(finding, _MESSAGE_WIDTH)).rstrip() for finding in broken),
+            "",
+            f"To accept what is known, with the reason: diffbench.verify(..., waive={{{waive}}})",
+        ]
+    )
+
+
+def summary_texts(verification: Verification) -> list[str]:
+    """For a session's summary: one text for the whole, and one for each fault that was waived."""
+    counts = text_of(_closing(verification))
+    waived = [f"waived {finding.code}: {finding.waived}" for finding in verification.having("broken", waived=True)]
+    return [f"{verification.test}: {counts}", *waived]
+
+
+def _head(verification: Verification, width: int) -> list[Line]:
+    about = [
+        f"seed {verification.seed}",
+        f"{format_count(verification.calls, 'call')} in {format_seconds(verification.duration_s)}",
+    ]
+    if verification.rounding_rel is not None:
+        about.append(f"rounding moves the output by {format_distance(verification.rounding_rel)}")
+    title = [[segment(verification.source or verification.pipeline, "bold")]]
+    if verification.source is not None:
+        title.append([segment(verification.pipeline)])
+    software = [
+        f"{name} {verification.software[name]}" for name in ("diffusers", "torch") if name in verification.software
+    ]
+    return flow([*title, *([segment(text)] for text in [*about, *software])], width, 0)
+
+
+def _row(label: str, finding: Finding, text: str, width: int, *markup: str) -> list[Line]:
+    head = [segment(f"{label:{_INDENT}}", *markup), segment(f"{finding.code}  ", "bold")]
+    return hang(head, text, width, _INDENT)
+
+
+def _listed(label: str, findings: tuple[Finding, ...], width: int, *markup: str, verbose: bool) -> list[Line]:
+    if not findings:
+        return []
+    if not verbose:
+        return hang(
+            [segment(f"{label:{_INDENT}}", *markup)], ", ".join(finding.code for finding in findings), width, _INDENT
+        )
+    lines: list[Line] = []
+    for finding in findings:
+        gap = finding.distance
+        text = CLAIMS[finding.code].claim if finding.answer == "holds" else undecided_sentence(finding)
+        if finding.answer == "holds" and gap is not None and gap.distance_rel is not None:
+            text += f" ({format_distance(gap.distance_rel)} apart, limit {format_distance(gap.limit_rel)})"
+        lines += _row(label, finding, text, width, *markup)
+    return lines
+
+
+def _closing(verification: Verification) -> Line:
+    broken, holds = len(verification.having("broken")), len(verification.having("holds"))
+    waived, unable = len(verification.having("broken", waived=True)), len(verification.having("unable"))
+    counts = [
+        (broken, "broken", ("red", "bold")),
+        (waived, "waived", ("yellow",)),
+        (unable, "undecided", ("yellow",)),
+        (holds, "hold", ("green",)),
+    ]
+    parts: Line = []
+    for count, word, markup in counts:
+        if count:
+            parts += [*([segment(", ")] if parts else []), segment(f"{count} {word}", *markup)]
+    return parts or [segment("nothing was looked at", "yellow")]

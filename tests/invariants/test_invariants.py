@@ -1,0 +1,231 @@
+"""Invariants of a sound pipeline, and of one with a fault of diffusers' own: words, command and fixture."""
+
+from __future__ import annotations
+
+import functools
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+import pytest
+from tiny_pipelines import build_tiny
+
+from pytest_diffbench.commands import main as cli
+from pytest_diffbench.errors import MeasureError, OptionError
+from pytest_diffbench.invariants import CODES, verify
+from pytest_diffbench.records import Finding, OutputDistance, Verification
+from pytest_diffbench.records.verification import ANSWERS
+from pytest_diffbench.report import session_json
+from pytest_diffbench.report.lines import plain
+from pytest_diffbench.report.sentences.invariants import CLAIMS, undecided_sentence
+from pytest_diffbench.report.verification import broken_text, dump, verification_lines
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+pytestmark = pytest.mark.usefixtures("real_libraries")
+
+ROOT = Path(__file__).parent.parent.parent
+PROMPT = "a large red circle on a blue background"
+SMALL: dict[str, Any] = {"prompt": PROMPT, "num_inference_steps": 2, "height": 32, "width": 32}
+KNOWN = "batch.prompts_and_images"
+"""What is broken in diffusers' Lumina2Pipeline."""
+
+tiny = functools.cache(build_tiny)
+
+
+def checked(*only: str, name: str = "lumina2", **more: Any) -> Verification:
+    return verify(tiny(name), SMALL, only=only, **more)
+
+
+def test_a_fault_of_diffusers_is_found_without_a_baseline() -> None:
+    found = checked("batch", "off")
+    assert [finding.code for finding in found.having("broken")] == [KNOWN]
+    assert {finding.code for finding in found.having("holds")} >= {
+        "batch.prompts", "batch.order", "batch.images_per_prompt", "off.unconditional_calls", "off.negative_prompt",
+    }  # fmt: skip
+
+
+def test_what_does_not_apply_says_why() -> None:
+    (finding,) = checked("off.picture", name="flux").findings
+    assert (finding.answer, finding.obstacle) == ("not_applicable", "no_guidance")
+    assert "no unconditional call was made (true_cfg_scale=1)" in undecided_sentence(finding)
+
+
+def test_a_call_leaves_the_pipeline_as_it_was() -> None:
+    pipeline = tiny("lumina2")
+    before = dict(vars(pipeline))
+    checked("repeat", "chunks", "callback")
+    assert vars(pipeline) == before
+
+
+def test_a_waived_fault_keeps_its_reason() -> None:
+    found = checked(KNOWN, waive={KNOWN: "diffusers #13634"})
+    assert not found.having("broken")
+    (finding,) = found.having("broken", waived=True)
+    assert finding.waived == "diffusers #13634"
+    assert "waived  batch.prompts_and_images" in plain(verification_lines(found, 120))
+
+
+@pytest.mark.parametrize(
+    ("more", "words"),
+    [
+        ({"only": ["batches"]}, "only: there is no invariant 'batches'"),
+        ({"waive": {"batch": "x"}}, "waive: there is no invariant 'batch'"),
+        ({"waive": {KNOWN: " "}}, f"waive: '{KNOWN}' has no reason"),
+    ],
+)
+def test_codes_that_there_are_not(more: dict[str, Any], words: str) -> None:
+    with pytest.raises(OptionError, match=words):
+        verify(tiny("lumina2"), SMALL, **more)
+
+
+def test_a_call_that_fails_is_no_finding() -> None:
+    with pytest.raises(MeasureError, match=r"Lumina2Pipeline failed at the call .*Give the arguments that it needs"):
+        verify(tiny("lumina2"), SMALL | {"prompt": None})
+
+
+def test_a_target_without_outputs_is_refused() -> None:
+    with pytest.raises(MeasureError, match="there is nothing to verify"):
+        verify(lambda: None, {})
+
+
+def test_every_invariant_has_its_words_and_stands_in_the_docs() -> None:
+    assert list(CLAIMS) == list(CODES)
+    docs = (ROOT / "docs" / "verify.md").read_text(encoding="utf-8")
+    for code, claim in CLAIMS.items():
+        assert f"| `{code}` | {claim.claim} |" in docs, code
+
+
+# -- words
+
+
+def finding(answer: str, **facts: Any) -> Finding:
+    return Finding(code=KNOWN, answer=answer, **facts)  # type: ignore[arg-type]  # one of ANSWERS
+
+
+def verification(*findings: Finding) -> Verification:
+    return Verification(
+        pipeline="Lumina2Pipeline",
+        arguments={},
+        seed=0,
+        calls=28,
+        duration_s=11.2,
+        digest=None,
+        rounding_rel=8e-7,
+        findings=findings,
+        software={"torch": "2.13.0"},
+    )
+
+
+def text_of(*findings: Finding, verbose: bool = False, width: int = 120) -> str:
+    return plain(verification_lines(verification(*findings), width, verbose=verbose))
+
+
+def test_a_broken_invariant_says_what_how_much_where_the_limit_and_what_to_do() -> None:
+    gap = OutputDistance(distance_rel=1.06, limit_rel=1e-4, sensitivity_rel=1.88)
+    text = " ".join(text_of(finding("broken", distance=gap, where=("samples 1, 2",))).split())
+    claim = CLAIMS[KNOWN]
+    for part in (claim.broken, "samples 1, 2", "106 % apart, limit 0.01 %", "188 %", claim.meaning, claim.remedy):
+        assert part in text
+    assert text.endswith("1 broken")
+
+
+def test_outputs_that_cant_be_compared_are_said_to_differ() -> None:
+    gap = OutputDistance(distance_rel=None, limit_rel=1e-4)
+    assert "different sizes, or values that aren't finite" in text_of(finding("broken", distance=gap))
+
+
+@pytest.mark.parametrize("answer", ANSWERS)
+@pytest.mark.parametrize("width", [40, 100])
+def test_lines_keep_within_the_width(answer: str, width: int) -> None:
+    gap = OutputDistance(distance_rel=0.5, limit_rel=1e-4, sensitivity_rel=0.1)
+    facts = {"obstacle": "refused", "message": "ValueError: no"} if answer in ("unable", "not_applicable") else {}
+    for verbose in (False, True):
+        lines = text_of(finding(answer, distance=gap, **facts), verbose=verbose, width=width).splitlines()
+        assert all(len(line) <= width for line in lines)
+
+
+def test_the_text_of_a_failed_test_names_the_way_to_accept() -> None:
+    text = broken_text(verification(finding("broken", observed=3, expected=0)))
+    first, *_, last = text.splitlines()
+    assert first == f"diffbench: Lumina2Pipeline is wrong without any baseline: {KNOWN}"
+    assert f'waive={{"{KNOWN}": "..."}}' in last
+    assert "Observed: 3, expected: 0" in text
+
+
+def test_the_json_can_be_read_back() -> None:
+    found = verification(finding("broken", distance=OutputDistance(distance_rel=None, limit_rel=1e-4)))
+    assert msgspec.json.decode(dump(found), type=Verification) == found
+
+
+# -- the command
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (["lumina3"], "there is no such model or folder"),
+        (["./nowhere"], "there is no such model or folder"),
+        (["lumina2", "--only", "batches"], "--only: there is no invariant 'batches'"),
+        (["lumina2", "--waive", KNOWN], f"--waive '{KNOWN}' has no reason"),
+        (["lumina2", "--steps", "0"], "--steps 0: give at least 1"),
+        (["lumina2", "--dtype", "bf17"], "Did you mean 'bf16'"),
+        (["lumina2", "--device", "gpu"], "Did you mean 'cuda'"),
+        (["lumina2", "--set", "heigth=32"], "heigth"),
+    ],
+)
+def test_what_cannot_be_used_is_named(
+    arguments: Sequence[str], words: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert cli.main(["verify", *arguments]) == cli.UNUSABLE
+    assert words in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("more", "status"), [([], cli.WORSE), (["--waive", f"{KNOWN}=known upstream"], cli.FINE)], ids=["found", "waived"]
+)
+def test_the_command_finds_it_in_the_mini(more: list[str], status: int, capsys: pytest.CaptureFixture[str]) -> None:
+    arguments = ["lumina2", "--only", KNOWN, "--steps", "1", "--one-process", "--json", *more]
+    assert cli.main(["verify", *arguments]) == status
+    found = json.loads(capsys.readouterr().out)
+    assert found["source"] == "lumina2"
+    assert [finding["answer"] for finding in found["findings"]] == ["broken"]
+
+
+# -- the fixture
+
+TEST_FILE = f"""
+import functools
+from tiny_pipelines import build_tiny
+
+SMALL = dict(num_inference_steps=2, height=32, width=32)
+
+def test_waived(diffbench):
+    waive = {{"{KNOWN}": "upstream"}}
+    found = diffbench.verify(build_tiny("lumina2"), "{PROMPT}", only=["{KNOWN}"], waive=waive, **SMALL)
+    assert found.findings[0].answer == "broken"
+
+def test_broken(diffbench):
+    diffbench.verify(build_tiny("lumina2"), "{PROMPT}", only=["{KNOWN}"], **SMALL)
+"""
+
+
+def test_the_fixture_fails_a_test_and_prints_what_was_waived(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(test_verified=TEST_FILE)
+    result = pytester.runpytest_inprocess("--diffbench", "--diffbench-json=session.json")
+    result.assert_outcomes(passed=1, failed=1)
+    result.stdout.fnmatch_lines(
+        [
+            f"diffbench: Lumina2Pipeline is wrong without any baseline: {KNOWN}",
+            "verified*test_waived: 1 waived",
+            f"*waived {KNOWN}: upstream",
+            "*test_broken: 1 broken",
+        ]
+    )
+    session = session_json.load(pytester.path / "session.json")
+    assert [found.test for found in session.verifications] == [
+        "test_verified.py::test_waived",
+        "test_verified.py::test_broken",
+    ]
