@@ -20,7 +20,16 @@ if TYPE_CHECKING:
     )
     from pytest_diffbench.judge.guidance.formula import Call, Expected
     from pytest_diffbench.judge.guidance.formulas import register as register_formula
-    from pytest_diffbench.records import CaseReport, Comparison, Fact, PipelineSpec, SessionReport, Verdict
+    from pytest_diffbench.records import (
+        CaseReport,
+        Check,
+        Comparison,
+        Fact,
+        PipelineSpec,
+        SessionReport,
+        Verdict,
+        Verification,
+    )
     from pytest_diffbench.report.session_json import load as load_session
     from pytest_diffbench.session.bench import Bench
     from pytest_diffbench.session.compared import Compared, Swept
@@ -34,6 +43,7 @@ __all__ = [
     "Bench",
     "Call",
     "CaseReport",
+    "Check",
     "Compared",
     "Comparison",
     "DiffbenchError",
@@ -49,6 +59,7 @@ __all__ = [
     "Swept",
     "Variant",
     "Verdict",
+    "Verification",
     "load_session",
     "register_formula",
 ]
@@ -61,12 +72,14 @@ _PLACES = {
     "Comparison": "records",
     "Expected": "judge.guidance.formula",
     "Fact": "records",
+    "Check": "records",
     "PipelineSpec": "records",
     "Result": "session.result",
     "SessionReport": "records",
     "Swept": "session.compared",
     "Variant": "session.variants",
     "Verdict": "records",
+    "Verification": "records",
     "load_session": "report.session_json:load",
     "register_formula": "judge.guidance.formulas:register",
 }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import argparse
 import functools
 import os
 import subprocess
@@ -19,6 +18,7 @@ from pytest_diffbench.errors import DiffbenchError, MeasureError, OptionError
 from pytest_diffbench.pipelines.registry import MODELS
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_diffbench.records import Verification, Weights
@@ -64,8 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         "--one-process", action="store_true", help="don't make the same call in a second process as well"
     )
-    parser.add_argument("--output", type=Path, help=argparse.SUPPRESS)  # what the second process is started with
-    parser.add_argument("--json", action="store_true", help="print the findings as JSON")
+    parser.add_argument(
+        "--output",
+        type=Path,
+        metavar="FILE",
+        help="write what the call returns to FILE (npz) and look at nothing: what the second process does",
+    )
+    parser.add_argument("--json", action="store_true", help="print the checks as JSON")
     parser.add_argument("-v", "--verbose", action="store_true", help="also say why invariants hold or don't apply")
 
 

@@ -21,7 +21,7 @@ from pytest_diffbench.invariants import (
 )
 from pytest_diffbench.invariants.invariant import Invariant, Undecided
 from pytest_diffbench.invariants.subject import Subject, first_line
-from pytest_diffbench.records.verification import Finding, Verification
+from pytest_diffbench.records.verification import Check, Verification
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -100,13 +100,13 @@ def verify(
         if not only or invariant.code in only or invariant.code.partition(".")[0] in only
     ]
     subject = Subject(pipeline, arguments, seed, elsewhere)
-    findings = []
+    checks = []
     for number, invariant in enumerate(chosen):
         progress(invariant.code, number, len(chosen))
-        finding = _finding(invariant, subject)
+        check = _checked(invariant, subject)
         if invariant.code in waive:
-            finding = msgspec.structs.replace(finding, waived=waive[invariant.code])
-        findings.append(finding)
+            check = msgspec.structs.replace(check, waived=waive[invariant.code])
+        checks.append(check)
     return Verification(
         pipeline=subject.name,
         arguments=subject.facts(),
@@ -115,7 +115,7 @@ def verify(
         duration_s=time.perf_counter() - begin_s,
         digest=subject.reference.digest,
         rounding_rel=subject.rounding_rel,
-        findings=tuple(findings),
+        checks=tuple(checks),
         software=libraries(),
     )
 
@@ -128,10 +128,10 @@ def check_codes(name: str, given: Sequence[str] | Mapping[str, str], *, families
             raise OptionError(f"{name}: there is no invariant {code!r}. There are: {', '.join(known)}.")
 
 
-def _finding(invariant: Invariant, subject: Subject) -> Finding:
+def _checked(invariant: Invariant, subject: Subject) -> Check:
     try:
-        return invariant.check(subject).finding(invariant.code)
+        return invariant.check(subject).named(invariant.code)
     except Undecided as undecided:
-        return undecided.outcome.finding(invariant.code)
+        return undecided.outcome.named(invariant.code)
     except Exception as error:
-        return Finding(code=invariant.code, answer="unable", obstacle="refused", message=first_line(error))
+        return Check(code=invariant.code, answer="unable", obstacle="refused", message=first_line(error))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from pytest_diffbench.records.verification import Finding
+from pytest_diffbench.records.verification import Check
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,14 +29,14 @@ class Invariant:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of a check; see `records.Finding` for the fields."""
+    """What came of a check; see `records.Check` for the fields."""
 
     answer: Answer
     facts: dict[str, Any] = dataclasses.field(default_factory=dict)
 
-    def finding(self, code: str) -> Finding:
+    def named(self, code: str) -> Check:
         """For the record."""
-        return Finding(code=code, answer=self.answer, **self.facts)
+        return Check(code=code, answer=self.answer, **self.facts)
 
 
 class Undecided(Exception):  # noqa: N818  # no error: an answer that ends a check early

@@ -66,7 +66,7 @@ from pytest_diffbench.records.reports import (
 from pytest_diffbench.records.run import Efficiency, LayerTimes, Round, Run
 from pytest_diffbench.records.telemetry import Telemetry, Warmup
 from pytest_diffbench.records.thresholds import Thresholds
-from pytest_diffbench.records.verification import Finding, OutputDistance, Verification
+from pytest_diffbench.records.verification import Check, OutputDistance, Verification
 from pytest_diffbench.records.work import ATTENTION, MASKED_ATTENTION, CallGroup, Work, format_steps, parse_steps
 
 __all__ = [
@@ -86,6 +86,7 @@ __all__ = [
     "CallGroup",
     "Case",
     "CaseReport",
+    "Check",
     "Comparison",
     "Compile",
     "Count",
@@ -95,7 +96,6 @@ __all__ = [
     "Efficiency",
     "Environment",
     "Fact",
-    "Finding",
     "FirstTime",
     "Gate",
     "Guidance",

@@ -50,7 +50,7 @@ class OutputDistance(Record, frozen=True, kw_only=True):
     sensitivity_rel: NotNegative | None = None
 
 
-class Finding(Record, frozen=True, kw_only=True):
+class Check(Record, frozen=True, kw_only=True):
     """The answer of an invariant.
 
     Attributes:
@@ -90,7 +90,7 @@ class Verification(Record, frozen=True, kw_only=True):
         digest: of what the call returned.
         rounding_rel: how far the output moves when everything that the denoiser is handed is changed by a few
             roundings; None where there is no denoiser.
-        findings: in the order in which they were looked for.
+        checks: in the order in which they were looked for.
         software: versions of the libraries.
     """
 
@@ -103,13 +103,11 @@ class Verification(Record, frozen=True, kw_only=True):
     duration_s: Seconds
     digest: str | None
     rounding_rel: NotNegative | None
-    findings: tuple[Finding, ...]
+    checks: tuple[Check, ...]
     software: dict[str, Fact]
 
-    def having(self, answer: Answer, *, waived: bool = False) -> tuple[Finding, ...]:
-        """The findings with an answer; waived ones are a kind of their own."""
+    def having(self, answer: Answer, *, waived: bool = False) -> tuple[Check, ...]:
+        """The checks with an answer; waived ones are a kind of their own."""
         return tuple(
-            finding
-            for finding in self.findings
-            if finding.answer == answer and (finding.waived is not None) == waived
+            check for check in self.checks if check.answer == answer and (check.waived is not None) == waived
         )

@@ -11,7 +11,7 @@ from pytest_diffbench.report.sentences.invariants import CLAIMS, broken_sentence
 from pytest_diffbench.report.units import format_count, format_distance, format_seconds
 
 if TYPE_CHECKING:
-    from pytest_diffbench.records.verification import Finding, Verification
+    from pytest_diffbench.records.verification import Check, Verification
     from pytest_diffbench.report.lines import Line
 
 _INDENT = 8
@@ -32,26 +32,26 @@ def verification_lines(verification: Verification, width: int, *, verbose: bool 
         verbose: also say of what doesn't apply, why, and of what holds, how far outputs were apart.
     """
     lines = [*_head(verification, width), []]
-    for finding in verification.having("broken"):
-        lines += broken_lines(finding, width)
-    for finding in verification.having("broken", waived=True):
-        text = f"{broken_sentence(finding)} Accepted: {finding.waived}"
-        lines += _row("waived", finding, text, width, "yellow")
-    for finding in (*verification.having("unable"), *verification.having("unable", waived=True)):
-        lines += _row("unable", finding, f"{undecided_sentence(finding)}", width, "yellow")
-    for finding in verification.having("holds", waived=True):
-        lines += _row("holds", finding, f"needn't be waived any more: {CLAIMS[finding.code].claim}", width, "cyan")
+    for check in verification.having("broken"):
+        lines += broken_lines(check, width)
+    for check in verification.having("broken", waived=True):
+        text = f"{broken_sentence(check)} Accepted: {check.waived}"
+        lines += _row("waived", check, text, width, "yellow")
+    for check in (*verification.having("unable"), *verification.having("unable", waived=True)):
+        lines += _row("unable", check, f"{undecided_sentence(check)}", width, "yellow")
+    for check in verification.having("holds", waived=True):
+        lines += _row("holds", check, f"needn't be waived any more: {CLAIMS[check.code].claim}", width, "cyan")
     lines += _listed("holds", verification.having("holds"), width, "green", verbose=verbose)
     lines += _listed("n/a", verification.having("not_applicable"), width, "light", verbose=verbose)
     return [*lines, [], _closing(verification)]
 
 
-def broken_lines(finding: Finding, width: int) -> list[Line]:
+def broken_lines(check: Check, width: int) -> list[Line]:
     """A broken invariant: what is wrong, what that means, and what to do."""
-    claim = CLAIMS[finding.code]
+    claim = CLAIMS[check.code]
     blank = [segment(" " * _INDENT)]
     return [
-        *_row("broken", finding, broken_sentence(finding), width, "red", "bold"),
+        *_row("broken", check, broken_sentence(check), width, "red", "bold"),
         *hang(blank, claim.meaning, width, _INDENT),
         *hang([*blank, segment("-> ", "light")], claim.remedy, width, _INDENT + 3),
     ]
@@ -60,13 +60,13 @@ def broken_lines(finding: Finding, width: int) -> list[Line]:
 def broken_text(verification: Verification) -> str:
     """Why a test fails: plain text of several lines, of which the first says it all in short."""
     broken = verification.having("broken")
-    codes = ", ".join(finding.code for finding in broken)
-    waive = ", ".join(f'"{finding.code}": "..."' for finding in broken)
+    codes = ", ".join(check.code for check in broken)
+    waive = ", ".join(f'"{check.code}": "..."' for check in broken)
     return "\n".join(
         [
             f"diffbench: {verification.pipeline} is wrong without any baseline: {codes}",
             "",
-            *(plain(broken_lines(finding, _MESSAGE_WIDTH)).rstrip() for finding in broken),
+            *(plain(broken_lines(check, _MESSAGE_WIDTH)).rstrip() for check in broken),
             "",
             f"To accept what is known, with the reason: diffbench.verify(..., waive={{{waive}}})",
         ]
@@ -76,7 +76,7 @@ def broken_text(verification: Verification) -> str:
 def summary_texts(verification: Verification) -> list[str]:
     """For a session's summary: one text for the whole, and one for each fault that was waived."""
     counts = text_of(_closing(verification))
-    waived = [f"waived {finding.code}: {finding.waived}" for finding in verification.having("broken", waived=True)]
+    waived = [f"waived {check.code}: {check.waived}" for check in verification.having("broken", waived=True)]
     return [f"{verification.test}: {counts}", *waived]
 
 
@@ -96,25 +96,25 @@ def _head(verification: Verification, width: int) -> list[Line]:
     return flow([*title, *([segment(text)] for text in [*about, *software])], width, 0)
 
 
-def _row(label: str, finding: Finding, text: str, width: int, *markup: str) -> list[Line]:
-    head = [segment(f"{label:{_INDENT}}", *markup), segment(f"{finding.code}  ", "bold")]
+def _row(label: str, check: Check, text: str, width: int, *markup: str) -> list[Line]:
+    head = [segment(f"{label:{_INDENT}}", *markup), segment(f"{check.code}  ", "bold")]
     return hang(head, text, width, _INDENT)
 
 
-def _listed(label: str, findings: tuple[Finding, ...], width: int, *markup: str, verbose: bool) -> list[Line]:
-    if not findings:
+def _listed(label: str, checks: tuple[Check, ...], width: int, *markup: str, verbose: bool) -> list[Line]:
+    if not checks:
         return []
     if not verbose:
         return hang(
-            [segment(f"{label:{_INDENT}}", *markup)], ", ".join(finding.code for finding in findings), width, _INDENT
+            [segment(f"{label:{_INDENT}}", *markup)], ", ".join(check.code for check in checks), width, _INDENT
         )
     lines: list[Line] = []
-    for finding in findings:
-        gap = finding.distance
-        text = CLAIMS[finding.code].claim if finding.answer == "holds" else undecided_sentence(finding)
-        if finding.answer == "holds" and gap is not None and gap.distance_rel is not None:
+    for check in checks:
+        gap = check.distance
+        text = CLAIMS[check.code].claim if check.answer == "holds" else undecided_sentence(check)
+        if check.answer == "holds" and gap is not None and gap.distance_rel is not None:
             text += f" ({format_distance(gap.distance_rel)} apart, limit {format_distance(gap.limit_rel)})"
-        lines += _row(label, finding, text, width, *markup)
+        lines += _row(label, check, text, width, *markup)
     return lines
 
 

@@ -14,7 +14,7 @@ from tiny_pipelines import build_tiny
 from pytest_diffbench.commands import main as cli
 from pytest_diffbench.errors import MeasureError, OptionError
 from pytest_diffbench.invariants import CODES, verify
-from pytest_diffbench.records import Finding, OutputDistance, Verification
+from pytest_diffbench.records import Check, OutputDistance, Verification
 from pytest_diffbench.records.verification import ANSWERS
 from pytest_diffbench.report import session_json
 from pytest_diffbench.report.lines import plain
@@ -41,16 +41,16 @@ def checked(*only: str, name: str = "lumina2", **more: Any) -> Verification:
 
 def test_a_fault_of_diffusers_is_found_without_a_baseline() -> None:
     found = checked("batch", "off")
-    assert [finding.code for finding in found.having("broken")] == [KNOWN]
-    assert {finding.code for finding in found.having("holds")} >= {
+    assert [check.code for check in found.having("broken")] == [KNOWN]
+    assert {check.code for check in found.having("holds")} >= {
         "batch.prompts", "batch.order", "batch.images_per_prompt", "off.unconditional_calls", "off.negative_prompt",
     }  # fmt: skip
 
 
 def test_what_does_not_apply_says_why() -> None:
-    (finding,) = checked("off.picture", name="flux").findings
-    assert (finding.answer, finding.obstacle) == ("not_applicable", "no_guidance")
-    assert "no unconditional call was made (true_cfg_scale=1)" in undecided_sentence(finding)
+    (check,) = checked("off.picture", name="flux").checks
+    assert (check.answer, check.obstacle) == ("not_applicable", "no_guidance")
+    assert "no unconditional call was made (true_cfg_scale=1)" in undecided_sentence(check)
 
 
 def test_a_call_leaves_the_pipeline_as_it_was() -> None:
@@ -63,8 +63,8 @@ def test_a_call_leaves_the_pipeline_as_it_was() -> None:
 def test_a_waived_fault_keeps_its_reason() -> None:
     found = checked(KNOWN, waive={KNOWN: "diffusers #13634"})
     assert not found.having("broken")
-    (finding,) = found.having("broken", waived=True)
-    assert finding.waived == "diffusers #13634"
+    (check,) = found.having("broken", waived=True)
+    assert check.waived == "diffusers #13634"
     assert "waived  batch.prompts_and_images" in plain(verification_lines(found, 120))
 
 
@@ -101,11 +101,11 @@ def test_every_invariant_has_its_words_and_stands_in_the_docs() -> None:
 # -- words
 
 
-def finding(answer: str, **facts: Any) -> Finding:
-    return Finding(code=KNOWN, answer=answer, **facts)  # type: ignore[arg-type]  # one of ANSWERS
+def check(answer: str, **facts: Any) -> Check:
+    return Check(code=KNOWN, answer=answer, **facts)  # type: ignore[arg-type]  # one of ANSWERS
 
 
-def verification(*findings: Finding) -> Verification:
+def verification(*checks: Check) -> Verification:
     return Verification(
         pipeline="Lumina2Pipeline",
         arguments={},
@@ -114,18 +114,18 @@ def verification(*findings: Finding) -> Verification:
         duration_s=11.2,
         digest=None,
         rounding_rel=8e-7,
-        findings=findings,
+        checks=checks,
         software={"torch": "2.13.0"},
     )
 
 
-def text_of(*findings: Finding, verbose: bool = False, width: int = 120) -> str:
-    return plain(verification_lines(verification(*findings), width, verbose=verbose))
+def text_of(*checks: Check, verbose: bool = False, width: int = 120) -> str:
+    return plain(verification_lines(verification(*checks), width, verbose=verbose))
 
 
 def test_a_broken_invariant_says_what_how_much_where_the_limit_and_what_to_do() -> None:
     gap = OutputDistance(distance_rel=1.06, limit_rel=1e-4, sensitivity_rel=1.88)
-    text = " ".join(text_of(finding("broken", distance=gap, where=("samples 1, 2",))).split())
+    text = " ".join(text_of(check("broken", distance=gap, where=("samples 1, 2",))).split())
     claim = CLAIMS[KNOWN]
     for part in (claim.broken, "samples 1, 2", "106 % apart, limit 0.01 %", "188 %", claim.meaning, claim.remedy):
         assert part in text
@@ -134,7 +134,7 @@ def test_a_broken_invariant_says_what_how_much_where_the_limit_and_what_to_do() 
 
 def test_outputs_that_cant_be_compared_are_said_to_differ() -> None:
     gap = OutputDistance(distance_rel=None, limit_rel=1e-4)
-    assert "different sizes, or values that aren't finite" in text_of(finding("broken", distance=gap))
+    assert "different sizes, or values that aren't finite" in text_of(check("broken", distance=gap))
 
 
 @pytest.mark.parametrize("answer", ANSWERS)
@@ -143,12 +143,12 @@ def test_lines_keep_within_the_width(answer: str, width: int) -> None:
     gap = OutputDistance(distance_rel=0.5, limit_rel=1e-4, sensitivity_rel=0.1)
     facts = {"obstacle": "refused", "message": "ValueError: no"} if answer in ("unable", "not_applicable") else {}
     for verbose in (False, True):
-        lines = text_of(finding(answer, distance=gap, **facts), verbose=verbose, width=width).splitlines()
+        lines = text_of(check(answer, distance=gap, **facts), verbose=verbose, width=width).splitlines()
         assert all(len(line) <= width for line in lines)
 
 
 def test_the_text_of_a_failed_test_names_the_way_to_accept() -> None:
-    text = broken_text(verification(finding("broken", observed=3, expected=0)))
+    text = broken_text(verification(check("broken", observed=3, expected=0)))
     first, *_, last = text.splitlines()
     assert first == f"diffbench: Lumina2Pipeline is wrong without any baseline: {KNOWN}"
     assert f'waive={{"{KNOWN}": "..."}}' in last
@@ -156,7 +156,7 @@ def test_the_text_of_a_failed_test_names_the_way_to_accept() -> None:
 
 
 def test_the_json_can_be_read_back() -> None:
-    found = verification(finding("broken", distance=OutputDistance(distance_rel=None, limit_rel=1e-4)))
+    found = verification(check("broken", distance=OutputDistance(distance_rel=None, limit_rel=1e-4)))
     assert msgspec.json.decode(dump(found), type=Verification) == found
 
 
@@ -191,7 +191,7 @@ def test_the_command_finds_it_in_the_mini(more: list[str], status: int, capsys: 
     assert cli.main(["verify", *arguments]) == status
     found = json.loads(capsys.readouterr().out)
     assert found["source"] == "lumina2"
-    assert [finding["answer"] for finding in found["findings"]] == ["broken"]
+    assert [check["answer"] for check in found["checks"]] == ["broken"]
 
 
 # -- the fixture
@@ -205,7 +205,7 @@ SMALL = dict(num_inference_steps=2, height=32, width=32)
 def test_waived(diffbench):
     waive = {{"{KNOWN}": "upstream"}}
     found = diffbench.verify(build_tiny("lumina2"), "{PROMPT}", only=["{KNOWN}"], waive=waive, **SMALL)
-    assert found.findings[0].answer == "broken"
+    assert found.checks[0].answer == "broken"
 
 def test_broken(diffbench):
     diffbench.verify(build_tiny("lumina2"), "{PROMPT}", only=["{KNOWN}"], **SMALL)

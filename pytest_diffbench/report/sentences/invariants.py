@@ -1,4 +1,4 @@
-"""What each invariant says, why it matters and what to do; and a finding in a sentence."""
+"""What each invariant says, why it matters and what to do; and a check in a sentence."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from pytest_diffbench.report.units import format_distance, format_list
 
 if TYPE_CHECKING:
-    from pytest_diffbench.records.verification import Finding, Obstacle, OutputDistance
+    from pytest_diffbench.records.verification import Check, Obstacle, OutputDistance
 
 
 class Claim(NamedTuple):
@@ -198,29 +198,29 @@ _OBSTACLES: dict[Obstacle, str] = {
 }
 
 
-def broken_sentence(finding: Finding) -> str:
+def broken_sentence(check: Check) -> str:
     """What is wrong, how much, where, and the limit."""
-    where = format_list(finding.where)
-    text = CLAIMS[finding.code].broken + (f": {where}" if where else "")
-    if finding.distance is not None:
-        text += f". {_apart(finding.distance)}"
-    elif finding.expected is not None or finding.observed is not None:
-        text += f". Observed: {finding.observed}, expected: {finding.expected}"
+    where = format_list(check.where)
+    text = CLAIMS[check.code].broken + (f": {where}" if where else "")
+    if check.distance is not None:
+        text += f". {_apart(check.distance)}"
+    elif check.expected is not None or check.observed is not None:
+        text += f". Observed: {check.observed}, expected: {check.expected}"
     return f"{text}."
 
 
-def undecided_sentence(finding: Finding) -> str:
+def undecided_sentence(check: Check) -> str:
     """Why an invariant wasn't decided, or doesn't apply: without its end."""
-    if finding.obstacle is None:
+    if check.obstacle is None:
         return ""
-    where = format_list(finding.where)
-    text = _OBSTACLES[finding.obstacle].format(where=where).replace(" ()", "")
-    if finding.distance is not None and finding.distance.sensitivity_rel is not None:
+    where = format_list(check.where)
+    text = _OBSTACLES[check.obstacle].format(where=where).replace(" ()", "")
+    if check.distance is not None and check.distance.sensitivity_rel is not None:
         text += (
-            f" (by {format_distance(finding.distance.sensitivity_rel)}, where rounding may come to "
-            f"{format_distance(finding.distance.limit_rel)})"
+            f" (by {format_distance(check.distance.sensitivity_rel)}, where rounding may come to "
+            f"{format_distance(check.distance.limit_rel)})"
         )
-    return f"{text}: {finding.message}" if finding.message else text
+    return f"{text}: {check.message}" if check.message else text
 
 
 def _apart(distance: OutputDistance) -> str:

@@ -19,7 +19,7 @@ from pytest_diffbench.invariants import CODES, verify
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    from pytest_diffbench.records import Finding
+    from pytest_diffbench.records import Check
 
 PROMPT = "a large red circle on a blue background"
 SMALL: dict[str, Any] = {"prompt": PROMPT, "num_inference_steps": 3, "height": 64, "width": 64}
@@ -33,7 +33,7 @@ class Planted:
         code: of the invariant.
         build: makes the pipeline, which is used by other tests as well.
         plant: the fault; None where diffusers has it.
-        words: some of what the finding names.
+        words: some of what the check names.
     """
 
     code: str
@@ -235,25 +235,25 @@ PLANTED = [
 ]
 
 
-def finding_of(code: str, pipeline: Any, plant: Any, **more: Any) -> Finding:
+def check_of(code: str, pipeline: Any, plant: Any, **more: Any) -> Check:
     with plant(pipeline) if plant is not None else contextlib.nullcontext():
-        (finding,) = verify(pipeline, SMALL, only=[code], **more).findings
-    return finding
+        (check,) = verify(pipeline, SMALL, only=[code], **more).checks
+    return check
 
 
 @pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.code)
 def test_a_fault_of_its_kind_breaks_an_invariant(planted: Planted) -> None:
-    finding = finding_of(planted.code, planted.build(), planted.plant)
-    assert finding.answer == "broken", finding
-    assert planted.words in "; ".join(finding.where), finding
+    check = check_of(planted.code, planted.build(), planted.plant)
+    assert check.answer == "broken", check
+    assert planted.words in "; ".join(check.where), check
 
 
 @pytest.mark.parametrize(
     "planted", [planted for planted in PLANTED if planted.plant is not None], ids=lambda planted: planted.code
 )
 def test_the_sound_pipeline_keeps_it(planted: Planted) -> None:
-    finding = finding_of(planted.code, planted.build(), None)
-    assert finding.answer == ("not_applicable" if planted.code == "schedule.shift" else "holds"), finding
+    check = check_of(planted.code, planted.build(), None)
+    assert check.answer == ("not_applicable" if planted.code == "schedule.shift" else "holds"), check
 
 
 @pytest.mark.parametrize(("by", "answer"), [(0.0, "holds"), (0.1, "broken")])
@@ -261,10 +261,8 @@ def test_another_process_is_compared(by: float, answer: str) -> None:
     pipeline = zoo.stable_diffusion()
     generator = torch.Generator("cpu").manual_seed(0)
     images = pipeline(**SMALL, generator=generator, output_type="np").images
-    finding = finding_of(
-        "repeat.processes", pipeline, None, elsewhere=lambda: {"images": images.astype("float64") + by}
-    )
-    assert finding.answer == answer, finding
+    check = check_of("repeat.processes", pipeline, None, elsewhere=lambda: {"images": images.astype("float64") + by})
+    assert check.answer == answer, check
 
 
 def test_every_invariant_has_a_fault() -> None:

@@ -1,0 +1,96 @@
+"""What `diffbench verify` finds in diffusers' own pipelines, and the same shown without this package.
+
+    python benchmarks/verify_zoo.py [--only NAME ...]
+
+Verifies every pipeline of tests/full/zoo (tiny, random weights, float32, one thread), prints the answers by class,
+then the table of docs/upstream-faults.md. Exits with 1 where a check isn't in tests/full/zoo/upstream_faults.py, or
+one that is there wasn't found or can't be shown by hand.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import sys
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).parent.parent
+sys.path[:0] = [str(ROOT / "tests" / "full" / "zoo"), str(ROOT / "tests" / "helpers")]
+
+import upstream_faults  # noqa: E402 - found by the line above
+import zoo_kinds as zoo  # noqa: E402 - as above
+
+from pytest_diffbench.invariants import verify  # noqa: E402 - sorted behind those above
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import Verification
+
+
+def main() -> int:
+    """Verify each class, print both tables."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--only", nargs="+", default=list(zoo.ZOO), choices=list(zoo.ZOO), metavar="NAME")
+    names = parser.parse_args().only
+    _be_quiet()
+    print("| class | calls | time | hold | don't apply | undecided | broken |\n|---|---|---|---|---|---|---|")
+    found: dict[tuple[str, str], float | None] = {}
+    verified = []
+    for name in names:
+        verification = verify(*_subject(name))
+        verified.append(verification)
+        print(_row(name, verification), flush=True)
+        for check in verification.having("broken"):
+            found[name, check.code] = check.distance.distance_rel if check.distance is not None else None
+    print(f"\n{len(verified)} classes, median {statistics.median(one.calls for one in verified):.0f} calls")
+    return _by_hand(names, found)
+
+
+def _by_hand(names: list[str], found: dict[tuple[str, str], float | None]) -> int:
+    """The table of faults; the status of the command."""
+    known = [fault for fault in upstream_faults.FAULTS if fault.name in names]
+    print("\n| class | invariant | what is wrong | by verify | by hand | upstream |\n|---|---|---|---|---|---|")
+    unfound = []
+    for fault in known:
+        key = fault.name, fault.code
+        pipeline, arguments = _subject(fault.name)
+        shown = fault.show(pipeline, **arguments)
+        if key not in found or not shown > 0:
+            unfound.append(f"{fault.name} {fault.code}")
+        by_verify = f"{found[key]:.2g}" if found.get(key) is not None else "found" if key in found else "not found"
+        cells = [f"`{fault.name}`", f"`{fault.code}`", fault.about, by_verify, f"{shown:.2g}", fault.upstream]
+        print(f"| {' | '.join(cells)} |")
+    unknown = sorted(found.keys() - {(fault.name, fault.code) for fault in known})
+    print(f"\nnot in the table: {unknown or 'none'}; not found, or not shown: {unfound or 'none'}")
+    return 1 if unknown or unfound else 0
+
+
+def _subject(name: str) -> tuple[Any, dict[str, Any]]:
+    pipeline = zoo.build(name)
+    pipeline.set_progress_bar_config(disable=True)
+    arguments = zoo.arguments(name, pipeline, guided=True) or zoo.arguments(name, pipeline, guided=False)
+    assert arguments is not None
+    return pipeline, arguments
+
+
+def _row(name: str, verification: Verification) -> str:
+    counts = [len(verification.having(answer)) for answer in ("holds", "not_applicable", "unable")]
+    broken = ", ".join(check.code for check in verification.having("broken"))
+    cells = [f"`{name}`", str(verification.calls), f"{verification.duration_s:.1f} s", *map(str, counts), broken]
+    return f"| {' | '.join(cells)} |"
+
+
+def _be_quiet() -> None:
+    import diffusers
+    import torch
+    import transformers
+
+    warnings.simplefilter("ignore")
+    diffusers.utils.logging.set_verbosity_error()
+    transformers.logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # transformers leaves it without annotations
+    torch.set_num_threads(1)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

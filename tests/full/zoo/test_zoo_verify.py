@@ -1,0 +1,56 @@
+"""Invariants over diffusers' own classes: what is found is true, and nothing else is."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+import torch
+import upstream_faults
+import zoo_kinds as zoo
+
+from pytest_diffbench.invariants import verify
+
+_SOUND = (
+    "StableDiffusionPipeline",
+    "StableDiffusionXLPipeline",
+    "KolorsPipeline",
+    "StableDiffusion3Pipeline",
+    "FluxPipeline",
+    "PixArtSigmaPipeline",
+    "ZImagePipeline",
+    "UnCLIPPipeline",
+)
+"""Some of those in which nothing is known to be wrong; benchmarks/verify_zoo.py looks at all."""
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Any:
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def subject(name: str) -> tuple[Any, dict[str, Any]]:
+    pipeline = zoo.build(name)
+    pipeline.set_progress_bar_config(disable=True)
+    arguments = zoo.arguments(name, pipeline, guided=True) or zoo.arguments(name, pipeline, guided=False)
+    assert arguments is not None
+    return pipeline, arguments
+
+
+@pytest.mark.parametrize("fault", upstream_faults.FAULTS, ids=lambda fault: f"{fault.name}-{fault.code}")
+def test_a_fault_of_diffusers_is_found_and_shown_without_this_package(fault: upstream_faults.Shown) -> None:
+    pipeline, arguments = subject(fault.name)
+    (check,) = verify(pipeline, arguments, only=[fault.code]).checks
+    assert check.answer == "broken"
+    limit = check.distance.limit_rel if check.distance is not None else 0
+    assert fault.show(pipeline, **arguments) > limit
+
+
+@pytest.mark.parametrize("name", _SOUND)
+def test_nothing_is_found_where_nothing_is_wrong(name: str) -> None:
+    found = verify(*subject(name))
+    assert found.having("broken") == ()
+    assert len(found.having("holds")) >= 12
