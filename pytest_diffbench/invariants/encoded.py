@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import dataclasses
 import inspect
 import textwrap
@@ -143,11 +144,7 @@ def _embeddings(subject: Subject) -> dict[str, Any]:
 
 def _names_of_encoded(pipeline: Any) -> list[tuple[str, ...]]:
     """The names that a pipeline's call gives to what `encode_prompt` returns, a tuple for each place of it."""
-    call = inspect.unwrap(type(pipeline).__call__)
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(call)))
-    except (OSError, TypeError, SyntaxError):
-        unable("not_read", "encode_prompt")
+    tree = _source_of_call(pipeline)
     names: list[tuple[str, ...]] = []
     for node in ast.walk(tree):
         if (
@@ -160,6 +157,18 @@ def _names_of_encoded(pipeline: Any) -> list[tuple[str, ...]]:
             elements = target.elts if isinstance(target, ast.Tuple) else [target]
             names.append(tuple(element.id if isinstance(element, ast.Name) else "" for element in elements))
     return names
+
+
+def _source_of_call(pipeline: Any) -> ast.Module:
+    """The source of a pipeline's call: its own, or that of the class that it is derived from where it has none."""
+    trees = []
+    for kind in type(pipeline).__mro__:
+        if "__call__" in vars(kind):
+            with contextlib.suppress(OSError, TypeError, SyntaxError):
+                trees.append(ast.parse(textwrap.dedent(inspect.getsource(inspect.unwrap(vars(kind)["__call__"])))))
+    if not trees:
+        unable("not_read", "encode_prompt")
+    return trees[0]
 
 
 @dataclasses.dataclass(slots=True)

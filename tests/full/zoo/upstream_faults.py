@@ -123,6 +123,12 @@ FAULTS = [
     Shown("CogView4Pipeline", "batch.prompts", padding_in_a_batch, "no mask: padding takes part", "#13621"),
     Shown("Kandinsky5T2IPipeline", "batch.prompts", padding_in_a_batch, "the shorter prompt of a batch changes"),
     Shown(
+        "Kandinsky5T2IPipeline",
+        "batch.prompts_and_images",
+        masks_in_another_order,
+        "pooled embeddings are repeated as `[a, b, a, b]`, the others as `[a, a, b, b]`",
+    ),
+    Shown(
         "CogView3PlusPipeline",
         "text.embeddings",
         negative_embeddings_ignored,
@@ -141,6 +147,12 @@ FAULTS = [
         "off.negative_prompt",
         negative_prompt_without_guidance,
         "documented as ignored; the prior's batch, and so its noise, changes",
+    ),
+    Shown(
+        "KandinskyV22PriorPipeline",
+        "off.negative_prompt",
+        negative_prompt_without_guidance,
+        "as above, for the image embeddings",
     ),
     Shown(
         "KandinskyV22CombinedPipeline",
