@@ -7,6 +7,7 @@ returns the number of calls made in vain.
 
 from __future__ import annotations
 
+import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -86,7 +87,8 @@ def padding_not_masked(pipeline: Any, **call: Any) -> float:
 
 def negative_prompt_without_guidance(pipeline: Any, **call: Any) -> float:
     """With and without a negative prompt, at scales that are documented to ignore it."""
-    scales = dict.fromkeys(("guidance_scale", "prior_guidance_scale"), 1.0)
+    takes = inspect.signature(pipeline.__call__).parameters
+    scales = dict.fromkeys((name for name in takes if name.endswith("guidance_scale")), 1.0)
     rest = {name: value for name, value in call.items() if not name.endswith(("prompt", "guidance_scale"))}
     without = pictures(pipeline, [0], **rest, **scales, prompt=SHORT)
     return gap(without, pictures(pipeline, [0], **rest, **scales, prompt=SHORT, negative_prompt=LONG))
