@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from pytest_diffbench.records import (
-        Baseline,
         Case,
         CaseReport,
         Gate,
@@ -99,11 +98,11 @@ def judge(arguments: argparse.Namespace) -> Judged:
             )
     new = session_json.load(arguments.new)
     if arguments.old.is_dir():
-        images = functools.partial(kept, [*arguments.images, *_kept_with(new, arguments.new), arguments.old])
+        images = functools.partial(kept, [*arguments.images, *kept_with(new, arguments.new), arguments.old])
         references, old_ids = _stored(new, arguments.old), []
     else:
         old = session_json.load(arguments.old)
-        folders = [*arguments.images, *_kept_with(new, arguments.new), *_kept_with(old, arguments.old)]
+        folders = [*arguments.images, *kept_with(new, arguments.new), *kept_with(old, arguments.old)]
         images = functools.partial(kept, folders)
         references = _measured(old, str(arguments.old), images)
         old_ids = [case.observation.case.id for case in old.cases]
@@ -124,7 +123,7 @@ def judge(arguments: argparse.Namespace) -> Judged:
     )
 
 
-def _kept_with(session: SessionReport, path: Path) -> list[Path]:
+def kept_with(session: SessionReport, path: Path) -> list[Path]:
     """The images that a session was told to keep: beside its file, which may have moved, or where they were."""
     named = session.settings.get("images")
     if not isinstance(named, str):
@@ -183,6 +182,7 @@ def _judged(
     from pytest_diffbench.records import DECISIONS, CaseReport
     from pytest_diffbench.records.artifacts import Artifacts
     from pytest_diffbench.report.sentences import all_worded
+    from pytest_diffbench.store import digests
 
     cases: list[CaseReport] = []
     for report in new.cases:
@@ -195,7 +195,7 @@ def _judged(
                 reference, distance="machine" if near else "family" if then.family == now.family else "any"
             )
         # Pixels are asked for where they decide.
-        same = reference is not None and _digests(observation) == _digests(reference.baseline)
+        same = reference is not None and digests(observation.output) == digests(reference.baseline.output)
         verdicts = judge(
             observation,
             Artifacts() if reference is None or same else images(observation.case, observation.output),
@@ -232,13 +232,6 @@ def _judged(
         missing_baselines=(),
         cases=tuple(cases),
     )
-
-
-def _digests(record: Observation | Baseline) -> list[str]:
-    output = record.output
-    if output is None:
-        return []
-    return [*(image.digest for image in output.images), *(part.digest for part in output.parts)]
 
 
 def _unjudged(judged: SessionReport, gates: Sequence[Gate]) -> Iterator[str]:

@@ -1,0 +1,456 @@
+"""A case as the page shows it: its verdicts, figures beside the baseline's, charts, and how to measure it again."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import statistics
+from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.judge.reasons import REASONS
+from pytest_diffbench.outputs.kinds import PART_METRICS
+from pytest_diffbench.outputs.metrics import METRICS
+from pytest_diffbench.records import GATES
+from pytest_diffbench.records.details import MemoryDetails, OutputDetails, TimeDetails
+from pytest_diffbench.report.efficiency import efficiency_of, rate_text
+from pytest_diffbench.report.failure import ending, headline
+from pytest_diffbench.report.figures import (
+    PASSING,
+    STATUSES,
+    by_gravity,
+    detectable_text,
+    grouped,
+    image_figures,
+    node_id,
+    rerun_command,
+    save_command,
+    status_of,
+    to_tell,
+    truncation_text,
+    verdict_of,
+)
+from pytest_diffbench.report.html import charts, views
+from pytest_diffbench.report.sentences import page as sentences
+from pytest_diffbench.report.sentences.saving import saved_text
+from pytest_diffbench.report.units import format_bytes, format_count, format_flops, format_percent, format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from pytest_diffbench.records import Baseline, CaseReport, Observation, SessionReport, Verdict
+    from pytest_diffbench.records.artifacts import Sides
+
+_MOST_OPERATORS = 14
+_MOST_PROFILED = 8
+_LONGEST_ARGUMENT = 2000
+
+
+def details_of(report: CaseReport) -> OutputDetails | None:
+    """The figures of the output gate; None where it compared nothing."""
+    verdict = verdict_of(report, "output")
+    return verdict.details if verdict is not None and isinstance(verdict.details, OutputDetails) else None
+
+
+def gravity_of(report: CaseReport) -> tuple[int, int, float, str]:
+    """Sorts cases with the gravest first: by status, how many gates are worse, and by how much."""
+    worse = [verdict for verdict in report.verdicts if verdict.decision == "worse"]
+    return STATUSES.index(status_of(report)), -len(worse), -_excess(report), report.observation.case.id
+
+
+def _excess(report: CaseReport) -> float:
+    """How far a case is from its baseline: the worst metric's error in units of the limit's, or the time's growth."""
+    details = details_of(report)
+    excess = 0.0
+    if details is not None and details.worst is not None and details.worst.value is not None:
+        metric = METRICS.get(details.worst.metric) or PART_METRICS.get(details.worst.metric)
+        excess = metric.excess(details.worst.value, details.worst.limit) if metric is not None else 0.0
+    return max(min(excess, 1e6), 10 * max(_ratio(report) - 1, 0.0))
+
+
+def _ratio(report: CaseReport) -> float:
+    verdict = verdict_of(report, "time")
+    details = verdict.details if verdict is not None else None
+    return details.ratio if isinstance(details, TimeDetails) and details.ratio is not None else 1.0
+
+
+def slug_of(report: CaseReport, taken: set[str]) -> str:
+    """A name for links that is the same in every report: a digest of the case's id; a repeated one is numbered."""
+    name = f"c{hashlib.blake2b(report.observation.case.id.encode('utf-8', 'replace'), digest_size=5).hexdigest()}"
+    slug = next(
+        candidate for n in range(1, len(taken) + 2) if (candidate := name if n == 1 else f"{name}-{n}") not in taken
+    )
+    taken.add(slug)
+    return slug
+
+
+def case_view(
+    report: CaseReport,
+    session: SessionReport,
+    baseline: Baseline | None,
+    looks: tuple[views.Look, ...],
+    *,
+    slug: str,
+    number: int,
+    kept: bool,
+) -> views.Case:
+    """Everything that the page says of a case.
+
+    Args:
+        report: the case.
+        session: that it is of.
+        baseline: what it was compared with, where that is at hand.
+        looks: its pictures.
+        slug: its name in links.
+        number: of the session.
+        kept: its pictures were at hand, whether or not there was room for them.
+    """
+    observation = report.observation
+    definition = observation.case.definition
+    run = observation.run
+    where, mark, name = observation.case.id.partition("::")
+    status = status_of(report)
+    told = to_tell(report)
+    telling = grouped(told)
+    passing = [verdict for verdict in report.verdicts if verdict.decision in PASSING]
+    node = [node_id(observation.case.id)]
+    closing, accept = ending(report, save_command(node, session.command, session.root)) if told else ("", None)
+    figures = image_figures(report) or {}
+    output = observation.output
+    shows = output is not None and bool(output.images or output.parts)
+    memory = _memory_rows(report, baseline)
+    return views.Case(
+        slug=slug,
+        case_id=observation.case.id,
+        where=where if mark else "",
+        name=name if mark else where,
+        status=status,
+        rank=STATUSES.index(status),
+        model=f"{definition.model} {definition.weights}" if definition.model is not None else definition.pipeline,
+        facts=_facts(observation),
+        gates=tuple((gate, _decision(report, gate)) for gate in GATES),
+        stages=_stages(report),
+        headline=_headline(report, told),
+        outcome=_outcome(report),
+        verdicts=tuple(_verdict(heading, verdict, report) for heading, verdict in telling),
+        passing=tuple(_verdict(verdict.reason, verdict, report) for verdict in passing),
+        looks=looks,
+        looks_note=sentences.NOT_KEPT if shows and not kept else "",
+        charts=_charts(report, baseline, memory),
+        figures=_figures(report, baseline),
+        stage_rows=_stage_rows(report, baseline),
+        memory_rows=tuple(
+            views.Row(stage, _size(before), _size(after), _change(before, after)) for stage, before, after in memory
+        ),
+        limits=_limits(report),
+        operators=_operators(report),
+        profile=_profile(observation),
+        changed_since=report.changed_since,
+        used=_used(observation),
+        arguments=tuple((name, _argument(value)) for name, value in definition.arguments.items()),
+        notes=_notes(report),
+        baseline=report.against or report.baseline_path or "",
+        command=rerun_command(node, session.command, session.root),
+        closing=closing,
+        accept=accept or "",
+        session=number,
+        total=format_seconds(run.median_s) if run.rounds else "",
+        total_s=run.median_s if run.rounds else 0.0,
+        ratio=_ratio(report),
+        psnr_db=min(figures.get("psnr_db", 999.0), 999.0),
+    )
+
+
+def _facts(observation: Observation) -> tuple[str, ...]:
+    definition = observation.case.definition
+    return tuple(
+        fact
+        for fact in (
+            f"{definition.model} {definition.weights}" if definition.model is not None else definition.weights,
+            definition.pipeline,
+            definition.dtype,
+            f"seed {definition.seed}",
+            f"offload {definition.offload}" if definition.offload != "none" else "",
+            *(f"{name} {value}" for name, value in definition.tuning.items()),
+            observation.run.environment.machine,
+        )
+        if fact
+    )
+
+
+def _decision(report: CaseReport, gate: Any) -> str:
+    verdict = verdict_of(report, gate)
+    return verdict.decision if verdict is not None else "none"
+
+
+def _stages(report: CaseReport) -> tuple[str, ...]:
+    """Stages in which time or memory moved, or in which the traces part."""
+    stages: dict[str, None] = {}
+    for verdict in report.verdicts:
+        if verdict.decision in PASSING:
+            continue
+        match verdict.details:
+            case TimeDetails() as details:
+                stages |= dict.fromkeys(part.name for part in details.slower if part.kind == "stage")
+                stages |= dict.fromkeys("denoise" for part in details.slower if part.kind == "step")
+                stages |= dict.fromkeys(change.stage for change in details.operators)
+            case MemoryDetails() as details:
+                stages |= dict.fromkeys(
+                    change.stage for change in details.stages if change.peak_moved or change.workspace_moved
+                )
+            case OutputDetails(trace=trace) if trace is not None and trace.place is not None:
+                place = charts.place_of(trace.place)
+                named = {"encoder": "text_encode", "text": "text_encode", "decoded": "vae_decode"}
+                stages[named.get(place.kind, "denoise") if place is not None else "denoise"] = None
+    return tuple(stages)
+
+
+def _headline(report: CaseReport, told: Sequence[Verdict]) -> str:
+    """The first thing to know of a case, short enough for a list."""
+    if report.error is not None:
+        return report.error.partition("\n")[0]
+    if not told:
+        return ""
+    return told[0].message or headline(report)
+
+
+def _outcome(report: CaseReport) -> str:
+    if report.error is not None:
+        return report.error
+    if not report.observation.complete:
+        return "The measurement was interrupted."
+    if report.saved is None:
+        return ""
+    return report.saved.why if report.saved.refused else saved_text(report.saved)
+
+
+def _verdict(heading: str, verdict: Verdict, report: CaseReport) -> views.Verdict:
+    reason = REASONS.get(verdict.reason)
+    gates = [other.gate for other in report.verdicts if heading.startswith(other.gate) or f", {other.gate}" in heading]
+    return views.Verdict(
+        gates=tuple(gates) if len(gates) > 1 and ": " in heading else (verdict.gate,),
+        decision=verdict.decision,
+        reason=heading,
+        message=verdict.message,
+        changes=verdict.changes,
+        meaning=reason.meaning if reason is not None else "",
+        remedy=reason.remedy if reason is not None else "",
+        detectable=detectable_text(verdict) or "",
+    )
+
+
+def _time_details(report: CaseReport) -> TimeDetails | None:
+    verdict = verdict_of(report, "time")
+    return verdict.details if verdict is not None and isinstance(verdict.details, TimeDetails) else None
+
+
+def _charts(
+    report: CaseReport, baseline: Baseline | None, memory: Sequence[tuple[str, int | None, int | None]]
+) -> views.Charts:
+    run = report.observation.run
+    last = baseline.times[-1] if baseline is not None and baseline.times else None
+    stages = [row for row in (_usual_stages(baseline), run.stage_medians_s) if row]
+    details = details_of(report)
+    decisions = {verdict.gate: verdict.decision for verdict in report.verdicts}
+    steps_s = run.step_medians_s
+    same_trace = decisions.get("output") in PASSING
+    return views.Charts(
+        stages=charts.stage_bars(stages, ("baseline", "this run")[-len(stages) :]) if stages else None,
+        steps=(
+            charts.step_strip(steps_s, last.step_medians_s if last is not None else (), report.observation.guidance)
+            if len(steps_s) > 1 and max(steps_s) > 0
+            else None
+        ),
+        history=(
+            charts.history(report, baseline, _time_details(report), worse=decisions.get("time") == "worse")
+            if baseline is not None
+            else None
+        ),
+        divergence=(
+            charts.divergence(details.trace)
+            if details is not None and details.trace is not None and not same_trace
+            else None
+        ),
+        memory=charts.memory_bars(memory) if memory else None,
+    )
+
+
+def _usual_stages(baseline: Baseline | None) -> dict[Any, float]:
+    """Medians over the runs of a baseline that count, of stages that all have."""
+    runs = [run.stage_medians_s for run in baseline.times] if baseline is not None else []
+    if not runs:
+        return {}
+    shared = [stage for stage in runs[-1] if all(stage in run for run in runs)]
+    return {stage: statistics.median(run[stage] for run in runs) for stage in shared}
+
+
+def _change(before: float | None, after: float | None) -> str:
+    if not before or after is None:
+        return ""
+    change_rel = after / before - 1
+    return format_percent(change_rel, signed=True) if abs(change_rel) >= 0.0005 else ""
+
+
+def _figures(report: CaseReport, baseline: Baseline | None) -> tuple[views.Row, ...]:
+    """Figures of the whole call, before and now."""
+    observation = report.observation
+    run = observation.run
+    usual_s = statistics.median(timed.median_s for timed in baseline.times) if baseline and baseline.times else None
+    rows: list[views.Row] = []
+
+    def add(name: str, before: float | None, after: float | None, text: Any) -> None:
+        if before is None and after is None:
+            return
+        texts = ["" if value is None else text(value) for value in (before, after)]
+        rows.append(views.Row(name, texts[0], texts[1], _change(before, after)))
+
+    add("total", usual_s, run.median_s if run.rounds else None, format_seconds)
+    works = [side.work if side is not None else None for side in (baseline, observation)]
+    if any(work is not None and work.denoiser for work in works):
+        add("denoiser calls", *(work.denoiser_calls if work is not None else None for work in works), _counted)
+    if any(work is not None and work.total_flops for work in works):
+        add("FLOPs", *(work.total_flops if work is not None else None for work in works), format_flops)
+    memories = [side.memory if side is not None else None for side in (baseline, observation)]
+    add("peak memory", *(memory.peak_bytes if memory is not None else None for memory in memories), format_bytes)
+    efficiency = efficiency_of(observation)
+    if efficiency is not None and "denoise" in efficiency.flops_per_s:
+        rows.append(views.Row("achieved, denoise", "", rate_text(efficiency, "denoise")))
+    if observation.layers is not None and observation.layers.attention_rel is not None:
+        rows.append(views.Row("attention", "", format_percent(observation.layers.attention_rel)))
+    if run.rounds:
+        rows.append(views.Row("rounds", "", f"{len(run.rounds)}"))
+    return tuple(rows)
+
+
+def _counted(count: float) -> str:
+    return f"{count:,.0f}"
+
+
+def _stage_rows(report: CaseReport, baseline: Baseline | None) -> tuple[views.Row, ...]:
+    usual, now = _usual_stages(baseline), report.observation.run.stage_medians_s
+    return tuple(
+        views.Row(
+            sentences.stage_name(stage),
+            format_seconds(usual[stage]) if stage in usual else "",
+            format_seconds(now[stage]) if stage in now else "",
+            _change(usual.get(stage), now.get(stage)),
+            state=stage,
+        )
+        for stage in dict.fromkeys([*usual, *now])
+    )
+
+
+def _memory_rows(report: CaseReport, baseline: Baseline | None) -> list[tuple[str, int | None, int | None]]:
+    before = baseline.memory if baseline is not None else None
+    after = report.observation.memory
+    stages = dict.fromkeys([*(before.stages if before is not None else ()), *(after.stages if after else ())])
+    return [
+        (
+            sentences.stage_name(stage),
+            before.stages[stage].peak_bytes if before is not None and stage in before.stages else None,
+            after.stages[stage].peak_bytes if after is not None and stage in after.stages else None,
+        )
+        for stage in stages
+    ]
+
+
+def _size(count: int | None) -> str:
+    return "" if count is None else format_bytes(count)
+
+
+def _limits(report: CaseReport) -> tuple[views.Limit, ...]:
+    """Metrics of the first image that is beyond a limit, else of the first, and those of other parts."""
+    details = details_of(report)
+    if details is None:
+        return ()
+    rows: list[views.Limit] = []
+    worst = details.worst
+    number = worst.image if worst is not None and worst.image is not None else 0
+    for name, figure in (details.images[number] if number < len(details.images) else {}).items():
+        metric = METRICS.get(name)
+        limit = details.allowed.get(name)
+        if metric is not None and limit is not None:
+            value = figure.value if figure.value is not None else math.inf if metric.decibels else math.nan
+            rows.append(
+                views.Limit(
+                    metric.label, metric.text(figure.value), metric.limit_text(limit), metric.excess(value, limit) > 1
+                )
+            )
+    for part in details.parts:
+        metric_of_part = PART_METRICS.get(part.metric)
+        if metric_of_part is not None:
+            value = part.value if part.value is not None else math.inf if metric_of_part.decibels else math.nan
+            rows.append(
+                views.Limit(
+                    metric_of_part.label,
+                    metric_of_part.text(part.value),
+                    metric_of_part.limit_text(part.limit),
+                    metric_of_part.excess(value, part.limit) > 1,
+                )
+            )
+    return tuple(rows)
+
+
+def _operators(report: CaseReport) -> tuple[views.Row, ...]:
+    """Operators and kernels that are new, gone, slower or faster."""
+    details = _time_details(report)
+    if details is None:
+        return ()
+    return tuple(
+        views.Row(
+            change.name,
+            f"{format_count(change.calls[0], 'call')}, {format_seconds(change.seconds[0])}" if change.calls[0] else "",
+            f"{format_count(change.calls[1], 'call')}, {format_seconds(change.seconds[1])}" if change.calls[1] else "",
+            change=format_percent(change.added_rel) if change.added_rel is not None else "",
+            state=sentences.operator_state(change.calls, change.seconds),
+        )
+        for change in details.operators[:_MOST_OPERATORS]
+    )
+
+
+def _profile(observation: Observation) -> tuple[views.Row, ...]:
+    """The operators that took most time."""
+    profile = observation.profile
+    if profile is None:
+        return ()
+    return tuple(
+        views.Row(
+            operator.name,
+            format_count(operator.calls, "call"),
+            format_seconds(operator.self_s),
+            change=format_percent(operator.self_s / profile.total_s) if profile.total_s else "",
+        )
+        for operator in profile.operators[:_MOST_PROFILED]
+    )
+
+
+def _used(observation: Observation) -> tuple[str, ...]:
+    """What steps were made of, in the order in which it occurs."""
+    guidance = observation.guidance
+    return tuple(dict.fromkeys(step.used for step in guidance.steps)) if guidance is not None else ()
+
+
+def _argument(value: Any) -> str:
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=str)
+    return text if len(text) <= _LONGEST_ARGUMENT else f"{text[:_LONGEST_ARGUMENT]}…"
+
+
+def _notes(report: CaseReport) -> tuple[str, ...]:
+    notes: Iterable[str | None] = (
+        truncation_text(report),
+        *report.observation.remarks,
+        f"left behind: {'; '.join(report.observation.left_behind)}" if report.observation.left_behind else None,
+        f"slid: {report.slid}" if report.slid is not None else None,
+        f"times left out: {report.times_left_out}" if report.times_left_out is not None else None,
+        f"{report.attempts} attempts, of which the last counts" if report.attempts > 1 else None,
+        *report.observation.notes,
+    )
+    return tuple(note for note in notes if note)
+
+
+def worst_first(reports: Iterable[CaseReport]) -> list[CaseReport]:
+    """Cases with the gravest first."""
+    return sorted(reports, key=gravity_of)
+
+
+__all__ = ["by_gravity", "case_view", "details_of", "gravity_of", "slug_of", "worst_first"]
