@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 from pathlib import Path
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
         Output,
         SessionReport,
     )
-    from pytest_diffbench.records.artifacts import Artifacts, Reference
+    from pytest_diffbench.records.artifacts import Artifacts, Reference, Sides
 
     Images: TypeAlias = Callable[[Case, Output | None], Artifacts]
 
@@ -36,12 +37,14 @@ class Judged:
         only_new: ids of cases that there is nothing to hold against.
         only_old: ids of cases that the new session lacks.
         unjudged: what was asked and can't be told from the files, a sentence each.
+        sides: gives what is at hand of a case, without arrays where it is told False.
     """
 
     session: SessionReport
     only_new: tuple[str, ...]
     only_old: tuple[str, ...]
     unjudged: tuple[str, ...]
+    sides: Callable[[CaseReport, bool], Sides]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -62,6 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         default=None,
         help="gates to judge, separated by commas (default: all)",
+    )
+    parser.add_argument(
+        "--report", metavar="PATH", type=Path, default=None, help="also make a page to look at: FILE.html, or a folder"
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="also show the messages of gates that passed")
 
@@ -120,7 +126,26 @@ def judge(arguments: argparse.Namespace) -> Judged:
         only_new=tuple(dict.fromkeys(new_id for new_id in ids if new_id not in references)),
         only_old=tuple(dict.fromkeys(old_id for old_id in old_ids if old_id not in ids)),
         unjudged=tuple(_unjudged(judged, arguments.gates or GATES)),
+        sides=functools.partial(_sides, references, images),
     )
+
+
+def _sides(references: dict[str, Reference], images: Images, report: CaseReport, arrays: bool) -> Sides:
+    """Both sides of a judged case, as far as its pictures are at hand."""
+    from pytest_diffbench.records.artifacts import Artifacts, Sides
+
+    observation = report.observation
+    reference = references.get(observation.case.id)
+    baseline = reference.baseline if reference is not None else None
+    if not arrays:
+        return Sides(baseline=baseline)
+    base = Artifacts()
+    if reference is not None:
+        with contextlib.suppress(DiffbenchError):
+            base = reference.artifacts()
+    with contextlib.suppress(DiffbenchError):
+        return Sides(now=images(observation.case, observation.output), base=base, baseline=baseline)
+    return Sides(base=base, baseline=baseline)
 
 
 def kept_with(session: SessionReport, path: Path) -> list[Path]:

@@ -32,6 +32,11 @@ def refuse_unwritable(config: pytest.Config, settings: Settings) -> None:
         is_folder = os.path.isdir(path)  # noqa: PTH112  # Path's own raises for a name that is too long
         why = "it is a folder" if is_folder else _in_the_way(path.parent)
         _refuse(flag("json"), path, why, "Name a file in a writable folder.")
+    if settings.report is not None:
+        path = folder(config, settings.report)
+        is_file = path.suffix.lower() not in (".html", ".htm") and os.path.isfile(path)  # noqa: PTH113  # as above
+        remedy = "Name FILE.html or a folder, in a writable folder."
+        _refuse(flag("report"), path, "it is a file" if is_file else _in_the_way(path.parent), remedy)
     if settings.profile is not None:
         path = folder(config, settings.profile)
         _refuse(flag("profile"), path, _in_the_way(path), "Name a writable folder.")

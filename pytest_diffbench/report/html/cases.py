@@ -288,7 +288,7 @@ def _change(before: float | None, after: float | None) -> str:
     if not before or after is None:
         return ""
     change_rel = after / before - 1
-    return format_percent(change_rel, signed=True) if abs(change_rel) >= 0.0005 else ""
+    return format_percent(change_rel, signed=True) if abs(change_rel) >= 0.005 else ""
 
 
 def _figures(report: CaseReport, baseline: Baseline | None) -> tuple[views.Row, ...]:

@@ -50,7 +50,8 @@ def stage_bars(rows: Sequence[Mapping[Stage, float]], labels: Sequence[str]) -> 
             )
             begin_s += value_s
     height_px = len(rows) * (_BAR_PX + 6) - 6
-    return drawing(shapes, height_px, sentences.stages_label(rows, labels))
+    places = [(label, number * (_BAR_PX + 6) + 13.0) for number, label in enumerate(labels)]
+    return framed(places, drawing(shapes, height_px, sentences.stages_label(rows, labels)), height_px)
 
 
 def step_strip(steps_s: Sequence[float], base_s: Sequence[float], guidance: Guidance | None) -> Markup:
@@ -205,7 +206,9 @@ def memory_bars(rows: Sequence[tuple[str, int | None, int | None]]) -> Markup:
                         "rect", title, x="0%", y=top + offset, width=width, height=8, rx=2, class_=f"memory {class_}"
                     )
                 )
-    return drawing(shapes, len(rows) * 26 - 8, sentences.memory_label(rows))
+    height_px = len(rows) * 26 - 8
+    places = [(name, number * 26 + 12.0) for number, (name, _, _) in enumerate(rows)]
+    return framed(places, drawing(shapes, height_px, sentences.memory_label(rows)), height_px, "wide")
 
 
 def frame_bars(gaps_levels: Sequence[float]) -> Markup:
@@ -245,6 +248,20 @@ def decision_bar(counts: Sequence[tuple[str, int]], label: str) -> Markup:
     return drawing(shapes, 10, label)
 
 
+def framed(labels: Sequence[tuple[str, float]], plot: Markup, height_px: float, class_: str = "") -> Markup:
+    """A plot with labels on its left.
+
+    Args:
+        labels: each with how far below the top its line of text stands, in pixels.
+        plot: of that height, and what stands below it.
+        height_px: of the plot.
+        class_: further classes.
+    """
+    texts = [element("text", label, x="100%", y=down_px, text_anchor="end") for label, down_px in labels]
+    axis = element("svg", *texts, class_="axis", height=height_px, aria_hidden="true")
+    return element("div", axis, element("div", plot), class_=f"framed {class_}".strip())
+
+
 def _across(down_px: float, class_: str) -> Markup:
     return element("line", x1="0%", x2="100%", y1=down_px, y2=down_px, class_=class_)
 
@@ -280,16 +297,12 @@ class _Scale:
 
     def framed(self, plot: Markup, below: str = "") -> Markup:
         """A plot with the axis on its left, and the first and last label under it, parted by a tab."""
-        texts = [
-            element("text", self._text(tick), x="100%", y=self.down_px(tick) + 4, text_anchor="end")
-            for tick in self._ticks
-        ]
-        axis = element("svg", *texts, class_="axis", height=_PLOT_PX, aria_hidden="true")
         under = Markup("")
         if below:
             first, _, last = below.partition("\t")
             under = element("div", element("span", first), element("span", last), class_="under", aria_hidden="true")
-        return element("div", axis, element("div", plot, under), class_="framed")
+        places = [(self._text(tick), self.down_px(tick) + 4) for tick in self._ticks]
+        return framed(places, plot + under, _PLOT_PX)
 
 
 def _even_ticks(low: float, high: float) -> list[float]:

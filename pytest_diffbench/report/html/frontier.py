@@ -6,9 +6,9 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.report.comparisons import likeness_texts, ratio_text
+from pytest_diffbench.report.html.charts import framed
 from pytest_diffbench.report.html.svg import drawing, element, percent, stretched
 from pytest_diffbench.report.sentences import page as sentences
-from pytest_diffbench.report.units import format_decibels
 
 if TYPE_CHECKING:
     from markupsafe import Markup
@@ -43,12 +43,16 @@ def frontier(comparison: Comparison) -> Markup | None:
         return _PAD_PX + (HEIGHT_PX - 2 * _PAD_PX) * (1 - (psnr_db - low_db) / (_MOST_DB - low_db))
 
     shapes: list[Markup] = []
+    labels: list[tuple[str, float]] = []
     for db in range(low_db, int(_MOST_DB) + 1, 10):
         shapes.append(element("line", x1="0%", x2="100%", y1=down_px(db), y2=down_px(db), class_="grid"))
-        text = format_decibels(float(db)) if db < _MOST_DB else "equal"
-        shapes.append(element("text", text, x="0", y=down_px(db) - 4, class_="tick"))
-    ticks = sorted({1.0, *(round(speedup.value, 2) for _, _, speedup in placed)})
-    shapes.append(element("line", x1=percent(across(1.0)), x2=percent(across(1.0)), y1=0, y2=HEIGHT_PX, class_="grid"))
+        labels.append((f"{db} dB" if db < _MOST_DB else "equal", down_px(db) + 4))
+    ticks = _ticks(slowest, fastest)
+    for tick in ticks:
+        at = percent(across(tick))
+        shapes.append(element("line", x1=at, x2=at, y1=_PAD_PX, y2=HEIGHT_PX - _PAD_PX, class_="grid"))
+        text = element("text", ratio_text(tick), x=at, y=HEIGHT_PX - 4, text_anchor="middle", class_="tick")
+        shapes.append(text)
     best = sorted((speedup.value, psnr_db) for variant, psnr_db, speedup in placed if not variant.dominated_by)
     if len(best) > 1:
         shapes.append(
@@ -66,7 +70,14 @@ def frontier(comparison: Comparison) -> Markup | None:
         shapes.append(element("circle", title, cx=percent(at), cy=down, r=5, class_=f"variant {class_}".strip()))
         shapes.append(element("text", variant.name[:28], x=percent(at), y=down - 10, text_anchor="middle"))
     label = sentences.frontier_label(comparison, ticks)
-    return drawing(shapes, HEIGHT_PX, label, "plot scatter")
+    return framed(labels, drawing(shapes, HEIGHT_PX, label, "plot scatter"), HEIGHT_PX, "scattered")
+
+
+def _ticks(slowest: float, fastest: float) -> list[float]:
+    """Round speed-ups within a range, 1 among them."""
+    size = next((size for size in (0.05, 0.1, 0.2, 0.5, 1.0, 2.0) if (fastest - slowest) / size <= 6), 5.0)
+    first, last = math.ceil((slowest - 1) / size), math.floor((fastest - 1) / size)
+    return [1 + number * size for number in range(first, last + 1)]
 
 
 def _psnr_db(variant: VariantReport) -> float | None:

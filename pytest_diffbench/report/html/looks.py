@@ -116,7 +116,8 @@ def _area_of(details: OutputDetails | None, number: int) -> Area | None:
 def _of_part(
     part: PartFacts, now: PartArrays, base_part: PartFacts | None, base: PartArrays, *, like: bool
 ) -> list[Look]:
-    title, size = f"{part.kind} {part.name}", size_text(part)
+    title = part.kind if part.name in (part.kind, f"{part.kind}s") else f"{part.kind} {part.name}"
+    size = size_text(part)
     sides = [
         _kept(facts, arrays)
         for facts, arrays in ((part, now), (base_part, base))

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import jinja2
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from pytest_diffbench import __version__
 from pytest_diffbench.errors import DiffbenchError
@@ -25,6 +25,7 @@ from pytest_diffbench.report.html.cases import case_view, details_of, gravity_of
 from pytest_diffbench.report.html.encoding import encode_looks, place_looks
 from pytest_diffbench.report.html.files import Beside, Files, Inline
 from pytest_diffbench.report.html.overview import gate_views, session_view
+from pytest_diffbench.report.html.svg import element
 from pytest_diffbench.report.sentences import page as sentences
 
 if TYPE_CHECKING:
@@ -135,12 +136,21 @@ def _environment() -> jinja2.Environment:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
+    environment.filters["code"] = _code
     environment.globals |= {
         "left_out": sentences.LEFT_OUT,
         "used_name": sentences.used_name,
         "stage_name": sentences.stage_name,
     }
     return environment
+
+
+def _code(text: str) -> Markup:
+    """Text in which what stands between backticks is code."""
+    pieces = text.split("`")
+    if len(pieces) % 2 == 0:  # one that has no other
+        return escape(text)
+    return Markup("").join(element("code", piece) if number % 2 else piece for number, piece in enumerate(pieces))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

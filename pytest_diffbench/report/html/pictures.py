@@ -15,8 +15,8 @@ if TYPE_CHECKING:
 TILE_PX = 64
 """Side of a worst tile where the verdict names none."""
 
-_EXACT_VALUES = 224 * 224 * 3
-"""Up to so many values a picture on a single page is stored without loss: a PNG of them is at most 150 kB."""
+_EXACT_VALUES = 256 * 256 * 3
+"""Up to so many values a picture on a single page is stored without loss: a PNG of them is at most 200 kB."""
 
 _MOST_SIDE_PX = 1600
 _MOST_HEAT_PX = 512
