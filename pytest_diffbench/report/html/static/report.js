@@ -286,8 +286,7 @@
   const themes = ["", "light", "dark"];
   const named = () => {
     const chosen = root.dataset.theme ?? "";
-    $("theme").textContent = chosen ? chosen[0].toUpperCase() + chosen.slice(1) : "Auto";
-    $("theme").setAttribute("aria-label", `Colours: ${chosen || "as the system"}`);
+    $("theme-name").textContent = chosen ? chosen[0].toUpperCase() + chosen.slice(1) : "Auto";
   };
   const theme = () => {
     const next = themes[(themes.indexOf(root.dataset.theme ?? "") + 1) % themes.length];
