@@ -36,9 +36,9 @@ from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.report.units import format_bytes, format_count, format_flops, format_percent, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
-    from pytest_diffbench.records import Baseline, CaseReport, Observation, SessionReport, Verdict
+    from pytest_diffbench.records import Baseline, CaseReport, Observation, SessionReport, Stage, Verdict
     from pytest_diffbench.records.artifacts import Sides
 
 _MOST_OPERATORS = 14
@@ -93,6 +93,7 @@ def case_view(
     slug: str,
     number: int,
     kept: bool,
+    bare: bool,
 ) -> views.Case:
     """Everything that the page says of a case.
 
@@ -104,6 +105,7 @@ def case_view(
         slug: its name in links.
         number: of the session.
         kept: its pictures were at hand, whether or not there was room for them.
+        bare: tables have to do.
     """
     observation = report.observation
     definition = observation.case.definition
@@ -119,6 +121,7 @@ def case_view(
     output = observation.output
     shows = output is not None and bool(output.images or output.parts)
     memory = _memory_rows(report, baseline)
+    usual = _usual_stages(baseline)
     return views.Case(
         slug=slug,
         case_id=observation.case.id,
@@ -136,9 +139,9 @@ def case_view(
         passing=tuple(_verdict(verdict.reason, verdict, report) for verdict in passing),
         looks=looks,
         looks_note=sentences.NOT_KEPT if shows and not kept else "",
-        charts=_charts(report, baseline, memory),
+        charts=views.Charts() if bare else _charts(report, baseline, usual, memory),
         figures=_figures(report, baseline),
-        stage_rows=_stage_rows(report, baseline),
+        stage_rows=_stage_rows(usual, observation.run.stage_medians_s),
         memory_rows=tuple(
             views.Row(stage, _size(before), _size(after), _change(before, after)) for stage, before, after in memory
         ),
@@ -245,11 +248,14 @@ def _time_details(report: CaseReport) -> TimeDetails | None:
 
 
 def _charts(
-    report: CaseReport, baseline: Baseline | None, memory: Sequence[tuple[str, int | None, int | None]]
+    report: CaseReport,
+    baseline: Baseline | None,
+    usual: Mapping[Stage, float],
+    memory: Sequence[tuple[str, int | None, int | None]],
 ) -> views.Charts:
     run = report.observation.run
     last = baseline.times[-1] if baseline is not None and baseline.times else None
-    stages = [row for row in (_usual_stages(baseline), run.stage_medians_s) if row]
+    stages = [row for row in (usual, run.stage_medians_s) if row]
     details = details_of(report)
     decisions = {verdict.gate: verdict.decision for verdict in report.verdicts}
     steps_s = run.step_medians_s
@@ -257,7 +263,12 @@ def _charts(
     return views.Charts(
         stages=charts.stage_bars(stages, ("baseline", "this run")[-len(stages) :]) if stages else None,
         steps=(
-            charts.step_strip(steps_s, last.step_medians_s if last is not None else (), report.observation.guidance)
+            charts.step_strip(
+                steps_s,
+                last.step_medians_s if last is not None else (),
+                report.observation.guidance,
+                brief=status_of(report) in PASSING,
+            )
             if len(steps_s) > 1 and max(steps_s) > 0
             else None
         ),
@@ -275,7 +286,7 @@ def _charts(
     )
 
 
-def _usual_stages(baseline: Baseline | None) -> dict[Any, float]:
+def _usual_stages(baseline: Baseline | None) -> dict[Stage, float]:
     """Medians over the runs of a baseline that count, of stages that all have."""
     runs = [run.stage_medians_s for run in baseline.times] if baseline is not None else []
     if not runs:
@@ -326,8 +337,7 @@ def _counted(count: float) -> str:
     return f"{count:,.0f}"
 
 
-def _stage_rows(report: CaseReport, baseline: Baseline | None) -> tuple[views.Row, ...]:
-    usual, now = _usual_stages(baseline), report.observation.run.stage_medians_s
+def _stage_rows(usual: Mapping[Stage, float], now: Mapping[Stage, float]) -> tuple[views.Row, ...]:
     return tuple(
         views.Row(
             sentences.stage_name(stage),

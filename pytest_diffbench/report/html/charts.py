@@ -54,20 +54,46 @@ def stage_bars(rows: Sequence[Mapping[Stage, float]], labels: Sequence[str]) -> 
     return framed(places, drawing(shapes, height_px, sentences.stages_label(rows, labels)), height_px)
 
 
-def step_strip(steps_s: Sequence[float], base_s: Sequence[float], guidance: Guidance | None) -> Markup:
+def step_strip(
+    steps_s: Sequence[float], base_s: Sequence[float], guidance: Guidance | None, *, brief: bool
+) -> Markup:
     """A bar for each step, the baseline's as a mark across it; coloured by what guidance did.
 
     Args:
         steps_s: median of each step, in seconds.
         base_s: the same of the baseline; empty where there is none.
         guidance: of the call.
+        brief: without a title for each bar, which takes a tenth of the room.
     """
     longest_s = max([*steps_s, *base_s])
     count = max(len(steps_s), len(base_s))
     used = [step.used for step in guidance.steps] if guidance is not None else []
+    label = sentences.steps_label(steps_s, base_s, used)
     shapes: list[Markup] = []
+    if brief:
+        paths: dict[str, str] = {}
+        for number, value_s in enumerate(steps_s):
+            kind = f"used-{used[number] if number < len(used) else 'plain'}"
+            left, height = 100 * number / count, value_s / longest_s * _STEPS_PX
+            bar = f"M{left:.2f} {_STEPS_PX}v-{height:.1f}h{86 / count:.2f}v{height:.1f}z"
+            paths[kind] = paths.get(kind, "") + bar
+        for number, value_s in enumerate(base_s):
+            down = _STEPS_PX - value_s / longest_s * _STEPS_PX
+            paths["was"] = paths.get("was", "") + f"M{100 * number / count:.2f} {down:.1f}h{86 / count:.2f}v1.5h-{86 / count:.2f}z"
+        shapes = [element("path", d=path, class_=kind) for kind, path in paths.items()]
+        return element(
+            "svg",
+            *shapes,
+            class_="chart steps",
+            width="100%",
+            height=_STEPS_PX,
+            viewBox=f"0 0 100 {_STEPS_PX}",
+            preserveAspectRatio="none",
+            role="img",
+            aria_label=label,
+        )
     for number in range(count):
-        left, width = percent(number / count), percent(0.86 / count)
+        across, width = percent(number / count), percent(0.86 / count)
         kind = used[number] if number < len(used) else "plain"
         if number < len(steps_s):
             height_px = steps_s[number] / longest_s * _STEPS_PX
@@ -75,7 +101,7 @@ def step_strip(steps_s: Sequence[float], base_s: Sequence[float], guidance: Guid
                 element(
                     "rect",
                     element("title", sentences.step_title(number, kind, steps_s[number])),
-                    x=left,
+                    x=across,
                     y=_STEPS_PX - height_px,
                     width=width,
                     height=height_px,
@@ -84,8 +110,8 @@ def step_strip(steps_s: Sequence[float], base_s: Sequence[float], guidance: Guid
             )
         if number < len(base_s):
             down_px = _STEPS_PX - base_s[number] / longest_s * _STEPS_PX
-            shapes.append(element("rect", x=left, y=down_px, width=width, height=1.5, class_="was"))
-    return drawing(shapes, _STEPS_PX, sentences.steps_label(steps_s, base_s, used), "steps")
+            shapes.append(element("rect", x=across, y=down_px, width=width, height=1.5, class_="was"))
+    return drawing(shapes, _STEPS_PX, label, "steps")
 
 
 def history(report: CaseReport, baseline: Baseline, details: TimeDetails | None, *, worse: bool) -> Markup | None:

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 _HERE = Path(__file__).parent
 _MOST_PASSING = 120
-"""Passing cases that have a picture on a single page."""
+"""Passing cases that have a picture and charts on a single page; further ones have their figures in tables."""
 
 _AT_ONCE = 16
 """Cases whose pictures are in memory at the same time."""
@@ -172,7 +172,7 @@ def _page(told: Sequence[Told], files: Files) -> views.Page:
     jobs.sort(key=lambda job: gravity_of(job.report))
     taken: set[str] = set()
     cases: list[views.Case] = []
-    for order, (job, (looks, baseline, kept)) in enumerate(_encoded(jobs, files)):
+    for order, (job, bare, (looks, baseline, kept)) in enumerate(_encoded(jobs, files)):
         view = case_view(
             job.report,
             job.told.session,
@@ -181,6 +181,7 @@ def _page(told: Sequence[Told], files: Files) -> views.Page:
             slug=slug_of(job.report, taken),
             number=job.number,
             kept=kept,
+            bare=bare,
         )
         cases.append(dataclasses.replace(view, order=order))
     counts = Counter(case.status for case in cases)
@@ -209,8 +210,8 @@ def _page(told: Sequence[Told], files: Files) -> views.Page:
 
 def _encoded(
     jobs: Sequence[_Job], files: Files
-) -> Iterator[tuple[_Job, tuple[tuple[EncodedLook, ...], Baseline | None, bool]]]:
-    """Each case with its pictures, made in several threads: Pillow and zlib don't hold the interpreter's lock."""
+) -> Iterator[tuple[_Job, bool, tuple[tuple[EncodedLook, ...], Baseline | None, bool]]]:
+    """Each case, whether tables have to do for it, and its pictures, made in several threads: Pillow and zlib don't hold the interpreter's lock."""
     passing = 0
     work: list[tuple[_Job, bool, bool]] = []
     for job in jobs:
@@ -221,8 +222,8 @@ def _encoded(
         for begin in range(0, len(work), _AT_ONCE):
             batch = work[begin : begin + _AT_ONCE]
             done = pool.map(lambda item: _encode(item[0], files.whole, brief=item[1], bare=item[2]), batch)
-            for (job, _, _), result in zip(batch, done, strict=True):
-                yield job, result
+            for (job, _, bare), result in zip(batch, done, strict=True):
+                yield job, bare, result
 
 
 def _encode(
