@@ -19,7 +19,6 @@ if TYPE_CHECKING:
         Case,
         CaseReport,
         Gate,
-        Observation,
         Output,
         SessionReport,
     )
@@ -67,7 +66,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="gates to judge, separated by commas (default: all)",
     )
     parser.add_argument(
-        "--report", metavar="PATH", type=Path, default=None, help="also make a page to look at: FILE.html, or a folder"
+        "--report",
+        metavar="PATH",
+        type=Path,
+        default=None,
+        help="also make a page to look at: FILE.html, or a folder",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="also show the messages of gates that passed")
 

@@ -59,7 +59,9 @@ def report(arguments: argparse.Namespace) -> Path:
 
     folders: list[Path] = arguments.images
     baselines: Path | None = arguments.baselines
-    for option, folder in [("--images", each) for each in folders] + ([("--baselines", baselines)] if baselines else []):
+    for option, folder in [("--images", each) for each in folders] + (
+        [("--baselines", baselines)] if baselines else []
+    ):
         if folder is None or not folder.is_dir():
             raise OptionError(f"{option} {folder}: isn't a folder. Name one that pytest wrote.")
     store = Store(baselines) if baselines is not None else None

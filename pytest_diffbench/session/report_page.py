@@ -1,4 +1,4 @@
-"""The page of `--diffbench-report`: what there is to look at is kept while tests run, and the page made at the end."""
+"""The page of `--diffbench-report`: what it shows is kept while tests run, and the page made at the end."""
 
 from __future__ import annotations
 

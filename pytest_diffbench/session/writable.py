@@ -34,9 +34,10 @@ def refuse_unwritable(config: pytest.Config, settings: Settings) -> None:
         _refuse(flag("json"), path, why, "Name a file in a writable folder.")
     if settings.report is not None:
         path = folder(config, settings.report)
-        is_file = path.suffix.lower() not in (".html", ".htm") and os.path.isfile(path)  # noqa: PTH113  # as above
-        remedy = "Name FILE.html or a folder, in a writable folder."
-        _refuse(flag("report"), path, "it is a file" if is_file else _in_the_way(path.parent), remedy)
+        single = path.suffix.lower() in (".html", ".htm")
+        wrong = os.path.isdir(path) if single else os.path.isfile(path)  # noqa: PTH112, PTH113  # as above
+        why = ("it is a folder" if single else "it is a file") if wrong else _in_the_way(path.parent)
+        _refuse(flag("report"), path, why, "Name FILE.html or a folder, in a writable folder.")
     if settings.profile is not None:
         path = folder(config, settings.profile)
         _refuse(flag("profile"), path, _in_the_way(path), "Name a writable folder.")

@@ -1,4 +1,4 @@
-"""What there is to look at of a case: kept beside a session's report while it runs, and read back to make the report."""
+"""What there is to look at of a case: kept while a session runs, and read back to make its report."""
 
 from __future__ import annotations
 

@@ -19,6 +19,7 @@ from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.records import (
     GATES,
     CaseReport,
+    Comparison,
     ImageFacts,
     Observation,
     Operator,
@@ -28,7 +29,7 @@ from pytest_diffbench.records import (
     baseline_of,
 )
 from pytest_diffbench.records.artifacts import Artifacts, Reference, Sides
-from pytest_diffbench.records.details import MetricFigure, OperatorChange, OutputDetails, TimeDetails, TraceDetails
+from pytest_diffbench.records.details import OperatorChange, OutputDetails, TimeDetails, TraceDetails
 from pytest_diffbench.report.html.page import Told
 from pytest_diffbench.report.sentences import all_worded
 
@@ -37,8 +38,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_diffbench.measure.returned import ReadPart
+
 HOSTILE = "</script><script>alert(1)</script><img src=x onerror=alert(2)> \" ' & {{ 7 * 7 }}"
 """What a prompt may hold and must stay text."""
+
+_TRUNCATED, _WHOLE = 13, 16
+"""Pictures of one prompt, guided in a quarter of the steps and in all of them."""
 
 PAINTED = Path(__file__).parents[2] / "baselines"
 """Where pictures of the minis are."""
@@ -63,13 +69,14 @@ def painted(number: int = 0, side_px: int | None = None) -> NDArray[np.uint8]:
         colours = image.convert("RGB")
         if side_px is not None:
             colours = colours.resize((side_px, side_px), Image.Resampling.BICUBIC)
-        return np.array(colours)
+        pixels: NDArray[np.uint8] = np.array(colours)
+        return pixels
 
 
 def moved(picture: NDArray[np.uint8], by_px: int = 6) -> NDArray[np.uint8]:
     """A picture of which a square went to the right, with a little noise elsewhere."""
     noise = np.random.default_rng(0).integers(-2, 3, picture.shape)
-    changed = np.clip(picture.astype(np.int16) + noise, 0, 255).astype(np.uint8)
+    changed: NDArray[np.uint8] = np.clip(picture.astype(np.int16) + noise, 0, 255).astype(np.uint8)
     height, width = picture.shape[:2]
     rows, columns = slice(height // 4, 3 * height // 4), slice(width // 4, 3 * width // 4)
     changed[rows, columns] = np.roll(picture[rows, columns], by_px, axis=1)
@@ -105,9 +112,8 @@ def judged(
     """A case beside its baseline, with the verdicts of the real judge, and both sides to look at."""
     baseline = baseline_of(then, make.past_runs(then))
     reference = Reference(baseline, "machine", make.BASELINE, lambda: old)
-    verdicts = all_worded(judge(now, new, reference, Limits(), GATES, more_runs=fresh))
-    if trace:
-        verdicts = tuple(_with_trace(verdict) for verdict in verdicts)
+    answers = judge(now, new, reference, Limits(), GATES, more_runs=fresh)
+    verdicts = all_worded(_with_trace(answer) if trace else answer for answer in answers)
     fields = {"baseline_path": make.BASELINE, "baseline_distance": "machine"} | fields
     return CaseReport(observation=now, verdicts=verdicts, **fields), Sides(now=new, base=old, baseline=baseline)
 
@@ -116,10 +122,13 @@ def _with_trace(verdict: Any) -> Any:
     """A verdict on output with a curve, or one on time with kernels, as measurements of a real pipeline have."""
     match verdict.details:
         case OutputDetails() as details:
+            gaps_rel = [3e-7 * 1.2**step if step < 15 else min(0.02 * 1.35 ** (step - 15), 0.4) for step in range(30)]
             series = [("text/0", 0.0)]
-            for step in range(30):
-                gap_rel = 3e-7 * 1.2**step if step < 15 else min(0.02 * 1.35 ** (step - 15), 0.4)
-                series += [(f"prediction/{step}/cond", gap_rel * 1.4), (f"latents/{step}", gap_rel)]
+            for step, gap_rel in enumerate(gaps_rel):
+                series += [
+                    (f"prediction/{step}/cond", 1.2 * gaps_rel[max(step - 1, 0)]),
+                    (f"latents/{step}", gap_rel),
+                ]
             trace = TraceDetails(place="latents/15", course="jump", threshold_rel=0.01, series=tuple(series))
             return msgspec.structs.replace(verdict, details=msgspec.structs.replace(details, trace=trace))
         case TimeDetails() as details:
@@ -127,7 +136,9 @@ def _with_trace(verdict: Any) -> Any:
                 OperatorChange(
                     stage="denoise", name="aten::addmm", calls=(540, 720), seconds=(0.31, 0.42), added_rel=0.62
                 ),
-                OperatorChange(stage="denoise", name="aten::copy_", calls=(0, 240), seconds=(0.0, 0.05), added_rel=0.27),
+                OperatorChange(
+                    stage="denoise", name="aten::copy_", calls=(0, 240), seconds=(0.0, 0.05), added_rel=0.27
+                ),
                 OperatorChange(stage="vae_decode", name="aten::silu", calls=(22, 0), seconds=(0.006, 0.0)),
             )
             return msgspec.structs.replace(verdict, details=msgspec.structs.replace(details, operators=changes))
@@ -144,10 +155,15 @@ def gallery(side_px: int = 256) -> Gallery:
     red = make.red()
     known = {report.observation.case.id for report, _ in pairs}
     pairs += [(report, Sides()) for report in red.cases if report.observation.case.id not in known]
+    swept = comparison_factories.swept()
+    pairs += _swept(swept, side_px)
+    variants = tuple(
+        msgspec.structs.replace(variant, case_id=f"{swept.id}#{variant.name}") for variant in swept.variants
+    )
     reports = [report for report, _ in pairs]
     session = msgspec.structs.replace(
         make.session(*reports, missing=red.missing_baselines),
-        comparisons=(comparison_factories.swept(),),
+        comparisons=(msgspec.structs.replace(swept, variants=variants),),
         command=("pytest", "--diffbench-weights=mini"),
     )
     return Gallery(session, {report.observation.case.id: sides for report, sides in pairs})
@@ -155,8 +171,7 @@ def gallery(side_px: int = 256) -> Gallery:
 
 def _truncation(side_px: int) -> tuple[CaseReport, Sides]:
     """Worse in work, guidance, output and time, with all that a reader may want to look at."""
-    base = painted(0, side_px)
-    now = moved(base, side_px // 20)
+    base, now = painted(_TRUNCATED, side_px), painted(_WHOLE, side_px)
     before = imaged(lumina("test_cfg_trunc[0.5]", ratio=0.5), base)
     after = imaged(lumina("test_cfg_trunc[0.5]", ratio=0.5, guided=30), now)
     profile = Profile(
@@ -191,13 +206,11 @@ def _kinds() -> tuple[CaseReport, Sides]:
     before = _parts(film, sound, depth, noise, embeds)
     after = _parts(frozen, -sound * np.float32(0.7), depth[:, :, ::-1].copy(), noise * np.float32(1.2), embeds + 0.4)
     observed = lumina("test_every_kind")
-    old, new = (
-        msgspec.structs.replace(observed, output=returned.output_of(parts)) for parts in (before, after)
-    )
+    old, new = (msgspec.structs.replace(observed, output=returned.output_of(parts)) for parts in (before, after))
     return judged(new, old, returned.artifacts_of(after), returned.artifacts_of(before))
 
 
-def _parts(film: Any, sound: Any, depth: Any, noise: Any, embeds: Any) -> list[returned.ReadPart]:
+def _parts(film: Any, sound: Any, depth: Any, noise: Any, embeds: Any) -> list[ReadPart]:
     return [
         *returned.read("frames", film),
         *returned.read("audio", sound),
@@ -226,10 +239,25 @@ def _memory(side_px: int) -> tuple[CaseReport, Sides]:
     )
 
 
+def _swept(swept: Comparison, side_px: int) -> list[tuple[CaseReport, Sides]]:
+    """The cases of a sweep, each with its picture."""
+    cases: list[tuple[CaseReport, Sides]] = []
+    for number, variant in enumerate(swept.variants):
+        picture = painted(_WHOLE - number, side_px)
+        observed = imaged(lumina("any", ratio=float(variant.name)), picture)
+        case = msgspec.structs.replace(observed.case, id=f"{swept.id}#{variant.name}")
+        art = Artifacts(images=(picture,))
+        observed = msgspec.structs.replace(observed, case=case)
+        cases.append(judged(observed, observed, art, art))
+    return cases
+
+
 def _plain(side_px: int) -> list[tuple[CaseReport, Sides]]:
     """A hostile prompt, and cases that are as they were."""
     cases: list[tuple[CaseReport, Sides]] = []
-    for number, name in enumerate((f"test_prompt[{HOSTILE[:31]}]", "test_seeds[0]", "test_seeds[2]", "test_long_prompt")):
+    for number, name in enumerate(
+        (f"test_prompt[{HOSTILE[:31]}]", "test_seeds[0]", "test_seeds[2]", "test_long_prompt")
+    ):
         picture = painted(number + 2, side_px)
         observed = imaged(lumina(name), picture)
         if not number:
@@ -278,6 +306,3 @@ def _worse(number: int, picture: NDArray[np.uint8], side_px: int) -> tuple[CaseR
         Artifacts(images=(picture,)),
         trace=True,
     )
-
-
-__all__ = ["HOSTILE", "Gallery", "MetricFigure", "gallery", "many"]

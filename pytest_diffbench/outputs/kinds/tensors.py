@@ -94,7 +94,6 @@ class Tensors(Kind):
         )
         return PartComparison(figures=figures, findings=_findings(new, old, now.shape))
 
-
     def pictures(self, parts: Sequence[Kept]) -> tuple[NDArray[np.uint8] | None, ...]:
         """The last two axes as tiles beside each other, from the least value of all to the greatest; None where not
         every value is kept."""

@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
-import statistics
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.judge.reasons import REASONS
+from pytest_diffbench.judge.trace.places import place_of
 from pytest_diffbench.outputs.kinds import PART_METRICS
 from pytest_diffbench.outputs.metrics import METRICS
 from pytest_diffbench.records import GATES
 from pytest_diffbench.records.details import MemoryDetails, OutputDetails, TimeDetails
-from pytest_diffbench.report.efficiency import efficiency_of, rate_text
 from pytest_diffbench.report.failure import ending, headline
 from pytest_diffbench.report.figures import (
     PASSING,
     STATUSES,
-    by_gravity,
     detectable_text,
     grouped,
     image_figures,
@@ -30,26 +27,17 @@ from pytest_diffbench.report.figures import (
     truncation_text,
     verdict_of,
 )
-from pytest_diffbench.report.html import charts, views
+from pytest_diffbench.report.html import charts, rows, views
 from pytest_diffbench.report.sentences import page as sentences
 from pytest_diffbench.report.sentences.saving import saved_text
-from pytest_diffbench.report.units import format_bytes, format_count, format_flops, format_percent, format_seconds
+from pytest_diffbench.report.units import format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_diffbench.records import Baseline, CaseReport, Observation, SessionReport, Stage, Verdict
-    from pytest_diffbench.records.artifacts import Sides
 
-_MOST_OPERATORS = 14
-_MOST_PROFILED = 8
 _LONGEST_ARGUMENT = 2000
-
-
-def details_of(report: CaseReport) -> OutputDetails | None:
-    """The figures of the output gate; None where it compared nothing."""
-    verdict = verdict_of(report, "output")
-    return verdict.details if verdict is not None and isinstance(verdict.details, OutputDetails) else None
 
 
 def gravity_of(report: CaseReport) -> tuple[int, int, float, str]:
@@ -60,7 +48,7 @@ def gravity_of(report: CaseReport) -> tuple[int, int, float, str]:
 
 def _excess(report: CaseReport) -> float:
     """How far a case is from its baseline: the worst metric's error in units of the limit's, or the time's growth."""
-    details = details_of(report)
+    details = rows.output_details_of(report)
     excess = 0.0
     if details is not None and details.worst is not None and details.worst.value is not None:
         metric = METRICS.get(details.worst.metric) or PART_METRICS.get(details.worst.metric)
@@ -120,8 +108,8 @@ def case_view(
     figures = image_figures(report) or {}
     output = observation.output
     shows = output is not None and bool(output.images or output.parts)
-    memory = _memory_rows(report, baseline)
-    usual = _usual_stages(baseline)
+    memory = rows.stage_memory(report, baseline)
+    usual = rows.usual_stages(baseline)
     return views.Case(
         slug=slug,
         case_id=observation.case.id,
@@ -135,19 +123,17 @@ def case_view(
         stages=_stages(report),
         headline=_headline(report, told),
         outcome=_outcome(report),
-        verdicts=tuple(_verdict(heading, verdict, report) for heading, verdict in telling),
-        passing=tuple(_verdict(verdict.reason, verdict, report) for verdict in passing),
+        verdicts=tuple(_verdict(heading, verdict) for heading, verdict in telling),
+        passing=tuple(_verdict(verdict.reason, verdict) for verdict in passing),
         looks=looks,
         looks_note=sentences.NOT_KEPT if shows and not kept else "",
         charts=views.Charts() if bare else _charts(report, baseline, usual, memory),
-        figures=_figures(report, baseline),
-        stage_rows=_stage_rows(usual, observation.run.stage_medians_s),
-        memory_rows=tuple(
-            views.Row(stage, _size(before), _size(after), _change(before, after)) for stage, before, after in memory
-        ),
-        limits=_limits(report),
-        operators=_operators(report),
-        profile=_profile(observation),
+        figures=rows.figure_rows(report, baseline),
+        stage_rows=rows.stage_rows(usual, observation.run.stage_medians_s),
+        memory_rows=rows.memory_rows(memory),
+        limits=rows.limit_rows(report),
+        operators=rows.operator_rows(report),
+        profile=rows.profile_rows(observation),
         changed_since=report.changed_since,
         used=_used(observation),
         arguments=tuple((name, _argument(value)) for name, value in definition.arguments.items()),
@@ -202,7 +188,7 @@ def _stages(report: CaseReport) -> tuple[str, ...]:
                     change.stage for change in details.stages if change.peak_moved or change.workspace_moved
                 )
             case OutputDetails(trace=trace) if trace is not None and trace.place is not None:
-                place = charts.place_of(trace.place)
+                place = place_of(trace.place)
                 named = {"encoder": "text_encode", "text": "text_encode", "decoded": "vae_decode"}
                 stages[named.get(place.kind, "denoise") if place is not None else "denoise"] = None
     return tuple(stages)
@@ -227,11 +213,9 @@ def _outcome(report: CaseReport) -> str:
     return report.saved.why if report.saved.refused else saved_text(report.saved)
 
 
-def _verdict(heading: str, verdict: Verdict, report: CaseReport) -> views.Verdict:
+def _verdict(heading: str, verdict: Verdict) -> views.Verdict:
     reason = REASONS.get(verdict.reason)
-    gates = [other.gate for other in report.verdicts if heading.startswith(other.gate) or f", {other.gate}" in heading]
     return views.Verdict(
-        gates=tuple(gates) if len(gates) > 1 and ": " in heading else (verdict.gate,),
         decision=verdict.decision,
         reason=heading,
         message=verdict.message,
@@ -240,11 +224,6 @@ def _verdict(heading: str, verdict: Verdict, report: CaseReport) -> views.Verdic
         remedy=reason.remedy if reason is not None else "",
         detectable=detectable_text(verdict) or "",
     )
-
-
-def _time_details(report: CaseReport) -> TimeDetails | None:
-    verdict = verdict_of(report, "time")
-    return verdict.details if verdict is not None and isinstance(verdict.details, TimeDetails) else None
 
 
 def _charts(
@@ -256,7 +235,7 @@ def _charts(
     run = report.observation.run
     last = baseline.times[-1] if baseline is not None and baseline.times else None
     stages = [row for row in (usual, run.stage_medians_s) if row]
-    details = details_of(report)
+    details = rows.output_details_of(report)
     decisions = {verdict.gate: verdict.decision for verdict in report.verdicts}
     steps_s = run.step_medians_s
     same_trace = decisions.get("output") in PASSING
@@ -273,7 +252,7 @@ def _charts(
             else None
         ),
         history=(
-            charts.history(report, baseline, _time_details(report), worse=decisions.get("time") == "worse")
+            charts.history(report, baseline, rows.time_details_of(report), worse=decisions.get("time") == "worse")
             if baseline is not None
             else None
         ),
@@ -283,154 +262,6 @@ def _charts(
             else None
         ),
         memory=charts.memory_bars(memory) if memory else None,
-    )
-
-
-def _usual_stages(baseline: Baseline | None) -> dict[Stage, float]:
-    """Medians over the runs of a baseline that count, of stages that all have."""
-    runs = [run.stage_medians_s for run in baseline.times] if baseline is not None else []
-    if not runs:
-        return {}
-    shared = [stage for stage in runs[-1] if all(stage in run for run in runs)]
-    return {stage: statistics.median(run[stage] for run in runs) for stage in shared}
-
-
-def _change(before: float | None, after: float | None) -> str:
-    if not before or after is None:
-        return ""
-    change_rel = after / before - 1
-    return format_percent(change_rel, signed=True) if abs(change_rel) >= 0.005 else ""
-
-
-def _figures(report: CaseReport, baseline: Baseline | None) -> tuple[views.Row, ...]:
-    """Figures of the whole call, before and now."""
-    observation = report.observation
-    run = observation.run
-    usual_s = statistics.median(timed.median_s for timed in baseline.times) if baseline and baseline.times else None
-    rows: list[views.Row] = []
-
-    def add(name: str, before: float | None, after: float | None, text: Any) -> None:
-        if before is None and after is None:
-            return
-        texts = ["" if value is None else text(value) for value in (before, after)]
-        rows.append(views.Row(name, texts[0], texts[1], _change(before, after)))
-
-    add("total", usual_s, run.median_s if run.rounds else None, format_seconds)
-    works = [side.work if side is not None else None for side in (baseline, observation)]
-    if any(work is not None and work.denoiser for work in works):
-        add("denoiser calls", *(work.denoiser_calls if work is not None else None for work in works), _counted)
-    if any(work is not None and work.total_flops for work in works):
-        add("FLOPs", *(work.total_flops if work is not None else None for work in works), format_flops)
-    memories = [side.memory if side is not None else None for side in (baseline, observation)]
-    add("peak memory", *(memory.peak_bytes if memory is not None else None for memory in memories), format_bytes)
-    efficiency = efficiency_of(observation)
-    if efficiency is not None and "denoise" in efficiency.flops_per_s:
-        rows.append(views.Row("achieved, denoise", "", rate_text(efficiency, "denoise")))
-    if observation.layers is not None and observation.layers.attention_rel is not None:
-        rows.append(views.Row("attention", "", format_percent(observation.layers.attention_rel)))
-    if run.rounds:
-        rows.append(views.Row("rounds", "", f"{len(run.rounds)}"))
-    return tuple(rows)
-
-
-def _counted(count: float) -> str:
-    return f"{count:,.0f}"
-
-
-def _stage_rows(usual: Mapping[Stage, float], now: Mapping[Stage, float]) -> tuple[views.Row, ...]:
-    return tuple(
-        views.Row(
-            sentences.stage_name(stage),
-            format_seconds(usual[stage]) if stage in usual else "",
-            format_seconds(now[stage]) if stage in now else "",
-            _change(usual.get(stage), now.get(stage)),
-            state=stage,
-        )
-        for stage in dict.fromkeys([*usual, *now])
-    )
-
-
-def _memory_rows(report: CaseReport, baseline: Baseline | None) -> list[tuple[str, int | None, int | None]]:
-    before = baseline.memory if baseline is not None else None
-    after = report.observation.memory
-    stages = dict.fromkeys([*(before.stages if before is not None else ()), *(after.stages if after else ())])
-    return [
-        (
-            sentences.stage_name(stage),
-            before.stages[stage].peak_bytes if before is not None and stage in before.stages else None,
-            after.stages[stage].peak_bytes if after is not None and stage in after.stages else None,
-        )
-        for stage in stages
-    ]
-
-
-def _size(count: int | None) -> str:
-    return "" if count is None else format_bytes(count)
-
-
-def _limits(report: CaseReport) -> tuple[views.Limit, ...]:
-    """Metrics of the first image that is beyond a limit, else of the first, and those of other parts."""
-    details = details_of(report)
-    if details is None:
-        return ()
-    rows: list[views.Limit] = []
-    worst = details.worst
-    number = worst.image if worst is not None and worst.image is not None else 0
-    for name, figure in (details.images[number] if number < len(details.images) else {}).items():
-        metric = METRICS.get(name)
-        limit = details.allowed.get(name)
-        if metric is not None and limit is not None:
-            value = figure.value if figure.value is not None else math.inf if metric.decibels else math.nan
-            rows.append(
-                views.Limit(
-                    metric.label, metric.text(figure.value), metric.limit_text(limit), metric.excess(value, limit) > 1
-                )
-            )
-    for part in details.parts:
-        metric_of_part = PART_METRICS.get(part.metric)
-        if metric_of_part is not None:
-            value = part.value if part.value is not None else math.inf if metric_of_part.decibels else math.nan
-            rows.append(
-                views.Limit(
-                    metric_of_part.label,
-                    metric_of_part.text(part.value),
-                    metric_of_part.limit_text(part.limit),
-                    metric_of_part.excess(value, part.limit) > 1,
-                )
-            )
-    return tuple(rows)
-
-
-def _operators(report: CaseReport) -> tuple[views.Row, ...]:
-    """Operators and kernels that are new, gone, slower or faster."""
-    details = _time_details(report)
-    if details is None:
-        return ()
-    return tuple(
-        views.Row(
-            change.name,
-            f"{format_count(change.calls[0], 'call')}, {format_seconds(change.seconds[0])}" if change.calls[0] else "",
-            f"{format_count(change.calls[1], 'call')}, {format_seconds(change.seconds[1])}" if change.calls[1] else "",
-            change=format_percent(change.added_rel) if change.added_rel is not None else "",
-            state=sentences.operator_state(change.calls, change.seconds),
-        )
-        for change in details.operators[:_MOST_OPERATORS]
-    )
-
-
-def _profile(observation: Observation) -> tuple[views.Row, ...]:
-    """The operators that took most time."""
-    profile = observation.profile
-    if profile is None:
-        return ()
-    return tuple(
-        views.Row(
-            operator.name,
-            format_count(operator.calls, "call"),
-            format_seconds(operator.self_s),
-            change=format_percent(operator.self_s / profile.total_s) if profile.total_s else "",
-        )
-        for operator in profile.operators[:_MOST_PROFILED]
     )
 
 
@@ -456,11 +287,3 @@ def _notes(report: CaseReport) -> tuple[str, ...]:
         *report.observation.notes,
     )
     return tuple(note for note in notes if note)
-
-
-def worst_first(reports: Iterable[CaseReport]) -> list[CaseReport]:
-    """Cases with the gravest first."""
-    return sorted(reports, key=gravity_of)
-
-
-__all__ = ["by_gravity", "case_view", "details_of", "gravity_of", "slug_of", "worst_first"]

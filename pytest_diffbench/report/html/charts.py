@@ -1,4 +1,4 @@
-"""Charts of a case: stages, steps, earlier runs, memory, and how far two calls are apart. All are SVG without scripts."""
+"""Charts of a case: stages, steps, earlier runs, memory, and how far two calls are apart. SVG without scripts."""
 
 from __future__ import annotations
 
@@ -79,7 +79,10 @@ def step_strip(
             paths[kind] = paths.get(kind, "") + bar
         for number, value_s in enumerate(base_s):
             down = _STEPS_PX - value_s / longest_s * _STEPS_PX
-            paths["was"] = paths.get("was", "") + f"M{100 * number / count:.2f} {down:.1f}h{86 / count:.2f}v1.5h-{86 / count:.2f}z"
+            paths["was"] = (
+                paths.get("was", "")
+                + f"M{100 * number / count:.2f} {down:.1f}h{86 / count:.2f}v1.5h-{86 / count:.2f}z"
+            )
         shapes = [element("path", d=path, class_=kind) for kind, path in paths.items()]
         return element(
             "svg",
@@ -301,9 +304,7 @@ class _Scale:
         logarithmic: whether it is.
     """
 
-    def __init__(
-        self, values: Sequence[float], text: Callable[[float], str], *, logarithmic: bool = False
-    ) -> None:
+    def __init__(self, values: Sequence[float], text: Callable[[float], str], *, logarithmic: bool = False) -> None:
         self._move: Callable[[float], float] = math.log10 if logarithmic else float
         self._text = text
         moved = [self._move(value) for value in values]

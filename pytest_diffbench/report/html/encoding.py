@@ -20,6 +20,9 @@ from pytest_diffbench.report.html.pictures import (
 from pytest_diffbench.report.html.sound import MOST_CLIP_BYTES, wav
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pytest_diffbench.records import CaseReport
     from pytest_diffbench.records.artifacts import Sides
     from pytest_diffbench.records.details import OutputDetails
@@ -27,6 +30,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.report.html.looks import Look, Pair
 
 _BRIEF_SIDE_PX = 256
+_THUMB_SIDE_PX = 128
 _SMALL_PX = 320
 
 
@@ -51,6 +55,8 @@ class EncodedPair:
     tile: EncodedTile | None
     same: bool
     unlike: bool
+    thumbs: tuple[Encoded | None, Encoded | None] = (None, None)
+    """Of this run and the baseline, where the pictures themselves are large."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -87,15 +93,26 @@ def encode_looks(
                 clips.append(("baseline", wav(base, rate_hz, most)))
             if now is not None:
                 clips.append(("this run", wav(now, rate_hz, most)))
+        encoded_pairs = [_pair(pair, whole=whole, brief=brief) for pair in pairs]
+        at = min(look.first, len(pairs) - 1)
+        if not done and pairs and encoded_pairs[at].base is not None:
+            thumbs = (_thumb(pairs[at].now), _thumb(pairs[at].base))
+            encoded_pairs[at] = dataclasses.replace(encoded_pairs[at], thumbs=thumbs)
         done.append(
             EncodedLook(
                 look=look,
-                pairs=tuple(_pair(pair, whole=whole, brief=brief) for pair in pairs),
+                pairs=tuple(encoded_pairs),
                 worst=() if brief else tuple(_pair(pair, whole=whole, brief=False) for pair in look.worst),
                 clips=tuple(clips),
             )
         )
     return tuple(done)
+
+
+def _thumb(picture: NDArray[np.uint8] | None) -> Encoded | None:
+    if picture is None or max(picture.shape[:2]) <= _THUMB_SIDE_PX:
+        return None
+    return encoded(picture, side_px=_THUMB_SIDE_PX)
 
 
 def _pair(pair: Pair, *, whole: bool, brief: bool) -> EncodedPair:
@@ -150,9 +167,7 @@ def place_looks(looks: tuple[EncodedLook, ...], files: Files) -> tuple[views.Loo
 def _placed(pair: EncodedPair, files: Files) -> views.Picture:
     known = pair.now or pair.base
     assert known is not None
-    now, base, heat = (
-        files.put(side.data, side.kind) if side is not None else None for side in (pair.now, pair.base, pair.heat)
-    )
+    now, base, heat = (_put(side, files) for side in (pair.now, pair.base, pair.heat))
     left_out = any(
         side is not None and address is None
         for side, address in zip((pair.now, pair.base, pair.heat), (now, base, heat), strict=True)
@@ -170,7 +185,13 @@ def _placed(pair: EncodedPair, files: Files) -> views.Picture:
         exact=all(side is None or side.exact for side in (pair.now, pair.base)),
         small=max(known.width_px, known.height_px) <= _SMALL_PX,
         left_out=left_out,
+        thumb_now=_put(pair.thumbs[0], files) or now,
+        thumb_base=_put(pair.thumbs[1], files) or base,
     )
+
+
+def _put(side: Encoded | None, files: Files) -> str | None:
+    return files.put(side.data, side.kind) if side is not None else None
 
 
 def _placed_tile(tile: EncodedTile, files: Files) -> views.Tile | None:

@@ -81,5 +81,7 @@ class Beside:
             if not path.exists():
                 path.write_bytes(data)
         except OSError as error:
-            raise DiffbenchError(f"{path}: can't be written ({error.strerror or error}). Name another place.") from None
+            raise DiffbenchError(
+                f"{path}: can't be written ({error.strerror or error}). Name another place."
+            ) from None
         return f"{DATA}/{name}"

@@ -31,7 +31,7 @@ def frontier(comparison: Comparison) -> Markup | None:
     if len(placed) < 2:
         return None
     fastest = max(speedup.high for _, _, speedup in placed)
-    slowest = min(1.0, min(speedup.low for _, _, speedup in placed))
+    slowest = min(1.0, *(speedup.low for _, _, speedup in placed))
     low_db = min(psnr_db for _, psnr_db, _ in placed)
     low_db = 10 * math.floor((low_db - 2) / 10)
     span = (fastest - slowest) or 1.0
@@ -49,9 +49,9 @@ def frontier(comparison: Comparison) -> Markup | None:
         labels.append((f"{db} dB" if db < _MOST_DB else "equal", down_px(db) + 4))
     ticks = _ticks(slowest, fastest)
     for tick in ticks:
-        at = percent(across(tick))
-        shapes.append(element("line", x1=at, x2=at, y1=_PAD_PX, y2=HEIGHT_PX - _PAD_PX, class_="grid"))
-        text = element("text", ratio_text(tick), x=at, y=HEIGHT_PX - 4, text_anchor="middle", class_="tick")
+        place = percent(across(tick))
+        shapes.append(element("line", x1=place, x2=place, y1=_PAD_PX, y2=HEIGHT_PX - _PAD_PX, class_="grid"))
+        text = element("text", ratio_text(tick), x=place, y=HEIGHT_PX - 4, text_anchor="middle", class_="tick")
         shapes.append(text)
     best = sorted((speedup.value, psnr_db) for variant, psnr_db, speedup in placed if not variant.dominated_by)
     if len(best) > 1:
@@ -63,7 +63,12 @@ def frontier(comparison: Comparison) -> Markup | None:
         class_ = "reference" if variant.name == comparison.reference else "off" if variant.dominated_by else ""
         shapes.append(
             element(
-                "line", x1=percent(across(speedup.low)), x2=percent(across(speedup.high)), y1=down, y2=down, class_="range"
+                "line",
+                x1=percent(across(speedup.low)),
+                x2=percent(across(speedup.high)),
+                y1=down,
+                y2=down,
+                class_="range",
             )
         )
         title = element("title", f"{variant.name}: {ratio_text(speedup.value)}, {likeness_texts(variant)[0]}")

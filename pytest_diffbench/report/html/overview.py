@@ -43,21 +43,21 @@ def gate_views(cases: Sequence[views.Case]) -> tuple[views.Gate, ...]:
     return tuple(gates)
 
 
-def session_view(
-    session: SessionReport, label: str, by_id: Mapping[str, views.Case], root: str = ""
-) -> views.Session:
+def session_view(session: SessionReport, label: str, by_id: Mapping[str, views.Case]) -> views.Session:
     """A session's machine and settings, and what there is to say of all of its cases.
 
     Args:
         session: all of it.
         label: its name where there are several.
         by_id: its cases as the page shows them.
-        root: path to the folder that node ids begin at, where that isn't the session's.
     """
     environments = [case.observation.run.environment for case in session.cases]
     facts: list[tuple[str, list[object]]] = [
         ("machine", [environment.machine for environment in environments]),
-        ("device", [environment.hardware.get("device") or environment.hardware.get("cpu") for environment in environments]),
+        (
+            "device",
+            [environment.hardware.get("device") or environment.hardware.get("cpu") for environment in environments],
+        ),
         ("torch", [environment.software.get("torch") for environment in environments]),
         ("diffusers", [environment.software.get("diffusers") for environment in environments]),
         ("commit", [environment.software.get("git_commit") for environment in environments]),
@@ -70,7 +70,7 @@ def session_view(
         if (known := [value for value in dict.fromkeys(values) if value is not None])
     ]
     missing = session.missing_baselines
-    command = save_command((node_id(case_id) for case_id in missing), session.command, root or session.root)
+    command = save_command((node_id(case_id) for case_id in missing), session.command, session.root)
     return views.Session(
         label=label,
         facts=tuple(shown),
@@ -127,7 +127,9 @@ def _comparison(comparison: Comparison, by_id: Mapping[str, views.Case]) -> view
         case = by_id.get(row.case_id)
         thumb = case.thumb if case is not None else None
         variants.append(
-            views.Variant(row.name, case.slug if case is not None else "", cells, row.error or "", thumb, is_reference)
+            views.Variant(
+                row.name, case.slug if case is not None else "", cells, row.error or "", thumb, is_reference
+            )
         )
     return views.Comparison(
         title=comparison.id,

@@ -21,10 +21,11 @@ from pytest_diffbench import __version__
 from pytest_diffbench.errors import DiffbenchError
 from pytest_diffbench.report.figures import PASSING, STATUSES, status_of, verdict_of
 from pytest_diffbench.report.html import views
-from pytest_diffbench.report.html.cases import case_view, details_of, gravity_of, slug_of
+from pytest_diffbench.report.html.cases import case_view, gravity_of, slug_of
 from pytest_diffbench.report.html.encoding import encode_looks, place_looks
 from pytest_diffbench.report.html.files import Beside, Files, Inline
 from pytest_diffbench.report.html.overview import gate_views, session_view
+from pytest_diffbench.report.html.rows import output_details_of
 from pytest_diffbench.report.html.svg import element
 from pytest_diffbench.report.sentences import page as sentences
 
@@ -184,7 +185,7 @@ def _page(told: Sequence[Told], files: Files) -> views.Page:
             bare=bare,
         )
         cases.append(dataclasses.replace(view, order=order))
-    counts = Counter(case.status for case in cases)
+    counts: Counter[str] = Counter(case.status for case in cases)
     sessions = [
         session_view(
             each.session,
@@ -211,7 +212,10 @@ def _page(told: Sequence[Told], files: Files) -> views.Page:
 def _encoded(
     jobs: Sequence[_Job], files: Files
 ) -> Iterator[tuple[_Job, bool, tuple[tuple[EncodedLook, ...], Baseline | None, bool]]]:
-    """Each case, whether tables have to do for it, and its pictures, made in several threads: Pillow and zlib don't hold the interpreter's lock."""
+    """Each case, whether tables have to do for it, and its pictures.
+
+    They are made in several threads, since Pillow and zlib don't hold the interpreter's lock.
+    """
     passing = 0
     work: list[tuple[_Job, bool, bool]] = []
     for job in jobs:
@@ -232,7 +236,7 @@ def _encode(
     sides = job.told.sides(job.report, not bare)
     if bare:
         return (), sides.baseline, True
-    looks = encode_looks(job.report, sides, details_of(job.report), whole=whole, brief=brief)
+    looks = encode_looks(job.report, sides, output_details_of(job.report), whole=whole, brief=brief)
     return looks, sides.baseline, bool(looks)
 
 

@@ -23,9 +23,7 @@ def element(name: str, *children: str, **attributes: Value | None) -> Markup:
         **attributes: an underscore stands for a hyphen, and one at the end is dropped; None leaves an attribute out.
     """
     # A large page has a hundred thousand of these, and markup that is formatted is escaped at each step.
-    written = "".join(
-        [f' {_name(key)}="{_text(value)}"' for key, value in attributes.items() if value is not None]
-    )
+    written = "".join([f' {_name(key)}="{_text(value)}"' for key, value in attributes.items() if value is not None])
     inside = "".join([child if isinstance(child, Markup) else html.escape(child) for child in children])
     return Markup(f"<{name}{written}>{inside}</{name}>")
 

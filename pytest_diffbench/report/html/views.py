@@ -34,6 +34,7 @@ class Picture:
         exact: shown pixel for pixel.
         small: enlarged on the page, so that pixels should stay squares.
         left_out: for want of room.
+        thumb_now: small enough to be shown in lists, as is `thumb_base`.
     """
 
     label: str
@@ -48,6 +49,8 @@ class Picture:
     exact: bool
     small: bool
     left_out: bool
+    thumb_now: str | None = None
+    thumb_base: str | None = None
 
     @property
     def compared(self) -> bool:
@@ -83,7 +86,6 @@ class Look:
 class Verdict:
     """A gate's answer, with what the reason means and what to do."""
 
-    gates: tuple[str, ...]
     decision: str
     reason: str
     message: str

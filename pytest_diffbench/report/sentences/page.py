@@ -111,13 +111,15 @@ def history_label(runs: int, usual_s: float, now_s: float) -> str:
 def divergence_label(steps: int, most_rel: float, place: str | None) -> str:
     """Of the curve of divergence."""
     first = f"; first beyond the threshold at {place}" if place is not None else ""
-    return f"Distance from the baseline's trace over {format_count(steps, 'step')}, up to {format_distance(most_rel)}{first}"
+    over = f"{format_count(steps, 'step')}, up to {format_distance(most_rel)}"
+    return f"Distance from the baseline's trace over {over}{first}"
 
 
 def memory_label(rows: Sequence[tuple[str, int | None, int | None]]) -> str:
     """Of the bars of memory."""
     texts = [
-        f"{name} {' -> '.join(format_bytes(size) for size in (before, after) if size)}" for name, before, after in rows
+        f"{name} {' -> '.join(format_bytes(size) for size in (before, after) if size)}"
+        for name, before, after in rows
     ]
     return "Peak memory. " + "; ".join(texts)
 
@@ -125,8 +127,8 @@ def memory_label(rows: Sequence[tuple[str, int | None, int | None]]) -> str:
 def frontier_label(comparison: Comparison, ticks: Sequence[float]) -> str:
     """Of the chart of a comparison."""
     return (
-        f"{format_count(len(comparison.variants), 'variant')}: speed-up {ticks[0]:.2f} to {ticks[-1]:.2f} against PSNR of "
-        "the images; the table has the figures"
+        f"{format_count(len(comparison.variants), 'variant')}: speed-up {ticks[0]:.2f} to {ticks[-1]:.2f} against "
+        "PSNR of the images; the table has the figures"
     )
 
 

@@ -91,6 +91,17 @@
     if ($("q").value !== (state.q ?? "")) $("q").value = state.q ?? "";
   };
 
+  // What a case holds is text until it is opened. It was escaped when the page was made, and its scripts, if it had
+  // any, would not run.
+  const fill = (article) => {
+    const text = article.querySelector("noscript");
+    if (!text) return;
+    const made = new DOMParser().parseFromString(text.textContent, "text/html");
+    text.replaceWith(...made.body.childNodes);
+    article.setAttribute("aria-label", article.querySelector("h2 .name").textContent);
+  };
+  addEventListener("beforeprint", () => all(".case:is(.is-worse, .is-error, .is-refused)").forEach(fill));
+
   let current = null;
   const show = () => {
     filter();
@@ -102,6 +113,7 @@
       current = chosen;
       document.body.dataset.open = chosen ? "case" : "overview";
       if (chosen) {
+        fill(chosen);
         chosen.classList.add("current");
         chosen.querySelector("details").open = true;
         const row = rowOf.get(chosen.id);
