@@ -52,10 +52,10 @@ def main() -> int:
     parser.add_argument("--side", type=int, default=512, help="of the pictures, in pixels")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    told = [html_factories.many(options.cases, options.failing, options.side).told()]
+    sources = [html_factories.many(options.cases, options.failing, options.side).source()]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.html"
-        took_s, cpu_s = _made(path, told, options.repeats)
+        took_s, cpu_s = _made(path, sources, options.repeats)
         size_bytes = path.stat().st_size
         shown = _shown(path, options.repeats)
     rows = [
@@ -75,12 +75,12 @@ def main() -> int:
     return 0 if within and all(value_s <= _MOST_SHOWN_S for value_s in shown.values()) else 1
 
 
-def _made(path: Path, told: Sequence[page.Told], repeats: int) -> tuple[float, float]:
+def _made(path: Path, sources: Sequence[page.SessionSource], repeats: int) -> tuple[float, float]:
     """Wall and processor time of the quickest of several."""
     times: list[tuple[float, float]] = []
     for _ in range(repeats):
         began_s, cpu_began_s = time.perf_counter(), time.process_time()
-        page.write(path, told)
+        page.write(path, sources)
         times.append((time.perf_counter() - began_s, time.process_time() - cpu_began_s))
     return min(times)
 

@@ -68,7 +68,7 @@ def main() -> int:
     driver: Any = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
     try:
         with tempfile.TemporaryDirectory() as temporary:
-            address = page.write(Path(temporary) / "report.html", [html_factories.gallery().told()]).as_uri()
+            address = page.write(Path(temporary) / "report.html", [html_factories.gallery().source()]).as_uri()
             for shot in SHOTS:
                 data = _taken(driver, address, shot)
                 (folder / f"{shot.name}.png").write_bytes(data)

@@ -243,7 +243,7 @@ def _judge(arguments: argparse.Namespace) -> int:
     if arguments.report is not None:
         from pytest_diffbench.report.html import page
 
-        print(page.write(arguments.report, [page.Told(judged.session, judged.sides)]))
+        print(page.write(arguments.report, [page.SessionSource(judged.session, judged.sides)]))
     if judged.session.counts.get("worse"):
         return WORSE
     return UNJUDGED if judged.unjudged else FINE

@@ -59,18 +59,18 @@ def report(arguments: argparse.Namespace) -> Path:
 
     folders: list[Path] = arguments.images
     baselines: Path | None = arguments.baselines
-    for option, folder in [("--images", each) for each in folders] + (
-        [("--baselines", baselines)] if baselines else []
-    ):
-        if folder is None or not folder.is_dir():
+    named = [("--images", folder) for folder in folders]
+    named += [("--baselines", baselines)] if baselines is not None else []
+    for option, folder in named:
+        if not folder.is_dir():
             raise OptionError(f"{option} {folder}: isn't a folder. Name one that pytest wrote.")
     store = Store(baselines) if baselines is not None else None
-    told: list[page.Told] = []
+    sources: list[page.SessionSource] = []
     for path in arguments.sessions:
         session = session_json.load(path)
         look = functools.partial(_sides, [*folders, *kept_with(session, path)], store)
-        told.append(page.Told(session, look, str(path)))
-    return page.write(arguments.output, told)
+        sources.append(page.SessionSource(session, look, str(path)))
+    return page.write(arguments.output, sources)
 
 
 def _sides(folders: Sequence[Path], store: Store | None, report: CaseReport, arrays: bool) -> Sides:

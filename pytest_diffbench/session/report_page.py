@@ -55,6 +55,6 @@ class ReportPage:
         def sides(report: CaseReport, arrays: bool) -> Sides:
             return sides_of(self._folders, report.observation, arrays=arrays)
 
-        written = page.write(self._path, [page.Told(session, sides)])
+        written = page.write(self._path, [page.SessionSource(session, sides)])
         shutil.rmtree(pictures_of(self._path), ignore_errors=True)
         return written

@@ -51,7 +51,7 @@ def sides_of(
         arrays: read them too; else the record alone.
     """
     case = observation.case
-    baseline = next((found for folder in folders if (found := _read(_record_path(folder, case))) is not None), None)
+    baseline = next((record for folder in folders if (record := _read(_record_path(folder, case))) is not None), None)
     reference = None
     if baseline is None and store is not None:
         with contextlib.suppress(BaselineError):

@@ -30,7 +30,7 @@ from pytest_diffbench.records import (
 )
 from pytest_diffbench.records.artifacts import Artifacts, Reference, Sides
 from pytest_diffbench.records.details import OperatorChange, OutputDetails, TimeDetails, TraceDetails
-from pytest_diffbench.report.html.page import Told
+from pytest_diffbench.report.html.page import SessionSource
 from pytest_diffbench.report.sentences import all_worded
 
 if TYPE_CHECKING:
@@ -57,9 +57,11 @@ class Gallery:
     session: SessionReport
     sides: dict[str, Sides]
 
-    def told(self, label: str = "") -> Told:
+    def source(self, label: str = "") -> SessionSource:
         """As the page takes it."""
-        return Told(self.session, lambda report, _arrays: self.sides.get(report.observation.case.id, Sides()), label)
+        return SessionSource(
+            self.session, lambda report, _arrays: self.sides.get(report.observation.case.id, Sides()), label
+        )
 
 
 def painted(number: int = 0, side_px: int | None = None) -> NDArray[np.uint8]:

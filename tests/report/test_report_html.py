@@ -46,7 +46,7 @@ def gallery() -> make.Gallery:
 
 @pytest.fixture(scope="module")
 def text(gallery: make.Gallery) -> str:
-    return page.render([gallery.told()], Inline())
+    return page.render([gallery.source()], Inline())
 
 
 def listed(text: str) -> list[tuple[str, str]]:
@@ -184,7 +184,7 @@ def test_a_loud_note_is_bright_where_it_is() -> None:
 
 def test_a_page_is_bounded_and_what_fails_has_room_first() -> None:
     large = make.many(60, 10, 96)
-    text = page.render([large.told()], Inline(250_000))
+    text = page.render([large.source()], Inline(250_000))
     shown = sum(len(address) for address in re.findall(r'src="(data:[^"]*)"', text))
     assert shown <= 3 * 250_000, "thumbnails repeat a picture"
     assert "Left out to keep this page small" in text
@@ -196,7 +196,7 @@ def test_a_page_is_bounded_and_what_fails_has_room_first() -> None:
 
 
 def test_passing_cases_beyond_a_number_have_tables() -> None:
-    text = page.render([make.many(130, 2, 32).told()], Inline())
+    text = page.render([make.many(130, 2, 32).source()], Inline())
     articles = re.findall(r"<article.*?</article>", text, re.DOTALL)
     assert sum("data:image" in article for article in articles) == 2 + 120
     assert all("<table" in article for article in articles)
@@ -204,7 +204,7 @@ def test_passing_cases_beyond_a_number_have_tables() -> None:
 
 def test_a_folder_has_every_picture_once_and_whole(tmp_path: Path) -> None:
     few = make.many(12, 3, 300)
-    index = page.write(tmp_path / "report", [few.told()])
+    index = page.write(tmp_path / "report", [few.source()])
     assert index == tmp_path / "report" / "index.html"
     text = index.read_text(encoding="utf-8")
     files = {path.name for path in (tmp_path / "report" / "data").iterdir()}
@@ -216,8 +216,10 @@ def test_a_folder_has_every_picture_once_and_whole(tmp_path: Path) -> None:
 
 def test_a_case_that_is_named_twice_has_two_links() -> None:
     twice = report_factories.report(lumina("test_twice"))
-    told = [page.Told(report_factories.session(twice, twice), lambda *_: Sides(), "first")]
-    text = page.render([*told, page.Told(report_factories.session(twice), lambda *_: Sides(), "second")], Inline())
+    sources = [page.SessionSource(report_factories.session(twice, twice), lambda *_: Sides(), "first")]
+    text = page.render(
+        [*sources, page.SessionSource(report_factories.session(twice), lambda *_: Sides(), "second")], Inline()
+    )
     slugs = re.findall(r'<article class="[^"]*" id="([^"]*)"', text)
     assert len(set(slugs)) == 3
     assert slugs[1] == f"{slugs[0]}-2"
@@ -229,7 +231,7 @@ def test_a_case_that_is_named_twice_has_two_links() -> None:
     "session", [report_factories.empty, report_factories.interrupted, report_factories.all_pass, report_factories.red]
 )
 def test_any_session_makes_a_page(session: Any) -> None:
-    made = page.render([page.Told(session(), lambda *_: Sides())], Inline())
+    made = page.render([page.SessionSource(session(), lambda *_: Sides())], Inline())
     assert made.startswith("<!DOCTYPE html>")
     if session is report_factories.red:
         assert "2 failed" in made
@@ -238,10 +240,10 @@ def test_any_session_makes_a_page(session: Any) -> None:
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    told = [page.Told(report_factories.empty(), lambda *_: Sides())]
+    sources = [page.SessionSource(report_factories.empty(), lambda *_: Sides())]
     for path in (tmp_path / "file" / "report.html", tmp_path / "file"):
         with pytest.raises(DiffbenchError, match=r"can't be written .* Name another place"):
-            page.write(path, told)
+            page.write(path, sources)
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 

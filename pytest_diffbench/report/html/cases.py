@@ -100,11 +100,11 @@ def case_view(
     run = observation.run
     where, mark, name = observation.case.id.partition("::")
     status = status_of(report)
-    told = to_tell(report)
-    telling = grouped(told)
+    to_read = to_tell(report)
+    telling = grouped(to_read)
     passing = [verdict for verdict in report.verdicts if verdict.decision in PASSING]
     node = [node_id(observation.case.id)]
-    closing, accept = ending(report, save_command(node, session.command, session.root)) if told else ("", None)
+    closing, accept = ending(report, save_command(node, session.command, session.root)) if to_read else ("", None)
     figures = image_figures(report) or {}
     output = observation.output
     shows = output is not None and bool(output.images or output.parts)
@@ -121,7 +121,7 @@ def case_view(
         facts=_facts(observation),
         gates=tuple((gate, _decision(report, gate)) for gate in GATES),
         stages=_stages(report),
-        headline=_headline(report, told),
+        headline=_headline(report, to_read),
         outcome=_outcome(report),
         verdicts=tuple(_verdict(heading, verdict) for heading, verdict in telling),
         passing=tuple(_verdict(verdict.reason, verdict) for verdict in passing),
@@ -194,13 +194,13 @@ def _stages(report: CaseReport) -> tuple[str, ...]:
     return tuple(stages)
 
 
-def _headline(report: CaseReport, told: Sequence[Verdict]) -> str:
+def _headline(report: CaseReport, to_read: Sequence[Verdict]) -> str:
     """The first thing to know of a case, short enough for a list."""
     if report.error is not None:
         return report.error.partition("\n")[0]
-    if not told:
+    if not to_read:
         return ""
-    return told[0].message or headline(report)
+    return to_read[0].message or headline(report)
 
 
 def _outcome(report: CaseReport) -> str:

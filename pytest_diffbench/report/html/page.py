@@ -45,12 +45,13 @@ _AT_ONCE = 16
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Told:
+class SessionSource:
     """A session to show.
 
     Attributes:
         session: its record.
-        sides: gives what is at hand of a case, without arrays where it is told False; asked in several threads.
+        sides: gives what is at hand of a case, without arrays where the second argument is False; several threads
+            ask it.
         label: its name where there are several.
     """
 
@@ -64,12 +65,12 @@ def is_single(path: Path) -> bool:
     return path.suffix.lower() in (".html", ".htm")
 
 
-def write(path: Path, told: Sequence[Told]) -> Path:
+def write(path: Path, sources: Sequence[SessionSource]) -> Path:
     """Write the page of sessions; the file appears whole, or not at all.
 
     Args:
         path: of a file that ends in `.html`, or of a folder.
-        told: the sessions, in the order in which they are named on the page.
+        sources: the sessions, in the order in which they are named on the page.
 
     Returns:
         The file to open.
@@ -82,7 +83,7 @@ def write(path: Path, told: Sequence[Told]) -> Path:
     temporary = page.with_name(f".{page.name}-{uuid.uuid4().hex[:12]}")
     try:
         page.parent.mkdir(parents=True, exist_ok=True)
-        text = render(told, Inline() if single else Beside(path))
+        text = render(sources, Inline() if single else Beside(path))
         temporary.write_text(text, encoding="utf-8", errors="replace")
         temporary.replace(page)
     except OSError as error:
@@ -93,13 +94,13 @@ def write(path: Path, told: Sequence[Told]) -> Path:
     return page
 
 
-def render(told: Sequence[Told], files: Files) -> str:
+def render(sources: Sequence[SessionSource], files: Files) -> str:
     """The page as HTML; its pictures go to `files`.
 
     Raises:
         DiffbenchError: they can't be written.
     """
-    page = _page(told, files)
+    page = _page(sources, files)
     style, script = (_static(name) for name in ("report.css", "report.js"))
     early = _static("early.js")
     images = "data:" if not files.whole else "data: 'self' file:"
@@ -160,15 +161,15 @@ class _Job:
 
     number: int
     report: CaseReport
-    told: Told
+    source: SessionSource
     place: int
 
 
-def _page(told: Sequence[Told], files: Files) -> views.Page:
+def _page(sources: Sequence[SessionSource], files: Files) -> views.Page:
     jobs = [
-        _Job(number, report, each, place)
-        for number, each in enumerate(told)
-        for place, report in enumerate(each.session.cases)
+        _Job(number, report, source, place)
+        for number, source in enumerate(sources)
+        for place, report in enumerate(source.session.cases)
     ]
     jobs.sort(key=lambda job: gravity_of(job.report))
     taken: set[str] = set()
@@ -176,7 +177,7 @@ def _page(told: Sequence[Told], files: Files) -> views.Page:
     for order, (job, bare, (looks, baseline, kept)) in enumerate(_encoded(jobs, files)):
         view = case_view(
             job.report,
-            job.told.session,
+            job.source.session,
             baseline,
             place_looks(looks, files),
             slug=slug_of(job.report, taken),
@@ -188,18 +189,18 @@ def _page(told: Sequence[Told], files: Files) -> views.Page:
     counts: Counter[str] = Counter(case.status for case in cases)
     sessions = [
         session_view(
-            each.session,
-            each.label,
+            source.session,
+            source.label,
             {case.case_id: case for case in cases if case.session == number},
         )
-        for number, each in enumerate(told)
+        for number, source in enumerate(sources)
     ]
-    first = told[0].session if told else None
+    first = sources[0].session if sources else None
     return views.Page(
         title=sentences.headline(len(cases), counts),
         headline=sentences.headline(len(cases), counts),
         version=__version__,
-        made=first.finished.replace("T", " ").replace("+00:00", " UTC") if first is not None else "",
+        finished=first.finished.replace("T", " ").replace("+00:00", " UTC") if first is not None else "",
         counts=tuple((status, counts[status]) for status in STATUSES if counts[status]),
         gates=gate_views(cases),
         sessions=tuple(sessions),
@@ -233,7 +234,7 @@ def _encoded(
 def _encode(
     job: _Job, whole: bool, *, brief: bool, bare: bool
 ) -> tuple[tuple[EncodedLook, ...], Baseline | None, bool]:
-    sides = job.told.sides(job.report, not bare)
+    sides = job.source.sides(job.report, not bare)
     if bare:
         return (), sides.baseline, True
     looks = encode_looks(job.report, sides, output_details_of(job.report), whole=whole, brief=brief)

@@ -250,7 +250,7 @@ class Page:
     title: str
     headline: str
     version: str
-    made: str
+    finished: str
     counts: tuple[tuple[str, int], ...]
     gates: tuple[Gate, ...]
     sessions: tuple[Session, ...]

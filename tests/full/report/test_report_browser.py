@@ -100,10 +100,10 @@ def browser() -> Iterator[Browser]:
 @pytest.fixture(scope="module")
 def pages(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     folder = tmp_path_factory.mktemp("pages")
-    told = [make.gallery().told()]
+    sources = [make.gallery().source()]
     return {
-        "file": html_page.write(folder / "one.html", told).as_uri(),
-        "folder": html_page.write(folder / "beside", told).as_uri(),
+        "file": html_page.write(folder / "one.html", sources).as_uri(),
+        "folder": html_page.write(folder / "beside", sources).as_uri(),
     }
 
 
@@ -303,8 +303,8 @@ def test_nothing_is_wider_than_the_window(browser: Browser, pages: dict[str, str
 
 
 def test_a_thousand_cases_can_be_searched(browser: Browser, tmp_path: Path) -> None:
-    told = [make.many(1000, 50, 128).told()]
-    browser.open(html_page.write(tmp_path / "many.html", told).as_uri())
+    sources = [make.many(1000, 50, 128).source()]
+    browser.open(html_page.write(tmp_path / "many.html", sources).as_uri())
     assert len(browser.shown()) == 1000
     browser.press("/", *"worse")
     assert len(browser.shown()) == 50
