@@ -28,6 +28,11 @@ TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
 # A call takes seconds to minutes, so three rounds are steady; what confirms a suspicion may take an hour.
 FULL_SIZE := --diffbench-weights random --diffbench-device cuda --diffbench-rounds 3 --diffbench-max-time 3600
 
+# Pages are looked at in a real browser where there is one; without root or apt those tests are skipped.
+CHROMIUM := command -v chromedriver >/dev/null || { command -v apt-get >/dev/null && [ "$$(id -u)" = 0 ] && \
+  { apt-get update -qq; apt-get install -y -qq chromium chromium-driver; } >/dev/null 2>&1; } || \
+  echo "no chromium: tests of the report in a browser are skipped"
+
 .PHONY: bench bench-save bench-gpu bench-gpu-save gpu gpu-proof plan test test-all lint format minis clean
 
 bench: $(VENV)/.ready
@@ -57,6 +62,7 @@ test: $(VENV)/.ready
 	$(TEST) --ignore tests/full $(ARGS)
 
 test-all: test
+	@$(CHROMIUM)
 	$(TEST) -m "full or hypothesis" --hypothesis-profile full $(ARGS)
 
 lint: $(VENV)/.ready

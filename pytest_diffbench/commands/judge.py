@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import dataclasses
 import functools
 from pathlib import Path
@@ -15,15 +16,13 @@ if TYPE_CHECKING:
     from typing import TypeAlias
 
     from pytest_diffbench.records import (
-        Baseline,
         Case,
         CaseReport,
         Gate,
-        Observation,
         Output,
         SessionReport,
     )
-    from pytest_diffbench.records.artifacts import Artifacts, Reference
+    from pytest_diffbench.records.artifacts import Artifacts, Reference, Sides
 
     Images: TypeAlias = Callable[[Case, Output | None], Artifacts]
 
@@ -37,12 +36,14 @@ class Judged:
         only_new: ids of cases that there is nothing to hold against.
         only_old: ids of cases that the new session lacks.
         unjudged: what was asked and can't be told from the files, a sentence each.
+        sides: gives what is at hand of a case, without arrays where it is told False.
     """
 
     session: SessionReport
     only_new: tuple[str, ...]
     only_old: tuple[str, ...]
     unjudged: tuple[str, ...]
+    sides: Callable[[CaseReport, bool], Sides]
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -63,6 +64,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="LIST",
         default=None,
         help="gates to judge, separated by commas (default: all)",
+    )
+    parser.add_argument(
+        "--report",
+        metavar="PATH",
+        type=Path,
+        default=None,
+        help="also make a page to look at: FILE.html, or a folder",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="also show the messages of gates that passed")
 
@@ -99,11 +107,11 @@ def judge(arguments: argparse.Namespace) -> Judged:
             )
     new = session_json.load(arguments.new)
     if arguments.old.is_dir():
-        images = functools.partial(kept, [*arguments.images, *_kept_with(new, arguments.new), arguments.old])
+        images = functools.partial(kept, [*arguments.images, *kept_with(new, arguments.new), arguments.old])
         references, old_ids = _stored(new, arguments.old), []
     else:
         old = session_json.load(arguments.old)
-        folders = [*arguments.images, *_kept_with(new, arguments.new), *_kept_with(old, arguments.old)]
+        folders = [*arguments.images, *kept_with(new, arguments.new), *kept_with(old, arguments.old)]
         images = functools.partial(kept, folders)
         references = _measured(old, str(arguments.old), images)
         old_ids = [case.observation.case.id for case in old.cases]
@@ -121,10 +129,29 @@ def judge(arguments: argparse.Namespace) -> Judged:
         only_new=tuple(dict.fromkeys(new_id for new_id in ids if new_id not in references)),
         only_old=tuple(dict.fromkeys(old_id for old_id in old_ids if old_id not in ids)),
         unjudged=tuple(_unjudged(judged, arguments.gates or GATES)),
+        sides=functools.partial(_sides, references, images),
     )
 
 
-def _kept_with(session: SessionReport, path: Path) -> list[Path]:
+def _sides(references: dict[str, Reference], images: Images, report: CaseReport, arrays: bool) -> Sides:
+    """Both sides of a judged case, as far as its pictures are at hand."""
+    from pytest_diffbench.records.artifacts import Artifacts, Sides
+
+    observation = report.observation
+    reference = references.get(observation.case.id)
+    baseline = reference.baseline if reference is not None else None
+    if not arrays:
+        return Sides(baseline=baseline)
+    base = Artifacts()
+    if reference is not None:
+        with contextlib.suppress(DiffbenchError):
+            base = reference.artifacts()
+    with contextlib.suppress(DiffbenchError):
+        return Sides(now=images(observation.case, observation.output), base=base, baseline=baseline)
+    return Sides(base=base, baseline=baseline)
+
+
+def kept_with(session: SessionReport, path: Path) -> list[Path]:
     """The images that a session was told to keep: beside its file, which may have moved, or where they were."""
     named = session.settings.get("images")
     if not isinstance(named, str):
@@ -183,6 +210,7 @@ def _judged(
     from pytest_diffbench.records import DECISIONS, CaseReport
     from pytest_diffbench.records.artifacts import Artifacts
     from pytest_diffbench.report.sentences import all_worded
+    from pytest_diffbench.store import digests
 
     cases: list[CaseReport] = []
     for report in new.cases:
@@ -195,7 +223,7 @@ def _judged(
                 reference, distance="machine" if near else "family" if then.family == now.family else "any"
             )
         # Pixels are asked for where they decide.
-        same = reference is not None and _digests(observation) == _digests(reference.baseline)
+        same = reference is not None and digests(observation.output) == digests(reference.baseline.output)
         verdicts = judge(
             observation,
             Artifacts() if reference is None or same else images(observation.case, observation.output),
@@ -232,13 +260,6 @@ def _judged(
         missing_baselines=(),
         cases=tuple(cases),
     )
-
-
-def _digests(record: Observation | Baseline) -> list[str]:
-    output = record.output
-    if output is None:
-        return []
-    return [*(image.digest for image in output.images), *(part.digest for part in output.parts)]
 
 
 def _unjudged(judged: SessionReport, gates: Sequence[Gate]) -> Iterator[str]:

@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pytest_diffbench import __version__
 from pytest_diffbench.commands import judge as judge_command
 from pytest_diffbench.commands import plan as plan_command
+from pytest_diffbench.commands import report as report_command
 from pytest_diffbench.commands import verify as verify_command
 from pytest_diffbench.errors import DiffbenchError
 
@@ -95,6 +96,10 @@ def _parser() -> argparse.ArgumentParser:
     judge = commands.add_parser("judge", help="judge a stored session against another one, or against baselines")
     judge_command.add_arguments(judge)
     judge.set_defaults(run=_judge)
+
+    report = commands.add_parser("report", help="make a page to look at of stored sessions")
+    report_command.add_arguments(report)
+    report.set_defaults(run=_report)
 
     env = commands.add_parser("env", help="make an environment for pytest --diffbench-against, and print its Python")
     env.add_argument(
@@ -265,9 +270,18 @@ def _judge(arguments: argparse.Namespace) -> int:
     ):
         for text in texts:
             _print(hang([segment(f"{label:14}", *markup)], text, _width(), 14))
+    if arguments.report is not None:
+        from pytest_diffbench.report.html import page
+
+        print(page.write(arguments.report, [page.SessionSource(judged.session, judged.sides)]))
     if judged.session.counts.get("worse"):
         return WORSE
     return UNJUDGED if judged.unjudged else FINE
+
+
+def _report(arguments: argparse.Namespace) -> int:
+    print(report_command.report(arguments))
+    return FINE
 
 
 def _env(arguments: argparse.Namespace) -> int:

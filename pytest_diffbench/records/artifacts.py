@@ -82,3 +82,18 @@ class Reference:
             for name in dict.fromkeys([*before, *after])
             if before.get(name) != after.get(name)
         )
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Sides:
+    """What there is to look at of a case: its own arrays, and what it was compared with.
+
+    Attributes:
+        now: of this run; images and parts that aren't at hand are left out.
+        base: the same of the baseline.
+        baseline: its record; None where there is none, or it isn't at hand.
+    """
+
+    now: Artifacts = dataclasses.field(default_factory=Artifacts)
+    base: Artifacts = dataclasses.field(default_factory=Artifacts)
+    baseline: Baseline | None = None

@@ -49,7 +49,7 @@ def failure_text(
         first, _, further = report.error.partition("\n")
         return f"diffbench: {first}\n\n{case_id}" + (f"\n{_indented(further)}" if further else "")
     named, rest = _headline_verdicts(report)
-    lines = [f"diffbench: {_headline(report)}", "", case_id]
+    lines = [f"diffbench: {headline(report)}", "", case_id]
     for heading, verdict in grouped(named):
         changes = (f"    - {change}" for change in verdict.changes)
         lines += ["", f"{verdict.decision}: {heading}", _indented(verdict.message), *changes]
@@ -67,8 +67,9 @@ def failure_text(
         lines += ["", f"held against: {report.against}"]
     elif report.baseline_path is not None:
         lines += ["", f"baseline: {report.baseline_path}{_DISTANCES[report.baseline_distance or 'machine']}"]
-    ending = _ending(report, named, typed)
-    return "\n".join([*lines, "", *ending] if ending else lines)
+    words, accepts = ending(report, typed)
+    last = [words, *([f"    {accepts}"] if accepts is not None else [])]
+    return "\n".join([*lines, "", *last] if words else lines)
 
 
 def _headline_verdicts(report: CaseReport) -> tuple[list[Verdict], list[Verdict]]:
@@ -79,7 +80,8 @@ def _headline_verdicts(report: CaseReport) -> tuple[list[Verdict], list[Verdict]
     return named, [verdict for verdict in verdicts if verdict not in named]
 
 
-def _headline(report: CaseReport) -> str:
+def headline(report: CaseReport) -> str:
+    """Why a case fails, in short: `worse in work, output`."""
     worse = [verdict.gate for verdict in report.verdicts if verdict.decision == "worse"]
     if report.saved is not None and report.saved.refused:
         return f"not saved, {report.saved.why}" + (f" (worse in {', '.join(worse)})" if worse else "")
@@ -106,18 +108,27 @@ def _indented(text: str, head: str = "    ") -> str:
     return plain(hang([segment(head)], text, _WIDTH, len(head))).rstrip("\n")
 
 
-def _ending(report: CaseReport, verdicts: Sequence[Verdict], command: str) -> list[str]:
-    """What becomes of the baseline, and the command for it where one helps."""
+def ending(report: CaseReport, command: str) -> tuple[str, str | None]:
+    """What becomes of the baseline, and the command for it where one helps.
+
+    Args:
+        report: the case.
+        command: that accepts it.
+
+    Returns:
+        A sentence, empty where there is nothing to say, and the command or None.
+    """
+    verdicts, _ = _headline_verdicts(report)
     if report.against is not None:
-        return ["There is no baseline to update: whoever reviews the change accepts it."]
+        return "There is no baseline to update: whoever reviews the change accepts it.", None
     if faults := [verdict.reason for verdict in verdicts if verdict.reason in NEVER_ACCEPTED]:
-        return [f"{', '.join(faults)}: no baseline makes this pass."]
+        return f"{', '.join(faults)}: no baseline makes this pass.", None
     if was_refused(report):
-        return ["The baseline was not updated. Fix the problem above, then rerun:", f"    {command}"]
+        return "The baseline was not updated. Fix the problem above, then rerun:", command
     if _is_redefined(report) or any(verdict.decision == "worse" for verdict in verdicts):
-        return ["If the change is intended, accept it:", f"    {command}"]
+        return "If the change is intended, accept it:", command
     if report.baseline_path is None:
-        return ["To save it:", f"    {command}"]
+        return "To save it:", command
     if any(REASONS[verdict.reason].helps == "save" for verdict in verdicts):
-        return ["To update the baseline:", f"    {command}"]
-    return []
+        return "To update the baseline:", command
+    return "", None

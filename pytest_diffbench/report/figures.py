@@ -201,7 +201,14 @@ def node_id(case_id: str) -> str:
 
 
 def save_command(node_ids: Iterable[str], command: Sequence[str] = ("pytest",), root: str = "") -> str:
-    """The command that accepts what tests measured, quoted for a POSIX shell.
+    """The command that accepts what tests measured; the arguments are those of `rerun_command`."""
+    return rerun_command(node_ids, command, root, "--diffbench-save")
+
+
+def rerun_command(
+    node_ids: Iterable[str], command: Sequence[str] = ("pytest",), root: str = "", option: str = "--diffbench"
+) -> str:
+    """The command that measures tests again, quoted for a POSIX shell.
 
     Tests of the ready-made suite are named by their module, since they may be installed anywhere.
 
@@ -209,10 +216,11 @@ def save_command(node_ids: Iterable[str], command: Sequence[str] = ("pytest",), 
         node_ids: of the tests.
         command: what it begins with, options included.
         root: path to the folder that node ids begin at.
+        option: that has benchmarks run.
     """
     targets = list(dict.fromkeys(node_ids))
     if targets and all(target.startswith(_SUITE) for target in targets):
         named = [target.partition("::") for target in targets]
         targets = [path.removesuffix(".py").replace("/", ".") + mark + name for path, mark, name in named]
-        return shlex.join([*command, "--diffbench-save", "--pyargs", *targets])
-    return shlex.join([*command, "--diffbench-save", *(root + target for target in targets)])
+        return shlex.join([*command, option, "--pyargs", *targets])
+    return shlex.join([*command, option, *(root + target for target in targets)])

@@ -13,11 +13,13 @@ from pytest_diffbench.errors import DiffbenchError
 from pytest_diffbench.records import CaseReport, Comparison, SessionReport, Skipped, Verification
 from pytest_diffbench.report import terminal
 from pytest_diffbench.report.session_json import Finished, SessionFile, filled
+from pytest_diffbench.session.report_page import ReportPage
 from pytest_diffbench.settings import options
 from pytest_diffbench.settings.pytest_private import terminal_encoding, terminal_width
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Sequence
+    from pathlib import Path
 
     from pytest_diffbench.settings.options import Settings, Typed
 
@@ -38,12 +40,18 @@ class Results:
         self._started = _now()
         self._finished: list[Finished] = []
         self._file: SessionFile | None = None
-        self._not_written: str | None = None
+        self._page: ReportPage | None = None
+        self._page_written: Path | None = None
+        self._not_written: list[str] = []
         self._unjudged: str | None = None
         self.interrupted = False
         collects_only = config.getoption("collectonly", default=False)
-        if settings.json is not None and not collects_only and not hasattr(config, "workerinput"):
+        if collects_only or hasattr(config, "workerinput"):
+            return
+        if settings.json is not None:
             self._file = SessionFile(options.folder(config, settings.json))
+        if settings.report is not None:
+            self._page = ReportPage(options.folder(config, settings.report), settings.images)
 
     @staticmethod
     def hand_over(
@@ -109,6 +117,8 @@ class Results:
     @pytest.hookimpl(wrapper=True, tryfirst=True)
     def pytest_runtestloop(self) -> Generator[None, Any, Any]:
         """Let the session's file tell of this session from now on, however it ends."""
+        if self._page is not None:
+            self._page.begin()
         if self._file is not None:
             try:
                 self._file.begin(self.report())
@@ -140,15 +150,20 @@ class Results:
                 self._file.end(report)
         except DiffbenchError as error:
             # The summary is still to come, and now the only place where the results are.
-            self._not_written = str(error)
+            self._not_written.append(f"{options.flag('json')}: {error}")
+        try:
+            if self._page is not None:
+                self._page_written = self._page.end(report)
+        except DiffbenchError as error:
+            self._not_written.append(f"{options.flag('report')}: {error}")
         passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
-        if passed and (self._unjudged is not None or self._not_written is not None):
+        if passed and (self._unjudged is not None or self._not_written):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED
 
     def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
         """Tell what was measured and what was made of it."""
-        if self._not_written is not None:
-            terminalreporter.write_line(f"{options.flag('json')}: {self._not_written}", red=True)
+        for problem in self._not_written:
+            terminalreporter.write_line(problem, red=True)
         report = self.report()
         if not report.cases and not report.skipped and not report.verifications:
             return
@@ -162,6 +177,8 @@ class Results:
             for text, markup in line:
                 terminalreporter.write(text, **markup)
             terminalreporter.write_line("")
+        if self._page_written is not None:
+            terminalreporter.write_line(f"report        {self._page_written}")
 
     def report(self) -> SessionReport:
         """All of the session so far."""

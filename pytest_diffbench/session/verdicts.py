@@ -110,7 +110,7 @@ def conclude(
         verdicts, confirmations = _confirmed(ask(gates), ask, wanted=not failed and not settings.save)
         gate_input = GateInput(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
         verdicts = all_worded(with_operators(verdict, gate_input) for verdict in verdicts)
-        _keep_images(settings, observation, artifacts)
+        _keep_looks(settings, observation, artifacts, reference)
         saved = Saved()
         if settings.save:
             departs = any(
@@ -142,11 +142,18 @@ def conclude(
     return Concluded(report, _failure(report, settings, nodeid, typed))
 
 
-def _keep_images(settings: Settings, observation: Observation, artifacts: Artifacts) -> None:
+def _keep_looks(
+    settings: Settings, observation: Observation, artifacts: Artifacts, reference: Reference | None
+) -> None:
+    """Keep what is asked for to look at later, before a save replaces the baseline."""
     if settings.images is not None:
         from pytest_diffbench.store import keep
 
         keep(Path(settings.images), observation.output, artifacts)
+    if settings.report is not None:
+        from pytest_diffbench.session import report_page
+
+        report_page.keep(Path(settings.report), observation, artifacts, reference)
 
 
 class _Judge:
@@ -258,7 +265,7 @@ def conclude_against(
     limits = limits_of(settings)
     observation = noted(observation, other.notes)
     try:
-        _keep_images(settings, observation, artifacts)
+        _keep_looks(settings, observation, artifacts, other.reference)
         others = [gate for gate in gates if gate != "time"]
         judged = judge(observation, artifacts, other.reference, limits, others, metrics=metrics_of(settings, nodeid))
     except BaselineError as error:

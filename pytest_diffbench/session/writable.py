@@ -32,6 +32,12 @@ def refuse_unwritable(config: pytest.Config, settings: Settings) -> None:
         is_folder = os.path.isdir(path)  # noqa: PTH112  # Path's own raises for a name that is too long
         why = "it is a folder" if is_folder else _in_the_way(path.parent)
         _refuse(flag("json"), path, why, "Name a file in a writable folder.")
+    if settings.report is not None:
+        path = folder(config, settings.report)
+        single = path.suffix.lower() in (".html", ".htm")
+        wrong = os.path.isdir(path) if single else os.path.isfile(path)  # noqa: PTH112, PTH113  # as above
+        why = ("it is a folder" if single else "it is a file") if wrong else _in_the_way(path.parent)
+        _refuse(flag("report"), path, why, "Name FILE.html or a folder, in a writable folder.")
     if settings.profile is not None:
         path = folder(config, settings.profile)
         _refuse(flag("profile"), path, _in_the_way(path), "Name a writable folder.")

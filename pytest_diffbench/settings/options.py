@@ -142,6 +142,9 @@ class Settings:
     images: str | None = _setting(
         text, None, "c", "keep the images of all cases in FOLDER, for `diffbench judge`", "FOLDER"
     )
+    report: str | None = _setting(
+        text, None, "c", "write a page to look at: FILE.html for a single file, or a folder", "PATH"
+    )
     profile: str | None = _setting(
         text, None, "c", "write a Chrome trace of each case into FOLDER, to open in Perfetto", "FOLDER"
     )
@@ -186,7 +189,7 @@ class Settings:
     )
 
 
-_PATHS = ("models", "lora", "baselines", "json", "images", "profile", "lpips_backbone")
+_PATHS = ("models", "lora", "baselines", "json", "images", "report", "profile", "lpips_backbone")
 """Relative ones start where the shell is on the command line, beside the ini file when they stand there, and at
 pytest's root folder in a marker."""
 
@@ -279,6 +282,7 @@ _SESSION_ONLY = (
     "save",
     "json",
     "images",
+    "report",
     "profile",
     "against",
     "pairs",

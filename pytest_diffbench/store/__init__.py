@@ -3,6 +3,18 @@
 from pytest_diffbench.store.checking import Checked, check
 from pytest_diffbench.store.names import case_folder
 from pytest_diffbench.store.pictures import keep, kept
+from pytest_diffbench.store.sides import digests, keep_sides, sides_of
 from pytest_diffbench.store.store import MOST_PEERS, Store
 
-__all__ = ["MOST_PEERS", "Checked", "Store", "case_folder", "check", "keep", "kept"]
+__all__ = [
+    "MOST_PEERS",
+    "Checked",
+    "Store",
+    "case_folder",
+    "check",
+    "digests",
+    "keep",
+    "keep_sides",
+    "kept",
+    "sides_of",
+]

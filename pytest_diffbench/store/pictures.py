@@ -41,15 +41,16 @@ def keep(folder: Path, output: Output | None, artifacts: Artifacts) -> None:
     for image, array in zip(facts, artifacts.images, strict=True):
         path = folder / f"{image.digest}.png"
         if not path.exists():
-            _write(path, encode_image(array, path))
+            write_file(path, encode_image(array, path))
     for part, arrays in zip(output.parts if output is not None else (), artifacts.parts, strict=True):
         if all((folder / name).exists() for name in part_files(part.digest, part)):
             continue
         for name, data in encode_part(part.digest, arrays, 0, folder).items():
-            _write(folder / name, data)
+            write_file(folder / name, data)
 
 
-def _write(path: Path, data: bytes) -> None:
+def write_file(path: Path, data: bytes) -> None:
+    """Write a file whole, or not at all. Raises BaselineError where it can't be written."""
     folder = path.parent
     temporary = path.with_name(f".{path.name}.{uuid.uuid4().hex[:8]}.tmp")
     try:

@@ -13,6 +13,7 @@ NO_FILES = Path("/proc/self")
 
 OPTIONS = {
     "--diffbench-json": ("--diffbench", "--diffbench-json={place}"),
+    "--diffbench-report": ("--diffbench", "--diffbench-report={place}"),
     "--diffbench-profile": ("--diffbench", "--diffbench-profile={place}"),
     "--diffbench-save": ("--diffbench-save", "--diffbench-baselines={place}"),
 }

@@ -24,7 +24,7 @@ from pytest_diffbench.outputs.metrics.metric import Metric
 from pytest_diffbench.outputs.pixels import image_digest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -195,21 +195,29 @@ class Audio(Kind):
 
     def picture(self, kept: Kept) -> NDArray[np.uint8]:
         """The waveform of each channel under the other, black on white, 800 pixels wide."""
-        import numpy as np
+        return self.pictures([kept])[0]
 
-        samples = kept.arrays["samples"]
-        width, height = min(800, samples.shape[1]), 120
-        picture = np.full((height * len(samples), width), 255, np.uint8)
-        edges = np.linspace(0, samples.shape[1], width + 1).astype(int)
-        peak = max(_peak(samples), 1e-9)
-        for channel, row in enumerate(samples):
-            lows = np.minimum.reduceat(row, edges[:-1]) / peak
-            highs = np.maximum.reduceat(row, edges[:-1]) / peak
-            middle = channel * height + height // 2
-            for x in range(width):
-                top, bottom = (middle - round(float(level) * (height // 2 - 2)) for level in (highs[x], lows[x]))
-                picture[top : bottom + 1, x] = 0
-        return picture
+    def pictures(self, parts: Sequence[Kept]) -> tuple[NDArray[np.uint8], ...]:
+        """The same, the peak of all as high as a channel's stripe."""
+        recordings = [part.arrays["samples"] for part in parts]
+        peak = max(*map(_peak, recordings), 1e-9)
+        return tuple(_waveform(samples, peak) for samples in recordings)
+
+
+def _waveform(samples: NDArray[Any], peak: float) -> NDArray[np.uint8]:
+    import numpy as np
+
+    width, height = min(800, samples.shape[1]), 120
+    picture = np.full((height * len(samples), width), 255, np.uint8)
+    edges = np.linspace(0, samples.shape[1], width + 1).astype(int)
+    for channel, row in enumerate(samples):
+        lows = np.minimum.reduceat(row, edges[:-1]) / peak
+        highs = np.maximum.reduceat(row, edges[:-1]) / peak
+        middle = channel * height + height // 2
+        for x in range(width):
+            top, bottom = (middle - round(float(level) * (height // 2 - 2)) for level in (highs[x], lows[x]))
+            picture[top : bottom + 1, x] = 0
+    return picture
 
 
 def _looks_like_sound(array: NDArray[Any]) -> bool:

@@ -263,6 +263,10 @@ class Kind(abc.ABC):
         """A picture for people, uint8 of shape (height, width[, 3]); None where none is made."""
         return None
 
+    def pictures(self, parts: Sequence[Kept]) -> tuple[NDArray[np.uint8] | None, ...]:
+        """Pictures of several parts of equal shape, on one scale, so that they can be laid over each other."""
+        return tuple(self.picture(part) for part in parts)
+
 
 def names_of(value: Value, count: int) -> list[str]:
     """Names of the parts of a value: its own, with a number where there are several."""

@@ -22,6 +22,8 @@ from pytest_diffbench.outputs.kinds.kind import (
 from pytest_diffbench.outputs.metrics.metric import Metric, Tile
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -123,12 +125,17 @@ class Maps(Kind):
 
     def picture(self, kept: Kept) -> NDArray[np.uint8]:
         """From black for the least value to white for the greatest; vectors as colours."""
+        return self.pictures([kept])[0]
+
+    def pictures(self, parts: Sequence[Kept]) -> tuple[NDArray[np.uint8], ...]:
+        """The same, from the least value of all to the greatest of all."""
         import numpy as np
 
-        values = kept.arrays["values"].astype(np.float64)
-        low, high = float(values.min()), float(values.max())
-        grey = ((values - low) * (255 / (high - low) if high > low else 0.0)).round().astype(np.uint8)
-        return grey if grey.shape[2] == 3 else grey[:, :, 0]
+        arrays = [part.arrays["values"].astype(np.float64) for part in parts]
+        low, high = min(float(array.min()) for array in arrays), max(float(array.max()) for array in arrays)
+        scale = 255 / (high - low) if high > low else 0.0
+        greys = [((array - low) * scale).round().astype(np.uint8) for array in arrays]
+        return tuple(grey if grey.shape[2] == 3 else grey[:, :, 0] for grey in greys)
 
 
 def _split(array: NDArray[Any], channels_first: bool) -> list[NDArray[Any]] | None:

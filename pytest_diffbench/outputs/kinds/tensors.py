@@ -20,6 +20,8 @@ from pytest_diffbench.outputs.kinds.kind import (
 from pytest_diffbench.outputs.metrics.metric import Metric
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -92,6 +94,20 @@ class Tensors(Kind):
         )
         return PartComparison(figures=figures, findings=_findings(new, old, now.shape))
 
+    def pictures(self, parts: Sequence[Kept]) -> tuple[NDArray[np.uint8] | None, ...]:
+        """The last two axes as tiles beside each other, from the least value of all to the greatest; None where not
+        every value is kept."""
+        import numpy as np
+
+        shape = parts[0].shape
+        if not shape or any(part.arrays["values"].size != int(np.prod(shape)) for part in parts):
+            return (None,) * len(parts)
+        arrays = [part.arrays["values"].astype(np.float64) for part in parts]
+        low, high = min(float(array.min()) for array in arrays), max(float(array.max()) for array in arrays)
+        scale = 255 / (high - low) if high > low else 0.0
+        greys = [((array - low) * scale).round().astype(np.uint8) for array in arrays]
+        return tuple(_tiled(grey, shape) for grey in greys)
+
 
 class Latents(Tensors):
     """What a denoiser works on, where it was asked for or is called so."""
@@ -122,6 +138,27 @@ class Embeddings(Tensors):
     def knows(self, value: Value) -> bool:
         """By its name."""
         return self.is_no_image(value)
+
+
+_MOST_TILES = 16
+_LEAST_PICTURE_PX = 128
+
+
+def _tiled(grey: NDArray[np.uint8], shape: tuple[int, ...]) -> NDArray[np.uint8]:
+    """The first planes of a tensor in a square of tiles, a pixel a value, small ones enlarged."""
+    import numpy as np
+
+    height, width = (shape[-2], shape[-1]) if len(shape) > 1 else (1, shape[-1])
+    planes = grey.reshape(-1, height, width)[:_MOST_TILES]
+    columns = math.ceil(math.sqrt(len(planes)))
+    rows = math.ceil(len(planes) / columns)
+    gap = 1 if len(planes) > 1 else 0
+    picture = np.zeros((rows * (height + gap) - gap, columns * (width + gap) - gap), np.uint8)
+    for number, plane in enumerate(planes):
+        top, left = number // columns * (height + gap), number % columns * (width + gap)
+        picture[top : top + height, left : left + width] = plane
+    times = max(1, _LEAST_PICTURE_PX // max(picture.shape))
+    return picture.repeat(times, axis=0).repeat(times, axis=1)
 
 
 def stride_of(size: int) -> int:

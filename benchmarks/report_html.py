@@ -1,0 +1,117 @@
+"""What the page of a report costs: 1,000 cases of which 50 fail, made, opened and filtered.
+
+    python benchmarks/report_html.py [--cases 1000] [--failing 50] [--side 512] [--repeats 3]
+
+Prints a Markdown table: time to make the page (best of several, and processor time), its size, and how long a browser
+takes to open it and to filter its list, where chromium, chromedriver and selenium are there. Exits with 1 where
+it takes more than 5 s to make, more than 1 s to open or to filter, or has more than 40 MB.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "tests" / "report"), str(ROOT / "tests" / "helpers")]  # the records of the tests
+
+import html_factories  # noqa: E402  # found there
+
+from pytest_diffbench.report.html import page  # noqa: E402  # after its records
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+_MOST_MADE_S = 5.0
+_MOST_SHOWN_S = 1.0
+_MOST_BYTES = 40_000_000
+
+_FILTER = """
+const began = performance.now(), q = document.getElementById("q");
+q.value = "worse";
+q.dispatchEvent(new Event("input", {bubbles: true}));
+document.body.offsetHeight;
+return performance.now() - began;
+"""
+_OPENED = """
+const [entry] = performance.getEntriesByType("navigation");
+return entry.loadEventEnd || performance.now();
+"""
+
+
+def main() -> int:
+    """Make the page, look at it, print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--cases", type=int, default=1000)
+    parser.add_argument("--failing", type=int, default=50)
+    parser.add_argument("--side", type=int, default=512, help="of the pictures, in pixels")
+    parser.add_argument("--repeats", type=int, default=3)
+    options = parser.parse_args()
+    sources = [html_factories.many(options.cases, options.failing, options.side).source()]
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "report.html"
+        took_s, cpu_s = _made(path, sources, options.repeats)
+        size_bytes = path.stat().st_size
+        shown = _shown(path, options.repeats)
+    rows = [
+        ("made, best of several", f"{took_s:.2f} s"),
+        ("made, processor time", f"{cpu_s:.2f} s"),
+        ("size", f"{size_bytes / 1e6:.1f} MB"),
+        *((name, f"{value_s:.2f} s") for name, value_s in shown.items()),
+    ]
+    print(
+        f"{options.cases:,} cases, {options.failing} of them worse, pictures of {options.side} x {options.side} px:\n"
+    )
+    print("| what | figure |\n|:---|---:|")
+    print("\n".join(f"| {name} | {figure} |" for name, figure in rows))
+    if not shown:
+        print("\nNot opened: chromium, chromedriver and selenium are needed for that.")
+    within = took_s <= _MOST_MADE_S and size_bytes <= _MOST_BYTES
+    return 0 if within and all(value_s <= _MOST_SHOWN_S for value_s in shown.values()) else 1
+
+
+def _made(path: Path, sources: Sequence[page.SessionSource], repeats: int) -> tuple[float, float]:
+    """Wall and processor time of the quickest of several."""
+    times: list[tuple[float, float]] = []
+    for _ in range(repeats):
+        began_s, cpu_began_s = time.perf_counter(), time.process_time()
+        page.write(path, sources)
+        times.append((time.perf_counter() - began_s, time.process_time() - cpu_began_s))
+    return min(times)
+
+
+def _shown(path: Path, repeats: int) -> dict[str, float]:
+    """How long a browser takes, the quickest of several; empty where there is none."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    chromedriver = shutil.which("chromedriver")
+    try:
+        from selenium import webdriver
+    except ImportError:
+        return {}
+    if chromium is None or chromedriver is None:
+        return {}
+    options: Any = webdriver.ChromeOptions()
+    options.binary_location = chromium
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--disable-gpu"):
+        options.add_argument(argument)
+    driver = webdriver.Chrome(options=options, service=webdriver.ChromeService(chromedriver))
+    opened_s: list[float] = []
+    filtered_s: list[float] = []
+    try:
+        for _ in range(repeats):
+            driver.get("about:blank")
+            driver.get(path.as_uri())
+            opened_s.append(driver.execute_script(_OPENED) / 1e3)
+            filtered_s.append(driver.execute_script(_FILTER) / 1e3)
+    finally:
+        driver.quit()
+    return {"opened": min(opened_s), "filtered": min(filtered_s)}
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+"""`diffbench report`: stored sessions as a page to look at."""
+
+from __future__ import annotations
+
+import functools
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.errors import OptionError
+
+if TYPE_CHECKING:
+    import argparse
+    from collections.abc import Sequence
+
+    from pytest_diffbench.records import CaseReport
+    from pytest_diffbench.records.artifacts import Sides
+    from pytest_diffbench.store import Store
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    parser.add_argument(
+        "sessions", metavar="RESULT.json", nargs="+", type=Path, help="sessions, written by pytest --diffbench-json"
+    )
+    parser.add_argument(
+        "--images",
+        metavar="FOLDER",
+        type=Path,
+        action="append",
+        default=[],
+        help="folder with images of the sessions: from --diffbench-images; can be repeated",
+    )
+    parser.add_argument(
+        "--baselines", metavar="DIR", type=Path, default=None, help="baselines that the sessions were compared with"
+    )
+    parser.add_argument(
+        "-o",
+        "--output",
+        metavar="PATH",
+        type=Path,
+        default=Path("report.html"),
+        help="FILE.html for a single file, or a folder (default: report.html)",
+    )
+
+
+def report(arguments: argparse.Namespace) -> Path:
+    """Make the page; gives the file to open.
+
+    Args:
+        arguments: as `add_arguments` declares them.
+
+    Raises:
+        DiffbenchError: a session or a folder can't be used, or the page can't be written.
+    """
+    from pytest_diffbench.commands.judge import kept_with
+    from pytest_diffbench.report import session_json
+    from pytest_diffbench.report.html import page
+    from pytest_diffbench.store import Store
+
+    folders: list[Path] = arguments.images
+    baselines: Path | None = arguments.baselines
+    named = [("--images", folder) for folder in folders]
+    named += [("--baselines", baselines)] if baselines is not None else []
+    for option, folder in named:
+        if not folder.is_dir():
+            raise OptionError(f"{option} {folder}: isn't a folder. Name one that pytest wrote.")
+    store = Store(baselines) if baselines is not None else None
+    sources: list[page.SessionSource] = []
+    for path in arguments.sessions:
+        session = session_json.load(path)
+        look = functools.partial(_sides, [*folders, *kept_with(session, path)], store)
+        sources.append(page.SessionSource(session, look, str(path)))
+    return page.write(arguments.output, sources)
+
+
+def _sides(folders: Sequence[Path], store: Store | None, report: CaseReport, arrays: bool) -> Sides:
+    from pytest_diffbench.store import sides_of
+
+    return sides_of(folders, report.observation, store, arrays=arrays)

@@ -1,0 +1,141 @@
+"""What the page says before its cases: sessions, gates, and variants beside their references."""
+
+from __future__ import annotations
+
+from collections import Counter
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.records import DECISIONS, GATES
+from pytest_diffbench.report.comparisons import (
+    calls_text,
+    confidence_text,
+    latents_text,
+    likeness_texts,
+    ratio_text,
+    remarks,
+    speedup_text,
+)
+from pytest_diffbench.report.figures import node_id, save_command, was_saved
+from pytest_diffbench.report.html import views
+from pytest_diffbench.report.html.charts import decision_bar
+from pytest_diffbench.report.html.frontier import frontier
+from pytest_diffbench.report.machine import machine_lines
+from pytest_diffbench.report.sentences.saving import saved_text
+from pytest_diffbench.report.units import format_count, format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from pytest_diffbench.records import Comparison, SessionReport
+
+_MOST_LISTED = 40
+
+
+def gate_views(cases: Sequence[views.Case]) -> tuple[views.Gate, ...]:
+    """Decisions of each gate over all cases."""
+    gates: list[views.Gate] = []
+    for gate in GATES:
+        decisions = Counter(decision for case in cases for name, decision in case.gates if name == gate)
+        counts = tuple((decision, decisions[decision]) for decision in DECISIONS if decisions[decision])
+        if counts:
+            text = f"{gate}: " + ", ".join(f"{count} {decision}" for decision, count in counts)
+            gates.append(views.Gate(gate, counts, decision_bar(counts, text)))
+    return tuple(gates)
+
+
+def session_view(session: SessionReport, label: str, by_id: Mapping[str, views.Case]) -> views.Session:
+    """A session's machine and settings, and what there is to say of all of its cases.
+
+    Args:
+        session: all of it.
+        label: its name where there are several.
+        by_id: its cases as the page shows them.
+    """
+    environments = [case.observation.run.environment for case in session.cases]
+    facts: list[tuple[str, list[object]]] = [
+        ("machine", [environment.machine for environment in environments]),
+        (
+            "device",
+            [environment.hardware.get("device") or environment.hardware.get("cpu") for environment in environments],
+        ),
+        ("torch", [environment.software.get("torch") for environment in environments]),
+        ("diffusers", [environment.software.get("diffusers") for environment in environments]),
+        ("commit", [environment.software.get("git_commit") for environment in environments]),
+        ("diffbench", [session.diffbench]),
+        ("started", [session.started.replace("T", " ").replace("+00:00", " UTC")]),
+    ]
+    shown = [
+        (name, ", ".join(str(value) for value in known))
+        for name, values in facts
+        if (known := [value for value in dict.fromkeys(values) if value is not None])
+    ]
+    missing = session.missing_baselines
+    command = save_command((node_id(case_id) for case_id in missing), session.command, session.root)
+    return views.Session(
+        label=label,
+        facts=tuple(shown),
+        notes=tuple(_notes(session)),
+        missing=missing[:_MOST_LISTED],
+        save=command if missing and len(missing) <= _MOST_LISTED else "",
+        skipped=tuple((skipped.test, skipped.reason) for skipped in session.skipped[:_MOST_LISTED]),
+        comparisons=tuple(_comparison(comparison, by_id) for comparison in session.comparisons),
+    )
+
+
+def _notes(session: SessionReport) -> list[tuple[str, str]]:
+    notes: list[tuple[str, str]] = []
+    if session.interrupted:
+        notes.append(("interrupted", "the session ended early: cases that it didn't reach aren't here"))
+    notes += [("machine", line) for line in machine_lines(session.cases)]
+    changed = Counter(change for case in session.cases for change in case.changed_since)
+    notes += [
+        ("changed since", what if count == len(session.cases) else f"{what} ({format_count(count, 'case')})")
+        for what, count in changed.most_common(12)
+    ]
+    saved = Counter(saved_text(case.saved) for case in session.cases if was_saved(case))
+    notes += [("saved", f"{count} {what}") for what, count in saved.items()]
+    if len(session.skipped) > _MOST_LISTED:
+        notes.append(("skipped", format_count(len(session.skipped), "test")))
+    if len(session.missing_baselines) > _MOST_LISTED:
+        notes.append(("no baseline", format_count(len(session.missing_baselines), "case")))
+    return notes
+
+
+def _comparison(comparison: Comparison, by_id: Mapping[str, views.Case]) -> views.Comparison:
+    heads = (
+        comparison.argument or "variant",
+        "total",
+        f"speed-up ({confidence_text(comparison)})",
+        "predicted",
+        "calls",
+        "PSNR",
+        "SSIM",
+        "latents",
+    )
+    variants: list[views.Variant] = []
+    for row in comparison.variants:
+        is_reference = row.name == comparison.reference
+        likeness = ("", "") if is_reference else likeness_texts(row)
+        cells = (
+            "" if row.median_s is None else format_seconds(row.median_s),
+            "reference" if is_reference else speedup_text(row.speedup_rel),
+            "" if is_reference else ratio_text(row.predicted_speedup_rel),
+            calls_text(row),
+            *likeness,
+            "" if is_reference else latents_text(row),
+        )
+        case = by_id.get(row.case_id)
+        thumb = case.thumb if case is not None else None
+        variants.append(
+            views.Variant(
+                row.name, case.slug if case is not None else "", cells, row.error or "", thumb, is_reference
+            )
+        )
+    return views.Comparison(
+        title=comparison.id,
+        about=f"{format_count(comparison.blocks, 'block')}, interleaved in one process",
+        heads=heads,
+        variants=tuple(variants),
+        chart=frontier(comparison),
+        remarks=tuple(remarks(comparison)),
+    )

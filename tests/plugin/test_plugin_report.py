@@ -1,0 +1,89 @@
+"""`--diffbench-report`: the page that a session leaves, with the pictures of both sides."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+
+from pytest_diffbench.commands import main as cli
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+pytestmark = pytest.mark.usefixtures("real_libraries")
+
+TEST = """
+import os
+
+import numpy as np
+
+PICTURE = (np.mgrid[0:64, 0:64][0] * 3).astype(np.uint8)[..., None].repeat(3, 2)
+
+def paint():
+    picture = PICTURE.copy()
+    if os.environ.get("FAULT"):
+        picture[20:40, 10:50] = 0
+    return picture
+
+def test_it(diffbench):
+    diffbench(paint)
+"""
+
+
+@pytest.fixture
+def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    pytester.makepyfile(TEST)
+    return pytester
+
+
+def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
+    return project.runpytest_inprocess("--diffbench-gates=output", "--diffbench-rounds=1", *arguments)
+
+
+def panes(page: Path) -> list[str]:
+    """What is shown of the picture."""
+    return re.findall(r'<figure class="pane ?([a-z]*)">', page.read_text(encoding="utf-8"))
+
+
+def test_both_sides_are_shown_also_of_a_save(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    result = run(project, "--diffbench-save", "--diffbench-report=first.html")
+    result.stdout.fnmatch_lines([f"report *{project.path / 'first.html'}"])
+    assert panes(project.path / "first.html") == ["now"]
+
+    monkeypatch.setenv("FAULT", "1")
+    run(project, "--diffbench", "--diffbench-report=red").assert_outcomes(failed=1)
+    assert panes(project.path / "red" / "index.html") == ["base", "now", "heat", "tile"]
+    assert (project.path / "red" / "data").is_dir()
+
+    run(project, "--diffbench-save", "--diffbench-report=accepted.html").assert_outcomes(passed=1)
+    assert panes(project.path / "accepted.html") == ["base", "now", "heat", "tile"], "the baseline that it replaced"
+
+    run(project, "--diffbench", "--diffbench-report=green.html").assert_outcomes(passed=1)
+    assert panes(project.path / "green.html") == [""]
+    assert not list(project.path.glob(".*pictures"))
+
+
+def test_stored_results_make_the_same_page(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(project, "--diffbench-save")
+    monkeypatch.setenv("FAULT", "1")
+    run(project, "--diffbench", "--diffbench-json=s.json", "--diffbench-images=images", "--diffbench-report=r.html")
+    files = (str(project.path / "s.json"), str(project.path / "baselines"))
+    assert cli.main(["report", files[0], "--baselines", files[1], "-o", "again.html"]) == 0
+    assert cli.main(["judge", *files, "--gates=output", "--report=judged.html"]) == 1
+    assert "judged.html" in capsys.readouterr().out
+    for name in ("r.html", "again.html", "judged.html"):
+        assert panes(project.path / name) == ["base", "now", "heat", "tile"], name
+
+
+def test_a_page_that_cannot_be_written_fails_the_session(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    project.makeconftest("import pathlib\ndef pytest_sessionstart(): pathlib.Path('r.html').mkdir()")
+    result = run(project, "--diffbench-save", "--diffbench-report=r.html")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*--diffbench-report: *r.html: can't be written*"])

@@ -1,0 +1,110 @@
+"""Takes the pictures of a report that the pages of `docs/` show, with a headless Chromium.
+
+    python tools/screenshots.py [FOLDER]
+
+Writes `report-overview.png`, `report-case.png`, `report-kinds.png`, `report-dark.png` and `report-phone.png`, of less
+than 300 kB each. Needs chromium, chromedriver and selenium.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import shutil
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from PIL import Image
+
+ROOT = Path(__file__).parents[1]
+sys.path[:0] = [str(ROOT / "tests" / "report"), str(ROOT / "tests" / "helpers")]  # the session of the tests
+
+import html_factories  # noqa: E402  # found there
+
+from pytest_diffbench.report.html import page  # noqa: E402  # after its records
+
+_MOST_BYTES = 300_000
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Shot:
+    """A picture: of which case, in which view, and how large; the overview where no case is named."""
+
+    name: str
+    case: str = ""
+    view: str = ""
+    width_px: int = 1280
+    height_px: int = 900
+    dark: bool = False
+    scroll_px: int = 0
+
+
+SHOTS = (
+    Shot("report-overview", height_px=1040),
+    Shot("report-case", "test_cfg_trunc[0.5]", "all", height_px=1560),
+    Shot("report-kinds", "test_every_kind", "all", height_px=1400),
+    Shot("report-dark", "test_cfg_trunc[0.5]", "swipe", height_px=1000, dark=True, scroll_px=730),
+    Shot("report-phone", "test_tiled_decode", width_px=390, height_px=844),
+)
+
+_SLUG = """
+const named = row => row.querySelector(".name").textContent === arguments[0];
+return [...document.querySelectorAll("#list li")].find(named).dataset.slug;
+"""
+
+
+def main() -> int:
+    """Make the page, take the pictures."""
+    from selenium import webdriver
+
+    folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
+    options: Any = webdriver.ChromeOptions()
+    options.binary_location = shutil.which("chromium") or ""
+    for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):
+        options.add_argument(argument)
+    driver: Any = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
+    try:
+        with tempfile.TemporaryDirectory() as temporary:
+            address = page.write(Path(temporary) / "report.html", [html_factories.gallery().source()]).as_uri()
+            for shot in SHOTS:
+                data = _taken(driver, address, shot)
+                (folder / f"{shot.name}.png").write_bytes(data)
+                print(f"{shot.name}.png {len(data) / 1e3:.0f} kB")
+                if len(data) > _MOST_BYTES:
+                    return 1
+    finally:
+        driver.quit()
+    return 0
+
+
+def _taken(driver: Any, address: str, shot: Shot) -> bytes:
+    metrics = {"width": shot.width_px, "height": shot.height_px, "deviceScaleFactor": 1, "mobile": False}
+    scheme = {"name": "prefers-color-scheme", "value": "dark" if shot.dark else "light"}
+    driver.execute_cdp_cmd("Emulation.setDeviceMetricsOverride", metrics)
+    driver.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": [scheme]})
+    driver.get("about:blank")
+    driver.get(address)
+    if shot.case:
+        slug = driver.execute_script(_SLUG, shot.case)
+        driver.execute_script("location.hash = arguments[0]", f"case={slug}&view={shot.view}")
+    loaded = "return [...document.images].filter(image => image.offsetWidth).every(image => image.complete)"
+    end_s = time.monotonic() + 20
+    while not driver.execute_script(loaded) and time.monotonic() < end_s:
+        time.sleep(0.05)
+    driver.execute_script("scrollTo(0, arguments[0])", shot.scroll_px)
+    time.sleep(0.3)  # pictures are decoded after they are complete
+    with Image.open(io.BytesIO(driver.get_screenshot_as_png())) as image:
+        colours = image.convert("RGB")
+    buffer = io.BytesIO()
+    colours.save(buffer, format="PNG", optimize=True)
+    if buffer.tell() > _MOST_BYTES:
+        buffer = io.BytesIO()
+        colours.quantize(256, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+    return buffer.getvalue()
+
+
+if __name__ == "__main__":
+    sys.exit(main())
