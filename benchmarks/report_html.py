@@ -22,7 +22,11 @@ sys.path[:0] = [str(ROOT / "tests" / "report"), str(ROOT / "tests" / "helpers")]
 
 import html_factories  # noqa: E402  # found there
 
-from pytest_diffbench.report.html import page  # noqa: E402  # after its records
+from pytest_diffbench.commands import report as report_command  # noqa: E402  # after its records
+from pytest_diffbench.records.artifacts import Reference  # noqa: E402
+from pytest_diffbench.report import session_json  # noqa: E402
+from pytest_diffbench.report.html import page  # noqa: E402
+from pytest_diffbench.store import keep_sides  # noqa: E402
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -52,15 +56,18 @@ def main() -> int:
     parser.add_argument("--side", type=int, default=512, help="of the pictures, in pixels")
     parser.add_argument("--repeats", type=int, default=3)
     options = parser.parse_args()
-    sources = [html_factories.many(options.cases, options.failing, options.side).source()]
+    gallery = html_factories.many(options.cases, options.failing, options.side)
+    sources = [gallery.source()]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.html"
         took_s, cpu_s = _made(path, sources, options.repeats)
         size_bytes = path.stat().st_size
         shown = _shown(path, options.repeats)
+        read_s = _read(Path(folder), gallery, options.repeats)
     rows = [
         ("made, best of several", f"{took_s:.2f} s"),
         ("made, processor time", f"{cpu_s:.2f} s"),
+        ("the same by `diffbench report`, files read too", f"{read_s:.2f} s"),
         ("size", f"{size_bytes / 1e6:.1f} MB"),
         *((name, f"{value_s:.2f} s") for name, value_s in shown.items()),
     ]
@@ -83,6 +90,25 @@ def _made(path: Path, sources: Sequence[page.SessionSource], repeats: int) -> tu
         page.write(path, sources)
         times.append((time.perf_counter() - began_s, time.process_time() - cpu_began_s))
     return min(times)
+
+
+def _read(folder: Path, gallery: html_factories.Gallery, repeats: int) -> float:
+    """Wall time of the command on stored results, the quickest of several."""
+    session_json.write(folder / "session.json", gallery.session)
+    for report in gallery.session.cases:
+        sides = gallery.sides[report.observation.case.id]
+        assert sides.baseline is not None
+        reference = Reference(sides.baseline, "machine", "", lambda base=sides.base: base)  # type: ignore[misc]
+        keep_sides(folder / "images", report.observation, sides.now, reference)
+    words = [str(folder / "session.json"), "--images", str(folder / "images"), "-o", str(folder / "read.html")]
+    parser = argparse.ArgumentParser()
+    report_command.add_arguments(parser)
+    times_s: list[float] = []
+    for _ in range(repeats):
+        began_s = time.perf_counter()
+        report_command.report(parser.parse_args(words))
+        times_s.append(time.perf_counter() - began_s)
+    return min(times_s)
 
 
 def _shown(path: Path, repeats: int) -> dict[str, float]:

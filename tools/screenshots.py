@@ -44,8 +44,8 @@ class Shot:
 
 SHOTS = (
     Shot("report-overview", height_px=1040),
-    Shot("report-case", "test_cfg_trunc[0.5]", "all", height_px=1560),
-    Shot("report-kinds", "test_every_kind", "all", height_px=1400),
+    Shot("report-case", "test_cfg_trunc[0.5]", "all", height_px=1390),
+    Shot("report-kinds", "test_every_kind", "all", height_px=1180),
     Shot("report-dark", "test_cfg_trunc[0.5]", "swipe", height_px=1000, dark=True, scroll_px=730),
     Shot("report-phone", "test_tiled_decode", width_px=390, height_px=844),
 )
@@ -102,7 +102,7 @@ def _taken(driver: Any, address: str, shot: Shot) -> bytes:
     colours.save(buffer, format="PNG", optimize=True)
     if buffer.tell() > _MOST_BYTES:
         buffer = io.BytesIO()
-        colours.quantize(256, dither=Image.Dither.NONE).save(buffer, format="PNG", optimize=True)
+        colours.quantize(256, method=Image.Quantize.FASTOCTREE).save(buffer, format="PNG", optimize=True)
     return buffer.getvalue()
 
 

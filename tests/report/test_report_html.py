@@ -196,9 +196,9 @@ def test_a_page_is_bounded_and_what_fails_has_room_first() -> None:
 
 
 def test_passing_cases_beyond_a_number_have_tables() -> None:
-    text = page.render([make.many(130, 2, 32).source()], Inline())
+    text = page.render([make.many(70, 2, 32).source()], Inline())
     articles = re.findall(r"<article.*?</article>", text, re.DOTALL)
-    assert sum("data:image" in article for article in articles) == 2 + 120
+    assert sum("data:image" in article for article in articles) == 2 + 60
     assert all("<table" in article for article in articles)
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.report.html.encoding import EncodedLook
 
 _HERE = Path(__file__).parent
-_MOST_PASSING = 120
+_MOST_PASSING = 60
 """Passing cases that have a picture and charts on a single page; further ones have their figures in tables."""
 
 _AT_ONCE = 16
