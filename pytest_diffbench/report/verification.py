@@ -75,9 +75,13 @@ def broken_text(verification: Verification) -> str:
 
 def summary_texts(verification: Verification) -> list[str]:
     """For a session's summary: one text for the whole, and one for each fault that was waived."""
-    counts = text_of(_closing(verification))
     waived = [f"waived {check.code}: {check.waived}" for check in verification.having("broken", waived=True)]
-    return [f"{verification.test}: {counts}", *waived]
+    return [f"{verification.test}: {counts_text(verification)}", *waived]
+
+
+def counts_text(verification: Verification) -> str:
+    """Such as `1 broken, 21 hold`."""
+    return text_of(_closing(verification))
 
 
 def _head(verification: Verification, width: int) -> list[Line]:

@@ -24,7 +24,7 @@ from report_records import lumina
 from pytest_diffbench.commands import main as cli
 from pytest_diffbench.errors import DiffbenchError
 from pytest_diffbench.outputs.kinds import KINDS
-from pytest_diffbench.records import baseline_of
+from pytest_diffbench.records import Check, OutputDistance, Verification, baseline_of
 from pytest_diffbench.records.artifacts import Artifacts, Reference, Sides
 from pytest_diffbench.records.details import TraceDetails
 from pytest_diffbench.report import session_json
@@ -236,6 +236,37 @@ def test_any_session_makes_a_page(session: Any) -> None:
     if session is report_factories.red:
         assert "2 failed" in made
         assert "weren&#39;t at hand" in made
+
+
+def test_what_is_wrong_without_a_baseline_is_on_the_page() -> None:
+    check = Check(
+        code="batch.prompts",
+        answer="broken",
+        distance=OutputDistance(distance_rel=0.03, limit_rel=1e-4),
+        where=("sample 0",),
+    )
+    verification = Verification(
+        pipeline="<b>CogView4Pipeline</b>",
+        test="test_verify.py::test_sound",
+        arguments={},
+        seed=0,
+        calls=25,
+        duration_s=8.0,
+        digest=None,
+        rounding_rel=None,
+        checks=(check, msgspec.structs.replace(check, code="batch.order", waived="known upstream")),
+        software={},
+    )
+    session = msgspec.structs.replace(report_factories.empty(), verifications=(verification,))
+    text = " ".join(page.render([page.SessionSource(session, lambda *_: Sides())], Inline()).split())
+    for part in (
+        "Verified without a baseline",
+        "&lt;b&gt;CogView4Pipeline&lt;/b&gt;: 1 broken, 1 waived",
+        "3 % apart, limit 0.01 %",
+        "Mask the padding of the shorter prompt",
+        "accepted: known upstream",
+    ):
+        assert part in text, part
 
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:

@@ -20,13 +20,15 @@ from pytest_diffbench.report.html import views
 from pytest_diffbench.report.html.charts import decision_bar
 from pytest_diffbench.report.html.frontier import frontier
 from pytest_diffbench.report.machine import machine_lines
+from pytest_diffbench.report.sentences.invariants import CLAIMS, broken_sentence
 from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.report.units import format_count, format_seconds
+from pytest_diffbench.report.verification import counts_text
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_diffbench.records import Comparison, SessionReport
+    from pytest_diffbench.records import Comparison, SessionReport, Verification
 
 _MOST_LISTED = 40
 
@@ -79,6 +81,30 @@ def session_view(session: SessionReport, label: str, by_id: Mapping[str, views.C
         save=command if missing and len(missing) <= _MOST_LISTED else "",
         skipped=tuple((skipped.test, skipped.reason) for skipped in session.skipped[:_MOST_LISTED]),
         comparisons=tuple(_comparison(comparison, by_id) for comparison in session.comparisons),
+        verifications=tuple(_verification(verification) for verification in session.verifications),
+    )
+
+
+def _verification(verification: Verification) -> views.Verification:
+    """Broken invariants as the verdicts that they are; a waived one is shown with its reason."""
+    verdicts = [
+        views.Verdict(
+            decision="broken" if check.waived is None else "waived",
+            reason=check.code,
+            message=broken_sentence(check),
+            changes=(f"accepted: {check.waived}",) if check.waived is not None else (),
+            meaning=CLAIMS[check.code].meaning,
+            remedy=CLAIMS[check.code].remedy,
+            detectable="",
+        )
+        for waived in (False, True)
+        for check in verification.having("broken", waived=waived)
+        if check.code in CLAIMS
+    ]
+    return views.Verification(
+        title=verification.test or verification.source or verification.pipeline,
+        about=f"{verification.pipeline}: {counts_text(verification)}",
+        verdicts=tuple(verdicts),
     )
 
 

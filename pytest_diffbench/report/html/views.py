@@ -232,6 +232,16 @@ class Session:
     save: str
     skipped: tuple[tuple[str, str], ...]
     comparisons: tuple[Comparison, ...]
+    verifications: tuple[Verification, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verification:
+    """What was found wrong with a pipeline without any baseline."""
+
+    title: str
+    about: str
+    verdicts: tuple[Verdict, ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
