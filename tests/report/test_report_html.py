@@ -260,6 +260,7 @@ def test_what_is_wrong_without_a_baseline_is_on_the_page() -> None:
     session = msgspec.structs.replace(report_factories.empty(), verifications=(verification,))
     text = " ".join(page.render([page.SessionSource(session, lambda *_: Sides())], Inline()).split())
     for part in (
+        "<h1>1 of 1 pipeline is wrong without any baseline</h1>",
         "Verified without a baseline",
         "&lt;b&gt;CogView4Pipeline&lt;/b&gt;: 1 broken, 1 waived",
         "3 % apart, limit 0.01 %",

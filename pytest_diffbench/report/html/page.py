@@ -196,9 +196,12 @@ def _page(sources: Sequence[SessionSource], files: Files) -> views.Page:
         for number, source in enumerate(sources)
     ]
     first = sources[0].session if sources else None
+    verifications = [verification for source in sources for verification in source.session.verifications]
+    wrong = sum(bool(verification.having("broken")) for verification in verifications)
+    headline = sentences.headline(len(cases), counts, len(verifications), wrong)
     return views.Page(
-        title=sentences.headline(len(cases), counts),
-        headline=sentences.headline(len(cases), counts),
+        title=headline,
+        headline=headline,
         version=__version__,
         finished=first.finished.replace("T", " ").replace("+00:00", " UTC") if first is not None else "",
         counts=tuple((status, counts[status]) for status in STATUSES if counts[status]),

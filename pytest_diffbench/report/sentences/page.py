@@ -34,13 +34,23 @@ NOT_KEPT = (
 )
 
 
-def headline(cases: int, counts: Mapping[str, int]) -> str:
+def headline(cases: int, counts: Mapping[str, int], verified: int = 0, wrong: int = 0) -> str:
     """What a reader wants to know first: `3 of 9 cases got worse`.
 
     Args:
         cases: of all sessions.
         counts: cases by status.
+        verified: pipelines that were verified without a baseline.
+        wrong: those of them in which something is.
     """
+    if not verified:
+        return _of_cases(cases, counts)
+    pipelines = f"{wrong:,} of {format_count(verified, 'pipeline')}" if wrong else "no pipeline"
+    text = f"{pipelines} {'is' if wrong <= 1 else 'are'} wrong without any baseline"
+    return f"{_of_cases(cases, counts)}; {text}" if cases else text.capitalize()
+
+
+def _of_cases(cases: int, counts: Mapping[str, int]) -> str:
     if not cases:
         return "Nothing was measured"
     of_all = f"of {format_count(cases, 'case')}"
