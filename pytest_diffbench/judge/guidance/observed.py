@@ -10,6 +10,7 @@ from pytest_diffbench.judge.definition import definition_changes
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.records import format_steps, parse_steps
 from pytest_diffbench.records.details import Contradiction, GroupChange, ObservedGuidance
+from pytest_diffbench.records.guidance import alike
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -88,8 +89,16 @@ def _changes(
 
 
 def _same(old: GuidanceGroup, new: GuidanceGroup, guidance: Guidance) -> bool:
-    if (old.branches, old.used, old.sign, old.renorm) != (new.branches, new.used, new.sign, new.renorm):
+    if old.components and new.components and old.components != new.components:
         return False
-    if old.scale is None or new.scale is None:
-        return old.scale is new.scale
-    return abs(old.scale - new.scale) <= 2 * guidance.scale_tolerance(old.scale)
+    if old.branches == new.branches and old.used == "unknown" and (new.used == "mixed" or new.converted):
+        return True  # what couldn't be read when the baseline was saved, and now can be, is no change
+    if (old.branches, old.used, old.sign, old.renorm, old.converted) != (
+        new.branches,
+        new.used,
+        new.sign,
+        new.renorm,
+        new.converted,
+    ):
+        return False
+    return alike(old, new, lambda scale: 2 * guidance.scale_tolerance(scale))
