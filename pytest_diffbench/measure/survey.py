@@ -11,7 +11,7 @@ from pytest_diffbench.measure.branches import BranchFinder, is_embedding
 from pytest_diffbench.measure.combination import handed_apart
 from pytest_diffbench.measure.components import attention_modules, count_parameters
 from pytest_diffbench.measure.guidance import derive_step, difference_of, prediction_in, reused_step
-from pytest_diffbench.measure.handed import number, numbers, sigmas_of, tensor_arguments, tokens_read
+from pytest_diffbench.measure.handed import number, numbers, sigmas_of, tensor_arguments, tokens_of, tokens_read
 from pytest_diffbench.measure.stages import STAGE_OF_ROLE
 from pytest_diffbench.measure.trace import first_tensor, outer_tensors, tensors_in
 from pytest_diffbench.measure.trace_recorder import NoTrace, TraceRecorder
@@ -47,6 +47,7 @@ class _Call:
     flops: int = 0
     prediction: torch.Tensor | None = None
     order: JointOrder | None = None
+    tokens: int = 0
 
 
 class Survey:
@@ -181,6 +182,7 @@ class Survey:
                     shapes=call.shapes,
                     dtypes=call.dtypes,
                     flops=call.flops,
+                    tokens=call.tokens,
                     steps=format_steps(steps),
                 )
                 for call, steps in groups.values()
@@ -225,6 +227,7 @@ class Survey:
                 shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
                 dtypes={name: str(tensor.dtype).removeprefix("torch.") for name, tensor in tensors.items()},
                 order=self._branches.order_of(tensors),
+                tokens=tokens_of(site.owner, tensors),
             )
         )
 

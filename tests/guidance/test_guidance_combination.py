@@ -133,3 +133,23 @@ def test_steps_with_other_shares_or_denoisers_are_groups_of_their_own() -> None:
         ("2", ("low",)),
     ]
     assert guidance.guided_steps == 4
+
+
+@pytest.mark.parametrize("rescaled", [1.0, 0.8])
+def test_four_predictions_turned_into_clean_samples_and_back_have_their_shares(rescaled: float) -> None:
+    """As LTX-2 mixes text, perturbed attention and each modality by itself, and rescales the sum."""
+    cond, uncond, perturbed, isolated, latents = (drawn(1, 40, 16, seed=seed) for seed in range(5))
+    sigma = 0.6
+    clean = {name: latents - sigma * p for name, p in zip("cupi", (cond, uncond, perturbed, isolated), strict=True)}
+    guided = (
+        clean["c"] + 2.0 * (clean["c"] - clean["u"]) + (clean["c"] - clean["p"]) + 2.0 * (clean["c"] - clean["i"])
+    )
+    velocity = (latents - rescaled * guided) / sigma
+    calls: list[tuple[Branch, torch.Tensor]] = [
+        ("joint", torch.cat([uncond, cond])),
+        ("unknown", perturbed),
+        ("unknown", isolated),
+    ]
+    step = derive_step(calls, velocity, latents=latents)
+    assert (step.used, step.converted) == ("mixed", rescaled != 1.0)
+    assert step.shares == pytest.approx((-2.0, 6.0, -1.0, -2.0), rel=1e-3)

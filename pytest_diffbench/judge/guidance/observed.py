@@ -13,13 +13,16 @@ from pytest_diffbench.records.details import Contradiction, GroupChange, Observe
 from pytest_diffbench.records.guidance import alike
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.records import Guidance, GuidanceGroup, Verdict
 
 _SCALES = ("true_cfg_scale", "guidance_scale")
 """What pipelines call the scale; where one has both, the first is that of two branches."""
+
+_SCALES_OF_DENOISERS = (("transformer", "guidance_scale"), ("transformer_2", "guidance_scale_2"))
+"""Of pipelines with one denoiser for noisy steps and another for the rest, as Wan 2.2."""
 
 _CALLBACKS = ("callback_on_step_end", "callback")
 
@@ -58,6 +61,39 @@ def judge_observed(gate_input: GateInput, guidance: Guidance, reason: str, detai
 
 def contradictions(guidance: Guidance) -> tuple[Contradiction, ...]:
     """What contradicts the arguments, whatever the class."""
+    return (*_of_whole_call(guidance), *_of_denoisers(guidance))
+
+
+def _of_denoisers(guidance: Guidance) -> Iterator[Contradiction]:
+    """Of a pipeline with a scale for each of two denoisers: those whose steps mix at another than their own."""
+    arguments = guidance.arguments
+    if "guidance_scale_2" not in arguments:
+        return
+    for component, name in _SCALES_OF_DENOISERS:
+        # the second is the first one's where it isn't given
+        asked = next((value for key in (name, "guidance_scale") if (value := arguments.get(key)) is not None), None)
+        if isinstance(asked, bool) or not isinstance(asked, int | float):
+            continue
+        scales = [
+            step.scale
+            for step in guidance.steps
+            if step.components == (component,)
+            and step.used == "guided"
+            and step.scale is not None
+            and abs(step.scale - asked) > guidance.scale_tolerance(asked)
+        ]
+        if scales:
+            yield Contradiction(
+                kind="other_scale",
+                argument=name,
+                value=asked,
+                steps=len(scales),
+                component=component,
+                observed=scales[0],
+            )
+
+
+def _of_whole_call(guidance: Guidance) -> tuple[Contradiction, ...]:
     arguments = guidance.arguments
     scale = next(((name, value) for name in _SCALES if isinstance(value := arguments.get(name), int | float)), None)
     if scale is None or guidance.guided_steps:

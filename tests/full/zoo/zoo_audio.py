@@ -32,7 +32,6 @@ def _clap() -> Any:
         spec_size=64,
         window_size=4,
         num_mel_bins=64,
-        intermediate_size=WIDTH,
         hidden_size=WIDTH,
         patch_stride=[2, 2],
         patch_embeds_hidden_size=4,
@@ -120,7 +119,7 @@ def audio_ldm_2() -> Any:
         AudioLDM2UNet2DConditionModel,
     )
 
-    language: Any = transformers.GPT2Config(n_embd=16, n_head=2, n_layer=1, n_ctx=99, vocab_size=99, n_positions=99)
+    language: Any = transformers.GPT2Config(n_embd=16, n_head=2, n_layer=1, vocab_size=99, n_positions=99)
     return diffusers.AudioLDM2Pipeline(
         vae=_autoencoder(),
         text_encoder=_clap(),
@@ -139,7 +138,7 @@ def audio_ldm_2() -> Any:
             norm_num_groups=4,
             down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
             up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-            cross_attention_dim=(None, 16, 32),
+            cross_attention_dim=((None, 16, 32), (None, 16, 32)),
             attention_head_dim=4,
         ),
         scheduler=diffusers.DDIMScheduler(clip_sample=False),
