@@ -77,7 +77,7 @@ def _print_table(options: argparse.Namespace) -> int:
         same = all(verdict.decision == "same" for verdict in examined.again if verdict.gate == "output")
         missed = [scale for scale, verdict in examined.off.items() if verdict.decision != "worse"]
         red += bool(examined.off) and not missed
-        amiss += [name] if missed or not same else []
+        amiss += [name] if missed or same is bool(ENTRIES[name].draws) else []
         print(_table_row(name, examined, same=same, missed=missed), flush=True)
     print(f"\n{len(options.only)} lines, {red} red by guidance where a scale is off")
     print(f"amiss: {', '.join(amiss) or 'none'}")
@@ -96,7 +96,7 @@ def _table_row(name: str, examined: zoo_check.Examined, *, same: bool, missed: l
         calls,
         ", ".join(stage for stage in STAGES if stage in stages and stage != "unattributed"),
         _guidance(observation),
-        "yes" if same else "no",
+        "yes" if same else f"no: {ENTRIES[name].draws} draws from the global generator",
         off or f"none: {ENTRIES[name].no_guidance}",
     ]
     return f"| {' | '.join(cells)} |"

@@ -65,7 +65,7 @@ def _vocoder() -> Any:
         resblock_dilation_sizes=[[1, 3, 5], [1, 3, 5]],
         normalize_before=False,
     )
-    return transformers.SpeechT5HifiGan(config)
+    return parts.stirred(transformers.SpeechT5HifiGan(config))  # as it comes, it is all but silent
 
 
 def _autoencoder() -> Any:

@@ -75,6 +75,12 @@ def kind_of(observation: Observation) -> str:
     return observation.output.parts[0].kind if observation.output.parts else "image"
 
 
+def reruns_alike(observation: Observation) -> bool:
+    """Whether the calls of a single measurement returned the same bits, and drew from no global generator."""
+    assert observation.output is not None
+    return observation.output.rerun.identical and not observation.output.rerun.drew_from
+
+
 def names_both_scales(verdict: Verdict) -> bool:
     """Whether a verdict says what the steps mixed before, or should have mixed, and what they mix now."""
     details = verdict.details

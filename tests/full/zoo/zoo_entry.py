@@ -38,6 +38,11 @@ def multiply_argument(pipeline: Any, scale: str, by: float) -> None:
     pipeline.__class__ = type(sound.__name__, (sound,), {"__call__": call, "__module__": sound.__module__})
 
 
+def multiply_attribute_of_guider(pipeline: Any, scale: str, by: float) -> None:
+    """The same of a pipeline that has its scale from a guider, and not from the call."""
+    setattr(pipeline.guider, scale, getattr(pipeline.guider, scale) * by)
+
+
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Entry:
     """A class of the zoo.
@@ -50,6 +55,7 @@ class Entry:
             the call asked for; empty where predictions aren't mixed.
         kind: of the output: `image`, or the name of a kind.
         no_guidance: why there are no scales.
+        draws: what of a call draws from torch's global generator, although it is handed one: a second run differs.
         no_steps: no scheduler steps, so that nothing is known of guidance.
         break_scale: lets a pipeline use a multiple of a scale, by its name, unseen from outside.
     """
@@ -59,6 +65,7 @@ class Entry:
     scales: tuple[str, ...] = ("guidance_scale",)
     kind: str = "image"
     no_guidance: str = ""
+    draws: str = ""
     no_steps: bool = False
     break_scale: Callable[[Any, str, float], None] = multiply_argument
 

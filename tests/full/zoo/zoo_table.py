@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Any
 import zoo_kinds
 import zoo_table_audio
 import zoo_table_dits
+import zoo_table_modular
 import zoo_table_unets
 import zoo_table_video
 import zoo_unets
-from zoo_entry import Entry
+from zoo_entry import Entry, multiply_attribute_of_guider
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -31,16 +32,14 @@ def _of_kind(kind: zoo_kinds.Kind) -> Entry:
     )
 
 
-def _multiply_guider(pipeline: Any, scale: str, by: float) -> None:
-    """The scale of a pipeline that has it from its guider, and not from the call."""
-    setattr(pipeline.guider, scale, getattr(pipeline.guider, scale) * by)
-
-
 _KINDS = {name: _of_kind(kind) for name, kind in zoo_kinds.ZOO.items()}
 
 _GUIDED_BY_GUIDERS = {
     "HunyuanImagePipeline": dataclasses.replace(
-        _KINDS["HunyuanImagePipeline"], scales=("guidance_scale",), no_guidance="", break_scale=_multiply_guider
+        _KINDS["HunyuanImagePipeline"],
+        scales=("guidance_scale",),
+        no_guidance="",
+        break_scale=multiply_attribute_of_guider,
     )
 }
 
@@ -51,5 +50,6 @@ ENTRIES: dict[str, Entry] = (
     | zoo_table_dits.ENTRIES
     | zoo_table_video.ENTRIES
     | zoo_table_audio.ENTRIES
+    | zoo_table_modular.ENTRIES
 )
 """By the name of the class, with what sets it apart in brackets where a class has several lines."""

@@ -190,6 +190,7 @@ ENTRIES: dict[str, Entry] = {
             "CogView4ControlPipeline",
             language.cogview_4,
             transformer=lambda base: _reconfigured(base.transformer, in_channels=8),
-        )
+        ),
+        draws="encoding the control image",
     ),
 }

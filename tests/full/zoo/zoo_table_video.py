@@ -69,7 +69,7 @@ ENTRIES: dict[str, Entry] = {
         call={"control_video": lambda: film(9)},
     ),
     "MochiPipeline": _video(video.mochi, call=_SMALL | {"num_frames": 7}),
-    "AllegroPipeline": _video(video.allegro, call=_SMALL | {"num_frames": 8}),
+    "AllegroPipeline": _video(video.allegro, call={"height": 64, "width": 64, "num_frames": 24}),  # a tile
     "LattePipeline": _video(video.latte, call={"height": 32, "width": 32, "video_length": 2}),
     "EasyAnimatePipeline": _video(video.easyanimate),
     "CosmosTextToWorldPipeline": _video(

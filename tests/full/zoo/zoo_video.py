@@ -197,6 +197,7 @@ def allegro() -> Any:
         scheduler=diffusers.DDIMScheduler(clip_sample=False),
     )
     made.vae.enable_tiling()  # it decodes in no other way
+    parts.stirred(made.vae.decoder)  # as it comes, it makes a grey film
     return made
 
 
