@@ -48,7 +48,7 @@ _PATCHES = ((1, 1), (1, 2), (2, 1), (2, 2), (1, 4))
 """Frames and pixels of a patch's sides that a token stands for."""
 
 
-_ONE_BRANCH_REL = 1e-4
+_SINGLE_BRANCH_REL = 1e-4
 """A scale that is so near to 1 or to 0 uses one branch alone."""
 
 _CANCELLED_REL = 1e-3
@@ -167,7 +167,7 @@ def step_of(fitted: Combination, branches: tuple[Branch, ...], order: JointOrder
     if cond is None or uncond is None:
         return msgspec.structs.replace(step, used="uncond" if cond is None else "cond")
     scale = cond.coefficient / total
-    if abs(scale - 1) <= _ONE_BRANCH_REL or abs(scale) <= _ONE_BRANCH_REL:
+    if abs(scale - 1) <= _SINGLE_BRANCH_REL or abs(scale) <= _SINGLE_BRANCH_REL:
         return msgspec.structs.replace(step, used="uncond" if abs(scale) < 0.5 else "cond")
     guessed: JointOrder | None = None
     if "joint" in branches and order is None:
@@ -228,7 +228,7 @@ def _halved(output: torch.Tensor, latents: torch.Tensor | None) -> tuple[torch.T
 
 def _layouts(output: torch.Tensor) -> Iterator[Layout]:
     """Ways from a prediction of one batch to the shape of the scheduler's input, the simplest first."""
-    yield _as_it_is
+    yield _unchanged
     yield _folded
     for last in (False, True):
         yield lambda tensor, shape, last=last: _sliced(tensor, shape, last=last)  # type: ignore[misc]  # mypy reads no defaults
@@ -241,7 +241,7 @@ def _layouts(output: torch.Tensor) -> Iterator[Layout]:
             yield lambda tensor, shape, frame=frame: _frame(tensor, shape, frame)  # type: ignore[misc]  # as above
 
 
-def _as_it_is(tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor | None:
+def _unchanged(tensor: torch.Tensor, shape: tuple[int, ...]) -> torch.Tensor | None:
     """The same but for axes of length 1, and for further channels behind."""
     if tensor.ndim == len(shape) > 1 and tensor.shape[1] > shape[1] and tensor.shape[2:] == shape[2:]:
         tensor = tensor[:, : shape[1]]

@@ -149,10 +149,10 @@ def derived(kind: str, base: Callable[[], Any], **further: Any) -> Callable[[], 
         target: Any = getattr(importlib.import_module(module) if module else diffusers, name_of_class)
         accepted = inspect.signature(target.__init__).parameters
         source = base()
-        made = {name: part for name, part in source.components.items() if name in accepted}
-        for name in further.keys() & accepted.keys():
-            part = further[name]
-            made[name] = part(source) if callable(part) and not isinstance(part, torch.nn.Module) else part
-        return target(**made)
+        components = {name: part for name, part in source.components.items() if name in accepted}
+        for name, part in further.items():  # in their order, which the weights that are drawn depend on
+            if name in accepted:
+                components[name] = part(source) if callable(part) and not isinstance(part, torch.nn.Module) else part
+        return target(**components)
 
     return make

@@ -28,12 +28,12 @@ def _modular(kind: str, base: Callable[[], Any], guider: str = "", **options: An
     def make() -> Any:
         import diffusers
 
-        made: Any = getattr(diffusers, kind)()
-        taken = {name: part for name, part in base().components.items() if name in made.components}
+        pipeline: Any = getattr(diffusers, kind)()
+        taken = {name: part for name, part in base().components.items() if name in pipeline.components}
         if guider:
             taken["guider"] = getattr(diffusers, guider)(**options)
-        made.update_components(**taken)
-        return made
+        pipeline.update_components(**taken)
+        return pipeline
 
     return make
 

@@ -171,7 +171,7 @@ def mochi() -> Any:
 def allegro() -> Any:
     import diffusers
 
-    made: Any = diffusers.AllegroPipeline(
+    pipeline: Any = diffusers.AllegroPipeline(
         tokenizer=parts.tokenizer(512),
         text_encoder=parts.t5(),
         vae=diffusers.AutoencoderKLAllegro(
@@ -196,9 +196,9 @@ def allegro() -> Any:
         ),
         scheduler=diffusers.DDIMScheduler(clip_sample=False),
     )
-    made.vae.enable_tiling()  # it decodes in no other way
-    parts.stirred(made.vae.decoder)  # as it comes, it makes a grey film
-    return made
+    pipeline.vae.enable_tiling()  # it decodes in no other way
+    parts.stirred(pipeline.vae.decoder)  # as it comes, it makes a grey film
+    return pipeline
 
 
 def latte() -> Any:
