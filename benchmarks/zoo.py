@@ -74,7 +74,7 @@ def _print_table(options: argparse.Namespace) -> int:
     for name in options.only:
         with tempfile.TemporaryDirectory() as folder:
             examined = zoo_check.examine(name, Path(folder))
-        same = all(verdict.decision == "same" for verdict in examined.again if verdict.gate == "output")
+        same = any(verdict.reason == "output.same_bits" for verdict in examined.again)
         missed = [scale for scale, verdict in examined.off.items() if verdict.decision != "worse"]
         red += bool(examined.off) and not missed
         amiss += [name] if missed or same is bool(ENTRIES[name].draws) else []

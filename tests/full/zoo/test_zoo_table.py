@@ -44,9 +44,9 @@ def test_a_class_is_saved_and_a_scale_that_is_off_is_red(tmp_path: Path, name: s
     entry = zoo_table.ENTRIES[name]
     examined = zoo_check.examine(name, tmp_path)
     assert zoo_check.kind_of(examined.observation) == entry.kind
-    assert [(verdict.gate, verdict.decision) for verdict in examined.again] == [
-        ("guidance", "incomparable" if entry.no_steps else "same"),
-        ("output", "worse" if entry.draws else "same"),
+    assert [verdict.reason for verdict in examined.again] == [
+        "guidance.not_seen" if entry.no_steps else "guidance.same",
+        "output.differs" if entry.draws else "output.same_bits",
     ]
     assert bool(entry.draws) is not zoo_check.reruns_alike(examined.observation)
     for scale, verdict in examined.off.items():

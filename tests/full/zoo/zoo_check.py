@@ -76,9 +76,9 @@ def kind_of(observation: Observation) -> str:
 
 
 def reruns_alike(observation: Observation) -> bool:
-    """Whether the calls of a single measurement returned the same bits, and drew from no global generator."""
+    """Whether the calls of a single measurement returned the same bits."""
     assert observation.output is not None
-    return observation.output.rerun.identical and not observation.output.rerun.drew_from
+    return observation.output.rerun.identical
 
 
 def names_both_scales(verdict: Verdict) -> bool:
