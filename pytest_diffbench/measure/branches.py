@@ -7,7 +7,7 @@ import hashlib
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Hashable, Iterable, Set
+    from collections.abc import Hashable, Iterable, Mapping, Set
 
     import torch
 
@@ -140,7 +140,7 @@ class BranchFinder:
         if copies == 2 and (branch := self._branch_of_halves(arguments)) is not None:
             return branch
         # Samples change with every step; what stays the same over steps is the conditioning.
-        sample = _sample_name(arguments)
+        sample = sample_name(arguments)
         conditioning = ",".join(
             fingerprint_of(tensor)
             for name, tensor in arguments.items()
@@ -161,7 +161,7 @@ class BranchFinder:
             return "joint"
         if any(0 in first and 0 in second for first, second in self._places_of_halves(arguments)):
             return "unknown"
-        sample = _sample_name(arguments)
+        sample = sample_name(arguments)
         differ = any(
             len(tensor) % 2 == 0 and not tensor[: len(tensor) // 2].equal(tensor[len(tensor) // 2 :])
             for name, tensor in arguments.items()
@@ -175,7 +175,7 @@ class BranchFinder:
             if is_embedding(tensor) and len(tensor) % 2 == 0:
                 yield tuple({self._encoded.get(fingerprint_of(half))} for half in tensor.chunk(2))
         for name, parts in _lists(arguments).items():
-            if name != _sample_name(arguments) and len(parts) % 2 == 0:
+            if name != sample_name(arguments) and len(parts) % 2 == 0:
                 places = [self._encoded.get(fingerprint_of(part)) for part in parts]
                 yield set(places[: len(parts) // 2]), set(places[len(parts) // 2 :])
 
@@ -185,7 +185,7 @@ def is_embedding(tensor: torch.Tensor) -> bool:
     return tensor.is_floating_point() and tensor.ndim >= 2
 
 
-def _lists(arguments: dict[str, torch.Tensor]) -> dict[str, list[torch.Tensor]]:
+def _lists(arguments: Mapping[str, torch.Tensor]) -> dict[str, list[torch.Tensor]]:
     """The arguments that are lists of tensors, which stand one by one as `name.0`, `name.1`."""
     lists: dict[str, list[torch.Tensor]] = {}
     for name, tensor in arguments.items():
@@ -202,7 +202,7 @@ def _copies(arguments: dict[str, torch.Tensor]) -> int:
     an image that differs between copies.
     """
     lists = _lists(arguments)
-    name = _sample_name(arguments)
+    name = sample_name(arguments)
     batch = arguments.get(name, lists.get(name))
     if batch is None:
         return 1
@@ -211,7 +211,7 @@ def _copies(arguments: dict[str, torch.Tensor]) -> int:
     return next((n for n in range(size, 1, -1) if size % n == 0 and prints == prints[: size // n] * n), 1)
 
 
-def _sample_name(arguments: dict[str, torch.Tensor]) -> str:
+def sample_name(arguments: Mapping[str, torch.Tensor]) -> str:
     """Name of the argument that is the noisy sample; empty where none has such a name."""
     lists = _lists(arguments)
     for name in _SAMPLE_NAMES:

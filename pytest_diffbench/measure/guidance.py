@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Literal
 
 import msgspec
 
+from pytest_diffbench.measure.combination import combination_of, step_of
+from pytest_diffbench.measure.predictions import cosine, double, finite, norm, norm_ratios
 from pytest_diffbench.measure.trace import first_tensor
 from pytest_diffbench.records import Branch, GuidanceStep
 
@@ -31,6 +33,9 @@ _ROUNDED_EPS = 4
 """Where a step has calls of which the branch isn't known, a mix of the known ones must explain the scheduler's input
 but for so many roundings: what else went into it would leave more."""
 
+_SPAN_REL = 1e-2
+"""Scales along an axis vary where they differ by more than that, and those at one place of it by no more."""
+
 _PARALLEL_EPS = 1e-9
 """Below this determinant, relative to the norms, a row can't tell the branches apart."""
 
@@ -41,6 +46,7 @@ def derive_step(
     *,
     order: JointOrder | None = None,
     timestep: float | None = None,
+    latents: torch.Tensor | None = None,
 ) -> GuidanceStep:
     """Find out which predictions the scheduler's input is made of, and how.
 
@@ -56,6 +62,9 @@ def derive_step(
     at its beginning or at its end are the prediction, whichever explains the scheduler's input. Axes of length 1 that
     only one of the tensors has don't matter.
 
+    Where that explains nothing, or leaves more than rounding, predictions and latents are fitted as a whole
+    (`combination`): of two branches the scale is read, of more the share of each.
+
     Args:
         predictions: branch and prediction of each denoiser call of the step, in order; shapes as `model_output`, a
             `joint` one with twice the batch. Others, and those of an `unknown` branch, can't be part of the answer;
@@ -63,12 +72,22 @@ def derive_step(
         model_output: what the scheduler's `step` was handed.
         order: of the branches in a joint prediction, as far as the embeddings of the call tell.
         timestep: what the scheduler's `step` was handed beside it.
+        latents: the sample that it was handed as well.
     """
     step = _derive_from(predictions, model_output, order, tokens_last=False)
     if step.used == "unknown" and any(_has_more_tokens(tensor, model_output) for _, tensor in predictions):
         other = _derive_from(predictions, model_output, order, tokens_last=True)
         step = step if other.used == "unknown" else other
+    if step.used == "unknown" or (step.residual_rel or 0) > _rounding(predictions, model_output):
+        fitted = combination_of(predictions, model_output, latents, order)
+        if fitted is not None:
+            step = step_of(fitted, step.branches, order)
     return msgspec.structs.replace(step, timestep=timestep)
+
+
+def _rounding(predictions: Sequence[tuple[Branch, torch.Tensor]], model_output: torch.Tensor) -> float:
+    """What rounding may leave unexplained, relative."""
+    return _ROUNDED_EPS * max(_eps(tensor) for tensor in (model_output, *(tensor for _, tensor in predictions)))
 
 
 def _derive_from(
@@ -80,7 +99,7 @@ def _derive_from(
 ) -> GuidanceStep:
     known, branches, all_known = _by_branch(predictions, model_output, tokens_last=tokens_last)
     tolerance = _EXPLAINED_EPS * _eps(model_output)
-    o = _double(model_output)
+    o = double(model_output)
     guessed: JointOrder | None = None
     if "joint" not in known:
         step = _derive(branches, o, known.get("cond"), known.get("uncond"), tolerance)
@@ -94,9 +113,7 @@ def _derive_from(
                 swapped = _derive(branches, o, first, second, tolerance)
                 if swapped.scale is not None and swapped.scale > 0:
                     step, guessed = swapped, "cond_uncond"
-    rounded = _ROUNDED_EPS * max(
-        _eps(tensor) for tensor in (model_output, *(prediction for _, prediction in predictions))
-    )
+    rounded = _rounding(predictions, model_output)
     if not all_known and step.used == "guided" and not (step.residual_rel or 0) <= rounded:
         step = GuidanceStep(branches=branches, used="unknown", sign=0, residual_rel=step.residual_rel)
     return msgspec.structs.replace(step, joint_order=guessed)
@@ -131,16 +148,14 @@ def reused_step(
         The step, or the answer, where o is explained but for rounding.
     """
     known, _, _ = _by_branch(predictions, model_output, tokens_last=False)
-    c, o = known.get("cond"), _double(model_output)
+    c, o = known.get("cond"), double(model_output)
     size = float((difference * difference).sum())
-    if c is None or set(known) != {"cond"} or difference.shape != o.shape or not size > 0 or not _finite(o):
+    if c is None or set(known) != {"cond"} or difference.shape != o.shape or not size > 0 or not finite(o):
         return step
-    allowed = _ROUNDED_EPS * max(
-        _eps(tensor) for tensor in (model_output, *(prediction for _, prediction in predictions))
-    )
+    allowed = _rounding(predictions, model_output)
     for sign in (-1, 1):
         moved = float(((sign * o - c) * difference).sum()) / size
-        residual = _norm(sign * o - c - moved * difference) / (_norm(o) or 1.0)
+        residual = norm(sign * o - c - moved * difference) / (norm(o) or 1.0)
         if residual <= allowed:
             return msgspec.structs.replace(step, used="reused", sign=sign, scale=1 + moved, residual_rel=residual)
     return step
@@ -177,7 +192,7 @@ def _by_branch(
             branches.append(branch)
             all_known = False
             continue
-        array = _double(prediction)
+        array = double(prediction)
         # A further call of a branch that predicts something else is perturbed in some way, and so no such call.
         alike = branch not in known or bool((known[branch] == array).all())
         branches.append(branch if alike else "unknown")
@@ -198,18 +213,18 @@ def _derive(
 
     if c is not None and u is not None and _has_variance(o, c):
         o, c, u = (array[:, : array.shape[1] // 2] for array in (o, c, u))
-    norm_o = _norm(o)
-    if norm_o == 0 or not _finite(o):
+    norm_o = norm(o)
+    if norm_o == 0 or not finite(o):
         return GuidanceStep(branches=branches, used="unknown", sign=0)
     vectors = _StepVectors(branches, o, c, u)
     for used, prediction in (("cond", c), ("uncond", u)):
         if prediction is None:
             continue
         for sign in (-1, 1):
-            residual = _norm(o - sign * prediction) / norm_o
+            residual = norm(o - sign * prediction) / norm_o
             if residual <= tolerance:
                 return vectors.step(used, sign, scale=None, gains=np.ones(o.shape[:-1]), residual=residual)  # type: ignore[arg-type]  # literals, from the tuples above
-    if c is None or u is None or not _finite(c) or not _finite(u):
+    if c is None or u is None or not finite(c) or not finite(u):
         return GuidanceStep(branches=branches, used="unknown", sign=0)
     return _fit(vectors, o, c, u)
 
@@ -240,15 +255,42 @@ def _fit(
     safe = np.where(sound, determinant, 1.0)
     a = (uo * dd - do * ud) / safe
     b = (do * uu - uo * ud) / safe
-    residual = _norm((o - a[..., None] * u - b[..., None] * d)[sound]) / _norm(o[sound])
+    residual = norm((o - a[..., None] * u - b[..., None] * d)[sound]) / norm(o[sound])
     usable = sound & (np.abs(a) > 1e-6 * np.abs(b))
     if residual > _FITTED_REL or not usable.any():
         return GuidanceStep(branches=vectors.branches, used="unknown", sign=0, residual_rel=residual)
     sign: Literal[-1, 0, 1] = -1 if np.median(a[usable]) < 0 else 1
     # The rows with the most to say decide: weak rows are all rounding.
     strong = usable & (dd >= np.median(dd[usable]))
-    scale = float(np.median(b[strong] / a[strong]))
-    return vectors.step("guided", sign, scale=scale, gains=np.where(usable, np.abs(a), np.nan), residual=residual)
+    scales = np.where(strong, b, np.nan) / np.where(strong, a, 1.0)
+    span = _span(np.where(usable, b, np.nan) / np.where(usable, a, 1.0)) if residual < _SPAN_REL else None
+    scale = float(np.nanmedian(scales)) if span is None else (span[0] + span[1]) / 2
+    step = vectors.step("guided", sign, scale=scale, gains=np.where(usable, np.abs(a), np.nan), residual=residual)
+    return step if span is None else msgspec.structs.replace(step, scale_span=span)
+
+
+def _span(scales: NDArray[np.float64]) -> tuple[float, float] | None:
+    """First and last scale along the axis by which the scales of rows vary, such as frames; None where they don't.
+
+    Args:
+        scales: of each row, NaN where it can't be read.
+    """
+    import numpy as np
+
+    def varies(values: NDArray[np.float64]) -> bool:
+        low, high = np.nanquantile(values, (0.05, 0.95))
+        return bool(high - low > _SPAN_REL * max(1.0, abs(high)))
+
+    if not varies(scales):
+        return None
+    for axis in range(scales.ndim):
+        others = tuple(other for other in range(scales.ndim) if other != axis)
+        if scales.shape[axis] < 2 or np.isnan(scales).all(axis=others).any():
+            continue
+        along = np.nanmedian(scales, axis=others, keepdims=True)
+        if not varies(scales - along):
+            return float(along.flat[0]), float(along.flat[-1])
+    return None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -272,7 +314,7 @@ class _StepVectors:
         """Write the answer. `gains` is |a| of each row, NaN where it couldn't be told."""
         import numpy as np
 
-        ratios = _norm_ratios(self.o, self.c)
+        ratios = norm_ratios(self.o, self.c)
         samples = self._samples(gains)
         low, high = (float(x) for x in np.nanquantile(gains, (0.05, 0.95)))
         return GuidanceStep(
@@ -285,7 +327,7 @@ class _StepVectors:
             norm_ratio_min=ratios[0] if ratios else None,
             norm_ratio_max=ratios[1] if ratios else None,
             residual_rel=residual,
-            cosine=_cosine(self.c, self.u),
+            cosine=cosine(self.c, self.u),
             norm_ratio=max((ratio for _, ratio, _ in samples), key=lambda ratio: abs(ratio - 1), default=None),
             samples=samples,
         )
@@ -299,29 +341,8 @@ class _StepVectors:
         for o, c, gain in zip(self.o, self.c, gains, strict=True):
             if not c.std() > 0 or np.isnan(gain).all():
                 return ()
-            samples.append((float(np.nanmedian(gain)), _norm(o) / _norm(c), float(o.std() / c.std())))
+            samples.append((float(np.nanmedian(gain)), norm(o) / norm(c), float(o.std() / c.std())))
         return tuple(samples)
-
-
-def _norm_ratios(o: NDArray[np.float64], c: NDArray[np.float64] | None) -> tuple[float, float] | None:
-    import numpy as np
-
-    if c is None:
-        return None
-    of_o, of_c = np.linalg.norm(o, axis=-1), np.linalg.norm(c, axis=-1)
-    if not (of_c > 0).all():
-        return None
-    ratios = of_o / of_c
-    return float(ratios.min()), float(ratios.max())
-
-
-def _cosine(c: NDArray[np.float64] | None, u: NDArray[np.float64] | None) -> float | None:
-    import numpy as np
-
-    if c is None or u is None or not _finite(c) or not _finite(u):
-        return None
-    norms = _norm(c) * _norm(u)
-    return float(np.vdot(c, u)) / norms if norms > 0 else None
 
 
 def _has_more_tokens(prediction: torch.Tensor, model_output: torch.Tensor) -> bool:
@@ -346,23 +367,3 @@ def _eps(tensor: torch.Tensor) -> float:
     import torch
 
     return torch.finfo(tensor.dtype).eps if tensor.is_floating_point() else 1.0
-
-
-def _double(tensor: torch.Tensor) -> NDArray[np.float64]:
-    import torch
-
-    # Widened on the host: the device's memory is being watched.
-    array: NDArray[np.float64] = tensor.detach().to("cpu").to(torch.float64).numpy()
-    return array
-
-
-def _norm(array: NDArray[np.float64]) -> float:
-    import numpy as np
-
-    return float(np.linalg.norm(array.ravel()))
-
-
-def _finite(array: NDArray[np.float64]) -> bool:
-    import numpy as np
-
-    return bool(np.isfinite(array).all())

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import dataclasses
-import inspect
-import math
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from pytest_diffbench.measure.branches import BranchFinder, is_embedding
+from pytest_diffbench.measure.combination import handed_apart
 from pytest_diffbench.measure.components import attention_modules, count_parameters
 from pytest_diffbench.measure.guidance import derive_step, difference_of, prediction_in, reused_step
+from pytest_diffbench.measure.handed import number, numbers, sigmas_of, tensor_arguments, tokens_of, tokens_read
 from pytest_diffbench.measure.stages import STAGE_OF_ROLE
 from pytest_diffbench.measure.trace import first_tensor, outer_tensors, tensors_in
 from pytest_diffbench.measure.trace_recorder import NoTrace, TraceRecorder
@@ -34,9 +34,6 @@ if TYPE_CHECKING:
 OUTSIDE = "pipeline"
 """What no component does: the code of the pipeline's own call, by that name among the components."""
 
-_MOST_SIGMAS = 1001
-"""A schedule of training has that many, and isn't the call's."""
-
 
 @dataclasses.dataclass(slots=True)
 class _Call:
@@ -50,6 +47,7 @@ class _Call:
     flops: int = 0
     prediction: torch.Tensor | None = None
     order: JointOrder | None = None
+    tokens: int = 0
 
 
 class Survey:
@@ -89,6 +87,9 @@ class Survey:
         self._sigmas: list[float | None] = []
         self._idle: list[int] = []
         self._handed: torch.Tensor | None = None
+        self._apart: list[tuple[Branch, torch.Tensor]] = []
+        """Predictions that the scheduler was handed in one batch, unmixed."""
+
         self._difference: NDArray[np.float64] | None = None
         """Of the branches' predictions, in the last step that was guided by both."""
 
@@ -110,7 +111,7 @@ class Survey:
         elif site.component == "":
             self._encoding_prompt = True
         elif site.role == "text":
-            self._tokens = _tokens_read(site.owner, args, kwargs)
+            self._tokens = tokens_read(site.owner, args, kwargs)
         self._stages.append(STAGE_OF_ROLE.get(site.role, self._stages[-1]))
         self._watch_memory()
         self._open_flops.append(self._flops())
@@ -127,7 +128,7 @@ class Survey:
         if site.role == "denoiser":
             self._leave_denoiser(output, flops)
         elif site.role == "step":
-            self._sigmas = _sigmas_of(site.owner)
+            self._sigmas = sigmas_of(site.owner)
             self._leave_step(output)
         elif site.role == "text":
             self._leave_text(site, output)
@@ -170,8 +171,8 @@ class Survey:
             groups.setdefault(key, (call, []))[1].append(call.step)
         return Work(
             steps=self._steps,
-            timesteps=_numbers(self._timesteps),
-            sigmas=_numbers(self._sigmas),
+            timesteps=numbers(self._timesteps),
+            sigmas=numbers(self._sigmas),
             idle_steps=format_steps(self._idle),
             denoiser=tuple(
                 CallGroup(
@@ -181,6 +182,7 @@ class Survey:
                     shapes=call.shapes,
                     dtypes=call.dtypes,
                     flops=call.flops,
+                    tokens=call.tokens,
                     steps=format_steps(steps),
                 )
                 for call, steps in groups.values()
@@ -203,16 +205,20 @@ class Survey:
         """What guidance did; None when no scheduler step was seen."""
         if not self._guidance:
             return None
+        several = len({call.component for call in self._calls}) > 1
+        steps = (
+            self._guidance if several else [msgspec.structs.replace(step, components=()) for step in self._guidance]
+        )
         return Guidance(
             pipeline=pipeline,
             arguments=arguments,
             dtype_eps=max(self._eps),
-            steps=tuple(self._guidance),
+            steps=tuple(steps),
             call_class=call_class,
         )
 
     def _enter_denoiser(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        tensors = _tensor_arguments(site.owner, args, kwargs)
+        tensors = tensor_arguments(site.owner, args, kwargs)
         self._calls.append(
             _Call(
                 step=self._steps,
@@ -221,6 +227,7 @@ class Survey:
                 shapes={name: tuple(tensor.shape) for name, tensor in tensors.items()},
                 dtypes={name: str(tensor.dtype).removeprefix("torch.") for name, tensor in tensors.items()},
                 order=self._branches.order_of(tensors),
+                tokens=tokens_of(site.owner, tensors),
             )
         )
 
@@ -235,7 +242,7 @@ class Survey:
     def _note_schedule(self, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         import torch
 
-        self._timesteps.append(_number(kwargs.get("timestep", args[1] if len(args) > 1 else None)))
+        self._timesteps.append(number(kwargs.get("timestep", args[1] if len(args) > 1 else None)))
         sample = kwargs.get("sample", args[2] if len(args) > 2 else None)
         # a scheduler may well write its result into what it is handed
         self._handed = sample.detach().to("cpu", copy=True) if type(sample) is torch.Tensor else None
@@ -278,16 +285,24 @@ class Survey:
             if call.branch != "unknown" and _is_joint(call, model_output):
                 call.branch = "joint"
         predictions = [(call.branch, call.prediction) for call in calls if call.prediction is not None]
+        if handed_apart(predictions, model_output):
+            self._apart = predictions  # mixed when the scheduler has made something else of them
+            return
+        predictions = predictions or self._apart
+        self._apart = []
         if predictions:
             order = next((call.order for call in calls if call.branch == "joint"), None)
-            timestep = _number(kwargs.get("timestep", args[1] if len(args) > 1 else None))
-            derived = derive_step(predictions, model_output, order=order, timestep=timestep)
-            for call, branch in zip(calls, derived.branches, strict=True):
+            timestep = number(kwargs.get("timestep", args[1] if len(args) > 1 else None))
+            derived = derive_step(predictions, model_output, order=order, timestep=timestep, latents=self._handed)
+            for call, branch in zip(calls, derived.branches, strict=bool(calls)):
                 call.branch = branch
             if derived.used == "unknown" and self._difference is not None:
                 derived = reused_step(derived, predictions, model_output, self._difference)
             elif derived.used == "guided":
                 self._difference = difference_of(predictions, model_output, order or derived.joint_order)
+            derived = msgspec.structs.replace(
+                derived, components=tuple(dict.fromkeys(call.component for call in calls))
+            )
             self._guidance.append(_settled(derived, predictions))
             # A pipeline that guides in float32 leaves the rounding of the predictions as it is.
             dtypes = {model_output.dtype, *(prediction.dtype for _, prediction in predictions)}
@@ -385,28 +400,6 @@ def _settled(step: GuidanceStep, predictions: list[tuple[Branch, torch.Tensor]])
     return step
 
 
-def _number(value: Any) -> float | None:
-    import torch
-
-    single = isinstance(value, torch.Tensor) and value.numel() == 1
-    return float(value) if single or isinstance(value, (int, float)) else None
-
-
-def _numbers(values: list[float | None]) -> tuple[float, ...]:
-    """All of them, or none where one is missing or isn't finite."""
-    numbers = tuple(value for value in values if value is not None and math.isfinite(value))
-    return numbers if len(numbers) == len(values) else ()
-
-
-def _sigmas_of(scheduler: Any) -> list[float | None]:
-    import torch
-
-    sigmas = getattr(scheduler, "sigmas", None)
-    if type(sigmas) is not torch.Tensor or sigmas.ndim != 1 or len(sigmas) > _MOST_SIGMAS:
-        return []
-    return list(sigmas.tolist())
-
-
 def _cache_of(module: nn.Module) -> str:
     """What a module keeps of one step for the next, by diffusers' name for it; empty where that is nothing."""
     plain = getattr(module, "_orig_mod", module)
@@ -422,29 +415,3 @@ def _batch(call: _Call) -> int:
         if call.shapes.get(name):
             return call.shapes[name][0]
     return next((shape[0] for shape in call.shapes.values() if shape), 1)
-
-
-def _tokens_read(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> frozenset[int]:
-    """Distinct tokens of the one text that a text encoder is handed; none where there are several texts."""
-    tokens = _tensor_arguments(module, args, kwargs).get("input_ids")
-    if tokens is None or tokens.ndim != 2 or len(tokens) != 1:
-        return frozenset()
-    return frozenset(tokens.flatten().tolist())
-
-
-def _tensor_arguments(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, torch.Tensor]:
-    """Tensor arguments by name, one level into dicts and lists."""
-    import torch
-
-    plain = getattr(module, "_orig_mod", module)  # inside what torch.compile(module) returned
-    names = [name for name in inspect.signature(type(plain).forward).parameters if name != "self"]
-    named = {names[i] if i < len(names) else f"argument_{i}": value for i, value in enumerate(args)}
-    flat: dict[str, Any] = {}
-    for name, value in (named | kwargs).items():
-        if isinstance(value, dict):
-            flat |= {f"{name}.{key}": inner for key, inner in value.items()}
-        elif isinstance(value, (list, tuple)):
-            flat |= {f"{name}.{i}": inner for i, inner in enumerate(value)}
-        else:
-            flat[name] = value
-    return {name: value for name, value in flat.items() if isinstance(value, torch.Tensor)}

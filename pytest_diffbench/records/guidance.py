@@ -11,15 +11,16 @@ from pytest_diffbench.records.base import Branch, Fact, JointOrder, Record
 from pytest_diffbench.records.work import format_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable
 
 _SCALE_REL = 1e-3
 """Relative error of reading a scale, at least: what decides is whether it's another one."""
 
 
-Used: TypeAlias = Literal["guided", "reused", "cond", "uncond", "unknown"]
-"""What the scheduler's input is made of: both branches; the conditional prediction and the difference of branches of
-an earlier step; one branch alone; or nothing that is known."""
+Used: TypeAlias = Literal["guided", "mixed", "reused", "cond", "uncond", "unknown"]
+"""What the scheduler's input is made of: both branches; several predictions, of more or of other branches; the
+conditional prediction and the difference of branches of an earlier step; one branch alone; or nothing that is
+known."""
 
 
 class GuidanceStep(Record, frozen=True, kw_only=True):
@@ -41,6 +42,12 @@ class GuidanceStep(Record, frozen=True, kw_only=True):
         samples: of each sample the median |a|, and norm and standard deviation of o over those of c.
         joint_order: of the halves of a joint call, guessed from the sign of the scale; None where embeddings told it.
         timestep: the scheduler's.
+        scale_span: first and last scale, where it varies along an axis, as from frame to frame; `scale` is the mean.
+        shares: of a mix, the coefficient of each prediction that differs from those before it, in the order of the
+            calls and within their batches, over their sum; as they are where that is 0.
+        converted: the latents enter the scheduler's input as well, as where it is a clean sample, or a velocity made
+            of one. Gains and norms then say nothing, and are None.
+        components: the denoisers that were called, where the pipeline has several.
     """
 
     branches: tuple[Branch, ...]
@@ -57,6 +64,10 @@ class GuidanceStep(Record, frozen=True, kw_only=True):
     samples: tuple[tuple[float, float, float], ...] = ()
     joint_order: JointOrder | None = None
     timestep: float | None = None
+    scale_span: tuple[float, float] | None = None
+    shares: tuple[float, ...] = ()
+    converted: bool = False
+    components: tuple[str, ...] = ()
 
 
 Renorm: TypeAlias = Literal["none", "rows", "other", "unknown"]
@@ -76,6 +87,10 @@ class GuidanceGroup(Record, frozen=True, kw_only=True):
         sign: of the scheduler's input against it; 0 where it isn't known.
         scale: median over the steps; None where it couldn't be read.
         renorm: of guided steps.
+        scale_span: first and last scale along an axis, where it varies.
+        shares: of each prediction in a mix.
+        converted: the latents enter the scheduler's input as well.
+        components: the denoisers that were called, where the pipeline has several.
     """
 
     steps: str
@@ -84,6 +99,13 @@ class GuidanceGroup(Record, frozen=True, kw_only=True):
     sign: Literal[-1, 0, 1]
     scale: float | None = None
     renorm: Renorm = "unknown"
+    scale_span: tuple[float, float] | None = None
+    shares: tuple[float, ...] = ()
+    converted: bool = False
+    components: tuple[str, ...] = ()
+
+
+_Scales: TypeAlias = GuidanceStep | GuidanceGroup
 
 
 class Guidance(Record, frozen=True, kw_only=True):
@@ -101,8 +123,8 @@ class Guidance(Record, frozen=True, kw_only=True):
 
     @property
     def guided_steps(self) -> int:
-        """Steps whose scheduler input mixes both branches."""
-        return sum(step.used == "guided" for step in self.steps)
+        """Steps whose scheduler input mixes both branches, or several predictions."""
+        return sum(step.used in ("guided", "mixed") for step in self.steps)
 
     def groups(self) -> tuple[GuidanceGroup, ...]:
         """The steps by what they did; scales that differ by more than rounding part them."""
@@ -121,6 +143,10 @@ class Guidance(Record, frozen=True, kw_only=True):
                 sign=first.sign,
                 scale=_median(self.steps[number].scale for number in numbers),
                 renorm=self._renorm_of(first),
+                scale_span=first.scale_span,
+                shares=first.shares,
+                converted=first.converted,
+                components=first.components,
             )
             for first, numbers in grouped
         )
@@ -130,12 +156,11 @@ class Guidance(Record, frozen=True, kw_only=True):
         return max(_ALIKE_EPS * self.dtype_eps, _SCALE_REL) * max(1.0, abs(scale))
 
     def _did_alike(self, left: GuidanceStep, right: GuidanceStep) -> bool:
-        kinds = [(step.branches, step.used, step.sign, self._renorm_of(step)) for step in (left, right)]
-        if kinds[0] != kinds[1] or (left.scale is None) != (right.scale is None):
-            return False
-        if left.scale is None or right.scale is None:
-            return True
-        return abs(left.scale - right.scale) <= self.scale_tolerance(left.scale)
+        kinds = [
+            (step.branches, step.used, step.sign, self._renorm_of(step), step.converted, step.components)
+            for step in (left, right)
+        ]
+        return kinds[0] == kinds[1] and alike(left, right, self.scale_tolerance)
 
     def _renorm_of(self, step: GuidanceStep) -> Renorm:
         if step.used != "guided" or step.gain_min is None or step.gain_max is None:
@@ -145,6 +170,25 @@ class Guidance(Record, frozen=True, kw_only=True):
         if all(abs(gain - 1) <= allowed_rel for gain in (step.gain_min, step.gain_max)):
             return "none"
         return "rows" if ratios and all(abs(ratio - 1) <= allowed_rel for ratio in ratios) else "other"
+
+
+def alike(left: _Scales, right: _Scales, tolerance: Callable[[float], float]) -> bool:
+    """Whether the scales, spans and shares of two steps or groups differ by no more than reading them does.
+
+    Args:
+        left: a step or a group.
+        right: another.
+        tolerance: by how much two readings of a scale may differ.
+    """
+    pairs = [(left.scale, right.scale)]
+    pairs += zip(left.scale_span or (None, None), right.scale_span or (None, None), strict=True)
+    if len(left.shares) != len(right.shares):
+        return False
+    pairs += zip(left.shares, right.shares, strict=True)
+    return all(
+        before is after if before is None or after is None else abs(before - after) <= tolerance(before)
+        for before, after in pairs
+    )
 
 
 def _median(values: Iterable[float | None]) -> float | None:

@@ -23,6 +23,10 @@ class CallGroup(Record, frozen=True, kw_only=True):
     flops: Count
     """Of one call."""
 
+    tokens: Count = 0
+    """Positions of one sample that a call computes: of latents the product of frames, height and width over those of
+    a patch, of tokens their number; 0 where the sample wasn't recognised, and in older records."""
+
     steps: str
     """The steps, counted from 0, as ranges: `0-14,20`. A step that calls twice alike stands twice: `0,0`."""
 

@@ -27,8 +27,8 @@ class GuidedStep(GuidanceStep, frozen=True, kw_only=True):
 
     @property
     def guided(self) -> bool:
-        """Whether the scheduler's input mixes both branches."""
-        return self.used == "guided"
+        """Whether the scheduler's input mixes both branches, or several predictions."""
+        return self.used in ("guided", "mixed")
 
     @property
     def branch(self) -> Branch:
@@ -36,7 +36,14 @@ class GuidedStep(GuidanceStep, frozen=True, kw_only=True):
 
         It is `cond` too where the difference of branches of an earlier step was added to it.
         """
-        return "joint" if self.used == "guided" else "cond" if self.used == "reused" else self.used
+        match self.used:
+            case "guided":
+                return "joint"
+            case "reused":
+                return "cond"
+            case "mixed":
+                return "unknown"
+        return self.used
 
 
 class GuidanceResult(Guidance, frozen=True, kw_only=True):

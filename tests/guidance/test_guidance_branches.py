@@ -71,12 +71,16 @@ def test_equal_samples_of_two_prompts_are_no_joint_batch(finder: BranchFinder) -
     assert other.branch_of({"sample": LATENTS.repeat(2, 1, 1, 1), "text": both}) == "cond"
 
 
-def test_a_third_prediction_in_the_mix_makes_a_step_unknown() -> None:
+def test_a_third_prediction_in_the_mix_is_told_by_its_share() -> None:
     cond, uncond, perturbed = (drawn(1, 4, 8, 8, seed=seed) for seed in (5, 6, 7))
     mixed = uncond + 4.0 * (cond - uncond)
     calls = [("cond", cond), ("uncond", uncond), ("cond", perturbed)]
-    spoilt = derive_step(calls, mixed + 0.1 * (cond - perturbed))  # type: ignore[arg-type]  # literals
-    assert (spoilt.used, spoilt.branches) == ("unknown", ("cond", "uncond", "unknown"))
+    perturbing = derive_step(calls, mixed + 0.1 * (cond - perturbed))  # type: ignore[arg-type]  # literals
+    assert (perturbing.used, perturbing.branches) == ("mixed", ("cond", "uncond", "unknown"))
+    assert perturbing.shares == pytest.approx((4.1, -3.0, -0.1), rel=1e-5)
+    assert perturbing.scale is None
+    spoilt = derive_step(calls, mixed + 0.1 * drawn(1, 4, 8, 8, seed=8))  # type: ignore[arg-type]  # literals
+    assert spoilt.used == "unknown"
     # A call that had no part in it doesn't matter.
     idle = derive_step(calls, mixed)  # type: ignore[arg-type]  # literals
     assert idle.used == "guided"

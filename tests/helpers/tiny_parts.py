@@ -30,11 +30,12 @@ def tiny_clip(*, projected: bool) -> Any:
     return (transformers.CLIPTextModelWithProjection if projected else transformers.CLIPTextModel)(config)
 
 
-def tiny_autoencoder() -> Any:
+def tiny_autoencoder(**arguments: Any) -> Any:
     """An autoencoder of four levels and four latent channels, with random weights."""
     import diffusers
 
     return diffusers.AutoencoderKL(
+        **arguments,
         block_out_channels=(8, 8, 8, 8),
         down_block_types=("DownEncoderBlock2D",) * 4,
         up_block_types=("UpDecoderBlock2D",) * 4,

@@ -99,6 +99,61 @@ def test_whatever_changed_is_worse_and_named_with_its_steps(now: tuple[GuidanceS
     assert words in found.message
 
 
+MIX = GuidanceStep(branches=("unknown",), used="mixed", sign=1, shares=(7.5, -6.0, -0.5))
+
+
+@pytest.mark.parametrize(
+    ("now", "base", "words"),
+    [
+        (
+            GuidanceStep(branches=("unknown",), used="mixed", sign=1, shares=(7.9, -6.4, -0.5)),
+            MIX,
+            "a mix of 3 predictions, with shares of 7.5, -6, -0.5 (unknown) -> a mix of 3 predictions",
+        ),
+        (
+            guided(2.6, scale_span=(1.0, 4.2)),
+            guided(2.5, scale_span=(1.0, 4.0)),
+            "guided at scale 1 to 4 (cond + uncond) -> guided at scale 1 to 4.2",
+        ),
+        (
+            guided(components=("transformer",)),
+            guided(components=("transformer_2",)),
+            "(cond + uncond of transformer_2) -> guided at scale 4 (cond + uncond of transformer)",
+        ),
+        (guided(5.0, converted=True), guided(4.0, converted=True), "at scale 4, converted with the latents (cond"),
+        (
+            guided(4.0),
+            guided(4.0, converted=True),
+            "converted with the latents (cond + uncond) -> guided at scale 4 (c",
+        ),
+    ],
+    ids=["shares", "span", "denoiser", "converted", "not converted"],
+)
+def test_whatever_is_read_by_a_fit_is_compared(now: GuidanceStep, base: GuidanceStep, words: str) -> None:
+    found = judged(seen(now), seen(base))
+    assert (found.reason, found.decision) == ("guidance.changed", "worse")
+    assert words in found.message
+    assert judged(seen(base), seen(base)).reason == "guidance.same"
+
+
+def test_what_an_older_baseline_could_not_read_is_no_change() -> None:
+    unread = GuidanceStep(branches=("unknown",), used="unknown", sign=0)
+    assert judged(seen(MIX), seen(unread)).reason == "guidance.same"
+    assert judged(seen(unread), seen(MIX)).reason == "guidance.changed"
+    named = guided(components=("transformer",))
+    assert judged(seen(named), seen(guided())).reason == "guidance.same", "it names no denoisers"
+
+
+@pytest.mark.parametrize(("second", "scale", "odd"), [(3.0, 3.0, False), (3.0, 4.0, True), (None, 4.0, False)])
+def test_each_denoiser_has_a_scale_of_its_own(second: float | None, scale: float, odd: bool) -> None:
+    steps = (guided(4.0, components=("transformer",)), guided(scale, components=("transformer_2",)))
+    call = seen(*steps, guidance_scale=4.0, guidance_scale_2=second)
+    assert bool(contradictions(call)) is odd
+    if odd:
+        words = "guidance_scale_2 is 3, but 1 step of transformer_2 mixed at scale 4"
+        assert words in judged(call, None).message
+
+
 def test_a_callback_of_the_callers_steers_the_call() -> None:
     arguments: dict[str, Any] = {"num_inference_steps": 2, "cfg_trunc_ratio": 1.0}
     lumina = make.guidance([make.guided_step(), make.plain_step()], **arguments)

@@ -73,7 +73,7 @@ def judge_guidance(gate_input: GateInput) -> Verdict:
     if details.faults:
         return verdict(_reason(details.faults[0]), details=details)
     planned = gate_input.observation.case.definition.planned
-    if any(step.used == "unknown" for step in guidance.steps) or (check.renorm_unread() and not planned):
+    if any(step.used in ("unknown", "mixed") for step in guidance.steps) or (check.renorm_unread() and not planned):
         return verdict("guidance.unknown", details=details)
     return verdict("guidance.planned" if planned else "guidance.same", details=details)
 
@@ -223,7 +223,7 @@ class _Check:
 
     def _unread(self) -> Iterable[UnreadQuantity]:
         """What couldn't be read of some steps."""
-        if steps := self._where(lambda _, step: step.used == "unknown"):
+        if steps := self._where(lambda _, step: step.used in ("unknown", "mixed")):
             yield UnreadQuantity(quantity="prediction", steps=format_steps(steps))
         if steps := [i for i, step in self._as_requested() if step.scale is None]:
             yield UnreadQuantity(quantity="scale", steps=format_steps(steps))

@@ -10,15 +10,19 @@ from pytest_diffbench.judge.definition import definition_changes
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.records import format_steps, parse_steps
 from pytest_diffbench.records.details import Contradiction, GroupChange, ObservedGuidance
+from pytest_diffbench.records.guidance import alike
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.records import Guidance, GuidanceGroup, Verdict
 
 _SCALES = ("true_cfg_scale", "guidance_scale")
 """What pipelines call the scale; where one has both, the first is that of two branches."""
+
+_SCALES_OF_DENOISERS = (("transformer", "guidance_scale"), ("transformer_2", "guidance_scale_2"))
+"""Of pipelines with one denoiser for noisy steps and another for the rest, as Wan 2.2."""
 
 _CALLBACKS = ("callback_on_step_end", "callback")
 
@@ -57,6 +61,39 @@ def judge_observed(gate_input: GateInput, guidance: Guidance, reason: str, detai
 
 def contradictions(guidance: Guidance) -> tuple[Contradiction, ...]:
     """What contradicts the arguments, whatever the class."""
+    return (*_of_whole_call(guidance), *_of_denoisers(guidance))
+
+
+def _of_denoisers(guidance: Guidance) -> Iterator[Contradiction]:
+    """Of a pipeline with a scale for each of two denoisers: those whose steps mix at another than their own."""
+    arguments = guidance.arguments
+    if "guidance_scale_2" not in arguments:
+        return
+    for component, name in _SCALES_OF_DENOISERS:
+        # the second is the first one's where it isn't given
+        asked = next((value for key in (name, "guidance_scale") if (value := arguments.get(key)) is not None), None)
+        if isinstance(asked, bool) or not isinstance(asked, int | float):
+            continue
+        scales = [
+            step.scale
+            for step in guidance.steps
+            if step.components == (component,)
+            and step.used == "guided"
+            and step.scale is not None
+            and abs(step.scale - asked) > guidance.scale_tolerance(asked)
+        ]
+        if scales:
+            yield Contradiction(
+                kind="other_scale",
+                argument=name,
+                value=asked,
+                steps=len(scales),
+                component=component,
+                observed=scales[0],
+            )
+
+
+def _of_whole_call(guidance: Guidance) -> tuple[Contradiction, ...]:
     arguments = guidance.arguments
     scale = next(((name, value) for name in _SCALES if isinstance(value := arguments.get(name), int | float)), None)
     if scale is None or guidance.guided_steps:
@@ -88,8 +125,16 @@ def _changes(
 
 
 def _same(old: GuidanceGroup, new: GuidanceGroup, guidance: Guidance) -> bool:
-    if (old.branches, old.used, old.sign, old.renorm) != (new.branches, new.used, new.sign, new.renorm):
+    if old.components and new.components and old.components != new.components:
         return False
-    if old.scale is None or new.scale is None:
-        return old.scale is new.scale
-    return abs(old.scale - new.scale) <= 2 * guidance.scale_tolerance(old.scale)
+    if old.branches == new.branches and old.used == "unknown" and (new.used == "mixed" or new.converted):
+        return True  # what couldn't be read when the baseline was saved, and now can be, is no change
+    if (old.branches, old.used, old.sign, old.renorm, old.converted) != (
+        new.branches,
+        new.used,
+        new.sign,
+        new.renorm,
+        new.converted,
+    ):
+        return False
+    return alike(old, new, lambda scale: 2 * guidance.scale_tolerance(scale))

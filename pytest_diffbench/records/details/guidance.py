@@ -128,14 +128,20 @@ class GroupChange(Record, frozen=True, kw_only=True):
 class Contradiction(Record, frozen=True, kw_only=True):
     """Guidance that contradicts the scale passed to the call, whatever the pipeline."""
 
-    kind: Literal["no_guided_step", "unused_branch"]
-    """The scale and a negative prompt ask for guidance, and there is none; or the scale switches it off, and both
-    branches were called."""
+    kind: Literal["no_guided_step", "unused_branch", "other_scale"]
+    """The scale and a negative prompt ask for guidance, and there is none; the scale switches it off, and both
+    branches were called; or a denoiser that has a scale of its own has steps that mix at another."""
 
     argument: str
     value: float
     steps: Count = 0
-    """In which both branches were called."""
+    """In which both branches were called, or another scale was read."""
+
+    component: str = ""
+    """The denoiser of such steps, where the pipeline has several."""
+
+    observed: float | None = None
+    """Scale of the first of such steps."""
 
 
 class ObservedGuidance(Record, frozen=True, kw_only=True, tag="guidance_observed", tag_field="kind"):

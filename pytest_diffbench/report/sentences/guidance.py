@@ -187,6 +187,11 @@ def _contradiction(contradiction: Contradiction) -> str:
     argument = f"{contradiction.argument} is {contradiction.value:g}"
     if contradiction.kind == "no_guided_step":
         return f"{argument} with a negative prompt, but no step was guided"
+    if contradiction.kind == "other_scale":
+        where = format_count(contradiction.steps, "step")
+        return (
+            f"{argument}, but {where} of {contradiction.component} mixed at scale {contradiction.observed or 0:.4g}"
+        )
     return f"{argument}, but both branches were called in {format_count(contradiction.steps, 'step')}"
 
 
@@ -199,18 +204,34 @@ def _change(change: GroupChange) -> str:
 
 def _group(group: GuidanceGroup) -> str:
     calls = " + ".join(dict.fromkeys(group.branches)) or "no call"
-    scale = "at an unreadable scale" if group.scale is None else f"at scale {group.scale:.4g}"
+    by = f" of {' and '.join(group.components)}" if group.components else ""
+    converted = ", converted with the latents" if group.converted else ""
+    return f"{_used(group)}{converted} ({calls}{by})"
+
+
+def _used(group: GuidanceGroup) -> str:
+    """What a step's input to the scheduler is made of."""
     match group.used:
         case "guided":
             renorm = {"none": "", "rows": ", renormalised by rows", "other": ", rescaled", "unknown": ""}[
                 group.renorm
             ]
-            sign = ", negated" if group.sign == -1 else ""
-            return f"guided {scale}{renorm}{sign} ({calls})"
+            sign = ", negated" if group.sign == -1 and not group.converted else ""
+            return f"guided {_scale(group)}{renorm}{sign}"
+        case "mixed":
+            shares = ", ".join(f"{share:.4g}" for share in group.shares)
+            return f"a mix of {format_count(len(group.shares), 'prediction')}, with shares of {shares}"
         case "reused":
-            return f"guided {scale} by the branch difference of an earlier step ({calls})"
+            return f"guided {_scale(group)} by the branch difference of an earlier step"
         case "cond":
-            return f"conditional only ({calls})"
+            return "conditional only"
         case "uncond":
-            return f"unconditional only ({calls})"
-    return f"matching neither branch ({calls})"
+            return "unconditional only"
+    return "matching neither branch"
+
+
+def _scale(group: GuidanceGroup) -> str:
+    if group.scale_span is not None:
+        first, last = group.scale_span
+        return f"at scale {first:.4g} to {last:.4g}"
+    return "at an unreadable scale" if group.scale is None else f"at scale {group.scale:.4g}"

@@ -258,6 +258,13 @@ def arguments(name: str, pipeline: Any, guided: bool) -> dict[str, Any] | None:
 
 def measured(name: str, pipeline: Any, asked: Mapping[str, Any], *, rounds: int = 1) -> Observation:
     """Measure a call on the CPU, as a benchmark does it."""
+    return taken(name, pipeline, asked, rounds=rounds).observation(complete=True)
+
+
+def taken(
+    name: str, pipeline: Any, asked: Mapping[str, Any], *, rounds: int = 1, briefly: bool = False
+) -> Measurement:
+    """The same, with what the call returned; briefly in a single call, whose operators aren't counted."""
     plan = Plan(
         case_id=name,
         device="cpu",
@@ -270,7 +277,8 @@ def measured(name: str, pipeline: Any, asked: Mapping[str, Any], *, rounds: int 
         ),
         rounds=rounds,
         warmup_rounds=0,
+        output_only=briefly,
     )
     measurement = Measurement(plan, pipeline, (), dict(asked))
     measurement.take(drive_plainly, lambda *_: None)
-    return measurement.observation(complete=True)
+    return measurement

@@ -10,6 +10,8 @@ import numpy as np
 import torch
 import zoo_parts as parts
 import zoo_unets as unets
+import zoo_upscalers as upscalers
+import zoo_wan as wan
 from tiny_parts import quiet
 
 if TYPE_CHECKING:
@@ -19,44 +21,6 @@ if TYPE_CHECKING:
 
 STEPS = 2
 SIDE_PX = 32
-
-
-def wan() -> Any:
-    """Text to video."""
-    import diffusers
-
-    return diffusers.WanPipeline(
-        tokenizer=parts.tokenizer(64),
-        text_encoder=parts.t5(),
-        transformer=parts.stirred(
-            diffusers.WanTransformer3DModel(
-                patch_size=(1, 2, 2),
-                num_attention_heads=2,
-                attention_head_dim=12,
-                in_channels=4,
-                out_channels=4,
-                text_dim=parts.WIDTH,
-                freq_dim=32,
-                ffn_dim=32,
-                num_layers=1,
-                cross_attn_norm=True,
-                qk_norm="rms_norm_across_heads",
-                rope_max_seq_len=32,
-            )
-        ),
-        vae=diffusers.AutoencoderKLWan(
-            base_dim=4,
-            z_dim=4,
-            dim_mult=[1, 1, 1, 1],
-            num_res_blocks=1,
-            temperal_downsample=[False, True, True],
-            latents_mean=[0.0] * 4,
-            latents_std=[1.0] * 4,
-        ),
-        scheduler=diffusers.UniPCMultistepScheduler(
-            prediction_type="flow_prediction", use_flow_sigmas=True, flow_shift=3.0
-        ),
-    )
 
 
 def stable_audio() -> Any:
@@ -93,22 +57,6 @@ def stable_audio() -> Any:
         scheduler=diffusers.EDMDPMSolverMultistepScheduler(
             prediction_type="v_prediction", sigma_schedule="exponential"
         ),
-    )
-
-
-def _marigold(kind: str) -> Any:
-    import diffusers
-
-    made: Callable[..., Any] = getattr(diffusers, f"Marigold{kind}Pipeline")
-    return made(
-        unet=parts.unet(in_channels=8),
-        vae=parts.tiny_autoencoder(),
-        scheduler=diffusers.DDIMScheduler(prediction_type="v_prediction", clip_sample=False),
-        text_encoder=parts.tiny_clip(projected=False),
-        tokenizer=parts.clip_tokenizer(),
-        prediction_type="depth" if kind == "Depth" else "normals",
-        default_denoising_steps=STEPS,
-        default_processing_resolution=SIDE_PX,
     )
 
 
@@ -151,9 +99,9 @@ _PROMPT: dict[str, Any] = {"prompt": "a red circle", "num_inference_steps": STEP
 _VIDEO = _PROMPT | {"height": SIDE_PX, "width": SIDE_PX, "num_frames": 5, "max_sequence_length": 16}
 
 CASES: dict[str, Case] = {
-    "video": Case(wan, _VIDEO, "frames", _frozen, ("video",), "output.differs", "is frozen from frame 2 on"),
+    "video": Case(wan.wan, _VIDEO, "frames", _frozen, ("video",), "output.differs", "is frozen from frame 2 on"),
     "video tuple": Case(
-        wan,
+        wan.wan,
         _VIDEO | {"return_dict": False},
         "0",
         _frozen,
@@ -162,7 +110,7 @@ CASES: dict[str, Case] = {
         "is frozen from frame 2 on",
     ),
     "video latents": Case(
-        wan,
+        wan.wan,
         _VIDEO | {"output_type": "latent"},
         "frames",
         lambda latents: latents.flip(-1),
@@ -180,7 +128,7 @@ CASES: dict[str, Case] = {
         "polarity is inverted",
     ),
     "depth": Case(
-        lambda: _marigold("Depth"),
+        lambda: upscalers.marigold("Depth"),
         {"image": "photograph", "num_inference_steps": STEPS, "processing_resolution": 0},
         "prediction",
         lambda depth: 1 - depth,
@@ -189,7 +137,7 @@ CASES: dict[str, Case] = {
         "Its values are inverted",
     ),
     "normals": Case(
-        lambda: _marigold("Normals"),
+        lambda: upscalers.marigold("Normals"),
         {"image": "photograph", "num_inference_steps": STEPS, "processing_resolution": 0},
         "prediction",
         lambda vectors: vectors * np.array([-1, 1, 1]),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+import types
 from typing import Any
 
 import torch
@@ -124,7 +126,7 @@ def qwen25_vl(hidden_layers: int = 2) -> Any:
     return transformers.Qwen2_5_VLForConditionalGeneration(config)
 
 
-def clip_vision() -> Any:
+def clip_vision(side_px: int = 32) -> Any:
     """An image encoder, which two-stage pipelines ask what an empty picture is."""
     import transformers
 
@@ -134,10 +136,17 @@ def clip_vision() -> Any:
         num_hidden_layers=1,
         num_attention_heads=2,
         projection_dim=WIDTH,
-        image_size=32,
-        patch_size=16,
+        image_size=side_px,
+        patch_size=side_px // 2,
     )
     return transformers.CLIPVisionModelWithProjection(config)
+
+
+def do_without_ftfy(pipeline: type) -> None:
+    """Let a class take prompts as they are where ftfy, which mends damaged text, isn't installed."""
+    module = sys.modules[pipeline.__module__]
+    if not hasattr(module, "ftfy"):
+        module.ftfy = types.SimpleNamespace(fix_text=lambda text: text)  # type: ignore[attr-defined]  # added here
 
 
 def clip_images() -> Any:
@@ -290,3 +299,19 @@ class ChatOnly:
     def _read(self, chat: list[Any]) -> str:
         contents = [message["content"] for message in chat]
         return "".join(one if isinstance(one, str) else "".join(part["text"] for part in one) for one in contents)
+
+
+def qwen2_vl() -> Any:
+    """Qwen2-VL, of which only texts are asked."""
+    import transformers
+
+    config: Any = transformers.Qwen2VLConfig(
+        text_config=_BLOCKS
+        | _HEADS
+        | {
+            "vocab_size": vocabulary_size(),
+            "rope_parameters": {"rope_type": "default", "rope_theta": 1e6, "mrope_section": [2, 3, 3]},
+        },
+        vision_config={"depth": 1, "embed_dim": 16, "hidden_size": WIDTH, "num_heads": 2, "mlp_ratio": 1},
+    )
+    return transformers.Qwen2VLForConditionalGeneration(config)

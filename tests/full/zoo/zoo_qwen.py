@@ -12,14 +12,16 @@ def qwen_image() -> Any:
     import diffusers
 
     return diffusers.QwenImagePipeline(
-        transformer=diffusers.QwenImageTransformer2DModel(
-            in_channels=16,
-            out_channels=4,
-            num_layers=1,
-            attention_head_dim=16,
-            num_attention_heads=2,
-            joint_attention_dim=WIDTH,
-            axes_dims_rope=(4, 6, 6),
+        transformer=parts.stirred(
+            diffusers.QwenImageTransformer2DModel(
+                in_channels=16,
+                out_channels=4,
+                num_layers=1,
+                attention_head_dim=16,
+                num_attention_heads=2,
+                joint_attention_dim=WIDTH,
+                axes_dims_rope=(4, 6, 6),
+            )
         ),
         scheduler=parts.flow(),
         vae=parts.qwen_autoencoder(),
