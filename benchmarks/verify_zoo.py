@@ -20,7 +20,8 @@ ROOT = Path(__file__).parent.parent
 sys.path[:0] = [str(ROOT / "tests" / "full" / "zoo"), str(ROOT / "tests" / "helpers")]
 
 import upstream_faults  # noqa: E402 - found by the line above
-import zoo_kinds as zoo  # noqa: E402 - as above
+import zoo_entry  # noqa: E402 - as above
+from zoo_table import ENTRIES  # noqa: E402 - as above
 
 from pytest_diffbench.invariants import verify  # noqa: E402 - sorted behind those above
 
@@ -31,14 +32,18 @@ if TYPE_CHECKING:
 def main() -> int:
     """Verify each class, print both tables."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--only", nargs="+", default=list(zoo.ZOO), choices=list(zoo.ZOO), metavar="NAME")
+    parser.add_argument("--only", nargs="+", default=list(ENTRIES), choices=list(ENTRIES), metavar="NAME")
     names = parser.parse_args().only
     _be_quiet()
     print("| class | calls | time | hold | don't apply | undecided | broken |\n|---|---|---|---|---|---|---|")
     found: dict[tuple[str, str], float | None] = {}
     verified = []
     for name in names:
-        verification = verify(*_subject(name))
+        try:
+            verification = verify(*_subject(name))
+        except Exception as error:
+            print(f"| `{name}` | failed: {error!r:.200} |", flush=True)
+            continue
         verified.append(verification)
         print(_row(name, verification), flush=True)
         for check in verification.having("broken"):
@@ -67,11 +72,8 @@ def _by_hand(names: list[str], found: dict[tuple[str, str], float | None]) -> in
 
 
 def _subject(name: str) -> tuple[Any, dict[str, Any]]:
-    pipeline = zoo.build(name)
-    pipeline.set_progress_bar_config(disable=True)
-    arguments = zoo.arguments(name, pipeline, guided=True) or zoo.arguments(name, pipeline, guided=False)
-    assert arguments is not None
-    return pipeline, arguments
+    pipeline = zoo_entry.build(ENTRIES[name])
+    return pipeline, zoo_entry.arguments(ENTRIES[name], pipeline)
 
 
 def _row(name: str, verification: Verification) -> str:
