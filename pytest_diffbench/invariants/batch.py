@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
 from typing import TYPE_CHECKING, Any
 
@@ -22,7 +23,7 @@ def prompts(subject: Subject) -> Outcome:
     needs(subject, "generator")
     first, second = subject.prompt(), subject.other_prompt()
     seeds = subject.seed, subject.seed + 1
-    together = subject.attempt(*seeds, **_lists(subject, [first, second]))
+    together = _together(subject, seeds, [first, second])
     alone = [subject.attempt(seeds[0]), subject.attempt(seeds[1], prompt=second)]
     return _each(subject, together, alone, subject.prompts_differ())
 
@@ -32,8 +33,8 @@ def order(subject: Subject) -> Outcome:
     needs(subject, "generator")
     texts = [subject.prompt(), subject.other_prompt()]
     seeds = [subject.seed, subject.seed + 1]
-    together = subject.attempt(*seeds, **_lists(subject, texts))
-    turned = subject.attempt(*seeds[::-1], **_lists(subject, texts[::-1]))
+    together = _together(subject, seeds, texts)
+    turned = _together(subject, seeds[::-1], texts[::-1])
     _check_size(turned, 2)
     return _each(subject, together, [turned.sample(1), turned.sample(0)], subject.prompts_differ())
 
@@ -55,10 +56,10 @@ def prompts_and_images(subject: Subject) -> Outcome:
     """
     needs(subject, "generator")
     name = _per_prompt(subject)
-    texts = _lists(subject, [subject.prompt(), subject.other_prompt()])
+    texts = [subject.prompt(), subject.other_prompt()]
     seeds = [subject.seed + number for number in range(4)]
-    together = subject.attempt(*seeds, **texts, **{name: 2})
-    calls = [subject.attempt(seeds[number], seeds[number + 2], **texts) for number in range(2)]
+    together = _together(subject, seeds, texts, **{name: 2})
+    calls = [_together(subject, (seeds[number], seeds[number + 2]), texts) for number in range(2)]
     for call in calls:
         _check_size(call, 2)
     single = [calls[0].sample(0), calls[1].sample(0), calls[0].sample(1), calls[1].sample(1)]
@@ -72,14 +73,28 @@ def _per_prompt(subject: Subject) -> str:
     return name
 
 
-def _lists(subject: Subject, texts: Sequence[str]) -> dict[str, Any]:
-    """Arguments of a call for several prompts: whatever other texts it has stay the same for each."""
-    others = {
+def _together(subject: Subject, seeds: Sequence[int], texts: Sequence[str], **more: Any) -> Observed:
+    """Call the pipeline for several prompts: whatever other texts and pictures it has stay the same for each.
+
+    Some take a picture for each prompt, and some one for all; where the first is refused, the second is tried.
+    """
+    lists: dict[str, Any] = {
         name: [value] * len(texts)
         for name, value in subject.arguments.items()
         if isinstance(value, str) and name.startswith(("negative_prompt", "prompt_"))
     }
-    return others | {"prompt": list(texts)}
+    lists |= {"prompt": list(texts)}
+    pictures = {name: [value] * len(texts) for name, value in subject.arguments.items() if _is_picture(value)}
+    if pictures:
+        with contextlib.suppress(Exception):
+            return subject.call(*seeds, **lists, **pictures, **more)
+    return subject.attempt(*seeds, **lists, **more)
+
+
+def _is_picture(value: object) -> bool:
+    from PIL import Image
+
+    return isinstance(value, Image.Image)
 
 
 def _check_size(together: Observed, size: int) -> None:

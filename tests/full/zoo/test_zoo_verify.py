@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 import torch
 import upstream_faults
-import zoo_kinds as zoo
+import zoo_entry
+from zoo_table import ENTRIES
 
 from pytest_diffbench.invariants import verify
 
@@ -33,11 +34,8 @@ def _one_thread() -> Any:
 
 
 def subject(name: str) -> tuple[Any, dict[str, Any]]:
-    pipeline = zoo.build(name)
-    pipeline.set_progress_bar_config(disable=True)
-    arguments = zoo.arguments(name, pipeline, guided=True) or zoo.arguments(name, pipeline, guided=False)
-    assert arguments is not None
-    return pipeline, arguments
+    pipeline = zoo_entry.build(ENTRIES[name])
+    return pipeline, zoo_entry.arguments(ENTRIES[name], pipeline)
 
 
 @pytest.mark.parametrize("fault", upstream_faults.FAULTS, ids=lambda fault: f"{fault.name}-{fault.code}")
