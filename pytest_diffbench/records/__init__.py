@@ -7,6 +7,7 @@ Arrays never stand in a record; they travel beside it, see `artifacts`.
 
 from __future__ import annotations
 
+from pytest_diffbench.records.acceptance import MOST_ACCEPTANCES, Acceptance
 from pytest_diffbench.records.base import (
     DECISIONS,
     GATES,
@@ -75,10 +76,12 @@ __all__ = [
     "DECISIONS",
     "GATES",
     "MASKED_ATTENTION",
+    "MOST_ACCEPTANCES",
     "MOST_FIRST_TIMES",
     "PLAN_SCHEMA",
     "SESSION_SCHEMA",
     "STAGES",
+    "Acceptance",
     "ArrayFacts",
     "Baseline",
     "Branch",
