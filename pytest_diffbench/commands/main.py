@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pytest_diffbench import __version__
 from pytest_diffbench.commands import accept as accept_command
+from pytest_diffbench.commands import diff as diff_command
 from pytest_diffbench.commands import judge as judge_command
 from pytest_diffbench.commands import plan as plan_command
 from pytest_diffbench.commands import report as report_command
@@ -103,6 +104,10 @@ def _parser() -> argparse.ArgumentParser:
     accept = commands.add_parser("accept", help="make baselines of what sessions have measured, without a rerun")
     accept_command.add_arguments(accept)
     accept.set_defaults(run=_accept)
+
+    diff = commands.add_parser("diff", help="show what changed between two folders or git revisions of baselines")
+    diff_command.add_arguments(diff)
+    diff.set_defaults(run=_diff)
 
     report = commands.add_parser("report", help="make a page to look at of stored sessions")
     report_command.add_arguments(report)
@@ -292,6 +297,16 @@ def _accept(arguments: argparse.Namespace) -> int:
     accepted = accept_command.accept(arguments)
     _print(accepted_lines(accepted, _width()))
     return WORSE if any(item.refused for item in accepted) else FINE
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report.baseline_diff import diff_lines
+
+    changes, page = diff_command.diff(arguments)
+    _print(diff_lines(changes, _width()))
+    if page is not None:
+        print(page)
+    return WORSE if changes and arguments.exit_code else FINE
 
 
 def _report(arguments: argparse.Namespace) -> int:
