@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, NoReturn
 from pytest_diffbench import __version__
 from pytest_diffbench.commands import accept as accept_command
 from pytest_diffbench.commands import diff as diff_command
+from pytest_diffbench.commands import history as history_command
 from pytest_diffbench.commands import judge as judge_command
 from pytest_diffbench.commands import plan as plan_command
 from pytest_diffbench.commands import report as report_command
@@ -108,6 +109,10 @@ def _parser() -> argparse.ArgumentParser:
     diff = commands.add_parser("diff", help="show what changed between two folders or git revisions of baselines")
     diff_command.add_arguments(diff)
     diff.set_defaults(run=_diff)
+
+    history = commands.add_parser("history", help="keep the figures of many sessions, and look at them")
+    history_command.add_arguments(history)
+    history.set_defaults(run=_history)
 
     report = commands.add_parser("report", help="make a page to look at of stored sessions")
     report_command.add_arguments(report)
@@ -307,6 +312,11 @@ def _diff(arguments: argparse.Namespace) -> int:
     if page is not None:
         print(page)
     return WORSE if changes and arguments.exit_code else FINE
+
+
+def _history(arguments: argparse.Namespace) -> int:
+    _print(history_command.history(arguments, _width()))
+    return FINE
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -39,7 +39,7 @@ from pytest_diffbench.records.comparison import (
     VariantReport,
 )
 from pytest_diffbench.records.guidance import Guidance, GuidanceGroup, GuidanceStep
-from pytest_diffbench.records.origin import MOST_FIRST_TIMES, FirstTime, ImageSketch, Origin
+from pytest_diffbench.records.origin import MOST_FIRST_TIMES, FirstTime, ImageSketch, Origin, OriginDistance
 from pytest_diffbench.records.output import (
     ImageFacts,
     Memory,
@@ -114,6 +114,7 @@ __all__ = [
     "Offload",
     "Operator",
     "Origin",
+    "OriginDistance",
     "Output",
     "OutputDistance",
     "PartDefect",

@@ -12,7 +12,7 @@ from pytest_diffbench.records.case import Case
 from pytest_diffbench.records.comparison import Comparison, Ratio, RatioRun
 from pytest_diffbench.records.details import Details, GuidanceFault
 from pytest_diffbench.records.guidance import Guidance, GuidanceGroup
-from pytest_diffbench.records.origin import Origin
+from pytest_diffbench.records.origin import Origin, OriginDistance
 from pytest_diffbench.records.output import Memory, Output, ToleranceChange
 from pytest_diffbench.records.profile import Profile
 from pytest_diffbench.records.run import Efficiency, LayerTimes, Run
@@ -233,6 +233,9 @@ class CaseReport(Record, frozen=True, kw_only=True):
 
     trace_digest: str | None = None
     """Of the trace that was kept beside the session's file; None where none was."""
+
+    origin_distance: OriginDistance | None = None
+    """How far the images are from those that this machine accepted first; None where that isn't known."""
 
     thresholds: Thresholds = Thresholds()
     """Limits that its test asked for in place of the defaults."""

@@ -96,6 +96,7 @@ def conclude(
         typed: what a suggested command has to repeat.
     """
     from pytest_diffbench.judge.gate_input import GateInput
+    from pytest_diffbench.judge.slide import origin_distance
     from pytest_diffbench.judge.time.kernels import with_operators
 
     evidence = evidence or Evidence()
@@ -142,6 +143,7 @@ def conclude(
         changed_since=reference.changed_since(observation.run.environment) if reference is not None else (),
         test_failed=failed,
         trace_digest=trace_digest,
+        origin_distance=origin_distance(observation, artifacts, reference),
     )
     return Concluded(report, _failure(report, settings, nodeid, typed))
 
