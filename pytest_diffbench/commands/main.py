@@ -12,21 +12,26 @@ import argparse
 import math
 import os
 import shlex
-import shutil
 import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from pytest_diffbench import __version__
+from pytest_diffbench.commands import accept as accept_command
+from pytest_diffbench.commands import diff as diff_command
+from pytest_diffbench.commands import history as history_command
 from pytest_diffbench.commands import judge as judge_command
 from pytest_diffbench.commands import plan as plan_command
 from pytest_diffbench.commands import report as report_command
 from pytest_diffbench.commands import verify as verify_command
+from pytest_diffbench.commands.console import complain as _complain
+from pytest_diffbench.commands.console import print_lines as _print
+from pytest_diffbench.commands.console import width as _width
 from pytest_diffbench.errors import DiffbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Sequence
 
     from pytest_diffbench.report.lines import Line
 
@@ -96,6 +101,18 @@ def _parser() -> argparse.ArgumentParser:
     judge = commands.add_parser("judge", help="judge a stored session against another one, or against baselines")
     judge_command.add_arguments(judge)
     judge.set_defaults(run=_judge)
+
+    accept = commands.add_parser("accept", help="make baselines of what sessions have measured, without a rerun")
+    accept_command.add_arguments(accept)
+    accept.set_defaults(run=_accept)
+
+    diff = commands.add_parser("diff", help="show what changed between two folders or git revisions of baselines")
+    diff_command.add_arguments(diff)
+    diff.set_defaults(run=_diff)
+
+    history = commands.add_parser("history", help="keep the figures of many sessions, and look at them")
+    history_command.add_arguments(history)
+    history.set_defaults(run=_history)
 
     report = commands.add_parser("report", help="make a page to look at of stored sessions")
     report_command.add_arguments(report)
@@ -279,6 +296,29 @@ def _judge(arguments: argparse.Namespace) -> int:
     return UNJUDGED if judged.unjudged else FINE
 
 
+def _accept(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report.accepted import accepted_lines
+
+    accepted = accept_command.accept(arguments)
+    _print(accepted_lines(accepted, _width()))
+    return WORSE if any(item.refused for item in accepted) else FINE
+
+
+def _diff(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report.baseline_diff import diff_lines
+
+    changes, page = diff_command.diff(arguments)
+    _print(diff_lines(changes, _width()))
+    if page is not None:
+        print(page)
+    return WORSE if changes and arguments.exit_code else FINE
+
+
+def _history(arguments: argparse.Namespace) -> int:
+    _print(history_command.history(arguments, _width()))
+    return FINE
+
+
 def _report(arguments: argparse.Namespace) -> int:
     print(report_command.report(arguments))
     return FINE
@@ -340,26 +380,6 @@ def _margin_db(text: str) -> float:
     if not 0 <= number < math.inf:
         raise argparse.ArgumentTypeError(f"{text!r} isn't a number of decibels, 0 or more")
     return number
-
-
-def _width() -> int:
-    """Columns of the terminal, or of the variable COLUMNS; 100 where neither is known."""
-    return shutil.get_terminal_size((100, 24)).columns
-
-
-def _print(lines: Iterable[Line]) -> None:
-    from pytest_diffbench.report.lines import ansi, for_encoding, plain
-
-    lines = for_encoding(lines, sys.stdout.encoding)
-    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
-    sys.stdout.write(ansi(lines) if coloured else plain(lines))
-
-
-def _complain(message: str) -> None:
-    from pytest_diffbench.report.lines import encodable
-
-    line = " ".join(message.split())
-    print(encodable(f"diffbench: {line}", sys.stderr.encoding), file=sys.stderr)
 
 
 if __name__ == "__main__":

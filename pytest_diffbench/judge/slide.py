@@ -19,7 +19,7 @@ from pytest_diffbench.judge.memory import memory_allowance
 from pytest_diffbench.judge.output.tolerance import tolerance
 from pytest_diffbench.judge.time.creep import first_time
 from pytest_diffbench.outputs.image_metrics import area_means
-from pytest_diffbench.records import MOST_FIRST_TIMES, ImageSketch, Origin
+from pytest_diffbench.records import MOST_FIRST_TIMES, ImageSketch, Origin, OriginDistance
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -178,6 +178,36 @@ def slide(
         *_memory(origin.memory, now.memory, limits),
     )
     return Slide(generation=origin.generation, started=origin.started, items=items) if items else None
+
+
+def origin_distance(
+    observation: Observation, artifacts: Artifacts, standing: Reference | None
+) -> OriginDistance | None:
+    """How far the images of a run are from those that were accepted first.
+
+    Args:
+        observation: what was measured.
+        artifacts: its images.
+        standing: the baseline that it is held against.
+
+    Returns:
+        None without an origin of this machine, without images, and where they are of another size or number.
+    """
+    if standing is None or standing.distance != "machine" or standing.baseline.origin is None or not artifacts.images:
+        return None
+    origin = standing.baseline.origin
+    now = origin_of(origin.generation, observation.run, None, None, artifacts.images)
+    if _redefined(standing.baseline, observation) or not origin.images:
+        return None
+    if [_size(image) for image in origin.images] != [_size(image) for image in now.images]:
+        return None
+    pairs = list(zip(origin.images, now.images, strict=True))
+    least_db = min(_psnr_db(old, new) for old, new in pairs)
+    return OriginDistance(
+        generation=origin.generation,
+        colour_levels=max(_colour_levels(old, new) for old, new in pairs),
+        psnr_db=least_db if math.isfinite(least_db) else None,
+    )
 
 
 def _redefined(base: Baseline, observation: Observation) -> bool:

@@ -7,6 +7,7 @@ Arrays never stand in a record; they travel beside it, see `artifacts`.
 
 from __future__ import annotations
 
+from pytest_diffbench.records.acceptance import MOST_ACCEPTANCES, Acceptance
 from pytest_diffbench.records.base import (
     DECISIONS,
     GATES,
@@ -38,7 +39,7 @@ from pytest_diffbench.records.comparison import (
     VariantReport,
 )
 from pytest_diffbench.records.guidance import Guidance, GuidanceGroup, GuidanceStep
-from pytest_diffbench.records.origin import MOST_FIRST_TIMES, FirstTime, ImageSketch, Origin
+from pytest_diffbench.records.origin import MOST_FIRST_TIMES, FirstTime, ImageSketch, Origin, OriginDistance
 from pytest_diffbench.records.output import (
     ImageFacts,
     Memory,
@@ -75,10 +76,12 @@ __all__ = [
     "DECISIONS",
     "GATES",
     "MASKED_ATTENTION",
+    "MOST_ACCEPTANCES",
     "MOST_FIRST_TIMES",
     "PLAN_SCHEMA",
     "SESSION_SCHEMA",
     "STAGES",
+    "Acceptance",
     "ArrayFacts",
     "Baseline",
     "Branch",
@@ -111,6 +114,7 @@ __all__ = [
     "Offload",
     "Operator",
     "Origin",
+    "OriginDistance",
     "Output",
     "OutputDistance",
     "PartDefect",

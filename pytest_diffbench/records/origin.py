@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pytest_diffbench.records.base import Count, PositiveCount, PositiveSeconds, Record
+from pytest_diffbench.records.base import Count, NotNegative, PositiveCount, PositiveSeconds, Record
 from pytest_diffbench.records.output import Memory
 
 MOST_FIRST_TIMES = 3
@@ -43,6 +43,20 @@ class FirstTime(Record, frozen=True, kw_only=True):
 
     median_s: PositiveSeconds
     pace_s: dict[str, PositiveSeconds] = {}
+
+
+class OriginDistance(Record, frozen=True, kw_only=True):
+    """How far a result is from the first accepted one. Means over cells hide detail, so distances are least ones.
+
+    Attributes:
+        generation: that was first.
+        colour_levels: root mean square difference of the worst image and channel, of 255.
+        psnr_db: of the worst image; None without any difference.
+    """
+
+    generation: PositiveCount
+    colour_levels: NotNegative
+    psnr_db: float | None = None
 
 
 class Origin(Record, frozen=True, kw_only=True):

@@ -6,12 +6,13 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from msgspec import Meta
 
+from pytest_diffbench.records.acceptance import Acceptance
 from pytest_diffbench.records.base import Count, Decision, Distance, Fact, Gate, PositiveCount, Record
 from pytest_diffbench.records.case import Case
 from pytest_diffbench.records.comparison import Comparison, Ratio, RatioRun
 from pytest_diffbench.records.details import Details, GuidanceFault
 from pytest_diffbench.records.guidance import Guidance, GuidanceGroup
-from pytest_diffbench.records.origin import Origin
+from pytest_diffbench.records.origin import Origin, OriginDistance
 from pytest_diffbench.records.output import Memory, Output, ToleranceChange
 from pytest_diffbench.records.profile import Profile
 from pytest_diffbench.records.run import Efficiency, LayerTimes, Run
@@ -83,6 +84,9 @@ class Baseline(Record, frozen=True, kw_only=True):
     origin: Origin | None = None
     """What was accepted first under this definition; None where that was saved before there were any."""
 
+    acceptances: tuple[Acceptance, ...] = ()
+    """What `diffbench accept` put into it without measuring again, oldest first, over all generations."""
+
     times_from: str | None = None
     """Id of the first run whose times count: those before it are history, since a slowdown was accepted with it. None
     where all count."""
@@ -107,6 +111,7 @@ def baseline_of(
     tolerances: tuple[ToleranceChange, ...] = (),
     ratio: Ratio | None = None,
     origin: Origin | None = None,
+    acceptances: tuple[Acceptance, ...] = (),
 ) -> Baseline:
     """What was observed, as a baseline.
 
@@ -117,6 +122,7 @@ def baseline_of(
         tolerances: see `Baseline`.
         ratio: see `Baseline`; a variant without one is judged by its time.
         origin: see `Baseline`.
+        acceptances: see `Baseline`.
     """
     return Baseline(
         case=observation.case,
@@ -131,6 +137,7 @@ def baseline_of(
         profile=observation.profile,
         tolerances=tolerances,
         origin=origin,
+        acceptances=acceptances,
     )
 
 
@@ -220,6 +227,15 @@ class CaseReport(Record, frozen=True, kw_only=True):
 
     error: str | None = None
     """Why the measurement didn't complete."""
+
+    test_failed: bool = False
+    """The test failed by itself, whatever the verdicts; nothing of it is ever accepted."""
+
+    trace_digest: str | None = None
+    """Of the trace that was kept beside the session's file; None where none was."""
+
+    origin_distance: OriginDistance | None = None
+    """How far the images are from those that this machine accepted first; None where that isn't known."""
 
     thresholds: Thresholds = Thresholds()
     """Limits that its test asked for in place of the defaults."""

@@ -156,6 +156,14 @@ class Results:
                 self._page_written = self._page.end(report)
         except DiffbenchError as error:
             self._not_written.append(f"{options.flag('report')}: {error}")
+        try:
+            if self._settings.history is not None and report.cases:
+                from pytest_diffbench.store.history import History
+
+                with History(options.folder(self._config, self._settings.history)) as history:
+                    history.add(report)
+        except DiffbenchError as error:
+            self._not_written.append(f"{options.flag('history')}: {error}")
         passed = session.exitstatus in (pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED)
         if passed and (self._unjudged is not None or self._not_written):
             session.exitstatus = pytest.ExitCode.TESTS_FAILED

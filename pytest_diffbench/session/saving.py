@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.judge import Limits
     from pytest_diffbench.outputs.metrics import ImageMetric
-    from pytest_diffbench.records import Gate, Observation, Run, Verdict
+    from pytest_diffbench.records import Acceptance, Gate, Observation, Run, Verdict
     from pytest_diffbench.records.artifacts import Artifacts, Reference
     from pytest_diffbench.store import Store
 
@@ -49,6 +49,7 @@ def save(
     gates: Sequence[Gate],
     metrics: Sequence[ImageMetric],
     departs: bool = False,
+    acceptance: Acceptance | None = None,
 ) -> Saved:
     """Save of a case what is sound.
 
@@ -63,6 +64,7 @@ def save(
         gates: that were asked for.
         metrics: further ones for images.
         departs: its times are others than the baseline's, beyond chance: accepted, they begin anew.
+        acceptance: what is noted in the baseline's history of a result that is accepted later, without measuring.
 
     Raises:
         BaselineError: it can't be a baseline, or can't be written.
@@ -101,6 +103,7 @@ def save(
         functools.partial(history_with, limits),
         functools.partial(origin_with, observation, artifacts, departs),
         new_times=departs,
+        acceptance=acceptance,
     )
     if reference is None or reference.distance != "machine":
         return Saved(done, left_out)

@@ -96,6 +96,7 @@ def conclude(
         typed: what a suggested command has to repeat.
     """
     from pytest_diffbench.judge.gate_input import GateInput
+    from pytest_diffbench.judge.slide import origin_distance
     from pytest_diffbench.judge.time.kernels import with_operators
 
     evidence = evidence or Evidence()
@@ -110,7 +111,7 @@ def conclude(
         verdicts, confirmations = _confirmed(ask(gates), ask, wanted=not failed and not settings.save)
         gate_input = GateInput(observation=observation, artifacts=artifacts, reference=reference, limits=limits)
         verdicts = all_worded(with_operators(verdict, gate_input) for verdict in verdicts)
-        _keep_looks(settings, observation, artifacts, reference)
+        trace_digest = _keep_looks(settings, observation, artifacts, reference)
         saved = Saved()
         if settings.save:
             departs = any(
@@ -122,7 +123,9 @@ def conclude(
                 observation, artifacts, reference, limits, store, failed, saved_before, gates, metrics, departs
             )
     except BaselineError as error:
-        report = CaseReport(observation=noted(observation, evidence.notes), verdicts=(), error=str(error))
+        report = CaseReport(
+            observation=noted(observation, evidence.notes), verdicts=(), error=str(error), test_failed=failed
+        )
         return Concluded(report, str(error))
     report = CaseReport(
         observation=noted(observation, evidence.notes),
@@ -138,22 +141,37 @@ def conclude(
         thresholds=thresholds_of(settings),
         slid=saved.slid,
         changed_since=reference.changed_since(observation.run.environment) if reference is not None else (),
+        test_failed=failed,
+        trace_digest=trace_digest,
+        origin_distance=origin_distance(observation, artifacts, reference),
     )
     return Concluded(report, _failure(report, settings, nodeid, typed))
 
 
 def _keep_looks(
     settings: Settings, observation: Observation, artifacts: Artifacts, reference: Reference | None
-) -> None:
-    """Keep what is asked for to look at later, before a save replaces the baseline."""
+) -> str | None:
+    """Keep what is asked for to look at and to accept later, before a save replaces the baseline.
+
+    Returns:
+        The digest of the trace that is kept, None where none is.
+    """
+    digest = None
     if settings.images is not None:
-        from pytest_diffbench.store import keep
+        from pytest_diffbench.store import keep, keep_trace
 
         keep(Path(settings.images), observation.output, artifacts)
+        digest = keep_trace(Path(settings.images), artifacts)
     if settings.report is not None:
         from pytest_diffbench.session import report_page
 
-        report_page.keep(Path(settings.report), observation, artifacts, reference)
+        digest = report_page.keep(Path(settings.report), observation, artifacts, reference) or digest
+    return digest
+
+
+def _may_be_accepted(settings: Settings) -> bool:
+    """Whether all is kept that `diffbench accept` needs: the profile has to be among it."""
+    return settings.images is not None or (settings.report is not None and not Path(settings.report).suffix)
 
 
 class _Judge:
@@ -230,14 +248,16 @@ def wants_profile(
     limits = limits_of(settings)
     try:
         reference = store.find(observation.case, observation.run.environment)
-        if settings.save:
+        if settings.save or _may_be_accepted(settings):
             if reference is None or reference.distance != "machine" or reference.baseline.profile is None:
                 return True
             metrics = metrics_of(settings, observation.case.id)
             verdicts = judge(
                 observation, artifacts, reference, limits, ("work", "output"), saving=True, metrics=metrics
             )
-            return not unchanged(verdicts, reference)
+            anew = not unchanged(verdicts, reference)
+            if anew or settings.save:
+                return anew
         if reference is None or reference.baseline.profile is None or "time" not in settings.gates:
             return False
         (verdict,) = _Judge(observation, artifacts, reference, limits, False, evidence)(("time",))
@@ -247,7 +267,14 @@ def wants_profile(
 
 
 def conclude_against(
-    observation: Observation, artifacts: Artifacts, other: Other, *, settings: Settings, nodeid: str, family_size: int
+    observation: Observation,
+    artifacts: Artifacts,
+    other: Other,
+    *,
+    settings: Settings,
+    nodeid: str,
+    family_size: int,
+    failed: bool,
 ) -> Concluded:
     """Judge a case by what another environment has of it. No stored baseline is read, and nothing is saved.
 
@@ -258,6 +285,7 @@ def conclude_against(
         settings: of the test.
         nodeid: the test's id, for messages.
         family_size: parts that the session's error budget is cut into; this case has one.
+        failed: the test has failed on its own.
     """
     from pytest_diffbench.judge import judge
 
@@ -265,7 +293,7 @@ def conclude_against(
     limits = limits_of(settings)
     observation = noted(observation, other.notes)
     try:
-        _keep_looks(settings, observation, artifacts, other.reference)
+        trace_digest = _keep_looks(settings, observation, artifacts, other.reference)
         others = [gate for gate in gates if gate != "time"]
         judged = judge(observation, artifacts, other.reference, limits, others, metrics=metrics_of(settings, nodeid))
     except BaselineError as error:
@@ -283,6 +311,8 @@ def conclude_against(
         against=other.interpreter,
         pairs=tuple(other.pairs),
         thresholds=thresholds_of(settings),
+        test_failed=failed,
+        trace_digest=trace_digest,
     )
     return Concluded(report, _failure(report, settings, nodeid))
 

@@ -38,6 +38,10 @@ def refuse_unwritable(config: pytest.Config, settings: Settings) -> None:
         wrong = os.path.isdir(path) if single else os.path.isfile(path)  # noqa: PTH112, PTH113  # as above
         why = ("it is a folder" if single else "it is a file") if wrong else _in_the_way(path.parent)
         _refuse(flag("report"), path, why, "Name FILE.html or a folder, in a writable folder.")
+    if settings.history is not None:
+        path = folder(config, settings.history)
+        why = "it is a folder" if path.is_dir() else _in_the_way(path.parent)
+        _refuse(flag("history"), path, why, "Name a file in a writable folder.")
     if settings.profile is not None:
         path = folder(config, settings.profile)
         _refuse(flag("profile"), path, _in_the_way(path), "Name a writable folder.")

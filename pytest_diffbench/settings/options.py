@@ -140,11 +140,16 @@ class Settings:
     baselines: str = _setting(text, "baselines", "ci", "folder of the baselines", "DIR")
     json: str | None = _setting(text, None, "c", "write all results of the session to FILE", "FILE")
     images: str | None = _setting(
-        text, None, "c", "keep the images of all cases in FOLDER, for `diffbench judge`", "FOLDER"
+        text,
+        None,
+        "c",
+        "keep what all cases return in FOLDER, for `diffbench judge` and `diffbench accept`",
+        "FOLDER",
     )
     report: str | None = _setting(
         text, None, "c", "write a page to look at: FILE.html for a single file, or a folder", "PATH"
     )
+    history: str | None = _setting(text, None, "ci", "add the figures of the session to the history in FILE", "FILE")
     profile: str | None = _setting(
         text, None, "c", "write a Chrome trace of each case into FOLDER, to open in Perfetto", "FOLDER"
     )
@@ -189,7 +194,7 @@ class Settings:
     )
 
 
-_PATHS = ("models", "lora", "baselines", "json", "images", "report", "profile", "lpips_backbone")
+_PATHS = ("models", "lora", "baselines", "json", "images", "report", "history", "profile", "lpips_backbone")
 """Relative ones start where the shell is on the command line, beside the ini file when they stand there, and at
 pytest's root folder in a marker."""
 
@@ -283,6 +288,7 @@ _SESSION_ONLY = (
     "json",
     "images",
     "report",
+    "history",
     "profile",
     "against",
     "pairs",

@@ -2,7 +2,7 @@
 
 from pytest_diffbench.store.checking import Checked, check
 from pytest_diffbench.store.names import case_folder
-from pytest_diffbench.store.pictures import keep, kept
+from pytest_diffbench.store.pictures import copy_kept, keep, keep_trace, kept, kept_trace
 from pytest_diffbench.store.sides import digests, keep_sides, sides_of
 from pytest_diffbench.store.store import MOST_PEERS, Store
 
@@ -12,9 +12,12 @@ __all__ = [
     "Store",
     "case_folder",
     "check",
+    "copy_kept",
     "digests",
     "keep",
     "keep_sides",
+    "keep_trace",
     "kept",
+    "kept_trace",
     "sides_of",
 ]

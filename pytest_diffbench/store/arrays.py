@@ -76,7 +76,7 @@ def encode_artifacts(
         if picture is not None:
             name = f"{part_prefix(number)}.png"
             files[name] = encode_image(picture, folder / name)
-    return files | {TRACE: _encode_trace(artifacts.trace, generation, folder / TRACE)}
+    return files | {TRACE: encode_trace(artifacts.trace, generation, folder / TRACE)}
 
 
 def read_artifacts(folder: Path, baseline: Baseline) -> Artifacts:
@@ -132,7 +132,7 @@ def encode_part(prefix: str, arrays: Mapping[str, NDArray[Any]], generation: int
             rest[name] = array
     if rest:
         path = folder / f"{prefix}.safetensors"
-        files[path.name] = _encode_trace(rest, generation, path)
+        files[path.name] = encode_trace(rest, generation, path)
     return files
 
 
@@ -243,7 +243,8 @@ def decode_png(data: bytes, path: Path) -> tuple[str, NDArray[np.uint8]]:
         raise BaselineError(path, f"doesn't decode as PNG: {error}", RESTORE) from error
 
 
-def _encode_trace(trace: Mapping[str, NDArray[np.float32]], generation: int, path: Path) -> bytes:
+def encode_trace(trace: Mapping[str, NDArray[np.float32]], generation: int, path: Path) -> bytes:
+    """A trace as safetensors that name its generation. Raises BaselineError where it isn't finite float32."""
     import numpy as np
     from safetensors.numpy import save
 

@@ -60,8 +60,14 @@ def contradictions(baseline: Baseline, now: datetime.datetime) -> Iterator[Contr
         if not image.levels or len(image.levels) % (image.rows * image.columns):
             cells = f"origin.images[{index}] has {image.rows} x {image.columns} cells"
             yield f"origin.images[{index}].levels", f"{len(image.levels)} figures", cells
+    yield from _of_history(baseline, now)
+
+
+def _of_history(baseline: Baseline, now: datetime.datetime) -> Iterator[Contradiction]:
     for index, change in enumerate(baseline.tolerances):
         yield from _of_time(change.changed, f"tolerances[{index}].changed", now)
+    for index, acceptance in enumerate(baseline.acceptances):
+        yield from _of_time(acceptance.accepted, f"acceptances[{index}].accepted", now)
 
 
 def _of_run(run: Run, field: str, work: Work | None, now: datetime.datetime) -> Iterator[Contradiction]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import hashlib
 import uuid
 from typing import TYPE_CHECKING, Any
 
@@ -12,8 +13,10 @@ from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.store.arrays import (
     decode_image,
     decode_part,
+    decode_trace,
     encode_image,
     encode_part,
+    encode_trace,
     image_name,
     part_files,
     part_prefix,
@@ -28,6 +31,10 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from pytest_diffbench.records import Case, ImageFacts, Output, PartFacts
+
+
+_ANY_GENERATION = 0
+"""That a trace is written with before it belongs to a baseline."""
 
 
 def keep(folder: Path, output: Output | None, artifacts: Artifacts) -> None:
@@ -47,6 +54,75 @@ def keep(folder: Path, output: Output | None, artifacts: Artifacts) -> None:
             continue
         for name, data in encode_part(part.digest, arrays, 0, folder).items():
             write_file(folder / name, data)
+
+
+def keep_trace(folder: Path, artifacts: Artifacts) -> str | None:
+    """Write a trace that isn't there yet as `trace-<digest>.safetensors`. Processes may do so at once.
+
+    Returns:
+        The digest of the file; None where the trace isn't finite, which is never accepted.
+
+    Raises:
+        BaselineError: the folder can't be written.
+    """
+    try:
+        data = encode_trace(artifacts.trace, _ANY_GENERATION, folder)
+    except BaselineError:
+        return None
+    digest = _digest(data)
+    path = folder / _trace_name(digest)
+    if not path.exists():
+        write_file(path, data)
+    return digest
+
+
+def copy_kept(source: Path, target: Path, output: Output | None, trace_digest: str) -> None:
+    """Copy a case's kept files from one folder to another, as far as they are there.
+
+    Raises:
+        BaselineError: the folder can't be written.
+    """
+    names = [_trace_name(trace_digest)]
+    if output is not None:
+        names += [f"{image.digest}.png" for image in output.images]
+        names += [name for part in output.parts for name in part_files(part.digest, part)]
+    for name in names:
+        if (source / name).is_file() and not (target / name).exists():
+            write_file(target / name, (source / name).read_bytes())
+
+
+def kept_trace(folders: Sequence[Path], digest: str) -> dict[str, NDArray[np.float32]] | None:
+    """The trace of that digest; None where no folder has it.
+
+    Args:
+        folders: that `keep_trace` wrote.
+        digest: that it gave.
+
+    Raises:
+        DiffbenchError: the file isn't any more what its name says.
+    """
+    for folder in folders:
+        path = folder / _trace_name(digest)
+        if not path.is_file():
+            continue
+        try:
+            data = path.read_bytes()
+            if _digest(data) != digest:
+                raise BaselineError(path, "its bytes have another digest", "Copy it again from its source.")
+            return decode_trace(data, path, _ANY_GENERATION)
+        except (BaselineError, OSError) as error:
+            raise DiffbenchError(
+                f"{path}: isn't the trace whose digest is its name: {error}. Copy it again from its source."
+            ) from error
+    return None
+
+
+def _trace_name(digest: str) -> str:
+    return f"trace-{digest}.safetensors"
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.blake2b(data, digest_size=16).hexdigest()
 
 
 def write_file(path: Path, data: bytes) -> None:

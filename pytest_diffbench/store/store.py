@@ -12,7 +12,7 @@ import msgspec
 
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.outputs.pixels import image_digest
-from pytest_diffbench.records import Baseline, SaveOutcome, baseline_of
+from pytest_diffbench.records import MOST_ACCEPTANCES, Baseline, SaveOutcome, baseline_of
 from pytest_diffbench.records.artifacts import Reference
 from pytest_diffbench.store.arrays import encode_artifacts, file_names, picture_names, read_artifacts
 from pytest_diffbench.store.files import BASELINE, locked, write_baseline
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from pytest_diffbench.records import (
+        Acceptance,
         Case,
         Distance,
         Environment,
@@ -90,6 +91,7 @@ class Store:
         origin: Callable[[Reference | None, int], Origin] | None = None,
         *,
         new_times: bool = False,
+        acceptance: Acceptance | None = None,
     ) -> SaveOutcome:
         """Accept a run.
 
@@ -108,6 +110,7 @@ class Store:
             origin: makes of the baseline that stands, and of the generation that is saved, the origin to keep; by
                 default it stays as it is.
             new_times: times count from this run on; those before it stay, as history.
+            acceptance: what is noted of it in the baseline's history; what it does and the generation are filled in.
 
         Returns:
             What became of it; never `refused`.
@@ -124,8 +127,10 @@ class Store:
                 history = tolerances(history, observation.run.started)
             if current is None:
                 first = origin(None, 1) if origin is not None else None
-                _write(folder, _accepted(observation, 1, history, first), artifacts)
-                return SaveOutcome(what="created")
+                outcome = SaveOutcome(what="created")
+                accepted = _accepted(observation, 1, history, first, _noted(None, acceptance, outcome, 1))
+                _write(folder, accepted, artifacts)
+                return outcome
             standing = _reference(folder, current, "machine", observation.case)
             adds = _adds(current, observation, previous, unchanged)
             generation = current.generation + (not adds)
@@ -138,6 +143,11 @@ class Store:
                 anew = timed and new_times
                 ratio = observation.ratio if anew and observation.ratio is not None else _joined(current, observation)
                 guidance = current.guidance or baseline_of(observation).guidance
+                outcome = (
+                    SaveOutcome(what="added", number=len(runs), times_anew=anew)
+                    if timed
+                    else SaveOutcome(what="kept", why="nothing changed, and there are no times to add")
+                )
                 grown = msgspec.structs.replace(
                     _with_missing_counts(current, observation),
                     runs=runs,
@@ -147,13 +157,14 @@ class Store:
                     tolerances=history,
                     origin=first,
                     times_from=observation.run.id if anew else current.times_from,
+                    acceptances=_noted(current, acceptance, outcome, generation),
                 )
                 _write(folder, grown, None)
-                if not timed:
-                    return SaveOutcome(what="kept", why="nothing changed, and there are no times to add")
-                return SaveOutcome(what="added", number=len(runs), times_anew=anew)
-            _write(folder, _accepted(observation, generation, history, first), artifacts)
-            return SaveOutcome(what="new_generation", number=generation)
+                return outcome
+            outcome = SaveOutcome(what="new_generation", number=generation)
+            notes = _noted(current, acceptance, outcome, generation)
+            _write(folder, _accepted(observation, generation, history, first, notes), artifacts)
+            return outcome
 
     def entries(self) -> Iterator[Path]:
         """The folders of all baselines, sorted by machine and case."""
@@ -317,11 +328,31 @@ def _with_missing_counts(current: Baseline, observation: Observation) -> Baselin
 
 
 def _accepted(
-    observation: Observation, generation: int, tolerances: tuple[ToleranceChange, ...], origin: Origin | None
+    observation: Observation,
+    generation: int,
+    tolerances: tuple[ToleranceChange, ...],
+    origin: Origin | None,
+    acceptances: tuple[Acceptance, ...],
 ) -> Baseline:
     return baseline_of(
-        observation, generation=generation, tolerances=tolerances, ratio=observation.ratio, origin=origin
+        observation,
+        generation=generation,
+        tolerances=tolerances,
+        ratio=observation.ratio,
+        origin=origin,
+        acceptances=acceptances,
     )
+
+
+def _noted(
+    current: Baseline | None, acceptance: Acceptance | None, outcome: SaveOutcome, generation: int
+) -> tuple[Acceptance, ...]:
+    """The history of what was accepted without measuring again, this one included where it is such."""
+    before = current.acceptances if current is not None else ()
+    if acceptance is None or outcome.what == "refused":
+        return before
+    note = msgspec.structs.replace(acceptance, what=outcome.what, generation=generation)
+    return (*before, note)[-MOST_ACCEPTANCES:]
 
 
 def _joined(current: Baseline, observation: Observation) -> Ratio | None:

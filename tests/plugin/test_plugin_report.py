@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_diffbench.commands import main as cli
+from pytest_diffbench.store.history import History
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -87,3 +88,19 @@ def test_a_page_that_cannot_be_written_fails_the_session(
     result = run(project, "--diffbench-save", "--diffbench-report=r.html")
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["*--diffbench-report: *r.html: can't be written*"])
+
+
+def test_a_session_is_added_to_a_history(project: pytest.Pytester) -> None:
+    run(project, "--diffbench-save", "--diffbench-history=h/history.sqlite").assert_outcomes(passed=1)
+    project.makeini("[pytest]\ndiffbench_history = h/history.sqlite\n")
+    run(project, "--diffbench").assert_outcomes(passed=1)
+    with History(project.path / "h" / "history.sqlite", create=False) as history:
+        first, second = history.runs()
+    assert (first.saved, second.saved) == ("created", None)
+    assert second.figures["output.psnr_db"] == second.figures["origin.psnr_db"] == 200.0
+    project.makeconftest(
+        "import pathlib\ndef pytest_sessionstart(): pathlib.Path('h/history.sqlite').write_text('x' * 4096)"
+    )
+    result = run(project, "--diffbench")
+    assert result.ret == pytest.ExitCode.TESTS_FAILED
+    result.stdout.fnmatch_lines(["*--diffbench-history: *history.sqlite: file is not a database*"])

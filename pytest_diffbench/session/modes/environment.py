@@ -68,6 +68,7 @@ class OtherEnvironment(Mode):
                     settings=test.settings,
                     nodeid=test.item.nodeid,
                     family_size=test.family_size,
+                    failed=test.failed,
                 )
                 for case in test.cases
             ]

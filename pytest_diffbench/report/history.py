@@ -1,0 +1,93 @@
+"""Draws what a history holds: its sessions, and the figures of a case over time."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.report.lines import BARS, SEPARATOR, Line, segment
+from pytest_diffbench.report.units import format_bytes, format_count, format_flops, format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_diffbench.records.history import HistoryRun, HistorySession
+
+_LATEST = 30
+"""Values that a strip has: the newest ones."""
+
+_SHORT_COMMIT = 12
+
+
+def figure_text(name: str, value: float) -> str:
+    """A figure in its unit, which its name tells."""
+    if name.endswith("_s"):
+        return format_seconds(value)
+    if name.endswith("_bytes"):
+        return format_bytes(round(value))
+    if name == "work.flops":
+        return format_flops(round(value))
+    if name.endswith("_db"):
+        return f"{value:.1f} dB"
+    return f"{value:,.0f}" if value == round(value) and abs(value) >= 1 else f"{value:.4g}"
+
+
+def strip(values: Sequence[float]) -> str:
+    """A curve of the newest values in one line, from their least to their largest one; empty without any."""
+    shown = values[-_LATEST:]
+    if not shown:
+        return ""
+    low, high = min(shown), max(shown)
+    if high <= low:
+        return BARS[0] * len(shown)
+    return "".join(BARS[round((value - low) / (high - low) * (len(BARS) - 1))] for value in shown)
+
+
+def added_line(path: str, added: int, known: int) -> Line:
+    """What became of a session that was added."""
+    text = f"{format_count(added, 'run')} added" + (f", {known} there already" if known else "")
+    return [segment(f"{path}: "), segment(text, "bold")]
+
+
+def session_lines(sessions: Sequence[HistorySession], width: int) -> list[Line]:
+    """A line for each session, oldest first, and a count."""
+    lines: list[Line] = []
+    for session in sessions:
+        parts = [
+            session.started.replace("T", " ")[:16],
+            format_count(session.cases, "case"),
+            *([f"{session.worse} worse"] if session.worse else []),
+            *([", ".join(commit[:_SHORT_COMMIT] for commit in session.commits)] if session.commits else []),
+            ", ".join(session.machines),
+            *(["interrupted"] if session.interrupted else []),
+        ]
+        text = SEPARATOR.join(parts)
+        lines.append([segment(text if len(text) <= max(width, 60) else f"{text[: max(width, 60) - 1]}…")])
+    return [*lines, [segment(format_count(len(sessions), "session"), "bold")]]
+
+
+def case_lines(runs: Sequence[HistoryRun], width: int) -> list[Line]:
+    """The figures of a case on each machine: the newest value, the range, and a strip of the newest ones."""
+    lines: list[Line] = []
+    if not runs:
+        return [[segment("no runs", "bold")]]
+    lines.append([segment(runs[0].case, "bold")])
+    for machine in dict.fromkeys(run.machine for run in runs):
+        there = [run for run in runs if run.machine == machine]
+        span = f"{there[0].started[:10]} to {there[-1].started[:10]}"
+        lines.append([segment(f"{machine}{SEPARATOR}{format_count(len(there), 'run')}, {span}", "cyan")])
+        names = dict.fromkeys(name for run in there for name in run.figures)
+        for name in sorted(names):
+            values = [run.figures[name] for run in there if name in run.figures]
+            low, high, latest = (figure_text(name, value) for value in (min(values), max(values), values[-1]))
+            head = f"  {name:26} {latest:>12}  "
+            spread = low if low == high else f"{low} to {high}"
+            drawn = strip(values)[-max(width - len(head) - len(spread) - 2, 8) :]
+            lines.append([segment(head), segment(spread, "light"), segment(f"  {drawn}")])
+        lines.append([segment("  " + _verdict_text(there[-1]), "light")])
+    return lines
+
+
+def _verdict_text(run: HistoryRun) -> str:
+    told = ", ".join(f"{gate} {verdict}" for gate, verdict in run.verdicts.items())
+    commit = f" at {run.commit[:_SHORT_COMMIT]}" if run.commit else ""
+    return f"latest{commit}: {run.error or told or 'not judged'}"
