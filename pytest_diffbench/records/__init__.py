@@ -37,6 +37,7 @@ from pytest_diffbench.records.comparison import (
     Speedup,
     VariantReport,
 )
+from pytest_diffbench.records.engagement import Engagement, EngagementKind
 from pytest_diffbench.records.guidance import Guidance, GuidanceGroup, GuidanceStep
 from pytest_diffbench.records.origin import MOST_FIRST_TIMES, FirstTime, ImageSketch, Origin
 from pytest_diffbench.records.output import (
@@ -94,6 +95,8 @@ __all__ = [
     "Definition",
     "Distance",
     "Efficiency",
+    "Engagement",
+    "EngagementKind",
     "Environment",
     "Fact",
     "FirstTime",
