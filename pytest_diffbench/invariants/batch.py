@@ -87,7 +87,7 @@ def _together(subject: Subject, seeds: Sequence[int], texts: Sequence[str], **mo
     pictures = {name: [value] * len(texts) for name, value in subject.arguments.items() if _is_picture(value)}
     if pictures:
         with contextlib.suppress(Exception):
-            return subject.call(*seeds, **lists, **pictures, **more)
+            return subject.call(*seeds, **(lists | pictures | more))
     return subject.attempt(*seeds, **lists, **more)
 
 

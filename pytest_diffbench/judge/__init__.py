@@ -19,7 +19,7 @@ from pytest_diffbench.judge.time.paired import judge_pairs
 from pytest_diffbench.judge.time.ratios import judge_time_or_ratio
 from pytest_diffbench.judge.time.runs import doubts
 from pytest_diffbench.judge.time.telemetry import slowed_down
-from pytest_diffbench.judge.work import judge_work
+from pytest_diffbench.judge.work import inert, judge_work
 from pytest_diffbench.records import GATES
 from pytest_diffbench.records.details import RatioDetails, TimeDetails, Unjudged
 
@@ -47,15 +47,19 @@ _NO_PEER_RUNS: Mapping[str, Sequence[Run]] = types.MappingProxyType({})
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Entry:
-    """A gate: its function, the part of an observation that it judges, and whether it waits for a baseline."""
+    """A gate: its function, the part of an observation that it judges, and whether it waits for a baseline.
+
+    `alone` is asked first, with or without one; None where it has nothing to say.
+    """
 
     judge: Callable[[GateInput], Verdict]
     part: Callable[[Observation], object]
     needs_baseline: bool
+    alone: Callable[[Observation], Verdict | None] = lambda _: None
 
 
 _TABLE: dict[Gate, _Entry] = {
-    "work": _Entry(judge_work, lambda observation: observation.work, needs_baseline=True),
+    "work": _Entry(judge_work, lambda observation: observation.work, needs_baseline=True, alone=inert),
     "guidance": _Entry(judge_guidance, lambda observation: observation.guidance, needs_baseline=False),
     "output": _Entry(judge_output, lambda observation: observation.output, needs_baseline=False),
     "memory": _Entry(judge_memory, lambda observation: observation.memory, needs_baseline=True),
@@ -131,6 +135,8 @@ def _ask(gate: Gate, gate_input: GateInput) -> Verdict:
         return verdict(f"{gate}.incomplete", details=Unjudged(notes=observation.notes))
     if entry.part(observation) is None:
         return verdict(f"{gate}.not_seen", details=Unjudged(notes=observation.notes))
+    if (by_itself := entry.alone(observation)) is not None:
+        return by_itself
     if entry.needs_baseline:
         if gate_input.reference is None:
             return verdict(f"{gate}.no_baseline", details=Unjudged(saving=gate_input.saving))

@@ -19,6 +19,7 @@ from pytest_diffbench.records import format_steps
 from pytest_diffbench.records.details import (
     CountChange,
     FieldChange,
+    InertDetails,
     Unjudged,
     WorkDetails,
     WorkDifference,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_diffbench.judge.gate_input import GateInput
-    from pytest_diffbench.records import Verdict, Work
+    from pytest_diffbench.records import Observation, Verdict, Work
 
 _SCHEDULE_REL = 1e-5
 """Of the largest timestep or sigma: a schedule of another kind is off by a thousand times as much."""
@@ -42,6 +43,19 @@ _BY_GUIDANCE = frozenset({"steps", "branches", "denoiser_calls"})
 
 _DOUBTFUL = frozenset({"uncounted", "operators", "python_calls"})
 """More of these isn't worse by itself: another kernel of attention, or offloading, does the same in more pieces."""
+
+
+def inert(observation: Observation) -> Verdict | None:
+    """The verdict on an optimisation that is on and had no part in the call; None where all had.
+
+    It needs no baseline: a case that is named after an optimisation and measures the plain pipeline is wrong from its
+    first day, and a baseline of it would hold it there.
+    """
+    work = observation.work
+    idle = tuple(engagement for engagement in work.engagements if engagement.inert) if work is not None else ()
+    if work is None or not idle:
+        return None
+    return verdict("work.inert", details=InertDetails(engagements=idle, steps=work.steps))
 
 
 def judge_work(gate_input: GateInput) -> Verdict:

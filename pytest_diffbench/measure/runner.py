@@ -339,7 +339,7 @@ class Measurement:
         if self._work is None or self._survey is None:
             return
         counted = count_call(self._caller, self._sites, self._target)
-        self._work = counted.survey.work()
+        self._work = counted.work
         self._memory = with_workspace(self._memory, counted.workspace_bytes)
         if not self._survey.take_flops_of(counted.survey):
             self._notes.append("work is that of the second call: the first call used the denoiser differently")

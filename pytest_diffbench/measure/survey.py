@@ -163,6 +163,11 @@ class Survey:
             {f"returned/{i}": (tensor.sketch, tensor.moments) for i, tensor in enumerate(returned)}
         )
 
+    @property
+    def step(self) -> int:
+        """Number of the step that is under way."""
+        return self._steps
+
     def work(self) -> Work:
         """What the call computed."""
         groups: dict[tuple[object, ...], tuple[_Call, list[int]]] = {}
@@ -256,20 +261,13 @@ class Survey:
                 f"step{'' if steps.isdigit() else 's'} {steps} returned the very sample that went in: the denoiser "
                 "was called in vain"
             )
-        for name, module in self._modules.items():
+        for name in self._modules:
             calls = [call for call in self._calls if call.component == name]
             free = sum(not call.flops for call in calls)
             if 0 < free < len(calls):
                 notes.append(
                     f"{name}: {free} of {len(calls)} calls computed nothing: something answered in its place"
                 )
-            costs: dict[str, set[int]] = {}
-            for call in calls:
-                costs.setdefault(call.branch, set()).add(call.flops)
-            often = len(calls) > len(costs)
-            cache = _cache_of(module)
-            if cache and often and all(len(cost) == 1 and 0 not in cost for cost in costs.values()):
-                notes.append(f"{name}: {cache} is enabled, and no call was cheaper than another: it never hit")
         return tuple(notes)
 
     def _enter_step(self, site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
@@ -398,14 +396,6 @@ def _settled(step: GuidanceStep, predictions: list[tuple[Branch, torch.Tensor]])
     if step.used == "cond" and cond is not None and uncond is not None and cond.equal(uncond):
         return msgspec.structs.replace(step, used="guided")
     return step
-
-
-def _cache_of(module: nn.Module) -> str:
-    """What a module keeps of one step for the next, by diffusers' name for it; empty where that is nothing."""
-    plain = getattr(module, "_orig_mod", module)
-    if not getattr(plain, "is_cache_enabled", False):
-        return ""
-    return type(getattr(plain, "_cache_config", None)).__name__.removesuffix("Config")
 
 
 def _batch(call: _Call) -> int:

@@ -8,6 +8,7 @@ import msgspec
 
 from pytest_diffbench.measure.census import Census
 from pytest_diffbench.measure.components import modules_of
+from pytest_diffbench.measure.engagement import HookWatch, standing
 from pytest_diffbench.measure.memory import StageMemoryWatch, gauge_for
 from pytest_diffbench.measure.rounds import TimedRound, observe_once
 from pytest_diffbench.measure.survey import Survey
@@ -21,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.measure.components import Site
     from pytest_diffbench.measure.returned import Returned
     from pytest_diffbench.measure.rounds import Caller
-    from pytest_diffbench.records import Memory, Round, Stage
+    from pytest_diffbench.records import Memory, Round, Stage, Work
 
 __tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
 
@@ -38,10 +39,12 @@ class Counted(NamedTuple):
     """What a call computed.
 
     Attributes:
-        survey: whose work has operators, FLOPs and calls of functions.
+        work: with operators, FLOPs, calls of functions, and what optimisations had a part in it.
+        survey: that saw it.
         workspace_bytes: by stage, the most that tensors took which the call had made.
     """
 
+    work: Work
     survey: Survey
     workspace_bytes: Mapping[Stage, int]
 
@@ -147,9 +150,15 @@ def count_call(caller: Caller, sites: Sequence[Site], target: Any) -> Counted:
     What it returns isn't looked at: eager code rounds otherwise than compiled code.
     """
     census = Census()
-    survey = Survey(modules_of(target), census=census)
-    observe_once(caller, sites, survey, census)
-    return Counted(survey, census.workspace.peaks())
+    modules = modules_of(target)
+    survey = Survey(modules, census=census)
+    hooks = HookWatch(modules, lambda: survey.step)
+    with hooks.installed():
+        observe_once(caller, sites, survey, census)
+    work = survey.work()
+    engagements = (*hooks.engagements(work), *standing(modules))
+    work = msgspec.structs.replace(work, engagements=engagements)
+    return Counted(work, survey, census.workspace.peaks())
 
 
 def with_workspace(memory: Memory | None, workspace_bytes: Mapping[Stage, int]) -> Memory | None:

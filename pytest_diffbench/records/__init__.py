@@ -38,6 +38,7 @@ from pytest_diffbench.records.comparison import (
     Speedup,
     VariantReport,
 )
+from pytest_diffbench.records.engagement import Engagement, EngagementKind
 from pytest_diffbench.records.guidance import Guidance, GuidanceGroup, GuidanceStep
 from pytest_diffbench.records.origin import MOST_FIRST_TIMES, FirstTime, ImageSketch, Origin, OriginDistance
 from pytest_diffbench.records.output import (
@@ -97,6 +98,8 @@ __all__ = [
     "Definition",
     "Distance",
     "Efficiency",
+    "Engagement",
+    "EngagementKind",
     "Environment",
     "Fact",
     "FirstTime",

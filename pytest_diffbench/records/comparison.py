@@ -96,6 +96,9 @@ class VariantReport(Record, frozen=True, kw_only=True):
         predicted_from: what s counts.
         agrees_with_prediction: the prediction lies in the interval of `speedup_rel`.
         image_difference: from the reference's images.
+        inert: what it changes had no effect: the reference's output to the last bit for as much work, no operator
+            less, no kernel less where both were profiled, no less memory, and no gain of time; None where not all of
+            it was seen.
         dominated_by: names of variants that are faster and more alike to the reference.
         log_ratios: logarithm of the speed-up in each block.
         error: why it broke off.
@@ -114,6 +117,7 @@ class VariantReport(Record, frozen=True, kw_only=True):
     predicted_from: Literal["flops", "calls"] | None = None
     agrees_with_prediction: bool | None = None
     image_difference: ImageDifference | None = None
+    inert: bool | None = None
     dominated_by: tuple[str, ...] = ()
     log_ratios: tuple[float, ...] = ()
     error: str | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pytest_diffbench.records.base import Branch, Count, PositiveCount, Record
+from pytest_diffbench.records.engagement import Engagement
 
 ATTENTION, MASKED_ATTENTION = "attention", "attention with a mask"
 """What torch's fused attention is called among the operators, whatever kernel serves it."""
@@ -66,6 +67,9 @@ class Work(Record, frozen=True, kw_only=True):
     compiled: dict[str, Count] = {}
     """What torch compiled in this measurement: `graphs`, `graph breaks`, `recompile limits hit`, those that occurred.
     A pipeline that an earlier measurement compiled has none."""
+
+    engagements: tuple[Engagement, ...] = ()
+    """Optimisations that components carry, and whether they took part."""
 
     parameters: dict[str, Count]
     attention_parameters: dict[str, Count]

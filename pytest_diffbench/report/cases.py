@@ -22,6 +22,7 @@ from pytest_diffbench.report.figures import (
 )
 from pytest_diffbench.report.lines import Line, flow, hang, labelled, segment, spread, visible, width_of
 from pytest_diffbench.report.machine import is_about_machine
+from pytest_diffbench.report.sentences.engagement import active
 from pytest_diffbench.report.sentences.parts import size_text
 from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.report.units import (
@@ -237,6 +238,9 @@ class Table:
             cells.append([piece for figure in figures for piece in (segment(", "), *figure)][1:])
         if (truncation := truncation_text(report)) is not None:
             cells.append([segment(truncation)])
+        work = report.observation.work
+        if work is not None:
+            cells += [[segment(active(engagement))] for engagement in work.engagements if not engagement.inert]
         if self._verbose:
             cells += _more(report)
         return cells

@@ -6,6 +6,7 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.report.lines import SEPARATOR, Line, hang, segment, visible
+from pytest_diffbench.report.sentences.engagement import INERT_VARIANT
 from pytest_diffbench.report.units import format_decibels, format_percent, format_seconds
 
 if TYPE_CHECKING:
@@ -88,30 +89,18 @@ def remarks(comparison: Comparison) -> list[str]:
     """What a table can't hold, one line each: disagreement, domination, images that can't be compared."""
     texts = []
     for variant in comparison.variants:
+        if variant.inert:
+            texts.append(f"{variant.name}: {INERT_VARIANT}")
         if variant.agrees_with_prediction is False and variant.predicted_speedup_rel is not None:
             texts.append(
                 f"{variant.name}: {ratio_text(variant.predicted_speedup_rel)}, which the denoiser's"
                 f" {'FLOPs' if variant.predicted_from == 'flops' else 'calls'} predict, lies outside the interval"
-            )
-        if variant.name != comparison.reference and _is_inert(variant):
-            texts.append(
-                f"{variant.name}: the reference's pictures to the last bit and its FLOPs: what it changes does"
-                " nothing"
             )
         if variant.dominated_by:
             texts.append(f"{variant.name}: dominated, {', '.join(variant.dominated_by)} is faster and more alike")
         if variant.image_difference is not None and variant.image_difference.problem is not None:
             texts.append(f"{variant.name}: images not compared, {variant.image_difference.problem}")
     return texts
-
-
-def _is_inert(variant_report: VariantReport) -> bool:
-    """Whether a variant's picture is the reference's to the last bit, for as many FLOPs."""
-    return (
-        variant_report.image_difference is not None
-        and variant_report.image_difference.same_bits
-        and variant_report.flops_saved_rel == 0
-    )
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -136,9 +125,10 @@ def _columns(comparison: Comparison) -> tuple[list[_Column], list[_Column]]:
         return _Column(head, tuple(cells))
 
     def speedup(variant_report: VariantReport) -> str:
-        return (
-            "reference" if variant_report.name == comparison.reference else speedup_text(variant_report.speedup_rel)
-        )
+        if variant_report.name == comparison.reference:
+            return "reference"
+        # Beside the figure, for it takes back what that seems to say.
+        return f"{speedup_text(variant_report.speedup_rel)}{' inert' if variant_report.inert else ''}"
 
     def beside(variant_report: VariantReport, text: str) -> str:
         return "" if variant_report.name == comparison.reference else text
@@ -193,14 +183,20 @@ def _block(comparison: Comparison, width: int) -> list[Line]:
             continue
         cells = [f"{column.cells[at]:>{column.width}}" for column in fitting]
         lines.append(_row(lead if stacked else f"{names[at]:{name_width}}", cells))
+    inert = {f"{variant.name}: {INERT_VARIANT}" for variant in comparison.variants if variant.inert}
     for text in remarks(comparison):
-        lines += hang([segment(" " * _INDENT), segment("· ", "light")], text, width, _INDENT + 2)
+        said = hang([segment(" " * _INDENT), segment("· ", "light")], text, width, _INDENT + 2)
+        lines += [_red(line) for line in said] if text in inert else said
     return lines
 
 
 def _title(comparison: Comparison, width: int) -> list[Line]:
     about = f"{comparison.blocks} blocks" + (f", {comparison.argument}" if comparison.argument is not None else "")
     return hang([segment("  ")], f"{comparison.id}{SEPARATOR}{about}", width, _INDENT)
+
+
+def _red(line: Line) -> Line:
+    return [segment(text, "red", "bold") for text, _ in line]
 
 
 def _row(name: str, cells: Sequence[str], *markup: str) -> Line:

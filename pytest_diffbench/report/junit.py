@@ -78,6 +78,8 @@ def comparison_properties(comparison: Comparison) -> list[tuple[str, str]]:
         entries += [(f"{head}.{name}", _figure(value)) for name, value in figures if value is not None]
         if variant.agrees_with_prediction is not None:
             entries.append((f"{head}.agrees_with_prediction", str(variant.agrees_with_prediction).lower()))
+        if variant.inert:
+            entries.append((f"{head}.inert", "true"))
         if variant.dominated_by:
             entries.append((f"{head}.dominated_by", ", ".join(variant.dominated_by)))
         if variant.error is not None:

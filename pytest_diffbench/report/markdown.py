@@ -142,7 +142,11 @@ def _comparisons(session: SessionReport) -> list[str]:
             is_reference = row.name == comparison.reference
             cells = [
                 "" if row.median_s is None else format_seconds(row.median_s),
-                "reference" if is_reference else "**error**" if row.error else speedup_text(row.speedup_rel),
+                "reference"
+                if is_reference
+                else "**error**"
+                if row.error
+                else speedup_text(row.speedup_rel) + " **inert**" * bool(row.inert),
                 *(
                     "" if is_reference else text
                     for text in (

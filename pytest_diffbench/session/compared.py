@@ -83,6 +83,12 @@ class ComparedVariant:
         return measured
 
     @property
+    def inert(self) -> bool:
+        """Whether what this variant changes saved neither work nor operators, and changed no bit of the output."""
+        seen: bool = self._required("inert")
+        return seen
+
+    @property
     def dominated_by(self) -> tuple[str, ...]:
         """Names of variants that are faster and more alike to the reference."""
         return self.report.dominated_by

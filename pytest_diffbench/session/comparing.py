@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING, Any
 
 import msgspec
@@ -139,29 +140,41 @@ def compare(
     together.take(drive, progress)
 
     problems = _problems(together.errors, wrapped, reference)
-    measured = []
-    for at, variant in enumerate(asked):
-        problem = problems.get(variant.name)
-        observation = wrapped[variant.name].observation(complete=problem is None)
-        artifacts = wrapped[variant.name].artifacts()
-        measured.append(
+
+    def taken() -> list[Measured]:
+        return [
             Measured(
-                name=variant.name, observation=observation, artifacts=artifacts, value=variant.value, error=problem
+                name=variant.name,
+                observation=wrapped[variant.name].observation(complete=variant.name not in problems),
+                artifacts=wrapped[variant.name].artifacts(),
+                value=variant.value,
+                error=problems.get(variant.name),
             )
-        )
-        measurements[first + at] = (wrapped[variant.name], problem)
+            for variant in asked
+        ]
+
+    measured = taken()
+    for at, variant in enumerate(asked):
+        measurements[first + at] = (wrapped[variant.name], problems.get(variant.name))
     base = next(candidate for candidate in measured if candidate.name == reference)
     for result in measured:
         if result.error is None and base.error is None and result is not base:
             wrapped[result.name].ratio = ratio_of(result.observation, base.observation, confidence, together.look)
-    comparison = compared_with(
-        measured,
-        reference,
+    beside = functools.partial(
+        compared_with,
+        reference=reference,
         comparison_id=comparison_id,
         confidence=confidence,
         look=together.look,
         argument=argument,
     )
+    comparison = beside(measured)
+    suspects = [variant.name for variant in comparison.variants if variant.inert]
+    if suspects:
+        # Equal to the last bit, by equal operators: whether by the same kernels too is worth a call of each.
+        for name in (reference, *suspects):
+            wrapped[name].measurement.take_profile()
+        comparison = beside(taken())
     comparisons.append(comparison)
     if together.errors:
         raise _error_of(together.errors, comparison_id, reference)

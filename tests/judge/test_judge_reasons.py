@@ -23,6 +23,7 @@ from pytest_diffbench.records import (
     GATES,
     MASKED_ATTENTION,
     Case,
+    Engagement,
     GuidanceStep,
     Memory,
     Ratio,
@@ -186,6 +187,11 @@ OTHER_HARDWARE = make.environment(hardware={"name": "another processor", "memory
 OTHER_SETTINGS = make.environment(settings={"threads": 2, "attention_backend": "native"})
 
 
+NEVER_HIT = Engagement(
+    component="transformer", kind="cache", name="FirstBlockCache", layers=2, active=0, reached=60, chances=29
+)
+
+
 def operators(masked: int = 0, **counts: int) -> dict[str, dict[str, int]]:
     return {"transformer": {MASKED_ATTENTION: masked, **counts}}
 
@@ -209,6 +215,7 @@ SCENARIOS: dict[str, Scenario] = {
     "time.not_seen": on(make.observation(run=make.run(totals_s=[]))),
     **{f"{gate}.definition_changed": on(other_definition()) for gate in GATES if gate != "guidance"},
     **{f"{gate}.no_baseline": Scenario(make.observation(), None) for gate in GATES if gate != "guidance"},
+    "work.inert": Scenario(make.observation(work=make.work(engagements=(NEVER_HIT,))), None),
     "work.same": on(),
     "work.less": with_work(COND, make.group("uncond", "0-9")),
     "work.steps": with_work(COND, UNCOND, steps=31),

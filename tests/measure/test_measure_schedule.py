@@ -83,10 +83,18 @@ def test_a_step_that_returns_its_input_is_remarked_on(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("threshold", "hits"), [(0.0, False), (1e9, True)])
-def test_a_cache_that_never_hits_is_remarked_on(threshold: float, hits: bool) -> None:
+def test_a_cache_that_never_hits_is_worse_without_any_baseline(threshold: float, hits: bool) -> None:
     pipeline = new_mini("flux")
     pipeline.transformer.enable_cache(diffusers.FirstBlockCacheConfig(threshold=threshold))
     seen = observe(pipeline, PROMPT, **CALL)
-    told = ["transformer: FirstBlockCache is enabled, and no call was cheaper than another: it never hit"]
-    assert list(seen.remarks) == ([] if hits else told)
-    assert observe(mini("flux"), PROMPT, **CALL).remarks == ()
+    assert seen.work is not None
+    (cache,) = seen.work.engagements
+    assert (cache.component, cache.kind, cache.name) == ("transformer", "cache", "FirstBlockCache")
+    assert cache.inert is not hits
+    assert (cache.skipped_steps, cache.chances) == ("1-2" if hits else "", 2)
+    found = make.ask("work", seen, None)
+    assert found.reason == ("work.no_baseline" if hits else "work.inert")
+    assert ("never hit" in found.message) is not hits
+    plain = observe(mini("flux"), PROMPT, **CALL)
+    assert plain.work is not None
+    assert plain.work.engagements == ()

@@ -10,7 +10,6 @@ import msgspec
 import pytest
 from golden_files import assert_golden
 
-from pytest_diffbench.records import ImageDifference
 from pytest_diffbench.report import session_json
 from pytest_diffbench.report.comparisons import comparison_lines, remarks
 from pytest_diffbench.report.junit import comparison_properties
@@ -106,15 +105,25 @@ def test_properties_are_text_and_their_names_unique() -> None:
         assert all(type(name) is str and type(value) is str and value for name, value in found)
 
 
-def test_a_variant_that_changes_nothing_is_said() -> None:
+def test_a_variant_that_changes_nothing_is_said_in_red_beside_its_speedup() -> None:
     comparison = compared.named()
-    reference = next(one for one in comparison.variants if one.name == comparison.reference)
-    others = [one for one in comparison.variants if one is not reference]
-    same = ImageDifference(same_bits=True)
-    rows = [msgspec.structs.replace(one, image_difference=same, flops_saved_rel=0.0) for one in others]
-    inert = msgspec.structs.replace(comparison, variants=(reference, *rows))
-    told = [one for one in remarks(inert) if one.endswith("what it changes does nothing")]
-    assert len(told) == len(rows)
-    rows = [msgspec.structs.replace(one, flops_saved_rel=0.1) for one in rows]
-    cheaper = msgspec.structs.replace(comparison, variants=(reference, *rows))
-    assert not any("does nothing" in one for one in remarks(cheaper))
+    rows = [
+        msgspec.structs.replace(one, inert=one.name != comparison.reference) if one.error is None else one
+        for one in comparison.variants
+    ]
+    inert = msgspec.structs.replace(comparison, variants=tuple(rows))
+    names = [one.name for one in rows if one.inert]
+    assert names
+    told = [
+        f"{name}: inert: the option saved neither work nor operators, and changed no bit of the output"
+        for name in names
+    ]
+    assert [one for one in remarks(inert) if "inert" in one] == told
+    lines = comparison_lines([inert], 160)
+    assert sum(" inert" in text_of(line) and "×" in text_of(line) for line in lines) == len(names)
+    red = [line for line in lines if told[0] in text_of(line)]
+    assert all(markup == {"red": True, "bold": True} for text, markup in red[0] if text.strip())
+    page = summary(compared.session(inert))
+    assert page.count("**inert**") == len(names)
+    assert told[0] in page
+    assert not any("inert" in one for one in remarks(comparison))

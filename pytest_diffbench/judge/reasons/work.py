@@ -28,6 +28,13 @@ REASONS = (
         "Save this run as the first baseline.",
         helps="save",
     ),
+    Reason(
+        "work.inert",
+        "worse",
+        "an optimisation is on and had no part in the call, whatever the baseline: a cache that never hit, adapters "
+        "of zeros, nothing compiled or quantised; the message names it",
+        "Check its threshold and the order of set-up, or switch it off: the call is the plain one.",
+    ),
     Reason("work.same", "same", "calls, shapes and parameters are equal, FLOPs too or within their allowance"),
     Reason(
         "work.less",

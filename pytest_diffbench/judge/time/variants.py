@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.judge.inert import is_inert
 from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.output.comparison import checks, worst_of
 from pytest_diffbench.judge.output.tolerance import tolerance
@@ -144,6 +145,9 @@ def _row(measured: Measured, base: Measured, confidence: float, look: int) -> Va
     predicted_rel = predicted_speedup(reference, saved_rel) if saved_rel is not None else None
     speedup_rel = total.speedup()
     source: Literal["flops", "calls"] = "flops" if flops_rel is not None else "calls"
+    difference = image_difference(measured, base)
+    latents_rel = difference.latents_rel if difference is not None else None
+    same_latents = None if latents_rel is None else latents_rel == 0
     return _replaced(
         report,
         speedup_rel=speedup_rel,
@@ -153,7 +157,8 @@ def _row(measured: Measured, base: Measured, confidence: float, look: int) -> Va
         predicted_speedup_rel=predicted_rel,
         predicted_from=source if predicted_rel is not None else None,
         agrees_with_prediction=predicted_rel in speedup_rel if predicted_rel is not None else None,
-        image_difference=image_difference(measured, base),
+        image_difference=difference,
+        inert=None if measured is base else is_inert(observation, reference, speedup_rel, same_latents=same_latents),
         log_ratios=log_ratios(reference.run.totals_s, observation.run.totals_s),
     )
 

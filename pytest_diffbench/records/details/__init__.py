@@ -46,6 +46,7 @@ from pytest_diffbench.records.details.trace import Course, TensorChange, TraceDe
 from pytest_diffbench.records.details.work import (
     CountChange,
     Direction,
+    InertDetails,
     InputChange,
     WorkDetails,
     WorkDifference,
@@ -55,6 +56,7 @@ from pytest_diffbench.records.details.work import (
 Details: TypeAlias = (
     GuidanceDetails
     | Incomparable
+    | InertDetails
     | MemoryDetails
     | ObservedGuidance
     | OutputDetails
@@ -84,6 +86,7 @@ __all__ = [
     "Incomparable",
     "InertArgument",
     "InertCause",
+    "InertDetails",
     "InputChange",
     "LeftOut",
     "MachineReadings",

@@ -7,6 +7,7 @@ from typing import Literal, TypeAlias
 from pytest_diffbench.records.base import Count, Record
 from pytest_diffbench.records.details.common import FieldChange
 from pytest_diffbench.records.details.guidance import GuidanceFault
+from pytest_diffbench.records.engagement import Engagement
 
 Direction: TypeAlias = Literal["more", "less", "other"]
 """Which way something went; `other` is a change that is neither more nor less, such as shapes with equal FLOPs."""
@@ -101,3 +102,13 @@ class WorkDetails(Record, frozen=True, kw_only=True, tag="work", tag_field="kind
 
     baseline_fault: tuple[GuidanceFault, ...] = ()
     """How the baseline's guidance wasn't as requested, where it now is."""
+
+
+class InertDetails(Record, frozen=True, kw_only=True, tag="inert", tag_field="kind"):
+    """Of the work gate, where an optimisation is on that had no part in the call."""
+
+    engagements: tuple[Engagement, ...]
+    """Those alone."""
+
+    steps: Count
+    """Of the scheduler, in the call."""

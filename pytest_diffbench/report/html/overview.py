@@ -144,7 +144,7 @@ def _comparison(comparison: Comparison, by_id: Mapping[str, views.Case]) -> view
         likeness = ("", "") if is_reference else likeness_texts(row)
         cells = (
             "" if row.median_s is None else format_seconds(row.median_s),
-            "reference" if is_reference else speedup_text(row.speedup_rel),
+            "reference" if is_reference else speedup_text(row.speedup_rel) + " inert" * bool(row.inert),
             "" if is_reference else ratio_text(row.predicted_speedup_rel),
             calls_text(row),
             *likeness,

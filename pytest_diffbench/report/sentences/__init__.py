@@ -9,6 +9,7 @@ import msgspec
 from pytest_diffbench.records.details import (
     GuidanceDetails,
     Incomparable,
+    InertDetails,
     MemoryDetails,
     ObservedGuidance,
     OutputDetails,
@@ -33,7 +34,7 @@ def worded(verdict: Verdict) -> Verdict:
             message, changes = common.unjudged(verdict, details)
         case Incomparable() as details:
             message, changes = common.incomparable(verdict, details), []
-        case WorkDetails() as details:
+        case InertDetails() | WorkDetails() as details:
             message, changes = work.message(verdict.reason, details), work.changes(verdict.reason, details)
         case GuidanceDetails() as details:
             message, changes = guidance.message(verdict.reason, details), guidance.changes(verdict.reason, details)

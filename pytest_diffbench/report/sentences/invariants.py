@@ -132,8 +132,8 @@ CLAIMS: dict[str, Claim] = {
     "batch.prompts_and_images": Claim(
         "two images of each of two prompts are those of calls with one image each, the first prompt's first",
         "Two images of each of two prompts aren't those of calls with one image each",
-        "What is repeated for each image isn't repeated in one order: a sample gets another one's mask, text or noise.",
-        "Repeat all of it in the same way, such as `repeat_interleave(n, dim=0)`, and draw with each sample's generator.",
+        "What is repeated for each image isn't repeated in one order: a sample gets another one's mask or noise.",
+        "Repeat all of it alike, such as with `repeat_interleave(n, dim=0)`, and draw with each sample's generator.",
     ),
     "text.embeddings": Claim(
         "what `encode_prompt` returns, passed in the prompt's place, gives the same",

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.records import parse_steps
+from pytest_diffbench.records.details import InertDetails
 from pytest_diffbench.report.sentences.common import field_change
+from pytest_diffbench.report.sentences.engagement import inert
 from pytest_diffbench.report.sentences.guidance import faults_of_baseline
 from pytest_diffbench.report.units import (
     MOST_LISTED,
@@ -24,8 +26,10 @@ _BRANCHES = {"cond": "conditional ", "uncond": "unconditional ", "joint": "joint
 _DOUBTFUL = ("uncounted", "operators", "python_calls")
 
 
-def message(reason: str, details: WorkDetails) -> str:
+def message(reason: str, details: WorkDetails | InertDetails) -> str:
     """One sentence or more: what differs, in which component and steps, and the totals."""
+    if isinstance(details, InertDetails):
+        return inert(details)
     if reason == "work.same":
         steps = format_count(details.steps[1], "step")
         figures = f"{format_count(details.denoiser_calls[1], 'denoiser call')} in {steps}, "
@@ -45,8 +49,10 @@ def message(reason: str, details: WorkDetails) -> str:
     return f"{'More' if grown else 'Different'} work: {format_list(main)}.{also} {_totals(details)}"
 
 
-def changes(reason: str, details: WorkDetails) -> list[str]:
+def changes(reason: str, details: WorkDetails | InertDetails) -> list[str]:
     """A line for each thing that differs and that the message doesn't name."""
+    if isinstance(details, InertDetails):
+        return []
     named = [difference for differences in _named(reason, details) for difference in differences[:MOST_LISTED]]
     return [_line(difference) for difference in details.differences if difference not in named]
 
