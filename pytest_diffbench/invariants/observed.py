@@ -35,7 +35,7 @@ class ComponentCall:
         name: `text_encoder`, `vae.encode`.
         role: what the component does.
         inputs: digest of all tensors that it was handed.
-        masks: names of the masks among them.
+        masks: names of the masks of a text among them.
         sample_shape: of the noisy sample; empty for what isn't a denoiser.
     """
 
@@ -132,7 +132,7 @@ def _component_call(site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -
     for name, value in named:
         for tensor in _tensors(value):
             if isinstance(tensor, torch.Tensor):
-                masks += [name] if "mask" in name else []
+                masks += [name] if _masks_text(name, tensor) else []
                 digest.update(f"{name} {tensor.dtype} {fingerprint_of(tensor)}".encode())
             else:
                 digest.update(f"{name} {tensor!r}".encode())
@@ -143,6 +143,11 @@ def _component_call(site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         masks=tuple(dict.fromkeys(masks)),
         sample_shape=_sample_shape(args, kwargs) if site.role == "denoiser" else (),
     )
+
+
+def _masks_text(name: str, tensor: torch.Tensor) -> bool:
+    """Whether an argument is a mask of tokens of a text, not of a picture's pixels or frames."""
+    return "mask" in name and (tensor.ndim == 2 or any(word in name for word in ("encoder", "prompt", "text")))
 
 
 def _sample_shape(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[int, ...]:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pytest_diffbench.invariants.invariant import Outcome, broken, holds, needs, not_applicable
 from pytest_diffbench.measure.left_behind import component_states, left_behind
 
@@ -45,11 +47,9 @@ def generator_used(subject: Subject) -> Outcome:
     if given or subject.reference.guidance is None:
         not_applicable("no_schedule", *given)
     gap = subject.difference(subject.reference.arrays, subject.attempt(subject.seed + 1).arrays)
-    return (
-        broken(distance=gap)
-        if (gap.distance_rel or 0) <= gap.limit_rel and gap.distance_rel is not None
-        else holds(distance=gap)
-    )
+    gap = msgspec.structs.replace(gap, limit_rel=subject.same_limit_rel)
+    alike = gap.distance_rel is not None and gap.distance_rel <= gap.limit_rel
+    return broken(distance=gap) if alike else holds(distance=gap)
 
 
 def processes(subject: Subject) -> Outcome:

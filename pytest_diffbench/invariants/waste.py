@@ -24,16 +24,21 @@ def idle_steps(subject: Subject) -> Outcome:
 
 
 def encoded_once(subject: Subject) -> Outcome:
-    """Nothing is encoded twice from the same input."""
-    calls = [call for call in subject.reference.calls if call.role in ("text", "vae_encode", "other")]
+    """No text, and no picture for an image encoder, is encoded more often than there are texts.
+
+    Two different texts may be cut to the same tokens, and pictures for two purposes may be the same one, so as many
+    calls as there are texts, two at least, are no waste. An autoencoder isn't looked at: what a call masks or leaves
+    out of a picture may make two of its inputs equal.
+    """
+    calls = [call for call in subject.reference.calls if call.role in ("text", "other")]
     if not calls:
         not_applicable("no_component")
+    texts = sum(isinstance(value, str) for name, value in subject.arguments.items() if "prompt" in name)
     counts = collections.Counter((call.name, call.inputs) for call in calls)
     repeated = {name: count for (name, _), count in counts.items() if count > 1}
-    prompt, negative = subject.defaults.get("prompt"), subject.defaults.get("negative_prompt")
-    if repeated and prompt == (negative or ""):
-        not_applicable("documented", "negative_prompt")
-    if repeated:
-        where = tuple(f"{name}: {count} calls with one input" for name, count in repeated.items())
+    totals = collections.Counter(call.name for call in calls)
+    wasted = {name: count for name, count in repeated.items() if totals[name] > max(2, texts)}
+    if wasted:
+        where = tuple(f"{name}: {count} calls with one input" for name, count in wasted.items())
         return broken(where=where)
     return holds()
