@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
+from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -28,6 +29,7 @@ class Shown(NamedTuple):
         show: see above.
         about: what is wrong, for the table.
         upstream: number of the issue or pull request that says so, where one was found.
+        without: arguments of the zoo's call that hide it.
     """
 
     name: str
@@ -35,13 +37,19 @@ class Shown(NamedTuple):
     show: Callable[..., float]
     about: str
     upstream: str = ""
+    without: tuple[str, ...] = ()
+
+    def arguments(self, call: dict[str, Any]) -> dict[str, Any]:
+        """The zoo's call, without what hides the fault."""
+        return {name: value for name, value in call.items() if name not in self.without}
 
 
 def pictures(pipeline: Any, seeds: list[int], **call: Any) -> Any:
     """What a call returns for each seed, as an array."""
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
     one = generators if len(seeds) > 1 else generators[0]
-    return np.asarray(pipeline(**call, generator=one, output_type="np", return_dict=False)[0], dtype=np.float64)
+    output = pipeline(**call, generator=one, output_type="np", return_dict=False)
+    return np.asarray(output[0] if isinstance(output, tuple) else output, dtype=np.float64)
 
 
 def gap(first: Any, second: Any) -> float:
@@ -49,18 +57,81 @@ def gap(first: Any, second: Any) -> float:
     return float(np.sqrt(np.mean((first - second) ** 2)) / first.std())
 
 
+def per_prompt(pipeline: Any) -> str:
+    """What a class calls the number of pictures or films of a prompt."""
+    return next(name for name in inspect.signature(pipeline.__call__).parameters if name.endswith("_per_prompt"))
+
+
+def for_two(call: dict[str, Any]) -> dict[str, Any]:
+    """A call for two prompts, with the same picture for each."""
+    lists: dict[str, Any] = {name: [value] * 2 for name, value in call.items() if isinstance(value, Image.Image)}
+    lists |= {name: ["", ""] for name in call if name == "negative_prompt"}
+    return call | lists | {"prompt": [SHORT, LONG]}
+
+
 def masks_in_another_order(pipeline: Any, **call: Any) -> float:
-    """The first image of each of two prompts, beside the same without a second image."""
-    call |= {"prompt": [SHORT, LONG]} | ({"negative_prompt": ["", ""]} if "negative_prompt" in call else {})
-    two_each = pictures(pipeline, [0, 1, 2, 3], **call, num_images_per_prompt=2)
-    return gap(pictures(pipeline, [0, 2], **call), two_each[[0, 2]])
+    """Two images of each of two prompts, beside the same with one image of each."""
+    call = for_two(call)
+    two_each = pictures(pipeline, [0, 1, 2, 3], **call, **{per_prompt(pipeline): 2})
+    singles = [pictures(pipeline, [seed, seed + 2], **call) for seed in (0, 1)]
+    return max(gap(singles[0], two_each[[0, 2]]), gap(singles[1], two_each[[1, 3]]))
+
+
+def second_image(pipeline: Any, **call: Any) -> float:
+    """The second image of a prompt, beside the same alone."""
+    two = pictures(pipeline, [0, 1], **call, **{per_prompt(pipeline): 2})
+    return gap(pictures(pipeline, [1], **call), two[1:])
+
+
+def another_place_in_the_batch(pipeline: Any, **call: Any) -> float:
+    """Two prompts in one order, and in the other."""
+    call = for_two(call)
+    first = pictures(pipeline, [0, 1], **call)
+    turned = pictures(pipeline, [1, 0], **call | {"prompt": [LONG, SHORT]})
+    return gap(first, turned[[1, 0]])
+
+
+def longer_padding(pipeline: Any, **call: Any) -> float:
+    """The same text, filled up to another length."""
+    length = call["max_sequence_length"]
+    return gap(
+        pictures(pipeline, [0], **call),
+        pictures(pipeline, [0], **call | {"max_sequence_length": length + length // 2}),
+    )
+
+
+def global_generator(pipeline: Any, **call: Any) -> float:
+    """The same seed, and another one of the global generator."""
+    outputs = []
+    for seed in (0, 1):
+        torch.manual_seed(seed)
+        outputs.append(pictures(pipeline, [0], **call))
+    return gap(*outputs)
+
+
+def idle_steps(pipeline: Any, **call: Any) -> float:
+    """Steps of the scheduler that return the sample that they were handed."""
+    sound, idle = type(pipeline.scheduler).step, []
+
+    def step(self: Any, model_output: Any, timestep: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
+        before = sample.clone()
+        output = sound(self, model_output, timestep, sample, *args, **kwargs)
+        idle.append(bool(torch.equal(output[0], before)))
+        return output
+
+    type(pipeline.scheduler).step = step
+    try:
+        pictures(pipeline, [0], **call)
+    finally:
+        type(pipeline.scheduler).step = sound
+    return float(sum(idle))
 
 
 def padding_in_a_batch(pipeline: Any, **call: Any) -> float:
-    """A short prompt beside a longer one, and alone."""
-    lists = {"prompt": [SHORT, LONG]} | ({"negative_prompt": ["", ""]} if "negative_prompt" in call else {})
-    together = pictures(pipeline, [0, 1], **call | lists)
-    return gap(pictures(pipeline, [0], **call | {"prompt": SHORT}), together[:1])
+    """Two prompts together, and each alone."""
+    together = pictures(pipeline, [0, 1], **for_two(call))
+    alone = [pictures(pipeline, [seed], **call | {"prompt": text}) for seed, text in enumerate((SHORT, LONG))]
+    return max(gap(alone[0], together[:1]), gap(alone[1], together[1:]))
 
 
 def negative_embeddings_ignored(pipeline: Any, **call: Any) -> float:
@@ -121,6 +192,7 @@ FAULTS = [
         "batch.prompts_and_images",
         masks_in_another_order,
         "the decoder gets prompts as `[a, b, a, b]`, image embeddings as `[a, a, b, b]`",
+        without=("negative_prompt",),
     ),
     Shown("CogView4Pipeline", "batch.prompts", padding_in_a_batch, "no mask: padding takes part", "#13621"),
     Shown("Kandinsky5T2IPipeline", "batch.prompts", padding_in_a_batch, "the shorter prompt of a batch changes"),
@@ -149,18 +221,107 @@ FAULTS = [
         "off.negative_prompt",
         negative_prompt_without_guidance,
         "documented as ignored; the prior's batch, and so its noise, changes",
-    ),
-    Shown(
-        "KandinskyV22PriorPipeline",
-        "off.negative_prompt",
-        negative_prompt_without_guidance,
-        "as above, for the image embeddings",
+        without=("negative_prompt",),
     ),
     Shown(
         "KandinskyV22CombinedPipeline",
         "off.negative_prompt",
         negative_prompt_without_guidance,
         "documented as ignored; the prior's batch, and so its noise, changes",
+        without=("negative_prompt",),
+    ),
+    *(
+        Shown(name, code, show, "with one picture, its latents or noise are drawn with the first generators alone")
+        for name in (
+            "StableDiffusionInpaintPipeline",
+            "StableDiffusionControlNetInpaintPipeline",
+            "StableDiffusionPAGInpaintPipeline",
+            "StableDiffusionUpscalePipeline",
+            "StableDiffusionXLInpaintPipeline",
+            "StableDiffusionXLControlNetInpaintPipeline",
+            "StableDiffusionXLPAGInpaintPipeline",
+            "StableDiffusion3InpaintPipeline",
+            "FluxImg2ImgPipeline",
+            "FluxInpaintPipeline",
+            "FluxControlNetImg2ImgPipeline",
+            "FluxControlNetInpaintPipeline",
+            "FluxControlImg2ImgPipeline",
+            "FluxControlInpaintPipeline",
+            "FluxFillPipeline",
+            "ChromaImg2ImgPipeline",
+            "QwenImageImg2ImgPipeline",
+            "QwenImageInpaintPipeline",
+            "ZImageImg2ImgPipeline",
+            "ZImageInpaintPipeline",
+        )
+        for code, show in (
+            ("batch.images_per_prompt", second_image),
+            ("batch.prompts_and_images", masks_in_another_order),
+        )
+    ),
+    *(
+        Shown(name, "batch.prompts_and_images", masks_in_another_order, _ORDER)
+        for name in (
+            "Kandinsky3Img2ImgPipeline",
+            "HunyuanDiTPAGPipeline",
+            "HunyuanDiTControlNetPipeline",
+            "SanaPAGPipeline",
+            "SanaControlNetPipeline",
+            "SanaSprintImg2ImgPipeline",
+            "SanaVideoPipeline",
+            "QwenImageControlNetPipeline",
+            "LTXPipeline",
+            "LTXConditionPipeline",
+            "MochiPipeline",
+        )
+    ),
+    Shown(
+        "PaintByExamplePipeline",
+        "batch.images_per_prompt",
+        second_image,
+        "the second image isn't that of a call alone",
+    ),
+    Shown(
+        "StableVideoDiffusionPipeline",
+        "batch.images_per_prompt",
+        second_image,
+        "the second film isn't that of a call alone",
+    ),
+    *(
+        Shown(name, code, show, "samples of a batch influence each other")
+        for name, codes in (
+            ("StableDiffusionPanoramaPipeline", "images_per_prompt prompts order prompts_and_images"),
+            ("LattePipeline", "images_per_prompt prompts prompts_and_images"),
+            ("CogView4ControlPipeline", "images_per_prompt prompts order prompts_and_images"),
+        )
+        for code, show in (
+            ("batch.images_per_prompt", second_image),
+            ("batch.prompts", padding_in_a_batch),
+            ("batch.order", another_place_in_the_batch),
+            ("batch.prompts_and_images", masks_in_another_order),
+        )
+        if code.partition(".")[2] in codes.split()
+    ),
+    Shown(
+        "CogView4ControlPipeline",
+        "repeat.generator_alone",
+        global_generator,
+        "the control image is encoded with torch's global generator",
+    ),
+    Shown(
+        "ChromaImg2ImgPipeline", "text.masked_tokens", padding_not_masked, "a mask of 0.0 and 1.0 is added", "#13619"
+    ),
+    Shown("ChromaImg2ImgPipeline", "text.longer_padding", padding_not_masked, "as above", "#12116"),
+    Shown("LTXPipeline", "text.longer_padding", longer_padding, "the text encoder is handed no mask"),
+    Shown("LTXImageToVideoPipeline", "text.longer_padding", longer_padding, "as above"),
+    *(
+        Shown(name, "waste.idle_steps", idle_steps, "the last step has dt = 0")
+        for name in (
+            "CosmosTextToWorldPipeline",
+            "CosmosVideoToWorldPipeline",
+            "Cosmos2TextToImagePipeline",
+            "Cosmos2VideoToWorldPipeline",
+        )
     ),
 ]
 """Those of diffusers 0.42.1."""
