@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.errors import DiffbenchError, OptionError
-from pytest_diffbench.report.sentences import accepting
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Acceptance, CaseReport, Gate, SessionReport
     from pytest_diffbench.records.artifacts import Artifacts, Reference
     from pytest_diffbench.report.accepted import Accepted
+    from pytest_diffbench.report.sentences.accepting import Obstacle
     from pytest_diffbench.session.saving import Saved
     from pytest_diffbench.store import Store
 
@@ -165,6 +165,7 @@ class _Accepter:
         """Accept one case, or say why not."""
         from pytest_diffbench.records import SaveOutcome
         from pytest_diffbench.report.accepted import Accepted
+        from pytest_diffbench.report.sentences import accepting
         from pytest_diffbench.session.saving import Saved
 
         try:
@@ -180,7 +181,7 @@ class _Accepter:
         return Accepted(case.id, saved.done, saved.times_left_out, saved.slid)
 
     @staticmethod
-    def _why_not(report: CaseReport) -> accepting.Obstacle | None:
+    def _why_not(report: CaseReport) -> Obstacle | None:
         """What forbids it whatever the baseline."""
         if report.error is not None or not report.observation.complete:
             return "incomplete"
@@ -193,6 +194,7 @@ class _Accepter:
     def _save(self, report: CaseReport) -> Saved:
         from pytest_diffbench.judge import limits_with
         from pytest_diffbench.records import SaveOutcome
+        from pytest_diffbench.report.sentences import accepting
         from pytest_diffbench.session.saving import Saved, save
 
         observation = report.observation
@@ -217,6 +219,7 @@ class _Accepter:
 
     def _artifacts(self, report: CaseReport) -> Artifacts:
         """The arrays that were kept, each held against its digest."""
+        from pytest_diffbench.report.sentences import accepting
         from pytest_diffbench.store import kept, kept_trace
 
         observation, digest = report.observation, report.trace_digest

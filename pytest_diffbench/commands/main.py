@@ -24,6 +24,7 @@ from pytest_diffbench.commands import history as history_command
 from pytest_diffbench.commands import judge as judge_command
 from pytest_diffbench.commands import plan as plan_command
 from pytest_diffbench.commands import report as report_command
+from pytest_diffbench.commands import trend as trend_command
 from pytest_diffbench.commands import verify as verify_command
 from pytest_diffbench.commands.console import complain as _complain
 from pytest_diffbench.commands.console import print_lines as _print
@@ -114,6 +115,10 @@ def _parser() -> argparse.ArgumentParser:
     history_command.add_arguments(history)
     history.set_defaults(run=_history)
 
+    trend = commands.add_parser("trend", help="show since when figures of a history are others")
+    trend_command.add_arguments(trend)
+    trend.set_defaults(run=_trend)
+
     report = commands.add_parser("report", help="make a page to look at of stored sessions")
     report_command.add_arguments(report)
     report.set_defaults(run=_report)
@@ -128,9 +133,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     env.set_defaults(run=_env)
 
-    calibrate = commands.add_parser(
-        "calibrate", help="measure which output tolerance each test needs, and propose it"
+    _add_calibrate(
+        commands.add_parser("calibrate", help="measure which output tolerance each test needs, and propose it")
     )
+    return parser
+
+
+def _add_calibrate(calibrate: argparse.ArgumentParser) -> None:
     calibrate.add_argument("tests", metavar="TEST", nargs="+", help="node ids or other arguments for pytest")
     calibrate.add_argument(
         "--runs", type=_at_least_2, default=5, metavar="N", help="runs of each test as it is (default: 5)"
@@ -164,7 +173,6 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--lpips-backbone", type=Path, metavar="FILE", help="weights of AlexNet for lpips")
     calibrate.add_argument("--json", type=Path, metavar="FILE", help="write the evidence to FILE")
     calibrate.set_defaults(run=_calibrate)
-    return parser
 
 
 def _models(_: argparse.Namespace) -> int:
@@ -317,6 +325,19 @@ def _diff(arguments: argparse.Namespace) -> int:
 def _history(arguments: argparse.Namespace) -> int:
     _print(history_command.history(arguments, _width()))
     return FINE
+
+
+def _trend(arguments: argparse.Namespace) -> int:
+    found, series = trend_command.trend(arguments)
+    if arguments.json:
+        import msgspec
+
+        sys.stdout.write("".join(f"{msgspec.json.encode(trend).decode()}\n" for trend in found))
+    else:
+        from pytest_diffbench.report.trend import trend_lines
+
+        _print(trend_lines(found, series, _width()))
+    return WORSE if arguments.exit_code and any(trend.worse for trend in found) else FINE
 
 
 def _report(arguments: argparse.Namespace) -> int:

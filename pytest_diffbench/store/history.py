@@ -254,6 +254,11 @@ class History:
                 )
             return result
 
+    def figure_counts(self) -> dict[str, int]:
+        """How many series there are of each figure."""
+        with self._problems():
+            return dict(self._database.execute("SELECT figure, count(*) FROM series GROUP BY figure"))
+
     def case_ids(self) -> list[str]:
         """The ids of all cases, in alphabetical order."""
         with self._problems():
