@@ -157,7 +157,9 @@ class _Accepter:
         self._reason = reason
         self._command = command
         self._accepted: set[str] = set()
-        tests = [report.observation.case.id.partition("#")[0] for report in session.cases]
+        from pytest_diffbench.report.figures import node_id
+
+        tests = [node_id(report.observation.case.id) for report in session.cases]
         self._cases_of = {test: tests.count(test) for test in tests}
         self._benchmarks = len(self._cases_of) + sum(not skipped.missing for skipped in session.skipped)
 
@@ -256,13 +258,14 @@ class _Accepter:
         """Whether its times are others than the baseline's, beyond chance."""
         from pytest_diffbench.judge import judge, limits_with
         from pytest_diffbench.records.details import RatioDetails, TimeDetails
+        from pytest_diffbench.report.figures import node_id
         from pytest_diffbench.store import MOST_PEERS
 
         observation, reference = report.observation, material.reference
         if reference is None or reference.distance != "machine" or "time" not in _gates_of(report):
             return False
         peers = self._store.runs(observation.run.environment.machine, MOST_PEERS)
-        test = observation.case.id.partition("#")[0]
+        test = node_id(observation.case.id)
         (verdict,) = judge(
             observation,
             material.artifacts,

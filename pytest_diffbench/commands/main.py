@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pytest_diffbench import __version__
 from pytest_diffbench.commands import accept as accept_command
+from pytest_diffbench.commands import comment as comment_command
 from pytest_diffbench.commands import diff as diff_command
 from pytest_diffbench.commands import history as history_command
 from pytest_diffbench.commands import judge as judge_command
@@ -34,7 +35,13 @@ from pytest_diffbench.errors import DiffbenchError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pytest_diffbench.records import SessionReport
     from pytest_diffbench.report.lines import Line
+
+_EXCHANGED = ("bencher", "github-action-benchmark", "json-lines")
+"""Formats of other tools, see `report.exchange`."""
+
+_FORMATS = ("terminal", "markdown", "json", "github", *_EXCHANGED)
 
 FINE, WORSE, UNUSABLE, UNJUDGED = 0, 1, 2, 3
 """Exit statuses."""
@@ -87,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
     show = commands.add_parser("show", help="show a session written by pytest --diffbench-json")
     show.add_argument("session", metavar="SESSION.json", type=Path)
-    show.add_argument("--format", choices=("terminal", "markdown", "json"), default="terminal")
+    show.add_argument("--format", choices=_FORMATS, default="terminal")
     show.add_argument("-v", "--verbose", action="store_true", help="also show the messages of gates that passed")
     show.set_defaults(run=_show)
 
@@ -118,6 +125,10 @@ def _parser() -> argparse.ArgumentParser:
     trend = commands.add_parser("trend", help="show since when figures of a history are others")
     trend_command.add_arguments(trend)
     trend.set_defaults(run=_trend)
+
+    comment = commands.add_parser("comment", help="write the body of the one comment on a pull request")
+    comment_command.add_arguments(comment)
+    comment.set_defaults(run=_comment)
 
     report = commands.add_parser("report", help="make a page to look at of stored sessions")
     report_command.add_arguments(report)
@@ -241,6 +252,13 @@ def _show(arguments: argparse.Namespace) -> int:
         sys.stdout.write(encodable(markdown.summary(session), sys.stdout.encoding))
     elif arguments.format == "json":
         sys.stdout.write(session_json.dump(session).decode())
+    elif arguments.format == "github":
+        sys.stdout.write(encodable(comment_command.annotated(session), sys.stdout.encoding))
+    elif arguments.format in _EXCHANGED:
+        from pytest_diffbench.report import exchange
+
+        write: Callable[[SessionReport], str] = getattr(exchange, arguments.format.replace("-", "_"))
+        sys.stdout.write(encodable(write(session), sys.stdout.encoding))
     else:
         _print(summary_lines(session, _width(), arguments.verbose))
     return FINE
@@ -338,6 +356,13 @@ def _trend(arguments: argparse.Namespace) -> int:
 
         _print(trend_lines(found, series, _width()))
     return WORSE if arguments.exit_code and any(trend.worse for trend in found) else FINE
+
+
+def _comment(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report.lines import encodable
+
+    sys.stdout.write(encodable(comment_command.comment(arguments), sys.stdout.encoding))
+    return FINE
 
 
 def _report(arguments: argparse.Namespace) -> int:

@@ -91,7 +91,7 @@ class Values:
             equal.
     """
 
-    def __init__(self, values: Sequence[float]) -> None:
+    def __init__(self, values: Sequence[float] | NDArray[np.float64]) -> None:
         self._raw = np.asarray(values, dtype=np.float64)
         self._gaps = self._raw[1:] - self._raw[:-1]
         self.noise = _noise(self._gaps)
@@ -209,7 +209,8 @@ def _pulled_in(values: NDArray[np.float64], noise: float) -> NDArray[np.float64]
     padded = np.concatenate((values[_REACH:0:-1], values, values[-2 : -_REACH - 2 : -1]))
     windows = np.stack([padded[begin : begin + len(values)] for begin in range(2 * _REACH + 1)])
     middle = np.sort(windows, axis=0)[_REACH]
-    return np.minimum(np.maximum(values, middle - _PULL * noise), middle + _PULL * noise)
+    pulled: NDArray[np.float64] = np.minimum(np.maximum(values, middle - _PULL * noise), middle + _PULL * noise)
+    return pulled
 
 
 def _rarity(
