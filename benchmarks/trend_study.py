@@ -122,8 +122,8 @@ def found_row(scale: float, cases: int, count: int, planted: int, seed: int) -> 
                 rows = [pool(drawn)] if pooled else list(drawn[: planted - len(delays)])
                 delays += [finder(row + change, alphas[pooled]) for row in rows]
             soon = sum(delay is not None and delay <= goal for delay in delays)
-            seen = [delay for delay in delays if delay is not None]
-            middle = f"{statistics.median(seen):.1f}" if 2 * len(seen) > len(delays) else "not"
+            known = [delay for delay in delays if delay is not None]
+            middle = f"{statistics.median(known):.1f}" if 2 * len(known) > len(delays) else "not"
             cells.append(f"{100 * soon / len(delays):.0f} % ({middle})")
     return [f"{100 * RECORDED_LOG * scale:.2g} %", *cells]
 
@@ -202,12 +202,14 @@ def write_history(path: Path, series: Sequence[Series], cases: int, count: int) 
                     for case in range(cases)
                 ],
             )
-        for number, one in enumerate(series):
-            database.execute("INSERT INTO series VALUES (?, ?, 'cpu-model', 'd', ?)", (number, one.case, one.figure))
-            case = int(one.case.rpartition("_")[2])
+        for number, item in enumerate(series):
+            database.execute(
+                "INSERT INTO series VALUES (?, ?, 'cpu-model', 'd', ?)", (number, item.case, item.figure)
+            )
+            case = int(item.case.rpartition("_")[2])
             database.executemany(
                 "INSERT INTO figures VALUES (?, ?, ?)",
-                [(number, night * cases + case, value) for night, value in enumerate(one.values)],
+                [(number, night * cases + case, value) for night, value in enumerate(item.values)],
             )
         database.execute("COMMIT")
 

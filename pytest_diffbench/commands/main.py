@@ -346,16 +346,16 @@ def _history(arguments: argparse.Namespace) -> int:
 
 
 def _trend(arguments: argparse.Namespace) -> int:
-    found, series = trend_command.trend(arguments)
+    trends, series = trend_command.trend(arguments)
     if arguments.json:
         import msgspec
 
-        sys.stdout.write("".join(f"{msgspec.json.encode(trend).decode()}\n" for trend in found))
+        sys.stdout.write("".join(f"{msgspec.json.encode(trend).decode()}\n" for trend in trends))
     else:
         from pytest_diffbench.report.trend import trend_lines
 
-        _print(trend_lines(found, series, _width()))
-    return WORSE if arguments.exit_code and any(trend.worse for trend in found) else FINE
+        _print(trend_lines(trends, series, _width()))
+    return WORSE if arguments.exit_code and any(trend.worse for trend in trends) else FINE
 
 
 def _comment(arguments: argparse.Namespace) -> int:

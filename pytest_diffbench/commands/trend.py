@@ -40,7 +40,9 @@ def trend(arguments: argparse.Namespace) -> tuple[list[Trend], int]:
         case = case_of(history, arguments.case) if arguments.case is not None else None
         series = history.series(case)
         noisy = sum(count for figure, count in history.figure_counts().items() if is_noisy(figure))
-    beside = noisy - sum(is_noisy(one.figure) for one in series)
+    beside = noisy - sum(is_noisy(item.figure) for item in series)
     # All values tell what is usual, also those before the date.
-    found = [one for one in trends(series, beside=beside) if arguments.since is None or one.since >= arguments.since]
-    return found, len(series)
+    recent = [
+        item for item in trends(series, beside=beside) if arguments.since is None or item.since >= arguments.since
+    ]
+    return recent, len(series)

@@ -48,19 +48,19 @@ def trends(series: Sequence[Series], *, beside: int = 0, newest_only: bool = Fal
     """
     paced = by_pace(series)
     judged = [*paced, *pooled(paced)]
-    moving = [(one, _scaled(one)) for one in judged if min(one.values) != max(one.values)]
-    prepared = [(one, numbers, changepoints.Values(numbers)) for one, numbers in moving]
-    of_cases = sum(is_noisy(one.figure) for one in paced) + beside
+    moving = [(item, _scaled(item)) for item in judged if min(item.values) != max(item.values)]
+    prepared = [(item, numbers, changepoints.Values(numbers)) for item, numbers in moving]
+    of_cases = sum(is_noisy(item.figure) for item in paced) + beside
     alphas = {False: alpha_of(of_cases), True: alpha_of(len(judged) - len(paced))}
-    found: list[Trend] = []
-    for one, numbers, values in prepared:
-        alpha, floor = alphas[one.cases > 1], _floor(one)
+    result: list[Trend] = []
+    for item, numbers, values in prepared:
+        alpha, floor = alphas[item.cases > 1], _floor(item)
         steps = values.changes(alpha, floor)
-        found += [_step(one, numbers, step, steps) for step in (steps[-1:] if newest_only else steps)]
-        drift = values.drift(alpha, max(floor, _FLOOR_DRIFT_REL if _is_relative(one) else 0.0))
+        result += [_step(item, numbers, step, steps) for step in (steps[-1:] if newest_only else steps)]
+        drift = values.drift(alpha, max(floor, _FLOOR_DRIFT_REL if _is_relative(item) else 0.0))
         if drift is not None and len(steps) != 1:  # one step alone is no drift
-            found.append(_drift(one, numbers, drift))
-    return sorted(found, key=lambda trend: (trend.since, not trend.worse, -abs(trend.change)), reverse=True)
+            result.append(_drift(item, numbers, drift))
+    return sorted(result, key=lambda trend: (trend.since, not trend.worse, -abs(trend.change)), reverse=True)
 
 
 def alpha_of(count: int) -> float:
@@ -84,25 +84,25 @@ def by_pace(series: Sequence[Series]) -> list[Series]:
     A busy or throttled machine slows all that it does. Where a run's pace isn't known, its time stays as it is.
     """
     paces: dict[tuple[str, str], dict[str, list[float]]] = {}
-    for one in series:
-        if one.figure.startswith(_OF_THE_MACHINE):
-            middle = statistics.median_low(one.values)
-            kept = paces.setdefault((one.case, one.machine), {})
-            for started, value in zip(one.started, one.values, strict=True):
+    for item in series:
+        if item.figure.startswith(_OF_THE_MACHINE):
+            middle = statistics.median_low(item.values)
+            kept = paces.setdefault((item.case, item.machine), {})
+            for started, value in zip(item.started, item.values, strict=True):
                 kept.setdefault(started, []).append(math.log(value / middle))
     result = []
-    for one in series:
-        if one.figure.startswith(_OF_THE_MACHINE) or one.figure == _PACED:
+    for item in series:
+        if item.figure.startswith(_OF_THE_MACHINE) or item.figure == _PACED:
             continue
-        known = paces.get((one.case, one.machine))
-        if known and one.figure.startswith("time."):
+        known = paces.get((item.case, item.machine))
+        if known and item.figure.startswith("time."):
             values = tuple(
                 value / math.exp(statistics.fmean(known[started])) if started in known else value
-                for started, value in zip(one.started, one.values, strict=True)
+                for started, value in zip(item.started, item.values, strict=True)
             )
-            result.append(msgspec.structs.replace(one, values=values))
+            result.append(msgspec.structs.replace(item, values=values))
         else:
-            result.append(one)
+            result.append(item)
     return result
 
 
@@ -113,19 +113,19 @@ def pooled(series: Iterable[Series]) -> list[Series]:
     have stands out of the noise that each has for itself.
     """
     groups: dict[tuple[str, str, str], list[Series]] = {}
-    for one in series:
-        if one.figure.startswith("time.") and len(one.values) >= changepoints.LEAST_BEFORE:
-            groups.setdefault((one.model, one.machine, one.figure), []).append(one)
+    for item in series:
+        if item.figure.startswith("time.") and len(item.values) >= changepoints.LEAST_BEFORE:
+            groups.setdefault((item.model, item.machine, item.figure), []).append(item)
     result = []
     for (model, machine, figure), members in groups.items():
-        if len({one.case for one in members}) < LEAST_POOL:
+        if len({item.case for item in members}) < LEAST_POOL:
             continue
         nights: dict[str, list[float]] = {}
         facts: dict[str, tuple[str, str, str]] = {}
-        for one in members:
-            middle = statistics.median(one.values)
+        for item in members:
+            middle = statistics.median(item.values)
             for started, commit, software, value in zip(
-                one.started, one.commits, one.software, one.values, strict=True
+                item.started, item.commits, item.software, item.values, strict=True
             ):
                 if value > 0 and middle > 0:
                     night = started[:10]

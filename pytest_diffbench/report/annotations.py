@@ -39,8 +39,8 @@ def command(kind: str, message: str, properties: dict[str, str | None]) -> str:
         message: of any lines.
         properties: those that are None or empty are left out.
     """
-    told = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
-    return f"::{kind} {told}::{_data(message)}"
+    fields = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
+    return f"::{kind} {fields}::{_data(message)}"
 
 
 def line_of(text: str | None, test: str) -> str | None:

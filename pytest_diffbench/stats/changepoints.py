@@ -108,17 +108,17 @@ class Values:
         if len(self._raw) <= LEAST_BEFORE:
             return []  # how noisy it is isn't known yet
         if self.noise <= 0:
-            found = self._jumps()
+            moves = self._jumps()
         else:
             places: list[int] = []
             self._split(0, len(self._series), alpha, places)
             places.sort()
             ends = [0, *places, len(self._series)]
-            found = [
+            moves = [
                 self._change(begin, place, end)
                 for begin, place, end in zip(ends[:-2], ends[1:-1], ends[2:], strict=True)
             ]
-        return [change for change in found if abs(change.size) > floor]
+        return [change for change in moves if abs(change.size) > floor]
 
     def drift(self, alpha: float, floor: float = 0.0) -> Drift | None:
         """How far the newest values are from the first ones, the anchor; None where that may be chance.
@@ -228,8 +228,8 @@ def _rarity(
     crossed = [int(np.count_nonzero(side > 0)) for side in sides]
     lengths = len(before), len(after)
     chances = []
-    for one, other in ((0, 1), (1, 0)):
-        often = (crossed[one] + 1) / (lengths[one] + 2)
+    for asked, other in ((0, 1), (1, 0)):
+        often = (crossed[asked] + 1) / (lengths[asked] + 2)
         there = lengths[other] - crossed[other]
         chances.append(float(bdtrc(there - 1, lengths[other], often)) if there else 1.0)
     return min(1.0, tests * max(chances))

@@ -61,7 +61,7 @@ def test_a_step_back_is_better_and_both_are_told() -> None:
 
 def test_ten_steps_of_one_percent_are_a_drift_of_ten() -> None:
     values = noisy(0.01) * 1.01 ** (np.arange(NIGHTS) // 6)
-    drift = next(one for one in trends([series(values)]) if one.kind == "drift")
+    drift = next(item for item in trends([series(values)]) if item.kind == "drift")
     assert drift.change == pytest.approx(1.01**9.5 - 1, abs=0.02)
     assert drift.worse
 
@@ -70,8 +70,8 @@ def test_ten_steps_of_one_percent_are_a_drift_of_ten() -> None:
 def test_noise_with_busy_nights_is_neither(seed: int) -> None:
     rng = np.random.default_rng(seed)
     logs = rng.normal(0, 0.05, (200, NIGHTS)) + np.where(rng.random((200, NIGHTS)) < 1 / 12, 0.5, 0.0)
-    found = trends([series(np.exp(row), case=f"t.py::test_{n}", model=str(n)) for n, row in enumerate(logs)])
-    assert len(found) <= 1
+    alarms = trends([series(np.exp(row), case=f"t.py::test_{n}", model=str(n)) for n, row in enumerate(logs)])
+    assert len(alarms) <= 1
 
 
 def test_one_night_alone_is_no_step_and_neither_are_two_busy_ones_in_a_row() -> None:
@@ -102,7 +102,7 @@ def test_what_slows_the_whole_machine_is_no_step_of_the_code() -> None:
     total = noisy(0.01) * pace
     assert len(trends([series(total)])) == 1
     assert trends([series(total), series(0.5 * pace, "pace.matmul_s")]) == []
-    assert [one.figure for one in by_pace([series(total), series(pace, "pace.matmul_s")])] == ["time.total_s"]
+    assert [item.figure for item in by_pace([series(total), series(pace, "pace.matmul_s")])] == ["time.total_s"]
 
 
 def test_what_all_cases_of_a_model_have_in_common_is_found_in_their_noise() -> None:

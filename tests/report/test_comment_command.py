@@ -126,10 +126,10 @@ def test_annotations(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: py
     lines = out.splitlines()
     assert all(line.startswith("::error file=benchmarks/test_guidance.py,") for line in lines)
     assert any(
-        "line=4,title=time.slower%3A benchmarks/test_guidance.py%3A%3Atest_cfg_trunc[0.5]::Slower" in one
-        for one in lines
+        "line=4,title=time.slower%3A benchmarks/test_guidance.py%3A%3Atest_cfg_trunc[0.5]::Slower" in line
+        for line in lines
     )
-    assert any("title=benchmarks/test_guidance.py%3A%3Atest_huge::the device ran out" in one for one in lines)
+    assert any("title=benchmarks/test_guidance.py%3A%3Atest_huge::the device ran out" in line for line in lines)
     assert cli.main(["show", "session.json", "--format", "github"]) == 0
     assert capsys.readouterr().out == out
 

@@ -80,8 +80,8 @@ def test_parquet_needs_its_package(
 ) -> None:
     run(capsys, "add", "0.json")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    told = run(capsys, "export", "--format", "parquet", "-o", "x.parquet", status=2)
-    assert "pip install 'pytest-diffbench[parquet]'" in told
+    err = run(capsys, "export", "--format", "parquet", "-o", "x.parquet", status=2)
+    assert "pip install 'pytest-diffbench[parquet]'" in err
 
 
 def test_parquet(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -37,9 +37,9 @@ def verdict(session: SessionReport, failing: Sequence[CaseReport]) -> str:
 
 def counts(session: SessionReport) -> str:
     """Verdicts by decision: `9 cases: 4 worse, 23 same`."""
-    told = [f"{session.counts[decision]} {decision}" for decision in DECISIONS if session.counts.get(decision)]
+    counted = [f"{session.counts[decision]} {decision}" for decision in DECISIONS if session.counts.get(decision)]
     skipped = f", {len(session.skipped)} skipped" if session.skipped else ""
-    return f"{format_count(len(session.cases), 'case')}{skipped}; verdicts: {', '.join(told) or 'none'}"
+    return f"{format_count(len(session.cases), 'case')}{skipped}; verdicts: {', '.join(counted) or 'none'}"
 
 
 def more_rows(count: int) -> str:
