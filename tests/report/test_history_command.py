@@ -146,3 +146,15 @@ def test_trend(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert any(line["figure"] == "work.denoiser_calls" for line in lines)
     assert cli.main(["trend", "test_a", "--since=2026-03"]) == 0
     assert capsys.readouterr().out.endswith("series: 0 worse, 0 better\n")
+
+
+def test_the_page_shows_a_case_over_time(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "add", "0.json", "1.json")
+    arguments = ["report", "1.json", "--history", ".diffbench/history.sqlite", "-o", "page.html"]
+    assert cli.main(arguments) == 0
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    assert page.count("<h3>Over time") == 2
+    assert "time.total_s of 2 runs since 2026-02-01" in page
+    assert cli.main(["report", "1.json", "-o", "bare.html"]) == 0
+    assert "Over time" not in (folder / "bare.html").read_text(encoding="utf-8")
+    assert cli.main([*arguments[:3], "nowhere.sqlite"]) == 2
