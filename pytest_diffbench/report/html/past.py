@@ -44,12 +44,10 @@ def past_rows(series: Sequence[Series], trends: Mapping[str, str]) -> tuple[view
 def _row(series: Series, trend: str) -> views.Past:
     values = series.values[-_NEWEST:]
     low, high = min(values), max(values)
-    span = (high - low) or 1.0
     room_px = _HEIGHT_PX - 2 * _MARGIN_PX
-    points = [
-        (place / (len(values) - 1), _MARGIN_PX + room_px * (high - value) / span)
-        for place, value in enumerate(values)
-    ]
+    # a series that never moves is a line in the middle
+    shares = [(high - value) / (high - low) if high > low else 0.5 for value in values]
+    points = [(place / (len(values) - 1), _MARGIN_PX + room_px * share) for place, share in enumerate(shares)]
     least, most, latest = (figure_text(series.figure, value) for value in (low, high, values[-1]))
     began = series.started[-_NEWEST:][0][:10]
     label = f"{series.figure} of {len(values)} runs since {began}, {least} to {most}"
