@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.errors import DiffbenchError, OptionError
-from pytest_diffbench.report.sentences import accepting
 
 if TYPE_CHECKING:
     import argparse
@@ -20,6 +19,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Acceptance, CaseReport, Gate, SessionReport
     from pytest_diffbench.records.artifacts import Artifacts, Reference
     from pytest_diffbench.report.accepted import Accepted
+    from pytest_diffbench.report.sentences.accepting import Obstacle
     from pytest_diffbench.session.saving import Saved
     from pytest_diffbench.store import Store
 
@@ -157,7 +157,9 @@ class _Accepter:
         self._reason = reason
         self._command = command
         self._accepted: set[str] = set()
-        tests = [report.observation.case.id.partition("#")[0] for report in session.cases]
+        from pytest_diffbench.report.figures import node_id
+
+        tests = [node_id(report.observation.case.id) for report in session.cases]
         self._cases_of = {test: tests.count(test) for test in tests}
         self._benchmarks = len(self._cases_of) + sum(not skipped.missing for skipped in session.skipped)
 
@@ -165,6 +167,7 @@ class _Accepter:
         """Accept one case, or say why not."""
         from pytest_diffbench.records import SaveOutcome
         from pytest_diffbench.report.accepted import Accepted
+        from pytest_diffbench.report.sentences import accepting
         from pytest_diffbench.session.saving import Saved
 
         try:
@@ -180,7 +183,7 @@ class _Accepter:
         return Accepted(case.id, saved.done, saved.times_left_out, saved.slid)
 
     @staticmethod
-    def _why_not(report: CaseReport) -> accepting.Obstacle | None:
+    def _why_not(report: CaseReport) -> Obstacle | None:
         """What forbids it whatever the baseline."""
         if report.error is not None or not report.observation.complete:
             return "incomplete"
@@ -193,6 +196,7 @@ class _Accepter:
     def _save(self, report: CaseReport) -> Saved:
         from pytest_diffbench.judge import limits_with
         from pytest_diffbench.records import SaveOutcome
+        from pytest_diffbench.report.sentences import accepting
         from pytest_diffbench.session.saving import Saved, save
 
         observation = report.observation
@@ -217,6 +221,7 @@ class _Accepter:
 
     def _artifacts(self, report: CaseReport) -> Artifacts:
         """The arrays that were kept, each held against its digest."""
+        from pytest_diffbench.report.sentences import accepting
         from pytest_diffbench.store import kept, kept_trace
 
         observation, digest = report.observation, report.trace_digest
@@ -253,13 +258,14 @@ class _Accepter:
         """Whether its times are others than the baseline's, beyond chance."""
         from pytest_diffbench.judge import judge, limits_with
         from pytest_diffbench.records.details import RatioDetails, TimeDetails
+        from pytest_diffbench.report.figures import node_id
         from pytest_diffbench.store import MOST_PEERS
 
         observation, reference = report.observation, material.reference
         if reference is None or reference.distance != "machine" or "time" not in _gates_of(report):
             return False
         peers = self._store.runs(observation.run.environment.machine, MOST_PEERS)
-        test = observation.case.id.partition("#")[0]
+        test = node_id(observation.case.id)
         (verdict,) = judge(
             observation,
             material.artifacts,

@@ -19,11 +19,13 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pytest_diffbench import __version__
 from pytest_diffbench.commands import accept as accept_command
+from pytest_diffbench.commands import comment as comment_command
 from pytest_diffbench.commands import diff as diff_command
 from pytest_diffbench.commands import history as history_command
 from pytest_diffbench.commands import judge as judge_command
 from pytest_diffbench.commands import plan as plan_command
 from pytest_diffbench.commands import report as report_command
+from pytest_diffbench.commands import trend as trend_command
 from pytest_diffbench.commands import verify as verify_command
 from pytest_diffbench.commands.console import complain as _complain
 from pytest_diffbench.commands.console import print_lines as _print
@@ -33,7 +35,13 @@ from pytest_diffbench.errors import DiffbenchError
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
+    from pytest_diffbench.records import SessionReport
     from pytest_diffbench.report.lines import Line
+
+_EXCHANGED = ("bencher", "github-action-benchmark", "json-lines")
+"""Formats of other tools, see `report.exchange`."""
+
+_FORMATS = ("terminal", "markdown", "json", "github", *_EXCHANGED)
 
 FINE, WORSE, UNUSABLE, UNJUDGED = 0, 1, 2, 3
 """Exit statuses."""
@@ -86,7 +94,7 @@ def _parser() -> argparse.ArgumentParser:
 
     show = commands.add_parser("show", help="show a session written by pytest --diffbench-json")
     show.add_argument("session", metavar="SESSION.json", type=Path)
-    show.add_argument("--format", choices=("terminal", "markdown", "json"), default="terminal")
+    show.add_argument("--format", choices=_FORMATS, default="terminal")
     show.add_argument("-v", "--verbose", action="store_true", help="also show the messages of gates that passed")
     show.set_defaults(run=_show)
 
@@ -114,6 +122,14 @@ def _parser() -> argparse.ArgumentParser:
     history_command.add_arguments(history)
     history.set_defaults(run=_history)
 
+    trend = commands.add_parser("trend", help="show since when figures of a history are others")
+    trend_command.add_arguments(trend)
+    trend.set_defaults(run=_trend)
+
+    comment = commands.add_parser("comment", help="write the body of the one comment on a pull request")
+    comment_command.add_arguments(comment)
+    comment.set_defaults(run=_comment)
+
     report = commands.add_parser("report", help="make a page to look at of stored sessions")
     report_command.add_arguments(report)
     report.set_defaults(run=_report)
@@ -128,9 +144,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     env.set_defaults(run=_env)
 
-    calibrate = commands.add_parser(
-        "calibrate", help="measure which output tolerance each test needs, and propose it"
+    _add_calibrate(
+        commands.add_parser("calibrate", help="measure which output tolerance each test needs, and propose it")
     )
+    return parser
+
+
+def _add_calibrate(calibrate: argparse.ArgumentParser) -> None:
     calibrate.add_argument("tests", metavar="TEST", nargs="+", help="node ids or other arguments for pytest")
     calibrate.add_argument(
         "--runs", type=_at_least_2, default=5, metavar="N", help="runs of each test as it is (default: 5)"
@@ -164,7 +184,6 @@ def _parser() -> argparse.ArgumentParser:
     calibrate.add_argument("--lpips-backbone", type=Path, metavar="FILE", help="weights of AlexNet for lpips")
     calibrate.add_argument("--json", type=Path, metavar="FILE", help="write the evidence to FILE")
     calibrate.set_defaults(run=_calibrate)
-    return parser
 
 
 def _models(_: argparse.Namespace) -> int:
@@ -233,6 +252,13 @@ def _show(arguments: argparse.Namespace) -> int:
         sys.stdout.write(encodable(markdown.summary(session), sys.stdout.encoding))
     elif arguments.format == "json":
         sys.stdout.write(session_json.dump(session).decode())
+    elif arguments.format == "github":
+        sys.stdout.write(encodable(comment_command.annotated(session), sys.stdout.encoding))
+    elif arguments.format in _EXCHANGED:
+        from pytest_diffbench.report import exchange
+
+        write: Callable[[SessionReport], str] = getattr(exchange, arguments.format.replace("-", "_"))
+        sys.stdout.write(encodable(write(session), sys.stdout.encoding))
     else:
         _print(summary_lines(session, _width(), arguments.verbose))
     return FINE
@@ -316,6 +342,26 @@ def _diff(arguments: argparse.Namespace) -> int:
 
 def _history(arguments: argparse.Namespace) -> int:
     _print(history_command.history(arguments, _width()))
+    return FINE
+
+
+def _trend(arguments: argparse.Namespace) -> int:
+    trends, series = trend_command.trend(arguments)
+    if arguments.json:
+        import msgspec
+
+        sys.stdout.write("".join(f"{msgspec.json.encode(trend).decode()}\n" for trend in trends))
+    else:
+        from pytest_diffbench.report.trend import trend_lines
+
+        _print(trend_lines(trends, series, _width()))
+    return WORSE if arguments.exit_code and any(trend.worse for trend in trends) else FINE
+
+
+def _comment(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report.lines import encodable
+
+    sys.stdout.write(encodable(comment_command.comment(arguments), sys.stdout.encoding))
     return FINE
 
 

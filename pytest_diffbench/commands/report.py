@@ -10,10 +10,12 @@ from pytest_diffbench.errors import OptionError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pytest_diffbench.records import CaseReport
     from pytest_diffbench.records.artifacts import Sides
+    from pytest_diffbench.records.history import Series
+    from pytest_diffbench.report.html.views import Past
     from pytest_diffbench.store import Store
 
 
@@ -32,6 +34,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--baselines", metavar="DIR", type=Path, default=None, help="baselines that the sessions were compared with"
+    )
+    parser.add_argument(
+        "--history", metavar="FILE", type=Path, default=None, help="also show each case over time: a history"
     )
     parser.add_argument(
         "-o",
@@ -65,11 +70,12 @@ def report(arguments: argparse.Namespace) -> Path:
         if not folder.is_dir():
             raise OptionError(f"{option} {folder}: isn't a folder. Name one that pytest wrote.")
     store = Store(baselines) if baselines is not None else None
+    past = _past(arguments.history) if arguments.history is not None else None
     sources: list[page.SessionSource] = []
     for path in arguments.sessions:
         session = session_json.load(path)
         look = functools.partial(_sides, [*folders, *kept_with(session, path)], store)
-        sources.append(page.SessionSource(session, look, str(path)))
+        sources.append(page.SessionSource(session, look, str(path), past))
     return page.write(arguments.output, sources)
 
 
@@ -77,3 +83,27 @@ def _sides(folders: Sequence[Path], store: Store | None, report: CaseReport, arr
     from pytest_diffbench.store import sides_of
 
     return sides_of(folders, report.observation, store, arrays=arrays)
+
+
+def _past(path: Path) -> Callable[[CaseReport], tuple[Past, ...]]:
+    """The curves of a case from a history. Of a call that was defined anew, the newest series is shown."""
+    from pytest_diffbench.judge.trend import trends
+    from pytest_diffbench.report.html.past import past_rows
+    from pytest_diffbench.report.sentences import trend as sentences
+    from pytest_diffbench.store.history import History
+
+    with History(path, create=False) as history:
+        series = history.series()
+    changed: dict[tuple[str, str], dict[str, str]] = {}
+    for trend in reversed(trends(series)):
+        words = f"{sentences.change_text(trend)}, {sentences.when(trend)}"
+        changed.setdefault((trend.case, trend.machine), {})[trend.figure] = words
+    by_case: dict[tuple[str, str], list[Series]] = {}
+    for curve in sorted(series, key=lambda item: item.started[-1]):
+        by_case.setdefault((curve.case, curve.machine), []).append(curve)
+
+    def of_case(report: CaseReport) -> tuple[Past, ...]:
+        key = report.observation.case.id, report.observation.run.environment.machine
+        return past_rows(by_case.get(key, []), changed.get(key, {}))
+
+    return of_case

@@ -46,13 +46,15 @@ class Repository:
             DiffbenchError: it names none.
         """
         try:
-            found = _git(self._root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}")
+            commit = _git(
+                self._root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
+            )
         except DiffbenchError:
             raise DiffbenchError(
                 f"{revision}: is neither a folder nor a git revision of {self._root}. Name one of them; "
                 "in CI, check out the history (fetch-depth: 0)."
             ) from None
-        return found.decode().strip()
+        return commit.decode().strip()
 
     def changed(self, before: str, after: str | None) -> set[str]:
         """Folders of cases in which files differ, as `<machine>/<case>`.

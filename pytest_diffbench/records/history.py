@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from pytest_diffbench.records.base import Count, Fact, Record
+
+NO_DIFFERENCE_DB = 200.0
+"""What stands for the infinite PSNR of equal images, so that a series has it."""
 
 
 class HistorySession(Record, frozen=True, kw_only=True):
@@ -84,3 +89,51 @@ class Series(Record, frozen=True, kw_only=True):
     software: tuple[str, ...]
     saved: tuple[str, ...]
     values: tuple[float, ...]
+    cases: Count = 1
+    """That it is of: more than one for what all cases of a model have in common, whose `case` is empty."""
+
+
+class Trend(Record, frozen=True, kw_only=True):
+    """A change or a drift of a figure.
+
+    Attributes:
+        kind: a `step` from one night to the next, or a `drift` since the first nights.
+        case: its id; empty for all cases of a model.
+        cases: number of cases.
+        model: and weights.
+        machine: class of the machine.
+        figure: its name.
+        worse: the figure moved to its bad side.
+        change: relative, .03 is 3 %; of a figure in decibels or levels the difference.
+        relative: whether `change` is.
+        low: end of the interval of `change`, of 95 %; `high` the other one.
+        before: mean before, in the figure's unit; None for all cases of a model.
+        after: mean after.
+        since: when the first run after it began; of a drift the newest run that is no further than half of it.
+        earliest: it may have been as early; `latest` as late.
+        runs: values since then.
+        chance: probability that noise alone looks like that in one night.
+        commits: before it and of the first run after it; empty where one isn't known.
+        changed_since: versions that changed with it: `torch 2.12.0 -> 2.13.0`.
+    """
+
+    kind: Literal["step", "drift"]
+    case: str
+    cases: Count = 1
+    model: str
+    machine: str
+    figure: str
+    worse: bool
+    change: float
+    relative: bool = True
+    low: float
+    high: float
+    before: float | None = None
+    after: float | None = None
+    since: str
+    earliest: str
+    latest: str
+    runs: Count
+    chance: float
+    commits: tuple[str, str] = ("", "")
+    changed_since: tuple[str, ...] = ()

@@ -88,6 +88,6 @@ def case_lines(runs: Sequence[HistoryRun], width: int) -> list[Line]:
 
 
 def _verdict_text(run: HistoryRun) -> str:
-    told = ", ".join(f"{gate} {verdict}" for gate, verdict in run.verdicts.items())
+    verdicts = ", ".join(f"{gate} {verdict}" for gate, verdict in run.verdicts.items())
     commit = f" at {run.commit[:_SHORT_COMMIT]}" if run.commit else ""
-    return f"latest{commit}: {run.error or told or 'not judged'}"
+    return f"latest{commit}: {run.error or verdicts or 'not judged'}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import html
-import re
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.records import DECISIONS, GATES
@@ -28,6 +27,7 @@ from pytest_diffbench.report.figures import (
     to_tell,
     verdict_of,
 )
+from pytest_diffbench.report.markup import code, escaped, fenced
 from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.report.units import format_bytes, format_count, format_flops, format_seconds
 
@@ -74,13 +74,18 @@ def _skipped(session: SessionReport) -> list[str]:
     """Benchmarks of which nothing is known, and why."""
     if not session.skipped:
         return []
-    return ["", "Skipped:", "", *(f"- {_code(skipped.test)}: {_text(skipped.reason)}" for skipped in session.skipped)]
+    return [
+        "",
+        "Skipped:",
+        "",
+        *(f"- {code(skipped.test)}: {escaped(skipped.reason)}" for skipped in session.skipped),
+    ]
 
 
 def _run_again(session: SessionReport) -> list[str]:
     """Tests that took several attempts."""
     lines = [
-        f"- {_code(case.observation.case.id)}: {case.attempts} attempts, of which the last counts"
+        f"- {code(case.observation.case.id)}: {case.attempts} attempts, of which the last counts"
         for case in session.cases
         if case.attempts > 1
     ]
@@ -89,7 +94,7 @@ def _run_again(session: SessionReport) -> list[str]:
 
 def _headline(session: SessionReport) -> str:
     counts = [f"{session.counts[decision]} {decision}" for decision in DECISIONS if session.counts.get(decision)]
-    machines = dict.fromkeys(_code(case.observation.run.environment.machine) for case in session.cases)
+    machines = dict.fromkeys(code(case.observation.run.environment.machine) for case in session.cases)
     broken = sum(status_of(case) == "error" for case in session.cases)
     parts = [
         f"**{format_count(len(session.cases), 'case')}**",
@@ -106,7 +111,7 @@ def _row(report: CaseReport) -> str:
     observation = report.observation
     work, memory = observation.work, observation.memory
     cells = [
-        _code(observation.case.id),
+        code(observation.case.id),
         format_seconds(observation.run.median_s) if observation.run.rounds else "",
         f"{work.denoiser_calls:,}" if work is not None and work.denoiser else "",
         format_flops(work.total_flops) if work is not None and work.total_flops else "",
@@ -123,16 +128,16 @@ def _gate(report: CaseReport, gate: Gate) -> str:
         return "**error**" if status_of(report) == "error" else ""
     what = verdict.reason.partition(".")[2]
     word = f"**{verdict.decision}**" if verdict.decision == "worse" else verdict.decision
-    return word if what == verdict.decision else f"{word} {_code(what)}"
+    return word if what == verdict.decision else f"{word} {code(what)}"
 
 
 def _comparisons(session: SessionReport) -> list[str]:
     """A table for each comparison; figures that weren't measured are empty cells."""
     lines: list[str] = []
     for comparison in session.comparisons:
-        of = _text(comparison.argument) if comparison.argument is not None else "variant"
+        of = escaped(comparison.argument) if comparison.argument is not None else "variant"
         lines += [
-            f"**Variants** of {_code(comparison.id)}, {comparison.blocks} blocks interleaved in one process:",
+            f"**Variants** of {code(comparison.id)}, {comparison.blocks} blocks interleaved in one process:",
             "",
             f"| {of} | total | speed-up ({confidence_text(comparison)}) | denoise | predicted | calls | PSNR | SSIM |"
             " latents |",
@@ -157,12 +162,12 @@ def _comparisons(session: SessionReport) -> list[str]:
                 calls_text(row),
                 *("" if is_reference else text for text in (*likeness_texts(row), latents_text(row))),
             ]
-            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (_code(row.name), *cells)) + " |")
+            lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (code(row.name), *cells)) + " |")
         notes = [
             *remarks(comparison),
             *(f"{row.name}: {row.error}" for row in comparison.variants if row.error is not None),
         ]
-        lines += ["", *(f"- {_text(text)}" for text in notes), *([""] if notes else [])]
+        lines += ["", *(f"- {escaped(text)}" for text in notes), *([""] if notes else [])]
     return lines
 
 
@@ -171,7 +176,7 @@ def _missing(session: SessionReport) -> list[str]:
     if not missing:
         return []
     command = save_command((node_id(case_id) for case_id in missing), session.command, session.root)
-    return [f"No baseline for {format_count(len(missing), 'case')}. To add:", "", *_fenced(command), ""]
+    return [f"No baseline for {format_count(len(missing), 'case')}. To add:", "", *fenced(command), ""]
 
 
 def _needs_telling(report: CaseReport) -> bool:
@@ -185,25 +190,25 @@ def _details(report: CaseReport) -> list[str]:
     name = html.escape(report.observation.case.id)
     lines = [f"<details{opened}><summary><b>{status}</b> <code>{name}</code></summary>", ""]
     if report.error is not None:
-        lines += [f"- **error**: {_text(report.error)}"]
+        lines += [f"- **error**: {escaped(report.error)}"]
     if report.saved is not None:
-        lines += [f"- saved: {_text(saved_text(report.saved))}"]
+        lines += [f"- saved: {escaped(saved_text(report.saved))}"]
     if report.times_left_out is not None:
-        lines += [f"- times left out: {_text(report.times_left_out)}"]
+        lines += [f"- times left out: {escaped(report.times_left_out)}"]
     if report.slid is not None:
-        lines += [f"- slid: {_text(report.slid)}"]
+        lines += [f"- slid: {escaped(report.slid)}"]
     for heading, verdict in grouped(to_tell(report)):
-        lines.append(f"- **{verdict.decision}** {_code(heading)}: {_text(verdict.message)}")
-        lines += [f"  - {_text(change)}" for change in verdict.changes]
+        lines.append(f"- **{verdict.decision}** {code(heading)}: {escaped(verdict.message)}")
+        lines += [f"  - {escaped(change)}" for change in verdict.changes]
         if (drawn := curve(verdict)) is not None:
-            lines.append(f"  - {_text(drawn)}")
-    lines += [f"- remark: {_text(remark)}" for remark in report.observation.remarks]
+            lines.append(f"  - {escaped(drawn)}")
+    lines += [f"- remark: {escaped(remark)}" for remark in report.observation.remarks]
     if left := report.observation.left_behind:
-        lines.append(f"- left behind: {_text('; '.join(left))}")
+        lines.append(f"- left behind: {escaped('; '.join(left))}")
     if achieved := _achieved(report):
         lines.append(f"- achieved: {achieved}")
     if report.changed_since:
-        lines += ["- changed since the baseline:", *(f"  - {_text(change)}" for change in report.changed_since)]
+        lines += ["- changed since the baseline:", *(f"  - {escaped(change)}" for change in report.changed_since)]
     return [*lines, "", "</details>", ""]
 
 
@@ -215,21 +220,3 @@ def _achieved(report: CaseReport) -> str:
     return ", ".join(
         f"{name} {rate_text(efficiency, stage)}" for stage, name in _RATED if stage in efficiency.flops_per_s
     )
-
-
-def _text(text: str) -> str:
-    """Text that stays text: no markup, no HTML, no end of a line or of a table's cell."""
-    escaped = html.escape(" ".join(text.split()), quote=False)
-    return re.sub(r"([\\`*_\[\]|~#@])", r"\\\1", escaped)
-
-
-def _code(text: str) -> str:
-    """Text as code, whatever backticks it holds."""
-    ticks = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
-    pad = " " if text.startswith("`") or text.endswith("`") else ""
-    return f"{ticks}{pad}{' '.join(text.split())}{pad}{ticks}"
-
-
-def _fenced(text: str) -> list[str]:
-    ticks = "`" * max(3, max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
-    return [f"{ticks}sh", text, ticks]

@@ -215,11 +215,11 @@ class History:
                     values,
                 )
             }
-            found: dict[int, list[tuple[str, int, float]]] = {}
+            points_of: dict[int, list[tuple[str, int, float]]] = {}
             names: dict[int, tuple[str, str, str]] = {}
-            one = "" if case_id is None else "WHERE s.case_id = ?"
+            of_case = "" if case_id is None else "WHERE s.case_id = ?"
             for row, case, machine, figure in self._database.execute(
-                f"SELECT s.id, s.case_id, s.machine, s.figure FROM series s {one}",
+                f"SELECT s.id, s.case_id, s.machine, s.figure FROM series s {of_case}",
                 () if case_id is None else (case_id,),
             ):
                 names[row] = case, machine, figure
@@ -233,9 +233,9 @@ class History:
                 () if case_id is None else (case_id,),
             ):
                 if run in runs:
-                    found.setdefault(row, []).append((runs[run][0], run, value))
+                    points_of.setdefault(row, []).append((runs[run][0], run, value))
             result = []
-            for row, points in found.items():
+            for row, points in points_of.items():
                 points.sort()
                 case, machine, figure = names[row]
                 kept = [runs[run] for _, run, _ in points]
@@ -253,6 +253,11 @@ class History:
                     )
                 )
             return result
+
+    def figure_counts(self) -> dict[str, int]:
+        """How many series there are of each figure."""
+        with self._problems():
+            return dict(self._database.execute("SELECT figure, count(*) FROM series GROUP BY figure"))
 
     def case_ids(self) -> list[str]:
         """The ids of all cases, in alphabetical order."""

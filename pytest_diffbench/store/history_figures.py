@@ -7,6 +7,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.records.details import OutputDetails
+from pytest_diffbench.records.history import NO_DIFFERENCE_DB
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import CaseReport, Run
@@ -14,12 +15,6 @@ if TYPE_CHECKING:
 TOTAL = "time.total_s"
 PACED = "time.total_by_pace"
 """The total over the machine's pace beside it: a figure without unit, of which only changes tell something."""
-
-NO_DIFFERENCE_DB = 200.0
-"""What stands for the infinite PSNR of equal images, so that a series has it."""
-
-EXACT = ("work.", "memory.")
-"""What names of figures begin with that don't vary from run to run of one code, or hardly."""
 
 
 def figures_of(report: CaseReport) -> dict[str, float]:

@@ -177,17 +177,17 @@ def git(*arguments: str) -> None:
 
 
 def test_revisions(repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
-    told = diff(capsys, "HEAD~1", "HEAD", "--", "baselines")
-    assert_told(told)
-    assert diff(capsys, "HEAD~1", "HEAD") == told
-    assert diff(capsys, "HEAD~1", "baselines") == told, "the working tree"
-    assert diff(capsys, "HEAD~1") == told
+    out = diff(capsys, "HEAD~1", "HEAD", "--", "baselines")
+    assert_told(out)
+    assert diff(capsys, "HEAD~1", "HEAD") == out
+    assert diff(capsys, "HEAD~1", "baselines") == out, "the working tree"
+    assert diff(capsys, "HEAD~1") == out
     assert diff(capsys, "HEAD", "HEAD") == "no baseline differs\n"
     monkeypatch.chdir(repository / "sub")
-    assert diff(capsys, "HEAD~1", "HEAD", "--", "../baselines") == told
+    assert diff(capsys, "HEAD~1", "HEAD", "--", "../baselines") == out
     save(repository / "baselines", observed("not committed"))
     assert "1 baseline differs: 1 added" in diff(capsys, "HEAD", "../baselines")
-    assert diff(capsys, "HEAD~1", "HEAD", "../baselines", "--html=page") == told + "page/index.html\n"
+    assert diff(capsys, "HEAD~1", "HEAD", "../baselines", "--html=page") == out + "page/index.html\n"
 
 
 @pytest.mark.parametrize(

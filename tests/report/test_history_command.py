@@ -80,8 +80,8 @@ def test_parquet_needs_its_package(
 ) -> None:
     run(capsys, "add", "0.json")
     monkeypatch.setitem(sys.modules, "pyarrow", None)
-    told = run(capsys, "export", "--format", "parquet", "-o", "x.parquet", status=2)
-    assert "pip install 'pytest-diffbench[parquet]'" in told
+    err = run(capsys, "export", "--format", "parquet", "-o", "x.parquet", status=2)
+    assert "pip install 'pytest-diffbench[parquet]'" in err
 
 
 def test_parquet(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -108,3 +108,53 @@ def test_figures_and_strips() -> None:
     assert strip([1.0, 1.0]) == "▁▁"
     assert strip([1.0, 2.0, 3.0]) == "▁▅█"
     assert len(strip([float(n) for n in range(100)])) == 30
+
+
+def test_trend(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "add", "0.json", "1.json")
+    assert cli.main(["trend"]) == 0
+    assert capsys.readouterr().out.endswith("series: 0 worse, 0 better\n")
+    session = session_json.load(folder / "0.json")
+    for night in range(3, 20):
+        started = f"2026-02-{night:02}T03:00:00+00:00"
+        cases = []
+        for case in session.cases:
+            observation = report_records.lumina(case.observation.case.id.rpartition("::")[2], total_factor=1.5)
+            fresh = msgspec.structs.replace(
+                observation.run, id=f"{night}-{case.observation.case.id}", started=started
+            )
+            work = observation.work
+            assert work is not None
+            if night >= 15:
+                work = msgspec.structs.replace(work, denoiser=(*work.denoiser, work.denoiser[-1]))
+            cases.append(
+                msgspec.structs.replace(case, observation=msgspec.structs.replace(observation, run=fresh, work=work))
+            )
+        session_json.write(
+            folder / f"{night}.json", msgspec.structs.replace(session, started=started, cases=tuple(cases))
+        )
+        run(capsys, "add", f"{night}.json")
+    assert cli.main(["trend", "test_a", "--since=2026-02-10"]) == 0
+    out = capsys.readouterr().out
+    assert "worse   " in out
+    assert "work.denoiser_calls +" in out
+    assert "since 2026-02-15" in out
+    assert "the figure has no noise" in out
+    assert cli.main(["trend", "--json", "--exit-code"]) == 1
+    lines = [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+    assert {"step"} == {line["kind"] for line in lines}
+    assert any(line["figure"] == "work.denoiser_calls" for line in lines)
+    assert cli.main(["trend", "test_a", "--since=2026-03"]) == 0
+    assert capsys.readouterr().out.endswith("series: 0 worse, 0 better\n")
+
+
+def test_the_page_shows_a_case_over_time(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "add", "0.json", "1.json")
+    arguments = ["report", "1.json", "--history", ".diffbench/history.sqlite", "-o", "page.html"]
+    assert cli.main(arguments) == 0
+    page = (folder / "page.html").read_text(encoding="utf-8")
+    assert page.count("<h3>Over time") == 2
+    assert "time.total_s of 2 runs since 2026-02-01" in page
+    assert cli.main(["report", "1.json", "-o", "bare.html"]) == 0
+    assert "Over time" not in (folder / "bare.html").read_text(encoding="utf-8")
+    assert cli.main([*arguments[:3], "nowhere.sqlite"]) == 2

@@ -81,7 +81,7 @@ def test_what_was_added_is_read_back(tmp_path: Path) -> None:
             "work.denoiser_calls": 5,
             "work.flops": 5 * 10**15 + 3,
         }
-        (total,) = [one for one in history.series("t.py::test_1") if one.figure == "time.total_s"]
+        (total,) = [item for item in history.series("t.py::test_1") if item.figure == "time.total_s"]
         assert total.values == (1.1, 1.11)
         assert total.commits == (f"{0:040x}", f"{1:040x}")
         assert len(history.series()) == 2 * len(second.figures)
@@ -93,7 +93,7 @@ def test_what_was_added_is_read_back(tmp_path: Path) -> None:
 def test_adding_again_adds_nothing(tmp_path: Path) -> None:
     with History(tmp_path / "h.sqlite") as history:
         half = session(0, cases=1, interrupted=True)
-        assert [history.add(one) for one in (half, half, session(0), session(0), half)] == [1, 0, 1, 0, 0]
+        assert [history.add(item) for item in (half, half, session(0), session(0), half)] == [1, 0, 1, 0, 0]
         (kept,) = history.sessions()
         assert (kept.cases, kept.interrupted) == (2, False)
         # the same results in a file of another name or time are the same runs
@@ -111,8 +111,8 @@ def test_another_definition_or_machine_begins_another_series(tmp_path: Path) -> 
     with History(tmp_path / "h.sqlite") as history:
         for run, machine, seed in (("a", "one", 0), ("b", "one", 0), ("c", "two", 0), ("d", "one", 1)):
             history.add(of(run, machine, seed))
-        totals = [one for one in history.series() if one.figure == "time.total_s"]
-        assert sorted((one.machine, len(one.values)) for one in totals) == [("one", 1), ("one", 2), ("two", 1)]
+        totals = [item for item in history.series() if item.figure == "time.total_s"]
+        assert sorted((item.machine, len(item.values)) for item in totals) == [("one", 1), ("one", 2), ("two", 1)]
 
 
 def test_what_broke_off_has_no_figures(tmp_path: Path) -> None:
@@ -204,8 +204,8 @@ def test_two_processes_add_at_once_and_lose_nothing(tmp_path: Path) -> None:
         begin(process)
     assert [process.wait(60) for process in processes] == [0, 0]
     with History(path) as history:
-        assert [one.cases for one in history.sessions()] == 14 * [40]
-        assert {len(one.values) for one in history.series()} == {14}
+        assert [item.cases for item in history.sessions()] == 14 * [40]
+        assert {len(item.values) for item in history.series()} == {14}
 
 
 def test_a_kill_in_the_middle_leaves_whole_sessions_and_all_that_were_done(tmp_path: Path) -> None:
@@ -221,7 +221,7 @@ def test_a_kill_in_the_middle_leaves_whole_sessions_and_all_that_were_done(tmp_p
         rest = process.communicate(timeout=30)[0].split()
         done = max([done, *(int(word) + 1 for word in rest if word.isdigit())])
         with History(path) as history:
-            counted = [one.cases for one in history.sessions()]
+            counted = [item.cases for item in history.sessions()]
         assert counted == len(counted) * [40], "no session is there in part"
         assert done <= len(counted) <= done + 1, "what was said to be added is there"
         done = len(counted)

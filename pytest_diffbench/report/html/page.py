@@ -53,11 +53,13 @@ class SessionSource:
         sides: gives what is at hand of a case, without arrays where the second argument is False; several threads
             ask it.
         label: its name where there are several.
+        past: gives the curves of a case from a history; None without one.
     """
 
     session: SessionReport
     sides: Callable[[CaseReport, bool], Sides]
     label: str = ""
+    past: Callable[[CaseReport], tuple[views.Past, ...]] | None = None
 
 
 def is_single(path: Path) -> bool:
@@ -185,7 +187,8 @@ def _page(sources: Sequence[SessionSource], files: Files) -> views.Page:
             kept=kept,
             bare=bare,
         )
-        cases.append(dataclasses.replace(view, order=order))
+        past = job.source.past(job.report) if job.source.past is not None else ()
+        cases.append(dataclasses.replace(view, order=order, past=past))
     counts: Counter[str] = Counter(case.status for case in cases)
     sessions = [
         session_view(

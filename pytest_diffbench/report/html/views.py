@@ -182,6 +182,7 @@ class Case:
     ratio: float
     psnr_db: float
     order: int = 0
+    past: tuple[Past, ...] = ()
 
     @property
     def fails(self) -> bool:
@@ -195,6 +196,18 @@ class Case:
             if look.pictures:
                 return look.pictures[look.first]
         return None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Past:
+    """A figure over the sessions of a history: its curve, range, newest value, first day, and newest change."""
+
+    figure: str
+    curve: Markup
+    span: str
+    latest: str
+    began: str
+    trend: str
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
