@@ -22,6 +22,7 @@ from pytest_diffbench import __version__
 from pytest_diffbench.commands import judge as judge_command
 from pytest_diffbench.commands import plan as plan_command
 from pytest_diffbench.commands import report as report_command
+from pytest_diffbench.commands import table as table_command
 from pytest_diffbench.commands import verify as verify_command
 from pytest_diffbench.errors import DiffbenchError
 
@@ -100,6 +101,10 @@ def _parser() -> argparse.ArgumentParser:
     report = commands.add_parser("report", help="make a page to look at of stored sessions")
     report_command.add_arguments(report)
     report.set_defaults(run=_report)
+
+    table = commands.add_parser("table", help="set out compared variants as a table to publish")
+    table_command.add_arguments(table)
+    table.set_defaults(run=_table)
 
     env = commands.add_parser("env", help="make an environment for pytest --diffbench-against, and print its Python")
     env.add_argument(
@@ -281,6 +286,18 @@ def _judge(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     print(report_command.report(arguments))
+    return FINE
+
+
+def _table(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report.lines import encodable
+    from pytest_diffbench.report.table import table_lines, written
+
+    found = table_command.comparisons(arguments)
+    if arguments.format == "terminal":
+        _print(line for comparison in found for line in table_lines(comparison))
+    else:
+        sys.stdout.write(encodable(written(found, arguments.format), sys.stdout.encoding))
     return FINE
 
 

@@ -35,6 +35,7 @@ from pytest_diffbench.records.comparison import (
     Ratio,
     RatioRun,
     Speedup,
+    Tier,
     VariantReport,
 )
 from pytest_diffbench.records.engagement import Engagement, EngagementKind
@@ -142,6 +143,7 @@ __all__ = [
     "Telemetry",
     "TensorFacts",
     "Thresholds",
+    "Tier",
     "ToleranceChange",
     "Tuning",
     "VariantReport",

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
+    from pytest_diffbench.outputs.metrics import ImageMetric
     from pytest_diffbench.records import Comparison, Fact, Observation, Ratio
     from pytest_diffbench.records.artifacts import Artifacts
 
@@ -86,8 +87,13 @@ def compare(
     progress: Progress,
     measurements: list[tuple[Any, str | None]],
     comparisons: list[Comparison],
+    metrics: Sequence[ImageMetric] = (),
+    float64: bool = False,
 ) -> Compared:
     """Measure variants and compare them; `measurements` and `comparisons` are added to, also where one raises.
+
+    `metrics` are those of other packages that were asked for. With `float64`, each variant is called once more, and
+    the reference in float64: how far each is from that tells its tier.
 
     Raises:
         MeasureError: a setting out of its range, a label that is missing, or variants that raised.
@@ -140,6 +146,7 @@ def compare(
     together.take(drive, progress)
 
     problems = _problems(together.errors, wrapped, reference)
+    exactness = _exactness(asked, reference, seed) if float64 and not problems else {}
 
     def taken() -> list[Measured]:
         return [
@@ -149,6 +156,7 @@ def compare(
                 artifacts=wrapped[variant.name].artifacts(),
                 value=variant.value,
                 error=problems.get(variant.name),
+                float64_rel=exactness.get(variant.name),
             )
             for variant in asked
         ]
@@ -167,6 +175,7 @@ def compare(
         confidence=confidence,
         look=together.look,
         argument=argument,
+        metrics=metrics,
     )
     comparison = beside(measured)
     suspects = [variant.name for variant in comparison.variants if variant.inert]
@@ -179,6 +188,19 @@ def compare(
     if together.errors:
         raise _error_of(together.errors, comparison_id, reference)
     return Compared(comparison, {variant.name: _result(wrapped[variant.name]) for variant in asked})
+
+
+def _exactness(asked: Sequence[Asked], reference: str, seed: int) -> dict[str, float]:
+    """How far each variant's output is from that of the reference's call in float64, where that can be told."""
+    from pytest_diffbench.measure.float64 import distance_rel, in_float64, outputs
+
+    base = next(variant for variant in asked if variant.name == reference)
+    exact = outputs(in_float64(base.target), base.args, base.kwargs, seed)
+    distances = {
+        variant.name: distance_rel(outputs(variant.target, variant.args, variant.kwargs, seed), exact)
+        for variant in asked
+    }
+    return {name: far_rel for name, far_rel in distances.items() if far_rel is not None}
 
 
 def _result(variant_measurement: VariantMeasurement) -> Result:

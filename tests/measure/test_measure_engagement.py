@@ -45,7 +45,7 @@ def engagements(target: Any, **arguments: Any) -> tuple[Engagement, ...]:
     return seen.work.engagements
 
 
-def side_by_side(variants: Mapping[str, tuple[Any, dict[str, Any]]]) -> Compared:
+def side_by_side(variants: Mapping[str, tuple[Any, dict[str, Any]]], **how: Any) -> Compared:
     """Measure variants, each a target and its own arguments, against the first."""
     asked = []
     for name, (target, own) in variants.items():
@@ -76,6 +76,7 @@ def side_by_side(variants: Mapping[str, tuple[Any, dict[str, Any]]]) -> Compared
         progress=lambda *_: None,
         measurements=[],
         comparisons=[],
+        **how,
     )
 
 
@@ -198,3 +199,32 @@ def test_adapters_of_zeros_are_inert_and_others_are_not() -> None:
     assert (adapter.active, adapter.fused, adapter.inert) == (1, 0, False)
     pipeline.transformer.disable_adapters()
     assert engagements(pipeline) == (), "it is off, and isn't to take part"
+
+
+def test_rounding_is_lossless_and_an_approximation_is_lossy() -> None:
+    call = {"num_inference_steps": 2}
+    reordered, approximate = new_mini("flux"), cached()
+    _reorder_sums(reordered.transformer)
+    variants = {
+        name: (target, call)
+        for name, target in (("plain", mini("flux")), ("sums", reordered), ("cached", approximate))
+    }
+    compared = side_by_side(variants, float64=True)
+    exact = compared["plain"].report.float64_rel
+    assert exact is not None
+    assert 0 < exact < 1e-4
+    assert compared["sums"].image_difference.latents_rel != 0
+    assert {name: compared[name].report.tier for name in variants} == {
+        "plain": None,
+        "sums": "lossless",
+        "cached": "lossy",
+    }
+    assert mini("flux").transformer.dtype == torch.float32, "it was copied"
+
+
+def _reorder_sums(module: Any) -> None:
+    """Let each linear layer add up its inputs in the reverse order: another rounding of the same call."""
+    for part in module.modules():
+        if isinstance(part, torch.nn.Linear):
+            part.weight = torch.nn.Parameter(part.weight.flip(-1), requires_grad=False)
+            part.register_forward_pre_hook(lambda _, args: (args[0].flip(-1),))
