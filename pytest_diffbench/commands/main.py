@@ -106,6 +106,11 @@ def _parser() -> argparse.ArgumentParser:
     table_command.add_arguments(table)
     table.set_defaults(run=_table)
 
+    answer = commands.add_parser("answer", help="say in one word what became of an optimisation, for programs")
+    answer.add_argument("session", metavar="RESULT.json", type=Path)
+    answer.add_argument("--json", action="store_true", help="print the reasons of each case, too")
+    answer.set_defaults(run=_answer)
+
     env = commands.add_parser("env", help="make an environment for pytest --diffbench-against, and print its Python")
     env.add_argument(
         "what", metavar="REVISION|REQUIREMENTS.txt", help="git revision of the project, or a requirements file"
@@ -299,6 +304,16 @@ def _table(arguments: argparse.Namespace) -> int:
     else:
         sys.stdout.write(encodable(written(found, arguments.format), sys.stdout.encoding))
     return FINE
+
+
+def _answer(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.commands.answer import STATUSES, written
+    from pytest_diffbench.judge.answer import answer
+    from pytest_diffbench.report import session_json
+
+    found = answer(session_json.load(arguments.session))
+    sys.stdout.write(written(found) if arguments.json else f"{found.word}\n")
+    return STATUSES[found.word]
 
 
 def _env(arguments: argparse.Namespace) -> int:

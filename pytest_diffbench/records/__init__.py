@@ -52,6 +52,7 @@ from pytest_diffbench.records.output import (
 )
 from pytest_diffbench.records.parts import ArrayFacts, PartDefect, PartFacts, PartNoise
 from pytest_diffbench.records.plan import PLAN_SCHEMA, PartPlan, PipelinePlan, Roofline
+from pytest_diffbench.records.probe import WRONG, Probe, Suspicion
 from pytest_diffbench.records.profile import Operator, Profile
 from pytest_diffbench.records.reports import (
     BASELINE_SCHEMA,
@@ -81,6 +82,7 @@ __all__ = [
     "PLAN_SCHEMA",
     "SESSION_SCHEMA",
     "STAGES",
+    "WRONG",
     "ArrayFacts",
     "Baseline",
     "Branch",
@@ -125,6 +127,7 @@ __all__ = [
     "PipelineSpec",
     "PositiveCount",
     "PositiveSeconds",
+    "Probe",
     "Profile",
     "Ratio",
     "RatioRun",
@@ -140,6 +143,7 @@ __all__ = [
     "Speedup",
     "Stage",
     "StageMemory",
+    "Suspicion",
     "Telemetry",
     "TensorFacts",
     "Thresholds",

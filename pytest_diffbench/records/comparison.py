@@ -18,6 +18,7 @@ from pytest_diffbench.records.base import (
 )
 from pytest_diffbench.records.case import Case
 from pytest_diffbench.records.details.output import MetricLimit
+from pytest_diffbench.records.probe import Suspicion
 
 Tier: TypeAlias = Literal["bit-equal", "lossless", "lossy", "broken"]
 """What a variant does to the output: nothing at all, no more than rounding, something, or no sound one is left."""
@@ -118,6 +119,9 @@ class VariantReport(Record, frozen=True, kw_only=True):
         float64_rel: distance of its output from that of the reference's call in float64; None where nobody asked.
         tier: what it does to the output; None of the reference, and where that isn't known.
         wrong_guidance: the reason by which the guidance gate calls its steps wrong, whatever the baseline.
+        probed: it was called with a prompt and seeds that were drawn once it was fixed.
+        hidden_difference: from the reference's images with that prompt.
+        suspicions: why its gain isn't believed.
         dominated_by: names of variants that are faster and more alike to the reference.
         log_ratios: logarithm of the speed-up in each block.
         error: why it broke off.
@@ -142,6 +146,9 @@ class VariantReport(Record, frozen=True, kw_only=True):
     float64_rel: NotNegative | None = None
     tier: Tier | None = None
     wrong_guidance: str | None = None
+    probed: bool = False
+    hidden_difference: ImageDifference | None = None
+    suspicions: tuple[Suspicion, ...] = ()
     dominated_by: tuple[str, ...] = ()
     log_ratios: tuple[float, ...] = ()
     error: str | None = None

@@ -138,6 +138,7 @@ class Bench:
         precision_rel: float = 0.05,
         float64: bool = False,
         publish: str | PathLike[str] | None = None,
+        probe: bool = False,
         **kwargs: Any,
     ) -> Compared:
         """Measure variants of a call against each other, their timed rounds interleaved.
@@ -158,6 +159,7 @@ class Bench:
             float64: make the reference's call in float64 too, and tell by it whether a variant loses more than
                 rounding does: for a pipeline that fits twice more, as a mini on the CPU.
             publish: file for the table, by its ending .md, .csv, .tex or .txt.
+            probe: make three further calls of each with a prompt and seeds that are drawn now, for shortcuts.
             **kwargs: keyword arguments that all variants share; a variant's own win.
 
         Raises:
@@ -165,7 +167,7 @@ class Bench:
                 to the end, for variants that raised.
         """
         named, reference = check(variants, reference)
-        how = How(label, confidence, precision_rel, float64, publish)
+        how = How(label, confidence, precision_rel, float64, publish, probe=probe)
         return self._compare(target, args, kwargs, named, reference, how)
 
     def sweep(
@@ -297,6 +299,7 @@ class Bench:
                 comparisons=self.comparisons,
                 metrics=metrics,
                 float64=how.float64,
+                probe=how.probe,
             )
         finally:
             if self._turns is not None:

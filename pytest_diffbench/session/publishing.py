@@ -29,6 +29,7 @@ class How:
     float64: bool = False
     publish: str | PathLike[str] | None = None
     argument: str | None = None
+    probe: bool = False
 
     def __post_init__(self) -> None:
         if self.publish is not None:

@@ -32,6 +32,7 @@ def told() -> Comparison:
         elif variant.name == "0.5":
             known |= {"tier": "lossy", "wrong_guidance": "guidance.missing_steps", "float64_rel": 0.2}
         elif variant.name == "0.25":
+            assert variant.image_difference is not None
             difference = msgspec.structs.replace(variant.image_difference, further={"flip": 0.021})
             known |= {"image_difference": difference}
         rows.append(msgspec.structs.replace(variant, **known))

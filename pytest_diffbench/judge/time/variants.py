@@ -10,6 +10,7 @@ from pytest_diffbench.judge.inert import is_inert
 from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.output.comparison import checks, worst_of
 from pytest_diffbench.judge.output.tolerance import tolerance
+from pytest_diffbench.judge.suspicions import suspicions
 from pytest_diffbench.judge.tier import tier_of, wrong_guidance
 from pytest_diffbench.judge.time.speedups import LogRatio, estimate, log_ratios
 from pytest_diffbench.records import (
@@ -45,6 +46,7 @@ class Measured:
         value: of the argument that a sweep changes.
         error: why it broke off, None where it completed.
         float64_rel: see `VariantReport`.
+        hidden: its images with a prompt that was drawn; None where nobody asked.
     """
 
     name: str
@@ -53,6 +55,7 @@ class Measured:
     value: Fact = None
     error: str | None = None
     float64_rel: float | None = None
+    hidden: Artifacts | None = None
 
 
 def compare(
@@ -156,6 +159,11 @@ def _row(
     speedup_rel = total.speedup()
     source: Literal["flops", "calls"] = "flops" if flops_rel is not None else "calls"
     difference = image_difference(measured, base, metrics)
+    hidden = None
+    if measured.hidden is not None and base.hidden is not None and measured is not base:
+        hidden = image_difference(
+            dataclasses.replace(measured, artifacts=measured.hidden), dataclasses.replace(base, artifacts=base.hidden)
+        )
     latents_rel = difference.latents_rel if difference is not None else None
     same_latents = None if latents_rel is None else latents_rel == 0
     return _replaced(
@@ -174,6 +182,9 @@ def _row(
         if measured is base
         else tier_of(observation.output, reference.output, difference, measured.float64_rel, base.float64_rel),
         wrong_guidance=wrong_guidance(observation, measured.artifacts),
+        probed=observation.probe is not None,
+        hidden_difference=hidden,
+        suspicions=() if measured is base else suspicions(observation, reference, hidden),
         log_ratios=log_ratios(reference.run.totals_s, observation.run.totals_s),
     )
 
