@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from pytest_diffbench import __version__
+from pytest_diffbench.commands import bisect as bisect_command
 from pytest_diffbench.commands import judge as judge_command
 from pytest_diffbench.commands import plan as plan_command
 from pytest_diffbench.commands import report as report_command
@@ -120,6 +121,10 @@ def _parser() -> argparse.ArgumentParser:
         "--pip", metavar="ARGUMENTS", default="", help='arguments for pip install, such as --pip="--no-index"'
     )
     env.set_defaults(run=_env)
+
+    bisect = commands.add_parser("bisect", help="find the commit, or version of a package, at which tests got worse")
+    bisect_command.add_arguments(bisect)
+    bisect.set_defaults(run=_bisect)
 
     calibrate = commands.add_parser(
         "calibrate", help="measure which output tolerance each test needs, and propose it"
@@ -314,6 +319,25 @@ def _answer(arguments: argparse.Namespace) -> int:
     found = answer(session_json.load(arguments.session))
     sys.stdout.write(written(found) if arguments.json else f"{found.word}\n")
     return STATUSES[found.word]
+
+
+def _bisect(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report.lines import hang, segment
+    from pytest_diffbench.report.units import format_count
+
+    history, found = bisect_command.bisect(arguments, lambda *told: _complain(": ".join(filter(None, told))))
+    head = [segment("first bad  ", "red", "bold")]
+    _print(hang(head, history.named(found.first_bad), _width(), 11))
+    _print(hang([segment("last good  ", "green")], history.named(found.last_good), _width(), 11))
+    for finding in found.findings:
+        head = [segment(f"{finding.gate:11}", "bold")]
+        _print(hang(head, f"{finding.case}: {finding.reason}: {finding.message}", _width(), 11))
+    if found.skipped:
+        skipped = ", ".join(map(history.named, found.skipped))
+        _print(hang([segment("or         ", "yellow")], f"{skipped}, which couldn't be judged", _width(), 11))
+    _print(hang([segment("to see it  ", "light")], history.reproduce(found, arguments.tests), _width(), 11))
+    _print([[segment(f"{format_count(found.runs, 'revision')} run", "light")]])
+    return FINE
 
 
 def _env(arguments: argparse.Namespace) -> int:
