@@ -1,6 +1,7 @@
 """Truncation on a mini: time against likeness, and whether the measured speed-up is the one that calls predict.
 
     python benchmarks/truncation_sweep.py [--model lumina2] [--steps 30] [--rounds 6] [--values 1.0 0.7 0.5 0.25]
+                                          [--float64] [--publish FILE.md]
 
 All ratios are measured in one process with one thread, their rounds interleaved as `diffbench.sweep` does it. Prints
 a Markdown table of medians, speed-ups with 99 % intervals, and the prediction T / (T - D s), where T and D are the
@@ -12,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -32,12 +34,26 @@ def main() -> int:
     parser.add_argument("--rounds", type=int, default=6, help="blocks at first; up to four times as many follow")
     parser.add_argument("--precision", type=float, default=0.02, help="half width of intervals that is enough")
     parser.add_argument("--values", type=float, nargs="+", default=[1.0, 0.7, 0.5, 0.25])
+    parser.add_argument("--float64", action="store_true", help="tell the tiers, by a call in float64")
+    parser.add_argument("--publish", type=Path, metavar="FILE", help="write the table to publish: .md, .csv, .tex")
     options = parser.parse_args()
     spec, pipeline, arguments = _mini(options.model, options.steps)
     compared = sweep(
-        pipeline, spec, arguments, ARGUMENT, options.values, options.rounds, options.precision, threads=1
+        pipeline,
+        spec,
+        arguments,
+        ARGUMENT,
+        options.values,
+        options.rounds,
+        options.precision,
+        threads=1,
+        float64=options.float64,
     )
     print(table(compared))
+    if options.publish is not None:
+        from pytest_diffbench.session.publishing import How, write_table
+
+        write_table(compared.comparison, How(None, 0.99, options.precision, publish=options.publish))
     rows = [one for one in compared if one.name != compared.reference]
     agree = sum(one.agrees_with_prediction for one in rows)
     print(
@@ -65,6 +81,8 @@ def sweep(
     rounds: int,
     precision_rel: float,
     threads: int | None = None,
+    *,
+    float64: bool = False,
 ) -> Compared:
     """Measure the values of an argument against the first of them."""
     from pytest_diffbench.measure.argument_values import describe
@@ -105,6 +123,7 @@ def sweep(
         progress=lambda *_: None,
         measurements=[],
         comparisons=[],
+        float64=float64,
     )
 
 

@@ -19,12 +19,14 @@ from typing import TYPE_CHECKING, NoReturn
 
 from pytest_diffbench import __version__
 from pytest_diffbench.commands import accept as accept_command
+from pytest_diffbench.commands import bisect as bisect_command
 from pytest_diffbench.commands import comment as comment_command
 from pytest_diffbench.commands import diff as diff_command
 from pytest_diffbench.commands import history as history_command
 from pytest_diffbench.commands import judge as judge_command
 from pytest_diffbench.commands import plan as plan_command
 from pytest_diffbench.commands import report as report_command
+from pytest_diffbench.commands import table as table_command
 from pytest_diffbench.commands import trend as trend_command
 from pytest_diffbench.commands import verify as verify_command
 from pytest_diffbench.commands.console import complain as _complain
@@ -134,6 +136,15 @@ def _parser() -> argparse.ArgumentParser:
     report_command.add_arguments(report)
     report.set_defaults(run=_report)
 
+    table = commands.add_parser("table", help="set out compared variants as a table to publish")
+    table_command.add_arguments(table)
+    table.set_defaults(run=_table)
+
+    answer = commands.add_parser("answer", help="say in one word what became of an optimisation, for programs")
+    answer.add_argument("session", metavar="RESULT.json", type=Path)
+    answer.add_argument("--json", action="store_true", help="print the reasons of each case, too")
+    answer.set_defaults(run=_answer)
+
     env = commands.add_parser("env", help="make an environment for pytest --diffbench-against, and print its Python")
     env.add_argument(
         "what", metavar="REVISION|REQUIREMENTS.txt", help="git revision of the project, or a requirements file"
@@ -143,6 +154,10 @@ def _parser() -> argparse.ArgumentParser:
         "--pip", metavar="ARGUMENTS", default="", help='arguments for pip install, such as --pip="--no-index"'
     )
     env.set_defaults(run=_env)
+
+    bisect = commands.add_parser("bisect", help="find the commit, or version of a package, at which tests got worse")
+    bisect_command.add_arguments(bisect)
+    bisect.set_defaults(run=_bisect)
 
     _add_calibrate(
         commands.add_parser("calibrate", help="measure which output tolerance each test needs, and propose it")
@@ -367,6 +382,47 @@ def _comment(arguments: argparse.Namespace) -> int:
 
 def _report(arguments: argparse.Namespace) -> int:
     print(report_command.report(arguments))
+    return FINE
+
+
+def _table(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report.lines import encodable
+    from pytest_diffbench.report.table import table_lines, written
+
+    found = table_command.comparisons(arguments)
+    if arguments.format == "terminal":
+        _print(line for comparison in found for line in table_lines(comparison))
+    else:
+        sys.stdout.write(encodable(written(found, arguments.format), sys.stdout.encoding))
+    return FINE
+
+
+def _answer(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.commands.answer import STATUSES, written
+    from pytest_diffbench.judge.answer import answer
+    from pytest_diffbench.report import session_json
+
+    found = answer(session_json.load(arguments.session))
+    sys.stdout.write(written(found) if arguments.json else f"{found.word}\n")
+    return STATUSES[found.word]
+
+
+def _bisect(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.report.lines import hang, segment
+    from pytest_diffbench.report.units import format_count
+
+    history, found = bisect_command.bisect(arguments, lambda *told: _complain(": ".join(filter(None, told))))
+    head = [segment("first bad  ", "red", "bold")]
+    _print(hang(head, history.named(found.first_bad), _width(), 11))
+    _print(hang([segment("last good  ", "green")], history.named(found.last_good), _width(), 11))
+    for finding in found.findings:
+        head = [segment(f"{finding.gate:11}", "bold")]
+        _print(hang(head, f"{finding.case}: {finding.reason}: {finding.message}", _width(), 11))
+    if found.skipped:
+        skipped = ", ".join(map(history.named, found.skipped))
+        _print(hang([segment("or         ", "yellow")], f"{skipped}, which couldn't be judged", _width(), 11))
+    _print(hang([segment("to see it  ", "light")], history.reproduce(found, arguments.tests), _width(), 11))
+    _print([[segment(f"{format_count(found.runs, 'revision')} run", "light")]])
     return FINE
 
 

@@ -15,6 +15,8 @@ import functools
 import inspect
 from typing import TYPE_CHECKING, Any, Protocol
 
+from pytest_diffbench.errors import MeasureError
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
 
@@ -53,6 +55,11 @@ def observed(sites: Iterable[Site], observer: Observer) -> Iterator[None]:
         for (kind, name), together in at_classes.items():
             _patch_class(kind, name, together, watch, undo)
         yield
+        if lost := sorted(name for name, still_there in watch.attached if not still_there()):
+            raise MeasureError(
+                f"{', '.join(lost)}: the call removed the hooks by which it was observed, so that nothing of what it "
+                "did is known. Remove only hooks of your own, by the handles that registering them returned."
+            )
 
 
 class _Watch:
@@ -67,6 +74,9 @@ class _Watch:
         self._observer: Observer | None = observer
         self._stepped: list[object] = []
         """Schedulers that have stepped since a denoiser was called."""
+
+        self.attached: list[tuple[str, Callable[[], bool]]] = []
+        """What was attached to modules: whose, and whether it still is."""
 
     def end(self) -> None:
         """Let go of the observer."""
@@ -195,8 +205,18 @@ def _hook_module(site: Site, watch: _Watch, undo: contextlib.ExitStack) -> None:
         watch.leave(inside.pop() if inside else None, output)
 
     # The outermost on both sides, so that transfers by offload hooks count for the component they serve.
-    undo.callback(site.owner.register_forward_pre_hook(Hook(before), prepend=True, with_kwargs=True).remove)
-    undo.callback(site.owner.register_forward_hook(Hook(after), with_kwargs=True).remove)
+    handles = (
+        site.owner.register_forward_pre_hook(Hook(before), prepend=True, with_kwargs=True),
+        site.owner.register_forward_hook(Hook(after), with_kwargs=True),
+    )
+    for handle in handles:
+        undo.callback(handle.remove)
+
+    def still_there() -> bool:
+        now = (site.owner._forward_pre_hooks, site.owner._forward_hooks)
+        return all(handle.id in hooks for handle, hooks in zip(handles, now, strict=True))
+
+    watch.attached.append((site.name, still_there))
 
 
 def _nothing(*_: Any) -> None:

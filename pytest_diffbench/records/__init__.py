@@ -36,6 +36,7 @@ from pytest_diffbench.records.comparison import (
     Ratio,
     RatioRun,
     Speedup,
+    Tier,
     VariantReport,
 )
 from pytest_diffbench.records.engagement import Engagement, EngagementKind
@@ -52,6 +53,7 @@ from pytest_diffbench.records.output import (
 )
 from pytest_diffbench.records.parts import ArrayFacts, PartDefect, PartFacts, PartNoise
 from pytest_diffbench.records.plan import PLAN_SCHEMA, PartPlan, PipelinePlan, Roofline
+from pytest_diffbench.records.probe import WRONG, Probe, Suspicion
 from pytest_diffbench.records.profile import Operator, Profile
 from pytest_diffbench.records.reports import (
     BASELINE_SCHEMA,
@@ -82,6 +84,7 @@ __all__ = [
     "PLAN_SCHEMA",
     "SESSION_SCHEMA",
     "STAGES",
+    "WRONG",
     "Acceptance",
     "ArrayFacts",
     "Baseline",
@@ -128,6 +131,7 @@ __all__ = [
     "PipelineSpec",
     "PositiveCount",
     "PositiveSeconds",
+    "Probe",
     "Profile",
     "Ratio",
     "RatioRun",
@@ -143,9 +147,11 @@ __all__ = [
     "Speedup",
     "Stage",
     "StageMemory",
+    "Suspicion",
     "Telemetry",
     "TensorFacts",
     "Thresholds",
+    "Tier",
     "ToleranceChange",
     "Tuning",
     "VariantReport",

@@ -2,13 +2,26 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Literal, TypeAlias
 
 from msgspec import Meta
 
-from pytest_diffbench.records.base import Count, Fact, PositiveCount, PositiveSeconds, Record, Stage
+from pytest_diffbench.records.base import (
+    Count,
+    Fact,
+    NotNegative,
+    PositiveBytes,
+    PositiveCount,
+    PositiveSeconds,
+    Record,
+    Stage,
+)
 from pytest_diffbench.records.case import Case
 from pytest_diffbench.records.details.output import MetricLimit
+from pytest_diffbench.records.probe import Suspicion
+
+Tier: TypeAlias = Literal["bit-equal", "lossless", "lossy", "broken"]
+"""What a variant does to the output: nothing at all, no more than rounding, something, or no sound one is left."""
 
 PositiveRatio = Annotated[float, Meta(gt=0)]
 
@@ -67,6 +80,7 @@ class ImageDifference(Record, frozen=True, kw_only=True):
         worst: the metric that is furthest beyond what counts as the same picture; words in
             files that were written before.
         latents_rel: relative L2 distance of the final latents.
+        further: metrics of other packages that were asked for, by name.
         problem: why images can't be compared: `different size: 128 x 128 px, 64 x 64 px`.
     """
 
@@ -75,6 +89,7 @@ class ImageDifference(Record, frozen=True, kw_only=True):
     ssim: float | None = None
     worst: MetricLimit | str | None = None
     latents_rel: float | None = None
+    further: dict[str, float] = {}
     problem: str | None = None
 
 
@@ -89,6 +104,8 @@ class VariantReport(Record, frozen=True, kw_only=True):
         speedup_rel: of the total.
         stage_speedups_rel: of each stage that both have.
         denoiser_calls: of one call.
+        flops: of one call, all components together; None where they weren't counted.
+        peak_bytes: of its survey.
         work_saved_rel: share of the reference's denoiser calls that it does without; below 0 it makes more.
         flops_saved_rel: the same of the denoiser's FLOPs.
         predicted_speedup_rel: T / (T - D s), with the reference's median total T and denoise stage D, and the share
@@ -99,6 +116,12 @@ class VariantReport(Record, frozen=True, kw_only=True):
         inert: what it changes had no effect: the reference's output to the last bit for as much work, no operator
             less, no kernel less where both were profiled, no less memory, and no gain of time; None where not all of
             it was seen.
+        float64_rel: distance of its output from that of the reference's call in float64; None where nobody asked.
+        tier: what it does to the output; None of the reference, and where that isn't known.
+        wrong_guidance: the reason by which the guidance gate calls its steps wrong, whatever the baseline.
+        probed: it was called with a prompt and seeds that were drawn once it was fixed.
+        hidden_difference: from the reference's images with that prompt.
+        suspicions: why its gain isn't believed.
         dominated_by: names of variants that are faster and more alike to the reference.
         log_ratios: logarithm of the speed-up in each block.
         error: why it broke off.
@@ -111,6 +134,8 @@ class VariantReport(Record, frozen=True, kw_only=True):
     speedup_rel: Speedup | None = None
     stage_speedups_rel: dict[Stage, Speedup] = {}
     denoiser_calls: Count | None = None
+    flops: Count | None = None
+    peak_bytes: PositiveBytes | None = None
     work_saved_rel: float | None = None
     flops_saved_rel: float | None = None
     predicted_speedup_rel: PositiveRatio | None = None
@@ -118,6 +143,12 @@ class VariantReport(Record, frozen=True, kw_only=True):
     agrees_with_prediction: bool | None = None
     image_difference: ImageDifference | None = None
     inert: bool | None = None
+    float64_rel: NotNegative | None = None
+    tier: Tier | None = None
+    wrong_guidance: str | None = None
+    probed: bool = False
+    hidden_difference: ImageDifference | None = None
+    suspicions: tuple[Suspicion, ...] = ()
     dominated_by: tuple[str, ...] = ()
     log_ratios: tuple[float, ...] = ()
     error: str | None = None

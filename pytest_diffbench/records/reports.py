@@ -14,6 +14,7 @@ from pytest_diffbench.records.details import Details, GuidanceFault
 from pytest_diffbench.records.guidance import Guidance, GuidanceGroup
 from pytest_diffbench.records.origin import Origin, OriginDistance
 from pytest_diffbench.records.output import Memory, Output, ToleranceChange
+from pytest_diffbench.records.probe import Probe
 from pytest_diffbench.records.profile import Profile
 from pytest_diffbench.records.run import Efficiency, LayerTimes, Run
 from pytest_diffbench.records.thresholds import Thresholds
@@ -43,6 +44,9 @@ class Observation(Record, frozen=True, kw_only=True):
     profile: Profile | None = None
     ratio: Ratio | None = None
     """Of a variant that was measured against a reference: its one run."""
+
+    probe: Probe | None = None
+    """Calls with inputs that were drawn once the target was fixed; None where nobody asked."""
 
     remarks: tuple[str, ...] = ()
     """What is odd about the call whatever the baseline, each a sentence without its end."""

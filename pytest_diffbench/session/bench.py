@@ -14,6 +14,8 @@ from pytest_diffbench.records.facts import fact_of
 from pytest_diffbench.report.verification import broken_text
 from pytest_diffbench.session.compared import Compared, Swept
 from pytest_diffbench.session.comparing import Asked, VariantMeasurement, compare
+from pytest_diffbench.session.extra_metrics import metrics_of
+from pytest_diffbench.session.publishing import How, write_table
 from pytest_diffbench.session.result import Result
 from pytest_diffbench.session.variants import check, sweep_of, value_name
 from pytest_diffbench.settings.pytest_private import argument_names
@@ -22,6 +24,7 @@ from pytest_diffbench.workers.turns import BEGIN, END
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
+    from os import PathLike
     from pathlib import Path
 
     from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
@@ -133,6 +136,9 @@ class Bench:
         label: str | None = None,
         confidence: float = 0.99,
         precision_rel: float = 0.05,
+        float64: bool = False,
+        publish: str | PathLike[str] | None = None,
+        probe: bool = False,
         **kwargs: Any,
     ) -> Compared:
         """Measure variants of a call against each other, their timed rounds interleaved.
@@ -150,6 +156,10 @@ class Bench:
             label: tells several comparisons in one test apart.
             confidence: of each variant's interval, for whatever number of blocks.
             precision_rel: rounds go on, within the bound, while an interval reaches further above its value.
+            float64: make the reference's call in float64 too, and tell by it whether a variant loses more than
+                rounding does: for a pipeline that fits twice more, as a mini on the CPU.
+            publish: file for the table, by its ending .md, .csv, .tex or .txt.
+            probe: make three further calls of each with a prompt and seeds that are drawn now, for shortcuts.
             **kwargs: keyword arguments that all variants share; a variant's own win.
 
         Raises:
@@ -157,7 +167,8 @@ class Bench:
                 to the end, for variants that raised.
         """
         named, reference = check(variants, reference)
-        return self._compare(target, args, kwargs, named, reference, label, confidence, precision_rel)
+        how = How(label, confidence, precision_rel, float64, publish, probe=probe)
+        return self._compare(target, args, kwargs, named, reference, how)
 
     def sweep(
         self,
@@ -168,6 +179,8 @@ class Bench:
         label: str | None = None,
         confidence: float = 0.99,
         precision_rel: float = 0.05,
+        float64: bool = False,
+        publish: str | PathLike[str] | None = None,
         **kwargs: Any,
     ) -> Swept:
         """Compare the values of one argument: time against likeness to the reference's images.
@@ -180,9 +193,8 @@ class Bench:
         names = {value_name(value): value for value in values}
         chosen = None if reference is None else value_name(reference)
         named, chosen = check({name: {argument: value} for name, value in names.items()}, chosen)
-        compared = self._compare(
-            target, args, kwargs, named, chosen, label, confidence, precision_rel, argument=argument, values=names
-        )
+        how = How(label, confidence, precision_rel, float64, publish, argument)
+        compared = self._compare(target, args, kwargs, named, chosen, how, names)
         return Swept(compared.comparison, compared.results)
 
     def verify(
@@ -248,46 +260,53 @@ class Bench:
         kwargs: dict[str, Any],
         variants: Mapping[str, Variant],
         reference: str,
-        label: str | None,
-        confidence: float,
-        precision_rel: float,
-        argument: str | None = None,
+        how: How,
         values: Mapping[str, Any] | None = None,
     ) -> Compared:
         """See `compare`."""
+        metrics = metrics_of(self._settings, self._item.nodeid)
         asked = []
         for name, variant in variants.items():
             chosen = target if variant.target is None else variant.target
-            part = name if argument is None else f"{argument}={name}"
+            part = name if how.argument is None else f"{how.argument}={name}"
             try:
                 plan, whole = self._plan(
-                    chosen, args, kwargs | dict(variant.arguments), part if label is None else f"{label}:{part}"
+                    chosen,
+                    args,
+                    kwargs | dict(variant.arguments),
+                    part if how.label is None else f"{how.label}:{part}",
                 )
             except MeasureError as error:
                 raise MeasureError(f"variant {name!r}: {error}") from None
             if plan.definition.planned:
                 pytest.skip("variants are timed against each other, and a plan times nothing")
             asked.append(Asked(name, plan, chosen, args, whole, fact_of((values or {}).get(name))))
-        identity = case_id(self._item, label)
+        identity = case_id(self._item, how.label)
         if self._turns is not None:
             self._turns.wait(identity, BEGIN)  # the whole of it, since its variants go by turns already
         try:
-            return compare(
+            compared = compare(
                 asked,
                 reference,
                 comparison_id=identity,
-                argument=argument,
-                confidence=confidence,
-                precision_rel=precision_rel,
+                argument=how.argument,
+                confidence=how.confidence,
+                precision_rel=how.precision_rel,
                 seed=self._settings.seed,
                 drive=self._drive(),
                 progress=self._progress,
                 measurements=self.measurements,
                 comparisons=self.comparisons,
+                metrics=metrics,
+                float64=how.float64,
+                probe=how.probe,
             )
         finally:
             if self._turns is not None:
                 self._turns.wait(identity, END)
+        if not self._relatives:  # the table is that of the session, not of a process that confirms it
+            write_table(compared.comparison, how)
+        return compared
 
     def _measurement(
         self, plan: Plan, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]

@@ -17,7 +17,8 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
-    from pytest_diffbench.records import Comparison, Fact, Observation, Ratio
+    from pytest_diffbench.outputs.metrics import ImageMetric
+    from pytest_diffbench.records import Comparison, Fact, Observation, Probe, Ratio
     from pytest_diffbench.records.artifacts import Artifacts
 
 __tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
@@ -53,6 +54,8 @@ class VariantMeasurement:
     def __init__(self, measurement: Measurement) -> None:
         self.measurement = measurement
         self.ratio: Ratio | None = None
+        self.probe: Probe | None = None
+        self.hidden: Artifacts | None = None
 
     @property
     def case_id(self) -> str:
@@ -66,7 +69,8 @@ class VariantMeasurement:
 
     def observation(self, *, complete: bool) -> Observation:
         """All that was measured, as a record."""
-        return msgspec.structs.replace(self.measurement.observation(complete=complete), ratio=self.ratio)
+        measured = self.measurement.observation(complete=complete)
+        return msgspec.structs.replace(measured, ratio=self.ratio, probe=self.probe)
 
     def artifacts(self) -> Artifacts:
         """The images of the first timed round, and the survey's trace."""
@@ -86,8 +90,15 @@ def compare(
     progress: Progress,
     measurements: list[tuple[Any, str | None]],
     comparisons: list[Comparison],
+    metrics: Sequence[ImageMetric] = (),
+    float64: bool = False,
+    probe: bool = False,
 ) -> Compared:
     """Measure variants and compare them; `measurements` and `comparisons` are added to, also where one raises.
+
+    `metrics` are those of other packages that were asked for. With `float64`, each variant is called once more, and
+    the reference in float64: how far each is from that tells its tier. With `probe`, all are called with a prompt and
+    seeds that are drawn now: what is memorised, or done while no clock runs, shows in those.
 
     Raises:
         MeasureError: a setting out of its range, a label that is missing, or variants that raised.
@@ -140,6 +151,9 @@ def compare(
     together.take(drive, progress)
 
     problems = _problems(together.errors, wrapped, reference)
+    if probe and not problems:
+        _probe(asked, wrapped)
+    exactness = _exactness(asked, reference, seed) if float64 and not problems else {}
 
     def taken() -> list[Measured]:
         return [
@@ -149,6 +163,8 @@ def compare(
                 artifacts=wrapped[variant.name].artifacts(),
                 value=variant.value,
                 error=problems.get(variant.name),
+                float64_rel=exactness.get(variant.name),
+                hidden=wrapped[variant.name].hidden,
             )
             for variant in asked
         ]
@@ -167,6 +183,7 @@ def compare(
         confidence=confidence,
         look=together.look,
         argument=argument,
+        metrics=metrics,
     )
     comparison = beside(measured)
     suspects = [variant.name for variant in comparison.variants if variant.inert]
@@ -179,6 +196,35 @@ def compare(
     if together.errors:
         raise _error_of(together.errors, comparison_id, reference)
     return Compared(comparison, {variant.name: _result(wrapped[variant.name]) for variant in asked})
+
+
+def _probe(asked: Sequence[Asked], wrapped: Mapping[str, VariantMeasurement]) -> None:
+    """Call all variants with the same hidden inputs, after everything else: they can't prepare for those."""
+    from pytest_diffbench.measure.clock import clock_for
+    from pytest_diffbench.measure.probing import drawn
+    from pytest_diffbench.measure.probing import probe as probe_call
+    from pytest_diffbench.pipelines.devices import devices_of
+    from pytest_diffbench.records.artifacts import Artifacts
+
+    hidden = drawn(but_not=[value for variant in asked for value in (*variant.args, *variant.kwargs.values())])
+    for variant in asked:
+        clock = clock_for(*devices_of(variant.target, variant.plan.device))
+        probed = probe_call(variant.target, variant.args, variant.kwargs, clock, hidden)
+        wrapped[variant.name].probe = probed.probe
+        wrapped[variant.name].hidden = Artifacts(images=probed.images)
+
+
+def _exactness(asked: Sequence[Asked], reference: str, seed: int) -> dict[str, float]:
+    """How far each variant's output is from that of the reference's call in float64, where that can be told."""
+    from pytest_diffbench.measure.float64 import distance_rel, in_float64, outputs
+
+    base = next(variant for variant in asked if variant.name == reference)
+    exact = outputs(in_float64(base.target), base.args, base.kwargs, seed)
+    distances = {
+        variant.name: distance_rel(outputs(variant.target, variant.args, variant.kwargs, seed), exact)
+        for variant in asked
+    }
+    return {name: far_rel for name, far_rel in distances.items() if far_rel is not None}
 
 
 def _result(variant_measurement: VariantMeasurement) -> Result:

@@ -20,63 +20,20 @@ from real_calls import (
     new_mini,
     observe,
 )
-
-from pytest_diffbench.measure import definition
-from pytest_diffbench.measure.argument_values import describe
-from pytest_diffbench.measure.rounds import drive_plainly
-from pytest_diffbench.measure.runner import Plan
-from pytest_diffbench.records import Definition
-from pytest_diffbench.session.comparing import Asked, compare
+from real_comparisons import CALL, side_by_side
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable
 
     from pytest_diffbench.records import Engagement
-    from pytest_diffbench.session.compared import Compared
 
 pytestmark = pytest.mark.pipeline
-
-CALL: dict[str, Any] = {"num_inference_steps": 4, "height": 32, "width": 32}
 
 
 def engagements(target: Any, **arguments: Any) -> tuple[Engagement, ...]:
     seen = observe(target, PROMPT, **(CALL | arguments))
     assert seen.work is not None
     return seen.work.engagements
-
-
-def side_by_side(variants: Mapping[str, tuple[Any, dict[str, Any]]]) -> Compared:
-    """Measure variants, each a target and its own arguments, against the first."""
-    asked = []
-    for name, (target, own) in variants.items():
-        kwargs = CALL | own
-        plan = Plan(
-            case_id=f"case#{name}",
-            device="cpu",
-            definition=Definition(
-                pipeline=definition.name_of(target),
-                weights="own",
-                dtype="float32",
-                seed=0,
-                arguments=describe(definition.bind(target, (PROMPT,), kwargs)),
-            ),
-            rounds=2,
-            warmup_rounds=0,
-        )
-        asked.append(Asked(name, plan, target, (PROMPT,), kwargs))
-    return compare(
-        asked,
-        next(iter(variants)),
-        comparison_id="case",
-        argument=None,
-        confidence=0.99,
-        precision_rel=9.0,
-        seed=0,
-        drive=drive_plainly,
-        progress=lambda *_: None,
-        measurements=[],
-        comparisons=[],
-    )
 
 
 def cached(threshold: float = 1e9) -> Any:
@@ -198,3 +155,32 @@ def test_adapters_of_zeros_are_inert_and_others_are_not() -> None:
     assert (adapter.active, adapter.fused, adapter.inert) == (1, 0, False)
     pipeline.transformer.disable_adapters()
     assert engagements(pipeline) == (), "it is off, and isn't to take part"
+
+
+def test_rounding_is_lossless_and_an_approximation_is_lossy() -> None:
+    call = {"num_inference_steps": 2}
+    reordered, approximate = new_mini("flux"), cached()
+    _reorder_sums(reordered.transformer)
+    variants = {
+        name: (target, call)
+        for name, target in (("plain", mini("flux")), ("sums", reordered), ("cached", approximate))
+    }
+    compared = side_by_side(variants, float64=True)
+    exact = compared["plain"].report.float64_rel
+    assert exact is not None
+    assert 0 < exact < 1e-4
+    assert compared["sums"].image_difference.latents_rel != 0
+    assert {name: compared[name].report.tier for name in variants} == {
+        "plain": None,
+        "sums": "lossless",
+        "cached": "lossy",
+    }
+    assert mini("flux").transformer.dtype == torch.float32, "it was copied"
+
+
+def _reorder_sums(module: Any) -> None:
+    """Let each linear layer add up its inputs in the reverse order: another rounding of the same call."""
+    for part in module.modules():
+        if isinstance(part, torch.nn.Linear):
+            part.weight = torch.nn.Parameter(part.weight.flip(-1), requires_grad=False)
+            part.register_forward_pre_hook(lambda _, args: (args[0].flip(-1),))

@@ -10,6 +10,8 @@ from pytest_diffbench.judge.inert import is_inert
 from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.output.comparison import checks, worst_of
 from pytest_diffbench.judge.output.tolerance import tolerance
+from pytest_diffbench.judge.suspicions import suspicions
+from pytest_diffbench.judge.tier import tier_of, wrong_guidance
 from pytest_diffbench.judge.time.speedups import LogRatio, estimate, log_ratios
 from pytest_diffbench.records import (
     STAGES,
@@ -26,6 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Literal
 
+    from pytest_diffbench.outputs.metrics import ImageMetric
     from pytest_diffbench.records import Fact, Observation, Stage, Work
     from pytest_diffbench.records.artifacts import Artifacts
 
@@ -42,6 +45,8 @@ class Measured:
         artifacts: its images and trace.
         value: of the argument that a sweep changes.
         error: why it broke off, None where it completed.
+        float64_rel: see `VariantReport`.
+        hidden: its images with a prompt that was drawn; None where nobody asked.
     """
 
     name: str
@@ -49,6 +54,8 @@ class Measured:
     artifacts: Artifacts
     value: Fact = None
     error: str | None = None
+    float64_rel: float | None = None
+    hidden: Artifacts | None = None
 
 
 def compare(
@@ -59,6 +66,7 @@ def compare(
     confidence: float,
     look: int,
     argument: str | None = None,
+    metrics: Sequence[ImageMetric] = (),
 ) -> Comparison:
     """Compare every variant with the reference. What broke off has a row with its error and no figures.
 
@@ -69,9 +77,10 @@ def compare(
         confidence: of each interval.
         look: how often it was measured on, see `speedups.estimate`.
         argument: that a sweep changes.
+        metrics: of other packages, by which images are compared too.
     """
     base = next(variant for variant in variants if variant.name == reference)
-    rows = tuple(_row(variant, base, confidence, look) for variant in variants)
+    rows = tuple(_row(variant, base, confidence, look, metrics) for variant in variants)
     return Comparison(
         id=comparison_id,
         reference=reference,
@@ -117,7 +126,9 @@ def predicted_speedup(reference: Observation, saved_rel: float) -> float | None:
     return reference.run.median_s / left_s if left_s > 0 else None
 
 
-def _row(measured: Measured, base: Measured, confidence: float, look: int) -> VariantReport:
+def _row(
+    measured: Measured, base: Measured, confidence: float, look: int, metrics: Sequence[ImageMetric] = ()
+) -> VariantReport:
     observation, reference = measured.observation, base.observation
     report = VariantReport(
         name=measured.name,
@@ -127,6 +138,8 @@ def _row(measured: Measured, base: Measured, confidence: float, look: int) -> Va
         denoiser_calls=observation.work.denoiser_calls
         if observation.work is not None and observation.work.denoiser
         else None,
+        flops=observation.work.total_flops or None if observation.work is not None else None,
+        peak_bytes=observation.memory.peak_bytes if observation.memory is not None else None,
         error=measured.error,
     )
     if measured.error is not None or base.error is not None:
@@ -145,7 +158,12 @@ def _row(measured: Measured, base: Measured, confidence: float, look: int) -> Va
     predicted_rel = predicted_speedup(reference, saved_rel) if saved_rel is not None else None
     speedup_rel = total.speedup()
     source: Literal["flops", "calls"] = "flops" if flops_rel is not None else "calls"
-    difference = image_difference(measured, base)
+    difference = image_difference(measured, base, metrics)
+    hidden = None
+    if measured.hidden is not None and base.hidden is not None and measured is not base:
+        hidden = image_difference(
+            dataclasses.replace(measured, artifacts=measured.hidden), dataclasses.replace(base, artifacts=base.hidden)
+        )
     latents_rel = difference.latents_rel if difference is not None else None
     same_latents = None if latents_rel is None else latents_rel == 0
     return _replaced(
@@ -159,6 +177,14 @@ def _row(measured: Measured, base: Measured, confidence: float, look: int) -> Va
         agrees_with_prediction=predicted_rel in speedup_rel if predicted_rel is not None else None,
         image_difference=difference,
         inert=None if measured is base else is_inert(observation, reference, speedup_rel, same_latents=same_latents),
+        float64_rel=measured.float64_rel,
+        tier=None
+        if measured is base
+        else tier_of(observation.output, reference.output, difference, measured.float64_rel, base.float64_rel),
+        wrong_guidance=wrong_guidance(observation, measured.artifacts),
+        probed=observation.probe is not None,
+        hidden_difference=hidden,
+        suspicions=() if measured is base else suspicions(observation, reference, hidden),
         log_ratios=log_ratios(reference.run.totals_s, observation.run.totals_s),
     )
 
@@ -186,9 +212,11 @@ def _denoiser_flops(work: Work) -> int:
     return sum(work.flops.get(component, 0) for component in {group.component for group in work.denoiser})
 
 
-def image_difference(measured: Measured, base: Measured) -> ImageDifference | None:
+def image_difference(
+    measured: Measured, base: Measured, metrics: Sequence[ImageMetric] = ()
+) -> ImageDifference | None:
     """How far the images are from the reference's; None where neither side has any."""
-    from pytest_diffbench.outputs.metrics import distance
+    from pytest_diffbench.outputs.metrics import METRICS, distance
 
     images, base_images = measured.artifacts.images, base.artifacts.images
     latents_rel = _latents_rel(measured.artifacts, base.artifacts)
@@ -200,14 +228,19 @@ def image_difference(measured: Measured, base: Measured) -> ImageDifference | No
     if all(bool((a == b).all()) for a, b in zip(images, base_images, strict=True)):
         return ImageDifference(same_bits=True, ssim=1.0, latents_rel=latents_rel)
     limits = Limits()
-    distances = [distance(a, b, limits.tile_size_px) for a, b in zip(images, base_images, strict=True)]
-    worst = worst_of(checks(distances, tolerance("machine", _SAME, _SAME, limits)))
+    distances = [distance(a, b, limits.tile_size_px, metrics) for a, b in zip(images, base_images, strict=True)]
+    own = [{name: found for name, found in far.items() if METRICS[name].package is None} for far in distances]
+    worst = worst_of(checks(own, tolerance("machine", _SAME, _SAME, limits)))
     return ImageDifference(
         same_bits=False,
         psnr_db=min(metrics["psnr_db"].value for metrics in distances),
         ssim=min(metrics["ssim"].value for metrics in distances),
         worst=worst.figure,
         latents_rel=latents_rel,
+        further={
+            metric.name: METRICS[metric.name].worst([found[metric.name].value for found in distances])
+            for metric in metrics
+        },
     )
 
 

@@ -1,0 +1,78 @@
+"""Why a gain isn't believed: shortcuts that calls with other prompts and seeds, and the rounds, give away."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from pytest_diffbench.judge.limits import Limits
+from pytest_diffbench.outputs.metrics import METRICS
+from pytest_diffbench.records.details import MetricLimit
+
+if TYPE_CHECKING:
+    from pytest_diffbench.records import ImageDifference, Observation, Suspicion
+
+_SLOWER = 1.5
+"""How much more than a round a call with new inputs may take, beyond what it takes of the reference: single calls on
+a shared machine differ by that, and what is stored is faster by far."""
+
+
+def suspicions(
+    variant: Observation, reference: Observation, hidden_difference: ImageDifference | None = None
+) -> tuple[Suspicion, ...]:
+    """What speaks against a variant's figures.
+
+    Args:
+        variant: what was measured of it, with its probe where that was asked for.
+        reference: the same of the reference, which is the control: what it does as well is nothing to suspect.
+        hidden_difference: between the images of both with the hidden prompt.
+    """
+    found: list[Suspicion] = []
+    if variant.work is not None and reference.work is not None and variant.work.steps < reference.work.steps:
+        asked = [side.case.definition.arguments.get("num_inference_steps") for side in (variant, reference)]
+        if asked[0] == asked[1]:
+            found.append("fewer_steps")
+    if _rounds_without_steps(variant):
+        found.append("rounds_without_steps")
+    now, base = variant.probe, reference.probe
+    if now is None or base is None:
+        return tuple(found)
+    if now.ignores_seed and not base.ignores_seed:
+        found.append("seed_ignored")
+    if now.ignores_prompt and not base.ignores_prompt:
+        found.append("prompt_ignored")
+    if hidden_difference is not None and not same_picture(hidden_difference):
+        found.append("hidden_prompt_differs")
+    paces = [
+        side.probe.fresh_s / side.run.median_s
+        for side in (variant, reference)
+        if side.probe is not None and side.run.rounds
+    ]
+    if len(paces) == 2 and paces[0] > _SLOWER * max(1.0, paces[1]):
+        found.append("only_repeats_are_fast")
+    if now.late_calls and not base.late_calls:
+        found.append("work_behind_the_timer")
+    if now.threads > base.threads:
+        found.append("threads_left")
+    return tuple(found)
+
+
+def same_picture(difference: ImageDifference) -> bool:
+    """Whether images count as the same picture, as the output gate does on one machine."""
+    if difference.problem is not None:
+        return False
+    if difference.same_bits:
+        return True
+    worst = difference.worst
+    if not isinstance(worst, MetricLimit):
+        return difference.latents_rel is not None and difference.latents_rel <= Limits().latents_machine_rel
+    if worst.value is None:
+        return False
+    return METRICS[worst.metric].excess(worst.value, worst.limit) <= 1
+
+
+def _rounds_without_steps(observation: Observation) -> bool:
+    """Whether a timed round lacks scheduler steps that the survey saw: what was done wasn't what was timed."""
+    work = observation.work
+    if work is None or not work.steps:
+        return False
+    return any(len(timed.steps_s) < work.steps for timed in observation.run.rounds)

@@ -1,0 +1,43 @@
+"""What calls with inputs that nobody could prepare for showed."""
+
+from __future__ import annotations
+
+from typing import Literal, TypeAlias
+
+from pytest_diffbench.records.base import Count, PositiveSeconds, Record
+
+Suspicion: TypeAlias = Literal[
+    "fewer_steps",
+    "seed_ignored",
+    "prompt_ignored",
+    "hidden_prompt_differs",
+    "rounds_without_steps",
+    "only_repeats_are_fast",
+    "work_behind_the_timer",
+    "threads_left",
+]
+"""Why a gain isn't believed. The first four are wrong results, the others measurements that say nothing."""
+
+WRONG: frozenset[Suspicion] = frozenset({"fewer_steps", "seed_ignored", "prompt_ignored", "hidden_prompt_differs"})
+
+
+class Probe(Record, frozen=True, kw_only=True):
+    """Calls with a prompt and seeds that were drawn once the target was fixed, beside the measured call.
+
+    Attributes:
+        prompt: that was drawn; None where the call takes none.
+        fresh_s: time of the faster of two calls with inputs that were never seen before.
+        steps: scheduler steps seen in such a call.
+        late_calls: calls of components while the output was read, when the clock had stopped.
+        threads: that were started in the call and still ran once it was over.
+        ignores_seed: two seeds give the very same output; None where the call takes no generator.
+        ignores_prompt: two prompts do; None where it takes no prompt.
+    """
+
+    prompt: str | None
+    fresh_s: PositiveSeconds
+    steps: Count
+    late_calls: Count = 0
+    threads: Count = 0
+    ignores_seed: bool | None = None
+    ignores_prompt: bool | None = None

@@ -1,0 +1,234 @@
+"""The table that speed-ups are published by: what each configuration saves, as counted and as measured, and its cost.
+
+It is made of a comparison alone, for terminals, Markdown, LaTeX, and programs (CSV).
+"""
+
+from __future__ import annotations
+
+import csv
+import dataclasses
+import io
+import re
+from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
+
+from pytest_diffbench.outputs.metrics import METRICS
+from pytest_diffbench.report.comparisons import calls_text, confidence_text, likeness_texts, ratio_text, speedup_text
+from pytest_diffbench.report.lines import Line, segment
+from pytest_diffbench.report.sentences.table import FLAGS, INERT, WRONG_GUIDANCE, notes_of, tier_text
+from pytest_diffbench.report.units import format_bytes, format_flops, format_seconds
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from pytest_diffbench.records import Comparison, VariantReport
+
+TableFormat: TypeAlias = Literal["terminal", "markdown", "csv", "latex"]
+FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
+
+BY_SUFFIX: dict[str, TableFormat] = {
+    ".md": "markdown",
+    ".csv": "csv",
+    ".tex": "latex",
+    ".txt": "terminal",
+}
+"""What a file is written as, by the end of its name."""
+
+_LATEX = {
+    **{char: f"\\{char}" for char in "&%$#_{}"},
+    "~": r"\textasciitilde{}",
+    "^": r"\textasciicircum{}",
+    "\\": r"\textbackslash{}",
+    "×": r"$\times$",
+    "<": r"\textless{}",
+    ">": r"\textgreater{}",
+}
+
+_LINE_ENDS = re.compile(r"\s*\n\s*")
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Table:
+    """A comparison as text in cells.
+
+    Attributes:
+        title: of the comparison.
+        heads: of the columns.
+        rows: one a configuration, with as many cells.
+        flagged: numbers of rows that are inert, broken or wrongly guided.
+        notes: what the words in the cells mean, and how the figures were made.
+    """
+
+    title: str
+    heads: tuple[str, ...]
+    rows: tuple[tuple[str, ...], ...]
+    flagged: frozenset[int]
+    notes: tuple[str, ...]
+
+
+def table_of(comparison: Comparison) -> Table:
+    """Set out a comparison; columns that would be empty are left out."""
+    further = _further(comparison)
+    heads = (
+        comparison.argument or "configuration",
+        "denoiser calls",
+        "FLOPs",
+        "total",
+        "predicted speed-up",
+        f"measured speed-up ({confidence_text(comparison)})",
+        "peak memory",
+        "PSNR",
+        "SSIM",
+        *(METRICS[name].label for name in further),
+        "tier",
+        "flags",
+    )
+    rows = [_cells(variant, comparison, further) for variant in comparison.variants]
+    kept = [at for at in range(len(heads)) if at == 0 or any(row[at] for row in rows)]
+    return Table(
+        title=comparison.id,
+        heads=tuple(heads[at] for at in kept),
+        rows=tuple(tuple(row[at] for at in kept) for row in rows),
+        flagged=frozenset(
+            number
+            for number, variant in enumerate(comparison.variants)
+            if variant.inert or variant.wrong_guidance is not None or variant.tier == "broken"
+        ),
+        notes=notes_of(comparison),
+    )
+
+
+def written(comparisons: Sequence[Comparison], how: TableFormat) -> str:
+    """The tables of comparisons as one text."""
+    if how == "csv":
+        return _csv(comparisons)
+    parts = []
+    for comparison in comparisons:
+        table = table_of(comparison)
+        parts.append(_markdown(table) if how == "markdown" else _latex(table) if how == "latex" else _plain(table))
+    return "\n".join(parts)
+
+
+def table_lines(comparison: Comparison) -> list[Line]:
+    """The table for a terminal; rows that mustn't be taken at their figures are red."""
+    table = table_of(comparison)
+    widths = [max(map(len, column)) for column in zip(table.heads, *table.rows, strict=True)]
+    lines: list[Line] = [[segment(table.title, "bold")]]
+    for number, row in enumerate((table.heads, *table.rows)):
+        text = "  ".join(
+            f"{cell:<{width}}" if at == 0 else f"{cell:>{width}}"
+            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
+        )
+        markup = ("light",) if not number else ("red",) if number - 1 in table.flagged else ()
+        lines.append([segment(text.rstrip(), *markup)])
+    return [*lines, *([segment(note, "light")] for note in table.notes)]
+
+
+def _cells(variant: VariantReport, comparison: Comparison, further: Sequence[str]) -> tuple[str, ...]:
+    is_reference = variant.name == comparison.reference
+    psnr, ssim = ("", "") if is_reference else likeness_texts(variant)
+    difference = variant.image_difference
+    others = {} if is_reference or difference is None else difference.further
+    if variant.error is not None:
+        measured = "error"
+    else:
+        measured = "reference" if is_reference else speedup_text(variant.speedup_rel)
+    return (
+        variant.name,
+        calls_text(variant),
+        "" if variant.flops is None else format_flops(variant.flops),
+        "" if variant.median_s is None else format_seconds(variant.median_s),
+        "" if is_reference else ratio_text(variant.predicted_speedup_rel),
+        measured,
+        "" if variant.peak_bytes is None else format_bytes(variant.peak_bytes),
+        psnr,
+        ssim,
+        *(METRICS[name].text(others[name]) if name in others else "" for name in further),
+        "" if is_reference else tier_text(variant),
+        ", ".join(_flags(variant)),
+    )
+
+
+def _flags(variant: VariantReport) -> list[str]:
+    flags = [INERT] if variant.inert else []
+    if variant.wrong_guidance is not None:
+        flags.append(WRONG_GUIDANCE)
+    return flags
+
+
+def _further(comparison: Comparison) -> tuple[str, ...]:
+    """Metrics of other packages that any variant has."""
+    named = {name for variant in comparison.variants if (found := variant.image_difference) for name in found.further}
+    return tuple(name for name in METRICS if name in named)
+
+
+def _plain(table: Table) -> str:
+    widths = [max(map(len, column)) for column in zip(table.heads, *table.rows, strict=True)]
+    rows = [
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in (table.heads, *table.rows)
+    ]
+    return "\n".join([table.title, *rows, *table.notes]) + "\n"
+
+
+def _markdown(table: Table) -> str:
+    def row(cells: Sequence[str]) -> str:
+        return "| " + " | ".join(_LINE_ENDS.sub(" ", cell).replace("|", "\\|") for cell in cells) + " |"
+
+    rows = [
+        row([f"`{cells[0]}`" if "`" not in cells[0] else cells[0], *cells[1:]])
+        if number not in table.flagged
+        else row([f"**{cells[0]}**", *(f"**{cell}**" if cell in FLAGS else cell for cell in cells[1:])])
+        for number, cells in enumerate(table.rows)
+    ]
+    rule = "|:---|" + "---:|" * (len(table.heads) - 1)
+    return "\n".join([row(table.heads), rule, *rows, "", *(f"- {note}" for note in table.notes)]) + "\n"
+
+
+def _latex(table: Table) -> str:
+    def row(cells: Sequence[str]) -> str:
+        return " & ".join(map(latex_escaped, cells)) + r" \\"
+
+    columns = "l" + "r" * (len(table.heads) - 1)
+    body = [
+        rf"\begin{{tabular}}{{{columns}}}",
+        r"\hline",
+        row(table.heads),
+        r"\hline",
+        *map(row, table.rows),
+        r"\hline",
+        r"\end{tabular}",
+    ]
+    return "\n".join([*(f"% {_LINE_ENDS.sub(' ', note)}" for note in table.notes), *body]) + "\n"
+
+
+def latex_escaped(text: str) -> str:
+    """Text in which nothing is a command of LaTeX."""
+    return "".join(_LATEX.get(char, char) for char in _LINE_ENDS.sub(" ", text))
+
+
+def _csv(comparisons: Sequence[Comparison]) -> str:
+    """Plain numbers with their unit in the column's name; what wasn't measured is empty."""
+    further = tuple(name for name in METRICS if any(name in _further(comparison) for comparison in comparisons))
+    buffer = io.StringIO()
+    heads = [
+        *("comparison", "configuration", "is_reference", "denoiser_calls", "flops", "median_s"),
+        *("predicted_speedup_rel", "speedup_rel", "speedup_low_rel", "speedup_high_rel", "confidence"),
+        *("peak_bytes", "psnr_db", "ssim", *further, "float64_rel", "tier", "inert", "wrong_guidance", "error"),
+    ]
+    writer = csv.writer(buffer, lineterminator="\n")
+    writer.writerow(heads)
+    for comparison in comparisons:
+        for variant in comparison.variants:
+            speedup, difference = variant.speedup_rel, variant.image_difference
+            writer.writerow(
+                [
+                    *(comparison.id, variant.name, variant.name == comparison.reference),
+                    *(variant.denoiser_calls, variant.flops, variant.median_s, variant.predicted_speedup_rel),
+                    *((speedup.value, speedup.low, speedup.high) if speedup is not None else ("", "", "")),
+                    *(comparison.confidence, variant.peak_bytes),
+                    *((difference.psnr_db, difference.ssim) if difference is not None else ("", "")),
+                    *(difference.further.get(name) if difference is not None else "" for name in further),
+                    *(variant.float64_rel, variant.tier, variant.inert, variant.wrong_guidance, variant.error),
+                ]
+            )
+    return buffer.getvalue()
