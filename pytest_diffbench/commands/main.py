@@ -8,16 +8,12 @@ Exit status: 0 when all is well, 1 when something is worse or bad, 2 when the co
 
 from __future__ import annotations
 
-import argparse
-import math
 import os
 import shlex
 import sys
 import time
-from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING
 
-from pytest_diffbench import __version__
 from pytest_diffbench.commands import accept as accept_command
 from pytest_diffbench.commands import bisect as bisect_command
 from pytest_diffbench.commands import comment as comment_command
@@ -32,18 +28,16 @@ from pytest_diffbench.commands import verify as verify_command
 from pytest_diffbench.commands.console import complain as _complain
 from pytest_diffbench.commands.console import print_lines as _print
 from pytest_diffbench.commands.console import width as _width
+from pytest_diffbench.commands.parser import EXCHANGED, parser
 from pytest_diffbench.errors import DiffbenchError
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from pytest_diffbench.records import SessionReport
     from pytest_diffbench.report.lines import Line
-
-_EXCHANGED = ("bencher", "github-action-benchmark", "json-lines")
-"""Formats of other tools, see `report.exchange`."""
-
-_FORMATS = ("terminal", "markdown", "json", "github", *_EXCHANGED)
 
 FINE, WORSE, UNUSABLE, UNJUDGED = 0, 1, 2, 3
 """Exit statuses."""
@@ -73,132 +67,6 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
     return status
-
-
-class _Parser(argparse.ArgumentParser):
-    """Tells of wrong usage in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        raise DiffbenchError(f"{message}. See {self.prog} --help.")
-
-
-def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="diffbench", description="Work with baselines and results of pytest-diffbench.")
-    parser.add_argument("--version", action="version", version=f"diffbench {__version__}")
-    commands = parser.add_subparsers(metavar="COMMAND", required=True)
-
-    models = commands.add_parser("models", help="list the models that tests can name")
-    models.set_defaults(run=_models)
-
-    check = commands.add_parser("check", help="check every baseline, including images and traces")
-    check.add_argument("baselines", metavar="BASELINES", nargs="?", type=Path, default=Path("baselines"))
-    check.set_defaults(run=_check)
-
-    show = commands.add_parser("show", help="show a session written by pytest --diffbench-json")
-    show.add_argument("session", metavar="SESSION.json", type=Path)
-    show.add_argument("--format", choices=_FORMATS, default="terminal")
-    show.add_argument("-v", "--verbose", action="store_true", help="also show the messages of gates that passed")
-    show.set_defaults(run=_show)
-
-    plan = commands.add_parser("plan", help="count the work of a full-size pipeline, without weights or a GPU")
-    plan_command.add_arguments(plan)
-    plan.set_defaults(run=_plan)
-
-    verify = commands.add_parser("verify", help="look for what is wrong with a pipeline, without any baseline")
-    verify_command.add_arguments(verify)
-    verify.set_defaults(run=_verify)
-
-    judge = commands.add_parser("judge", help="judge a stored session against another one, or against baselines")
-    judge_command.add_arguments(judge)
-    judge.set_defaults(run=_judge)
-
-    accept = commands.add_parser("accept", help="make baselines of what sessions have measured, without a rerun")
-    accept_command.add_arguments(accept)
-    accept.set_defaults(run=_accept)
-
-    diff = commands.add_parser("diff", help="show what changed between two folders or git revisions of baselines")
-    diff_command.add_arguments(diff)
-    diff.set_defaults(run=_diff)
-
-    history = commands.add_parser("history", help="keep the figures of many sessions, and look at them")
-    history_command.add_arguments(history)
-    history.set_defaults(run=_history)
-
-    trend = commands.add_parser("trend", help="show since when figures of a history are others")
-    trend_command.add_arguments(trend)
-    trend.set_defaults(run=_trend)
-
-    comment = commands.add_parser("comment", help="write the body of the one comment on a pull request")
-    comment_command.add_arguments(comment)
-    comment.set_defaults(run=_comment)
-
-    report = commands.add_parser("report", help="make a page to look at of stored sessions")
-    report_command.add_arguments(report)
-    report.set_defaults(run=_report)
-
-    table = commands.add_parser("table", help="set out compared variants as a table to publish")
-    table_command.add_arguments(table)
-    table.set_defaults(run=_table)
-
-    answer = commands.add_parser("answer", help="say in one word what became of an optimisation, for programs")
-    answer.add_argument("session", metavar="RESULT.json", type=Path)
-    answer.add_argument("--json", action="store_true", help="print the reasons of each case, too")
-    answer.set_defaults(run=_answer)
-
-    env = commands.add_parser("env", help="make an environment for pytest --diffbench-against, and print its Python")
-    env.add_argument(
-        "what", metavar="REVISION|REQUIREMENTS.txt", help="git revision of the project, or a requirements file"
-    )
-    env.add_argument("--into", metavar="DIR", type=Path, help="folder to create (default: .diffbench/env-...)")
-    env.add_argument(
-        "--pip", metavar="ARGUMENTS", default="", help='arguments for pip install, such as --pip="--no-index"'
-    )
-    env.set_defaults(run=_env)
-
-    bisect = commands.add_parser("bisect", help="find the commit, or version of a package, at which tests got worse")
-    bisect_command.add_arguments(bisect)
-    bisect.set_defaults(run=_bisect)
-
-    _add_calibrate(
-        commands.add_parser("calibrate", help="measure which output tolerance each test needs, and propose it")
-    )
-    return parser
-
-
-def _add_calibrate(calibrate: argparse.ArgumentParser) -> None:
-    calibrate.add_argument("tests", metavar="TEST", nargs="+", help="node ids or other arguments for pytest")
-    calibrate.add_argument(
-        "--runs", type=_at_least_2, default=5, metavar="N", help="runs of each test as it is (default: 5)"
-    )
-    for name, what in (
-        ("dtypes", "dtypes"),
-        ("threads", "numbers of threads"),
-        ("attention", "diffusers' attention backends"),
-    ):
-        calibrate.add_argument(
-            f"--{name}",
-            type=_names,
-            default=[],
-            metavar="LIST",
-            help=f"{what} to run with as well, separated by commas",
-        )
-    calibrate.add_argument(
-        "--margin-db",
-        type=_margin_db,
-        default=3.0,
-        metavar="DB",
-        help="margin over the worst run, in dB (default: 3)",
-    )
-    calibrate.add_argument(
-        "--metrics",
-        type=_names,
-        default=[],
-        metavar="LIST",
-        help="further metrics, separated by commas: flip, ssimulacra2, lpips",
-    )
-    calibrate.add_argument("--lpips-backbone", type=Path, metavar="FILE", help="weights of AlexNet for lpips")
-    calibrate.add_argument("--json", type=Path, metavar="FILE", help="write the evidence to FILE")
-    calibrate.set_defaults(run=_calibrate)
 
 
 def _models(_: argparse.Namespace) -> int:
@@ -269,7 +137,7 @@ def _show(arguments: argparse.Namespace) -> int:
         sys.stdout.write(session_json.dump(session).decode())
     elif arguments.format == "github":
         sys.stdout.write(encodable(comment_command.annotated(session), sys.stdout.encoding))
-    elif arguments.format in _EXCHANGED:
+    elif arguments.format in EXCHANGED:
         from pytest_diffbench.report import exchange
 
         write: Callable[[SessionReport], str] = getattr(exchange, arguments.format.replace("-", "_"))
@@ -460,28 +328,30 @@ def _calibrate(arguments: argparse.Namespace) -> int:
     return FINE
 
 
-def _names(text: str) -> list[str]:
-    return [name for part in text.split(",") if (name := part.strip())]
+def _parser() -> argparse.ArgumentParser:
+    return parser(_RUNS)
 
 
-def _at_least_2(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 2:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of runs to compare: give at least 2")
-    return number
-
-
-def _margin_db(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of decibels, 0 or more")
-    return number
+_RUNS: dict[str, Callable[[argparse.Namespace], int]] = {
+    "models": _models,
+    "check": _check,
+    "show": _show,
+    "plan": _plan,
+    "verify": _verify,
+    "judge": _judge,
+    "accept": _accept,
+    "diff": _diff,
+    "history": _history,
+    "trend": _trend,
+    "comment": _comment,
+    "report": _report,
+    "table": _table,
+    "answer": _answer,
+    "env": _env,
+    "bisect": _bisect,
+    "calibrate": _calibrate,
+}
+"""What runs each subcommand."""
 
 
 if __name__ == "__main__":

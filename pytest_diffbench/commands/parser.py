@@ -1,0 +1,163 @@
+"""What the `diffbench` command takes: a parser for each of its subcommands."""
+
+from __future__ import annotations
+
+import argparse
+import math
+from pathlib import Path
+from typing import TYPE_CHECKING, NoReturn
+
+from pytest_diffbench import __version__
+from pytest_diffbench.commands import accept as accept_command
+from pytest_diffbench.commands import bisect as bisect_command
+from pytest_diffbench.commands import comment as comment_command
+from pytest_diffbench.commands import diff as diff_command
+from pytest_diffbench.commands import history as history_command
+from pytest_diffbench.commands import judge as judge_command
+from pytest_diffbench.commands import plan as plan_command
+from pytest_diffbench.commands import report as report_command
+from pytest_diffbench.commands import table as table_command
+from pytest_diffbench.commands import trend as trend_command
+from pytest_diffbench.commands import verify as verify_command
+from pytest_diffbench.errors import DiffbenchError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping
+
+EXCHANGED = ("bencher", "github-action-benchmark", "json-lines")
+"""Formats of other tools, see `report.exchange`."""
+
+FORMATS = ("terminal", "markdown", "json", "github", *EXCHANGED)
+
+
+class Parser(argparse.ArgumentParser):
+    """Tells of wrong usage in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        raise DiffbenchError(f"{message}. See {self.prog} --help.")
+
+
+def parser(runs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
+    """The command's parser.
+
+    Args:
+        runs: what runs each subcommand, by name.
+    """
+    whole = Parser(prog="diffbench", description="Work with baselines and results of pytest-diffbench.")
+    whole.add_argument("--version", action="version", version=f"diffbench {__version__}")
+    commands = whole.add_subparsers(metavar="COMMAND", required=True)
+    for name, (what, declare) in _COMMANDS.items():
+        command = commands.add_parser(name, help=what)
+        declare(command)
+        command.set_defaults(run=runs[name])
+    return whole
+
+
+def _add_models(_: argparse.ArgumentParser) -> None:
+    pass
+
+
+def _add_check(check: argparse.ArgumentParser) -> None:
+    check.add_argument("baselines", metavar="BASELINES", nargs="?", type=Path, default=Path("baselines"))
+
+
+def _add_show(show: argparse.ArgumentParser) -> None:
+    show.add_argument("session", metavar="SESSION.json", type=Path)
+    show.add_argument("--format", choices=FORMATS, default="terminal")
+    show.add_argument("-v", "--verbose", action="store_true", help="also show the messages of gates that passed")
+
+
+def _add_answer(answer: argparse.ArgumentParser) -> None:
+    answer.add_argument("session", metavar="RESULT.json", type=Path)
+    answer.add_argument("--json", action="store_true", help="print the reasons of each case, too")
+
+
+def _add_env(env: argparse.ArgumentParser) -> None:
+    env.add_argument(
+        "what", metavar="REVISION|REQUIREMENTS.txt", help="git revision of the project, or a requirements file"
+    )
+    env.add_argument("--into", metavar="DIR", type=Path, help="folder to create (default: .diffbench/env-...)")
+    env.add_argument(
+        "--pip", metavar="ARGUMENTS", default="", help='arguments for pip install, such as --pip="--no-index"'
+    )
+
+
+def _add_calibrate(calibrate: argparse.ArgumentParser) -> None:
+    calibrate.add_argument("tests", metavar="TEST", nargs="+", help="node ids or other arguments for pytest")
+    calibrate.add_argument(
+        "--runs", type=_at_least_2, default=5, metavar="N", help="runs of each test as it is (default: 5)"
+    )
+    for name, what in (
+        ("dtypes", "dtypes"),
+        ("threads", "numbers of threads"),
+        ("attention", "diffusers' attention backends"),
+    ):
+        calibrate.add_argument(
+            f"--{name}",
+            type=_names,
+            default=[],
+            metavar="LIST",
+            help=f"{what} to run with as well, separated by commas",
+        )
+    calibrate.add_argument(
+        "--margin-db",
+        type=_margin_db,
+        default=3.0,
+        metavar="DB",
+        help="margin over the worst run, in dB (default: 3)",
+    )
+    calibrate.add_argument(
+        "--metrics",
+        type=_names,
+        default=[],
+        metavar="LIST",
+        help="further metrics, separated by commas: flip, ssimulacra2, lpips",
+    )
+    calibrate.add_argument("--lpips-backbone", type=Path, metavar="FILE", help="weights of AlexNet for lpips")
+    calibrate.add_argument("--json", type=Path, metavar="FILE", help="write the evidence to FILE")
+
+
+def _names(text: str) -> list[str]:
+    return [name for part in text.split(",") if (name := part.strip())]
+
+
+def _at_least_2(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 2:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of runs to compare: give at least 2")
+    return number
+
+
+def _margin_db(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = math.nan
+    if not 0 <= number < math.inf:
+        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of decibels, 0 or more")
+    return number
+
+
+_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+    "models": ("list the models that tests can name", _add_models),
+    "check": ("check every baseline, including images and traces", _add_check),
+    "show": ("show a session written by pytest --diffbench-json", _add_show),
+    "plan": ("count the work of a full-size pipeline, without weights or a GPU", plan_command.add_arguments),
+    "verify": ("look for what is wrong with a pipeline, without any baseline", verify_command.add_arguments),
+    "judge": ("judge a stored session against another one, or against baselines", judge_command.add_arguments),
+    "accept": ("make baselines of what sessions have measured, without a rerun", accept_command.add_arguments),
+    "diff": ("show what changed between two folders or git revisions of baselines", diff_command.add_arguments),
+    "history": ("keep the figures of many sessions, and look at them", history_command.add_arguments),
+    "trend": ("show since when figures of a history are others", trend_command.add_arguments),
+    "comment": ("write the body of the one comment on a pull request", comment_command.add_arguments),
+    "report": ("make a page to look at of stored sessions", report_command.add_arguments),
+    "table": ("set out compared variants as a table to publish", table_command.add_arguments),
+    "answer": ("say in one word what became of an optimisation, for programs", _add_answer),
+    "env": ("make an environment for pytest --diffbench-against, and print its Python", _add_env),
+    "bisect": ("find the commit, or version of a package, at which tests got worse", bisect_command.add_arguments),
+    "calibrate": ("measure which output tolerance each test needs, and propose it", _add_calibrate),
+}
+"""By name, in the order of the help: what a subcommand does, and what declares its arguments."""
