@@ -103,7 +103,7 @@ def bisect(
             "with --gates, and check that the tests import the installed project, not this folder's."
         )
     faults = {found.fault for found in last.findings}
-    good, bad, found_at = 0, len(revisions) - 1, last
+    good, bad, worst_outcome = 0, len(revisions) - 1, last
     skipped: set[int] = set()
     runs = 2
     while (middle := _middle(good, bad, skipped)) is not None:
@@ -112,9 +112,9 @@ def bisect(
         if outcome.broken is not None:
             skipped.add(middle)
             notify(revisions[middle], "skipped", outcome.broken)
-        elif mine := [found for found in outcome.findings if found.fault in faults]:
-            bad, found_at = middle, outcome
-            notify(revisions[middle], "bad", mine[0].reason)
+        elif faulty := [found for found in outcome.findings if found.fault in faults]:
+            bad, worst_outcome = middle, outcome
+            notify(revisions[middle], "bad", faulty[0].reason)
         else:
             good = middle
             notify(revisions[middle], "good", "")
@@ -122,12 +122,12 @@ def bisect(
         first_bad=revisions[bad],
         last_good=revisions[good],
         skipped=tuple(revisions[at] for at in range(good + 1, bad)),
-        findings=tuple(found for found in found_at.findings if found.fault in faults),
+        findings=tuple(found for found in worst_outcome.findings if found.fault in faults),
         runs=runs,
     )
 
 
 def _middle(good: int, bad: int, skipped: set[int]) -> int | None:
     """The revision nearest to the middle that wasn't skipped; None where nothing is left to ask."""
-    open_ones = [at for at in range(good + 1, bad) if at not in skipped]
-    return min(open_ones, key=lambda at: abs(2 * at - good - bad), default=None)
+    untested = [at for at in range(good + 1, bad) if at not in skipped]
+    return min(untested, key=lambda at: abs(2 * at - good - bad), default=None)

@@ -54,7 +54,7 @@ class Probed:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Made:
+class _Call:
     digest: str | None
     images: tuple[NDArray[np.uint8], ...]
     total_s: float
@@ -100,18 +100,18 @@ def probe(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], clock: Cl
     other = dict(arguments) | ({"prompt": hidden.prompt} if prompted else {})
     first, second = hidden.seeds
     with preserved(None, collect=False):
-        known = _made(target, arguments, first, clock)
-        fresh = _made(target, other, first, clock)
-        again = _made(target, other, second, clock)
+        known = _call(target, arguments, first, clock)
+        fresh = _call(target, other, first, clock)
+        again = _call(target, other, second, clock)
     # a repeated output may come from a store, and is as fast as that
-    times_s = [made.total_s for made in (fresh, again) if made is fresh or not _alike(made, fresh)]
+    times_s = [call.total_s for call in (fresh, again) if call is fresh or not _alike(call, fresh)]
     return Probed(
         Probe(
             prompt=hidden.prompt if prompted else None,
             fresh_s=min(times_s),
             steps=fresh.steps,
-            late_calls=max(made.late_calls for made in (known, fresh, again)),
-            threads=max(made.threads for made in (known, fresh, again)),
+            late_calls=max(call.late_calls for call in (known, fresh, again)),
+            threads=max(call.threads for call in (known, fresh, again)),
             ignores_seed=_alike(fresh, again) if seeded else None,
             ignores_prompt=_alike(known, fresh) if prompted else None,
         ),
@@ -119,11 +119,11 @@ def probe(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], clock: Cl
     )
 
 
-def _alike(first: _Made, second: _Made) -> bool:
+def _alike(first: _Call, second: _Call) -> bool:
     return first.digest is not None and first.digest == second.digest
 
 
-def _made(target: Any, arguments: Mapping[str, Any], seed: int, clock: Clock) -> _Made:
+def _call(target: Any, arguments: Mapping[str, Any], seed: int, clock: Clock) -> _Call:
     caller = Caller(target, (), arguments, seed, clock)
     behind = _Behind()
     before = set(threading.enumerate())
@@ -138,7 +138,7 @@ def _made(target: Any, arguments: Mapping[str, Any], seed: int, clock: Clock) ->
             returned = caller.returned("probe", output)
         finally:
             caller.close()
-    return _Made(
+    return _Call(
         returned.digest,
         tuple(returned.pixels.arrays),
         max(total_s, 1e-9),
