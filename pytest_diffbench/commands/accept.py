@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime
 import shlex
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -78,7 +77,7 @@ def accept(arguments: argparse.Namespace) -> list[Accepted]:
     if arguments.baselines.exists() and not arguments.baselines.is_dir():
         raise OptionError(f"--baselines {arguments.baselines}: isn't a folder. Name another one.")
     store = Store(arguments.baselines)
-    command = shlex.join(["diffbench", *sys.argv[1:]])
+    command = shlex.join(["diffbench", *arguments.typed])
     accepted: list[Accepted] = []
     for path in map(session_file, arguments.results):
         session = session_json.load(path)

@@ -348,6 +348,9 @@ class History:
         version: int = self._database.execute("PRAGMA user_version").fetchone()[0]
         tables = self._database.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
         if not version and tables:
+            # another process may have made them between the two looks, and said so with the last
+            version = self._database.execute("PRAGMA user_version").fetchone()[0]
+        if not version and tables:
             raise DiffbenchError(f"{self._path}: is a database of something else. Name another file with --db.")
         return version
 

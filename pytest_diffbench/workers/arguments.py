@@ -26,7 +26,7 @@ _DROPPED = frozenset(
             "diffbench_confirm",
         ),
         *("diffbench_max_time", "diffbench_against", "diffbench_pairs", "diffbench_turns", "diffbench_selftest"),
-        *("diffbench_profile", "diffbench_images", "diffbench_report"),
+        *("diffbench_profile", "diffbench_images", "diffbench_report", "diffbench_history"),
         # which tests run, beyond those that are named: a cache of its own has no last failures
         *("lf", "failedfirst", "newfirst", "last_failed_no_failures", "cacheclear"),
         *("stepwise", "stepwise_skip", "stepwise_reset"),

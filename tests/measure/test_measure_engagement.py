@@ -157,6 +157,7 @@ def test_adapters_of_zeros_are_inert_and_others_are_not() -> None:
     assert engagements(pipeline) == (), "it is off, and isn't to take part"
 
 
+@pytest.mark.full
 def test_rounding_is_lossless_and_an_approximation_is_lossy() -> None:
     call = {"num_inference_steps": 2}
     reordered, approximate = new_mini("flux"), cached()

@@ -165,7 +165,7 @@ def test_a_cache_of_attention_counts_as_in_a_real_run(tmp_path: Path) -> None:
     finally:
         pipeline.transformer.disable_cache()  # others share this pipeline
     assert real.work is not None
-    assert plan.work == msgspec.structs.replace(real.work, operators={}, python_calls={})
+    assert plan.work == msgspec.structs.replace(real.work, operators={}, python_calls={}, engagements=())
     assert len({group.flops for group in plan.work.denoiser}) == 2
 
 
