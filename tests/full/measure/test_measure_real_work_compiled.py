@@ -61,9 +61,10 @@ def test_measuring_what_is_compiled_compiles_nothing(how: str, uncompiled: Obser
     assert uncompiled.work is not None
     assert seen.work.operators == uncompiled.work.operators
     # compiled modules are called in another way, and their code as it is
-    assert msgspec.structs.replace(seen.work, python_calls={}) == msgspec.structs.replace(
+    assert msgspec.structs.replace(seen.work, python_calls={}, engagements=()) == msgspec.structs.replace(
         uncompiled.work, python_calls={}
     )
+    assert {engagement.kind for engagement in seen.work.engagements} == {"compile"}
     assert seen.guidance == uncompiled.guidance
     assert seen.output is not None
     assert seen.output.rerun.identical
