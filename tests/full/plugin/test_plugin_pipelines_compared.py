@@ -93,20 +93,20 @@ def test_how_a_pipeline_is_set_up_is_part_of_the_case(
     ticks = itertools.count(1_000_000, 1_000_000)  # or a busy machine's times would keep it from being saved
     monkeypatch.setattr("pytest_diffbench.measure.clock.now_ns", lambda: next(ticks))
     pytester.makepyfile(
-        ONE.replace('model="lumina2"', 'model="flux", cache="first-block:.1"').replace(
+        ONE.replace('model="lumina2"', 'model="flux", cache="first-block:9.5"').replace(
             "num_inference_steps=2", "num_inference_steps=3, height=64, width=64"
         )
     )
     gates = "--diffbench-gates=work,guidance,output"
     run(pytester, "--diffbench-save", gates).assert_outcomes(passed=1)
-    assert session(pytester).cases[0].observation.case.definition.tuning == {"cache": "first-block:threshold=0.1"}
-    result = run(pytester, "--diffbench", gates, "--diffbench-cache=first-block:threshold=0.1")
+    assert session(pytester).cases[0].observation.case.definition.tuning == {"cache": "first-block:threshold=9.5"}
+    result = run(pytester, "--diffbench", gates, "--diffbench-cache=first-block:threshold=9.5")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["flux mini*cache first-block:threshold=0.1*"])
+    result.stdout.fnmatch_lines(["flux mini*cache first-block:threshold=9.5*"])
 
     # Another cache, or another option beside it, is another case, whose baseline is to come.
-    run(pytester, "--diffbench", gates, "--diffbench-cache=first-block:0.2").assert_outcomes(failed=1)
+    run(pytester, "--diffbench", gates, "--diffbench-cache=first-block:8.5").assert_outcomes(failed=1)
     pytester.makeini("[pytest]\ndiffbench_attention = native\ndiffbench_vae_slicing = true\n")
     run(pytester, "--diffbench", gates).assert_outcomes(failed=1)
     tuning = session(pytester).cases[0].observation.case.definition.tuning
-    assert tuning == {"attention": "native", "vae_slicing": True, "cache": "first-block:threshold=0.1"}
+    assert tuning == {"attention": "native", "vae_slicing": True, "cache": "first-block:threshold=9.5"}
