@@ -41,6 +41,17 @@ def replaced(owner: Any, name: str, value: Any) -> Iterator[None]:
             object.__delattr__(owner, name)
 
 
+@contextlib.contextmanager
+def replaced_in_class(owner: type, name: str, value: Any) -> Iterator[None]:
+    """As `replaced`, of a class: whose attributes can't be set past its metaclass."""
+    sound = vars(owner)[name]
+    setattr(owner, name, value)
+    try:
+        yield
+    finally:
+        setattr(owner, name, sound)
+
+
 def line(*changes: tuple[str, str], method: str = "__call__") -> Plant:
     """Replace pieces of the source of a method of the pipeline, each of which must stand in it exactly once."""
 

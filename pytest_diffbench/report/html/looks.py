@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.judge.output.parts import kept_of
 from pytest_diffbench.outputs.kinds import KINDS, Kept
 from pytest_diffbench.report.html.pictures import Area
 from pytest_diffbench.report.html.sound import spectrograms
@@ -119,7 +120,7 @@ def _of_part(
     title = part.kind if part.name in (part.kind, f"{part.kind}s") else f"{part.kind} {part.name}"
     size = size_text(part)
     sides = [
-        _kept(facts, arrays)
+        kept_of(facts, arrays)
         for facts, arrays in ((part, now), (base_part, base))
         if facts is not None and arrays and facts.kind == part.kind
     ]
@@ -141,20 +142,6 @@ def _of_part(
         part.name, pictures[0] if new is not None else None, pictures[-1] if old is not None and like else None
     )
     return [Look(title, size, part.kind, (pair,))]
-
-
-def _kept(part: PartFacts, arrays: PartArrays) -> Kept:
-    return Kept(
-        kind=part.kind,
-        name=part.name,
-        shape=part.shape,
-        dtype=part.dtype,
-        digest=part.digest,
-        rate_hz=part.rate_hz,
-        piece_digests=part.piece_digests,
-        kept_pieces=part.kept_pieces,
-        arrays=arrays,
-    )
 
 
 def _video(title: str, size: str, now: Kept | None, base: Kept | None) -> Look:

@@ -163,19 +163,8 @@ def without_mask(pipeline: Any) -> Any:
     return plants.argument("transformer.forward", ones)(pipeline)
 
 
-@contextlib.contextmanager
-def replaced_in_class(owner: type, name: str, value: Any) -> Iterator[None]:
-    """As `plants.replaced`, of a class."""
-    sound = vars(owner)[name]
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, sound)
-
-
 def deaf_callback(_pipeline: Any) -> contextlib.AbstractContextManager[None]:
-    return replaced_in_class(
+    return plants.replaced_in_class(
         diffusers.callbacks.SDCFGCutoffCallback, "callback_fn", lambda _self, _pipe, _step, _t, tensors: tensors
     )
 

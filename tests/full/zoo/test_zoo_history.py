@@ -45,16 +45,6 @@ class Historic:
     call: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
-@contextlib.contextmanager
-def of_class(owner: type, name: str, value: Any) -> Iterator[None]:
-    sound = vars(owner)[name]
-    setattr(owner, name, value)
-    try:
-        yield
-    finally:
-        setattr(owner, name, sound)
-
-
 def guidance_needs_masks(pipeline: Any) -> contextlib.AbstractContextManager[object]:
     """Embeddings without a mask don't count as a negative prompt; masks of ones alone are none."""
     sound = "negative_prompt is not None or negative_prompt_embeds is not None"
@@ -73,7 +63,7 @@ def global_noise(_pipeline: Any) -> contextlib.AbstractContextManager[object]:
     def step(self: Any, *args: Any, **kwargs: Any) -> Any:
         return sound(self, *args, **{**kwargs, "generator": None})
 
-    return of_class(scheduler, "step", step)
+    return plants.replaced_in_class(scheduler, "step", step)
 
 
 def stochastic(pipeline: Any) -> None:
