@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import functools
 import gc
+import importlib.metadata
 import os
 import sys
 import sysconfig
 import tempfile
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import _pytest.pytester
 import hypothesis
@@ -63,6 +65,22 @@ class ForgetsProjects:
 
 _pytest.pytester.SysModulesSnapshot = ForgetsProjects  # type: ignore[assignment,misc]  # has all that pytester uses of it
 
+_read_text = importlib.metadata.PathDistribution.read_text
+
+
+@functools.cache
+def _read_once(place: str, name: str) -> str | None:
+    return _read_text(importlib.metadata.PathDistribution(Path(place)), name)
+
+
+def _read_text_once(distribution: importlib.metadata.PathDistribution, filename: str | os.PathLike[str]) -> str | None:
+    """Read what a package says of itself once: each session within a session asks all of them for plugins."""
+    place = str(distribution._path)  # how it is made
+    return _read_once(place, str(filename)) if place.startswith(KEPT) else _read_text(distribution, filename)
+
+
+importlib.metadata.PathDistribution.read_text = _read_text_once  # type: ignore[method-assign,assignment]
+
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark the tests of the full tier: those in tests/full."""
@@ -105,12 +123,35 @@ def real_libraries() -> None:
     import_whole_package()
 
 
-@pytest.fixture(scope="session")
-def warm_python() -> Iterator[WarmPython]:
-    """A Python that starts in a blink, for tests that start processes with torch and diffusers in them."""
-    with tempfile.TemporaryDirectory(prefix="warm-", dir="/tmp" if os.name == "posix" else None) as folder:
-        from warm_python import WarmPython
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Let xdist's workers share a warm Python, which warms up while they start."""
+    import warm_python
 
+    if warm_python.SUPPORTED and node.config.rootpath == TESTS.parent:
+        if SHARED not in node.config.stash:
+            folder = tempfile.TemporaryDirectory(prefix="warm-", dir="/tmp")
+            server = warm_python.launch(Path(folder.name))
+            node.config.stash[SHARED] = folder.name
+            node.config.add_cleanup(folder.cleanup)
+            node.config.add_cleanup(functools.partial(warm_python.end, server))  # before its folder goes
+        node.workerinput["warm_python"] = node.config.stash[SHARED]
+
+
+SHARED = pytest.StashKey[str]()
+"""The folder of the warm Python that all workers use."""
+
+
+@pytest.fixture(scope="session")
+def warm_python(request: pytest.FixtureRequest) -> Iterator[WarmPython]:
+    """A Python that starts in a blink, for tests that start processes with torch and diffusers in them."""
+    from warm_python import WarmPython
+
+    given = getattr(request.config, "workerinput", {})
+    if "warm_python" in given:
+        yield WarmPython.join(Path(given["warm_python"]), given["workerid"])
+        return
+    with tempfile.TemporaryDirectory(prefix="warm-", dir="/tmp" if os.name == "posix" else None) as folder:
         started = WarmPython.start(Path(folder))
         yield started
         started.stop()

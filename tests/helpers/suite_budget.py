@@ -19,7 +19,7 @@ import warm_python
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
 
-LIMIT_S = float(os.environ.get("DIFFBENCH_TEST_LIMIT_S", "5"))
+LIMIT_S = float(os.environ.get("DIFFBENCH_TEST_LIMIT_S", "4"))
 """Of a test of the quick tier, on a machine that does the reference work in `REFERENCE_S`."""
 
 REFERENCE_S = 0.081

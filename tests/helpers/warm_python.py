@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import array
 import atexit
+import collections
 import contextlib
 import dataclasses
 import gc
@@ -25,6 +26,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import traceback
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,7 +45,7 @@ _ROOT = _HELPERS.parent.parent
 _CLIENT = """#!{python} -ISu
 import array, json, os, signal, socket, sys
 
-REAL, SOCKET, PLACES = {python!r}, {socket!r}, {places!r}
+REAL, SOCKET, PLACES, ACCOUNT = {python!r}, {socket!r}, {places!r}, {account!r}
 
 def options(words):
     "The options before `-m`, `-c` or a script; None where a fork can't follow them."
@@ -71,7 +73,8 @@ for name in os.listdir("/proc/self/fd"):
     except OSError:
         pass
 asked = json.dumps(dict(flags=flags, words=rest, environment=dict(os.environ), folder=os.getcwd(),
-                        files=files, executable=os.path.abspath(sys.argv[0]), places=PLACES)).encode()
+                        files=files, executable=os.path.abspath(sys.argv[0]), places=PLACES,
+                        account=ACCOUNT)).encode()
 socket.send_fds(link, [len(asked).to_bytes(8, "big")], files)
 link.sendall(asked)
 answers = link.makefile("r")
@@ -94,11 +97,13 @@ class WarmPython:
     Attributes:
         executable: the program, to be used in the place of `sys.executable`.
         folder: the server's own.
-        process: the server; None where there is none.
+        account: that the processor time of this process's programs is charged to.
+        process: the server; None where there is none, or where it is another process's.
     """
 
     executable: Path
     folder: Path
+    account: str = "own"
     process: subprocess.Popen[bytes] | None = None
 
     @classmethod
@@ -111,25 +116,30 @@ class WarmPython:
         Raises:
             RuntimeError: the server ended.
         """
+        process = launch(folder) if SUPPORTED else None
+        return dataclasses.replace(cls.join(folder, "own", process), process=process)
+
+    @classmethod
+    def join(cls, folder: Path, account: str, process: subprocess.Popen[bytes] | None = None) -> WarmPython:
+        """Wait until a server that another process has launched is warm.
+
+        Args:
+            folder: as handed to `launch`.
+            account: of those who share the server, this process's own.
+            process: the server, where it is this process's.
+
+        Raises:
+            RuntimeError: the server ended.
+        """
         if not SUPPORTED:
             return cls(Path(sys.executable), folder)
-        address = folder / "socket"
-        executable = _write_client(folder / "python", address)
-        unwanted = ("PYTHONPATH", "PYTEST_", "DIFFBENCH_", "COV_CORE_")
-        environment = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
-        process = subprocess.Popen(
-            [sys.executable, str(Path(__file__)), str(address)],
-            env=environment | {"OMP_NUM_THREADS": "1"},  # a process that has run threads can't be forked
-            cwd=_ROOT,
-            stdin=subprocess.PIPE,  # that closes with this process, and ends the server
-            stdout=subprocess.PIPE,
-        )
-        assert process.stdout is not None
-        if process.stdout.readline() != b"ready\n":
-            raise RuntimeError(f"the warm Python ended with status {process.wait()}")
-        started = cls(executable, folder, process)
-        _RUNNING.append(started)
-        return started
+        while not (folder / "socket").exists():
+            if (process is not None and process.poll() is not None) or (folder / "ended").exists():
+                raise RuntimeError(f"the warm Python in {folder} ended while it imported what it keeps warm")
+            time.sleep(0.05)
+        joined = cls(_write_client(folder / f"python-{account}", folder / "socket", account), folder, account)
+        _RUNNING.append(joined)
+        return joined
 
     def environment(self, folder: Path, *sources: Path) -> Path:
         """Make what passes for another environment: the same packages, and further folders that only it imports from.
@@ -141,30 +151,55 @@ class WarmPython:
         Returns:
             Its interpreter.
         """
-        if self.process is None:
+        if not SUPPORTED:
             return make_environment(folder, *sources)
         folder.mkdir()
-        return _write_client(folder / "python", self.folder / "socket", *map(str, sources))
+        return _write_client(folder / "python", self.folder / "socket", self.account, *map(str, sources))
 
     @property
     def spent_s(self) -> float:
-        """Processor time of all processes that it was asked for and that have ended."""
+        """Processor time of all processes that it was asked for in this account and that have ended."""
         with contextlib.suppress(OSError, ValueError):
-            return float((self.folder / "spent").read_text(encoding="utf-8"))
+            return float(_spent_file(self.folder, self.account).read_text(encoding="utf-8"))
         return 0.0
 
     def stop(self) -> None:
         """End the server, and with it every process that it was asked for."""
         if self.process is not None:
-            assert self.process.stdin is not None
-            assert self.process.stdout is not None
-            self.process.stdin.close()
-            self.process.wait()
-            self.process.stdout.close()
+            end(self.process)
 
 
-def _write_client(program: Path, address: Path, *places: str) -> Path:
-    text = _CLIENT.format(python=sys.executable, socket=str(address), places=places)
+def launch(folder: Path) -> subprocess.Popen[bytes]:
+    """Start a server, and don't wait: `WarmPython.join` does.
+
+    Args:
+        folder: for its files; its path has to be short, since that of a socket may have some 100 characters.
+    """
+    unwanted = ("PYTHONPATH", "PYTEST_", "DIFFBENCH_", "COV_CORE_")
+    environment = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
+    return subprocess.Popen(
+        [sys.executable, str(Path(__file__)), str(folder / "socket")],
+        env=environment | {"OMP_NUM_THREADS": "1"},  # a process that has run threads can't be forked
+        cwd=_ROOT,
+        stdin=subprocess.PIPE,  # that closes with this process, and ends the server
+    )
+
+
+def end(process: subprocess.Popen[bytes]) -> None:
+    """End a server, also one that isn't warm yet, and with it every process that it was asked for."""
+    assert process.stdin is not None
+    process.stdin.close()
+    if not Path(str(process.args[-1])).exists():  # type: ignore[index]  # it listens to nothing yet
+        process.terminate()
+    process.wait()
+
+
+def _spent_file(folder: Path, account: str) -> Path:
+    return folder / f"spent-{account}"
+
+
+def _write_client(program: Path, address: Path, account: str, *places: str) -> Path:
+    text = _CLIENT.format(python=sys.executable, socket=str(address), places=places, account=account)
     program.write_text(text, encoding="utf-8")
     program.chmod(0o755)
     return program
@@ -177,18 +212,23 @@ def spent_s() -> float:
 
 def _serve(address: Path) -> None:
     """Fork a process for each client, until the standard input closes."""
-    _warm_up()
+    try:
+        _warm_up()
+    except BaseException:
+        address.with_name("ended").touch()
+        raise
     listener = socket.socket(socket.AF_UNIX)
-    listener.bind(str(address))
+    listener.bind(str(address.with_name("unready")))
     listener.listen(64)
-    spent_s = 0.0
+    spent_s: collections.defaultdict[str, float] = collections.defaultdict(float)
+    account_of: dict[int, str] = {}
     selector = selectors.DefaultSelector()
     selector.register(listener, selectors.EVENT_READ, ("client", None, 0))
     selector.register(0, selectors.EVENT_READ, ("over", None, 0))
     running: set[int] = set()
     gc.collect()
     gc.freeze()
-    os.write(1, b"ready\n")
+    address.with_name("unready").rename(address)
     while True:
         for key, _ in selector.select():
             kind, link, pid = key.data
@@ -207,6 +247,7 @@ def _serve(address: Path) -> None:
                 for file in files:
                     os.close(file)
                 running.add(pid)
+                account_of[pid] = asked["account"]
                 _tell(link, pid=pid)
                 selector.register(os.pidfd_open(pid), selectors.EVENT_READ, ("ended", link, pid))
                 selector.register(link, selectors.EVENT_READ, ("gone", link, pid))
@@ -220,9 +261,10 @@ def _serve(address: Path) -> None:
                 os.close(key.fd)
                 _, status, usage = os.wait4(pid, 0)
                 running.discard(pid)
-                spent_s += usage.ru_utime + usage.ru_stime
-                address.with_name("spent.new").write_text(str(spent_s), encoding="utf-8")
-                address.with_name("spent.new").replace(address.with_name("spent"))
+                account = account_of.pop(pid)
+                spent_s[account] += usage.ru_utime + usage.ru_stime
+                address.with_name("spent.new").write_text(str(spent_s[account]), encoding="utf-8")
+                address.with_name("spent.new").replace(_spent_file(address.parent, account))
                 with contextlib.suppress(KeyError):
                     selector.unregister(link)
                 _tell(link, status=os.waitstatus_to_exitcode(status))
