@@ -66,12 +66,14 @@ def test_unbroken_it_is_the_same(project: Project) -> None:
     [
         ("ratio_ignored", {"work": "work.denoiser_calls", "guidance": "guidance.extra_steps"}, set()),
         ("renorm_dropped", {"guidance": "guidance.renorm_missing", "output": "output.differs"}, {"work"}),
-        ("wrong_branch", {"guidance": "guidance.wrong_branch"}, set()),
-        ("extra_decode", {"work": "work.component_calls"}, {"guidance", "output"}),
-        ("other_seed", {"output": "output.differs"}, {"work", "guidance"}),
-        ("black_image", {"output": "output.constant"}, {"work", "guidance"}),
-        ("nan_image", {"output": "output.constant"}, {"work", "guidance"}),
-        ("nan_decoder", {"output": "output.not_finite"}, {"work", "guidance"}),
+        pytest.param("wrong_branch", {"guidance": "guidance.wrong_branch"}, set(), marks=pytest.mark.full),
+        pytest.param(
+            "extra_decode", {"work": "work.component_calls"}, {"guidance", "output"}, marks=pytest.mark.full
+        ),
+        pytest.param("other_seed", {"output": "output.differs"}, {"work", "guidance"}, marks=pytest.mark.full),
+        pytest.param("black_image", {"output": "output.constant"}, {"work", "guidance"}, marks=pytest.mark.full),
+        pytest.param("nan_image", {"output": "output.constant"}, {"work", "guidance"}, marks=pytest.mark.full),
+        pytest.param("nan_decoder", {"output": "output.not_finite"}, {"work", "guidance"}, marks=pytest.mark.full),
     ],
 )
 def test_a_fault_is_red_by_its_gate_for_its_reason(
@@ -89,7 +91,14 @@ def test_a_fault_is_red_by_its_gate_for_its_reason(
     assert all(gate in message for gate in red)
 
 
-@pytest.mark.parametrize("fault", ["black_image", "nan_decoder", "wrong_branch"])
+@pytest.mark.parametrize(
+    "fault",
+    [
+        pytest.param("black_image", marks=pytest.mark.full),
+        pytest.param("nan_decoder", marks=pytest.mark.full),
+        "wrong_branch",
+    ],
+)
 def test_what_is_wrong_by_itself_is_never_saved(project: Project, fault: str) -> None:
     stored = {path: path.read_bytes() for path in (project.pytester.path / "baselines").rglob("*.*")}
     assert stored
@@ -106,6 +115,7 @@ def test_a_pipeline_that_raises_fails_with_its_own_error_and_the_next_runs(proje
     assert project.case().verdicts == ()
 
 
+@pytest.mark.full
 def test_running_out_of_memory_is_one_clear_sentence(project: Project) -> None:
     result = project.run("--diffbench", fault="out_of_memory")
     result.assert_outcomes(passed=1, failed=1)
@@ -115,6 +125,7 @@ def test_running_out_of_memory_is_one_clear_sentence(project: Project) -> None:
     assert "Traceback" not in result.stdout.str()
 
 
+@pytest.mark.full
 def test_an_interruption_loses_nothing(project: Project) -> None:
     head, first, second = TEST_FILE.split("@pytest.mark.diffbench", 2)
     project.pytester.makepyfile(test_project="@pytest.mark.diffbench".join((head, second, first)))

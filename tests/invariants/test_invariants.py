@@ -58,6 +58,7 @@ def test_a_call_leaves_the_pipeline_as_it_was() -> None:
     assert vars(pipeline) == before
 
 
+@pytest.mark.full
 def test_a_waived_fault_keeps_its_reason() -> None:
     found = checked(KNOWN, waive={KNOWN: "diffusers #13634"})
     assert not found.having("broken")
@@ -182,7 +183,9 @@ def test_what_cannot_be_used_is_named(
 
 
 @pytest.mark.parametrize(
-    ("more", "status"), [([], cli.WORSE), (["--waive", f"{KNOWN}=known upstream"], cli.FINE)], ids=["found", "waived"]
+    ("more", "status"),
+    [([], cli.WORSE), pytest.param(["--waive", f"{KNOWN}=known upstream"], cli.FINE, marks=pytest.mark.full)],
+    ids=["found", "waived"],
 )
 def test_the_command_finds_it_in_the_mini(more: list[str], status: int, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["lumina2", "--only", KNOWN, "--steps", "1", "--one-process", "--json", *more]

@@ -166,6 +166,7 @@ def test_a_package_brings_no_heavy_one_along(metric: ImageMetric) -> None:
     assert done.stdout == "[]\n"
 
 
+@pytest.mark.full
 def test_flips_worst_tile_shows_the_patch_that_its_mean_hides() -> None:
     evaluator = pytest.importorskip("flip_evaluator", reason="needs the extra flip")
     image = damage.photograph(512)

@@ -209,7 +209,9 @@ def _decisions(count: int, spread: float, error: float, lost_rel: float, seeds: 
     return ended
 
 
-@pytest.mark.parametrize("count", [3, 5, 10])
+@pytest.mark.parametrize(
+    "count", [3, pytest.param(5, marks=pytest.mark.full), pytest.param(10, marks=pytest.mark.full)]
+)
 def test_equal_code_is_hardly_ever_called_otherwise(count: int) -> None:
     # Two sides at a chance of one in a thousand each, and the practical floor on top.
     ended = _decisions(count, spread=0.02, error=0.01, lost_rel=0.0, seeds=range(400))
@@ -217,7 +219,7 @@ def test_equal_code_is_hardly_ever_called_otherwise(count: int) -> None:
     assert ended.count("better") <= 0.01 * len(ended)
 
 
-@pytest.mark.parametrize("count", [3, 10])
+@pytest.mark.parametrize("count", [3, pytest.param(10, marks=pytest.mark.full)])
 def test_what_would_have_been_seen_is_found(count: int) -> None:
     stored = [1.33 * math.exp(0.02 * score) for score in (-1, 0, 1, *[-1, 1] * 10)[:count]]
     seen_rel = judged(ratio(1.33, error=0.01), *stored, error=0.01).details.detectable_rel

@@ -142,12 +142,12 @@ def memorised() -> Any:
 @pytest.mark.parametrize(
     ("shortcut", "because"),
     [
-        (fewer_steps, "fewer_steps"),
+        pytest.param(fewer_steps, "fewer_steps", marks=pytest.mark.full),
         (guidance_dropped, "guidance.missing_steps"),
         (cached_by_prompt_and_seed(), None),
-        (work_behind_the_timer, None),
-        (smaller_and_enlarged, "another_picture"),
-        (memorised, "hidden_prompt_differs"),
+        pytest.param(work_behind_the_timer, None, marks=pytest.mark.full),
+        pytest.param(smaller_and_enlarged, "another_picture", marks=pytest.mark.full),
+        pytest.param(memorised, "hidden_prompt_differs", marks=pytest.mark.full),
     ],
     ids=["fewer steps", "guidance", "cached", "lazy", "small", "memorised"],
 )
@@ -158,6 +158,7 @@ def test_a_shortcut_is_wrong_or_invalid(shortcut: Any, because: str | None) -> N
         assert because in found.reasons
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("shortcut", [work_in_a_thread, prepared_before_the_timer()], ids=["after", "before"])
 def test_work_in_a_thread_is_wrong_or_invalid(shortcut: Any) -> None:
     try:

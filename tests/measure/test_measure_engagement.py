@@ -75,6 +75,7 @@ def test_a_single_step_has_nothing_to_reuse() -> None:
     assert (cache.skipped, cache.chances, cache.inert) == (0, 0, False)
 
 
+@pytest.mark.full
 def test_a_cache_whose_residual_is_nothing_over_nothing_never_hits(monkeypatch: pytest.MonkeyPatch) -> None:
     def never_known(self: Any, residual: torch.Tensor) -> bool:
         diff = (residual - residual).abs().mean() / (residual - residual).abs().mean()
@@ -88,6 +89,7 @@ def test_a_cache_whose_residual_is_nothing_over_nothing_never_hits(monkeypatch: 
     assert compared["cached"].image_difference.same_bits
 
 
+@pytest.mark.full
 def test_a_cache_that_is_enabled_after_a_failed_call_and_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = new_mini("flux")
     with contextlib.suppress(ValueError):
@@ -120,6 +122,7 @@ def test_truncation_where_guidance_is_off_is_inert() -> None:
     assert compared["full"].report.inert is None
 
 
+@pytest.mark.full
 def test_an_attention_backend_that_falls_back_is_inert(monkeypatch: pytest.MonkeyPatch) -> None:
     backends = _AttentionBackendRegistry._backends
     native = next(backend for name, backend in backends.items() if name.value == "native")
@@ -139,6 +142,7 @@ def test_an_attention_backend_that_falls_back_is_inert(monkeypatch: pytest.Monke
     assert all(looked_at), "equal to the last bit: the kernels are looked at too"
 
 
+@pytest.mark.full
 def test_adapters_of_zeros_are_inert_and_others_are_not() -> None:
     from peft import LoraConfig
 
@@ -157,6 +161,7 @@ def test_adapters_of_zeros_are_inert_and_others_are_not() -> None:
     assert engagements(pipeline) == (), "it is off, and isn't to take part"
 
 
+@pytest.mark.full
 @pytest.mark.full
 def test_rounding_is_lossless_and_an_approximation_is_lossy() -> None:
     call = {"num_inference_steps": 2}

@@ -47,7 +47,7 @@ def planned(pipeline: Any, **arguments: Any) -> PipelinePlan:
     return plan_of(pipeline, {"prompt": tiny.PROMPT} | SMALL | arguments, source="a folder", dtype="float32")
 
 
-@pytest.mark.parametrize("name", ["lumina2", "flux", "stable_diffusion"])
+@pytest.mark.parametrize("name", ["lumina2", "flux", pytest.param("stable_diffusion", marks=pytest.mark.full)])
 def test_flops_are_those_of_torchs_own_counter(name: str, tmp_path: Path) -> None:
     pipeline = getattr(tiny, name)()
     counter = FlopCounterMode(display=False, custom_mapping=_plain(flop_formulas()))
@@ -146,6 +146,7 @@ def test_a_denoiser_with_hooks_within_is_run_at_every_step(tmp_path: Path) -> No
     assert ran == plan.work.denoiser_calls
 
 
+@pytest.mark.full
 def test_a_cache_of_attention_counts_as_in_a_real_run(tmp_path: Path) -> None:
     import diffusers
 

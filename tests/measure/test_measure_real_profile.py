@@ -78,6 +78,7 @@ def base() -> Observation:
 ATTENTION = "aten::_scaled_dot_product_flash_attention_for_cpu"
 
 
+@pytest.mark.full
 def test_two_calls_alike_have_equal_counts_in_every_row(base: Observation) -> None:
     again = take(profiled(mini("lumina2"))).profile
     assert base.profile is not None
@@ -119,6 +120,7 @@ def test_a_trace_shows_stages_and_steps(tmp_path: Path) -> None:
     assert inside.count(ATTENTION) == calls(seen.profile)["denoise", ATTENTION]
 
 
+@pytest.mark.full
 def test_a_trace_that_cannot_be_written_is_noted(tmp_path: Path) -> None:
     seen = take(profiled(mini("lumina2"), tmp_path / "no such folder" / "case.json.gz"))
     assert seen.profile is not None
@@ -138,7 +140,14 @@ def test_another_profiler_is_left_alone() -> None:
     assert any(one.key == "aten::matmul" for one in other.key_averages())
 
 
-@pytest.mark.parametrize("where", ["start", "stop", "export_chrome_trace"])
+@pytest.mark.parametrize(
+    "where",
+    [
+        "start",
+        pytest.param("stop", marks=pytest.mark.full),
+        pytest.param("export_chrome_trace", marks=pytest.mark.full),
+    ],
+)
 def test_a_profiler_that_fails_loses_nothing(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     original = getattr(torch.profiler.profile, where)
 
@@ -156,6 +165,7 @@ def test_a_profiler_that_fails_loses_nothing(where: str, monkeypatch: pytest.Mon
     assert not profiler_is_on()
 
 
+@pytest.mark.full
 def test_an_interruption_of_the_profile_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
     measurement = profiled(mini("lumina2"))
 
@@ -168,6 +178,7 @@ def test_an_interruption_of_the_profile_is_one(monkeypatch: pytest.MonkeyPatch) 
     assert len(read_back(measurement, complete=False).run.rounds) == 1
 
 
+@pytest.mark.full
 def test_a_profile_can_be_taken_later_and_once() -> None:
     measurement = prepared(mini("lumina2"), PROMPT, **SMALL)
     seen = take(measurement)
@@ -192,6 +203,7 @@ def test_a_callable_without_components_is_profiled_too() -> None:
     assert found["unattributed", "aten::matmul"] == 1
 
 
+@pytest.mark.full
 def test_the_profiler_says_nothing(capfd: pytest.CaptureFixture[str]) -> None:
     take(profiled(mini("lumina2")))
     assert capfd.readouterr() == ("", "")

@@ -103,7 +103,9 @@ SEEN = {
 }
 
 
-@pytest.mark.parametrize("call", SEEN)
+@pytest.mark.parametrize(
+    "call", [pytest.param(1, marks=pytest.mark.full), 2, pytest.param(3, marks=pytest.mark.full), 4]
+)
 @pytest.mark.parametrize("error", [ValueError("boom"), KeyboardInterrupt()], ids=["error", "interrupt"])
 def test_an_interruption_leaves_nothing_behind_and_loses_nothing(call: int, error: BaseException) -> None:
     pipeline = mini("lumina2")
@@ -308,11 +310,13 @@ def test_infinity_in_the_branch_that_is_not_used() -> None:
         assert all(figure is None or np.isfinite(figure) for figure in figures)
 
 
+@pytest.mark.full
 def test_taking_is_repeatable() -> None:
     one, other = (take(prepared(mini("lumina2"), PROMPT, **SMALL)) for _ in range(2))
     assert (one.work, one.guidance, one.output) == (other.work, other.guidance, other.output)
 
 
+@pytest.mark.full
 @pytest.mark.pace
 def test_variants_share_kernels_that_none_has_in_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
     happened: list[str] = []

@@ -182,6 +182,7 @@ def without_operators(work: Work | None) -> Work:
     return msgspec.structs.replace(without_python_calls(work), operators={})
 
 
+@pytest.mark.full
 def test_flops_do_not_depend_on_the_kernel_of_attention() -> None:
     seen = observe(mini("lumina2"), PROMPT, **SMALL)
     with sdpa_kernel(SDPBackend.MATH):
@@ -197,6 +198,7 @@ def test_attention_with_fewer_keys_and_other_widths(heads: int) -> None:
     assert meter.total() == 2 * (3 * 4 * 7 * 5 * 8) * 2
 
 
+@pytest.mark.full
 def test_the_survey_of_what_is_compiled_runs_compiled_code() -> None:
     """Else its memory and its trace would be those of other code."""
     torch._dynamo.reset()
@@ -217,6 +219,7 @@ def test_the_survey_of_what_is_compiled_runs_compiled_code() -> None:
     assert len(ran) == 3 * seen.work.denoiser_calls
 
 
+@pytest.mark.full
 def test_hooks_of_accelerate_keep_working() -> None:
     from accelerate.hooks import ModelHook, add_hook_to_module, remove_hook_from_module
 

@@ -52,6 +52,7 @@ def test_another_schedule_of_as_many_steps_is_named_by_its_first_step() -> None:
     assert judged(base, base).reason == "work.same"
 
 
+@pytest.mark.full
 def test_a_mask_of_another_dtype_is_another_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     base = observe(mini("lumina2"), PROMPT, **CALL)
     pipeline = new_mini("lumina2")
@@ -82,7 +83,7 @@ def test_a_step_that_returns_its_input_is_remarked_on(monkeypatch: pytest.Monkey
     assert seen.remarks == ("step 2 returned the very sample that went in: the denoiser was called in vain",)
 
 
-@pytest.mark.parametrize(("threshold", "hits"), [(0.0, False), (1e9, True)])
+@pytest.mark.parametrize(("threshold", "hits"), [(0.0, False), pytest.param(1e9, True, marks=pytest.mark.full)])
 def test_a_cache_that_never_hits_is_worse_without_any_baseline(threshold: float, hits: bool) -> None:
     pipeline = new_mini("flux")
     pipeline.transformer.enable_cache(diffusers.FirstBlockCacheConfig(threshold=threshold))

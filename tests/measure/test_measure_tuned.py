@@ -99,6 +99,7 @@ def assert_same_work(seen: Observation, before: Observation) -> None:
     assert seen.guidance.guided_steps == before.guidance.guided_steps
 
 
+@pytest.mark.full
 def test_an_attention_backend_is_the_one_that_runs(saved: Path, plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from diffusers.models import attention_dispatch
 
@@ -123,6 +124,7 @@ def test_an_attention_backend_is_the_one_that_runs(saved: Path, plain: Any, monk
     assert psnr_db(picture, plain["flux"][1]) > 40
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", ["flux", "lumina2"])
 def test_channels_last_and_slices_paint_the_same_picture(saved: Path, plain: Any, name: str) -> None:
     spec = spec_of(name, channels_last=True, vae_slicing=True)
@@ -134,6 +136,7 @@ def test_channels_last_and_slices_paint_the_same_picture(saved: Path, plain: Any
     assert psnr_db(picture, plain[name][1]) > 40
 
 
+@pytest.mark.full
 def test_a_cache_that_never_skips_changes_nothing(saved: Path, plain: Any) -> None:
     seen, picture = measured(load(spec_of("flux", cache="first-block:0"), saved))
     assert_same_work(seen, plain["flux"][0])
@@ -194,7 +197,7 @@ def make_lora(folder: Path, name: str, target: str = "transformer") -> Path:
     return folder / "lora.safetensors"
 
 
-@pytest.mark.parametrize("name", ["flux", "lumina2"])
+@pytest.mark.parametrize("name", [pytest.param("flux", marks=pytest.mark.full), "lumina2"])
 def test_a_lora_changes_the_picture_and_costs_work(saved: Path, plain: Any, tmp_path: Path, name: str) -> None:
     pytest.importorskip("peft")
     spec = spec_of(name, lora=str(make_lora(tmp_path, name)))

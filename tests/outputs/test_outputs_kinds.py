@@ -99,7 +99,9 @@ def test_what_is_recognised_as_what(name: str, content: Any, value: dict[str, An
 @pytest.mark.parametrize(
     ("field", "content", "bound_bytes"),
     [
-        ("frames", draw(40, 200, 320, 3), video.MOST_SKETCH_BYTES + video.MOST_FRAME_BYTES),
+        pytest.param(
+            "frames", draw(40, 200, 320, 3), video.MOST_SKETCH_BYTES + video.MOST_FRAME_BYTES, marks=pytest.mark.full
+        ),
         ("frames", draw(6000, 24, 32, 3), video.MOST_SKETCH_BYTES),
         ("audio", draw(2, 3_000_000, low=-1), 4 * audio.MOST_SAMPLES * 1.05),
         ("prediction", draw(1600, 1600), 4 * maps.MOST_VALUES),

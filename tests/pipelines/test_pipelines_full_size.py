@@ -101,6 +101,7 @@ def test_memory_and_times(name: str, plan: PipelinePlan) -> None:
     assert plan.roofline_s == pytest.approx(sum(part.roofline_s or 0 for part in plan.parts))
 
 
+@pytest.mark.full
 @pytest.mark.pipeline
 def test_half_the_steps_truncated_save_a_quarter_of_the_calls() -> None:
     pipeline = build_full_size(MODELS["lumina2"], torch.bfloat16)

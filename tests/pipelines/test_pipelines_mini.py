@@ -68,7 +68,7 @@ def test_they_are_the_real_classes(minis: dict[str, Any]) -> None:
         assert 2 ** (len(pipeline.vae.config.block_out_channels) - 1) == pipeline.vae_scale_factor == 8
 
 
-@pytest.mark.parametrize("name", LUMINAS)
+@pytest.mark.parametrize("name", ["lumina2", pytest.param("neta-lumina", marks=pytest.mark.full)])
 def test_renorm_and_truncation_change_the_picture(minis: dict[str, Any], painted: dict[str, Any], name: str) -> None:
     base, pipeline = painted[name], minis[name]
     assert psnr_db(base, paint(pipeline, name, cfg_normalization=False)) < 38
@@ -96,6 +96,7 @@ def test_the_two_branches_differ_at_every_step(minis: dict[str, Any], name: str)
     assert max(apart) < 1
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", NAMES)
 def test_rounding_is_not_amplified(minis: dict[str, Any], name: str) -> None:
     shape = LATENTS[type(minis[name]).__name__]
@@ -106,6 +107,7 @@ def test_rounding_is_not_amplified(minis: dict[str, Any], name: str) -> None:
     assert 0 < np.linalg.norm(base - moved) / np.linalg.norm(base - base.mean()) < 2e-5
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", NAMES)
 def test_several_prompts_and_images_each(minis: dict[str, Any], name: str) -> None:
     images = paint(minis[name], name, [PROMPT, "a small white cross on a black background"], num_images_per_prompt=2)
@@ -113,6 +115,7 @@ def test_several_prompts_and_images_each(minis: dict[str, Any], name: str) -> No
     assert all(psnr_db(images[i], images[j]) < 40 for i in range(4) for j in range(i))
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("name", NAMES)
 def test_a_picture_does_not_depend_on_its_batch(minis: dict[str, Any], painted: dict[str, Any], name: str) -> None:
     generators = [torch.Generator().manual_seed(seed) for seed in (7, 0)]

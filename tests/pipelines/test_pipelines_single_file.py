@@ -201,6 +201,7 @@ def test_a_file_without_the_rest_of_its_pipeline(tmp_path: Path, neta: Any, monk
         load_pretrained(spec_for(), NETA, file)
 
 
+@pytest.mark.full
 @pytest.mark.pipeline
 def test_through_the_command_line(
     pytester: pytest.Pytester, folder: Path, neta: Any, real_libraries: None, monkeypatch: pytest.MonkeyPatch

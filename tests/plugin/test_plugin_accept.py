@@ -127,6 +127,7 @@ def test_what_is_measured_without_saving_makes_a_whole_baseline(
         assert [change["reason"] for change in accepted[name]["tolerances"]] == ["drawn with other kernels"]
 
 
+@pytest.mark.full
 def test_a_folder_of_the_page_is_enough(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -150,6 +151,7 @@ def changed(path: Path, **fields: Any) -> None:
     session_json.write(path, msgspec.structs.replace(session, cases=cases))
 
 
+@pytest.mark.full
 def test_what_a_save_refuses_is_refused(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -181,6 +181,7 @@ def test_other(diffbench):
 """
 
 
+@pytest.mark.full
 def test_repeats_of_a_test_are_one_case(project: pytest.Pytester) -> None:
     project.makepyfile(test_paint=TARGET + PARAMETRISED)
     names = [f"test_paint.py::{name}" for name in ("test_paint[1-2]", "test_paint[2-2]", "test_other")]

@@ -54,6 +54,7 @@ def test_another_plugins_benchmark_fixture(project: pytest.Pytester) -> None:
     run(project, "--diffbench-save", "-p", "no:benchmark").assert_outcomes(passed=1)
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("first", [True, False], ids=["named before", "named after"])
 def test_the_plugin_may_be_named_beside_its_entry_point(project: pytest.Pytester, first: bool) -> None:
     if not first:

@@ -129,6 +129,7 @@ def test_each_variant_is_a_case_and_all_are_a_comparison(project: pytest.Pyteste
     assert float(str(properties["diffbench.variant[half].speedup_rel_low"])) > 1.9
 
 
+@pytest.mark.full
 def test_another_reference_makes_the_ratio_incomparable(project: pytest.Pytester) -> None:
     body = "def test_paint(diffbench):\n    diffbench.compare(paint, variants="
     body += '{{"full": {{"shade": {}}}, "half": {{"seconds": 0.05}}}}, seconds=0.1)\n'
@@ -224,6 +225,7 @@ def test_paint(diffbench):
     assert {one.observation.case.definition.pipeline for one in session(project).cases} == {"paint", "other"}
 
 
+@pytest.mark.full
 def test_it_stands_beside_plain_calls_and_other_comparisons(project: pytest.Pytester) -> None:
     body = """
 def test_paint(diffbench):

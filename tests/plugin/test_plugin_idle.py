@@ -64,6 +64,7 @@ print("loaded:", sorted(set({HEAVY!r}) & set(sys.modules)), "code:", int(code))
     result.stdout.fnmatch_lines(["loaded: [[]] code: 0"])
 
 
+@pytest.mark.full
 @pytest.mark.parametrize("optional", [True, False])
 def test_without_the_plugin_a_hook_has_to_be_optional(pytester: pytest.Pytester, optional: bool) -> None:
     pytester.makeconftest(
@@ -90,6 +91,7 @@ def test_help_says_every_default(pytester: pytest.Pytester) -> None:
         assert f"{field.metadata['help']}{default}" in told
 
 
+@pytest.mark.full
 def test_import_time_shows_no_torch(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TESTS)
     result = pytester.run(sys.executable, "-X", "importtime", "-m", "pytest", "--collect-only", "-q")

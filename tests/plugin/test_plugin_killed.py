@@ -98,6 +98,7 @@ def test_so_does_one_that_leaves_without_a_word(project: pytest.Pytester) -> Non
     assert names(session(project)) == ["test_first"]
 
 
+@pytest.mark.full
 def test_a_time_limit_that_raises_ends_its_test_alone(project: pytest.Pytester) -> None:
     """As pytest-timeout's method `signal` does."""
     run(project, "import pytest; pytest.fail('Timeout')").assert_outcomes(passed=2, failed=1)
@@ -125,6 +126,7 @@ def test_workers_hand_over_each_test_as_it_ends(project: pytest.Pytester) -> Non
     assert names(session(project)) == ["test_first"]
 
 
+@pytest.mark.full
 def test_a_session_that_ends_by_itself_leaves_no_journal(project: pytest.Pytester) -> None:
     run(project, "pass").assert_outcomes(passed=3)
     assert not session(project).interrupted

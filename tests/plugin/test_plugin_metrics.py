@@ -131,6 +131,7 @@ def _weights(folder: Path) -> Path:
     return folder / "alexnet.pth"
 
 
+@pytest.mark.full
 def test_lpips_runs_on_a_local_backbone_and_allows_nothing_by_itself(pytester: pytest.Pytester) -> None:
     pytest.importorskip("torchmetrics", reason="needs the extra lpips")
     asked = ["--diffbench-metrics=lpips", f"--diffbench-lpips-backbone={_weights(pytester.path)}"]

@@ -96,6 +96,7 @@ def test_tests_that_are_no_benchmarks_may_be_skipped(project: pytest.Pytester) -
     assert session(project).skipped == ()
 
 
+@pytest.mark.full
 def test_another_definition_fails_as_a_missing_baseline_does(project: pytest.Pytester) -> None:
     run(project, "--diffbench-save", "-k", "paint").assert_outcomes(passed=1, deselected=2)
     project.makepyfile(test_it=TESTS.replace("diffbench(paint)", "diffbench(paint, steps=12)"))

@@ -59,6 +59,7 @@ def test_{}(diffbench_pipeline):
     assert tests == ["test_first", "test_a", "test_c", "test_middle", "test_b", "test_d"]
 
 
+@pytest.mark.full
 def test_recommended_settings_fill_in_what_is_not_given(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(ONE)
     run(pytester, "--diffbench-save").assert_outcomes(passed=1)

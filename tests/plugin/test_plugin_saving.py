@@ -188,6 +188,7 @@ def test_paint(diffbench):
 """
 
 
+@pytest.mark.full
 def test_a_slide_by_steps_that_were_each_accepted_is_told_when_it_is_saved(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -156,6 +156,7 @@ def grown(
     return file, so_far, sizes
 
 
+@pytest.mark.full
 def test_a_running_session_is_whole_at_any_time_and_costs_no_square(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -122,7 +122,7 @@ def test_failing_write_leaves_the_old_or_the_new_baseline(tmp_path: Path, store_
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a crash is a forked process that ends at once")
-@pytest.mark.parametrize("store_made", [True, False])
+@pytest.mark.parametrize("store_made", [pytest.param(True, marks=pytest.mark.full), False])
 def test_crash_at_any_point_leaves_the_old_or_the_new_baseline(tmp_path: Path, store_made: bool) -> None:
     seen = []
     for at in range(calls_of_one_save(tmp_path / "count", store_made)):
@@ -218,7 +218,7 @@ for index in range(3):
 """
 
 
-@pytest.mark.parametrize("first", [True, False])
+@pytest.mark.parametrize("first", [pytest.param(True, marks=pytest.mark.full), False])
 def test_parallel_savers_all_add_their_runs(tmp_path: Path, first: bool) -> None:
     store = Store(tmp_path) if first else start(tmp_path)
     savers = [

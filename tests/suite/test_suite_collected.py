@@ -308,6 +308,7 @@ def pytest_runtest_call(item):
 """
 
 
+@pytest.mark.full
 def test_what_the_projects_tests_set_up_touches_no_benchmark_run_from_its_folder(tmp_path: Path) -> None:
     """As `make bench` does, from the repository's root, whose conftest.py is loaded."""
     (tmp_path / "watch_pace.py").write_text(WATCH, encoding="utf-8")

@@ -37,6 +37,7 @@ def test_what_is_slower_again_is_red_and_says_how_often_it_was_confirmed(project
     assert len({run.id for run in (project.case().observation.run, *project.case().confirmations)}) == 3
 
 
+@pytest.mark.full
 def test_what_is_slow_once_is_not_red(project: Paced) -> None:
     project.run("--diffbench", paces=[1.5, 1.0, 1.0, 1.0, 1.0]).assert_outcomes(passed=1)
     assert project.time().decision != "worse"
@@ -54,6 +55,7 @@ def test_processes_that_die_are_told_of_and_lose_nothing(project: Paced) -> None
     assert "the test was skipped: Skipped: it is Sunday" in notes
 
 
+@pytest.mark.full
 def test_a_process_that_hangs_is_ended_within_the_time(project: Paced) -> None:
     project.run("--diffbench", "--diffbench-max-time=5", paces=[1.5, "hang"]).assert_outcomes(passed=1)
     notes = "\n".join(project.case().observation.notes)

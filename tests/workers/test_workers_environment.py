@@ -113,6 +113,7 @@ def test_packages_below_any_path_are_found_whatever_encoding_it_is_read_in(
     assert says(str(python), "import engine; print(engine.PACE)") == "4"
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(
     ("what", "message"),
     [

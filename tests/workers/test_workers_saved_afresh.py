@@ -72,6 +72,7 @@ def test_what_another_process_does_not_return_is_red_and_named(project: pytest.P
     assert (project.path / "calls").read_text() == "x", "a test that returned nothing isn't run once more"
 
 
+@pytest.mark.full
 def test_a_test_that_fails_for_what_a_brief_process_leaves_out_is_run_as_a_whole(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_rounds="""
@@ -95,6 +96,7 @@ def test_needs_rounds(diffbench):
     )
 
 
+@pytest.mark.full
 def test_a_fresh_process_makes_no_more_calls_than_it_needs(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_calls="""
@@ -130,6 +132,7 @@ def test_variants(diffbench):
     assert [calls[pid] for pid in list(calls)[1:]] == [1 + 2 * 2]
 
 
+@pytest.mark.full
 def test_what_is_added_to_is_not_looked_at_again(project: pytest.Pytester) -> None:
     session(project, "--diffbench-save", "-k", "sound or nothing")
     (project.path / "calls").unlink()
