@@ -55,6 +55,43 @@ def test_each_change_is_named_with_its_component(change: str) -> None:
     assert len(left_behind(component_states(pipeline), before)) == 1
 
 
+class Quantized(torch.Tensor):
+    """Codes and a scale, as quantisers keep a weight; there is no slice, view or copy of the whole."""
+
+    codes: torch.Tensor
+    scale: torch.Tensor
+
+    @staticmethod
+    def __new__(cls, codes: torch.Tensor, scale: torch.Tensor) -> Quantized:
+        tensor: Quantized = torch.Tensor._make_wrapper_subclass(cls, codes.shape, dtype=scale.dtype)
+        tensor.codes, tensor.scale = codes, scale
+        return tensor
+
+    def __tensor_flatten__(self) -> tuple[list[str], None]:
+        return ["codes", "scale"], None
+
+    @classmethod
+    def __torch_dispatch__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if func is torch.ops.aten.detach.default:
+            return cls(args[0].codes, args[0].scale)
+        raise NotImplementedError(func)
+
+
+def test_weights_that_are_quantised_are_known_by_what_they_are_made_of() -> None:
+    codes = torch.arange(64, dtype=torch.int8).reshape(8, 8)
+
+    def weights(codes: torch.Tensor, scale: float) -> dict[str, str]:
+        layer = torch.nn.Linear(8, 8, bias=False)
+        layer.weight = torch.nn.Parameter(Quantized(codes, torch.tensor([scale])), requires_grad=False)
+        return weights_of(component_states(type("Pipeline", (), {"components": {"transformer": layer}})()))
+
+    plain = weights(codes, 1.0)
+    assert plain["transformer"]
+    assert weights(codes.clone(), 1.0) == plain
+    assert weights(codes.flip(0), 1.0) != plain
+    assert weights(codes, 2.0) != plain
+
+
 @pytest.mark.parametrize("name", ["lumina2", "flux"])
 def test_a_call_that_leaves_everything_as_it_was(name: str) -> None:
     pipeline = new_mini(name)
