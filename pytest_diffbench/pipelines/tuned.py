@@ -147,7 +147,7 @@ def is_quantized(module: Any) -> bool:
 def _quantization_config(diffusers: Any, backend: str, kind: str, dtype: str) -> Any:
     if backend == "torchao":
         ao: Any = import_module("torchao.quantization")
-        names = {"int8": "Int8WeightOnlyConfig", "int4": "Int4WeightOnlyConfig", "float8": "Float8WeightOnlyConfig"}
+        names = {"int8": "Int8WeightOnlyConfig", "float8": "Float8WeightOnlyConfig"}
         return diffusers.TorchAoConfig(getattr(ao, names[kind])())
     compute = getattr(import_module("torch"), dtype)
     return diffusers.BitsAndBytesConfig(load_in_4bit=True, bnb_4bit_quant_type=kind, bnb_4bit_compute_dtype=compute)

@@ -24,14 +24,14 @@ if TYPE_CHECKING:
 
 QUANTIZERS: Mapping[str, tuple[str, str, tuple[str, ...]]] = MappingProxyType(
     {
-        "torchao": ("torchao", "torchao", ("int8", "int4", "float8")),
+        "torchao": ("torchao", "torchao", ("int8", "float8")),
         "bitsandbytes": ("bitsandbytes", "bitsandbytes", ("nf4", "fp4")),
     }
 )
 """By the name of diffusers' quantiser: the module it needs, the package that has it, and the types of weights.
 
-Not quanto, nor bitsandbytes' int8: they multiply in operations of their own, whose FLOPs torch can't count, so that a
-call's work would seem to shrink."""
+Not quanto, nor bitsandbytes' int8, nor torchao's int4, whose kernels come with another package, mslk: they multiply
+in operations of their own, whose FLOPs torch can't count, so that a call's work would seem to shrink."""
 
 _CUDA_ALONE = ("_native_cudnn", "_native_efficient", "_native_flash")
 """Backends that diffusers names native and torch implements, yet not on every device."""

@@ -93,7 +93,7 @@ class Settings:
     vae_tiling: bool = _setting(switch, False, "cmi", "let the VAE process tiles")
     vae_slicing: bool = _setting(switch, False, "cmi", "let the VAE process one image at a time")
     quantize: str | None = _setting(
-        text, None, "cmi", "load a pretrained denoiser quantised: int8, int4, float8, nf4, fp4", "TYPE"
+        text, None, "cmi", "load a pretrained denoiser quantised: int8, float8, nf4, fp4", "TYPE"
     )
     lora: str | None = _setting(text, None, "cmi", "safetensors file with a LoRA to load", "FILE")
     cache: str | None = _setting(

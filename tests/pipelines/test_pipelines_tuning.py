@@ -40,6 +40,7 @@ def all_packages(monkeypatch: pytest.MonkeyPatch) -> None:
         ({"attention": "_native_flash"}, r"attention='_native_flash' runs on CUDA devices, and device='cpu'"),
         ({"attention": "sage"}, r"attention='sage' can't be used here: .*Install what it needs, or use 'native'"),
         ({"quantize": "int9"}, r"quantize='int9': the type 'int9' of torchao isn't known\. Did you mean 'int8'\?"),
+        ({"quantize": "int4"}, r"quantize='int4': the type 'int4' of torchao isn't known\. Did you mean 'int8'\?"),
         ({"quantize": "torcha:int8"}, r"the quantiser 'torcha' isn't known\. Did you mean 'torchao'\?"),
         ({"quantize": "quanto:int8"}, r"the quantiser 'quanto' isn't known"),
         ({"lora": "/no/where.bin"}, r"lora='/no/where.bin': only \.safetensors is loaded"),
