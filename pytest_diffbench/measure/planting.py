@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.measure.clock import clock_for
 from pytest_diffbench.measure.components import attention_modules, denoisers_of
+from pytest_diffbench.pipelines.devices import device_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -26,7 +27,7 @@ def plant(pipeline: Any, slowdown: str) -> None:
     """
     kind, _, size = slowdown.partition(":")
     denoisers = list(denoisers_of(pipeline).values())
-    device = str(getattr(pipeline, "device", "cpu"))
+    device = device_of(pipeline) or "cpu"
     modules: list[Any] = denoisers
     if kind == "attention":
         modules = [layer for module in denoisers for layer in attention_modules(module)]

@@ -46,6 +46,12 @@ def _is_initialized(backend: Any) -> bool:
     return backend is not None and backend.is_available() and backend.is_initialized()
 
 
+def device_of(target: object) -> str | None:
+    """The device that a pipeline computes on, wherever offloading keeps its weights; None where it has none."""
+    device = getattr(target, "_execution_device", None) or getattr(target, "device", None)
+    return str(device) if device is not None else None
+
+
 def devices_of(target: object, device: str) -> tuple[str, ...]:
     """The devices that a pipeline's parts lie on, of the type of the device that it runs on, which comes first."""
     import torch

@@ -381,6 +381,7 @@ class Bench:
         arguments: dict[str, Any],
     ) -> tuple[str, Definition]:
         from pytest_diffbench.measure.definition import name_of
+        from pytest_diffbench.pipelines.devices import device_of
         from pytest_diffbench.pipelines.loader import resolve_device
         from pytest_diffbench.records import Definition
 
@@ -397,9 +398,8 @@ class Bench:
                 seed=self._settings.seed,
                 arguments=arguments,
             )
-        device = getattr(target, "_execution_device", None) or getattr(target, "device", None)
         dtype = getattr(target, "dtype", None)
-        return str(device or resolve_device(self._settings.device)), Definition(
+        return device_of(target) or resolve_device(self._settings.device), Definition(
             pipeline=name_of(target),
             weights="own",
             dtype=str(dtype or "unknown").removeprefix("torch."),

@@ -81,6 +81,18 @@ def test_a_call_takes_as_much_longer_as_was_planted(denoiser: Denoiser, slowdown
     assert took_s(denoiser) == pytest.approx(seconds, abs=1e-4)
 
 
+def test_time_is_taken_where_an_offloaded_pipeline_computes(
+    denoiser: Denoiser, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Offloaded(Pipeline):
+        _execution_device = torch.device("cuda", 0)
+
+    asked: list[str] = []
+    monkeypatch.setattr(planting, "clock_for", lambda device: asked.append(device) or clock.clock_for("cpu"))
+    plant(Offloaded(), "delay:0.5")
+    assert asked == ["cuda:0"]
+
+
 def test_extra_calls_are_spread_and_as_many_as_were_planted(denoiser: Denoiser) -> None:
     plant(Pipeline(), "calls:2/6")
     counts = []
