@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeAlias, TypeVar
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
+    import torch
     from torch import nn
 
 Role: TypeAlias = Literal["text", "denoiser", "vae_encode", "vae_decode", "step", "other"]
@@ -114,6 +115,15 @@ def attention_modules(denoiser: nn.Module) -> list[nn.Module]:
 def count_parameters(module: nn.Module) -> int:
     """Number of parameters, shared ones once."""
     return sum(parameter.numel() for parameter in module.parameters())
+
+
+def plain_tensors(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
+    """What a tensor is made of, by name: a quantised one keeps codes and scales, and can't be sliced itself."""
+    if not hasattr(tensor, "__tensor_flatten__"):
+        yield name, tensor
+        return
+    for inner in tensor.__tensor_flatten__()[0]:
+        yield from plain_tensors(f"{name}.{inner}", getattr(tensor, inner))
 
 
 def _pipelines_in(target: object) -> list[object]:

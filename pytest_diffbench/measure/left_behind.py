@@ -6,7 +6,7 @@ import collections
 import hashlib
 from typing import TYPE_CHECKING, TypeAlias
 
-from pytest_diffbench.measure.components import attention_modules, components_of, modules_of
+from pytest_diffbench.measure.components import attention_modules, components_of, modules_of, plain_tensors
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -91,7 +91,7 @@ def _digest(parameters: list[tuple[str, torch.Tensor]]) -> str:
     import torch
 
     together: dict[tuple[torch.device, torch.dtype], dict[str, torch.Tensor]] = collections.defaultdict(dict)
-    parameters = [part for name, parameter in parameters for part in _plain_tensors(name, parameter)]
+    parameters = [part for name, parameter in parameters for part in plain_tensors(name, parameter)]
     for name, parameter in parameters:
         flat = parameter.detach().reshape(-1) if parameter.is_contiguous() else parameter.detach().flatten()
         if flat.device.type != "meta" and flat.layout == torch.strided and len(flat):
@@ -107,12 +107,3 @@ def _digest(parameters: list[tuple[str, torch.Tensor]]) -> str:
     for name, parameter in parameters:
         digest.update(f"{name} {list(parameter.shape)}".encode() + values.get(name, b""))
     return digest.hexdigest() if values else ""
-
-
-def _plain_tensors(name: str, tensor: torch.Tensor) -> Iterator[tuple[str, torch.Tensor]]:
-    """What a tensor is made of, by name: a quantised one keeps codes and scales, and can't be sliced itself."""
-    if not hasattr(tensor, "__tensor_flatten__"):
-        yield name, tensor
-        return
-    for inner in tensor.__tensor_flatten__()[0]:
-        yield from _plain_tensors(f"{name}.{inner}", getattr(tensor, inner))

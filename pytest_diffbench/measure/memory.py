@@ -6,11 +6,14 @@ import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal, Protocol, TypeAlias
 
+import msgspec
+
+from pytest_diffbench.measure.components import modules_of, plain_tensors
 from pytest_diffbench.pipelines.devices import backend_of, current_index, is_accelerator
 from pytest_diffbench.records import Memory, StageMemory
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterable, Sequence
 
     from pytest_diffbench.records import Stage
 
@@ -182,6 +185,49 @@ class StageMemoryWatch:
         bytes_, held = self._gauge.read()
         before, held_before = self._peaks.get(self._stage, (0, None))
         self._peaks[self._stage] = max(bytes_, before), held if held_before is None else max(held or 0, held_before)
+
+
+def held_bytes(others: Iterable[object], target: object) -> int:
+    """What weights of other pipelines take of accelerators' memory beyond those that a pipeline shares with them.
+
+    Args:
+        others: pipelines and functions; `target` may be among them.
+        target: whose weights don't count.
+    """
+    sizes_bytes: dict[int, int] = {}
+    for other in others:
+        sizes_bytes |= _storages(other)
+    return sum(sizes_bytes[storage] for storage in sizes_bytes.keys() - _storages(target).keys())
+
+
+def _storages(target: object) -> dict[int, int]:
+    """Sizes of what a pipeline's weights are kept in on accelerators, by identity."""
+    storages = (
+        part.untyped_storage()
+        for module in modules_of(target).values()
+        for name, tensor in (*module.named_parameters(), *module.named_buffers())
+        for _, part in plain_tensors(name, tensor)
+        if is_accelerator(str(part.device))
+    )
+    return {storage._cdata: storage.nbytes() for storage in storages}
+
+
+def without(memory: Memory | None, others_bytes: int) -> Memory | None:
+    """A call's memory without what others had in a device's while it was measured.
+
+    What they have of the reservation can't be told, and so nothing is.
+    """
+    if memory is None or not others_bytes:
+        return memory
+    return msgspec.structs.replace(
+        memory,
+        peak_bytes=memory.peak_bytes - others_bytes,
+        reserved_bytes=None,
+        stages={
+            stage: msgspec.structs.replace(stage_memory, peak_bytes=stage_memory.peak_bytes - others_bytes)
+            for stage, stage_memory in memory.stages.items()
+        },
+    )
 
 
 def is_out_of_memory(error: BaseException) -> bool:

@@ -49,10 +49,18 @@ class Asked:
 
 
 class VariantMeasurement:
-    """A measurement, with the ratio to the reference once that is known."""
+    """A measurement, with the ratio to the reference once that is known.
 
-    def __init__(self, measurement: Measurement) -> None:
+    Args:
+        measurement: of the variant.
+        others: what the other variants call; what their weights take of a device's memory isn't this one's.
+    """
+
+    def __init__(self, measurement: Measurement, others: Sequence[Any]) -> None:
+        from pytest_diffbench.measure.memory import held_bytes
+
         self.measurement = measurement
+        self._others_bytes = held_bytes(others, measurement.target)
         self.ratio: Ratio | None = None
         self.probe: Probe | None = None
         self.hidden: Artifacts | None = None
@@ -69,8 +77,11 @@ class VariantMeasurement:
 
     def observation(self, *, complete: bool) -> Observation:
         """All that was measured, as a record."""
+        from pytest_diffbench.measure.memory import without
+
         measured = self.measurement.observation(complete=complete)
-        return msgspec.structs.replace(measured, ratio=self.ratio, probe=self.probe)
+        memory = without(measured.memory, self._others_bytes)
+        return msgspec.structs.replace(measured, memory=memory, ratio=self.ratio, probe=self.probe)
 
     def artifacts(self) -> Artifacts:
         """The images of the first timed round, and the survey's trace."""
@@ -130,7 +141,8 @@ def compare(
                 variant.args,
                 variant.kwargs,
                 pace,
-            )
+            ),
+            [other.target for other in asked],
         )
         for variant in asked
     }

@@ -6,8 +6,18 @@ import mmap
 from typing import TYPE_CHECKING, Literal
 
 import pytest
+import torch
 
-from pytest_diffbench.measure.memory import LifetimeGauge, RssGauge, StageMemoryWatch, gauge_for
+from pytest_diffbench.measure import memory as measuring
+from pytest_diffbench.measure.memory import (
+    LifetimeGauge,
+    RssGauge,
+    StageMemoryWatch,
+    gauge_for,
+    held_bytes,
+    without,
+)
+from pytest_diffbench.records import Memory, StageMemory
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import Stage
@@ -83,3 +93,36 @@ def test_the_lifetime_peak_is_there_and_says_what_it_is() -> None:
     memory = StageMemoryWatch(LifetimeGauge()).finish()
     assert memory is not None
     assert (memory.source, memory.stages) == ("process_lifetime", {})
+
+
+class Pipeline:
+    def __init__(self, **components: torch.nn.Module) -> None:
+        self.components = components
+
+
+def test_weights_of_other_pipelines_count_once_and_shared_ones_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(measuring, "is_accelerator", lambda device: device == "cpu")  # as if it were one
+    text, own, small = (torch.nn.Linear(width, 10, bias=False) for width in (30, 20, 1))
+    target = Pipeline(text_encoder=text, transformer=own)
+    other = Pipeline(text_encoder=text, transformer=small)
+    third = Pipeline(transformer=small)
+    assert held_bytes([target, other, third], target) == 10 * 4
+    assert held_bytes([target, other, third], other) == 20 * 10 * 4
+    assert held_bytes([target, other, third], third) == (30 + 20) * 10 * 4
+    assert held_bytes([print, target], print) == (30 + 20) * 10 * 4
+    monkeypatch.undo()
+    assert held_bytes([target, other], other) == 0
+
+
+def test_what_others_hold_is_not_in_a_calls_memory() -> None:
+    memory = Memory(
+        source="cuda_allocator",
+        peak_bytes=900,
+        reserved_bytes=1000,
+        stages={"denoise": StageMemory(peak_bytes=900, workspace_bytes=5)},
+    )
+    assert without(memory, 0) == memory
+    assert without(None, 300) is None
+    assert without(memory, 300) == Memory(
+        source="cuda_allocator", peak_bytes=600, stages={"denoise": StageMemory(peak_bytes=600, workspace_bytes=5)}
+    )
