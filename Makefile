@@ -19,7 +19,8 @@ VENV ?= .venv
 TORCH ?= torch==2.13.0
 PIP_INDEX ?=
 ARGS ?=
-WORKERS ?= 2
+# One process a core, up to four: each imports torch and diffusers, and takes some 1.5 GB.
+WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cores : 4)))
 
 BIN := $(VENV)/bin
 SUITE := $(BIN)/python -m pytest --pyargs pytest_diffbench.suite --diffbench-baselines baselines
