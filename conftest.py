@@ -73,7 +73,9 @@ def _read_once(place: str, name: str) -> str | None:
     return _read_text(importlib.metadata.PathDistribution(Path(place)), name)
 
 
-def _read_text_once(distribution: importlib.metadata.PathDistribution, filename: str | os.PathLike[str]) -> str | None:
+def _read_text_once(
+    distribution: importlib.metadata.PathDistribution, filename: str | os.PathLike[str]
+) -> str | None:
     """Read what a package says of itself once: each session within a session asks all of them for plugins."""
     place = str(distribution._path)  # how it is made
     return _read_once(place, str(filename)) if place.startswith(KEPT) else _read_text(distribution, filename)
