@@ -8,8 +8,8 @@ if TYPE_CHECKING:
     from pytest_diffbench import Bench, Result
 
 PROMPT = "a large red circle on a blue background"
-FEW_STEPS = 10
-"""Of calls of minis, but for those that the models' authors recommend: what a step costs and does shows in them."""
+FEW_STEPS = 8
+"""Of calls of minis: what a step costs and does shows in them."""
 
 RATIOS = (1.0, 0.7, 0.5, 0.25)
 """1.0 is truncation off. The model card's setting is 0.25."""

@@ -6,14 +6,17 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_diffbench.suite.expectations import PROMPT
+from pytest_diffbench.suite.expectations import PROMPT, steps_of
 
 if TYPE_CHECKING:
     from pytest_diffbench import Bench
+
+STEPS = 50
 
 
 @pytest.mark.diffbench(model="flux")
 def test_distilled_guidance(diffbench: Bench, diffbench_pipeline: Any) -> None:
     """One denoiser call a step, whatever the guidance scale."""
-    result = diffbench(diffbench_pipeline, PROMPT)
-    assert result.work.denoiser_calls == result.work.steps == 50
+    steps = steps_of(diffbench, STEPS)
+    result = diffbench(diffbench_pipeline, PROMPT, num_inference_steps=steps)
+    assert result.work.denoiser_calls == result.work.steps == steps

@@ -6,13 +6,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from pytest_diffbench.suite.expectations import PROMPT, RATIOS, guided_steps
+from pytest_diffbench.suite.expectations import FEW_STEPS, PROMPT, RATIOS, guided_steps
 
 if TYPE_CHECKING:
     from pytest_diffbench import Bench
-
-STEPS = 8
-"""Few: a ratio needs no more, and each of its variants is called several times."""
 
 
 @pytest.mark.diffbench(model="lumina2")
@@ -22,12 +19,12 @@ def test_truncation_pays(diffbench: Bench, diffbench_pipeline: Any) -> None:
         diffbench_pipeline,
         PROMPT,
         variants={str(ratio): {"cfg_trunc_ratio": ratio} for ratio in RATIOS},
-        num_inference_steps=STEPS,
+        num_inference_steps=FEW_STEPS,
         cfg_normalization=False,
         precision_rel=0.5,
     )
     for ratio in RATIOS:
-        guided = guided_steps(STEPS, ratio)
+        guided = guided_steps(FEW_STEPS, ratio)
         variant = compared[str(ratio)]
         assert variant.result.guidance.guided_steps == guided
-        assert variant.work_saved_rel == (STEPS - guided) / (2 * STEPS)
+        assert variant.work_saved_rel == (FEW_STEPS - guided) / (2 * FEW_STEPS)
