@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_diffbench.invariants.invariant import Outcome, broken, not_applicable, unable
 from pytest_diffbench.invariants.observed import distance
 from pytest_diffbench.invariants.subject import first_line
-from pytest_diffbench.invariants.tiles import decoder_of
+from pytest_diffbench.invariants.tiles import attributes_kept, decoder_of
 from pytest_diffbench.measure.components import denoisers_of, modules_of
 
 if TYPE_CHECKING:
@@ -25,18 +25,16 @@ def vae_slicing(subject: Subject) -> Outcome:
 
     decoder = decoder_of(subject, "enable_slicing")
     both = torch.cat([decoder.latents, decoder.latents.flip(-1)])
-    before = getattr(decoder.vae, "use_slicing", False)
     try:
         whole = decoder.decode(both)
     except Exception as error:
         unable("refused", "vae.decode", message=first_line(error))
     try:
-        decoder.vae.enable_slicing()
-        sliced = decoder.decode(both)
+        with attributes_kept(decoder.vae):
+            decoder.vae.enable_slicing()
+            sliced = decoder.decode(both)
     except Exception as error:  # what it takes whole it has to take in slices
         return broken(where=(f"vae.decode: {first_line(error)}",))
-    finally:
-        decoder.vae.use_slicing = before
     turned = distance({"": whole}, {"": whole[::-1]})[0]
     return subject.equal({"": whole}, {"": sliced}, sensitivity_rel=turned, same=True)
 

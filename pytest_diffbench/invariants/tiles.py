@@ -96,7 +96,8 @@ def vae_tiling(subject: Subject) -> Outcome:
     ratio = tiles[0].shape[-1] // _TILE
     if ratio < 2:
         not_applicable("no_method", "overlap of two pixels")
-    with _tiled(decoder.vae, ratio):
+    with attributes_kept(decoder.vae):
+        _switch_on(decoder.vae, ratio)
         whole = decoder.decode(latents)
     if whole.shape[-1] != _WIDTH * ratio:
         return broken(where=("width in pixels",), observed=whole.shape[-1], expected=_WIDTH * ratio)
@@ -166,23 +167,33 @@ def _fitted(latents: torch.Tensor, axis: int, size: int) -> torch.Tensor:
     return latents.narrow(axis, 0, size)
 
 
-@contextlib.contextmanager
-def _tiled(vae: Any, ratio: int) -> Iterator[None]:
+def _switch_on(vae: Any, ratio: int) -> None:
     """Let a VAE decode in such tiles; ends the check where it can't be told to."""
-    before = {name: value for name, value in vars(vae).items() if name.startswith(("tile_", "use_"))}
     names = set(inspect.signature(vae.enable_tiling).parameters)
     sizes = dict.fromkeys(("tile_sample_min_height", "tile_sample_min_width"), _TILE * ratio)
     strides = dict.fromkeys(("tile_sample_stride_height", "tile_sample_stride_width"), _STRIDE * ratio)
+    if {*sizes, *strides} <= names:
+        vae.enable_tiling(**sizes, **strides)
+    elif {"tile_latent_min_size", "tile_sample_min_size", "tile_overlap_factor"} <= vars(vae).keys():
+        vae.enable_tiling()
+        vae.tile_latent_min_size, vae.tile_sample_min_size = _TILE, _TILE * ratio
+        vae.tile_overlap_factor = 1 - _STRIDE / _TILE
+    else:
+        not_applicable("no_method", "size of a tile")
+
+
+@contextlib.contextmanager
+def attributes_kept(vae: Any) -> Iterator[None]:
+    """Put back all plain attributes of a component's modules: switches, sizes, what a call that raised left there."""
+    before = [(vars(module), _plain(module)) for module in vae.modules()]
     try:
-        if {*sizes, *strides} <= names:
-            vae.enable_tiling(**sizes, **strides)
-        elif {"tile_latent_min_size", "tile_sample_min_size", "tile_overlap_factor"} <= vars(vae).keys():
-            vae.enable_tiling()
-            vae.tile_latent_min_size, vae.tile_sample_min_size = _TILE, _TILE * ratio
-            vae.tile_overlap_factor = 1 - _STRIDE / _TILE
-        else:
-            not_applicable("no_method", "size of a tile")
         yield
     finally:
-        for name, value in before.items():
-            setattr(vae, name, value)
+        for now, then in before:
+            for name in [name for name in now if not name.startswith("_") and name not in then]:
+                del now[name]
+            now.update(then)
+
+
+def _plain(module: object) -> dict[str, Any]:
+    return {name: value for name, value in vars(module).items() if not name.startswith("_")}
