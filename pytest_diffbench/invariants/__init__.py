@@ -17,6 +17,7 @@ from pytest_diffbench.invariants import (
     off_switch,
     repeat,
     schedule,
+    tiles,
     waste,
 )
 from pytest_diffbench.invariants.invariant import Invariant, Undecided
@@ -53,6 +54,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("callback.nothing", callbacks.nothing),
     Invariant("callback.cut_off", callbacks.cut_off),
     Invariant("chunks.vae_slicing", chunks.vae_slicing),
+    Invariant("chunks.vae_tiling", tiles.vae_tiling),
     Invariant("chunks.attention_slicing", chunks.attention_slicing),
 )
 """In the order in which they are looked at: what the others rely on comes first."""

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import contextlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from pytest_diffbench.invariants.invariant import Outcome, not_applicable
+from pytest_diffbench.invariants.invariant import Outcome, broken, not_applicable, unable
+from pytest_diffbench.invariants.observed import distance
+from pytest_diffbench.invariants.subject import first_line
+from pytest_diffbench.invariants.tiles import attributes_kept, decoder_of
 from pytest_diffbench.measure.components import denoisers_of, modules_of
 
 if TYPE_CHECKING:
@@ -17,22 +20,23 @@ if TYPE_CHECKING:
 
 
 def vae_slicing(subject: Subject) -> Outcome:
-    """A VAE that decodes one picture after the other gives the same."""
-    vae: Any = getattr(subject.pipeline, "vae", None)
-    if not callable(getattr(vae, "enable_slicing", None)):
-        not_applicable("no_method", "vae.enable_slicing")
-    seeds = subject.seed, subject.seed + 1
-    size = {"num_images_per_prompt": 2} if "num_images_per_prompt" in subject.parameters else {}
-    if not size or "generator" not in subject.parameters:
-        not_applicable("no_argument", "num_images_per_prompt")
-    whole = subject.attempt(*seeds, **size)
-    before = getattr(vae, "use_slicing", False)
+    """A VAE that decodes one picture of a batch after the other gives the same."""
+    import torch
+
+    decoder = decoder_of(subject, "enable_slicing")
+    both = torch.cat([decoder.latents, decoder.latents.flip(-1)])
     try:
-        vae.enable_slicing()
-        sliced = subject.repeat(*seeds, **size)
-    finally:
-        vae.use_slicing = before
-    return subject.equal(whole.arrays, sliced.arrays)
+        whole = decoder.decode(both)
+    except Exception as error:
+        unable("refused", "vae.decode", message=first_line(error))
+    try:
+        with attributes_kept(decoder.vae):
+            decoder.vae.enable_slicing()
+            sliced = decoder.decode(both)
+    except Exception as error:  # what it takes whole it has to take in slices
+        return broken(where=(f"vae.decode: {first_line(error)}",))
+    turned = distance({"": whole}, {"": whole[::-1]})[0]
+    return subject.equal({"": whole}, {"": sliced}, sensitivity_rel=turned, same=True)
 
 
 def attention_slicing(subject: Subject) -> Outcome:

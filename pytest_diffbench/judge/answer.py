@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.suspicions import same_picture
+from pytest_diffbench.judge.suspicions import rounds_without_steps, same_picture
 from pytest_diffbench.records import WRONG
 from pytest_diffbench.records.answer import WORDS, Answer, CaseAnswer
 
@@ -96,16 +96,21 @@ def _of_case(report: CaseReport) -> tuple[Word, tuple[str, ...]]:
     verdicts = {verdict.gate: verdict for verdict in report.verdicts}
     if inert := [verdict.reason for verdict in report.verdicts if verdict.reason == "work.inert"]:
         return "inert", tuple(inert)
+    suspicions = report.suspicions or ()
     wrong = [
-        verdict.reason
-        for verdict in report.verdicts
-        if verdict.gate in ("guidance", "output") and verdict.decision == "worse"
+        *(code for code in suspicions if code in WRONG),
+        *(
+            verdict.reason
+            for verdict in report.verdicts
+            if verdict.gate in ("guidance", "output") and verdict.decision == "worse"
+        ),
     ]
     if wrong:
         return "wrong", tuple(wrong)
     doubts = [f"{gate}.not_asked" for gate in _NEEDED if gate not in verdicts]
     doubts += [verdict.reason for verdict in report.verdicts if _is_open(verdict)]
-    if _timed_without_steps(report):
+    doubts += [code for code in suspicions if code not in WRONG]
+    if report.suspicions is None and rounds_without_steps(report.observation):
         doubts.append("rounds_without_steps")
     if report.observation.left_behind:
         doubts.append("left_behind")
@@ -114,7 +119,7 @@ def _of_case(report: CaseReport) -> tuple[Word, tuple[str, ...]]:
     time = verdicts["time"]
     words: dict[str, Word] = {"better": "faster", "worse": "slower"}
     word = words.get(time.decision, "same")
-    if word == "faster" and report.observation.probe is None:
+    if word == "faster" and report.suspicions is None:
         # Faster with the prompt that everybody knows: nobody asked whether with others, too.
         return "invalid", (time.reason, "not_probed")
     return word, (time.reason,)
@@ -125,9 +130,3 @@ def _is_open(verdict: Verdict) -> bool:
     if verdict.decision in ("same", "better", "worse") or verdict.reason in _HARMLESS:
         return False
     return not (verdict.gate == "work" and verdict.decision == "unsure" and verdict.reason != "work.incomplete")
-
-
-def _timed_without_steps(report: CaseReport) -> bool:
-    """Whether the timed rounds did less than the call that was counted."""
-    work = report.observation.work
-    return work is not None and any(len(timed.steps_s) < work.steps for timed in report.observation.run.rounds)

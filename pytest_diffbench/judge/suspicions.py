@@ -9,7 +9,7 @@ from pytest_diffbench.outputs.metrics import METRICS
 from pytest_diffbench.records.details import MetricLimit
 
 if TYPE_CHECKING:
-    from pytest_diffbench.records import ImageDifference, Observation, Suspicion
+    from pytest_diffbench.records import Baseline, ImageDifference, Observation, Suspicion
 
 _SLOWER = 1.5
 """How much more than a round a call with new inputs may take, beyond what it takes of the reference: single calls on
@@ -17,23 +17,25 @@ a shared machine differ by that, and what is stored is faster by far."""
 
 
 def suspicions(
-    variant: Observation, reference: Observation, hidden_difference: ImageDifference | None = None
+    variant: Observation, reference: Observation | Baseline, hidden_difference: ImageDifference | None = None
 ) -> tuple[Suspicion, ...]:
-    """What speaks against a variant's figures.
+    """What speaks against the figures of a variant, or of a case.
 
     Args:
         variant: what was measured of it, with its probe where that was asked for.
-        reference: the same of the reference, which is the control: what it does as well is nothing to suspect.
+        reference: the same of the reference, or a baseline: the control. What it does as well is nothing to suspect.
         hidden_difference: between the images of both with the hidden prompt.
     """
     found: list[Suspicion] = []
-    if variant.work is not None and reference.work is not None and variant.work.steps < reference.work.steps:
-        asked = [side.case.definition.arguments.get("num_inference_steps") for side in (variant, reference)]
-        if asked[0] == asked[1]:
-            found.append("fewer_steps")
-    if _rounds_without_steps(variant):
-        found.append("rounds_without_steps")
     now, base = variant.probe, reference.probe
+    asked = [side.case.definition.arguments.get("num_inference_steps") for side in (variant, reference)]
+    counts = [(variant.work, reference.work), (now, base)]
+    if asked[0] == asked[1] and any(
+        few is not None and many is not None and few.steps < many.steps for few, many in counts
+    ):
+        found.append("fewer_steps")
+    if rounds_without_steps(variant):
+        found.append("rounds_without_steps")
     if now is None or base is None:
         return tuple(found)
     if now.ignores_seed and not base.ignores_seed:
@@ -42,11 +44,7 @@ def suspicions(
         found.append("prompt_ignored")
     if hidden_difference is not None and not same_picture(hidden_difference):
         found.append("hidden_prompt_differs")
-    paces = [
-        side.probe.fresh_s / side.run.median_s
-        for side in (variant, reference)
-        if side.probe is not None and side.run.rounds
-    ]
+    paces = [probe.fresh_s / probe.round_s for probe in (now, base) if probe.round_s is not None]
     if len(paces) == 2 and paces[0] > _SLOWER * max(1.0, paces[1]):
         found.append("only_repeats_are_fast")
     if now.late_calls and not base.late_calls:
@@ -70,7 +68,7 @@ def same_picture(difference: ImageDifference) -> bool:
     return METRICS[worst.metric].excess(worst.value, worst.limit) <= 1
 
 
-def _rounds_without_steps(observation: Observation) -> bool:
+def rounds_without_steps(observation: Observation) -> bool:
     """Whether a timed round lacks scheduler steps that the survey saw: what was done wasn't what was timed."""
     work = observation.work
     if work is None or not work.steps:

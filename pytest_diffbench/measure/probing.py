@@ -16,6 +16,7 @@ from pytest_diffbench.measure.components import sites_of
 from pytest_diffbench.measure.definition import bind, parameters_of
 from pytest_diffbench.measure.rounds import Caller
 from pytest_diffbench.measure.state import preserved
+from pytest_diffbench.outputs.excerpts import excerpts
 from pytest_diffbench.records import Probe
 
 if TYPE_CHECKING:
@@ -43,14 +44,6 @@ class Hidden:
 
     prompt: str
     seeds: tuple[int, int]
-
-
-@dataclasses.dataclass(frozen=True, slots=True)
-class Probed:
-    """What was found, and the images of the call with the drawn prompt and the first drawn seed."""
-
-    probe: Probe
-    images: tuple[NDArray[np.uint8], ...]
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -89,34 +82,61 @@ def drawn(but_not: Sequence[object] = ()) -> Hidden:
             return Hidden(prompt, (first, second))
 
 
-def probe(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], clock: Clock, hidden: Hidden) -> Probed:
+def probe(
+    target: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    clock: Clock,
+    hidden: Hidden,
+    *,
+    threads: int | None = None,
+    earlier: Probe | None = None,
+) -> Probe:
     """Call a target with inputs that it hasn't seen: its prompt and the drawn one by a drawn seed, then another seed.
 
-    Raises whatever the target raises.
+    Where the reference was probed earlier, its prompt and seed are called as well. Raises whatever the target raises.
     """
     arguments = bind(target, tuple(args), kwargs)
     prompted = isinstance(arguments.get("prompt"), str)
     seeded = "generator" in parameters_of(target) and not {"generator", "latents"} & arguments.keys()
     other = dict(arguments) | ({"prompt": hidden.prompt} if prompted else {})
     first, second = hidden.seeds
-    with preserved(None, collect=False):
+    repeated: tuple[bytes, ...] = ()
+    with preserved(threads, collect=False):
         known = _call(target, arguments, first, clock)
         fresh = _call(target, other, first, clock)
         again = _call(target, other, second, clock)
+        if earlier is not None and earlier.seed is not None:
+            prompt = {"prompt": earlier.prompt} if prompted and earlier.prompt is not None else {}
+            repeated = excerpts(_call(target, dict(arguments) | prompt, earlier.seed, clock).images)
     # a repeated output may come from a store, and is as fast as that
     times_s = [call.total_s for call in (fresh, again) if call is fresh or not _alike(call, fresh)]
-    return Probed(
-        Probe(
-            prompt=hidden.prompt if prompted else None,
-            fresh_s=min(times_s),
-            steps=fresh.steps,
-            late_calls=max(call.late_calls for call in (known, fresh, again)),
-            threads=max(call.threads for call in (known, fresh, again)),
-            ignores_seed=_alike(fresh, again) if seeded else None,
-            ignores_prompt=_alike(known, fresh) if prompted else None,
-        ),
-        fresh.images,
+    return Probe(
+        prompt=hidden.prompt if prompted else None,
+        seed=first,
+        pictures=excerpts(fresh.images),
+        repeated=repeated,
+        fresh_s=min(times_s),
+        steps=fresh.steps,
+        late_calls=max(call.late_calls for call in (known, fresh, again)),
+        threads=max(call.threads for call in (known, fresh, again)),
+        ignores_seed=_alike(fresh, again) if seeded else None,
+        ignores_prompt=_alike(known, fresh) if prompted else None,
     )
+
+
+def painted(
+    target: Any,
+    args: Sequence[Any],
+    kwargs: Mapping[str, Any],
+    clock: Clock,
+    seed: int,
+    prompt: str,
+    threads: int | None,
+) -> tuple[NDArray[np.uint8], ...]:
+    """The images of one call with another prompt. Raises whatever the target raises."""
+    with preserved(threads, collect=False):
+        return _call(target, bind(target, tuple(args), kwargs) | {"prompt": prompt}, seed, clock).images
 
 
 def _alike(first: _Call, second: _Call) -> bool:

@@ -33,6 +33,7 @@ from pytest_diffbench.records.case import Case, Definition, Environment, Pipelin
 from pytest_diffbench.records.comparison import (
     Comparison,
     ImageDifference,
+    PromptFigures,
     Ratio,
     RatioRun,
     Speedup,
@@ -133,6 +134,7 @@ __all__ = [
     "PositiveSeconds",
     "Probe",
     "Profile",
+    "PromptFigures",
     "Ratio",
     "RatioRun",
     "Record",

@@ -93,6 +93,30 @@ class ImageDifference(Record, frozen=True, kw_only=True):
     problem: str | None = None
 
 
+class PromptFigures(Record, frozen=True, kw_only=True):
+    """How far a variant's images are from the reference's over several prompts, by one call of each.
+
+    Attributes:
+        prompts: how many.
+        equal: of those, how many give the very same images.
+        unlike: how many give images that can't be compared, of another size or number. They have no figures.
+        psnr_db: worst of the others; None where there are none.
+        mean_psnr_db: mean of those that differ: equal images have none that could be averaged.
+        ssim: worst of all that can be compared.
+        mean_ssim: mean of those.
+        worst_prompt: the one that has the worst SSIM, or can't be compared.
+    """
+
+    prompts: PositiveCount
+    equal: Count
+    unlike: Count = 0
+    psnr_db: float | None = None
+    mean_psnr_db: float | None = None
+    ssim: float | None = None
+    mean_ssim: float | None = None
+    worst_prompt: str | None = None
+
+
 class VariantReport(Record, frozen=True, kw_only=True):
     """One variant beside the reference. What wasn't measured is None; the reference's own row holds 1 and 0.
 
@@ -113,6 +137,7 @@ class VariantReport(Record, frozen=True, kw_only=True):
         predicted_from: what s counts.
         agrees_with_prediction: the prediction lies in the interval of `speedup_rel`.
         image_difference: from the reference's images.
+        over_prompts: the same over the prompts that were asked for; None of the reference, and where none were.
         inert: what it changes had no effect: the reference's output to the last bit for as much work, no operator
             less, no kernel less where both were profiled, no less memory, and no gain of time; None where not all of
             it was seen.
@@ -142,6 +167,7 @@ class VariantReport(Record, frozen=True, kw_only=True):
     predicted_from: Literal["flops", "calls"] | None = None
     agrees_with_prediction: bool | None = None
     image_difference: ImageDifference | None = None
+    over_prompts: PromptFigures | None = None
     inert: bool | None = None
     float64_rel: NotNegative | None = None
     tier: Tier | None = None

@@ -26,7 +26,12 @@ class Probe(Record, frozen=True, kw_only=True):
 
     Attributes:
         prompt: that was drawn; None where the call takes none.
+        seed: that was drawn, of the call whose images are kept; None in files of versions that didn't keep any.
+        pictures: PNGs of what that call painted, see `outputs.excerpts`.
+        repeated: the same of the reference's prompt and seed, where that was probed earlier, since a baseline can't
+            know what is drawn later. Not kept with a baseline.
         fresh_s: time of the faster of two calls with inputs that were never seen before.
+        round_s: median of the timed rounds before.
         steps: scheduler steps seen in such a call.
         late_calls: calls of components while the output was read, when the clock had stopped.
         threads: that were started in the call and still ran once it was over.
@@ -35,7 +40,11 @@ class Probe(Record, frozen=True, kw_only=True):
     """
 
     prompt: str | None
+    seed: Count | None = None
+    pictures: tuple[bytes, ...] = ()
+    repeated: tuple[bytes, ...] = ()
     fresh_s: PositiveSeconds
+    round_s: PositiveSeconds | None = None
     steps: Count
     late_calls: Count = 0
     threads: Count = 0

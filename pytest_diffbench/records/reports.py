@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Annotated, Literal
 
+import msgspec
 from msgspec import Meta
 
 from pytest_diffbench.records.acceptance import Acceptance
@@ -14,7 +15,7 @@ from pytest_diffbench.records.details import Details, GuidanceFault
 from pytest_diffbench.records.guidance import Guidance, GuidanceGroup
 from pytest_diffbench.records.origin import Origin, OriginDistance
 from pytest_diffbench.records.output import Memory, Output, ToleranceChange
-from pytest_diffbench.records.probe import Probe
+from pytest_diffbench.records.probe import Probe, Suspicion
 from pytest_diffbench.records.profile import Profile
 from pytest_diffbench.records.run import Efficiency, LayerTimes, Run
 from pytest_diffbench.records.thresholds import Thresholds
@@ -80,6 +81,9 @@ class Baseline(Record, frozen=True, kw_only=True):
     memory: Memory | None = None
     layers: LayerTimes | None = None
     profile: Profile | None = None
+    probe: Probe | None = None
+    """The first that was made, with what it painted by a prompt that was drawn then."""
+
     ratio: Ratio | None = None
     """Of a variant: how much faster than its reference it was in each of the last runs."""
     tolerances: tuple[ToleranceChange, ...] = ()
@@ -128,6 +132,7 @@ def baseline_of(
         origin: see `Baseline`.
         acceptances: see `Baseline`.
     """
+    probe = observation.probe
     return Baseline(
         case=observation.case,
         generation=generation,
@@ -139,6 +144,7 @@ def baseline_of(
         layers=observation.layers,
         ratio=ratio,
         profile=observation.profile,
+        probe=msgspec.structs.replace(probe, repeated=()) if probe is not None else None,
         tolerances=tolerances,
         origin=origin,
         acceptances=acceptances,
@@ -234,6 +240,9 @@ class CaseReport(Record, frozen=True, kw_only=True):
 
     test_failed: bool = False
     """The test failed by itself, whatever the verdicts; nothing of it is ever accepted."""
+
+    suspicions: tuple[Suspicion, ...] | None = None
+    """Why a gain isn't believed; None where the case, or what it was compared with, wasn't probed."""
 
     trace_digest: str | None = None
     """Of the trace that was kept beside the session's file; None where none was."""

@@ -69,7 +69,20 @@ def calls_text(report: VariantReport) -> str:
 
 
 def likeness_texts(report: VariantReport) -> tuple[str, str]:
-    """PSNR and SSIM against the reference's images; empty where they weren't compared."""
+    """PSNR and SSIM against the reference's images; empty where they weren't compared.
+
+    Over several prompts it is the worst, and in brackets the mean.
+    """
+    over = report.over_prompts
+    if over is not None:
+        if over.equal == over.prompts:
+            return "equal", "1.0000"
+        return (
+            ""
+            if over.psnr_db is None or over.mean_psnr_db is None
+            else f"{format_decibels(over.psnr_db)} ({format_decibels(over.mean_psnr_db)})",
+            "" if over.ssim is None or over.mean_ssim is None else f"{over.ssim:.4f} ({over.mean_ssim:.4f})",
+        )
     difference = report.image_difference
     if difference is None or difference.problem is not None:
         return "", ""

@@ -11,6 +11,8 @@ import io
 import re
 from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 
+import msgspec
+
 from pytest_diffbench.outputs.metrics import METRICS
 from pytest_diffbench.report.comparisons import calls_text, confidence_text, likeness_texts, ratio_text, speedup_text
 from pytest_diffbench.report.lines import Line, segment
@@ -214,6 +216,7 @@ def _csv(comparisons: Sequence[Comparison]) -> str:
         *("comparison", "configuration", "is_reference", "denoiser_calls", "flops", "median_s"),
         *("predicted_speedup_rel", "speedup_rel", "speedup_low_rel", "speedup_high_rel", "confidence"),
         *("peak_bytes", "psnr_db", "ssim", *further, "float64_rel", "tier", "inert", "wrong_guidance", "error"),
+        *("prompts", "equal", "unlike", "worst_psnr_db", "mean_psnr_db", "worst_ssim", "mean_ssim", "worst_prompt"),
     ]
     writer = csv.writer(buffer, lineterminator="\n")
     writer.writerow(heads)
@@ -229,6 +232,7 @@ def _csv(comparisons: Sequence[Comparison]) -> str:
                     *((difference.psnr_db, difference.ssim) if difference is not None else ("", "")),
                     *(difference.further.get(name) if difference is not None else "" for name in further),
                     *(variant.float64_rel, variant.tier, variant.inert, variant.wrong_guidance, variant.error),
+                    *(msgspec.structs.astuple(over) if (over := variant.over_prompts) is not None else [""] * 8),
                 ]
             )
     return buffer.getvalue()

@@ -13,8 +13,10 @@ from pytest_diffbench.items import case_id
 from pytest_diffbench.records.facts import fact_of
 from pytest_diffbench.report.verification import broken_text
 from pytest_diffbench.session.compared import Compared, Swept
-from pytest_diffbench.session.comparing import Asked, VariantMeasurement, compare
+from pytest_diffbench.session.comparing import Asked, CaseMeasurement, compare
+from pytest_diffbench.session.defining import definition_of, threads_of, trace_file
 from pytest_diffbench.session.extra_metrics import metrics_of
+from pytest_diffbench.session.prompts import MOST_PROMPTS, first_prompt, prompts_of
 from pytest_diffbench.session.publishing import How, write_table
 from pytest_diffbench.session.result import Result
 from pytest_diffbench.session.variants import check, sweep_of, value_name
@@ -25,11 +27,10 @@ from pytest_diffbench.workers.turns import BEGIN, END
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from os import PathLike
-    from pathlib import Path
 
-    from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
+    from pytest_diffbench.measure.runner import Drive, Plan, Progress
     from pytest_diffbench.plan.measurement import PlannedMeasurement
-    from pytest_diffbench.records import Comparison, Definition, Fact, Observation, Verification
+    from pytest_diffbench.records import Comparison, Fact, Observation, Probe, Verification
     from pytest_diffbench.records.artifacts import Artifacts
     from pytest_diffbench.session.loading import Loaded
     from pytest_diffbench.session.variants import Variant
@@ -55,6 +56,7 @@ class Bench:
         facts: Mapping[str, Fact],
         progress: Progress,
         wants_profile: Callable[[Observation, Artifacts], bool] = lambda _observation, _artifacts: False,
+        earlier_probe: Callable[[Observation], Probe | None] | None = None,
         turns: TurnClient | None = None,
         output_only: bool = False,
         relatives: int = 0,
@@ -66,10 +68,11 @@ class Bench:
         self._facts = facts
         self._progress = progress
         self._wants_profile = wants_profile
+        self._earlier_probe = earlier_probe
         self._turns = turns
         self._output_only = output_only
         self._relatives = relatives
-        self.measurements: list[tuple[Measurement | PlannedMeasurement | VariantMeasurement, str | None]] = []
+        self.measurements: list[tuple[CaseMeasurement | PlannedMeasurement, str | None]] = []
         """Each with why it didn't complete, or None."""
 
         self.comparisons: list[Comparison] = []
@@ -83,13 +86,16 @@ class Bench:
         """Kind of weights that the test runs on: `mini`, `plan`, `random` or `pretrained`."""
         return self._settings.weights
 
-    def __call__(self, target: Any, /, *args: Any, label: str | None = None, **kwargs: Any) -> Result:
+    def __call__(
+        self, target: Any, /, *args: Any, label: str | None = None, probe: bool = False, **kwargs: Any
+    ) -> Result:
         """Measure `target(*args, **kwargs)`.
 
         Args:
             target: a diffusers pipeline, or any callable.
             *args: its positional arguments.
             label: tells several calls in one test apart; becomes part of the case's name.
+            probe: make further calls with a prompt and seeds that are drawn now, as the option does for all cases.
             **kwargs: its keyword arguments. For a pipeline from `diffbench_pipeline`, the model's recommended
                 settings (steps, guidance, size) fill in what isn't given.
 
@@ -111,11 +117,10 @@ class Bench:
         )
         try:
             measurement.take(drive, progress)
-            if not plan.definition.planned and self._wants_profile(
-                measurement.observation(complete=True), measurement.artifacts()
-            ):
+            if isinstance(measurement, CaseMeasurement):
                 # Now, since the test may take back what it did to the target as soon as it has its result.
-                measurement.take_profile()
+                earlier = self._earlier_probe if probe or self._settings.probe else None
+                measurement.look_closer(Asked("", plan, target, args, kwargs), self._wants_profile, earlier)
         except BaseException as error:
             self.measurements[-1] = (measurement, f"{type(error).__name__}: {error}".strip(": "))
             raise
@@ -139,6 +144,8 @@ class Bench:
         float64: bool = False,
         publish: str | PathLike[str] | None = None,
         probe: bool = False,
+        prompts: str | PathLike[str] | Sequence[str] | None = None,
+        most_prompts: int = MOST_PROMPTS,
         **kwargs: Any,
     ) -> Compared:
         """Measure variants of a call against each other, their timed rounds interleaved.
@@ -160,6 +167,10 @@ class Bench:
                 rounding does: for a pipeline that fits twice more, as a mini on the CPU.
             publish: file for the table, by its ending .md, .csv, .tex or .txt.
             probe: make three further calls of each with a prompt and seeds that are drawn now, for shortcuts.
+            prompts: a text file with one on each line, a CSV file with a column `prompt` or `prompts`, or the prompts
+                themselves. Images are compared for each of them, in one call of each variant; the first is timed
+                where the call has no prompt of its own.
+            most_prompts: how many of them are taken, the first ones.
             **kwargs: keyword arguments that all variants share; a variant's own win.
 
         Raises:
@@ -167,7 +178,8 @@ class Bench:
                 to the end, for variants that raised.
         """
         named, reference = check(variants, reference)
-        how = How(label, confidence, precision_rel, float64, publish, probe=probe)
+        asked = prompts_of(prompts, most_prompts, self._item.path.parent)
+        how = How(label, confidence, precision_rel, float64, publish, probe=probe, prompts=asked)
         return self._compare(target, args, kwargs, named, reference, how)
 
     def sweep(
@@ -181,6 +193,8 @@ class Bench:
         precision_rel: float = 0.05,
         float64: bool = False,
         publish: str | PathLike[str] | None = None,
+        prompts: str | PathLike[str] | Sequence[str] | None = None,
+        most_prompts: int = MOST_PROMPTS,
         **kwargs: Any,
     ) -> Swept:
         """Compare the values of one argument: time against likeness to the reference's images.
@@ -193,7 +207,8 @@ class Bench:
         names = {value_name(value): value for value in values}
         chosen = None if reference is None else value_name(reference)
         named, chosen = check({name: {argument: value} for name, value in names.items()}, chosen)
-        how = How(label, confidence, precision_rel, float64, publish, argument)
+        asked = prompts_of(prompts, most_prompts, self._item.path.parent)
+        how = How(label, confidence, precision_rel, float64, publish, argument, prompts=asked)
         compared = self._compare(target, args, kwargs, named, chosen, how, names)
         return Swept(compared.comparison, compared.results)
 
@@ -265,6 +280,7 @@ class Bench:
     ) -> Compared:
         """See `compare`."""
         metrics = metrics_of(self._settings, self._item.nodeid)
+        kwargs = first_prompt(target, args, kwargs, how.prompts)
         asked = []
         for name, variant in variants.items():
             chosen = target if variant.target is None else variant.target
@@ -299,7 +315,8 @@ class Bench:
                 comparisons=self.comparisons,
                 metrics=metrics,
                 float64=how.float64,
-                probe=how.probe,
+                probe=how.probe or self._settings.probe,
+                prompts=how.prompts,
             )
         finally:
             if self._turns is not None:
@@ -310,7 +327,7 @@ class Bench:
 
     def _measurement(
         self, plan: Plan, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> Measurement | PlannedMeasurement:
+    ) -> CaseMeasurement | PlannedMeasurement:
         if plan.definition.planned:
             from pytest_diffbench.plan.measurement import PlannedMeasurement
 
@@ -318,7 +335,7 @@ class Bench:
             return PlannedMeasurement(plan, target, args, kwargs)
         from pytest_diffbench.measure.runner import Measurement
 
-        return Measurement(plan, target, args, kwargs)
+        return CaseMeasurement(Measurement(plan, target, args, kwargs))
 
     def _plan(
         self, target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], label: str | None
@@ -337,7 +354,7 @@ class Bench:
         given = definition.bind(target, args, kwargs)
         arguments = self._with_recommended(target, given)
         kwargs = kwargs | {name: value for name, value in arguments.items() if name not in given}
-        device, call_definition = self._definition(target, loaded, describe(arguments))
+        device, call_definition = definition_of(target, loaded, describe(arguments), self._settings)
         rounds = self._settings.rounds
         plan = Plan(
             case_id=identity,
@@ -346,73 +363,16 @@ class Bench:
             rounds=LEAST_ROUNDS if rounds == AUTO else int(rounds),
             enough=are_enough if rounds == AUTO else None,
             warmup_rounds=self._settings.warmup_rounds,
-            threads=self._threads(device, call_definition),
+            threads=threads_of(device, call_definition, self._settings),
             plain_call=self._settings.save,
             profile_again=not self._settings.save,
             output_only=self._output_only,
             relatives=self._relatives,
             workers=getattr(self._item.config, "workerinput", {}).get("workercount", 1),
             facts=self._facts,
-            trace_file=self._trace_file(identity, call_definition),
+            trace_file=trace_file(self._item.config, self._settings.profile, identity, call_definition),
         )
         return plan, kwargs
-
-    def _trace_file(self, identity: str, definition: Definition) -> Path | None:
-        if self._settings.profile is None:
-            return None
-        from pytest_diffbench.records import Case
-        from pytest_diffbench.settings.options import flag, folder
-        from pytest_diffbench.store.names import case_folder
-
-        where = folder(self._item.config, self._settings.profile)
-        try:
-            where.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
-            raise MeasureError(
-                f"{flag('profile')}: {where} can't be created as a folder ({error.strerror or error}). Name "
-                "another folder."
-            ) from None
-        return where / f"{case_folder(Case(id=identity, definition=definition))}.json.gz"
-
-    def _definition(
-        self,
-        target: Any,
-        loaded: Loaded | None,
-        arguments: dict[str, Any],
-    ) -> tuple[str, Definition]:
-        from pytest_diffbench.measure.definition import name_of
-        from pytest_diffbench.pipelines.devices import device_of
-        from pytest_diffbench.pipelines.loader import resolve_device
-        from pytest_diffbench.records import Definition
-
-        if loaded is not None:
-            spec = loaded.spec
-            return spec.device, Definition(
-                pipeline=name_of(target),
-                weights=spec.weights,
-                model=spec.model,
-                revision=loaded.revision,
-                dtype=spec.dtype,
-                offload=spec.offload,
-                tuning=loaded.tuning,
-                seed=self._settings.seed,
-                arguments=arguments,
-            )
-        dtype = getattr(target, "dtype", None)
-        return device_of(target) or resolve_device(self._settings.device), Definition(
-            pipeline=name_of(target),
-            weights="own",
-            dtype=str(dtype or "unknown").removeprefix("torch."),
-            seed=self._settings.seed,
-            arguments=arguments,
-        )
-
-    def _threads(self, device: str, definition: Definition) -> int | None:
-        if self._settings.threads is None and definition.weights == "mini" and device == "cpu":
-            # The layers of a mini are so small that threads mostly wait for each other, for ages where cores are
-            # shared; and with one thread the sums have one order, on every machine.
-            return 1
-        return self._settings.threads
 
     def _drive(self) -> Drive:
         from pytest_diffbench.measure.rounds import drive_plainly

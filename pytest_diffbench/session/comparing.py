@@ -14,8 +14,12 @@ from pytest_diffbench.session.result import Result
 from pytest_diffbench.stats.enough_rounds import USUAL_ROUNDS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from pytest_diffbench.measure.probing import Hidden
     from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
     from pytest_diffbench.outputs.metrics import ImageMetric
     from pytest_diffbench.records import Comparison, Fact, Observation, Probe, Ratio
@@ -48,22 +52,21 @@ class Asked:
     value: Fact = None
 
 
-class VariantMeasurement:
-    """A measurement, with the ratio to the reference once that is known.
+class CaseMeasurement:
+    """A measurement, with what is found out once its rounds are made: the ratio to a reference, and a probe.
 
     Args:
-        measurement: of the variant.
-        others: what the other variants call; what their weights take of a device's memory isn't this one's.
+        measurement: of the case.
+        others: what other variants call; what their weights take of a device's memory isn't this one's.
     """
 
-    def __init__(self, measurement: Measurement, others: Sequence[Any]) -> None:
+    def __init__(self, measurement: Measurement, others: Sequence[Any] = ()) -> None:
         from pytest_diffbench.measure.memory import held_bytes
 
         self.measurement = measurement
         self._others_bytes = held_bytes(others, measurement.target)
         self.ratio: Ratio | None = None
-        self.probe: Probe | None = None
-        self.hidden: Artifacts | None = None
+        self._probe: Probe | None = None
 
     @property
     def case_id(self) -> str:
@@ -81,7 +84,43 @@ class VariantMeasurement:
 
         measured = self.measurement.observation(complete=complete)
         memory = without(measured.memory, self._others_bytes)
-        return msgspec.structs.replace(measured, memory=memory, ratio=self.ratio, probe=self.probe)
+        return msgspec.structs.replace(measured, memory=memory, ratio=self.ratio, probe=self._probe)
+
+    def take(self, drive: Drive, progress: Progress) -> None:
+        """See `Measurement.take`."""
+        self.measurement.take(drive, progress)
+
+    def look_closer(
+        self,
+        asked: Asked,
+        wants_profile: Callable[[Observation, Artifacts], bool],
+        earlier_probe: Callable[[Observation], Probe | None] | None,
+    ) -> None:
+        """Profile and probe what was measured, where that is wanted; without `earlier_probe` it isn't probed."""
+        observation = self.observation(complete=True)
+        if wants_profile(observation, self.artifacts()):
+            self.measurement.take_profile()
+        if earlier_probe is not None:
+            self.take_probe(asked, hidden_for([asked]), earlier_probe(observation))
+
+    def take_probe(self, asked: Asked, hidden: Hidden, earlier: Probe | None = None) -> None:
+        """Call the target with inputs that it can't have prepared for, after everything else.
+
+        Args:
+            asked: what was measured.
+            hidden: a prompt and seeds, just drawn.
+            earlier: of the reference, whose prompt and seed are called as well.
+        """
+        from pytest_diffbench.measure.clock import clock_for
+        from pytest_diffbench.measure.probing import probe
+        from pytest_diffbench.pipelines.devices import devices_of
+
+        clock = clock_for(*devices_of(asked.target, asked.plan.device))
+        probed = probe(
+            *(asked.target, asked.args, asked.kwargs, clock, hidden), threads=asked.plan.threads, earlier=earlier
+        )
+        run = self.measurement.observation(complete=True).run
+        self._probe = msgspec.structs.replace(probed, round_s=run.median_s if run.rounds else None)
 
     def artifacts(self) -> Artifacts:
         """The images of the first timed round, and the survey's trace."""
@@ -104,12 +143,14 @@ def compare(
     metrics: Sequence[ImageMetric] = (),
     float64: bool = False,
     probe: bool = False,
+    prompts: Sequence[str] = (),
 ) -> Compared:
     """Measure variants and compare them; `measurements` and `comparisons` are added to, also where one raises.
 
     `metrics` are those of other packages that were asked for. With `float64`, each variant is called once more, and
     the reference in float64: how far each is from that tells its tier. With `probe`, all are called with a prompt and
-    seeds that are drawn now: what is memorised, or done while no clock runs, shows in those.
+    seeds that are drawn now: what is memorised, or done while no clock runs, shows in those. With `prompts`, all are
+    called once by each of them, for their images.
 
     Raises:
         MeasureError: a setting out of its range, a label that is missing, or variants that raised.
@@ -134,7 +175,7 @@ def compare(
         blocks = (LEAST_FOR_RATIO,)
     pace = Pace(first_plan.device, first_plan.definition.dtype)
     wrapped = {
-        variant.name: VariantMeasurement(
+        variant.name: CaseMeasurement(
             Measurement(
                 dataclasses.replace(variant.plan, rounds=blocks[-1], enough=None),
                 variant.target,
@@ -164,8 +205,11 @@ def compare(
 
     problems = _problems(together.errors, wrapped, reference)
     if probe and not problems:
-        _probe(asked, wrapped)
+        hidden = hidden_for(asked)
+        for variant in asked:
+            wrapped[variant.name].take_probe(variant, hidden)
     exactness = _exactness(asked, reference, seed) if float64 and not problems else {}
+    by_prompt = {variant.name: _by_prompt(variant, prompts, seed) for variant in asked} if not problems else {}
 
     def taken() -> list[Measured]:
         return [
@@ -176,7 +220,7 @@ def compare(
                 value=variant.value,
                 error=problems.get(variant.name),
                 float64_rel=exactness.get(variant.name),
-                hidden=wrapped[variant.name].hidden,
+                by_prompt=by_prompt.get(variant.name, {}),
             )
             for variant in asked
         ]
@@ -210,20 +254,21 @@ def compare(
     return Compared(comparison, {variant.name: _result(wrapped[variant.name]) for variant in asked})
 
 
-def _probe(asked: Sequence[Asked], wrapped: Mapping[str, VariantMeasurement]) -> None:
-    """Call all variants with the same hidden inputs, after everything else: they can't prepare for those."""
-    from pytest_diffbench.measure.clock import clock_for
+def hidden_for(asked: Sequence[Asked]) -> Hidden:
+    """Inputs that none of these calls has."""
     from pytest_diffbench.measure.probing import drawn
-    from pytest_diffbench.measure.probing import probe as probe_call
-    from pytest_diffbench.pipelines.devices import devices_of
-    from pytest_diffbench.records.artifacts import Artifacts
 
-    hidden = drawn(but_not=[value for variant in asked for value in (*variant.args, *variant.kwargs.values())])
-    for variant in asked:
-        clock = clock_for(*devices_of(variant.target, variant.plan.device))
-        probed = probe_call(variant.target, variant.args, variant.kwargs, clock, hidden)
-        wrapped[variant.name].probe = probed.probe
-        wrapped[variant.name].hidden = Artifacts(images=probed.images)
+    return drawn(but_not=[value for variant in asked for value in (*variant.args, *variant.kwargs.values())])
+
+
+def _by_prompt(asked: Asked, prompts: Sequence[str], seed: int) -> dict[str, Sequence[NDArray[np.uint8]]]:
+    from pytest_diffbench.measure.clock import clock_for
+    from pytest_diffbench.measure.probing import painted
+    from pytest_diffbench.pipelines.devices import devices_of
+
+    clock = clock_for(*devices_of(asked.target, asked.plan.device))
+    call = asked.target, asked.args, asked.kwargs, clock, seed
+    return {prompt: painted(*call, prompt, asked.plan.threads) for prompt in prompts}
 
 
 def _exactness(asked: Sequence[Asked], reference: str, seed: int) -> dict[str, float]:
@@ -239,8 +284,8 @@ def _exactness(asked: Sequence[Asked], reference: str, seed: int) -> dict[str, f
     return {name: far_rel for name, far_rel in distances.items() if far_rel is not None}
 
 
-def _result(variant_measurement: VariantMeasurement) -> Result:
-    return Result(variant_measurement.observation(complete=True), variant_measurement.artifacts())
+def _result(measurement: CaseMeasurement) -> Result:
+    return Result(measurement.observation(complete=True), measurement.artifacts())
 
 
 def _check_numbers(confidence: float, precision_rel: float) -> None:

@@ -10,7 +10,7 @@ if TYPE_CHECKING:
 
     import pytest
 
-    from pytest_diffbench.records import CaseReport, Observation
+    from pytest_diffbench.records import CaseReport, Observation, Probe
     from pytest_diffbench.records.artifacts import Artifacts
     from pytest_diffbench.session.verdicts import Concluded
     from pytest_diffbench.settings.options import Settings
@@ -72,12 +72,14 @@ class Mode(Protocol):
     Attributes:
         reports: whether this session writes results and a summary.
         output_only: make one call of each case, for what it returns.
+        probes: make further calls with inputs that are drawn, where they are asked for.
         relatives: processes on the device that started this one.
         turns: where rounds are made by turns with another process: its client.
     """
 
     reports: bool = True
     output_only: bool = False
+    probes: bool = False
     relatives: int = 0
     turns: TurnClient | None = None
 
@@ -101,6 +103,10 @@ class Mode(Protocol):
     ) -> bool:
         """Whether to profile a case that was just measured, while its pipeline is still as it was."""
         return False
+
+    def earlier_probe(self, observation: Observation) -> Probe | None:  # noqa: ARG002  # most have nothing to compare with
+        """What was probed of the case that this one is compared with; None where that wasn't."""
+        return None
 
     def conclude(self, test: MeasuredTest) -> Conclusion:
         """Decide what becomes of the cases of a test that is over."""

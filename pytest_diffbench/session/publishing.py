@@ -30,6 +30,7 @@ class How:
     publish: str | PathLike[str] | None = None
     argument: str | None = None
     probe: bool = False
+    prompts: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.publish is not None:

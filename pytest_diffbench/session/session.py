@@ -139,6 +139,7 @@ class DiffbenchSession:
             facts=self._context.facts(),
             progress=self._context.progress_of(item, settings),
             wants_profile=functools.partial(self._mode.wants_profile, settings),
+            earlier_probe=self._mode.earlier_probe if self._mode.probes else None,
             turns=self._mode.turns,
             output_only=self._mode.output_only,
             relatives=self._mode.relatives,

@@ -98,6 +98,7 @@ def conclude(
     from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.judge.slide import origin_distance
     from pytest_diffbench.judge.time.kernels import with_operators
+    from pytest_diffbench.judge.time.variants import case_suspicions
 
     evidence = evidence or Evidence()
     gates: tuple[Gate, ...] = settings.gates  # type: ignore[assignment]  # checked when they were parsed
@@ -142,6 +143,7 @@ def conclude(
         slid=saved.slid,
         changed_since=reference.changed_since(observation.run.environment) if reference is not None else (),
         test_failed=failed,
+        suspicions=case_suspicions(observation, reference, limits),
         trace_digest=trace_digest,
         origin_distance=origin_distance(observation, artifacts, reference),
     )
@@ -288,6 +290,7 @@ def conclude_against(
         failed: the test has failed on its own.
     """
     from pytest_diffbench.judge import judge
+    from pytest_diffbench.judge.time.variants import case_suspicions
 
     gates: tuple[Gate, ...] = settings.gates  # type: ignore[assignment]  # checked when they were parsed
     limits = limits_of(settings)
@@ -312,6 +315,7 @@ def conclude_against(
         pairs=tuple(other.pairs),
         thresholds=thresholds_of(settings),
         test_failed=failed,
+        suspicions=case_suspicions(observation, other.reference, limits),
         trace_digest=trace_digest,
     )
     return Concluded(report, _failure(report, settings, nodeid))

@@ -134,6 +134,9 @@ class Settings:
     lpips_backbone: str | None = _setting(
         text, None, "ci", "weights of AlexNet for LPIPS, a state dict of torchvision; never downloaded", "FILE"
     )
+    probe: bool = _setting(
+        switch, False, "cmi", "make further calls with a prompt and seeds that are drawn, for `diffbench answer`"
+    )
     strict: bool = _setting(switch, False, "ci", "also fail if a case is undecided or can't be compared")
     require: bool = _setting(switch, False, "ci", "fail if a selected benchmark is skipped")
     save: bool = _setting(switch, False, "c", "measure, and accept the results as baselines")

@@ -142,7 +142,7 @@ class Store:
                 profile = current.profile or observation.profile  # the first may have been taken without one
                 anew = timed and new_times
                 ratio = observation.ratio if anew and observation.ratio is not None else _joined(current, observation)
-                guidance = current.guidance or baseline_of(observation).guidance
+                fresh = baseline_of(observation)
                 outcome = (
                     SaveOutcome(what="added", number=len(runs), times_anew=anew)
                     if timed
@@ -153,7 +153,8 @@ class Store:
                     runs=runs,
                     ratio=ratio,
                     profile=profile,
-                    guidance=guidance,
+                    probe=current.probe or fresh.probe,
+                    guidance=current.guidance or fresh.guidance,
                     tolerances=history,
                     origin=first,
                     times_from=observation.run.id if anew else current.times_from,

@@ -76,8 +76,11 @@ def test_guidance(diffbench: Bench, diffbench_pipeline: Any) -> None:
     if scale is None:
         pytest.skip(f"{type(diffbench_pipeline).__name__} takes no guidance scale")
     call = call_of(diffbench_pipeline, num_inference_steps=STEPS)
-    negative = {"negative_prompt": ""} if scale == "true_cfg_scale" and "negative_prompt" in takes else {}
-    on = diffbench(diffbench_pipeline, label="on", **call, **negative, **{scale: GUIDED})
-    off = diffbench(diffbench_pipeline, label="off", **call, **{scale: PLAIN})
+    scales: tuple[dict[str, Any], ...] = ({scale: GUIDED}, {scale: PLAIN})
+    negative: dict[str, Any] = (
+        {"negative_prompt": ""} if scale == "true_cfg_scale" and "negative_prompt" in takes else {}
+    )
+    on = diffbench(diffbench_pipeline, label="on", **call, **negative, **scales[0])
+    off = diffbench(diffbench_pipeline, label="off", **call, **scales[1])
     assert on.guidance.guided_steps >= off.guidance.guided_steps
     assert flops_of(on) >= flops_of(off)

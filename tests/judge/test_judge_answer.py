@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 SAME = ImageDifference(same_bits=True)
 OTHER = ImageDifference(same_bits=False, problem="different size")
 AS_EVER = {"guidance": "guidance.same", "memory": "memory.same", "output": "output.same_bits"}
-PROBE = Probe(prompt="a tiny blue star", fresh_s=12.0, steps=make.STEPS)
+PROBE = Probe(prompt="a tiny blue star", fresh_s=12.0, round_s=12.0, steps=make.STEPS)
 
 
 def compared(speedup: float = 1.5, **changed: Any) -> SessionReport:
@@ -41,11 +41,12 @@ def compared(speedup: float = 1.5, **changed: Any) -> SessionReport:
     return msgspec.structs.replace(session, cases=())
 
 
-def case(*, probe: Probe | None = PROBE, **reasons: str) -> SessionReport:
+def case(*, suspicions: tuple[Any, ...] | None = (), **reasons: str) -> SessionReport:
     given = {"work": "work.less", "time": "time.faster", **AS_EVER, **reasons}
     report = CaseReport(
-        observation=make.observation(probe=probe),
+        observation=make.observation(),
         verdicts=tuple(verdict(reason) for reason in given.values() if reason),
+        suspicions=suspicions,
     )
     return report_factories.session(report)
 
@@ -68,8 +69,10 @@ def case(*, probe: Probe | None = PROBE, **reasons: str) -> SessionReport:
         (compared(image_difference=None), "invalid"),
         (compared(error="RuntimeError: no"), "invalid"),
         (case(), "faster"),
-        (case(probe=None), "invalid"),
-        (case(time="time.same", probe=None), "same"),
+        (case(suspicions=None), "invalid"),
+        (case(suspicions=("hidden_prompt_differs",)), "wrong"),
+        (case(suspicions=("threads_left",)), "invalid"),
+        (case(time="time.same", suspicions=None), "same"),
         (case(time="time.slower"), "slower"),
         (case(work="work.inert"), "inert"),
         (case(output="output.differs"), "wrong"),

@@ -154,6 +154,32 @@ def test_each_denoiser_has_a_scale_of_its_own(second: float | None, scale: float
         assert words in judged(call, None).message
 
 
+@pytest.mark.parametrize(
+    ("scales", "arguments", "odd"),
+    [
+        ((4.2, 4.2), {"guidance_scale": 4.0}, True),
+        ((4.0, 4.0), {"guidance_scale": 4.0}, False),
+        ((5.0, 5.0), {"guidance_scale": 4.0}, False),  # c + s (c - u)
+        ((4.2,), {"guidance_scale": 4.0}, False),  # may be the first of a schedule
+        ((4.2, 3.0), {"guidance_scale": 4.0}, False),  # is one
+        ((3.5, 3.5), {"distilled_guidance_scale": 3.25}, False),  # a guider's, which is no argument
+        ((4.2, 4.2), {"guidance_scale": 7.0, "prior_guidance_scale": 4.2}, False),
+        ((4.2, 4.2), {"guidance_scale": 7.0, "true_cfg_scale": 4.0}, True),
+    ],
+)
+def test_a_scale_that_nobody_asked_for_is_red_without_formula_and_baseline(
+    scales: tuple[float, ...], arguments: dict[str, Any], odd: bool
+) -> None:
+    call = seen(*map(guided, scales), **arguments)
+    answer = judged(call, None)
+    assert (answer.reason == "guidance.not_as_asked") is odd, answer.message
+    assert judged(call, call).reason == "guidance.same", "once it is saved, it is what was accepted"
+    assert judged(call, None, callback_on_step_end={"type": "mine.Slide"}).reason == "guidance.no_formula"
+    if odd:
+        assert "is 4" in answer.message
+        assert "but 2 steps mixed at scale 4.2" in answer.message
+
+
 def test_a_callback_of_the_callers_steers_the_call() -> None:
     arguments: dict[str, Any] = {"num_inference_steps": 2, "cfg_trunc_ratio": 1.0}
     lumina = make.guidance([make.guided_step(), make.plain_step()], **arguments)

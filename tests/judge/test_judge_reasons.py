@@ -240,6 +240,9 @@ SCENARIOS: dict[str, Scenario] = {
     "guidance.same": on(),
     "guidance.planned": on(planned()),
     "guidance.no_formula": on(make.observation(guidance=make.guidance(pipeline="OwnPipeline"))),
+    "guidance.not_as_asked": on(
+        make.observation(guidance=make.guidance([make.guided_step(scale=7.5)] * make.STEPS, pipeline="OwnPipeline"))
+    ),
     "guidance.changed": on(
         make.observation(guidance=make.guidance(half(make.guided_step(scale=7.5)), pipeline="OwnPipeline")),
         make.reference(guidance=make.guidance(half(make.guided_step()), pipeline="OwnPipeline").groups()),

@@ -117,6 +117,18 @@ def test_one_run_that_lies_apart_blinds_nobody(low_s: float) -> None:
     assert judged(make.run(14.4), runs, fresh=2).details.aside == (10,)
 
 
+@pytest.mark.parametrize("now_s", [22.5, 25.5])
+def test_a_base_whose_runs_have_two_speeds_is_not_red_at_either(now_s: float) -> None:
+    runs = [make.run((22.5, 25.5)[n % 2], started=f"2025-12-{n + 1:02}T00:00:00Z") for n in range(10)]
+    assert judged(make.run(now_s), runs, fresh=2).decision != "worse"
+    assert judged(make.run(50.0), runs, fresh=2).reason == "time.slower"
+
+
+def test_one_lucky_run_in_the_baseline_is_no_lasting_red() -> None:
+    runs = [make.run(8.0, started="2025-11-30T00:00:00Z"), *past(5)]
+    assert judged(make.run(), runs, fresh=2).decision != "worse"
+
+
 def test_ten_runs_of_two_days_are_two_draws_of_the_day() -> None:
     def on_days(*levels_s: float) -> list[Run]:
         return [

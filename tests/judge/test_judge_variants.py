@@ -139,9 +139,7 @@ def test_likeness_is_that_of_the_images() -> None:
     ],
 )
 def test_images_that_cannot_be_compared_say_why(images: tuple[NDArray[np.uint8], ...], problem: str) -> None:
-    one = variant("half")
-    other = Measured(name="half", observation=one.observation, artifacts=Artifacts(images=images))
-    found = image_difference(other, variant("full"))
+    found = image_difference(Artifacts(images=images), variant("full").artifacts)
     assert found is not None
     assert found.problem == problem
     assert found.psnr_db is None
@@ -151,14 +149,10 @@ def test_latents_are_compared_where_both_kept_them() -> None:
     whole = np.ones(100, np.float32)
     base = Artifacts(images=(), trace={"latents/final": whole})
     mine = Artifacts(images=(), trace={"latents/final": 1.1 * whole})
-    seen = make.observation()
-    found = image_difference(
-        Measured(name="a", observation=seen, artifacts=mine), Measured(name="b", observation=seen, artifacts=base)
-    )
+    found = image_difference(mine, base)
     assert found is not None
     assert found.latents_rel == pytest.approx(0.1)
-    nothing = Measured(name="c", observation=seen, artifacts=Artifacts())
-    assert image_difference(nothing, nothing) is None
+    assert image_difference(Artifacts(), Artifacts()) is None
 
 
 def test_slower_and_less_alike_is_dominated() -> None:

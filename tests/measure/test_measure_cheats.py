@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import functools
 import threading
 from typing import TYPE_CHECKING, Any
@@ -9,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import comparison_factories
 import msgspec
 import pytest
+import report_factories
 import torch
 from PIL import Image
 from real_calls import (
@@ -16,11 +18,19 @@ from real_calls import (
     frozen_heap,  # noqa: F401 - a fixture
     mini,
     new_mini,
+    prepared,
 )
 from real_comparisons import side_by_side
 
 from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.judge import Limits, judge
 from pytest_diffbench.judge.answer import answer
+from pytest_diffbench.judge.reasons import verdict
+from pytest_diffbench.judge.time.variants import case_suspicions
+from pytest_diffbench.measure.rounds import drive_plainly
+from pytest_diffbench.records import CaseReport, baseline_of
+from pytest_diffbench.records.artifacts import Reference
+from pytest_diffbench.session.comparing import Asked, CaseMeasurement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -30,7 +40,7 @@ if TYPE_CHECKING:
 
 pytestmark = pytest.mark.pipeline
 
-CALL = {"num_inference_steps": 2, "height": 64, "width": 64}
+CALL: dict[str, Any] = {"num_inference_steps": 2, "height": 64, "width": 64}
 
 
 def cheating(shortcut: Callable[..., Any]) -> Any:
@@ -50,6 +60,37 @@ def answered(shortcut: Callable[..., Any], reference: Any = None) -> CaseAnswer:
     variants = {"honest": (reference or mini("lumina2"), CALL), "shortcut": (cheating(shortcut), CALL)}
     compared = side_by_side(variants, probe=True)
     (found,) = answer(_only_compared(compared.comparison)).cases
+    return found
+
+
+def taken(target: Any, earlier: Any = None) -> CaseMeasurement:
+    """A plain call, measured and probed."""
+    measurement = CaseMeasurement(prepared(target, PROMPT, rounds=2, **CALL))
+    measurement.take(drive_plainly, lambda *_: None)
+    plan = measurement.measurement._plan
+    measurement.look_closer(Asked("", plan, target, (PROMPT,), CALL), lambda *_: False, lambda _: earlier)
+    return measurement
+
+
+@functools.cache
+def baseline() -> Reference:
+    saved = taken(mini("lumina2"))
+    return Reference(baseline_of(saved.observation(complete=True)), "machine", "baselines/case", saved.artifacts)
+
+
+def answered_alone(target: Any) -> CaseAnswer:
+    """The answer to a plain call beside its baseline, where the time gate took it for faster."""
+    measurement = taken(target, baseline().baseline.probe)
+    observation = measurement.observation(complete=True)
+    verdicts = judge(
+        observation, measurement.artifacts(), baseline(), Limits(), ("work", "guidance", "output", "memory")
+    )
+    report = CaseReport(
+        observation=observation,
+        verdicts=(*verdicts, verdict("time.faster")),
+        suspicions=case_suspicions(observation, baseline(), Limits()),
+    )
+    (found,) = answer(report_factories.session(report)).cases
     return found
 
 
@@ -139,32 +180,62 @@ def memorised() -> Any:
     return shortcut
 
 
-@pytest.mark.parametrize(
-    ("shortcut", "because"),
-    [
-        pytest.param(fewer_steps, "fewer_steps", marks=pytest.mark.full),
-        (guidance_dropped, "guidance.missing_steps"),
-        (cached_by_prompt_and_seed(), None),
-        pytest.param(work_behind_the_timer, None, marks=pytest.mark.full),
-        pytest.param(smaller_and_enlarged, "another_picture", marks=pytest.mark.full),
-        pytest.param(memorised, "hidden_prompt_differs", marks=pytest.mark.full),
-    ],
-    ids=["fewer steps", "guidance", "cached", "lazy", "small", "memorised"],
-)
-def test_a_shortcut_is_wrong_or_invalid(shortcut: Any, because: str | None) -> None:
-    found = answered(shortcut() if shortcut is memorised else shortcut)
+SHORTCUTS: dict[str, tuple[Callable[[], Any], str | None, str | None]] = {
+    "fewer steps": (lambda: fewer_steps, "fewer_steps", "fewer_steps"),
+    "guidance": (lambda: guidance_dropped, "guidance.missing_steps", "guidance.missing_steps"),
+    "cached": (cached_by_prompt_and_seed, None, None),
+    "lazy": (lambda: work_behind_the_timer, None, "fewer_steps"),
+    "small": (lambda: smaller_and_enlarged, "another_picture", "hidden_prompt_differs"),
+    "memorised": (memorised, "hidden_prompt_differs", "hidden_prompt_differs"),
+}
+"""What makes each, and what gives it away among variants, and beside a baseline."""
+
+
+def tiers(*quick: str) -> list[Any]:
+    """All shortcuts, those that aren't named here in the full tier."""
+    return [name if name in quick else pytest.param(name, marks=pytest.mark.full) for name in SHORTCUTS]
+
+
+@pytest.mark.parametrize("name", tiers("guidance", "cached"))
+def test_a_shortcut_is_wrong_or_invalid(name: str) -> None:
+    make, because, _ = SHORTCUTS[name]
+    found = answered(make())
     assert found.word in ("wrong", "invalid"), found
     if because is not None:
         assert because in found.reasons
 
 
+@pytest.mark.parametrize("name", tiers("fewer steps"))
+def test_a_plain_case_that_is_a_shortcut_is_wrong_or_invalid(name: str) -> None:
+    make, _, because = SHORTCUTS[name]
+    found = answered_alone(cheating(make()))
+    assert found.word in ("wrong", "invalid"), found
+    if because is not None:
+        assert because in found.reasons
+
+
+def test_a_plain_case_that_is_faster_and_right_is_faster() -> None:
+    assert answered_alone(new_mini("lumina2")).word == "faster"
+
+
+def test_a_plain_case_whose_baseline_was_not_probed_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+    unprobed = dataclasses.replace(baseline(), baseline=msgspec.structs.replace(baseline().baseline, probe=None))
+    monkeypatch.setitem(globals(), "baseline", lambda: unprobed)
+    found = answered_alone(new_mini("lumina2"))
+    assert (found.word, found.reasons) == ("invalid", ("time.faster", "not_probed"))
+
+
 @pytest.mark.full
-@pytest.mark.parametrize("shortcut", [work_in_a_thread, prepared_before_the_timer()], ids=["after", "before"])
-def test_work_in_a_thread_is_wrong_or_invalid(shortcut: Any) -> None:
+@pytest.mark.parametrize(
+    "ask", [answered, lambda shortcut: answered_alone(cheating(shortcut))], ids=["variant", "alone"]
+)
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnhandledThreadExceptionWarning")
+@pytest.mark.parametrize("make", [lambda: work_in_a_thread, prepared_before_the_timer], ids=["after", "before"])
+def test_work_in_a_thread_is_wrong_or_invalid(make: Any, ask: Any) -> None:
     try:
-        found = answered(shortcut)
-    except MeasureError:
-        return  # what ran beside the call made it differ from one call to the next, so nothing was measured
+        found = ask(make())
+    except Exception:
+        return  # what ran beside the call made it differ from one call to the next, or fail: nothing was measured
     assert found.word in ("wrong", "invalid"), found
 
 

@@ -90,6 +90,26 @@ def _joint(call: Call, least: int, *, distilled: bool, rescale: float) -> Expect
     )
 
 
+def wan(call: Call) -> Expected:
+    """Guidance of diffusers' `WanPipeline.__call__`: two calls a step at every step, in both of its stages.
+
+    A second stage with a scale of its own (`guidance_scale_2`) isn't described.
+    """
+    count, scale = max(call.steps(), len(call.timesteps)), call.number("guidance_scale")
+    second = call.arguments.get("guidance_scale_2")
+    if scale > 1 and second not in (None, scale):
+        raise NotCoveredError("a second stage with a scale of its own (guidance_scale_2)")
+    guided = scale > 1
+    return Expected(
+        steps=count,
+        guided=frozenset(range(count) if guided else ()),
+        scale=scale,
+        sign=1,
+        enabled=guided,
+        truncation="guidance at every step" if guided else f"guidance_scale {scale:g} switches guidance off",
+    )
+
+
 def z_image(call: Call) -> Expected:
     """Guidance of diffusers' `ZImagePipeline.__call__`.
 

@@ -52,6 +52,9 @@ def judge_observed(gate_input: GateInput, guidance: Guidance, reason: str, detai
         or not reference.baseline.guidance
         or definition_changes(reference.baseline.case.definition, gate_input.observation.case.definition)
     ):
+        odd = any(contradiction.kind == "other_scale" for contradiction in details.contradictions)
+        if odd and reason == "guidance.no_formula" and callback_of(gate_input) is None:
+            reason = "guidance.not_as_asked"
         return verdict(reason, details=details)
     changes = _changes(reference.baseline.guidance, groups, guidance)
     return verdict(
@@ -61,7 +64,32 @@ def judge_observed(gate_input: GateInput, guidance: Guidance, reason: str, detai
 
 def contradictions(guidance: Guidance) -> tuple[Contradiction, ...]:
     """What contradicts the arguments, whatever the class."""
-    return (*_of_whole_call(guidance), *_of_denoisers(guidance))
+    return (*_of_whole_call(guidance), *_of_denoisers(guidance), *_of_one_denoiser(guidance))
+
+
+def _of_one_denoiser(guidance: Guidance) -> Iterator[Contradiction]:
+    """Where all steps mix at one scale: that is the call's, or one more than it, as of c + s (c - u).
+
+    Other arguments that are called scales may be meant by it. A scale that changes from step to step is a schedule,
+    and one step alone may be a part of one.
+    """
+    steps = [step for step in guidance.steps if step.used == "guided" and not step.converted]
+    scales = [step.scale for step in steps if step.scale is not None and step.scale_span is None]
+    asked = {
+        name: value
+        for name, value in guidance.arguments.items()
+        if "scale" in name and isinstance(value, int | float) and not isinstance(value, bool)
+    }
+    name = next((name for name in _SCALES if name in asked), None)
+    if name is None or "guidance_scale_2" in asked or len(scales) != len(guidance.steps) or len(scales) < 2:
+        return
+    known = [value + more for value in asked.values() for more in (0, 1)]
+    if all(abs(scale - scales[0]) <= guidance.scale_tolerance(scale) for scale in scales) and not any(
+        abs(scales[0] - scale) <= 2 * guidance.scale_tolerance(scale) for scale in known
+    ):
+        yield Contradiction(
+            kind="other_scale", argument=name, value=asked[name], steps=len(scales), observed=scales[0]
+        )
 
 
 def _of_denoisers(guidance: Guidance) -> Iterator[Contradiction]:

@@ -51,6 +51,15 @@ REASONS = (
         helps="rerun",
     ),
     Reason(
+        "guidance.not_as_asked",
+        "worse",
+        "there is neither a formula nor a baseline, but all steps mix at a scale that is no argument's, nor one "
+        "more than any",
+        "Check where the guidance scale goes. Where the class means something else by it, save a baseline, or "
+        "register a formula (`register_formula`).",
+        helps="save",
+    ),
+    Reason(
         "guidance.changed",
         "worse",
         "where no formula decides: branches, scale, sign or renorm of a step aren't what they are in the baseline",

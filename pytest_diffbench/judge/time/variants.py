@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import math
+import statistics
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.inert import is_inert
@@ -13,24 +14,30 @@ from pytest_diffbench.judge.output.tolerance import tolerance
 from pytest_diffbench.judge.suspicions import suspicions
 from pytest_diffbench.judge.tier import tier_of, wrong_guidance
 from pytest_diffbench.judge.time.speedups import LogRatio, estimate, log_ratios
+from pytest_diffbench.outputs.excerpts import decoded
 from pytest_diffbench.records import (
     STAGES,
     Comparison,
     ImageDifference,
+    PromptFigures,
     Ratio,
     RatioRun,
     RerunNoise,
     Speedup,
     VariantReport,
 )
+from pytest_diffbench.records.artifacts import Artifacts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
     from typing import Literal
 
+    import numpy as np
+    from numpy.typing import NDArray
+
     from pytest_diffbench.outputs.metrics import ImageMetric
-    from pytest_diffbench.records import Fact, Observation, Stage, Work
-    from pytest_diffbench.records.artifacts import Artifacts
+    from pytest_diffbench.records import Fact, Observation, Stage, Suspicion, Work
+    from pytest_diffbench.records.artifacts import Reference
 
 _SAME = RerunNoise(rounds=2, identical=True)
 
@@ -46,7 +53,7 @@ class Measured:
         value: of the argument that a sweep changes.
         error: why it broke off, None where it completed.
         float64_rel: see `VariantReport`.
-        hidden: its images with a prompt that was drawn; None where nobody asked.
+        by_prompt: its images by prompt, of those that were asked for.
     """
 
     name: str
@@ -55,7 +62,7 @@ class Measured:
     value: Fact = None
     error: str | None = None
     float64_rel: float | None = None
-    hidden: Artifacts | None = None
+    by_prompt: Mapping[str, Sequence[NDArray[np.uint8]]] = dataclasses.field(default_factory=dict)
 
 
 def compare(
@@ -158,12 +165,10 @@ def _row(
     predicted_rel = predicted_speedup(reference, saved_rel) if saved_rel is not None else None
     speedup_rel = total.speedup()
     source: Literal["flops", "calls"] = "flops" if flops_rel is not None else "calls"
-    difference = image_difference(measured, base, metrics)
+    difference = image_difference(measured.artifacts, base.artifacts, metrics)
     hidden = None
-    if measured.hidden is not None and base.hidden is not None and measured is not base:
-        hidden = image_difference(
-            dataclasses.replace(measured, artifacts=measured.hidden), dataclasses.replace(base, artifacts=base.hidden)
-        )
+    if observation.probe is not None and reference.probe is not None and measured is not base:
+        hidden = _between(observation.probe.pictures, reference.probe.pictures)
     latents_rel = difference.latents_rel if difference is not None else None
     same_latents = None if latents_rel is None else latents_rel == 0
     return _replaced(
@@ -176,6 +181,7 @@ def _row(
         predicted_from=source if predicted_rel is not None else None,
         agrees_with_prediction=predicted_rel in speedup_rel if predicted_rel is not None else None,
         image_difference=difference,
+        over_prompts=None if measured is base or not base.by_prompt else over_prompts(measured, base),
         inert=None if measured is base else is_inert(observation, reference, speedup_rel, same_latents=same_latents),
         float64_rel=measured.float64_rel,
         tier=None
@@ -187,6 +193,45 @@ def _row(
         suspicions=() if measured is base else suspicions(observation, reference, hidden),
         log_ratios=log_ratios(reference.run.totals_s, observation.run.totals_s),
     )
+
+
+def over_prompts(measured: Measured, base: Measured) -> PromptFigures:
+    """How far images are from the reference's over all prompts."""
+    found = {
+        prompt: image_difference(Artifacts(images=tuple(measured.by_prompt[prompt])), Artifacts(images=tuple(images)))
+        for prompt, images in base.by_prompt.items()
+    }
+    compared = {prompt: far for prompt, far in found.items() if far is not None and far.ssim is not None}
+    unlike = [prompt for prompt in found if prompt not in compared]
+    decibels = [far.psnr_db for far in compared.values() if far.psnr_db is not None]
+    likeness = {prompt: far.ssim for prompt, far in compared.items() if far.ssim is not None}
+    return PromptFigures(
+        prompts=len(found),
+        equal=sum(far.same_bits for far in compared.values()),
+        unlike=len(unlike),
+        psnr_db=min(decibels, default=None),
+        mean_psnr_db=statistics.fmean(decibels) if decibels else None,
+        ssim=min(likeness.values(), default=None),
+        mean_ssim=statistics.fmean(likeness.values()) if likeness else None,
+        worst_prompt=unlike[0] if unlike else min(likeness, key=lambda prompt: likeness[prompt]),
+    )
+
+
+def case_suspicions(
+    observation: Observation, reference: Reference | None, limits: Limits
+) -> tuple[Suspicion, ...] | None:
+    """What speaks against the figures of a case; None where it, or its baseline on this machine, wasn't probed."""
+    probe, baseline = observation.probe, reference.baseline if reference is not None else None
+    if reference is None or reference.distance != "machine" or baseline is None or None in (probe, baseline.probe):
+        return None
+    assert probe is not None  # as was just seen
+    assert baseline.probe is not None
+    return suspicions(observation, baseline, _between(probe.repeated, baseline.probe.pictures, limits))
+
+
+def _between(now: Sequence[bytes], base: Sequence[bytes], limits: Limits | None = None) -> ImageDifference | None:
+    sides = [Artifacts(images=decoded(pictures)) for pictures in (now, base)]
+    return image_difference(sides[0], sides[1], limits=limits)
 
 
 def _stage_estimate(
@@ -213,13 +258,13 @@ def _denoiser_flops(work: Work) -> int:
 
 
 def image_difference(
-    measured: Measured, base: Measured, metrics: Sequence[ImageMetric] = ()
+    measured: Artifacts, base: Artifacts, metrics: Sequence[ImageMetric] = (), limits: Limits | None = None
 ) -> ImageDifference | None:
     """How far the images are from the reference's; None where neither side has any."""
     from pytest_diffbench.outputs.metrics import METRICS, distance
 
-    images, base_images = measured.artifacts.images, base.artifacts.images
-    latents_rel = _latents_rel(measured.artifacts, base.artifacts)
+    images, base_images = measured.images, base.images
+    latents_rel = _latents_rel(measured, base)
     if not images and not base_images:
         return None if latents_rel is None else ImageDifference(same_bits=latents_rel == 0, latents_rel=latents_rel)
     problem = _unlike(measured, base)
@@ -227,7 +272,7 @@ def image_difference(
         return ImageDifference(same_bits=False, latents_rel=latents_rel, problem=problem)
     if all(bool((a == b).all()) for a, b in zip(images, base_images, strict=True)):
         return ImageDifference(same_bits=True, ssim=1.0, latents_rel=latents_rel)
-    limits = Limits()
+    limits = limits or Limits()
     distances = [distance(a, b, limits.tile_size_px, metrics) for a, b in zip(images, base_images, strict=True)]
     own = [{name: found for name, found in far.items() if METRICS[name].package is None} for far in distances]
     worst = worst_of(checks(own, tolerance("machine", _SAME, _SAME, limits)))
@@ -244,8 +289,8 @@ def image_difference(
     )
 
 
-def _unlike(measured: Measured, base: Measured) -> str | None:
-    images, base_images = measured.artifacts.images, base.artifacts.images
+def _unlike(measured: Artifacts, base: Artifacts) -> str | None:
+    images, base_images = measured.images, base.images
     if len(images) != len(base_images):
         return f"different number of images: {len(base_images)}, {len(images)}"
     for a, b in zip(images, base_images, strict=True):

@@ -130,7 +130,7 @@ class Contradiction(Record, frozen=True, kw_only=True):
 
     kind: Literal["no_guided_step", "unused_branch", "other_scale"]
     """The scale and a negative prompt ask for guidance, and there is none; the scale switches it off, and both
-    branches were called; or a denoiser that has a scale of its own has steps that mix at another."""
+    branches were called; or all steps mix at another scale, or those of a denoiser that has a scale of its own."""
 
     argument: str
     value: float

@@ -189,9 +189,8 @@ def _contradiction(contradiction: Contradiction) -> str:
         return f"{argument} with a negative prompt, but no step was guided"
     if contradiction.kind == "other_scale":
         where = format_count(contradiction.steps, "step")
-        return (
-            f"{argument}, but {where} of {contradiction.component} mixed at scale {contradiction.observed or 0:.4g}"
-        )
+        of = f" of {contradiction.component}" if contradiction.component else ""
+        return f"{argument}, but {where}{of} mixed at scale {contradiction.observed or 0:.4g}"
     return f"{argument}, but both branches were called in {format_count(contradiction.steps, 'step')}"
 
 

@@ -171,6 +171,12 @@ CLAIMS: dict[str, Claim] = {
         "An option that is to save memory changes pictures.",
         "Look for statistics over the batch in the VAE, or slices that are put together in another order.",
     ),
+    "chunks.vae_tiling": Claim(
+        "decoded tiles are put together without seams",
+        "VAE tiling leaves a seam, gives something else than its tiles, or isn't done",
+        "Large pictures, for which tiles are there, have lines in them or parts that are shifted.",
+        "Look for the columns in which tiles overlap: the new one's share grows from 0 to 1 there, in even steps.",
+    ),
     "chunks.attention_slicing": Claim(
         "attention that is worked out in slices gives the same",
         "Attention slicing changed the output",

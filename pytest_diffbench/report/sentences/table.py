@@ -28,6 +28,14 @@ def notes_of(comparison: Comparison) -> tuple[str, ...]:
         f"{100 * comparison.confidence:g} %. Predicted: T / (T - D s), with the reference's total T and "
         "denoise stage D, and the share s of denoiser work that is saved."
     ]
+    over = next((variant.over_prompts for variant in variants if variant.over_prompts is not None), None)
+    if over is not None:
+        notes.append(
+            f"PSNR and SSIM: the worst of {over.prompts} prompts, and in brackets their mean; of PSNR that of the "
+            "prompts whose images differ."
+        )
+        unlike = [variant.name for variant in variants if variant.over_prompts and variant.over_prompts.unlike]
+        notes += [f"{name}: images of some prompts can't be compared, and have no figures." for name in unlike]
     tiers = {tier_text(variant) for variant in variants if variant.name != comparison.reference}
     meanings = {
         "bit-equal": "bit-equal: every bit of the output is the reference's.",

@@ -20,7 +20,7 @@ from pytest_diffbench.workers.interpreter import checked_interpreter
 if TYPE_CHECKING:
     from collections.abc import Collection, Generator, Iterator, Sequence
 
-    from pytest_diffbench.records import CaseReport
+    from pytest_diffbench.records import CaseReport, Observation, Probe
     from pytest_diffbench.settings.options import Settings
     from pytest_diffbench.workers.budget import Budget
     from pytest_diffbench.workers.launch import Launcher
@@ -39,6 +39,8 @@ class OtherEnvironment(Mode):
         UsageError: the other environment can't be used.
     """
 
+    probes = True
+
     def __init__(self, config: pytest.Config, settings: Settings, launcher: Launcher, budget: Budget) -> None:
         self._tests: Sequence[tuple[pytest.Item, Settings]] = ()
         self._config = config
@@ -54,6 +56,11 @@ class OtherEnvironment(Mode):
     def begin(self, tests: Sequence[tuple[pytest.Item, Settings]]) -> None:
         """Learn which tests both environments are to run."""
         self._tests = tests
+
+    def earlier_probe(self, observation: Observation) -> Probe | None:
+        """That of the other environment."""
+        reference = self._against.of(observation.case.id).reference
+        return reference.baseline.probe if reference is not None else None
 
     def conclude(self, test: MeasuredTest) -> Conclusion:
         """Hold each case against what the other environment has of it."""

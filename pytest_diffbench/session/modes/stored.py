@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.report.figures import was_saved
 from pytest_diffbench.session import saved_afresh
 from pytest_diffbench.session.lending import free_device_memory
@@ -18,7 +19,7 @@ from pytest_diffbench.workers.confirming import Confirming
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pytest_diffbench.records import Observation, Run
+    from pytest_diffbench.records import Observation, Probe, Run
     from pytest_diffbench.records.artifacts import Artifacts
     from pytest_diffbench.session.context import Context
     from pytest_diffbench.settings.options import Settings
@@ -30,6 +31,8 @@ class StoredBaselines(Mode):
     Args:
         context: the session's.
     """
+
+    probes = True
 
     def __init__(self, context: Context) -> None:
         self._context = context
@@ -51,6 +54,14 @@ class StoredBaselines(Mode):
         # How many more cases the test will have isn't known yet.
         evidence = self._evidence(observation, self._context.benchmarks)
         return wants_profile(observation, artifacts, store=self._store, settings=settings, evidence=evidence)
+
+    def earlier_probe(self, observation: Observation) -> Probe | None:
+        """That of the baseline, if it is of this machine."""
+        with contextlib.suppress(BaselineError):  # told when the case is judged
+            reference = self._store.find(observation.case, observation.run.environment)
+            if reference is not None and reference.distance == "machine":
+                return reference.baseline.probe
+        return None
 
     def conclude(self, test: MeasuredTest) -> Conclusion:
         """Judge each case, and save it where that was asked for."""

@@ -40,6 +40,7 @@ class Worker(Mode):
         self._ids: dict[str, str] = {}
         self._planted: Any = None
         self.output_only = self._task.brief
+        self.probes = self._task.artifacts and not self._task.brief
         self.relatives = int(self._task.session_on_device)
         self.turns = TurnClient(self._task.turns) if self._task.turns is not None else None
 

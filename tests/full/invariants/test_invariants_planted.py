@@ -116,6 +116,13 @@ def louder_embeddings(sound: Any, _pipeline: Any, *args: Any, **kwargs: Any) -> 
     return (embeds * 1.2 if kwargs.get("prompt_embeds") is not None else embeds), negative
 
 
+def late(left: torch.Tensor, right: torch.Tensor, extent: int) -> torch.Tensor:
+    """Blend with the columns beside those that overlap."""
+    share = torch.arange(extent) / extent
+    right[..., :extent] = left[..., -extent - 1 : -1] * (1 - share) + right[..., :extent] * share
+    return right
+
+
 def no_slices(sound: Any, pipeline: Any, *args: Any, **kwargs: Any) -> Any:
     sound(*args, **kwargs)
     for layer in pipeline.unet.modules():
@@ -220,6 +227,18 @@ PLANTED = [
     ),
     Planted("callback.cut_off", zoo.stable_diffusion, deaf_callback, "steps 1-2"),
     Planted("chunks.vae_slicing", zoo.stable_diffusion, decoded(sliced)),
+    Planted(
+        "chunks.vae_tiling",
+        zoo.stable_diffusion,
+        lambda pipeline: plants.replaced(pipeline.vae, "blend_h", lambda _left, right, _extent: right),
+        "column 24",
+    ),
+    Planted(
+        "chunks.vae_tiling",
+        zoo.stable_diffusion,
+        lambda pipeline: plants.replaced(pipeline.vae, "blend_h", late),
+        "columns",
+    ),
     Planted("chunks.attention_slicing", zoo.stable_diffusion, method("", "enable_attention_slicing", no_slices)),
 ]
 

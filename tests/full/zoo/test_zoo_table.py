@@ -12,6 +12,8 @@ import zoo_entry
 import zoo_kinds
 import zoo_table
 
+from pytest_diffbench.judge.guidance.observed import contradictions
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
@@ -48,6 +50,9 @@ def test_a_class_is_saved_and_a_scale_that_is_off_is_red(tmp_path: Path, name: s
         "guidance.not_seen" if entry.no_steps else "guidance.same",
         "output.differs" if entry.draws else "output.same_bits",
     ]
+    guidance = examined.observation.guidance
+    odd = contradictions(guidance) if guidance is not None else ()
+    assert odd == (), "the scale that is read is the argument's"
     assert bool(entry.draws) is not zoo_check.reruns_alike(examined.observation)
     for scale, verdict in examined.off.items():
         assert verdict.decision == "worse", f"{scale}: {verdict.message}"

@@ -176,6 +176,40 @@ def unconditional_calls_in_vain(pipeline: Any, **call: Any) -> float:
     return float(len(calls))
 
 
+def tiling_without_effect(pipeline: Any, **_call: Any) -> float:
+    """Width of what the decoder is handed at once, over that of all, where tiles half as wide were asked for."""
+    vae = pipeline.vae
+    latents = torch.zeros(1, vae.config.latent_channels, 1, 8, 8)
+    with torch.no_grad():
+        side_px = vae.decode(latents, return_dict=False)[0].shape[-1] // 2
+    widths: list[int] = []
+    hook = vae.decoder.register_forward_pre_hook(lambda _module, given: widths.append(given[0].shape[-1]))
+    try:
+        vae.enable_tiling(side_px, side_px)
+        with torch.no_grad():
+            vae.decode(latents)
+    finally:
+        hook.remove()
+        vae.disable_tiling()
+    return widths[0] / 8 if widths[0] == 8 else 0.0
+
+
+def slices_refused(pipeline: Any, **_call: Any) -> float:
+    """Two latents decoded at once, and one after the other, which raises."""
+    vae = pipeline.vae
+    latents = torch.zeros(2, vae.config.latent_channels, 2, 8, 8)
+    with torch.no_grad():
+        vae.decode(latents)
+        vae.enable_slicing()
+        try:
+            vae.decode(latents)
+        except RuntimeError:
+            return 1.0
+        finally:
+            vae.disable_slicing()
+    return 0.0
+
+
 _ORDER = "masks are repeated as `[a, b, a, b]`, embeddings as `[a, a, b, b]`"
 
 FAULTS = [
@@ -322,6 +356,16 @@ FAULTS = [
             "Cosmos2TextToImagePipeline",
             "Cosmos2VideoToWorldPipeline",
         )
+    ),
+    *(
+        Shown(name, "chunks.vae_tiling", tiling_without_effect, "`enable_tiling` of its VAE does nothing")
+        for name in ("CosmosTextToWorldPipeline", "CosmosVideoToWorldPipeline")
+    ),
+    Shown(
+        "EasyAnimatePipeline",
+        "chunks.vae_slicing",
+        slices_refused,
+        "a second slice is decoded with what the first left in the convolutions, and raises",
     ),
 ]
 """Those of diffusers 0.42.1."""
