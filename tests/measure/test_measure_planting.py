@@ -88,7 +88,12 @@ def test_time_is_taken_where_an_offloaded_pipeline_computes(
         _execution_device = torch.device("cuda", 0)
 
     asked: list[str] = []
-    monkeypatch.setattr(planting, "clock_for", lambda device: asked.append(device) or clock.clock_for("cpu"))
+
+    def clock_of(device: str) -> Any:
+        asked.append(device)
+        return clock.clock_for("cpu")
+
+    monkeypatch.setattr(planting, "clock_for", clock_of)
     plant(Offloaded(), "delay:0.5")
     assert asked == ["cuda:0"]
 
