@@ -76,7 +76,8 @@ def _per_prompt(subject: Subject) -> str:
 def _together(subject: Subject, seeds: Sequence[int], texts: Sequence[str], **more: Any) -> Observed:
     """Call the pipeline for several prompts: whatever other texts and pictures it has stay the same for each.
 
-    Some take a picture for each prompt, and some one for all; where the first is refused, the second is tried.
+    Some take a picture for each prompt, and some one for all; where the first is refused, the second is tried. Some
+    take a list for several references of each sample.
     """
     lists: dict[str, Any] = {
         name: [value] * len(texts)
@@ -85,10 +86,19 @@ def _together(subject: Subject, seeds: Sequence[int], texts: Sequence[str], **mo
     }
     lists |= {"prompt": list(texts)}
     pictures = {name: [value] * len(texts) for name, value in subject.arguments.items() if _is_picture(value)}
-    if pictures:
+    if pictures and not _are_references(subject, pictures):
         with contextlib.suppress(Exception):
             return subject.call(*seeds, **(lists | pictures | more))
     return subject.attempt(*seeds, **lists, **more)
+
+
+def _are_references(subject: Subject, pictures: dict[str, Any]) -> bool:
+    """Whether a list of two pictures goes into one sample: with one prompt there is one, and it is another."""
+    with contextlib.suppress(Exception):
+        one = subject.repeat(**pictures)
+        alike = distance(subject.reference.arrays, one.arrays)[0] <= subject.limit_rel
+        return not alike and all(len(array) == 1 for array in one.arrays.values())
+    return False
 
 
 def _is_picture(value: object) -> bool:

@@ -166,7 +166,7 @@ CLAIMS: dict[str, Claim] = {
         "Ask `self.do_classifier_free_guidance` in each step, not once before the loop.",
     ),
     "chunks.vae_slicing": Claim(
-        "a VAE that decodes one picture after the other gives the same",
+        "a VAE that decodes one picture of a batch after the other gives the same",
         "VAE slicing changed the output",
         "An option that is to save memory changes pictures.",
         "Look for statistics over the batch in the VAE, or slices that are put together in another order.",
