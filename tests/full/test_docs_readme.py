@@ -1,4 +1,4 @@
-"""What README and quickstart print runs in its order as it is printed, on minis, in a folder that holds nothing else."""
+"""What README and quickstart print runs in its order, on minis, in a folder that holds nothing else."""
 
 from __future__ import annotations
 
