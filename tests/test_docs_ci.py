@@ -1,4 +1,4 @@
-"""The page on continuous integration shows a workflow that is a file; `test_docs_commands.py` runs its steps."""
+"""The page on continuous integration shows recipes that are files; `test_docs_commands.py` runs their steps."""
 
 from __future__ import annotations
 
@@ -13,9 +13,9 @@ DOCS = Path(__file__).parent.parent / "docs"
 WORKFLOW = DOCS / "examples" / "ci" / "pull-request.yml"
 
 
-def test_the_page_shows_the_file_as_it_is() -> None:
+def test_the_page_shows_the_files_as_they_are() -> None:
     shown = re.findall(r"```yaml\n(.*?)```", (DOCS / "ci.md").read_text(encoding="utf-8"), flags=re.DOTALL)
-    assert shown == [WORKFLOW.read_text(encoding="utf-8")]
+    assert shown == [recipe.read_text(encoding="utf-8") for recipe in (WORKFLOW, WORKFLOW.with_name("gitlab.yml"))]
 
 
 def test_a_base_that_cannot_be_made_fails_the_step(tmp_path: Path) -> None:

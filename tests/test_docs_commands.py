@@ -98,7 +98,10 @@ def steps(recipe: Path) -> list[str]:
         return [step["run"].strip() for job in read["jobs"].values() for step in job["steps"] if "run" in step]
     jobs = [job for job in read.values() if isinstance(job, dict)]
     return [
-        line for job in jobs for part in ("before_script", "script", "after_script") for line in job.get(part, [])
+        line.strip()
+        for job in jobs
+        for part in ("before_script", "script", "after_script")
+        for line in job.get(part, [])
     ]
 
 
@@ -177,6 +180,7 @@ def shell(python: Path, tools: Path) -> dict[str, str]:
         "REPORT_URL": "https://example.org/report/",
         "GITHUB_ENV": "variables",
         "GITHUB_BASE_REF": "main",
+        "CI_MERGE_REQUEST_DIFF_BASE_SHA": "main",
         "GITHUB_REPOSITORY": "painters/painter",
         "NUMBER": "7",
         "BASE": ".diffbench/env-main/bin/python",

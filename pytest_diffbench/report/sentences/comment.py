@@ -54,4 +54,4 @@ def more_lines(count: int) -> str:
 
 def more_sections(count: int) -> str:
     """That sections were left out."""
-    return f"Left out for room: {format_count(count, 'section')}; see the report."
+    return f"Left out for room: {format_count(count, 'section')}. The session's file has all."
