@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import re
 import sys
 from pathlib import Path
@@ -13,7 +15,7 @@ import msgspec
 from pytest_diffbench.errors import DiffbenchError, OptionError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Sequence
 
     from pytest_diffbench.records.history import HistoryRun
     from pytest_diffbench.report.lines import Line
@@ -34,7 +36,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     show = commands.add_parser("show", help="show the figures of a case over time")
     show.add_argument("case", metavar="CASE", help="id of a case, or a part of it that no other has")
     export = commands.add_parser("export", help="write every run with its figures")
-    export.add_argument("--format", choices=("jsonl", "parquet"), default="jsonl")
+    export.add_argument("--format", choices=("jsonl", "csv", "parquet"), default="jsonl")
+    export.add_argument("--case", metavar="CASE", help="export one case: its id, or a part of it that no other has")
     export.add_argument("-o", "--output", metavar="FILE", type=Path, help="file to write (default: stdout)")
     for command in (add, listing, show, export):
         add_database(command)
@@ -83,7 +86,8 @@ def history(arguments: argparse.Namespace, width: int) -> list[Line]:
         if arguments.what == "show":
             case = case_of(opened, arguments.case)
             return drawn.case_lines(opened.runs(case, arguments.since), width)
-        _export(opened.runs(since=arguments.since), arguments.format, arguments.output)
+        case = None if arguments.case is None else case_of(opened, arguments.case)
+        _export(opened.runs(case, arguments.since), arguments.format, arguments.output)
     return []
 
 
@@ -118,13 +122,13 @@ def _add(arguments: argparse.Namespace) -> list[Line]:
     return lines
 
 
-def _export(runs: Iterable[HistoryRun], kind: str, output: Path | None) -> None:
+def _export(runs: Sequence[HistoryRun], kind: str, output: Path | None) -> None:
     if kind == "parquet":
         if output is None:
             raise OptionError("--format parquet: is no text. Name a file: --output FILE.")
         _write_parquet(runs, output)
         return
-    data = b"".join(msgspec.json.encode(run) + b"\n" for run in runs)
+    data = _csv(runs) if kind == "csv" else b"".join(msgspec.json.encode(run) + b"\n" for run in runs)
     if output is None:
         sys.stdout.write(data.decode())
         return
@@ -134,7 +138,24 @@ def _export(runs: Iterable[HistoryRun], kind: str, output: Path | None) -> None:
         raise DiffbenchError(f"{output}: can't be written: {error.strerror}. Name another file.") from None
 
 
-def _write_parquet(runs: Iterable[HistoryRun], output: Path) -> None:
+def _csv(runs: Sequence[HistoryRun]) -> bytes:
+    """A row for each run that has figures, and a column for each figure that all of these have.
+
+    So there is no empty cell, which Apache Otava, for one, refuses to read as a number.
+    """
+    whole = [run for run in runs if run.figures]
+    figures = sorted(set.intersection(*(set(run.figures) for run in whole))) if whole else []
+    names = ("started", "commit", "case", "model", "machine")
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*names, *figures])
+    writer.writerows(
+        [*(getattr(run, name) or "" for name in names), *(run.figures[name] for name in figures)] for run in whole
+    )
+    return text.getvalue().encode()
+
+
+def _write_parquet(runs: Sequence[HistoryRun], output: Path) -> None:
     """A row for each figure of each run."""
     try:
         import pyarrow as arrow

@@ -127,13 +127,13 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
-    from pytest_diffbench.report import markdown, session_json
+    from pytest_diffbench.report import comment, session_json
     from pytest_diffbench.report.lines import encodable
     from pytest_diffbench.report.terminal import summary_lines
 
     session = session_json.load(arguments.session)
     if arguments.format == "markdown":
-        sys.stdout.write(encodable(markdown.summary(session), sys.stdout.encoding))
+        sys.stdout.write(encodable(comment.page(session, comment.Links()), sys.stdout.encoding))
     elif arguments.format == "json":
         sys.stdout.write(session_json.dump(session).decode())
     elif arguments.format == "github":

@@ -90,16 +90,18 @@ def by_pace(series: Sequence[Series]) -> list[Series]:
             kept = paces.setdefault((item.case, item.machine), {})
             for started, value in zip(item.started, item.values, strict=True):
                 kept.setdefault(started, []).append(math.log(value / middle))
+    usual = {
+        key: {started: math.exp(statistics.fmean(logs)) for started, logs in kept.items()}
+        for key, kept in paces.items()
+    }
     result = []
     for item in series:
         if item.figure.startswith(_OF_THE_MACHINE) or item.figure == _PACED:
             continue
-        known = paces.get((item.case, item.machine))
+        known = usual.get((item.case, item.machine))
         if known and item.figure.startswith("time."):
-            values = tuple(
-                value / math.exp(statistics.fmean(known[started])) if started in known else value
-                for started, value in zip(item.started, item.values, strict=True)
-            )
+            nights = zip(item.started, item.values, strict=True)
+            values = tuple([value / known.get(started, 1.0) for started, value in nights])
             result.append(msgspec.structs.replace(item, values=values))
         else:
             result.append(item)

@@ -1,4 +1,4 @@
-"""The body of the one comment on a pull request: the verdict first, then what changed, in at most 60 lines."""
+"""A session as Markdown, for a comment or a CI page: the verdict first, then what changed, in at most 60 lines."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import html
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from pytest_diffbench.report.curve import curve
 from pytest_diffbench.report.figures import (
     by_gravity,
     node_id,
@@ -16,6 +17,7 @@ from pytest_diffbench.report.figures import (
     to_tell,
     verdict_of,
 )
+from pytest_diffbench.report.markdown import comparison_lines, missing_lines, odd_lines
 from pytest_diffbench.report.markup import code, escaped, fenced
 from pytest_diffbench.report.sentences import comment as sentences
 from pytest_diffbench.report.triage import TriageRow, triage
@@ -30,7 +32,7 @@ MOST_BYTES = 60_000
 """GitHub refuses a comment beyond 65,536 characters."""
 
 _MOST_ROWS = 11
-_MOST_DETAILS = 10
+_MOST_DETAILS = 9
 _MOST_OTHERS = 5
 _MOST_PICTURES = 6
 _MOST_COMMANDS = 5
@@ -63,31 +65,45 @@ def marker(name: str | None = None) -> str:
 
 
 def body(session: SessionReport, links: Links, name: str | None = None) -> str:
-    """Write the comment.
+    """Write the comment: its marker, and the page."""
+    return f"{marker(name)}\n{page(session, links)}"
+
+
+def page(session: SessionReport, links: Links) -> str:
+    """A session as GitHub-flavoured Markdown: the verdict, what fails, what else changed; the rest is folded.
+
+    Sections that don't fit any more are left out, the least telling ones first.
 
     Args:
         session: what was measured.
         links: where a reader finds more.
-        name: of the comment, where there are several.
     """
     failing = [report for report in session.cases if status_of(report) in ("error", "worse", "refused")]
+    head = [f"### diffbench: {sentences.verdict(session, failing)}", "", " · ".join(_facts(session, links)), ""]
     rows = [row for report in failing for row in triage(report)]
-    lines = [
-        marker(name),
-        f"### diffbench: {sentences.verdict(session, failing)}",
-        "",
-        " · ".join(_facts(session, links)),
-        "",
-        *_table(rows, links),
-        *_pictures(failing, links),
-        *_folded("Details", _details(failing)),
-        *_folded("Undecided, and better", _others(session, failing)),
-        *_commands(session, failing),
+    sections = [  # as they stand, with the order in which they are given room
+        (0, _table(rows, links)),
+        (4, _pictures(failing, links)),
+        (2, missing_lines(session)),
+        *((6, comparison_lines(comparison)) for comparison in session.comparisons),
+        (3, _folded("Details", _details(failing))),
+        (7, _folded("Undecided, and better", _others(session, failing))),
+        (5, _folded("Skipped, and run again", _first(odd_lines(session), _MOST_OTHERS))),
+        (1, _commands(session, failing)),
     ]
+    room = MOST_LINES - len(head) - 2  # the marker, and what says that something was left out
+    kept: set[int] = set()
+    for number in sorted(range(len(sections)), key=lambda number: sections[number][0]):
+        if len(sections[number][1]) <= room:
+            room -= len(sections[number][1])
+            kept.add(number)
+    lines = [*head, *(line for number in sorted(kept) for line in sections[number][1])]
+    if len(kept) < len(sections):
+        lines.append(sentences.more_sections(len(sections) - len(kept)))
     text = "\n".join(lines).rstrip("\n") + "\n"
     if len(text.encode()) <= MOST_BYTES:
         return text
-    return "\n".join([*lines[:4], "", sentences.TOO_LONG]) + "\n"
+    return "\n".join([*head[:3], "", sentences.TOO_LONG]) + "\n"
 
 
 def _facts(session: SessionReport, links: Links) -> list[str]:
@@ -148,7 +164,10 @@ def _details(failing: Sequence[CaseReport]) -> list[str]:
         if report.error is not None:
             lines.append(f"- {name} **error**: {escaped(_short(report.error))}")
         worse = [verdict for verdict in by_gravity(report.verdicts) if verdict.decision == "worse"]
-        lines += [f"- {name} {code(verdict.reason)}: {escaped(_short(verdict.message))}" for verdict in worse]
+        for verdict in worse:
+            lines.append(f"- {name} {code(verdict.reason)}: {escaped(_short(verdict.message))}")
+            if (drawn := curve(verdict)) is not None:
+                lines.append(f"  - {escaped(drawn)}")
         if worse and report.changed_since:
             changed = ", ".join(report.changed_since)
             lines.append(f"  - changed since the baseline: {escaped(_short(changed))}")

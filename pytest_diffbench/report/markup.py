@@ -21,4 +21,4 @@ def code(text: str) -> str:
 
 def fenced(text: str) -> list[str]:
     ticks = "`" * max(3, max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
-    return [f"{ticks}sh", text, ticks]
+    return [f"{ticks}sh", *text.splitlines(), ticks]

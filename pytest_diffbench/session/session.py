@@ -13,7 +13,7 @@ from pytest_diffbench.errors import DiffbenchError, MissingPipelineError, Option
 from pytest_diffbench.items import is_benchmark
 from pytest_diffbench.report import junit
 from pytest_diffbench.report.session_json import Finished
-from pytest_diffbench.session import loading
+from pytest_diffbench.session import attachments, loading
 from pytest_diffbench.session.bench import Bench
 from pytest_diffbench.session.collection import MISSING, SETTINGS, settle
 from pytest_diffbench.session.context import Context, context_of
@@ -63,6 +63,7 @@ class Attempt:
         comparisons: what it compared.
         verifications: what it verified.
         report: of its call.
+        extras: for a report of pytest-html.
     """
 
     number: int
@@ -72,6 +73,7 @@ class Attempt:
     comparisons: Sequence[Comparison] = ()
     verifications: Sequence[Verification] = ()
     report: pytest.TestReport | None = None
+    extras: Sequence[attachments.Extra] = ()
 
 
 _ATTEMPT = pytest.StashKey[Attempt]()
@@ -237,11 +239,14 @@ class DiffbenchSession:
         if attempt.bench is None:
             return []
         self._context.progress.finish()
-        conclusion = self._mode.conclude(self._measured(item, attempt, attempt.bench, failed=failed))
+        measured = self._measured(item, attempt, attempt.bench, failed=failed)
+        conclusion = self._mode.conclude(measured)
         for case in conclusion.cases if self._mode.reports else ():
             self._context.config.hook.pytest_diffbench_outcome(report=case.report, config=self._context.config)
             item.user_properties.extend(junit.properties(case.report))
         attempt.cases = [case.report for case in conclusion.cases]
+        page = self._context.settings.report
+        attempt.extras = attachments.attach(item.config, conclusion.cases, measured.cases, page)
         if attempt.number > 1:
             item.user_properties.append(("diffbench.attempts", str(attempt.number)))
         if attempt.report is not None:
@@ -292,6 +297,9 @@ class DiffbenchSession:
         if is_benchmark(item):
             if call.when == "call":
                 self._attempt(item).report = report
+                if extras := self._attempt(item).extras:
+                    shown: Any = report  # pytest-html reads them there
+                    shown.extras = [*getattr(report, "extras", ()), *extras]
             self._hand_over(item, report)
         return report
 

@@ -209,49 +209,44 @@ class History:
         with self._problems():
             where, values = _where(case_id, since)
             runs = {
-                row: (started, run, saved or "", commit or "", model, software)
-                for row, started, run, saved, commit, model, software in self._database.execute(
-                    f"SELECT r.id, r.started, r.run, r.saved, r.commit_id, r.model, r.software FROM runs r {where}",
-                    values,
+                row: (started, commit or "", software, saved or "", model)
+                for row, started, commit, software, saved, model in self._database.execute(
+                    f"SELECT r.id, r.started, r.commit_id, r.software, r.saved, r.model FROM runs r {where}", values
                 )
             }
-            points_of: dict[int, list[tuple[str, int, float]]] = {}
-            names: dict[int, tuple[str, str, str]] = {}
             of_case = "" if case_id is None else "WHERE s.case_id = ?"
-            for row, case, machine, figure in self._database.execute(
-                f"SELECT s.id, s.case_id, s.machine, s.figure FROM series s {of_case}",
+            named = self._database.execute(
+                f"SELECT s.id, s.case_id, s.machine, s.figure FROM series s {of_case} ORDER BY s.id",
                 () if case_id is None else (case_id,),
-            ):
-                names[row] = case, machine, figure
-            for row, run, value in self._database.execute(
-                "SELECT f.series, f.run, f.value FROM figures f"
-                + (
-                    " WHERE f.series IN (SELECT s.id FROM series s WHERE s.case_id = ?)"
-                    if case_id is not None
-                    else ""
-                ),
-                () if case_id is None else (case_id,),
-            ):
-                if run in runs:
-                    points_of.setdefault(row, []).append((runs[run][0], run, value))
+            ).fetchall()
+            # Figures of a case share their runs, so what is known of these is put in order once.
+            ordered: dict[tuple[int, ...], tuple[list[int], list[tuple[str, ...]]]] = {}
             result = []
-            for row, points in points_of.items():
-                points.sort()
-                case, machine, figure = names[row]
-                kept = [runs[run] for _, run, _ in points]
-                result.append(
-                    Series(
-                        case=case,
-                        machine=machine,
-                        figure=figure,
-                        model=kept[-1][4],
-                        started=tuple(point[0] for point in points),
-                        commits=tuple(run[3] for run in kept),
-                        software=tuple(run[5] for run in kept),
-                        saved=tuple(run[2] for run in kept),
-                        values=tuple(point[2] for point in points),
+            for row, case, machine, figure in named:
+                points = self._database.execute(
+                    "SELECT f.run, f.value FROM figures f WHERE f.series = ? ORDER BY f.run", (row,)
+                ).fetchall()
+                numbers, figures = zip(*points, strict=True) if points else ((), ())
+                if numbers not in ordered:
+                    places = [place for place, number in enumerate(numbers) if number in runs]
+                    places.sort(key=lambda place, numbers=numbers: runs[numbers[place]][0])  # type: ignore[misc]
+                    ordered[numbers] = places, list(zip(*(runs[numbers[place]] for place in places), strict=True))
+                order, facts = ordered[numbers]
+                if order:
+                    started, commits, software, saved, models = facts
+                    result.append(
+                        Series(
+                            case=case,
+                            machine=machine,
+                            figure=figure,
+                            model=models[-1],
+                            started=started,
+                            commits=commits,
+                            software=software,
+                            saved=saved,
+                            values=tuple([figures[place] for place in order]),
+                        )
                     )
-                )
             return result
 
     def figure_counts(self) -> dict[str, int]:

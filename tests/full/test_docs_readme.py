@@ -1,4 +1,4 @@
-"""What README and quickstart print to be typed runs as it is printed, in a folder that holds nothing else."""
+"""What README and quickstart print runs in its order, on minis, in a folder that holds nothing else."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from test_docs_commands import commands
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 
@@ -17,9 +18,7 @@ ROOT = Path(__file__).parents[2]
 PAGES = ("README.md", "docs/quickstart.md", "docs/suite.md")
 TEXT = "\n".join((ROOT / page).read_text(encoding="utf-8") for page in PAGES)
 BLOCKS = re.findall(r"^```(\w*)\n(.*?)^```", TEXT, flags=re.DOTALL | re.MULTILINE)
-COMMAND = re.compile(r"(?:make|pip|pytest|diffbench|OTHER=\S+\s\S+) .*|pytest")
-LINES = [line.partition("  #")[0].strip() for kind, block in BLOCKS if not kind for line in block.splitlines()]
-TYPED = list(dict.fromkeys(line for line in LINES if COMMAND.fullmatch(line)))
+TYPED = list(dict.fromkeys(line for page in PAGES for line in commands(ROOT / page)))
 """All command lines, in their order and once each, without the comments behind them."""
 
 PYPROJECT = '[project]\nname = "newcomer"\nversion = "1"\n\n[tool.setuptools]\npackages = []\n'
@@ -93,19 +92,3 @@ def test_every_line_runs_as_printed(folder: Path) -> None:
             assert "2 passed" in done.stdout, told
             assert (folder / "baselines").is_dir()
     assert "diffbench" in (folder / "summary.md").read_text(encoding="utf-8")
-
-
-def test_lines_for_other_places_name_what_there_is(folder: Path) -> None:
-    makefile = (ROOT / "Makefile").read_text(encoding="utf-8")
-    others = [line for line in TYPED if is_for_another_place(line)]
-    assert len(others) >= 4
-    for line in others:
-        words = line.split()
-        if words[0] == "make":
-            assert re.search(rf"^{words[1]}:", makefile, flags=re.MULTILINE), line
-        elif words[0] == "pip":
-            assert words[2] == re.search(r'^name = "(.*)"', (ROOT / "pyproject.toml").read_text(), re.MULTILINE)[1]  # type: ignore[index]
-        else:
-            without = line.partition(" && ")[2].partition(' --diffbench-against="$OTHER"')[0] or line
-            done = typed(f"{without} --collect-only", folder)
-            assert done.returncode == 0, f"{line}\n{done.stdout}\n{done.stderr}"

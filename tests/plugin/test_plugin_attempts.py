@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from pytest_diffbench.report import markdown, session_json
+from pytest_diffbench.report import comment, session_json
 from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.workers import exchange
 
@@ -133,7 +133,7 @@ def test_the_last_attempt_at_a_test_is_its_record(project: pytest.Pytester, plug
     assert (saved_text(paint.saved), saved_text(other.saved)) == ("created", "created")
     assert session(project).counts["unbaselined"] == 2
     result.stdout.fnmatch_lines(["run again     test_paint.py::test_paint: 2 attempts, of which the last counts"])
-    assert "- `test_paint.py::test_paint`: 2 attempts" in markdown.summary(session(project))
+    assert "- `test_paint.py::test_paint`: 2 attempts" in comment.page(session(project), comment.Links())
     *_, last = ET.parse(project.path / "junit.xml").getroot().findall(".//testcase[@name='test_paint']")
     properties = [(one.get("name"), one.get("value")) for one in last.iter("property")]
     assert ("diffbench.attempts", "2") in properties

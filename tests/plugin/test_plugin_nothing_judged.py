@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import pytest
 
 from pytest_diffbench.judge.reasons import INHERENT, REASONS
-from pytest_diffbench.report import markdown, session_json
+from pytest_diffbench.report import comment, session_json
 from pytest_diffbench.report.lines import plain
 from pytest_diffbench.report.terminal import summary_lines
 
@@ -65,8 +65,8 @@ def test_a_session_that_measured_nothing_for_want_of_a_model_fails(project: pyte
     assert found.skipped[1].reason == "not today"
     told = plain(summary_lines(found, 100, False)).splitlines()
     assert told[0].startswith("skipped       test_it.py::test_missing: model='folder'"), "the first line of all"
-    text = markdown.summary(found)
-    assert "**2 skipped**" in text
+    text = comment.page(found, comment.Links())
+    assert "2 skipped" in text
     assert "not today" in text
 
 

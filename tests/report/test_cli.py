@@ -18,7 +18,7 @@ from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.pipelines.registry import MODELS
 from pytest_diffbench.records import ImageFacts, Observation, Round
 from pytest_diffbench.records.artifacts import Artifacts
-from pytest_diffbench.report import markdown, session_json
+from pytest_diffbench.report import comment, session_json
 from pytest_diffbench.report.lines import plain
 from pytest_diffbench.report.terminal import summary_lines
 from pytest_diffbench.store import Store
@@ -160,7 +160,7 @@ def test_show_says_what_the_session_said(
     assert cli.main(["show", path, "-v"]) == 0
     assert capsys.readouterr().out == plain(summary_lines(session, 100, verbose=True))
     assert cli.main(["show", path, "--format", "markdown"]) == 0
-    assert capsys.readouterr().out == markdown.summary(session)
+    assert capsys.readouterr().out == comment.page(session, comment.Links())
 
 
 # -- judge

@@ -6,6 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
+import comparison_factories as compared
 import msgspec
 import pytest
 import report_factories as make
@@ -13,10 +14,10 @@ import report_records
 from golden_files import assert_golden
 
 from pytest_diffbench.commands import main as cli
-from pytest_diffbench.records import Verdict
+from pytest_diffbench.records import Skipped, Verdict
 from pytest_diffbench.report import session_json
 from pytest_diffbench.report.annotations import command, line_of
-from pytest_diffbench.report.comment import MOST_BYTES, MOST_LINES, Links, body, marker
+from pytest_diffbench.report.comment import MOST_BYTES, MOST_LINES, Links, body, marker, page
 from pytest_diffbench.store.history import History
 
 if TYPE_CHECKING:
@@ -33,7 +34,8 @@ def renamed(report: CaseReport, name: str, **run: str) -> CaseReport:
 
 
 @pytest.mark.parametrize(
-    ("name", "session"), [("red", make.red()), ("pass", make.all_pass()), ("empty", make.empty())]
+    ("name", "session"),
+    [("red", make.red()), ("pass", make.all_pass()), ("interrupted", make.interrupted()), ("empty", make.empty())],
 )
 def test_golden_comment(name: str, session: SessionReport) -> None:
     assert_golden(f"comment-{name}.md", body(session, Links("https://example.org/page/")))
@@ -51,6 +53,35 @@ def test_the_verdict_comes_first_then_rows_of_what_fails() -> None:
     assert any("| time, most in denoise | 1.060 s | 829 ms | **+28 %** | +5.0 % |" in row for row in rows)
     assert not any("test_flux" in row for row in rows), "what passes has no row"
     assert "<img" not in text
+
+
+@pytest.mark.parametrize(
+    "name", ["t.py::test[a|b]", "t.py::test[`x`]", "t.py::test[``|<b>\n]", "t.py::test[</details>]"]
+)
+def test_names_stay_in_their_cell(name: str) -> None:
+    text = page(make.session(renamed(make.slower(), name)), Links())
+    header, _, *rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert rows
+    for row in rows:
+        assert len(re.findall(r"(?<!\\)\|", row)) == len(re.findall(r"\|", header))
+        text = text.replace(row, "")
+    assert text.count("<details>") == len(re.findall(r"^</details>$", text, re.MULTILINE))
+
+
+def test_a_page_says_what_has_no_verdict() -> None:
+    session = msgspec.structs.replace(
+        make.interrupted(),
+        skipped=tuple(Skipped(test=f"t.py::test_{n}", reason="no *weights*", missing=True) for n in range(9)),
+        missing_baselines=tuple(f"t.py::test_{n}" for n in range(9)),
+        comparisons=(compared.named(), compared.swept()) * 4,
+    )
+    text = page(session, Links())
+    assert "No baseline for 9 cases" in text
+    assert "- `t.py::test_0` skipped: no \\*weights\\*" in text
+    assert "... and 4 more" in text
+    assert "**Variants** of" in text
+    assert re.search(r"Left out for room: \d sections", text)
+    assert len(text.splitlines()) < MOST_LINES
 
 
 def test_all_well_says_resolved() -> None:

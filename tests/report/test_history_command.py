@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import json
 import sys
 from typing import TYPE_CHECKING
@@ -71,6 +72,11 @@ def test_export(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert rows[0]["figures"]["time.total_s"] > 0
     run(capsys, "export", "--db", "h.sqlite", "--since", "2026-02-02", "-o", "rows.jsonl")
     assert len((folder / "rows.jsonl").read_text().splitlines()) == 2
+    table = run(capsys, "export", "--db", "h.sqlite", "--format", "csv", "--case", "test_a").splitlines()
+    read = list(csv.DictReader(table))
+    assert [row["started"][:10] for row in read] == ["2026-02-01", "2026-02-02"]
+    assert all(float(value) >= 0 for row in read for name, value in row.items() if "." in name)
+    assert float(read[0]["time.total_s"]) == rows[0]["figures"]["time.total_s"]
     assert "can't be written" in run(capsys, "export", "--db", "h.sqlite", "-o", ".", status=2)
     assert "--output FILE" in run(capsys, "export", "--db", "h.sqlite", "--format", "parquet", status=2)
 

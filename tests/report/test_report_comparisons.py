@@ -11,10 +11,10 @@ import pytest
 from golden_files import assert_golden
 
 from pytest_diffbench.report import session_json
+from pytest_diffbench.report.comment import Links, page
 from pytest_diffbench.report.comparisons import comparison_lines, remarks
 from pytest_diffbench.report.junit import comparison_properties
 from pytest_diffbench.report.lines import for_encoding, plain, text_of, width_of
-from pytest_diffbench.report.markdown import summary
 from pytest_diffbench.report.terminal import summary_lines
 
 if TYPE_CHECKING:
@@ -39,7 +39,7 @@ def test_golden_ascii_and_narrow() -> None:
 
 
 def test_golden_page() -> None:
-    assert_golden("markdown-compared.md", summary(SESSION))
+    assert_golden("markdown-compared.md", page(SESSION, Links()))
 
 
 def test_golden_properties() -> None:
@@ -92,8 +92,8 @@ def test_names_are_text() -> None:
     named = msgspec.structs.replace(
         compared.named(), reference=nasty, variants=(msgspec.structs.replace(one, name=nasty), other)
     )
-    page = summary(compared.session(named))
-    (row,) = [line for line in page.splitlines() if "`x`" in line]
+    text = page(compared.session(named), Links())
+    (row,) = [line for line in text.splitlines() if "`x`" in line]
     assert len(re.findall(r"(?<!\\)\|", row)) == 10
     assert "\x1b" not in plain(comparison_lines([named], 80))
 
@@ -123,7 +123,7 @@ def test_a_variant_that_changes_nothing_is_said_in_red_beside_its_speedup() -> N
     assert sum(" inert" in text_of(line) and "×" in text_of(line) for line in lines) == len(names)
     red = [line for line in lines if told[0] in text_of(line)]
     assert all(markup == {"red": True, "bold": True} for text, markup in red[0] if text.strip())
-    page = summary(compared.session(inert))
-    assert page.count("**inert**") == len(names)
-    assert told[0] in page
+    text = page(compared.session(inert), Links())
+    assert text.count("**inert**") == len(names)
+    assert told[0] in text
     assert not any("inert" in one for one in remarks(comparison))

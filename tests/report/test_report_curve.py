@@ -9,10 +9,10 @@ import report_factories as make
 import report_records
 
 from pytest_diffbench.records.details import OutputDetails, TraceDetails
+from pytest_diffbench.report.comment import Links, page
 from pytest_diffbench.report.curve import curve
 from pytest_diffbench.report.failure import failure_text
 from pytest_diffbench.report.lines import BARS, encodable, plain
-from pytest_diffbench.report.markdown import summary
 from pytest_diffbench.report.terminal import case_lines
 
 GROWTH: list[float | None] = [0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3]
@@ -109,10 +109,10 @@ def test_reports_show_it(width: int) -> None:
     assert "    - distance _" in text
     assert not set(text) & set(BARS)
     assert max(map(len, text.splitlines())) <= 100
-    assert "\n  - distance ▁" in summary(make.session(report))
+    assert "\n  - distance ▁" in page(make.session(report), Links())
 
 
 def test_reports_of_what_didnt_part_are_as_they_were() -> None:
     report = make.slower()
-    for text in (plain(case_lines(report, 100)), failure_text(report), summary(make.session(report))):
+    for text in (plain(case_lines(report, 100)), failure_text(report), page(make.session(report), Links())):
         assert "log scale" not in text

@@ -50,3 +50,8 @@ def more_rows(count: int) -> str:
 def more_lines(count: int) -> str:
     """That lines were left out."""
     return f"... and {count} more"
+
+
+def more_sections(count: int) -> str:
+    """That sections were left out."""
+    return f"Left out for room: {format_count(count, 'section')}. The session's file has all."
