@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.suspicions import same_picture
+from pytest_diffbench.judge.likeness import same_picture
 from pytest_diffbench.records import WRONG
 from pytest_diffbench.records.answer import WORDS, Answer, CaseAnswer
 

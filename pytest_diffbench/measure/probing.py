@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.measure.clock import Clock
     from pytest_diffbench.measure.components import Site
+    from pytest_diffbench.measure.returned import ReadPart
 
 _COLOURS = ("red", "green", "blue", "yellow", "white", "black", "orange", "purple")
 _SHAPES = ("circle", "square", "triangle", "ring", "star", "cross")
@@ -47,16 +48,18 @@ class Hidden:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Probed:
-    """What was found, and the images of the call with the drawn prompt and the first drawn seed."""
+    """What was found, and the images and other parts of the call with the drawn prompt and the first drawn seed."""
 
     probe: Probe
     images: tuple[NDArray[np.uint8], ...]
+    parts: tuple[ReadPart, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class _Call:
     digest: str | None
     images: tuple[NDArray[np.uint8], ...]
+    parts: tuple[ReadPart, ...]
     total_s: float
     steps: int
     late_calls: int
@@ -116,6 +119,7 @@ def probe(target: Any, args: Sequence[Any], kwargs: Mapping[str, Any], clock: Cl
             ignores_prompt=_alike(known, fresh) if prompted else None,
         ),
         fresh.images,
+        fresh.parts,
     )
 
 
@@ -141,6 +145,7 @@ def _call(target: Any, arguments: Mapping[str, Any], seed: int, clock: Clock) ->
     return _Call(
         returned.digest,
         tuple(returned.pixels.arrays),
+        returned.parts,
         max(total_s, 1e-9),
         behind.steps,
         behind.late_calls,

@@ -16,6 +16,7 @@ from pytest_diffbench.stats.enough_rounds import USUAL_ROUNDS
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_diffbench.judge.likeness import Shown
     from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
     from pytest_diffbench.outputs.metrics import ImageMetric
     from pytest_diffbench.records import Comparison, Fact, Observation, Probe, Ratio
@@ -55,7 +56,7 @@ class VariantMeasurement:
         self.measurement = measurement
         self.ratio: Ratio | None = None
         self.probe: Probe | None = None
-        self.hidden: Artifacts | None = None
+        self.hidden: Shown | None = None
 
     @property
     def case_id(self) -> str:
@@ -200,6 +201,7 @@ def compare(
 
 def _probe(asked: Sequence[Asked], wrapped: Mapping[str, VariantMeasurement]) -> None:
     """Call all variants with the same hidden inputs, after everything else: they can't prepare for those."""
+    from pytest_diffbench.judge.likeness import Shown
     from pytest_diffbench.measure.clock import clock_for
     from pytest_diffbench.measure.probing import drawn
     from pytest_diffbench.measure.probing import probe as probe_call
@@ -211,7 +213,10 @@ def _probe(asked: Sequence[Asked], wrapped: Mapping[str, VariantMeasurement]) ->
         clock = clock_for(*devices_of(variant.target, variant.plan.device))
         probed = probe_call(variant.target, variant.args, variant.kwargs, clock, hidden)
         wrapped[variant.name].probe = probed.probe
-        wrapped[variant.name].hidden = Artifacts(images=probed.images)
+        arrays = tuple(part.kept.arrays for part in probed.parts)
+        wrapped[variant.name].hidden = Shown(
+            Artifacts(images=probed.images, parts=arrays), tuple(part.facts for part in probed.parts)
+        )
 
 
 def _exactness(asked: Sequence[Asked], reference: str, seed: int) -> dict[str, float]:

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from pytest_diffbench.judge.time.variants import Measured, compare, image_difference, predicted_speedup
+from pytest_diffbench.judge.likeness import image_difference
+from pytest_diffbench.judge.time.variants import Measured, compare, predicted_speedup
 from pytest_diffbench.records import Case, Comparison, Observation, VariantReport
 from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.records.details import MetricLimit
@@ -141,7 +142,7 @@ def test_likeness_is_that_of_the_images() -> None:
 def test_images_that_cannot_be_compared_say_why(images: tuple[NDArray[np.uint8], ...], problem: str) -> None:
     one = variant("half")
     other = Measured(name="half", observation=one.observation, artifacts=Artifacts(images=images))
-    found = image_difference(other, variant("full"))
+    found = image_difference(other.shown, variant("full").shown)
     assert found is not None
     assert found.problem == problem
     assert found.psnr_db is None
@@ -153,12 +154,13 @@ def test_latents_are_compared_where_both_kept_them() -> None:
     mine = Artifacts(images=(), trace={"latents/final": 1.1 * whole})
     seen = make.observation()
     found = image_difference(
-        Measured(name="a", observation=seen, artifacts=mine), Measured(name="b", observation=seen, artifacts=base)
+        Measured(name="a", observation=seen, artifacts=mine).shown,
+        Measured(name="b", observation=seen, artifacts=base).shown,
     )
     assert found is not None
     assert found.latents_rel == pytest.approx(0.1)
     nothing = Measured(name="c", observation=seen, artifacts=Artifacts())
-    assert image_difference(nothing, nothing) is None
+    assert image_difference(nothing.shown, nothing.shown) is None
 
 
 def test_slower_and_less_alike_is_dominated() -> None:
