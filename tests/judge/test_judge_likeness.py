@@ -125,7 +125,7 @@ def test_what_cant_be_compared_says_why(now: Any, problem: str) -> None:
 
 
 def test_images_and_parts_are_judged_together() -> None:
-    picture = np.uint8(255 * returned.film()[0])
+    picture = np.rint(255 * returned.film()[0]).astype(np.uint8)
     film = shown("video")
     both = Shown(Artifacts(images=(picture,), parts=film.artifacts.parts), film.parts)
     noisy = shown("video", 0.5)
