@@ -16,8 +16,10 @@ from pytest_diffbench import __version__
 from pytest_diffbench.errors import DiffbenchError
 from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.output.loosening import TOLERANCES, looser_than_default
+from pytest_diffbench.judge.output.parts import compared_parts, not_kept
 from pytest_diffbench.judge.trace.divergence import divergence_threshold_rel, find_divergence
 from pytest_diffbench.judge.trace.limits import largest_rel
+from pytest_diffbench.outputs.kinds import KINDS, PART_METRICS
 from pytest_diffbench.outputs.metrics import METRICS, OPTIONAL
 from pytest_diffbench.report.units import format_distance
 from pytest_diffbench.session.extra_metrics import Asked, metrics_named
@@ -27,7 +29,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
 
     from pytest_diffbench.outputs.metrics import ImageMetric
-    from pytest_diffbench.records.artifacts import Reference
+    from pytest_diffbench.records import Output
+    from pytest_diffbench.records.artifacts import Artifacts, Reference
 
 UNCHANGED = "as it is"
 _MOST_OUTPUT = 15
@@ -55,7 +58,8 @@ class Evidence:
 
     Attributes:
         setting: its name.
-        figures: the worst image's, and the trace's, by the names of `TOLERANCES`; an infinite PSNR is None.
+        figures: the worst image's, the worst part's of other kinds, and the trace's, by the names of `TOLERANCES`;
+            infinite decibels are None.
         parted: the first place where the traces part; None where they don't.
         problem: why the runs can't be compared; None where they can.
     """
@@ -182,6 +186,10 @@ def _compared(name: str, run: Reference, first: Reference, metrics: Sequence[Ima
     current, stored = run.artifacts(), first.artifacts()
     if [image.shape for image in current.images] != [image.shape for image in stored.images]:
         return Evidence(setting=name, problem="number or size of the images differ")
+    if [(part.kind, part.shape) for part in now.parts] != [(part.kind, part.shape) for part in base.parts]:
+        return Evidence(setting=name, problem="number, kind or shape of the parts differ")
+    if not_kept(now, base, current, stored) is not None:
+        return Evidence(setting=name, problem="values of a part that differs aren't kept")
     dtype = first.baseline.case.definition.dtype
     threshold_rel = divergence_threshold_rel(dtype, now.rerun, base.rerun, Limits())
     divergence = find_divergence(current.trace, stored.trace, threshold_rel)
@@ -192,7 +200,24 @@ def _compared(name: str, run: Reference, first: Reference, metrics: Sequence[Ima
     for metric in distances[0] if distances else ():
         worst = METRICS[metric].worst(measured[metric].value for measured in distances)
         figures[metric] = None if METRICS[metric].decibels and math.isinf(worst) else worst
+    figures |= _of_parts(now, base, current, stored)
     return Evidence(setting=name, figures=figures, parted=divergence.place)
+
+
+def _of_parts(now: Output, base: Output, current: Artifacts, stored: Artifacts) -> dict[str, float | None]:
+    """The worst part's value of each metric of the kinds that there are; that of equal parts where none differs."""
+    found: dict[str, list[float]] = {}
+    for part in compared_parts(now, base, current, stored):
+        for figure in part.comparison.figures:
+            found.setdefault(figure.metric, []).append(figure.value)
+    present = {part.kind for part in now.parts}
+    names = [metric.name for name, kind in KINDS.items() if name in present for metric in kind.metrics]
+    figures: dict[str, float | None] = {}
+    for name in dict.fromkeys(names):
+        metric = PART_METRICS[name]
+        worst = metric.worst(found.get(name, [metric.best]))
+        figures[name] = None if metric.decibels and worst == math.inf else worst
+    return figures
 
 
 def proposed(case_id: str, evidence: Sequence[Evidence], margin_db: float) -> Proposal:
@@ -218,15 +243,16 @@ def _marker(tolerance: Mapping[str, float], reason: str) -> str:
 def _with_margin(name: str, worst: float, margin_db: float) -> float:
     """A threshold a little looser than the worst that was measured, with no more digits than a person would write."""
     ratio = 10 ** (margin_db / 20)
-    metric = METRICS.get(name)
-    if metric is None or metric.steps_per_unit is None:
+    metric = METRICS.get(name) or PART_METRICS.get(name)
+    steps_per_unit = metric.steps_per_unit if metric is not None else None
+    if metric is None or steps_per_unit is None:
         if worst <= 0:
             return 0.0
         step = 10.0 ** (math.floor(math.log10(ratio * worst)) - 1)
         return min(float(f"{math.ceil(ratio * worst / step) * step:.2g}"), TOLERANCES[name].largest)
     # what rounding left behind the ninth digit must not move a whole step
-    steps = round(metric.value_of(ratio * metric.error(worst)) * metric.steps_per_unit, 9)
-    value = (math.floor(steps) if metric.higher_is_better else math.ceil(steps)) / metric.steps_per_unit
+    steps = round(metric.value_of(ratio * metric.error(worst)) * steps_per_unit, 9)
+    value = (math.floor(steps) if metric.higher_is_better else math.ceil(steps)) / steps_per_unit
     value = min(max(value, 0.0), metric.largest)
     return int(value) if metric.whole else value
 
@@ -247,7 +273,10 @@ class Column:
 
 
 COLUMNS = (
-    *(Column(name=name, head=metric.label, write=metric.text) for name, metric in METRICS.items()),
+    *(
+        Column(name=name, head=metric.label, write=metric.text)
+        for name, metric in (*METRICS.items(), *PART_METRICS.items())
+    ),
     Column(name="trace_first_rel", head="first step", write=lambda rel: format_distance(rel or 0.0)),
     Column(name="latents_rel", head="later steps", write=lambda rel: format_distance(rel or 0.0)),
 )
@@ -256,7 +285,13 @@ COLUMNS = (
 def lines(proposal: Proposal) -> list[str]:
     """A case's evidence as a table, and what to paste."""
     measured = {name for evidence in proposal.evidence for name in evidence.figures}
-    columns = [column for column in COLUMNS if column.name in measured or column.name not in OPTIONAL]
+    columns = [
+        column
+        for column in COLUMNS
+        if column.name in measured or (column.name not in OPTIONAL and column.name not in PART_METRICS)
+    ]
+    if measured & PART_METRICS.keys():  # a film has no images, and twenty columns are enough
+        columns = [column for column in columns if column.name in measured]
     rows = [["run", *(column.head for column in columns), "diverges at"]]
     for evidence in proposal.evidence:
         if evidence.problem is not None:

@@ -52,7 +52,7 @@ def origin_of(
         run: the first of it.
         work: of the call.
         memory: of the call.
-        images: uint8 of shape (height, width) or (height, width, channels).
+        images: uint8 of shape (height, width) or (height, width, channels); frames of videos, too.
     """
     count = min(len(images), MOST_IMAGES)
     picked = sorted({round(i * (len(images) - 1) / max(count - 1, 1)) for i in range(count)})
@@ -66,6 +66,19 @@ def origin_of(
         torch=str(torch) if torch is not None else None,
         memory=msgspec.structs.replace(memory, stages={}) if memory is not None else None,
     )
+
+
+def pictures_of(artifacts: Artifacts) -> tuple[NDArray[np.uint8], ...]:
+    """What is sketched of a call: its images, and the frames of its videos as they are kept, reduced where they are.
+
+    Of recordings, maps and tensors nothing is.
+    """
+    frames = [
+        arrays["sketches"]
+        for arrays in artifacts.parts
+        if "sketches" in arrays and arrays["sketches"].dtype == "uint8" and arrays["sketches"].ndim == 4
+    ]
+    return (*artifacts.images, *(frame for film in frames for frame in film.astype("uint8", copy=False)))
 
 
 def _sketch(number: int, image: NDArray[np.uint8]) -> ImageSketch:
@@ -96,7 +109,7 @@ def origin_with(
         standing: this machine's baseline, None where there is none.
         generation: that the save makes or adds to.
     """
-    first = origin_of(generation, observation.run, observation.work, observation.memory, artifacts.images)
+    first = origin_of(generation, observation.run, observation.work, observation.memory, pictures_of(artifacts))
     if standing is None or _redefined(standing.baseline, observation):
         return _with_times(first, [observation.run])
     base = standing.baseline
@@ -105,7 +118,9 @@ def origin_with(
     else:
         # what can't be read any more is no origin, and no reason not to save
         with contextlib.suppress(BaselineError):
-            first = origin_of(base.generation, base.runs[0], base.work, base.memory, standing.artifacts().images)
+            first = origin_of(
+                base.generation, base.runs[0], base.work, base.memory, pictures_of(standing.artifacts())
+            )
     runs = base.timed_runs if departs or base.times_from is not None else (*base.timed_runs, observation.run)
     return _with_times(first, runs)
 
@@ -169,7 +184,7 @@ def slide(
     base, origin = standing.baseline, standing.baseline.origin
     if origin is None or generation - origin.generation < _STEPS or _redefined(base, observation):
         return None
-    now = origin_of(generation, observation.run, observation.work, observation.memory, artifacts.images)
+    now = origin_of(generation, observation.run, observation.work, observation.memory, pictures_of(artifacts))
     reruns = [side.output.rerun for side in (observation, base) if side.output is not None]
     allowed = tolerance("machine", reruns[0], reruns[-1], limits) if reruns else None
     items = (
@@ -193,10 +208,11 @@ def origin_distance(
     Returns:
         None without an origin of this machine, without images, and where they are of another size or number.
     """
-    if standing is None or standing.distance != "machine" or standing.baseline.origin is None or not artifacts.images:
+    pictures = pictures_of(artifacts)
+    if standing is None or standing.distance != "machine" or standing.baseline.origin is None or not pictures:
         return None
     origin = standing.baseline.origin
-    now = origin_of(origin.generation, observation.run, None, None, artifacts.images)
+    now = origin_of(origin.generation, observation.run, None, None, pictures)
     if _redefined(standing.baseline, observation) or not origin.images:
         return None
     if [_size(image) for image in origin.images] != [_size(image) for image in now.images]:

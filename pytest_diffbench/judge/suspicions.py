@@ -4,9 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.limits import Limits
-from pytest_diffbench.outputs.metrics import METRICS
-from pytest_diffbench.records.details import MetricLimit
+from pytest_diffbench.judge.likeness import same_picture
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import Baseline, ImageDifference, Observation, Suspicion
@@ -24,7 +22,7 @@ def suspicions(
     Args:
         variant: what was measured of it, with its probe where that was asked for.
         reference: the same of the reference, or a baseline: the control. What it does as well is nothing to suspect.
-        hidden_difference: between the images of both with the hidden prompt.
+        hidden_difference: between the outputs of both with the hidden prompt.
     """
     found: list[Suspicion] = []
     now, base = variant.probe, reference.probe
@@ -52,20 +50,6 @@ def suspicions(
     if now.threads > base.threads:
         found.append("threads_left")
     return tuple(found)
-
-
-def same_picture(difference: ImageDifference) -> bool:
-    """Whether images count as the same picture, as the output gate does on one machine."""
-    if difference.problem is not None:
-        return False
-    if difference.same_bits:
-        return True
-    worst = difference.worst
-    if not isinstance(worst, MetricLimit):
-        return difference.latents_rel is not None and difference.latents_rel <= Limits().latents_machine_rel
-    if worst.value is None:
-        return False
-    return METRICS[worst.metric].excess(worst.value, worst.limit) <= 1
 
 
 def rounds_without_steps(observation: Observation) -> bool:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.measure.clock import Clock
     from pytest_diffbench.measure.components import Site
+    from pytest_diffbench.measure.returned import ReadPart
 
 _COLOURS = ("red", "green", "blue", "yellow", "white", "black", "orange", "purple")
 _SHAPES = ("circle", "square", "triangle", "ring", "star", "cross")
@@ -47,9 +48,19 @@ class Hidden:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Probed:
+    """What was found, and the images and other parts of the call with the drawn prompt and the first drawn seed."""
+
+    probe: Probe
+    images: tuple[NDArray[np.uint8], ...]
+    parts: tuple[ReadPart, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class _Call:
     digest: str | None
     images: tuple[NDArray[np.uint8], ...]
+    parts: tuple[ReadPart, ...]
     total_s: float
     steps: int
     late_calls: int
@@ -91,7 +102,7 @@ def probe(
     *,
     threads: int | None = None,
     earlier: Probe | None = None,
-) -> Probe:
+) -> Probed:
     """Call a target with inputs that it hasn't seen: its prompt and the drawn one by a drawn seed, then another seed.
 
     Where the reference was probed earlier, its prompt and seed are called as well. Raises whatever the target raises.
@@ -111,17 +122,21 @@ def probe(
             repeated = excerpts(_call(target, dict(arguments) | prompt, earlier.seed, clock).images)
     # a repeated output may come from a store, and is as fast as that
     times_s = [call.total_s for call in (fresh, again) if call is fresh or not _alike(call, fresh)]
-    return Probe(
-        prompt=hidden.prompt if prompted else None,
-        seed=first,
-        pictures=excerpts(fresh.images),
-        repeated=repeated,
-        fresh_s=min(times_s),
-        steps=fresh.steps,
-        late_calls=max(call.late_calls for call in (known, fresh, again)),
-        threads=max(call.threads for call in (known, fresh, again)),
-        ignores_seed=_alike(fresh, again) if seeded else None,
-        ignores_prompt=_alike(known, fresh) if prompted else None,
+    return Probed(
+        Probe(
+            prompt=hidden.prompt if prompted else None,
+            seed=first,
+            pictures=excerpts(fresh.images),
+            repeated=repeated,
+            fresh_s=min(times_s),
+            steps=fresh.steps,
+            late_calls=max(call.late_calls for call in (known, fresh, again)),
+            threads=max(call.threads for call in (known, fresh, again)),
+            ignores_seed=_alike(fresh, again) if seeded else None,
+            ignores_prompt=_alike(known, fresh) if prompted else None,
+        ),
+        fresh.images,
+        fresh.parts,
     )
 
 
@@ -161,6 +176,7 @@ def _call(target: Any, arguments: Mapping[str, Any], seed: int, clock: Clock) ->
     return _Call(
         returned.digest,
         tuple(returned.pixels.arrays),
+        returned.parts,
         max(total_s, 1e-9),
         behind.steps,
         behind.late_calls,

@@ -130,9 +130,9 @@ def _key(given: list[Any], spec: Any, *, by_value: bool) -> Any:
 def _part(value: Any, *, by_value: bool) -> Any:
     if isinstance(value, torch.Tensor):
         counts = not isinstance(value, Placeholder) and not _is_real_number(value.dtype) and value.numel() > 1
-        return Layout.of(value), content_of(value).key if counts or (
-            by_value and type(value) is torch.Tensor
-        ) else None
+        # a time step may be a view of all time steps, which begins where the last one ended
+        layout = Layout.of(value)._replace(offset=0)
+        return layout, content_of(value).key if counts or (by_value and type(value) is torch.Tensor) else None
     return type(value), repr(value)
 
 
@@ -147,6 +147,8 @@ def _rebuildable(leaves: list[Any]) -> bool:
 
 def _hooked(module: torch.nn.Module) -> bool:
     return any(
-        hasattr(part, "_diffusers_hook") or (part is not module and (part._forward_hooks or part._forward_pre_hooks))
+        # naming a call for caches leaves an empty registry of hooks behind
+        getattr(getattr(part, "_diffusers_hook", None), "hooks", None)
+        or (part is not module and (part._forward_hooks or part._forward_pre_hooks))
         for part in module.modules()
     )

@@ -71,17 +71,19 @@ class Ratio(Record, frozen=True, kw_only=True):
 
 
 class ImageDifference(Record, frozen=True, kw_only=True):
-    """How far a variant's images are from the reference's; of each metric the worst image's.
+    """How far what a variant returned is from the reference's; of each metric the worst image's, or part's.
 
     Attributes:
-        same_bits: every pixel is equal.
+        same_bits: every pixel is equal, and every value of other parts.
         psnr_db: None without any difference, and where images can't be compared.
         ssim: mean structural similarity.
-        worst: the metric that is furthest beyond what counts as the same picture; words in
+        worst: the metric that is furthest beyond what counts as the same output; words in
             files that were written before.
         latents_rel: relative L2 distance of the final latents.
         further: metrics of other packages that were asked for, by name.
-        problem: why images can't be compared: `different size: 128 x 128 px, 64 x 64 px`.
+        parts: of each metric of the other kinds of output, by name, the worst part's value; None for what is infinite
+            or no number.
+        problem: why outputs can't be compared: `different size: 128 x 128 px, 64 x 64 px`.
     """
 
     same_bits: bool
@@ -90,6 +92,7 @@ class ImageDifference(Record, frozen=True, kw_only=True):
     worst: MetricLimit | str | None = None
     latents_rel: float | None = None
     further: dict[str, float] = {}
+    parts: dict[str, float | None] = {}
     problem: str | None = None
 
 

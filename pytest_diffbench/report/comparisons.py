@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.judge.limits import metric_named
+from pytest_diffbench.outputs.kinds import KINDS
 from pytest_diffbench.report.lines import SEPARATOR, Line, hang, segment, visible
 from pytest_diffbench.report.sentences.engagement import INERT_VARIANT
 from pytest_diffbench.report.units import format_decibels, format_percent, format_seconds
@@ -13,6 +15,9 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_diffbench.records import Comparison, Speedup, VariantReport
+
+IMAGE_LIKENESS = ("psnr_db", "ssim")
+"""Metrics that say how alike images are."""
 
 _INDENT = 4
 _LEAST_NAME = 7
@@ -68,28 +73,55 @@ def calls_text(report: VariantReport) -> str:
     return f"{report.denoiser_calls:,}" + (f" {format_percent(-saved, signed=True)}" if saved else "")
 
 
-def likeness_texts(report: VariantReport) -> tuple[str, str]:
-    """PSNR and SSIM against the reference's images; empty where they weren't compared.
+def likeness_names(comparisons: Sequence[Comparison]) -> tuple[str, ...]:
+    """Names of the metrics that say how alike outputs are: of images, and of the other kinds that any variant has."""
+    differences = [
+        variant.image_difference
+        for comparison in comparisons
+        for variant in comparison.variants
+        if variant.image_difference is not None
+    ]
+    present = {name for difference in differences for name in difference.parts}
+    parts = [name for kind in KINDS.values() for name in kind.likeness if name in present]
+    pictured = any(difference.psnr_db is not None or difference.ssim is not None for difference in differences)
+    return (*(IMAGE_LIKENESS if pictured or not parts else ()), *dict.fromkeys(parts))
 
-    Over several prompts it is the worst, and in brackets the mean.
-    """
-    over = report.over_prompts
-    if over is not None:
-        if over.equal == over.prompts:
-            return "equal", "1.0000"
-        return (
-            ""
-            if over.psnr_db is None or over.mean_psnr_db is None
-            else f"{format_decibels(over.psnr_db)} ({format_decibels(over.mean_psnr_db)})",
-            "" if over.ssim is None or over.mean_ssim is None else f"{over.ssim:.4f} ({over.mean_ssim:.4f})",
-        )
+
+def likeness_label(name: str) -> str:
+    """Head of a column of one of them."""
+    return {"psnr_db": "PSNR", "ssim": "SSIM"}.get(name) or metric_named(name).label
+
+
+def likeness_value(report: VariantReport, name: str) -> float | None:
+    """A metric's value against the reference's output; None where it has none."""
     difference = report.image_difference
     if difference is None or difference.problem is not None:
-        return "", ""
+        return None
+    value: float | None = getattr(difference, name) if name in IMAGE_LIKENESS else difference.parts.get(name)
+    return value
+
+
+def likeness_text(report: VariantReport, name: str) -> str:
+    """The same as text; empty where outputs weren't compared by it. Of several prompts the worst (and the mean)."""
+    over = report.over_prompts
+    if over is not None and name in IMAGE_LIKENESS:
+        write = format_decibels if name == "psnr_db" else "{:.4f}".format
+        if over.equal == over.prompts:
+            return "equal" if name == "psnr_db" else write(1)
+        worst, mean = (over.psnr_db, over.mean_psnr_db) if name == "psnr_db" else (over.ssim, over.mean_ssim)
+        return "" if worst is None or mean is None else f"{write(worst)} ({write(mean)})"
+    difference = report.image_difference
+    if difference is None or difference.problem is not None:
+        return ""
+    value = likeness_value(report, name)
+    if name == "psnr_db":
+        return "equal" if difference.same_bits else "" if value is None else format_decibels(value)
+    if name == "ssim":
+        return "1.0000" if difference.same_bits else "" if value is None else f"{value:.4f}"
+    metric = metric_named(name)
     if difference.same_bits:
-        return "equal", "1.0000"
-    psnr = "" if difference.psnr_db is None else format_decibels(difference.psnr_db)
-    return psnr, "" if difference.ssim is None else f"{difference.ssim:.4f}"
+        return "equal" if metric.decibels else metric.text(metric.best)
+    return metric.text(value) if name in difference.parts else ""
 
 
 def latents_text(report: VariantReport) -> str:
@@ -112,7 +144,7 @@ def remarks(comparison: Comparison) -> list[str]:
         if variant.dominated_by:
             texts.append(f"{variant.name}: dominated, {', '.join(variant.dominated_by)} is faster and more alike")
         if variant.image_difference is not None and variant.image_difference.problem is not None:
-            texts.append(f"{variant.name}: images not compared, {variant.image_difference.problem}")
+            texts.append(f"{variant.name}: output not compared, {variant.image_difference.problem}")
     return texts
 
 
@@ -146,14 +178,15 @@ def _columns(comparison: Comparison) -> tuple[list[_Column], list[_Column]]:
     def beside(variant_report: VariantReport, text: str) -> str:
         return "" if variant_report.name == comparison.reference else text
 
-    likeness = [likeness_texts(row) for row in rows]
     shown = [
         column("total", ["" if row.median_s is None else format_seconds(row.median_s) for row in rows]),
         column(f"speed-up ({confidence_text(comparison)})", [speedup(row) for row in rows]),
         column("predicted", [beside(row, ratio_text(row.predicted_speedup_rel)) for row in rows]),
         column("calls", [calls_text(row) for row in rows]),
-        column("PSNR", [beside(row, psnr) for row, (psnr, _) in zip(rows, likeness, strict=True)]),
-        column("SSIM", [beside(row, ssim) for row, (_, ssim) in zip(rows, likeness, strict=True)]),
+        *(
+            column(likeness_label(name), [beside(row, likeness_text(row, name)) for row in rows])
+            for name in likeness_names([comparison])
+        ),
     ]
     further = [
         column("denoise", [beside(row, speedup_text(row.stage_speedups_rel.get("denoise"))) for row in rows]),

@@ -74,6 +74,7 @@ def comparison_properties(comparison: Comparison) -> list[tuple[str, str]]:
             figures += [
                 (name, getattr(variant.image_difference, name)) for name in ("psnr_db", "ssim", "latents_rel")
             ]
+            figures += variant.image_difference.parts.items()
         head = f"diffbench.variant[{variant.name}]"
         entries += [(f"{head}.{name}", _figure(value)) for name, value in figures if value is not None]
         if variant.agrees_with_prediction is not None:

@@ -8,7 +8,9 @@ from pytest_diffbench.report.comparisons import (
     calls_text,
     confidence_text,
     latents_text,
-    likeness_texts,
+    likeness_label,
+    likeness_names,
+    likeness_text,
     ratio_text,
     remarks,
     speedup_text,
@@ -35,13 +37,15 @@ def odd_lines(session: SessionReport) -> list[str]:
 
 def comparison_lines(comparison: Comparison) -> list[str]:
     """The table of a comparison; figures that weren't measured are empty cells."""
+    names = likeness_names([comparison])
     of = escaped(comparison.argument) if comparison.argument is not None else "variant"
     lines = [
         f"**Variants** of {code(comparison.id)}, {comparison.blocks} blocks interleaved in one process:",
         "",
-        f"| {of} | total | speed-up ({confidence_text(comparison)}) | denoise | predicted | calls | PSNR | SSIM |"
-        " latents |",
-        "|:---|---:|---:|---:|---:|---:|---:|---:|---:|",
+        f"| {of} | total | speed-up ({confidence_text(comparison)}) | denoise | predicted | calls |"
+        + "".join(f" {likeness_label(name)} |" for name in names)
+        + " latents |",
+        "|:---|---:|---:|---:|---:|---:|" + "---:|" * (len(names) + 1),
     ]
     for row in comparison.variants:
         is_reference = row.name == comparison.reference
@@ -60,7 +64,10 @@ def comparison_lines(comparison: Comparison) -> list[str]:
                 )
             ),
             calls_text(row),
-            *("" if is_reference else text for text in (*likeness_texts(row), latents_text(row))),
+            *(
+                "" if is_reference else text
+                for text in (*(likeness_text(row, name) for name in names), latents_text(row))
+            ),
         ]
         lines.append("| " + " | ".join(cell.replace("|", "\\|") for cell in (code(row.name), *cells)) + " |")
     notes = [

@@ -14,7 +14,17 @@ from typing import TYPE_CHECKING, Literal, TypeAlias, get_args
 import msgspec
 
 from pytest_diffbench.outputs.metrics import METRICS
-from pytest_diffbench.report.comparisons import calls_text, confidence_text, likeness_texts, ratio_text, speedup_text
+from pytest_diffbench.report.comparisons import (
+    IMAGE_LIKENESS,
+    calls_text,
+    confidence_text,
+    likeness_label,
+    likeness_names,
+    likeness_text,
+    likeness_value,
+    ratio_text,
+    speedup_text,
+)
 from pytest_diffbench.report.lines import Line, segment
 from pytest_diffbench.report.sentences.table import FLAGS, INERT, WRONG_GUIDANCE, notes_of, tier_text
 from pytest_diffbench.report.units import format_bytes, format_flops, format_seconds
@@ -70,6 +80,7 @@ class Table:
 def table_of(comparison: Comparison) -> Table:
     """Set out a comparison; columns that would be empty are left out."""
     further = _further(comparison)
+    names = likeness_names([comparison])
     heads = (
         comparison.argument or "configuration",
         "denoiser calls",
@@ -78,13 +89,12 @@ def table_of(comparison: Comparison) -> Table:
         "predicted speed-up",
         f"measured speed-up ({confidence_text(comparison)})",
         "peak memory",
-        "PSNR",
-        "SSIM",
+        *map(likeness_label, names),
         *(METRICS[name].label for name in further),
         "tier",
         "flags",
     )
-    rows = [_cells(variant, comparison, further) for variant in comparison.variants]
+    rows = [_cells(variant, comparison, names, further) for variant in comparison.variants]
     kept = [at for at in range(len(heads)) if at == 0 or any(row[at] for row in rows)]
     return Table(
         title=comparison.id,
@@ -125,9 +135,10 @@ def table_lines(comparison: Comparison) -> list[Line]:
     return [*lines, *([segment(note, "light")] for note in table.notes)]
 
 
-def _cells(variant: VariantReport, comparison: Comparison, further: Sequence[str]) -> tuple[str, ...]:
+def _cells(
+    variant: VariantReport, comparison: Comparison, names: Sequence[str], further: Sequence[str]
+) -> tuple[str, ...]:
     is_reference = variant.name == comparison.reference
-    psnr, ssim = ("", "") if is_reference else likeness_texts(variant)
     difference = variant.image_difference
     others = {} if is_reference or difference is None else difference.further
     if variant.error is not None:
@@ -142,8 +153,7 @@ def _cells(variant: VariantReport, comparison: Comparison, further: Sequence[str
         "" if is_reference else ratio_text(variant.predicted_speedup_rel),
         measured,
         "" if variant.peak_bytes is None else format_bytes(variant.peak_bytes),
-        psnr,
-        ssim,
+        *("" if is_reference else likeness_text(variant, name) for name in names),
         *(METRICS[name].text(others[name]) if name in others else "" for name in further),
         "" if is_reference else tier_text(variant),
         ", ".join(_flags(variant)),
@@ -211,11 +221,13 @@ def latex_escaped(text: str) -> str:
 def _csv(comparisons: Sequence[Comparison]) -> str:
     """Plain numbers with their unit in the column's name; what wasn't measured is empty."""
     further = tuple(name for name in METRICS if any(name in _further(comparison) for comparison in comparisons))
+    parts = tuple(name for name in likeness_names(comparisons) if name not in IMAGE_LIKENESS)
     buffer = io.StringIO()
     heads = [
         *("comparison", "configuration", "is_reference", "denoiser_calls", "flops", "median_s"),
         *("predicted_speedup_rel", "speedup_rel", "speedup_low_rel", "speedup_high_rel", "confidence"),
-        *("peak_bytes", "psnr_db", "ssim", *further, "float64_rel", "tier", "inert", "wrong_guidance", "error"),
+        *("peak_bytes", "psnr_db", "ssim", *parts, *further),
+        *("float64_rel", "tier", "inert", "wrong_guidance", "error"),
         *("prompts", "equal", "unlike", "worst_psnr_db", "mean_psnr_db", "worst_ssim", "mean_ssim", "worst_prompt"),
     ]
     writer = csv.writer(buffer, lineterminator="\n")
@@ -230,6 +242,7 @@ def _csv(comparisons: Sequence[Comparison]) -> str:
                     *((speedup.value, speedup.low, speedup.high) if speedup is not None else ("", "", "")),
                     *(comparison.confidence, variant.peak_bytes),
                     *((difference.psnr_db, difference.ssim) if difference is not None else ("", "")),
+                    *(likeness_value(variant, name) for name in parts),
                     *(difference.further.get(name) if difference is not None else "" for name in further),
                     *(variant.float64_rel, variant.tier, variant.inert, variant.wrong_guidance, variant.error),
                     *(msgspec.structs.astuple(over) if (over := variant.over_prompts) is not None else [""] * 8),

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pytest_diffbench.judge.likeness import Shown
     from pytest_diffbench.measure.probing import Hidden
     from pytest_diffbench.measure.runner import Drive, Measurement, Plan, Progress
     from pytest_diffbench.outputs.metrics import ImageMetric
@@ -66,6 +67,7 @@ class CaseMeasurement:
         self.measurement = measurement
         self._others_bytes = held_bytes(others, measurement.target)
         self.ratio: Ratio | None = None
+        self.hidden: Shown | None = None
         self._probe: Probe | None = None
 
     @property
@@ -111,16 +113,22 @@ class CaseMeasurement:
             hidden: a prompt and seeds, just drawn.
             earlier: of the reference, whose prompt and seed are called as well.
         """
+        from pytest_diffbench.judge.likeness import Shown
         from pytest_diffbench.measure.clock import clock_for
         from pytest_diffbench.measure.probing import probe
         from pytest_diffbench.pipelines.devices import devices_of
+        from pytest_diffbench.records.artifacts import Artifacts
 
         clock = clock_for(*devices_of(asked.target, asked.plan.device))
         probed = probe(
             *(asked.target, asked.args, asked.kwargs, clock, hidden), threads=asked.plan.threads, earlier=earlier
         )
         run = self.measurement.observation(complete=True).run
-        self._probe = msgspec.structs.replace(probed, round_s=run.median_s if run.rounds else None)
+        self._probe = msgspec.structs.replace(probed.probe, round_s=run.median_s if run.rounds else None)
+        self.hidden = Shown(
+            Artifacts(images=probed.images, parts=tuple(part.kept.arrays for part in probed.parts)),
+            tuple(part.facts for part in probed.parts),
+        )
 
     def artifacts(self) -> Artifacts:
         """The images of the first timed round, and the survey's trace."""
@@ -220,6 +228,7 @@ def compare(
                 value=variant.value,
                 error=problems.get(variant.name),
                 float64_rel=exactness.get(variant.name),
+                hidden=wrapped[variant.name].hidden,
                 by_prompt=by_prompt.get(variant.name, {}),
             )
             for variant in asked

@@ -8,11 +8,20 @@ import judge_factories as make
 import msgspec
 import numpy as np
 import pytest
+import returned_parts as returned
 
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.judge import Limits
 from pytest_diffbench.judge.limits import TierLimits
-from pytest_diffbench.judge.slide import CELLS, MOST_IMAGES, origin_of, origin_with, slide
+from pytest_diffbench.judge.slide import (
+    CELLS,
+    MOST_IMAGES,
+    origin_distance,
+    origin_of,
+    origin_with,
+    pictures_of,
+    slide,
+)
 from pytest_diffbench.outputs.image_metrics import colour_levels
 from pytest_diffbench.records import Case, RerunNoise
 from pytest_diffbench.records.artifacts import Artifacts, Reference
@@ -72,6 +81,31 @@ def test_the_limits_are_those_of_the_case() -> None:
     )
     noisy = make.output(FLAT, rerun=RerunNoise(rounds=5, identical=False, psnr_db=30.0))
     assert told(moved(5), output=noisy) == ""
+
+
+@pytest.mark.parametrize(("levels", "said"), [(0, False), (5, True)])
+def test_a_video_is_sketched_by_its_frames(levels: int, said: bool) -> None:
+    film = np.clip(np.rint(255 * returned.film()), 10, 240).astype(np.uint8)
+
+    def artifacts(frames: NDArray[np.uint8]) -> Artifacts:
+        return Artifacts(parts=tuple(part.kept.arrays for part in returned.read("frames", frames[None])))
+
+    seen = make.observation(output=returned.output_of(returned.read("frames", film[None])))
+    pictures = pictures_of(artifacts(film))
+    assert len(pictures) == returned.FRAMES
+    first = origin_of(1, seen.run, seen.work, seen.memory, pictures)
+    assert len(first.images) == MOST_IMAGES
+    standing = make.reference(generation=2, origin=first)
+    found = slide(seen, artifacts((film + levels).astype(np.uint8)), standing, Limits(), 3)
+    assert ("colour shift" in slide_text(found) if found is not None else False) is said
+    distance = origin_distance(seen, artifacts((film + levels).astype(np.uint8)), standing)
+    assert distance is not None
+    assert distance.colour_levels == pytest.approx(levels, abs=0.5)
+
+
+def test_of_recordings_maps_and_tensors_nothing_is_sketched() -> None:
+    parts = [*returned.read("audios", returned.recording()[None]), *returned.read("0", returned.latents())]
+    assert pictures_of(Artifacts(parts=tuple(part.kept.arrays for part in parts))) == ()
 
 
 @pytest.mark.parametrize(("generation", "said"), [(2, False), (3, True), (4, True)])

@@ -10,7 +10,8 @@ import msgspec
 import numpy as np
 import pytest
 
-from pytest_diffbench.judge.time.variants import Measured, compare, image_difference, predicted_speedup
+from pytest_diffbench.judge.likeness import Shown, image_difference
+from pytest_diffbench.judge.time.variants import Measured, compare, predicted_speedup
 from pytest_diffbench.records import Case, Comparison, Observation, VariantReport
 from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.records.details import MetricLimit
@@ -139,7 +140,7 @@ def test_likeness_is_that_of_the_images() -> None:
     ],
 )
 def test_images_that_cannot_be_compared_say_why(images: tuple[NDArray[np.uint8], ...], problem: str) -> None:
-    found = image_difference(Artifacts(images=images), variant("full").artifacts)
+    found = image_difference(Shown(Artifacts(images=images)), variant("full").shown)
     assert found is not None
     assert found.problem == problem
     assert found.psnr_db is None
@@ -149,10 +150,10 @@ def test_latents_are_compared_where_both_kept_them() -> None:
     whole = np.ones(100, np.float32)
     base = Artifacts(images=(), trace={"latents/final": whole})
     mine = Artifacts(images=(), trace={"latents/final": 1.1 * whole})
-    found = image_difference(mine, base)
+    found = image_difference(Shown(mine), Shown(base))
     assert found is not None
     assert found.latents_rel == pytest.approx(0.1)
-    assert image_difference(Artifacts(), Artifacts()) is None
+    assert image_difference(Shown(), Shown()) is None
 
 
 def test_slower_and_less_alike_is_dominated() -> None:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 import torch
+from tiny_pipelines import build_tiny
 from torch.utils.flop_counter import FlopCounterMode
 
 from pytest_diffbench.measure.flops import flop_formulas
@@ -112,6 +113,14 @@ def test_like_calls_run_once_and_count_each_time(tmp_path: Path) -> None:
     ran, plan = calls_of(pipeline, num_inference_steps=10)
     assert (ran, plan.work.denoiser_calls) == (2, 20)
     assert plan.work.flops["transformer"] == sum(10 * group.flops for group in plan.work.denoiser)
+
+
+def test_a_time_step_that_is_a_view_of_all_time_steps_makes_no_call_another(tmp_path: Path) -> None:
+    pipeline = without_weights(build_tiny("wan"), tmp_path)
+    size = {"height": 32, "width": 32, "num_frames": 5, "max_sequence_length": 16}
+    few, many = (calls_of(pipeline, num_inference_steps=steps, **size) for steps in (3, 9))
+    assert many[0] == few[0] <= 2
+    assert (few[1].work.denoiser_calls, many[1].work.denoiser_calls) == (6, 18)
 
 
 def test_a_denoiser_that_looks_at_the_time_step_is_run_at_every_step(tmp_path: Path) -> None:

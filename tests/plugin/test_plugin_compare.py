@@ -207,7 +207,7 @@ def test_images_of_different_sizes_are_no_crash(project: pytest.Pytester) -> Non
     write(project, body)
     result = run(project, "--diffbench-save")
     result.assert_outcomes(passed=1)
-    result.stdout.fnmatch_lines(["*b: images not compared, different size*"])
+    result.stdout.fnmatch_lines(["*b: output not compared, different size*"])
 
 
 def test_a_variant_may_have_a_target_of_its_own(project: pytest.Pytester) -> None:

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib.util
 import json
+from typing import Any
 
+import judge_factories as make
 import pytest
+import returned_parts as returned
 
 from pytest_diffbench.commands import calibrate
 from pytest_diffbench.commands import main as cli
 from pytest_diffbench.commands.calibrate import UNCHANGED, Evidence, lines, proposed, settings_of, written
 from pytest_diffbench.errors import DiffbenchError
 from pytest_diffbench.judge.output.loosening import checked, looser_than_default
+from pytest_diffbench.outputs.kinds import KINDS
+from pytest_diffbench.records.artifacts import Artifacts, Reference
 
 EQUAL = Evidence(
     setting=UNCHANGED,
@@ -55,6 +61,56 @@ def test_metrics_of_other_packages_have_a_column_and_a_threshold_where_they_were
     assert "FLIP" in heads
     assert row.split()[-6:] == ["0.0310", "71.3", "0.9000", "-", "-", "-"]
     assert "FLIP" not in lines(proposed("a case", [FAR], 3.0))[1]
+
+
+def test_a_video_has_its_own_columns_and_thresholds() -> None:
+    equal = Evidence(setting=UNCHANGED, figures={"video_psnr_db": None, "video_frozen_frames": 0, "video_ssim": 1.0})
+    far = Evidence(
+        setting="dtype bfloat16",
+        figures={"video_psnr_db": 33.2, "video_frozen_frames": 2, "video_ssim": 0.97, "video_flicker_levels": 1.2},
+    )
+    found = proposed("a case", [equal, far], 3.0)
+    assert found.tolerance == {
+        "video_psnr_db": 30,
+        "video_ssim": 0.95,
+        "video_flicker_levels": 1.7,
+        "video_frozen_frames": 3,
+    }
+    assert checked(found.tolerance)
+    heads, _, row = lines(found)[1:4]
+    assert "frozen frames" in heads
+    assert "hash" not in heads
+    assert row.split()[2:4] == ["33.2", "dB"]
+
+
+@pytest.mark.parametrize("kind", ["video", "audio", "map", "latents"])
+def test_parts_are_compared_by_the_metrics_of_their_kind(kind: str) -> None:
+    given: dict[str, tuple[str, Any, dict[str, Any]]] = {
+        "video": ("frames", returned.film()[None], {}),
+        "audio": ("audios", returned.recording()[None], {}),
+        "map": ("prediction", returned.depth(), {}),
+        "latents": ("0", returned.latents(), {"latents": True}),
+    }
+    field, content, value = given[kind]
+
+    def reference(values: Any) -> Reference:
+        parts = returned.read(field, values, **value)
+        stored = make.reference(output=returned.output_of(parts))
+        return dataclasses.replace(
+            stored, artifacts=lambda: Artifacts(parts=tuple(part.kept.arrays for part in parts), trace=make.trace())
+        )
+
+    first = reference(content)
+    near = calibrate._compared(UNCHANGED, reference(content), first, ())
+    far = calibrate._compared("another way", reference(0.8 * content), first, ())
+    names = {metric.name for metric in KINDS[kind].metrics}
+    assert near.problem is far.problem is None
+    assert names <= near.figures.keys()
+    assert near.figures.keys() >= far.figures.keys()
+    assert proposed("a case", [near], 3.0).tolerance == {}
+    assert proposed("a case", [near, far], 3.0).tolerance.keys() & names
+    half = calibrate._compared("half", reference(content[..., : content.shape[-1] // 2]), first, ())
+    assert half.problem == "number, kind or shape of the parts differ"
 
 
 def test_metrics_by_name_or_why_not(monkeypatch: pytest.MonkeyPatch) -> None:

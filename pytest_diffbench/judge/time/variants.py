@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import statistics
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.inert import is_inert
-from pytest_diffbench.judge.limits import Limits
-from pytest_diffbench.judge.output.comparison import checks, worst_of
-from pytest_diffbench.judge.output.tolerance import tolerance
+from pytest_diffbench.judge.likeness import Shown, image_difference, is_more_alike
 from pytest_diffbench.judge.suspicions import suspicions
 from pytest_diffbench.judge.tier import tier_of, wrong_guidance
 from pytest_diffbench.judge.time.speedups import LogRatio, estimate, log_ratios
@@ -22,7 +19,6 @@ from pytest_diffbench.records import (
     PromptFigures,
     Ratio,
     RatioRun,
-    RerunNoise,
     Speedup,
     VariantReport,
 )
@@ -35,11 +31,10 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from pytest_diffbench.judge.limits import Limits
     from pytest_diffbench.outputs.metrics import ImageMetric
     from pytest_diffbench.records import Fact, Observation, Stage, Suspicion, Work
     from pytest_diffbench.records.artifacts import Reference
-
-_SAME = RerunNoise(rounds=2, identical=True)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,6 +49,7 @@ class Measured:
         error: why it broke off, None where it completed.
         float64_rel: see `VariantReport`.
         by_prompt: its images by prompt, of those that were asked for.
+        hidden: what it returned for a prompt that was drawn; None where nobody asked.
     """
 
     name: str
@@ -63,6 +59,13 @@ class Measured:
     error: str | None = None
     float64_rel: float | None = None
     by_prompt: Mapping[str, Sequence[NDArray[np.uint8]]] = dataclasses.field(default_factory=dict)
+    hidden: Shown | None = None
+
+    @property
+    def shown(self) -> Shown:
+        """What it returned."""
+        output = self.observation.output
+        return Shown(self.artifacts, output.parts if output is not None else ())
 
 
 def compare(
@@ -165,10 +168,10 @@ def _row(
     predicted_rel = predicted_speedup(reference, saved_rel) if saved_rel is not None else None
     speedup_rel = total.speedup()
     source: Literal["flops", "calls"] = "flops" if flops_rel is not None else "calls"
-    difference = image_difference(measured.artifacts, base.artifacts, metrics)
+    difference = image_difference(measured.shown, base.shown, metrics)
     hidden = None
-    if observation.probe is not None and reference.probe is not None and measured is not base:
-        hidden = _between(observation.probe.pictures, reference.probe.pictures)
+    if measured.hidden is not None and base.hidden is not None and measured is not base:
+        hidden = image_difference(measured.hidden, base.hidden)
     latents_rel = difference.latents_rel if difference is not None else None
     same_latents = None if latents_rel is None else latents_rel == 0
     return _replaced(
@@ -198,7 +201,9 @@ def _row(
 def over_prompts(measured: Measured, base: Measured) -> PromptFigures:
     """How far images are from the reference's over all prompts."""
     found = {
-        prompt: image_difference(Artifacts(images=tuple(measured.by_prompt[prompt])), Artifacts(images=tuple(images)))
+        prompt: image_difference(
+            Shown(Artifacts(images=tuple(measured.by_prompt[prompt]))), Shown(Artifacts(images=tuple(images)))
+        )
         for prompt, images in base.by_prompt.items()
     }
     compared = {prompt: far for prompt, far in found.items() if far is not None and far.ssim is not None}
@@ -229,8 +234,8 @@ def case_suspicions(
     return suspicions(observation, baseline, _between(probe.repeated, baseline.probe.pictures, limits))
 
 
-def _between(now: Sequence[bytes], base: Sequence[bytes], limits: Limits | None = None) -> ImageDifference | None:
-    sides = [Artifacts(images=decoded(pictures)) for pictures in (now, base)]
+def _between(now: Sequence[bytes], base: Sequence[bytes], limits: Limits) -> ImageDifference | None:
+    sides = [Shown(Artifacts(images=decoded(pictures))) for pictures in (now, base)]
     return image_difference(sides[0], sides[1], limits=limits)
 
 
@@ -257,65 +262,6 @@ def _denoiser_flops(work: Work) -> int:
     return sum(work.flops.get(component, 0) for component in {group.component for group in work.denoiser})
 
 
-def image_difference(
-    measured: Artifacts, base: Artifacts, metrics: Sequence[ImageMetric] = (), limits: Limits | None = None
-) -> ImageDifference | None:
-    """How far the images are from the reference's; None where neither side has any."""
-    from pytest_diffbench.outputs.metrics import METRICS, distance
-
-    images, base_images = measured.images, base.images
-    latents_rel = _latents_rel(measured, base)
-    if not images and not base_images:
-        return None if latents_rel is None else ImageDifference(same_bits=latents_rel == 0, latents_rel=latents_rel)
-    problem = _unlike(measured, base)
-    if problem is not None:
-        return ImageDifference(same_bits=False, latents_rel=latents_rel, problem=problem)
-    if all(bool((a == b).all()) for a, b in zip(images, base_images, strict=True)):
-        return ImageDifference(same_bits=True, ssim=1.0, latents_rel=latents_rel)
-    limits = limits or Limits()
-    distances = [distance(a, b, limits.tile_size_px, metrics) for a, b in zip(images, base_images, strict=True)]
-    own = [{name: found for name, found in far.items() if METRICS[name].package is None} for far in distances]
-    worst = worst_of(checks(own, tolerance("machine", _SAME, _SAME, limits)))
-    return ImageDifference(
-        same_bits=False,
-        psnr_db=min(metrics["psnr_db"].value for metrics in distances),
-        ssim=min(metrics["ssim"].value for metrics in distances),
-        worst=worst.figure,
-        latents_rel=latents_rel,
-        further={
-            metric.name: METRICS[metric.name].worst([found[metric.name].value for found in distances])
-            for metric in metrics
-        },
-    )
-
-
-def _unlike(measured: Artifacts, base: Artifacts) -> str | None:
-    images, base_images = measured.images, base.images
-    if len(images) != len(base_images):
-        return f"different number of images: {len(base_images)}, {len(images)}"
-    for a, b in zip(images, base_images, strict=True):
-        if a.shape[:2] != b.shape[:2]:
-            sizes = ", ".join(f"{shape[1]} x {shape[0]} px" for shape in (b.shape, a.shape))
-            return f"different size: {sizes}"
-        if a.shape != b.shape:
-            return f"different mode: {_channels(b.shape)} and {_channels(a.shape)} channels"
-    return None
-
-
-def _channels(shape: tuple[int, ...]) -> int:
-    return shape[2] if len(shape) == 3 else 1
-
-
-def _latents_rel(artifacts: Artifacts, base_artifacts: Artifacts) -> float | None:
-    from pytest_diffbench.judge.trace.entries import relative_distance
-
-    a, b = artifacts.trace.get("latents/final"), base_artifacts.trace.get("latents/final")
-    if a is None or b is None:
-        return None
-    rel = relative_distance(a, b)
-    return rel if math.isfinite(rel) else None
-
-
 def _with_dominated(
     rows: Sequence[VariantReport], reference: str, confidence: float, look: int
 ) -> tuple[VariantReport, ...]:
@@ -325,7 +271,9 @@ def _with_dominated(
         better = tuple(
             other.name
             for other in rows
-            if row.name != reference and _is_faster(other, row, confidence, look) and _is_more_alike(other, row)
+            if row.name != reference
+            and _is_faster(other, row, confidence, look)
+            and is_more_alike(other.image_difference, row.image_difference)
         )
         marked.append(_replaced(row, dominated_by=better) if better else row)
     return tuple(marked)
@@ -339,19 +287,10 @@ def _is_faster(right: VariantReport, left: VariantReport, confidence: float, loo
     return ratio.low_log > 0
 
 
-def _is_more_alike(right: VariantReport, left: VariantReport) -> bool:
-    a, b = right.image_difference, left.image_difference
-    if a is None or b is None or a.problem is not None or b.problem is not None:
-        return False
-    likeness = [(math.inf if d.psnr_db is None else d.psnr_db, d.ssim if d.ssim is not None else 0.0) for d in (a, b)]
-    # Both metrics have to say so: one alone is no likeness.
-    return likeness[0][0] > likeness[1][0] and likeness[0][1] >= likeness[1][1]
-
-
 def _replaced(report: VariantReport, **changed: object) -> VariantReport:
     import msgspec
 
     return msgspec.structs.replace(report, **changed)
 
 
-__all__ = ["Measured", "Speedup", "compare", "estimate_of", "image_difference", "predicted_speedup", "ratio_of"]
+__all__ = ["Measured", "Speedup", "compare", "estimate_of", "predicted_speedup", "ratio_of"]

@@ -63,6 +63,7 @@ _SNR = Metric(
     broken=6.0,
     higher_is_better=True,
     decibels=True,
+    steps_per_unit=1,
     best=math.inf,
     digits=1,
     unit=" dB",
@@ -76,6 +77,7 @@ _WINDOW_SNR = Metric(
     drift=3.0,
     higher_is_better=True,
     decibels=True,
+    steps_per_unit=1,
     best=math.inf,
     digits=1,
     unit=" dB",
@@ -122,6 +124,7 @@ class Audio(Kind):
     noun: ClassVar[str] = "audio"
     has_picture: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = (_SNR, _WINDOW_SNR, _LOUDNESS, _PEAK, _SPECTRUM)
+    likeness: ClassVar[tuple[str, ...]] = (_SNR.name,)
     unit: ClassVar[Unit | None] = "samples"
     length_axis: ClassVar[int] = 1
 

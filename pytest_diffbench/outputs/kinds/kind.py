@@ -222,6 +222,7 @@ class Kind(abc.ABC):
         name: in records.
         noun: in messages: `video`.
         metrics: that `compare` computes, with their limits.
+        likeness: names of those metrics that say in a table how alike two parts are.
         unit: what a part's length is counted in; None where it has none.
         length_axis: of a part's array, along which it is counted.
         has_picture: `picture` makes one.
@@ -231,6 +232,7 @@ class Kind(abc.ABC):
     name: ClassVar[str]
     noun: ClassVar[str]
     metrics: ClassVar[tuple[Metric, ...]]
+    likeness: ClassVar[tuple[str, ...]] = ()
     unit: ClassVar[Unit | None] = None
     length_axis: ClassVar[int] = 0
     may_be_constant: ClassVar[bool] = False

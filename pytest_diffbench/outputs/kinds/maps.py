@@ -75,6 +75,7 @@ class Maps(Kind):
     noun: ClassVar[str] = "map"
     has_picture: ClassVar[bool] = True
     metrics: ClassVar[tuple[Metric, ...]] = (_REL, _TILE_REL, _ANGLE)
+    likeness: ClassVar[tuple[str, ...]] = (_REL.name,)
 
     def is_no_image(self, value: Value) -> bool:
         """By the names that diffusers and others give to them."""

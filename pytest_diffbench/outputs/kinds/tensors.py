@@ -58,6 +58,7 @@ class Tensors(Kind):
     name: ClassVar[str] = "tensor"
     noun: ClassVar[str] = "tensor"
     metrics: ClassVar[tuple[Metric, ...]] = (REL, CHANNEL_REL)
+    likeness: ClassVar[tuple[str, ...]] = (REL.name,)
     may_be_constant: ClassVar[bool] = True
 
     def read(self, value: Value) -> tuple[Part, ...] | None:

@@ -65,6 +65,7 @@ _SKETCH_PSNR = Metric(
     broken=20.0,
     higher_is_better=True,
     decibels=True,
+    steps_per_unit=1,
     best=math.inf,
     digits=1,
     unit=" dB",
@@ -98,6 +99,7 @@ _FROZEN = Metric(
     machine=0,
     drift=0,
     whole=True,
+    steps_per_unit=1,
     digits=0,
 )
 _MISPLACED = Metric(
@@ -107,6 +109,7 @@ _MISPLACED = Metric(
     machine=0,
     drift=0,
     whole=True,
+    steps_per_unit=1,
     digits=0,
 )
 
@@ -124,6 +127,7 @@ class Video(Kind):
         _FROZEN,
         _MISPLACED,
     )
+    likeness: ClassVar[tuple[str, ...]] = ("video_psnr_db", "video_ssim")
     unit: ClassVar[Unit | None] = "frames"
 
     def is_no_image(self, value: Value) -> bool:

@@ -111,6 +111,7 @@ class Metric:
         unit: written behind a value.
         limit_unit: written behind a limit, beside a value with its unit.
         percent: values are shares, and written as per cent.
+        steps_per_unit: fineness of limits that `calibrate` proposes; None for two significant digits.
     """
 
     name: str
@@ -127,6 +128,7 @@ class Metric:
     unit: str = ""
     limit_unit: str = ""
     percent: bool = False
+    steps_per_unit: int | None = None
 
     def error(self, value: float) -> float:
         """How far a value is from that of equal images; infinite for one that is no number."""
@@ -186,14 +188,12 @@ class ImageMetric(Metric):
 
     Attributes:
         measure: computes it; None where it needs weights, see `measured_by`.
-        steps_per_unit: fineness of limits that `calibrate` proposes; None for two significant digits.
         rerun: what noise between identical calls does to its limit.
         in_summary: summaries have it.
         package: that it needs; such a metric is computed only where a test asks for it.
     """
 
     measure: Callable[[ImagePair], Measurement] | None = None
-    steps_per_unit: int | None = None
     rerun: RerunModel = "tier"
     in_summary: bool = False
     package: Package | None = None

@@ -1,11 +1,12 @@
-"""A comparison as a chart: how much faster each variant is, against how alike its images are to the reference's."""
+"""A comparison as a chart: how much faster each variant is, against how alike its output is to the reference's."""
 
 from __future__ import annotations
 
 import math
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.report.comparisons import likeness_texts, ratio_text
+from pytest_diffbench.judge.limits import metric_named
+from pytest_diffbench.report.comparisons import likeness_names, likeness_text, likeness_value, ratio_text
 from pytest_diffbench.report.html.charts import framed
 from pytest_diffbench.report.html.svg import drawing, element, percent, stretched
 from pytest_diffbench.report.sentences import page as sentences
@@ -23,10 +24,11 @@ _MOST_DB = 60.0
 
 def frontier(comparison: Comparison) -> Markup | None:
     """Draw the variants that have a speed-up and a likeness; None where fewer than two have."""
+    name = next((name for name in likeness_names([comparison]) if metric_named(name).decibels), "psnr_db")
     placed = [
-        (variant, psnr_db, variant.speedup_rel)
+        (variant, far_db, variant.speedup_rel)
         for variant in comparison.variants
-        if variant.speedup_rel is not None and (psnr_db := _psnr_db(variant)) is not None
+        if variant.speedup_rel is not None and (far_db := _decibels(variant, name)) is not None
     ]
     if len(placed) < 2:
         return None
@@ -71,7 +73,7 @@ def frontier(comparison: Comparison) -> Markup | None:
                 class_="range",
             )
         )
-        title = element("title", f"{variant.name}: {ratio_text(speedup.value)}, {likeness_texts(variant)[0]}")
+        title = element("title", f"{variant.name}: {ratio_text(speedup.value)}, {likeness_text(variant, name)}")
         shapes.append(element("circle", title, cx=percent(at), cy=down, r=5, class_=f"variant {class_}".strip()))
         shapes.append(element("text", variant.name[:28], x=percent(at), y=down - 10, text_anchor="middle"))
     label = sentences.frontier_label(comparison, ticks)
@@ -85,10 +87,11 @@ def _ticks(slowest: float, fastest: float) -> list[float]:
     return [1 + number * size for number in range(first, last + 1)]
 
 
-def _psnr_db(variant: VariantReport) -> float | None:
+def _decibels(variant: VariantReport, name: str) -> float | None:
     difference = variant.image_difference
     if difference is None or difference.problem is not None:
         return None
     if difference.same_bits:
         return _MOST_DB
-    return None if difference.psnr_db is None else min(difference.psnr_db, _MOST_DB)
+    value_db = likeness_value(variant, name)
+    return None if value_db is None else min(value_db, _MOST_DB)

@@ -10,7 +10,9 @@ from pytest_diffbench.report.comparisons import (
     calls_text,
     confidence_text,
     latents_text,
-    likeness_texts,
+    likeness_label,
+    likeness_names,
+    likeness_text,
     ratio_text,
     remarks,
     speedup_text,
@@ -128,20 +130,20 @@ def _notes(session: SessionReport) -> list[tuple[str, str]]:
 
 
 def _comparison(comparison: Comparison, by_id: Mapping[str, views.Case]) -> views.Comparison:
+    names = likeness_names([comparison])
     heads = (
         comparison.argument or "variant",
         "total",
         f"speed-up ({confidence_text(comparison)})",
         "predicted",
         "calls",
-        "PSNR",
-        "SSIM",
+        *map(likeness_label, names),
         "latents",
     )
     variants: list[views.Variant] = []
     for row in comparison.variants:
         is_reference = row.name == comparison.reference
-        likeness = ("", "") if is_reference else likeness_texts(row)
+        likeness = ["" if is_reference else likeness_text(row, name) for name in names]
         cells = (
             "" if row.median_s is None else format_seconds(row.median_s),
             "reference" if is_reference else speedup_text(row.speedup_rel) + " inert" * bool(row.inert),
