@@ -37,7 +37,7 @@ def comparison_lines(comparison: Comparison) -> list[str]:
     """The table of a comparison; figures that weren't measured are empty cells."""
     of = escaped(comparison.argument) if comparison.argument is not None else "variant"
     lines = [
-        f"**Variants** of {code(comparison.id)}, {comparison.blocks} blocks interleaved in one process:",
+        f"{comparison.blocks} blocks interleaved in one process:",
         "",
         f"| {of} | total | speed-up ({confidence_text(comparison)}) | denoise | predicted | calls | PSNR | SSIM |"
         " latents |",
