@@ -86,8 +86,8 @@ def history(arguments: argparse.Namespace, width: int) -> list[Line]:
         if arguments.what == "show":
             case = case_of(opened, arguments.case)
             return drawn.case_lines(opened.runs(case, arguments.since), width)
-        case = None if arguments.case is None else case_of(opened, arguments.case)
-        _export(opened.runs(case, arguments.since), arguments.format, arguments.output)
+        exported = None if arguments.case is None else case_of(opened, arguments.case)
+        _export(opened.runs(exported, arguments.since), arguments.format, arguments.output)
     return []
 
 
