@@ -1,9 +1,9 @@
-"""Takes the pictures of a report that the pages of `docs/` show, with a headless Chromium.
+"""Takes the pictures that the pages of `docs/` show, with a headless Chromium.
 
     python tools/screenshots.py [FOLDER]
 
-Writes `report-overview.png`, `report-case.png`, `report-kinds.png`, `report-dark.png` and `report-phone.png`, of less
-than 300 kB each. Needs chromium, chromedriver and selenium.
+Writes five pictures of a report (`report-*.png`) and `comment.png`, the comment on a pull request as Markdown renders
+it, of less than 300 kB each. Needs chromium, chromedriver, selenium and markdown-it-py.
 """
 
 from __future__ import annotations
@@ -24,9 +24,23 @@ sys.path[:0] = [str(ROOT / "tests" / "report"), str(ROOT / "tests" / "helpers")]
 
 import html_factories  # noqa: E402  # found there
 
-from pytest_diffbench.report.html import page  # noqa: E402  # after its records
+from pytest_diffbench.report import comment  # noqa: E402  # after its records
+from pytest_diffbench.report.html import page  # noqa: E402
+from pytest_diffbench.store.pictures import keep  # noqa: E402
 
 _MOST_BYTES = 300_000
+
+_STYLE = """
+body { font: 14px/1.5 system-ui, "Liberation Sans", sans-serif; color: #1f2328; margin: 24px; }
+article { border: 1px solid #d1d9e0; border-radius: 6px; padding: 12px 20px; }
+table { border-collapse: collapse; font-size: 14px; margin-bottom: 12px; }
+td, th { border: 1px solid #d1d9e0; padding: 5px 12px; }
+tr:nth-child(2n) { background: #f6f8fa; } summary { margin: 8px 0; } a { color: #0969da; }
+code { background: #eff1f3; border-radius: 6px; padding: 2px 5px; font-size: 85%; }
+h3 { font-size: 19px; margin: 8px 0; }
+pre { background: #f6f8fa; border-radius: 6px; padding: 12px; overflow: auto; }
+pre code { background: none; padding: 0; }
+"""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -48,6 +62,7 @@ SHOTS = (
     Shot("report-kinds", "test_every_kind", "all", height_px=1180),
     Shot("report-dark", "test_cfg_trunc[0.5]", "swipe", height_px=1000, dark=True, scroll_px=730),
     Shot("report-phone", "test_tiled_decode", width_px=390, height_px=844),
+    Shot("comment", width_px=1100, height_px=800),
 )
 
 _SLUG = """
@@ -68,9 +83,11 @@ def main() -> int:
     driver: Any = webdriver.Chrome(options=options, service=webdriver.ChromeService(shutil.which("chromedriver")))
     try:
         with tempfile.TemporaryDirectory() as temporary:
-            address = page.write(Path(temporary) / "report.html", [html_factories.gallery().source()]).as_uri()
+            path = Path(temporary)
+            address = page.write(path / "report.html", [html_factories.gallery().source()]).as_uri()
+            addresses = {"comment": _comment_page(path)}
             for shot in SHOTS:
-                data = _taken(driver, address, shot)
+                data = _taken(driver, addresses.get(shot.name, address), shot)
                 (folder / f"{shot.name}.png").write_bytes(data)
                 print(f"{shot.name}.png {len(data) / 1e3:.0f} kB")
                 if len(data) > _MOST_BYTES:
@@ -78,6 +95,23 @@ def main() -> int:
     finally:
         driver.quit()
     return 0
+
+
+def _comment_page(folder: Path) -> str:
+    """A comment, rendered, with its thumbnails; gives the page's address."""
+    from markdown_it import MarkdownIt
+
+    gallery = html_factories.gallery()
+    for report in gallery.session.cases:
+        now, output = gallery.sides[report.observation.case.id].now, report.observation.output
+        if output is not None and now.images and not output.parts:
+            keep(folder / "kept", output, now)
+    served = "https://example.org/report/"
+    text = comment.body(gallery.session, comment.Links(served))
+    rendered = MarkdownIt("commonmark", {"html": True}).enable("table").render(text)
+    rendered = rendered.replace(served, f"{folder.as_uri()}/")
+    (folder / "comment.html").write_text(f"<style>{_STYLE}</style><article>{rendered}</article>", encoding="utf-8")
+    return (folder / "comment.html").as_uri()
 
 
 def _taken(driver: Any, address: str, shot: Shot) -> bytes:

@@ -85,7 +85,10 @@ def page(session: SessionReport, links: Links) -> str:
         (0, _table(rows, links)),
         (4, _pictures(failing, links)),
         (2, missing_lines(session)),
-        *((6, comparison_lines(comparison)) for comparison in session.comparisons),
+        *(
+            (6, _folded(f"Variants of {comparison.id}", comparison_lines(comparison)))
+            for comparison in session.comparisons
+        ),
         (3, _folded("Details", _details(failing))),
         (7, _folded("Undecided, and better", _others(session, failing))),
         (5, _folded("Skipped, and run again", _first(odd_lines(session), _MOST_OTHERS))),

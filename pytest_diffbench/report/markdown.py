@@ -40,7 +40,7 @@ def comparison_lines(comparison: Comparison) -> list[str]:
     names = likeness_names([comparison])
     of = escaped(comparison.argument) if comparison.argument is not None else "variant"
     lines = [
-        f"**Variants** of {code(comparison.id)}, {comparison.blocks} blocks interleaved in one process:",
+        f"{comparison.blocks} blocks interleaved in one process:",
         "",
         f"| {of} | total | speed-up ({confidence_text(comparison)}) | denoise | predicted | calls |"
         + "".join(f" {likeness_label(name)} |" for name in names)
