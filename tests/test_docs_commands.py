@@ -40,6 +40,7 @@ PLACEHOLDERS = {
     "TEST": "tests/benchmarks/test_paint.py",
     "RESULT": "session.json",
     "FILE...": "session.json",
+    "SESSION.json": "session.json",
     "NEW.json": "new.json",
     "OLD.json": "old.json",
     "BASELINES": "baselines",
@@ -59,7 +60,7 @@ SLOW = re.compile(r"diffbench (?:plan|verify|env|bisect|calibrate)|.*\$\(diffben
 
 ELSEWHERE = {
     r"make .*": "hours, a GPU, or this very test; `make -n` has to know it",
-    r"(?:[A-Z_]+=1 )?python (?:benchmarks|tools)/.*": "minutes to hours, or a GPU; it has to have the options",
+    r"(?:[A-Z_]+=1 )?python (?:benchmarks|tools|tests)/.*": "minutes to hours, or a GPU; it has to have the options",
     r"(?:python -m )?pip install .*": "the package index; the distribution and its extras have to be this project's",
     r"pytest --diffbench-selftest.*": "ten minutes to a night; pytest has to take the options",
     r"pytest .*pytest_diffbench\.suite.*": "minutes each, the weights or a GPU; tests/full/test_docs_readme.py, "
