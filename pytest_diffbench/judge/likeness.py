@@ -10,7 +10,7 @@ from pytest_diffbench.judge.limits import Limits, metric_named
 from pytest_diffbench.judge.output.comparison import checks, worst_of
 from pytest_diffbench.judge.output.parts import compared_parts, not_kept, part_checks
 from pytest_diffbench.judge.output.tolerance import tolerance
-from pytest_diffbench.outputs.kinds import PART_METRICS
+from pytest_diffbench.outputs.kinds import KINDS, PART_METRICS
 from pytest_diffbench.outputs.metrics import METRICS, distance
 from pytest_diffbench.records import ImageDifference, Output, RerunNoise
 from pytest_diffbench.records.artifacts import Artifacts
@@ -104,11 +104,13 @@ def same_picture(difference: ImageDifference) -> bool:
 def is_more_alike(left: ImageDifference | None, right: ImageDifference | None) -> bool:
     """Whether the left output is more like the reference's than the right one.
 
-    A metric has to say so, and no other one the opposite: one alone is no likeness.
+    Of the metrics that a kind names for likeness one has to say so, and no other one the opposite: one alone is no
+    likeness. The rest look for faults; by a metric such as flicker rounding alone may put the nearer output behind.
     """
     if left is None or right is None or left.problem is not None or right.problem is not None:
         return False
-    names = ["psnr_db", "ssim", *(left.parts.keys() | right.parts.keys())]
+    present = left.parts.keys() | right.parts.keys()
+    names = ["psnr_db", "ssim", *(name for kind in KINDS.values() for name in kind.likeness if name in present)]
     errors = [(_error(left, name), _error(right, name)) for name in names]
     return all(a <= b for a, b in errors) and any(a < b for a, b in errors)
 

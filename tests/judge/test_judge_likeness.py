@@ -78,10 +78,14 @@ def test_the_nearer_part_is_more_alike_and_an_equal_one_most(kind: str) -> None:
 
 
 def test_metrics_that_contradict_each_other_rank_nothing() -> None:
-    steady = ImageDifference(same_bits=False, parts={"video_psnr_db": 30.0, "video_flicker_levels": 1.0})
-    sharp = ImageDifference(same_bits=False, parts={"video_psnr_db": 35.0, "video_flicker_levels": 2.0})
-    assert not is_more_alike(steady, sharp)
-    assert not is_more_alike(sharp, steady)
+    noisy = ImageDifference(same_bits=False, parts={"video_psnr_db": 35.0, "video_ssim": 0.8})
+    shifted = ImageDifference(same_bits=False, parts={"video_psnr_db": 30.0, "video_ssim": 0.9})
+    assert not is_more_alike(noisy, shifted)
+    assert not is_more_alike(shifted, noisy)
+    flickering = ImageDifference(
+        same_bits=False, parts={"video_psnr_db": 36.0, "video_ssim": 0.9, "video_flicker_levels": 2.0}
+    )
+    assert is_more_alike(flickering, shifted)
 
 
 def test_what_is_no_number_is_furthest() -> None:

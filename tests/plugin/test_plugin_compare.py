@@ -334,3 +334,53 @@ def test_what_a_function_does_not_show_says_so(project: pytest.Pytester) -> None
     write(project, body)
     result = run(project, "--diffbench")
     result.stdout.fnmatch_lines(["*#b: no work_saved_rel was observed: the target has no components*"])
+
+
+FILM = """
+import numpy as np
+
+def film(level=0.0, repeated=None, seconds=0.1):
+    CLOCK.now_ns += round(seconds * 1e9 * (1 + 0.02 * DRAW.random()))
+    y, x = np.mgrid[0:32, 0:48] / 16
+    waves = [0.5 + 0.3 * np.sin(3 * x + 0.5 * n) * np.cos(2 * y) for n in range(8)]
+    frames = np.stack(waves)[..., None].repeat(3, -1) + level
+    if repeated:
+        frames[repeated] = frames[repeated - 1]
+    return types.SimpleNamespace(frames=frames[None])
+
+def test_film(diffbench):
+    c = diffbench.compare(
+        film,
+        variants={
+            "full": {},
+            "near": {"level": 0.01, "seconds": 0.07},
+            "far": {"level": 0.1, "seconds": 0.09},
+            "frozen": {"repeated": 5},
+            "equal": {"seconds": 0.05},
+        },
+        reference="full",
+    )
+    assert c["equal"].image_difference.same_bits
+    near, far, frozen = (c[name].image_difference for name in ("near", "far", "frozen"))
+    assert near.parts["video_psnr_db"] > 35 > 21 > far.parts["video_psnr_db"]
+    assert frozen.worst.metric == "video_frozen_frames" and frozen.parts["video_frozen_frames"] == 1
+    assert c["far"].dominated_by == ("near", "equal")
+    assert c["near"].dominated_by == ("equal",)
+    assert c["equal"].dominated_by == ()
+"""
+
+
+def test_videos_are_compared_by_their_own_metrics(project: pytest.Pytester) -> None:
+    write(project, FILM)
+    result = run(project, "--diffbench-save")
+    result.assert_outcomes(passed=1)
+    heads = next(line for line in result.outlines if "speed-up (99 %)" in line)
+    assert heads.split()[-2:] == ["PSNR", "SSIM"]
+    table = {
+        line.split()[0]: line for line in result.outlines if line.strip().startswith(("near ", "far ", "equal "))
+    }
+    assert "39.7 dB" in table["near"]
+    assert "equal" in table["equal"].split()[1:]
+    found = rows(project)
+    assert found["far"].image_difference is not None
+    assert found["far"].image_difference.psnr_db is None
