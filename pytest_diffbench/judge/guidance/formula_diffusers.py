@@ -49,6 +49,26 @@ def _true_cfg(call: Call, scale: float, *, guided: bool, renorm: Renorm) -> Expe
     )
 
 
+def wan(call: Call) -> Expected:
+    """Guidance of diffusers' `WanPipeline.__call__`.
+
+    Where `guidance_scale > 1`, every step mixes two calls, the conditional one first. Another scale for steps with
+    little noise (`guidance_scale_2`, of Wan 2.2) isn't described.
+    """
+    if call.passed.get("guidance_scale_2") is not None:
+        raise NotCoveredError("two scales (guidance_scale_2)")
+    count, scale = call.steps(), call.number("guidance_scale")
+    enabled = scale > 1
+    return Expected(
+        steps=count,
+        guided=frozenset(range(count) if enabled else ()),
+        scale=scale,
+        sign=1,
+        enabled=enabled,
+        truncation="guidance at every step" if enabled else f"guidance_scale {scale:g} switches guidance off",
+    )
+
+
 def stable_diffusion(call: Call) -> Expected:
     """Guidance of diffusers' `StableDiffusionPipeline` and `StableDiffusionXLPipeline`.
 

@@ -18,6 +18,7 @@ from pytest_diffbench.judge.guidance.formula_diffusers import (
     qwen_image,
     stable_diffusion,
     stable_diffusion_3,
+    wan,
     z_image,
 )
 from pytest_diffbench.judge.guidance.formula_lumina2 import lumina2
@@ -44,6 +45,7 @@ FORMULAS: dict[str, Formula] = {
     "StableDiffusion3Pipeline": stable_diffusion_3,
     "StableDiffusionPipeline": stable_diffusion,
     "StableDiffusionXLPipeline": stable_diffusion,
+    "WanPipeline": wan,
     "ZImagePipeline": z_image,
 }
 """By the name of the pipeline's class."""
