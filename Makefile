@@ -76,7 +76,7 @@ format: $(VENV)/.ready
 	$(BIN)/ruff check --fix .
 
 minis: $(VENV)/.ready
-	for stage in vae lumina2 neta-lumina flux flux-distilled export; do \
+	for stage in vae lumina2 neta-lumina flux flux-distilled wan-vae wan export; do \
 	  $(BIN)/python tools/train_minis.py $$stage $(ARGS) || exit 1; done
 	$(BIN)/python tools/prompt_sheet.py
 

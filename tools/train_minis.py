@@ -5,6 +5,8 @@
     python tools/train_minis.py neta-lumina
     python tools/train_minis.py flux
     python tools/train_minis.py flux-distilled
+    python tools/train_minis.py wan-vae
+    python tools/train_minis.py wan
     python tools/train_minis.py export
 
 Each stage goes on where it was stopped. Later ones read the weights that earlier ones have left in the folder.
@@ -19,7 +21,17 @@ from pathlib import Path
 from typing import Any
 
 _REPOSITORY = Path(__file__).resolve().parent.parent
-_STAGES = ("vae", "decoder", "lumina2", "neta-lumina", "flux", "flux-distilled", "export")
+_STAGES = (
+    "vae",
+    "decoder",
+    "lumina2",
+    "neta-lumina",
+    "flux",
+    "flux-distilled",
+    "wan-vae",
+    "wan",
+    "export",
+)
 _DEFAULT_MINUTES = {
     "vae": 25.0,
     "decoder": 15.0,
@@ -27,6 +39,8 @@ _DEFAULT_MINUTES = {
     "neta-lumina": 30.0,
     "flux": 75.0,
     "flux-distilled": 25.0,
+    "wan-vae": 25.0,
+    "wan": 40.0,
 }
 
 

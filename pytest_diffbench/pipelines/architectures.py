@@ -1,11 +1,12 @@
 """The minis' architectures: every component is the libraries' own class, only small. Weights come from elsewhere.
 
-All models draw with one autoencoder, as Lumina does with FLUX's.
+Images are drawn with one autoencoder by all models, as Lumina does with FLUX's. Wan's videos have another.
 """
 
 from __future__ import annotations
 
 import dataclasses
+import inspect
 from importlib import import_module
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,9 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
 CLIP_TOKENS = 77
+WAN_WORDS = ("moving", "up", "down", "video")
+"""Frequent in prompts of videos."""
+
 _T5_TOKENS = 512
 _GEMMA_TOKENS = 512
 
@@ -40,6 +44,12 @@ class Sizes:
         rope_axes: rotary features of a head for sequence, row and column; they add up to the width of a head.
         text_width: features of a token in the text encoders.
         text_heads: of their attention.
+        video_latent_channels: of the autoencoder of videos.
+        video_vae_width: channels of its first level.
+        video_vae_levels: how many times as many each level has; a latent pixel is for 16x16 pixels of four frames.
+        wan_heads: of the attention of Wan's denoiser.
+        wan_head_width: features of a head; a third of them each for the frame, the row and the column.
+        wan_layers: of Wan's denoiser.
     """
 
     latent_channels: int
@@ -55,6 +65,12 @@ class Sizes:
     rope_axes: tuple[int, int, int]
     text_width: int
     text_heads: int
+    video_latent_channels: int
+    video_vae_width: int
+    video_vae_levels: tuple[int, int, int]
+    wan_heads: int
+    wan_head_width: int
+    wan_layers: int
 
 
 MINI = Sizes(
@@ -71,6 +87,12 @@ MINI = Sizes(
     rope_axes=(8, 12, 12),
     text_width=96,
     text_heads=4,
+    video_latent_channels=16,
+    video_vae_width=24,
+    video_vae_levels=(1, 2, 2),
+    wan_heads=4,
+    wan_head_width=24,
+    wan_layers=4,
 )
 """Of the trained minis: what could be trained in an hour on a processor, and fits into a small package."""
 
@@ -227,11 +249,93 @@ def t5_tokenizer() -> Any:
     return build_tokenizer(_T5_TOKENS, add_bos=False, add_eos=True)
 
 
+def umt5(sizes: Sizes) -> Any:
+    """Build Wan's text encoder, of which every token's state is read. Unlike T5 each layer has a position bias."""
+    transformers = import_module("transformers")
+    return transformers.UMT5EncoderModel(
+        transformers.UMT5Config(
+            vocab_size=vocabulary_size(WAN_WORDS),
+            d_model=sizes.text_width,
+            d_kv=sizes.text_width // sizes.text_heads,
+            d_ff=2 * sizes.text_width,
+            num_layers=2,
+            num_heads=sizes.text_heads,
+            feed_forward_proj="gated-gelu",
+            pad_token_id=_PAD_ID,
+            eos_token_id=_EOS_ID,
+            decoder_start_token_id=_PAD_ID,
+        )
+    )
+
+
+def wan_transformer(sizes: Sizes) -> Any:
+    """Build Wan's denoiser."""
+    width = sizes.wan_heads * sizes.wan_head_width
+    return import_module("diffusers").WanTransformer3DModel(
+        num_attention_heads=sizes.wan_heads,
+        attention_head_dim=sizes.wan_head_width,
+        in_channels=sizes.video_latent_channels,
+        out_channels=sizes.video_latent_channels,
+        patch_size=(1, 1, 1),
+        text_dim=sizes.text_width,
+        freq_dim=64,
+        ffn_dim=2 * width,
+        num_layers=sizes.wan_layers,
+        rope_max_seq_len=64,
+    )
+
+
+def wan_vae(sizes: Sizes) -> Any:
+    """Build the autoencoder of videos.
+
+    It cuts frames into patches of 4x4 pixels first, which saves most of the work, and halves the rest twice, much as
+    Wan 2.2's does. Means and deviations of its latents are those of the published model's first channels.
+    """
+    target = import_module("diffusers").AutoencoderKLWan
+    defaults = inspect.signature(target.__init__).parameters
+    channels = sizes.video_latent_channels
+    return target(
+        base_dim=sizes.video_vae_width,
+        z_dim=channels,
+        dim_mult=list(sizes.video_vae_levels),
+        num_res_blocks=1,
+        temperal_downsample=[True, True],
+        in_channels=48,
+        out_channels=48,
+        patch_size=4,
+        scale_factor_spatial=16,
+        latents_mean=list(defaults["latents_mean"].default[:channels]),
+        latents_std=list(defaults["latents_std"].default[:channels]),
+    )
+
+
+def wan_pipeline(*, transformer: Any, vae: Any, text_encoder: Any) -> Any:
+    """Put a `WanPipeline` together, with the scheduler's published settings for 480p."""
+    diffusers = import_module("diffusers")
+    return diffusers.WanPipeline(
+        transformer=transformer,
+        scheduler=diffusers.UniPCMultistepScheduler(
+            prediction_type="flow_prediction", use_flow_sigmas=True, num_train_timesteps=1000, flow_shift=3.0
+        ),
+        vae=vae,
+        text_encoder=text_encoder,
+        tokenizer=umt5_tokenizer(),
+    )
+
+
+def umt5_tokenizer() -> Any:
+    """Build Wan's tokenizer."""
+    return build_tokenizer(_T5_TOKENS, add_bos=False, add_eos=True, more_words=WAN_WORDS)
+
+
 LUMINA2_PARTS: Mapping[str, Callable[[Sizes], Any]] = MappingProxyType(
     {"text_encoder": gemma2, "transformer": lumina2_transformer, "vae": vae}
 )
 FLUX_PARTS: Mapping[str, Callable[[Sizes], Any]] = MappingProxyType(
     {"text_encoder": clip, "text_encoder_2": t5, "transformer": flux_transformer, "vae": vae}
+)
+WAN_PARTS: Mapping[str, Callable[[Sizes], Any]] = MappingProxyType(
+    {"text_encoder": umt5, "transformer": wan_transformer, "vae": wan_vae}
 )
 """Which function builds which component that has weights."""
 
@@ -253,6 +357,7 @@ ASSEMBLIES: Mapping[str, Assembly] = MappingProxyType(
     {
         "Lumina2Pipeline": Assembly(lumina2_pipeline, LUMINA2_PARTS),
         "FluxPipeline": Assembly(flux_pipeline, FLUX_PARTS),
+        "WanPipeline": Assembly(wan_pipeline, WAN_PARTS),
     }
 )
 """By the name of the pipeline's class."""

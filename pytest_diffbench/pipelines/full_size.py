@@ -105,7 +105,34 @@ FLUX: Mapping[str, Part] = MappingProxyType(
 )
 """CLIP-L and T5 v1.1 XXL."""
 
-PARTS: Mapping[str, Mapping[str, Part]] = MappingProxyType({"lumina2": LUMINA2, "neta-lumina": LUMINA2, "flux": FLUX})
+WAN: Mapping[str, Part] = MappingProxyType(
+    {
+        "text_encoder": _part(
+            "transformers",
+            "UMT5EncoderModel",
+            vocab_size=256_384,
+            d_model=4096,
+            d_kv=64,
+            d_ff=10_240,
+            num_layers=24,
+            num_heads=64,
+            feed_forward_proj="gated-gelu",
+            pad_token_id=_PAD_ID,
+            eos_token_id=_EOS_ID,
+            decoder_start_token_id=_PAD_ID,
+        ),
+        "transformer": _part(
+            "diffusers", "WanTransformer3DModel", num_attention_heads=12, ffn_dim=8960, num_layers=30
+        ),
+        "vae": _part("diffusers", "AutoencoderKLWan"),
+    }
+)
+"""Wan 2.1 T2V 1.3B: the transformer as `scripts/convert_wan_to_diffusers.py` in diffusers' repository makes it, an
+autoencoder with the class's defaults, and UMT5-XXL."""
+
+PARTS: Mapping[str, Mapping[str, Part]] = MappingProxyType(
+    {"lumina2": LUMINA2, "neta-lumina": LUMINA2, "flux": FLUX, "wan": WAN}
+)
 """By the name of the model."""
 
 

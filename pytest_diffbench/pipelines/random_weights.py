@@ -129,6 +129,8 @@ def _constant(name: str, parameter: torch.nn.Parameter, owner: torch.nn.Module) 
     if name.endswith("bias"):
         return 0.0 if parameter.ndim == 1 else None
     kind = type(owner).__name__
+    if name.endswith("gamma"):  # as Wan's autoencoder calls the gains of its norms, whatever shape they have
+        return 1.0
     if "Norm" in kind and parameter.ndim == 1:
         return 0.0 if kind.startswith("Gemma") else 1.0  # Gemma's norms add 1 to it
     return None

@@ -15,8 +15,8 @@ from pytest_diffbench.errors import PipelineError
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-MINI_SIDE_PX = 128
-"""Height and width that the minis are called with."""
+MINI_SIDE_PX, MINI_VIDEO_SIDE_PX, MINI_VIDEO_FRAMES = 128, 64, 17
+"""Height and width that the minis of images are called with, and those of videos with their frames."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -84,16 +84,16 @@ def _recommend(
     guidance_scale: float,
     max_sequence_length: int,
     side_px: int = 1024,
+    **more: int,
 ) -> Mapping[str, object]:
-    return MappingProxyType(
-        {
-            "num_inference_steps": steps,
-            "guidance_scale": guidance_scale,
-            "max_sequence_length": max_sequence_length,
-            "height": side_px,
-            "width": side_px,
-        }
-    )
+    arguments = {
+        "num_inference_steps": steps,
+        "guidance_scale": guidance_scale,
+        "max_sequence_length": max_sequence_length,
+        "height": side_px,
+        "width": side_px,
+    }
+    return MappingProxyType(arguments | more)
 
 
 register(
@@ -147,5 +147,31 @@ register(
         ),
         licence="FLUX.1 [dev] Non-Commercial License",
         gated=True,
+    )
+)
+register(
+    Model(
+        name="wan",
+        pipeline_class="WanPipeline",
+        hub_id="Wan-AI/Wan2.1-T2V-1.3B-Diffusers",
+        # the defaults of `WanPipeline.__call__`
+        recommended=_recommend(
+            steps=50, guidance_scale=5.0, max_sequence_length=512, height=480, width=832, num_frames=81
+        ),
+        mini_recommended=_recommend(
+            steps=20,
+            guidance_scale=3.0,  # at 5 its colours are too strong
+            max_sequence_length=32,
+            side_px=MINI_VIDEO_SIDE_PX,
+            num_frames=MINI_VIDEO_FRAMES,
+        ),
+        mini=MappingProxyType(
+            {
+                "text_encoder": "wan-text_encoder.safetensors",
+                "transformer": "wan-transformer.safetensors",
+                "vae": "wan-vae.safetensors",
+            }
+        ),
+        licence="Apache-2.0",
     )
 )

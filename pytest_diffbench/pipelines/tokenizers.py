@@ -10,6 +10,8 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from transformers import PreTrainedTokenizerFast
 
 PAD, BOS, EOS, UNK = "<pad>", "<bos>", "<eos>", "<unk>"
@@ -48,7 +50,12 @@ ight ness less ment able
 
 
 def build_tokenizer(
-    model_max_length: int, *, add_bos: bool, add_eos: bool, whole_system_prompt: bool = True
+    model_max_length: int,
+    *,
+    add_bos: bool,
+    add_eos: bool,
+    whole_system_prompt: bool = True,
+    more_words: Sequence[str] = (),
 ) -> PreTrainedTokenizerFast:
     """Build the tokenizer.
 
@@ -57,6 +64,7 @@ def build_tokenizer(
         add_bos: begin every text with `<bos>`, as Gemma and CLIP do.
         add_eos: end every text with `<eos>`, as CLIP and T5 do.
         whole_system_prompt: read `LUMINA_SYSTEM_PROMPT` as one token.
+        more_words: frequent words besides those of all tokenizers. Their ids follow the others', which stay the same.
 
     Returns:
         A tokenizer of transformers' own class, so that it can be saved and loaded without this package.
@@ -64,7 +72,7 @@ def build_tokenizer(
     from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers, processors
     from transformers import PreTrainedTokenizerFast
 
-    vocabulary = _vocabulary()
+    vocabulary = _vocabulary(more_words)
     tokenizer = Tokenizer(models.Unigram(vocabulary, unk_id=SPECIAL_TOKENS.index(UNK), byte_fallback=True))
     tokenizer.pre_tokenizer = pre_tokenizers.Metaspace(replacement=_SPACE, prepend_scheme="always")
     if whole_system_prompt:
@@ -85,12 +93,12 @@ def build_tokenizer(
     )
 
 
-def vocabulary_size() -> int:
+def vocabulary_size(more_words: Sequence[str] = ()) -> int:
     """Number of tokens, special ones and the system prompt included."""
-    return len(_vocabulary()) + 1
+    return len(_vocabulary(more_words)) + 1
 
 
-def _vocabulary() -> list[tuple[str, float]]:
+def _vocabulary(more_words: Sequence[str]) -> list[tuple[str, float]]:
     """Pieces with their log-likelihoods, in the order of their ids.
 
     A word must beat its cut into letter groups, and a group its cut into characters: hence -3, -6 and -5 for each
@@ -106,4 +114,5 @@ def _vocabulary() -> list[tuple[str, float]]:
     # "circle" follows a space, but in "circles" and "(circle" it stands with or before something else
     pieces |= dict.fromkeys((word for word in words if len(word) > 2), -4.0)
     pieces |= dict.fromkeys((_SPACE + word for word in words), -3.0)
+    pieces |= dict.fromkeys((_SPACE + word for word in more_words), -3.0)
     return list(pieces.items())

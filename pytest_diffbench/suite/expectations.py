@@ -1,4 +1,4 @@
-"""What the arguments of a Lumina call promise, counted with the pipeline's own predicate."""
+"""What the arguments of a call promise, counted with the pipeline's own predicate."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ if TYPE_CHECKING:
     from pytest_diffbench import Bench, Result
 
 PROMPT = "a large red circle on a blue background"
+VIDEO_PROMPT = "a red circle moving right on a blue background"
 FEW_STEPS = 8
 """Of calls of minis: what a step costs and does shows in them."""
 

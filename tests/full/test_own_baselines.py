@@ -15,13 +15,13 @@ BASELINES = Path(__file__).parents[2] / "baselines"
 def test_every_baseline_reads_whole() -> None:
     store = Store(BASELINES)
     references = [store.load(folder) for folder in store.entries()]
-    assert len(references) >= 30
+    assert len(references) >= 32
     for reference in references:
         artifacts = reference.artifacts()
         if reference.baseline.case.definition.planned:
             assert (artifacts.images, artifacts.trace) == ((), {})
             continue
-        assert len(artifacts.images) == 1
+        assert len(artifacts.images) + len(artifacts.parts) == 1  # a picture, or a video
         assert "latents/final" in artifacts.trace
 
 
@@ -36,7 +36,7 @@ def test_the_suite_still_computes_them(pytester: pytest.Pytester, real_libraries
         "--pyargs",
         "pytest_diffbench.suite",
     )
-    result.assert_outcomes(passed=14, skipped=4)  # those for a folder's pipeline
+    result.assert_outcomes(passed=16, skipped=4)  # those for a folder's pipeline
     session = session_json.load(pytester.path / "session.json")
     assert session.missing_baselines == ()
     for case in session.cases:
@@ -56,7 +56,7 @@ def test_the_suite_still_computes_them_at_full_size(pytester: pytest.Pytester, r
         "--pyargs",
         "pytest_diffbench.suite",
     )
-    result.assert_outcomes(passed=13, skipped=5)
+    result.assert_outcomes(passed=15, skipped=5)
     session = session_json.load(pytester.path / "session.json")
     assert session.missing_baselines == ()
     for case in session.cases:

@@ -6,7 +6,7 @@ import dataclasses
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.pipelines.full_size import FLUX, LUMINA2, Part
+from pytest_diffbench.pipelines.full_size import FLUX, LUMINA2, WAN, Part
 from pytest_diffbench.pipelines.tokenizers import vocabulary_size
 
 if TYPE_CHECKING:
@@ -72,7 +72,17 @@ _FLUX = {
     "vae": _VAE,
 }
 
+_WAN = {
+    "text_encoder": _narrowed(
+        WAN["text_encoder"], vocab_size=vocabulary_size(), d_model=_WIDTH, d_kv=16, d_ff=2 * _WIDTH, num_heads=4
+    ),
+    "transformer": _narrowed(
+        WAN["transformer"], num_attention_heads=4, attention_head_dim=16, ffn_dim=2 * _WIDTH, text_dim=_WIDTH
+    ),
+    "vae": _narrowed(WAN["vae"], base_dim=16),
+}
+
 NARROW: Mapping[str, Mapping[str, Part]] = MappingProxyType(
-    {"lumina2": _LUMINA2, "neta-lumina": _LUMINA2, "flux": _FLUX}
+    {"lumina2": _LUMINA2, "neta-lumina": _LUMINA2, "flux": _FLUX, "wan": _WAN}
 )
 """By the name of the model, as `full_size.PARTS`."""

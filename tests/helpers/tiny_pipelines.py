@@ -28,9 +28,15 @@ TINY = architectures.Sizes(
     rope_axes=(4, 6, 6),
     text_width=32,
     text_heads=4,
+    video_latent_channels=4,
+    video_vae_width=4,
+    video_vae_levels=(1, 1, 1),
+    wan_heads=2,
+    wan_head_width=12,
+    wan_layers=2,
 )
 
-_SEEDS = MappingProxyType({"lumina2": 1, "neta-lumina": 2, "flux": 3})
+_SEEDS = MappingProxyType({"lumina2": 1, "neta-lumina": 2, "flux": 3, "wan": 4})
 
 _DENOISER_GAINS = MappingProxyType({"norm_q": 1.2, "norm_k": 1.2, "norm1.linear": 2.0})
 """Attention that tells words apart, and blocks that are felt. Chosen by measuring, with `_DENOISING`: prompts,
@@ -50,11 +56,11 @@ def build_tiny(name: str) -> Any:
     torch's random state is left as it was.
 
     Args:
-        name: `lumina2`, `neta-lumina` or `flux`. The first two differ by their weights alone.
+        name: `lumina2`, `neta-lumina`, `flux` or `wan`. The first two differ by their weights alone.
     """
     # the constructors draw initial weights from the global generator
     with torch.random.fork_rng(devices=[]), torch.no_grad():
-        pipeline = (_flux if name == "flux" else _lumina2)(_SEEDS[name])
+        pipeline = {"flux": _flux, "wan": _wan}.get(name, _lumina2)(_SEEDS[name])
     for component in pipeline.components.values():
         if isinstance(component, torch.nn.Module):
             component.eval().requires_grad_(False)
@@ -81,3 +87,10 @@ def _flux(seed: int) -> Any:
     fill(denoiser, f"{seed}/transformer", gains=_FLUX_GAINS)
     oppose_input(denoiser.proj_out, denoiser.x_embedder, sign=1, strength=_DENOISING)
     return architectures.flux_pipeline(**parts)
+
+
+def _wan(seed: int) -> Any:
+    parts = {name: build(TINY) for name, build in architectures.WAN_PARTS.items()}
+    for name, part in parts.items():
+        fill(part, f"{seed}/{name}")
+    return architectures.wan_pipeline(**parts)

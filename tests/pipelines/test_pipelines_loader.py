@@ -125,7 +125,7 @@ def test_a_loaded_mini_paints_the_very_same_picture(model: str, tmp_path: Any) -
     loaded: Any = load(spec_with(model=model, weights="pretrained"), tmp_path)
     arguments: dict[str, Any] = {**MODELS[model].mini_recommended, "num_inference_steps": 4, "output_type": "pt"}
     one, other = (
-        pipeline("a red circle", generator=torch.Generator().manual_seed(0), **arguments).images
+        pipeline("a red circle", generator=torch.Generator().manual_seed(0), **arguments)[0]
         for pipeline in (built, loaded)
     )
     assert torch.equal(one, other)

@@ -17,7 +17,10 @@ from pytest_diffbench.pipelines.registry import MODELS
 pytestmark = pytest.mark.pipeline
 
 PROMPT = "a large red circle on a blue background"
-NAMES = tuple(MODELS)
+ALL = tuple(MODELS)
+NAMES = tuple(name for name in MODELS if name != "wan")
+"""Of the minis that paint images; the video mini has a file of its own."""
+
 LUMINAS = ("lumina2", "neta-lumina")
 LATENTS = {"Lumina2Pipeline": (1, 8, 16, 16), "FluxPipeline": (1, 64, 32)}
 STEPS = 12
@@ -35,7 +38,7 @@ def minis() -> dict[str, Any]:
 @pytest.fixture(scope="module")
 def painted(minis: dict[str, Any]) -> dict[str, Any]:
     """A picture of each, with nothing changed."""
-    return {name: paint(pipeline, name) for name, pipeline in minis.items()}
+    return {name: paint(minis[name], name) for name in NAMES}
 
 
 def paint(pipeline: Any, name: str, prompt: str | list[str] = PROMPT, seed: int = 0, **arguments: Any) -> Any:
@@ -55,16 +58,16 @@ def psnr_db(one: Any, other: Any) -> float:
 
 
 def test_they_are_the_real_classes(minis: dict[str, Any]) -> None:
-    assert [type(minis[name]).__name__ for name in NAMES] == [model.pipeline_class for model in MODELS.values()]
+    assert [type(minis[name]).__name__ for name in ALL] == [model.pipeline_class for model in MODELS.values()]
     assert all(isinstance(pipeline, DiffusionPipeline) for pipeline in minis.values())
     assert minis["flux"].transformer.config.guidance_embeds
-    assert {type(pipeline.scheduler).__name__ for pipeline in minis.values()} == {"FlowMatchEulerDiscreteScheduler"}
+    assert {type(minis[name].scheduler).__name__ for name in NAMES} == {"FlowMatchEulerDiscreteScheduler"}
     for name in LUMINAS:
         assert minis[name].scheduler.config.shift == 6.0
         assert not minis[name].scheduler.config.use_dynamic_shifting
     assert minis["flux"].scheduler.config.shift == 3.0
     assert minis["flux"].scheduler.config.use_dynamic_shifting
-    for pipeline in minis.values():
+    for pipeline in (minis[name] for name in NAMES):
         assert 2 ** (len(pipeline.vae.config.block_out_channels) - 1) == pipeline.vae_scale_factor == 8
 
 
@@ -130,7 +133,7 @@ def test_other_sizes_and_long_prompts(minis: dict[str, Any], name: str) -> None:
     assert np.isfinite(images).all()
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_building_leaves_the_process_as_it_was_and_repeats_itself(minis: dict[str, Any], name: str) -> None:
     torch.manual_seed(12345)
     torch.set_default_dtype(torch.float64)
@@ -152,7 +155,7 @@ def test_minis_of_one_class_paint_different_pictures(painted: dict[str, Any]) ->
     assert psnr_db(*(painted[name] for name in LUMINAS)) < 30
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("name", ALL)
 def test_they_are_ready_to_be_called_and_not_to_be_trained(minis: dict[str, Any], name: str) -> None:
     modules = {key: part for key, part in minis[name].components.items() if isinstance(part, torch.nn.Module)}
     assert modules.keys() == MODELS[name].mini.keys()

@@ -42,6 +42,29 @@ def test_recommended_arguments(
     assert dict(model.mini_recommended) == both | mini
 
 
+def test_recommended_arguments_of_the_video_model() -> None:
+    model = model_named("wan")
+    full = {
+        "guidance_scale": 5.0,
+        "num_inference_steps": 50,
+        "max_sequence_length": 512,
+        "height": 480,
+        "width": 832,
+        "num_frames": 81,
+    }
+    mini = {
+        "guidance_scale": 3.0,
+        "num_inference_steps": 20,
+        "max_sequence_length": 32,
+        "height": 64,
+        "width": 64,
+        "num_frames": 17,
+    }
+    assert (model.pipeline_class, model.hub_id) == ("WanPipeline", "Wan-AI/Wan2.1-T2V-1.3B-Diffusers")
+    assert dict(model.recommended) == full
+    assert dict(model.mini_recommended) == mini
+
+
 def test_recommended_arguments_cannot_be_changed_by_a_test() -> None:
     with pytest.raises(TypeError):
         model_named("flux").recommended["height"] = 1  # type: ignore[index]  # that it can't is the test
@@ -64,7 +87,9 @@ def test_unknown_model_names_the_nearest_and_all(name: str, nearest: str) -> Non
 
 
 def test_unknown_model_without_a_near_name() -> None:
-    with pytest.raises(PipelineError, match=r"'zzz' isn't registered. The models are: flux, lumina2, neta-lumina"):
+    with pytest.raises(
+        PipelineError, match=r"'zzz' isn't registered. The models are: flux, lumina2, neta-lumina, wan"
+    ):
         model_named("zzz")
 
 

@@ -14,7 +14,7 @@ from real_calls import stable_diffusion
 
 from pytest_diffbench.report import session_json
 from pytest_diffbench.store import Store
-from pytest_diffbench.suite import test_flux, test_lumina2, test_neta_lumina, test_variants
+from pytest_diffbench.suite import test_flux, test_lumina2, test_neta_lumina, test_variants, test_wan
 from pytest_diffbench.suite import test_folder as folder_suite
 from pytest_diffbench.suite.expectations import FEW_STEPS, RATIOS, assert_truncated, guided_steps
 
@@ -67,6 +67,8 @@ def arguments_of(test: Any, weights: str, *parameters: Any) -> dict[str, dict[st
 SUITE: dict[str, tuple[Any, tuple[Any, ...]]] = {
     "test_flux.py::test_distilled_guidance": (test_flux.test_distilled_guidance, ()),
     "test_variants.py::test_truncation_pays": (test_variants.test_truncation_pays, ()),
+    "test_wan.py::test_video_cfg[on]": (test_wan.test_video_cfg, (test_wan.GUIDED,)),
+    "test_wan.py::test_video_cfg[off]": (test_wan.test_video_cfg, (test_wan.PLAIN,)),
     **{
         f"{module.__name__.rpartition('.')[2]}.py::test_cfg_{name}": (getattr(module, f"test_cfg_{function}"), values)
         for module in (test_lumina2, test_neta_lumina)
@@ -136,6 +138,23 @@ def test_the_steps_are_the_authors_own(module: Any, steps: int) -> None:
         module.test_cfg_trunc_and_renorm(Returning(full, "mini"), None)
     with pytest.raises(AssertionError):
         module.test_cfg_renorm(Returning(half, "plan"), None, True)
+
+
+@pytest.mark.parametrize(
+    ("weights", "scale", "guided"),
+    [("mini", 5.0, FEW_STEPS), ("mini", 1.0, 0), ("plan", 5.0, 50), ("random", 1.0, 0)],
+)
+def test_guidance_of_a_video_costs_a_second_call_a_step(weights: str, scale: float, guided: int) -> None:
+    steps = FEW_STEPS if weights == "mini" else 50
+
+    def result(calls: int, guided_steps: int = guided) -> Any:
+        work = SimpleNamespace(steps=steps, denoiser_calls=calls)
+        return SimpleNamespace(work=work, guidance=SimpleNamespace(guided_steps=guided_steps))
+
+    test_wan.test_video_cfg(Returning(result(steps + guided), weights), None, scale)
+    for wrong in (result(steps + guided + 1), result(steps + guided, guided + 1)):
+        with pytest.raises(AssertionError):
+            test_wan.test_video_cfg(Returning(wrong, weights), None, scale)
 
 
 @pytest.mark.parametrize(("weights", "steps"), [("mini", FEW_STEPS), ("random", 30), ("pretrained", 30)])

@@ -12,7 +12,7 @@ def test_bare_pictures_are_told_nothing_or_other_words_and_the_rest_what_they_sh
     rng = np.random.default_rng(1)
     scenes = [pictures.scene(rng, things=1) for _ in range(400)]
     bare = np.arange(400) % 2 == 0
-    texts = data.texts(scenes, bare, np.ones(400), rng)
+    texts = data.texts(data.pictures_of("flat"), scenes, bare, np.ones(400), rng)
     assert [text.negative for text in texts] == bare.tolist()
     assert all(any(shape in text.words for shape in pictures.SHAPES) for text in texts[1::2])
     assert not any(shape in text.words for text in texts[::2] for shape in pictures.SHAPES)
@@ -23,7 +23,7 @@ def test_bare_pictures_are_told_nothing_or_other_words_and_the_rest_what_they_sh
 def test_captions_are_wrong_only_where_a_picture_is_nearly_all_noise(sigma: float, least: int, most: int) -> None:
     rng = np.random.default_rng(4)
     scenes = [pictures.scene(rng, things=1) for _ in range(400)]
-    texts = data.texts(scenes, np.zeros(400, dtype=bool), np.full(400, sigma), rng)
+    texts = data.texts(data.pictures_of("flat"), scenes, np.zeros(400, dtype=bool), np.full(400, sigma), rng)
     told = zip(texts, (scene.things[0] for scene in scenes), strict=True)
     wrong = sum(f"{thing.colour} {thing.shape}" not in text.words for text, thing in told)
     assert least <= wrong <= most

@@ -1,19 +1,21 @@
-"""Pictures as the denoisers see them: scenes, their latents, and captions that are written anew each time."""
+"""Pictures and films as denoisers see them: scenes, their latents, and captions that are written anew each time."""
 
 from __future__ import annotations
 
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
 import torch
 from safetensors.torch import load_file, save_file
 from tqdm import tqdm
 
-from minis import pictures
+from minis import films, pictures
+from minis.train_vae import tensor_of
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -36,67 +38,128 @@ what a picture shows. In the second half a model then knows what it is told, as 
 guidance."""
 
 
+Drawn = TypeVar("Drawn")
+"""A scene or a film."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class World(Generic[Drawn]):
+    """What there is to be drawn, and what captions say of it.
+
+    Attributes:
+        by_lot: draws a scene by lot.
+        held_out: whether it is kept from training.
+        draw: draws it, colours jittered, with a contrast: uint8, channels last.
+        caption: says what is in it.
+        misnamed: what a careless caption would say is in it.
+    """
+
+    by_lot: Callable[[np.random.Generator], Drawn]
+    held_out: Callable[[Drawn], bool]
+    draw: Callable[[Drawn, np.random.Generator, float], NDArray[np.uint8]]
+    caption: Callable[[Drawn, np.random.Generator], str]
+    misnamed: Callable[[Drawn, np.random.Generator], Drawn]
+
+
+def pictures_of(style: pictures.Style) -> World[pictures.Scene]:
+    """Give the world of the images, in a style."""
+    return World(
+        pictures.scene,
+        pictures.held_out,
+        lambda scene, rng, contrast: pictures.draw(scene, style, rng, contrast=contrast),
+        pictures.caption,
+        pictures.misnamed,
+    )
+
+
+FILMS: World[films.Film] = World(
+    films.film,
+    films.held_out,
+    lambda film, rng, contrast: films.draw(film, rng, contrast=contrast),
+    films.caption,
+    films.misnamed,
+)
+"""The world of the videos."""
+
+
 @dataclasses.dataclass(frozen=True)
-class Data:
+class Data(Generic[Drawn]):
     """Scenes, their latents, and how likely each is drawn.
 
     Attributes:
+        world: that the scenes are of.
         scenes: what there is.
-        latents: shape (scenes, channels, 16, 16), as the denoiser wants them scaled.
+        latents: scaled for the denoiser: of shape (scenes, channels, 16, 16) or (scenes, channels, frames, 4, 4).
         captioned: probability of each scene where the picture has a caption.
         bare: the same where it has none.
     """
 
-    scenes: Sequence[pictures.Scene]
+    world: World[Drawn]
+    scenes: Sequence[Drawn]
     latents: torch.Tensor
     captioned: NDArray[np.float64]
     bare: NDArray[np.float64]
 
 
-def load_or_encode(path: Path, vae: Any, style: pictures.Style, *, count: int, seed: int, paler: bool) -> Data:
+def load_or_encode(
+    path: Path,
+    encode: Callable[[torch.Tensor], torch.Tensor],
+    world: World[Drawn],
+    *,
+    count: int,
+    seed: int,
+    paler: bool,
+    batch: int = 50,
+) -> Data[Drawn]:
     """Draw scenes, none of them held out, and encode them; or read what an earlier call has left at `path`.
 
     Args:
         path: of the latents.
-        vae: encodes.
-        style: of the pictures.
+        encode: gives the scaled latents of a batch, whose values are from -1 to 1.
+        world: of the scenes.
         count: of scenes.
         seed: of scenes and pictures.
         paler: whether pictures without a caption are, as `pictures.contrast_odds` has it.
+        batch: how many are encoded at once.
     """
     rng = np.random.default_rng(seed)
-    scenes: list[pictures.Scene] = []
+    scenes: list[Drawn] = []
     while len(scenes) < count:
-        scene = pictures.scene(rng)
-        if not pictures.held_out(scene):
+        scene = world.by_lot(rng)
+        if not world.held_out(scene):
             scenes.append(scene)
     contrasts = pictures.contrasts(count, np.random.default_rng((seed, 2)))
+    by_contrast = partial(_by_contrast, world, scenes, contrasts, paler=paler)
     if path.exists():
-        return _by_contrast(scenes, load_file(path)["latents"], contrasts, paler)
+        return by_contrast(load_file(path)["latents"])
     rng = np.random.default_rng((seed, 1))
     parts = []
-    vae.eval()
-    for begin in tqdm(range(0, count, 50), desc="encode", mininterval=5):
+    for begin in tqdm(range(0, count, batch), desc="encode", mininterval=5):
         drawn = np.stack(
             [
-                pictures.draw(scene, style, rng, contrast=float(contrast))
-                for scene, contrast in zip(scenes[begin : begin + 50], contrasts[begin : begin + 50], strict=True)
+                world.draw(scene, rng, float(contrast))
+                for scene, contrast in zip(
+                    scenes[begin : begin + batch], contrasts[begin : begin + batch], strict=True
+                )
             ]
         )
-        images = torch.from_numpy(drawn).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
-            mean = vae.encode(images).latent_dist.mean.float()
-        parts.append((mean - vae.config.shift_factor) * vae.config.scaling_factor)
+        with torch.no_grad():
+            parts.append(encode(tensor_of(drawn)))
     latents = torch.cat(parts).contiguous()
     save_file({"latents": latents}, path)
-    return _by_contrast(scenes, latents, contrasts, paler)
+    return by_contrast(latents)
 
 
 def _by_contrast(
-    scenes: Sequence[pictures.Scene], latents: torch.Tensor, contrasts: NDArray[np.float64], paler: bool
-) -> Data:
-    odds = [pictures.contrast_odds(contrasts, captioned=one) for one in (True, not paler)]
-    return Data(scenes, latents, *(one / one.sum() for one in odds))
+    world: World[Drawn],
+    scenes: Sequence[Drawn],
+    contrasts: NDArray[np.float64],
+    latents: torch.Tensor,
+    *,
+    paler: bool,
+) -> Data[Drawn]:
+    odds = [pictures.contrast_odds(contrasts, captioned=captioned) for captioned in (True, not paler)]
+    return Data(world, scenes, latents, *(frequencies / frequencies.sum() for frequencies in odds))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -108,18 +171,20 @@ class Text:
 
 
 def texts(
-    scenes: Sequence[pictures.Scene],
+    world: World[Drawn],
+    scenes: Sequence[Drawn],
     bare: NDArray[np.bool_],
     sigma: NDArray[np.floating[Any]],
     rng: np.random.Generator,
 ) -> list[Text]:
     """Write a caption for each scene that isn't to stay bare.
 
-    Of those that are nearly all noise some are wrong, as `pictures.misnamed` has it. Most that stay bare are empty,
+    Of those that are nearly all noise some are wrong, as `misnamed` has it. Most that stay bare are empty,
     for guidance without a classifier. The others say what has nothing to do with the picture, so that a negative
     prompt of unknown words works as an empty one.
 
     Args:
+        world: of the scenes.
         scenes: what is drawn.
         bare: which are to have no caption.
         sigma: how much of each picture is noise, 0 to 1.
@@ -128,8 +193,8 @@ def texts(
     written = []
     for scene, captionless, noise in zip(scenes, bare, sigma, strict=True):
         if not captionless:
-            told = pictures.misnamed(scene, rng) if noise > _CARELESS_ABOVE_SIGMA else scene
-            written.append(Text(pictures.caption(told, rng), negative=False))
+            told = world.misnamed(scene, rng) if noise > _CARELESS_ABOVE_SIGMA else scene
+            written.append(Text(world.caption(told, rng), negative=False))
         elif rng.random() < _EMPTY_SHARE:
             written.append(Text("", negative=True))
         else:

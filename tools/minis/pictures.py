@@ -76,7 +76,7 @@ _BARE = ((1.0, 0.84, 0.065),)
 """Shares, means and standard deviations of contrasts, in pictures with a caption and without. Above 1.09 white,
 orange and yellow are clipped."""
 
-_MISNAMED = {"shape": 0.1, "colour": 0.06, "ground": 0.03}
+_MISNAMED = {"shape": 0.1, "colour": 0.06, "ground": 0.03, "direction": 0.06}
 """Share of training captions that name another than what is drawn, as captions from the web do. A model that has
 learnt from them doubts; guidance makes it certain."""
 
@@ -154,13 +154,13 @@ def place_of(thing: Thing) -> str:
 
 def caption(drawn: Scene, rng: np.random.Generator) -> str:
     """Say what is in a scene, in one of several ways, of which some leave out what is as usual."""
-    ground = f"{_article(drawn.ground)} {drawn.ground} background"
+    ground = f"{article(drawn.ground)} {drawn.ground} background"
     if len(drawn.things) == 2:
         first, second = drawn.things
         relation = "left of" if abs(first.x_px - second.x_px) > abs(first.y_px - second.y_px) else "above"
         if relation == "left of":
             relation = str(rng.choice(["left of", "and"]))
-        pair = (f"{_article(t.colour)} {t.colour} {t.shape}" for t in drawn.things)
+        pair = (f"{article(t.colour)} {t.colour} {t.shape}" for t in drawn.things)
         return f"{f' {relation} '.join(pair)} on {ground}"
     (thing,) = drawn.things
     words = [thing.colour, thing.shape]
@@ -171,7 +171,7 @@ def caption(drawn: Scene, rng: np.random.Generator) -> str:
     chance = rng.random()
     if not placed and chance < 0.15:
         return f"{noun}, {drawn.ground} background"
-    noun = f"{_article(noun)} {noun}"
+    noun = f"{article(noun)} {noun}"
     if placed:
         noun = f"{noun} {place_of(thing)}"
     if chance > 0.96:
@@ -184,16 +184,16 @@ def misnamed(drawn: Scene, rng: np.random.Generator) -> Scene:
     things = tuple(
         dataclasses.replace(
             thing,
-            shape=_careless("shape", thing.shape, SHAPES, rng),
-            colour=_careless("colour", thing.colour, tuple(COLOURS), rng),
+            shape=careless("shape", thing.shape, SHAPES, rng),
+            colour=careless("colour", thing.colour, tuple(COLOURS), rng),
         )
         for thing in drawn.things
     )
-    return Scene(things, _careless("ground", drawn.ground, tuple(COLOURS), rng))
+    return Scene(things, careless("ground", drawn.ground, tuple(COLOURS), rng))
 
 
-def _careless(what: str, name: str, names: Sequence[str], rng: np.random.Generator) -> str:
-    """Give the name, or sometimes one of the others."""
+def careless(what: str, name: str, names: Sequence[str], rng: np.random.Generator) -> str:
+    """Give the name, or sometimes one of the others, as often as a caption misnames what kind of thing it is."""
     if rng.random() >= _MISNAMED[what]:
         return name
     return str(rng.choice([other for other in names if other != name]))
@@ -247,6 +247,7 @@ def draw(
     *,
     contrast: float = 1.0,
     any_colour: bool = False,
+    side_px: int = SIDE_PX,
 ) -> NDArray[np.uint8]:
     """Draw a scene.
 
@@ -258,14 +259,16 @@ def draw(
         contrast: how far colours are from middle grey, of what their names say: below 1 the picture is pale.
         any_colour: with `rng`, draw all colours by lot, whatever their names. An autoencoder that knows the named
             ones alone gives nothing else back: it sets faded pictures right.
+        side_px: of the picture. The scene's own pixels, `SIDE_PX` to a side, are scaled to it.
 
     Returns:
-        The picture, shape (`SIDE_PX`, `SIDE_PX`, 3).
+        The picture, shape (`side_px`, `side_px`, 3).
     """
-    y, x = np.mgrid[0:SIDE_PX, 0:SIDE_PX] + 0.5
-    picture = np.broadcast_to(_shade(drawn.ground, rng, any_colour=any_colour), (SIDE_PX, SIDE_PX, 3)).copy()
+    scale = side_px / SIDE_PX
+    y, x = (np.mgrid[0:side_px, 0:side_px] + 0.5) / scale
+    picture = np.broadcast_to(_shade(drawn.ground, rng, any_colour=any_colour), (side_px, side_px, 3)).copy()
     for thing in drawn.things:
-        distance = signed_distance_px(thing.shape, x - thing.x_px, y - thing.y_px, thing.radius_px)
+        distance = scale * signed_distance_px(thing.shape, x - thing.x_px, y - thing.y_px, thing.radius_px)
         cover = np.clip(0.5 - distance, 0.0, 1.0)
         outline = np.clip(distance + _OUTLINE_PX + 0.5, 0.0, 1.0)
         if style == "outlined":
@@ -316,7 +319,8 @@ def _shade(colour: str, rng: np.random.Generator | None, *, any_colour: bool) ->
     return exact if rng is None else exact + rng.uniform(-_JITTER, _JITTER, size=3)
 
 
-def _article(word: str) -> str:
+def article(word: str) -> str:
+    """Give the indefinite article of a word."""
     return "an" if word[0] in "aeiou" else "a"
 
 

@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  # as everybody calls it
 
 from minis.data import BARE_SHARE, Data, Text, texts
-from minis.training import Average, Run, plateau
+from minis.training import Average, Muon, Run, half_precision, plateau
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,22 +25,11 @@ _MUON_LR = 1.5e-3
 _ADAM_LR = 2e-3
 _LARGEST_SCALE = 6.0
 
-_SHEET_PROMPTS = (
-    "a large red circle on a blue background",
-    "a small yellow square at the top left on a black background",
-    "a green triangle on a white background",
-    "a large white ring on a purple background",
-    "an orange cross at the bottom right on a green background",
-    "a black circle on an orange background",
-    "a blue square left of a red ring on a white background",
-    "a purple triangle above a yellow circle on a black background",
-)
 
-
-def optimizers(parts: torch.nn.Module, muon_lr: float, adam_lr: float) -> list[torch.optim.Optimizer]:
+def optimizers(parts: torch.nn.Module, muon_lr: float, adam_lr: float) -> list[Muon | torch.optim.Optimizer]:
     """Muon for the matrices between layers, AdamW for embeddings, norms, biases and the last layers.
 
-    Muon (Jordan and others, 2024) needs about half as many steps as AdamW on small transformers.
+    Muon needs about half as many steps as AdamW on small transformers.
     """
     matrices: list[torch.nn.Parameter] = []
     others: list[torch.nn.Parameter] = []
@@ -50,7 +39,7 @@ def optimizers(parts: torch.nn.Module, muon_lr: float, adam_lr: float) -> list[t
         outer = any(word in name for word in ("x_embedder", "norm_out", "proj_out", "shared"))
         (matrices if inner and not outer else others).append(parameter)
     return [
-        torch.optim.Muon(matrices, lr=muon_lr, momentum=0.95, weight_decay=0.01, adjust_lr_fn="match_rms_adamw"),
+        Muon(matrices, muon_lr, weight_decay=0.01),
         torch.optim.AdamW(others, lr=adam_lr, betas=(0.9, 0.98), weight_decay=0.0, fused=True),
     ]
 
@@ -73,6 +62,7 @@ def train(
     steps: int,
     minutes: float,
     lr_scale: float = 1.0,
+    average: float = 0.9985,
     frozen: Sequence[str] = (),
     seed: int = 31,
 ) -> dict[str, torch.Tensor]:
@@ -86,6 +76,7 @@ def train(
         steps: in all.
         minutes: after which training stops.
         lr_scale: of all learning rates; below 1 to fine-tune.
+        average: share of the averaged weights that a step keeps.
         frozen: parts that stay as they are.
         seed: of pictures, captions and noise.
     """
@@ -95,11 +86,11 @@ def train(
     trained = torch.nn.ModuleDict({name: part for name, part in trainee.parts.items() if name not in frozen})
     rates = (_MUON_LR * lr_scale, _ADAM_LR * lr_scale)
     chosen = optimizers(trained, *rates)
-    average = Average(trainee.parts, 0.9985)
-    start = run.resume(trainee.parts, average, *chosen)
+    averaged = Average(trainee.parts, average)
+    start = run.resume(trainee.parts, averaged, *chosen)
     trainee.parts.train()
     for step in run.steps_from(start):
-        share = plateau(step, steps, warmup=100)
+        share = plateau(step, steps, warmup=min(100, steps // 20))
         for optimizer, rate in zip(chosen, rates, strict=True):
             for group in optimizer.param_groups:
                 group["lr"] = rate * share
@@ -111,27 +102,27 @@ def train(
         norm = torch.nn.utils.clip_grad_norm_(trained.parameters(), 1.0)
         for optimizer in chosen:
             optimizer.step()
-        average.update(trainee.parts)
+        averaged.update(trainee.parts)
         run.log(step, loss=float(loss), grad_norm=float(norm))
         if run.due(step):
-            run.save(step + 1, trainee.parts, average, *chosen)
-            sheet(run, step + 1, trainee, average, vae)
-    return average.values
+            run.save(step + 1, trainee.parts, averaged, *chosen)
+            sheet(run, step + 1, trainee, averaged, vae)
+    return averaged.values
 
 
-def flow_loss(trainee: Trainee, data: Data, batch: int) -> Loss:
+def flow_loss(trainee: Trainee, data: Data[Any], batch: int) -> Loss:
     """Flow matching: the mean squared error of the velocity, noise minus data, at noise levels drawn by lot."""
 
     def loss_of(rng: np.random.Generator, seed: int) -> torch.Tensor:
         noisy, velocity, sigma, said = _drawn(data, batch, rng, seed)
-        with torch.autocast("cpu", torch.bfloat16):
+        with half_precision():
             predicted = trainee.predict(noisy, sigma, said, rng)
         return F.mse_loss(predicted.float(), velocity)
 
     return loss_of
 
 
-def distillation_loss(student: Flux, teacher: Flux, data: Data, batch: int) -> Loss:
+def distillation_loss(student: Flux, teacher: Flux, data: Data[Any], batch: int) -> Loss:
     """Guidance distillation (Meng and others, 2022): one call of the student gives what the teacher needs two for.
 
     The student is told a scale `w` between 1 and `_LARGEST_SCALE`, and its target is the teacher's `u + w (c - u)`.
@@ -141,7 +132,7 @@ def distillation_loss(student: Flux, teacher: Flux, data: Data, batch: int) -> L
         noisy, _, sigma, said = _drawn(data, batch, rng, seed)
         scale = torch.from_numpy(rng.uniform(1.0, _LARGEST_SCALE, size=batch)).float()
         empty = [Text("", negative=True)] * batch
-        with torch.autocast("cpu", torch.bfloat16):
+        with half_precision():
             with torch.no_grad():
                 conditional, unconditional = (
                     teacher.predict(noisy, sigma, one, rng).float() for one in (said, empty)
@@ -169,7 +160,7 @@ def held_back(
 
 
 def _drawn(
-    data: Data, batch: int, rng: np.random.Generator, seed: int
+    data: Data[Any], batch: int, rng: np.random.Generator, seed: int
 ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor, list[Text]]:
     """Noisy latents, their velocity, their noise levels and what is said of them."""
     bare = rng.random(batch) < BARE_SHARE
@@ -177,12 +168,12 @@ def _drawn(
     clean = data.latents[torch.from_numpy(chosen)]
     noise = torch.randn(clean.shape, generator=torch.Generator().manual_seed(seed))
     sigma = sigmas(batch, rng)
-    share = sigma[:, None, None, None]
+    share = sigma.view(-1, *[1] * (clean.ndim - 1))
     return (
         (1 - share) * clean + share * noise,
         noise - clean,
         sigma,
-        texts([data.scenes[i] for i in chosen], bare, sigma.numpy(), rng),
+        texts(data.world, [data.scenes[i] for i in chosen], bare, sigma.numpy(), rng),
     )
 
 
@@ -192,18 +183,6 @@ def sheet(run: Run, step: int, trainee: Any, average: Average, vae: Any) -> None
     painter.parts = copy.deepcopy(trainee.parts)
     painter.parts.load_state_dict(average.values)
     painter.parts.eval()
-    pipeline = painter.pipeline(vae)
-    pipeline.set_progress_bar_config(disable=True)
-    scale = 3.5 if "Flux" in type(pipeline).__name__ else 4.0
     with torch.random.fork_rng(devices=[]):
-        images = pipeline(
-            list(_SHEET_PROMPTS),
-            num_inference_steps=20,
-            guidance_scale=scale,
-            height=128,
-            width=128,
-            max_sequence_length=64,
-            generator=torch.Generator().manual_seed(5),
-            output_type="np",
-        ).images
-    run.picture(step, [(image * 255).round().astype(np.uint8) for image in images], columns=8)
+        images, columns = painter.paint(vae)
+    run.picture(step, images, columns=columns)

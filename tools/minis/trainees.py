@@ -4,15 +4,41 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
 import torch
 
+from minis import films, pictures
 from pytest_diffbench.pipelines import architectures
 from pytest_diffbench.pipelines.tokenizers import LUMINA_SYSTEM_PROMPT
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from minis.data import Text
+
+_SHEET_PROMPTS = (
+    "a large red circle on a blue background",
+    "a small yellow square at the top left on a black background",
+    "a green triangle on a white background",
+    "a large white ring on a purple background",
+    "an orange cross at the bottom right on a green background",
+    "a black circle on an orange background",
+    "a blue square left of a red ring on a white background",
+    "a purple triangle above a yellow circle on a black background",
+)
+
+_WAN_TOKENS = 32
+
+_FILM_PROMPTS = (
+    "a red circle moving right on a blue background",
+    "a yellow square moving left on a black background",
+    "a green triangle moving up on a white background",
+    "a white circle moving down on a purple background",
+    "an orange triangle moving left on a green background",
+    "a black circle moving up on an orange background",
+)
 
 
 class Trainee(Protocol):
@@ -24,8 +50,8 @@ class Trainee(Protocol):
         """Predict noise minus data, shaped like `noisy`."""
         ...
 
-    def pipeline(self, vae: Any) -> Any:
-        """Put a pipeline together from the parts as they are."""
+    def paint(self, vae: Any) -> tuple[list[NDArray[np.uint8]], int]:
+        """Paint a sheet in the pipeline that users get: its pictures, row by row, and how many a row has."""
         ...
 
 
@@ -71,9 +97,9 @@ class Lumina2:
         velocity: torch.Tensor = -predicted
         return velocity
 
-    def pipeline(self, vae: Any) -> Any:
-        """Put a `Lumina2Pipeline` together."""
-        return architectures.lumina2_pipeline(vae=vae, **dict(self.parts.items()))
+    def paint(self, vae: Any) -> tuple[list[NDArray[np.uint8]], int]:
+        """Paint a sheet."""
+        return _painted(architectures.lumina2_pipeline(vae=vae, **dict(self.parts.items())), guidance_scale=4.0)
 
 
 class Flux:
@@ -135,9 +161,78 @@ class Flux:
         )[0]
         return _unpack(predicted, channels, height, width)
 
-    def pipeline(self, vae: Any) -> Any:
-        """Put a `FluxPipeline` together."""
-        return architectures.flux_pipeline(vae=vae, **dict(self.parts.items()))
+    def paint(self, vae: Any) -> tuple[list[NDArray[np.uint8]], int]:
+        """Paint a sheet."""
+        return _painted(architectures.flux_pipeline(vae=vae, **dict(self.parts.items())), guidance_scale=3.5)
+
+
+class Wan:
+    """Wan: a UMT5 encoder, and one stream of tokens that looks at its states."""
+
+    def __init__(self) -> None:
+        """Build it untrained, every block silent at first."""
+        self.parts = torch.nn.ModuleDict(
+            {
+                "text_encoder": architectures.umt5(architectures.MINI),
+                "transformer": architectures.wan_transformer(architectures.MINI),
+            }
+        )
+        transformer: Any = self.parts["transformer"]
+        _silence(transformer.condition_embedder.time_proj)
+        _silence(transformer.proj_out)
+        for block in transformer.blocks:
+            torch.nn.init.zeros_(block.scale_shift_table)
+            _silence(block.attn2.to_out[0])
+        self._tokenizer = architectures.umt5_tokenizer()
+
+    def predict(self, noisy: torch.Tensor, sigma: torch.Tensor, texts: Sequence[Text], rng: Any) -> torch.Tensor:
+        """Predict noise minus data.
+
+        The pipeline pads texts with zeros after the encoder, and masks none of them, so training meets all lengths up
+        to that which is recommended.
+        """
+        tokens = self._tokenizer([text.words for text in texts], padding="longest", return_tensors="pt")
+        states = self.parts["text_encoder"](tokens.input_ids, tokens.attention_mask).last_hidden_state
+        states = states * tokens.attention_mask[..., None]
+        longest = states.shape[1]
+        padded = int(rng.integers(longest, max(longest, _WAN_TOKENS) + 1))
+        states = torch.nn.functional.pad(states, (0, 0, 0, padded - longest))
+        velocity: torch.Tensor = self.parts["transformer"](
+            noisy, timestep=1000 * sigma, encoder_hidden_states=states, return_dict=False
+        )[0]
+        return velocity
+
+    def paint(self, vae: Any) -> tuple[list[NDArray[np.uint8]], int]:
+        """Paint a sheet: every other frame of a few films."""
+        pipeline = architectures.wan_pipeline(vae=vae, **dict(self.parts.items()))
+        pipeline.set_progress_bar_config(disable=True)
+        painted = pipeline(
+            list(_FILM_PROMPTS),
+            num_inference_steps=20,
+            guidance_scale=4.0,
+            height=films.SIDE_PX,
+            width=films.SIDE_PX,
+            num_frames=films.FRAMES,
+            max_sequence_length=_WAN_TOKENS,
+            generator=torch.Generator().manual_seed(5),
+        ).frames
+        shown = [frame for film in painted for frame in film[::2]]
+        return [(frame * 255).round().astype(np.uint8) for frame in shown], len(shown) // len(painted)
+
+
+def _painted(pipeline: Any, guidance_scale: float) -> tuple[list[NDArray[np.uint8]], int]:
+    pipeline.set_progress_bar_config(disable=True)
+    images = pipeline(
+        list(_SHEET_PROMPTS),
+        num_inference_steps=20,
+        guidance_scale=guidance_scale,
+        height=pictures.SIDE_PX,
+        width=pictures.SIDE_PX,
+        max_sequence_length=64,
+        generator=torch.Generator().manual_seed(5),
+        output_type="np",
+    ).images
+    return [(image * 255).round().astype(np.uint8) for image in images], len(images)
 
 
 def _flux_class() -> Any:

@@ -159,7 +159,7 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
     licences = {f"pytest_diffbench-{__version__}.dist-info/licenses/{path.name}" for path in ROOT.glob("LICENSE*")}
     assert licences <= names
     assert {"SHA256SUMS.json", "vae.safetensors"} < {name.rpartition("/")[2] for name in names if "/trained/" in name}
-    assert wheel.stat().st_size <= 20_000_000
+    assert wheel.stat().st_size <= 25_000_000
 
 
 def test_what_runs_is_the_wheel(project: Project) -> None:
