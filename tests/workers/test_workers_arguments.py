@@ -102,6 +102,7 @@ def test_what_a_measuring_process_is_told_of_this_plugins_options_was_decided_fo
     from pytest_diffbench.workers.arguments import _DROPPED
 
     kept = {name for name in options.names("c") if f"diffbench_{name}" not in _DROPPED}
-    measures = {"weights", "models", "device", "dtype", "offload", "rounds", "threads", *Tuning.__struct_fields__}
+    measures = {"weights", "models", "device", "dtype", "offload", "rounds", "threads", "probe"}
+    measures |= {*Tuning.__struct_fields__}
     # Those besides write nothing but the hub's cache, and hold for what the tests' markers and the ini file say, too.
     assert kept == measures | {"download", "baselines", "gates", "metrics", "lpips_backbone"}

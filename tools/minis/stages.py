@@ -263,6 +263,7 @@ def _new_wan_vae() -> Any:
     with torch.no_grad():
         for name, module in untrained.named_modules():
             if isinstance(module, torch.nn.Conv3d) and module.kernel_size[0] > 1:
+                assert module.bias is not None
                 module.weight[:, :, :-1] = 0
                 if name.endswith("time_conv"):
                     identity = torch.eye(module.in_channels).repeat(module.out_channels // module.in_channels, 1)

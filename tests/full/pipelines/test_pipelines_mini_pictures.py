@@ -1,6 +1,6 @@
 """The minis' pictures show what the prompt says. `benchmarks/mini_agreement.py` measures how often.
 
-Those of videos: `test_pipelines_mini_films.py`.
+Those of videos: `tests/pipelines/test_pipelines_mini_video.py`.
 """
 
 from __future__ import annotations
