@@ -85,12 +85,13 @@ def test_a_video_has_its_own_columns_and_thresholds() -> None:
 
 @pytest.mark.parametrize("kind", ["video", "audio", "map", "latents"])
 def test_parts_are_compared_by_the_metrics_of_their_kind(kind: str) -> None:
-    field, content, value = {
+    contents: dict[str, tuple[str, Any, dict[str, Any]]] = {
         "video": ("frames", returned.film()[None], {}),
         "audio": ("audios", returned.recording()[None], {}),
         "map": ("prediction", returned.depth(), {}),
         "latents": ("0", returned.latents(), {"latents": True}),
-    }[kind]
+    }
+    field, content, value = contents[kind]
 
     def reference(values: Any) -> Reference:
         parts = returned.read(field, values, **value)
