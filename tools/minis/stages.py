@@ -268,7 +268,8 @@ def _new_wan_vae() -> Any:
                 if name.endswith("time_conv"):
                     identity = torch.eye(module.in_channels).repeat(module.out_channels // module.in_channels, 1)
                     module.weight[:, :, -1, 0, 0] = identity
-                    module.bias.zero_()
+                    if module.bias is not None:
+                        module.bias.zero_()
         untrained.quant_conv.bias[untrained.config.z_dim :] -= 5
     return untrained
 
