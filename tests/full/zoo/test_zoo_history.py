@@ -11,7 +11,8 @@ import pytest
 import torch
 import zoo_entry
 import zoo_kinds
-from historical_faults import ELSEWHERE, HISTORY, global_noise
+from historical_faults import ELSEWHERE, HISTORY
+from historical_plants import global_noise
 from zoo_table import ENTRIES
 
 from pytest_diffbench.invariants import CODES, verify
