@@ -194,21 +194,29 @@ def clip(sizes: Sizes) -> Any:
 
 def t5(sizes: Sizes) -> Any:
     """Build FLUX's second text encoder, of which every token's state is read."""
+    return _t5_encoder("T5", sizes, vocabulary_size())
+
+
+def umt5(sizes: Sizes) -> Any:
+    """Build Wan's text encoder, of which every token's state is read. Unlike T5 each layer has a position bias."""
+    return _t5_encoder("UMT5", sizes, vocabulary_size(WAN_WORDS))
+
+
+def _t5_encoder(family: str, sizes: Sizes, vocabulary: int) -> Any:
     transformers = import_module("transformers")
-    return transformers.T5EncoderModel(
-        transformers.T5Config(
-            vocab_size=vocabulary_size(),
-            d_model=sizes.text_width,
-            d_kv=sizes.text_width // sizes.text_heads,
-            d_ff=2 * sizes.text_width,
-            num_layers=2,
-            num_heads=sizes.text_heads,
-            feed_forward_proj="gated-gelu",
-            pad_token_id=_PAD_ID,
-            eos_token_id=_EOS_ID,
-            decoder_start_token_id=_PAD_ID,
-        )
+    config = getattr(transformers, f"{family}Config")(
+        vocab_size=vocabulary,
+        d_model=sizes.text_width,
+        d_kv=sizes.text_width // sizes.text_heads,
+        d_ff=2 * sizes.text_width,
+        num_layers=2,
+        num_heads=sizes.text_heads,
+        feed_forward_proj="gated-gelu",
+        pad_token_id=_PAD_ID,
+        eos_token_id=_EOS_ID,
+        decoder_start_token_id=_PAD_ID,
     )
+    return getattr(transformers, f"{family}EncoderModel")(config)
 
 
 def flux_transformer(sizes: Sizes) -> Any:
@@ -247,25 +255,6 @@ def clip_tokenizer() -> Any:
 def t5_tokenizer() -> Any:
     """Build FLUX's second tokenizer."""
     return build_tokenizer(_T5_TOKENS, add_bos=False, add_eos=True)
-
-
-def umt5(sizes: Sizes) -> Any:
-    """Build Wan's text encoder, of which every token's state is read. Unlike T5 each layer has a position bias."""
-    transformers = import_module("transformers")
-    return transformers.UMT5EncoderModel(
-        transformers.UMT5Config(
-            vocab_size=vocabulary_size(WAN_WORDS),
-            d_model=sizes.text_width,
-            d_kv=sizes.text_width // sizes.text_heads,
-            d_ff=2 * sizes.text_width,
-            num_layers=2,
-            num_heads=sizes.text_heads,
-            feed_forward_proj="gated-gelu",
-            pad_token_id=_PAD_ID,
-            eos_token_id=_EOS_ID,
-            decoder_start_token_id=_PAD_ID,
-        )
-    )
 
 
 def wan_transformer(sizes: Sizes) -> Any:

@@ -72,6 +72,21 @@ LUMINA2: Mapping[str, Part] = MappingProxyType(
 )
 """Gemma-2-2B is the class's defaults but for the ids of the tokenizer's own tokens."""
 
+_XXL: Mapping[str, Any] = MappingProxyType(
+    {
+        "d_model": 4096,
+        "d_kv": 64,
+        "d_ff": 10_240,
+        "num_layers": 24,
+        "num_heads": 64,
+        "feed_forward_proj": "gated-gelu",
+        "pad_token_id": _PAD_ID,
+        "eos_token_id": _EOS_ID,
+        "decoder_start_token_id": _PAD_ID,
+    }
+)
+"""Of T5 v1.1 and UMT5 alike."""
+
 FLUX: Mapping[str, Part] = MappingProxyType(
     {
         "text_encoder": _part(
@@ -89,15 +104,7 @@ FLUX: Mapping[str, Part] = MappingProxyType(
         "text_encoder_2": _part(
             "transformers",
             "T5EncoderModel",
-            d_model=4096,
-            d_kv=64,
-            d_ff=10240,
-            num_layers=24,
-            num_heads=64,
-            feed_forward_proj="gated-gelu",
-            pad_token_id=_PAD_ID,
-            eos_token_id=_EOS_ID,
-            decoder_start_token_id=_PAD_ID,
+            **_XXL,
         ),
         "transformer": _part("diffusers", "FluxTransformer2DModel", guidance_embeds=True),
         "vae": VAE,
@@ -111,15 +118,7 @@ WAN: Mapping[str, Part] = MappingProxyType(
             "transformers",
             "UMT5EncoderModel",
             vocab_size=256_384,
-            d_model=4096,
-            d_kv=64,
-            d_ff=10_240,
-            num_layers=24,
-            num_heads=64,
-            feed_forward_proj="gated-gelu",
-            pad_token_id=_PAD_ID,
-            eos_token_id=_EOS_ID,
-            decoder_start_token_id=_PAD_ID,
+            **_XXL,
         ),
         "transformer": _part(
             "diffusers", "WanTransformer3DModel", num_attention_heads=12, ffn_dim=8960, num_layers=30
