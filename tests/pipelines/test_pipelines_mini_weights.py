@@ -129,6 +129,7 @@ def test_without_any_folder_the_list_is_named(copy: Path) -> None:
     assert str(copy / CHECKSUMS) in message_of()
 
 
+@pytest.mark.usefixtures("real_libraries")  # else its cost is that of importing them, where it comes first
 def test_one_damaged_file_stops_only_the_minis_that_it_belongs_to(copy: Path) -> None:
     flip_a_bit(copy / "flux-transformer.safetensors")
     message_of("flux")
