@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import bisect
 import re
-from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 import msgspec
 
@@ -29,12 +29,25 @@ _TRACK = "diffbench"
 """Stages and steps are drawn on a track of their own, so that no span there has to nest with torch's."""
 
 
-Row: TypeAlias = "tuple[Stage, str, float]"
-"""Stage, name, and microseconds of one operator or kernel."""
+class Row(NamedTuple):
+    """One operator or kernel that ran.
+
+    Attributes:
+        stage: that it belongs to.
+        name: without what changes from build to build.
+        launched_by: of a kernel, the operator that launched it; None where that isn't told, and for operators.
+        self_us: its time in microseconds.
+    """
+
+    stage: Stage
+    name: str
+    launched_by: str | None
+    self_us: float
 
 
 class _Arguments(msgspec.Struct, gc=False):
     correlation: Any = None
+    operator: Any = msgspec.field(name="External id", default=None)
 
 
 class TraceEvent(msgspec.Struct, gc=False):
@@ -99,10 +112,18 @@ class Timeline:
             for event in self._events
             if event.cat in _LAUNCHES and event.args is not None and event.args.correlation is not None
         }
+        # Every event of the device carries the number of the innermost operator that was open when it was launched.
+        operators = {
+            event.args.operator: stable_name(event.name)
+            for event in self._events
+            if event.cat == "cpu_op" and event.args is not None and event.args.operator is not None
+        }
+        nothing = _Arguments()
         return [
-            (
-                self._stage_at(launched.get(event.args.correlation if event.args is not None else None, event.ts)),
+            Row(
+                self._stage_at(launched.get((event.args or nothing).correlation, event.ts)),
                 stable_name(event.name),
+                operators.get((event.args or nothing).operator),
                 event.dur,
             )
             for event in self._events
@@ -162,7 +183,7 @@ class Timeline:
             if event.name not in names:
                 names[event.name] = stable_name(event.name)
             # Spans are rounded to nanoseconds, so that those within may add up to a little more.
-            yield self._stage_at(event.ts), names[event.name], max(self_us, 0.0)
+            yield Row(self._stage_at(event.ts), names[event.name], None, max(self_us, 0.0))
 
     def _stage_at(self, at_us: float) -> Stage:
         place = bisect.bisect_right(self._begins_s, self._seconds(at_us)) - 1
@@ -174,17 +195,17 @@ class Timeline:
 
 
 def table(kind: Literal["cpu", "device"], rows: Sequence[Row]) -> Profile | None:
-    """Sum rows up by stage and name; None for none."""
-    sums: dict[tuple[Stage, str], tuple[int, float]] = {}
-    for stage, name, self_us in rows:
-        calls, time_us = sums.get((stage, name), (0, 0.0))
-        sums[stage, name] = calls + 1, time_us + self_us
+    """Sum rows up by stage, name and what launched them; None for none."""
+    sums: dict[tuple[Stage, str, str | None], tuple[int, float]] = {}
+    for stage, name, launched_by, self_us in rows:
+        calls, time_us = sums.get((stage, name, launched_by), (0, 0.0))
+        sums[stage, name, launched_by] = calls + 1, time_us + self_us
     operators = [
-        Operator(name=name, stage=stage, calls=calls, self_s=round(time_us / 1e6, 9))
-        for (stage, name), (calls, time_us) in sums.items()
+        Operator(name=name, stage=stage, calls=calls, self_s=round(time_us / 1e6, 9), launched_by=launched_by)
+        for (stage, name, launched_by), (calls, time_us) in sums.items()
     ]
     # The most expensive first, and always the same one of two alike.
-    operators.sort(key=lambda operator: (-operator.self_s, STAGES.index(operator.stage), operator.name))
+    operators.sort(key=lambda operator: (-operator.self_s, STAGES.index(operator.stage), operator.label))
     room = dict.fromkeys(STAGES, ROWS_A_STAGE)
     kept = []
     for operator in operators:
@@ -200,10 +221,13 @@ def quieter(left: list[Row], right: list[Row]) -> list[Row]:
 
     What the system does in between, for hundredths of a second at a time, hits a few operators, and others each time.
     """
-    if [row[:2] for row in left] != [row[:2] for row in right]:
+    if [row[:3] for row in left] != [row[:3] for row in right]:
         return left
-    return [min(pair, key=lambda row: row[2]) for pair in zip(left, right, strict=True)]
+    return [min(pair, key=lambda row: row.self_us) for pair in zip(left, right, strict=True)]
 
+
+_RETURNED = ("void ", "auto ", "std::enable_if")
+"""What a signature begins with that names its return type; `Memcpy HtoD (...)` has a space too and none."""
 
 _WRAPPER = re.compile(r"(?:void )?(cutlass::(?:Kernel2?|device_kernel))<(?:[\w:]*enable_\w+<)?([\w:]+)")
 """CUTLASS's launchers, and the first name among what they launch."""
@@ -228,7 +252,7 @@ def stable_name(name: str) -> str:
     if "<" in plain or "(" in plain:
         # of a function's signature, the return type is what stands before the last space outside all brackets
         plain = _outside_brackets(plain.replace("operator()", "operator").replace("->", "")).strip()
-        plain = plain.rpartition(" ")[2] if plain.startswith(("void ", "auto ")) else plain
+        plain = plain.rpartition(" ")[2] if plain.startswith(_RETURNED) else plain
     return plain.strip() or name
 
 

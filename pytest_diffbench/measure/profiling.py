@@ -129,7 +129,7 @@ def _traced_call(caller: Caller, sites: Sequence[Site], device: str) -> tuple[by
     if kind in ("cuda", "xpu"):
         activities.append(getattr(ProfilerActivity, kind.upper()))
     spans = SiteSpans()
-    profiler = profile(activities=activities)
+    profiler = profile(activities=activities, acc_events=True)  # without it, torch warns of cycles that aren't there
     caller.prepare()
     collecting = gc.isenabled()
     gc.disable()

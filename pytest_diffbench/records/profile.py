@@ -15,12 +15,20 @@ class Operator(Record, frozen=True, kw_only=True):
         stage: that it ran in.
         calls: how often.
         self_s: its time without that of the operators it calls, summed over its calls.
+        launched_by: of a kernel, the innermost operator on the processor that launched it; None for an operator, and
+            where the profiler doesn't tell.
     """
 
     name: str
     stage: Stage
     calls: PositiveCount
     self_s: Seconds
+    launched_by: str | None = None
+
+    @property
+    def label(self) -> str:
+        """The name, of a kernel with what launched it: cuBLAS names no layer."""
+        return self.name if self.launched_by is None else f"{self.name} of {self.launched_by}"
 
 
 class Profile(Record, frozen=True, kw_only=True):

@@ -189,3 +189,28 @@ def test_any_two_tables_can_be_compared_and_their_order_does_not_matter(
     assert explained(profile(*base), profile(*base)) == ()
     shares = [int(line.rpartition(", ")[2].split()[0]) for line in lines if line.endswith("of the added time")]
     assert sum(shares) <= 100 + len(shares)
+
+
+def kernels(*rows: tuple[str, str | None, int, float]) -> Profile:
+    """Kernels of the denoiser: name, what launched it, calls, seconds."""
+    operators = tuple(
+        Operator(name=name, stage="denoise", calls=calls, self_s=self_s, launched_by=launched_by)
+        for name, launched_by, calls, self_s in rows
+    )
+    return Profile(kind="device", total_s=sum(row[3] for row in rows), operators=operators)
+
+
+def test_one_kernel_of_two_operators_is_told_apart() -> None:
+    base = kernels(("elementwise", "aten::mul", 900, 0.4), ("elementwise", "aten::silu", 100, 0.1))
+    now = kernels(("elementwise", "aten::mul", 900, 0.4), ("elementwise", "aten::silu", 200, 0.2))
+    assert explained(base, now) == (
+        "denoise: elementwise of aten::silu 100 -> 200 calls (+100 %), 100 % of the added time",
+    )
+
+
+def test_a_baseline_that_does_not_tell_what_launched_its_kernels_is_compared_by_their_names() -> None:
+    base = kernels(("elementwise", None, 1000, 0.5), ("gemm", None, 10, 1.0))
+    now = kernels(
+        ("elementwise", "aten::mul", 900, 0.4), ("elementwise", "aten::silu", 100, 0.1), ("gemm", "aten::mm", 20, 2.0)
+    )
+    assert explained(base, now) == ("denoise: gemm 10 -> 20 calls (+100 %), 100 % of the added time",)

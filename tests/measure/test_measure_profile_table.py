@@ -8,7 +8,15 @@ from typing import Any
 import msgspec
 import pytest
 
-from pytest_diffbench.measure.profile_table import ROWS_A_STAGE, Timeline, quieter, stable_name, table, with_spans
+from pytest_diffbench.measure.profile_table import (
+    ROWS_A_STAGE,
+    Row,
+    Timeline,
+    quieter,
+    stable_name,
+    table,
+    with_spans,
+)
 from pytest_diffbench.records import Profile
 
 ROLES: Any = {
@@ -31,7 +39,7 @@ def event(
         "tid": tid,
         "ts": START_US + begin_us,
         "dur": end_us - begin_us,
-        "args": args,
+        "args": {"External id" if key == "external_id" else key: value for key, value in args.items()},
     }
 
 
@@ -103,6 +111,25 @@ def test_a_kernel_belongs_to_the_stage_that_launched_it_and_hides_the_host() -> 
     assert found == {("denoise", "gemm"): (1, 90), ("text_encode", "Memcpy HtoD"): (1, 10)}
 
 
+def test_a_kernel_names_the_innermost_operator_that_launched_it() -> None:
+    made = profile_of(
+        *CALL,
+        event("aten::linear", 310, 350, external_id=1),
+        event("aten::addmm", 315, 345, external_id=2),
+        event("cudaLaunchKernel", 320, 321, "cuda_runtime", correlation=5, external_id=2),
+        event("void gemm<128, float>(int*)", 860, 950, "kernel", tid=9, correlation=5, external_id=2),
+        event("void gemm<128, float>(int*)", 950, 960, "kernel", tid=9, correlation=6, external_id=1),
+        event("void fill<int>(int*)", 960, 961, "kernel", tid=9, correlation=7),
+    )
+    assert made is not None
+    assert [(one.label, one.calls) for one in made.operators] == [
+        ("gemm of aten::addmm", 1),
+        ("gemm of aten::linear", 1),
+        ("fill", 1),
+    ]
+    assert msgspec.json.decode(msgspec.json.encode(made), type=Profile) == made
+
+
 def test_a_stage_keeps_its_most_expensive_rows_and_the_total_holds_them_all() -> None:
     many = [event(f"op{n:03}", 301 + n, 301 + n + (n + 1) / 1000) for n in range(ROWS_A_STAGE + 20)]
     made = profile_of(*CALL, *many, event("decode", 910, 911))
@@ -114,10 +141,12 @@ def test_a_stage_keeps_its_most_expensive_rows_and_the_total_holds_them_all() ->
 
 
 def test_of_two_calls_alike_the_quieter_operators_are_kept() -> None:
-    one: Any = [("denoise", "a", 10.0), ("denoise", "a", 900.0), ("denoise", "b", 5.0)]
-    other: Any = [("denoise", "a", 700.0), ("denoise", "a", 20.0), ("denoise", "b", 5.0)]
-    assert quieter(one, other) == [("denoise", "a", 10.0), ("denoise", "a", 20.0), ("denoise", "b", 5.0)]
-    unlike: Any = [("denoise", "b", 1.0), ("denoise", "a", 1.0), ("denoise", "a", 1.0)]
+    def rows(*named: tuple[str, float]) -> list[Row]:
+        return [Row("denoise", name, None, self_us) for name, self_us in named]
+
+    one, other = rows(("a", 10), ("a", 900), ("b", 5)), rows(("a", 700), ("a", 20), ("b", 5))
+    assert quieter(one, other) == rows(("a", 10), ("a", 20), ("b", 5))
+    unlike = rows(("b", 1), ("a", 1), ("a", 1))
     assert quieter(one, unlike) == one
     assert quieter(one, other[:2]) == one
 
@@ -172,6 +201,10 @@ def test_what_is_no_trace_is_refused(broken: bytes) -> None:
             "at::native::CatArrayBatchedCopy",
         ),
         ("sm80_xmma_gemm_f32f32_tn_n_tilesize32x32x8", "sm80_xmma_gemm_f32f32_tn_n_tilesize32x32x8"),
+        (
+            "std::enable_if<!(false), void>::type internal::gemvx::kernel<int, float, false>(cublasGemv<int>)",
+            "internal::gemvx::kernel",
+        ),
         (
             "void cutlass::Kernel2<cutlass_80_tensorop_s16816gemm_bf16_256x128_tn_align8>(cutlass::Params)",
             "cutlass::Kernel2<cutlass_80_tensorop_s16816gemm_bf16_256x128_tn_align8>",

@@ -143,7 +143,7 @@ def _extra_s(change: OperatorChange) -> float:
 
 def _pace(base: Profile, now: Profile) -> float:
     """How much longer a row takes now, in the median over the rows that are called as often; 1 for too few."""
-    before, after = _rows(base), _rows(now)
+    before, after = _rows(base, now)
     ratios = [
         after[place].self_s / row.self_s
         for place, row in before.items()
@@ -153,7 +153,7 @@ def _pace(base: Profile, now: Profile) -> float:
 
 
 def _changes(base: Profile, now: Profile, pace: float) -> list[OperatorChange]:
-    before, after = _rows(base), _rows(now)
+    before, after = _rows(base, now)
     least_before, least_after = _least_s(base), _least_s(now)
     changes = []
     for stage, name in {**before, **after}:
@@ -174,8 +174,23 @@ def _changes(base: Profile, now: Profile, pace: float) -> list[OperatorChange]:
     return changes
 
 
-def _rows(profile: Profile) -> Mapping[_Place, Operator]:
-    return {(row.stage, row.name): row for row in profile.operators}
+def _rows(*sides: Profile) -> list[Mapping[_Place, Operator]]:
+    """Rows of each side by stage and label; by stage and name where a side doesn't tell what launched kernels."""
+    if all(any(row.launched_by is not None for row in side.operators) for side in sides):
+        return [{(row.stage, row.label): row for row in side.operators} for side in sides]
+    return [_by_name(side) for side in sides]
+
+
+def _by_name(profile: Profile) -> Mapping[_Place, Operator]:
+    rows: dict[_Place, Operator] = {}
+    for row in profile.operators:
+        place = row.stage, row.name
+        known = rows.get(place)
+        calls, self_s = (known.calls, known.self_s) if known is not None else (0, 0.0)
+        rows[place] = msgspec.structs.replace(
+            row, launched_by=None, calls=calls + row.calls, self_s=self_s + row.self_s
+        )
+    return rows
 
 
 def _least_s(profile: Profile) -> dict[Stage, float]:

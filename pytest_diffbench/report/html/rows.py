@@ -191,7 +191,7 @@ def profile_rows(observation: Observation) -> tuple[views.Row, ...]:
         return ()
     return tuple(
         views.Row(
-            operator.name,
+            operator.label,
             format_count(operator.calls, "call"),
             format_seconds(operator.self_s),
             change=format_percent(operator.self_s / profile.total_s) if profile.total_s else "",
