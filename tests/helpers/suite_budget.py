@@ -30,6 +30,9 @@ SLOWEST = 10
 FULL = "full"
 """The marker of tests outside the quick tier."""
 
+GPU = "gpu"
+"""The marker of tests that no push runs either: a process that waits for a device spends processor time on it."""
+
 
 def spent_s() -> float:
     """Processor time of this process, of its processes that ended, and of those that a warm Python was asked for."""
@@ -144,6 +147,7 @@ class Budget:
                 self._limited
                 and report.passed
                 and not full
+                and item.get_closest_marker(GPU) is None
                 and cost_s > LIMIT_S
                 and (why := reason_to_fail(cost_s, slowness()))
             ):
