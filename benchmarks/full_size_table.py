@@ -2,7 +2,7 @@
 
     python benchmarks/full_size_table.py [--weights random|mini|pretrained] [--device auto] [--dtype bfloat16]
         [--models flux lumina2 neta-lumina] [--steps N] [--side PX] [--rounds 3] [--blocks 6] [--precision 0.01]
-        [--values 1.0 0.7 0.5 0.25]
+        [--values 1.0 0.7 0.5 0.25] [--sections stages truncation renorm overhead]
 
 Each model is called with its prompt, size and steps as recommended, full-size ones at 1024x1024. Prints
 
@@ -13,6 +13,7 @@ Each model is called with its prompt, size and steps as recommended, full-size o
 3. renorm on against off on that model, without truncation, interleaved;
 4. the timed round against the bare call of the first model, as bare, timed, timed, bare.
 
+Each row and section goes to standard error too as soon as it is measured: a run that is cut off has told it.
 With `--weights mini` it runs on a CPU in minutes, for trying it out. Exits with 1 where a measurement is incomplete.
 """
 
@@ -31,6 +32,8 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Observation, PipelineSpec, Profile, Stage
     from pytest_diffbench.session.compared import Compared
 
+_SECTIONS = ("stages", "truncation", "renorm", "overhead")
+
 _ATTENTION = re.compile(r"attention|flash|fmha|sdpa|softmax", re.IGNORECASE)
 """Names of operators and kernels that are attention's alone, whichever library they come from."""
 
@@ -48,6 +51,7 @@ def main() -> int:
     parser.add_argument("--blocks", type=int, default=6, help="of interleaved rounds, at first; at least 6")
     parser.add_argument("--precision", type=float, default=0.01, help="half width of intervals that is enough")
     parser.add_argument("--values", type=float, nargs="+", default=[1.0, 0.7, 0.5, 0.25])
+    parser.add_argument("--sections", nargs="+", default=[*_SECTIONS], choices=_SECTIONS)
     options = parser.parse_args()
     stages: list[list[str]] = []
     sections: list[tuple[str, str]] = []
@@ -56,19 +60,26 @@ def main() -> int:
         spec, pipeline, arguments = _loaded(name, options)
         if not number:
             print(_heading(spec), flush=True)
-        seen = _observed(pipeline, spec, arguments, options.rounds)
-        complete &= seen.complete and bool(seen.run.rounds)
-        stages.append(_row(name, seen))
-        print(f"measured {name}", file=sys.stderr, flush=True)
-        if "lumina" in name and not any(title.startswith("Trunc") for title, _ in sections):
+        if "stages" in options.sections:
+            seen = _observed(pipeline, spec, arguments, options.rounds)
+            complete &= seen.complete and bool(seen.run.rounds)
+            stages.append(_row(name, seen))
+            _tell(" | ".join(stages[-1]))
+        if "lumina" in name and not any(title.startswith(("Trunc", "Renorm")) for title, _ in sections):
             sections += _guidance(name, pipeline, spec, arguments, options)
-        if not number:
+        if not number and "overhead" in options.sections:
             sections.append(_overhead(name, pipeline, spec, arguments, options.blocks))
+            _tell(sections[-1][1])
         del pipeline
-    print(_stages_table(stages))
+    if stages:
+        print(_stages_table(stages))
     for title, text in sections:
         print(f"\n**{title}**\n\n{text}")
     return int(not complete)
+
+
+def _tell(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
 
 
 def _loaded(name: str, options: argparse.Namespace) -> tuple[PipelineSpec, Any, dict[str, Any]]:
@@ -116,18 +127,20 @@ def _guidance(
             pipeline, spec, arguments | fixed, argument, values, options.blocks, options.precision
         )
 
-    ratios = swept("cfg_trunc_ratio", options.values, cfg_normalization=False)
-    renorm = swept("cfg_normalization", [False, True], cfg_trunc_ratio=1.0)
-    on = renorm["True"].speedup_rel
-    cost = f"| {name} | {_of(renorm['False'])} | {_of(renorm['True'])} | {1 / on.value:.4f} "
-    cost += f"| {1 / on.high:.4f} to {1 / on.low:.4f} |"
-    return [
-        (f"Truncation, {name}, {ratios.blocks} blocks", truncation_sweep.table(ratios)),
-        (
-            f"Renorm, {name}, {renorm.blocks} blocks",
-            f"| model | off | on | time, on over off | 99 % interval |\n|---|---|---|---|---|\n{cost}",
-        ),
-    ]
+    found = []
+    if "truncation" in options.sections:
+        ratios = swept("cfg_trunc_ratio", options.values, cfg_normalization=False)
+        found.append((f"Truncation, {name}, {ratios.blocks} blocks", truncation_sweep.table(ratios)))
+        _tell(found[-1][1])
+    if "renorm" in options.sections:
+        renorm = swept("cfg_normalization", [False, True], cfg_trunc_ratio=1.0)
+        on = renorm["True"].speedup_rel
+        cost = f"| {name} | {_of(renorm['False'])} | {_of(renorm['True'])} | {1 / on.value:.4f} "
+        cost += f"| {1 / on.high:.4f} to {1 / on.low:.4f} |"
+        head = "| model | off | on | time, on over off | 99 % interval |\n|---|---|---|---|---|"
+        found.append((f"Renorm, {name}, {renorm.blocks} blocks", f"{head}\n{cost}"))
+        _tell(found[-1][1])
+    return found
 
 
 def _of(variant: Any) -> str:
