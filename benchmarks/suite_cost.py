@@ -86,6 +86,7 @@ class Watch:
     def __init__(self) -> None:
         from pytest_diffbench.measure import runner
         from pytest_diffbench.session import session
+        from pytest_diffbench.session.modes.stored import StoredBaselines
         from pytest_diffbench.session.progress_line import ProgressLine
         from pytest_diffbench.workers.launch import Launcher
 
@@ -107,7 +108,7 @@ class Watch:
         ProgressLine.start = told  # type: ignore[method-assign, assignment]
         parts.around(session.DiffbenchSession, "pipeline_for", "loading pipelines")
         parts.around(session.DiffbenchSession, "_conclude", "judging and saving")
-        parts.around(session.DiffbenchSession, "_wants_profile", "judging and saving")
+        parts.around(StoredBaselines, "wants_profile", "judging and saving")
         parts.around(runner, "profile_call", "profile")
         parts.around(Launcher, "launch", "fresh processes")
 
