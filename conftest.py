@@ -27,7 +27,7 @@ sys.path.insert(0, str(Path(__file__).parent / "tests" / "helpers"))
 pytest_plugins = ["pytester", "suite_budget"]
 
 hypothesis.settings.register_profile("quick", max_examples=15, deadline=None)
-hypothesis.settings.register_profile("full", max_examples=150, deadline=None)
+hypothesis.settings.register_profile("full", max_examples=75, deadline=None)
 hypothesis.settings.load_profile("quick")  # unless --hypothesis-profile names the other
 
 
@@ -184,6 +184,14 @@ def _saved_unconfirmed(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
         from pytest_diffbench.session import saved_afresh
 
         monkeypatch.setattr(saved_afresh, "register", lambda *_: None)
+
+
+@pytest.fixture
+def few_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let comparisons of variants end after the least number of blocks, however wide their intervals are."""
+    from pytest_diffbench.judge.time import speedups
+
+    monkeypatch.setattr(speedups, "looks", lambda _rounds: (speedups.LEAST_BLOCKS,))
 
 
 @pytest.fixture

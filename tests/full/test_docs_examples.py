@@ -13,7 +13,8 @@ from pytest_diffbench.report.sentences.saving import saved_text
 
 
 @pytest.mark.pipeline
-def test_the_examples_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real_libraries: None) -> None:
+@pytest.mark.usefixtures("few_blocks", "real_libraries")
+def test_the_examples_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     monkeypatch.setenv("PERFORMANCE_LOG", str(pytester.path / "log.jsonl"))
     for path in EXAMPLES:

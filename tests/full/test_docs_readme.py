@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
-from test_docs_commands import commands
+from test_docs_commands import commands, shell, typed
+
+if TYPE_CHECKING:
+    from warm_python import WarmPython
 
 pytestmark = pytest.mark.skipif(shutil.which("bash") is None, reason="there is no bash")
 
@@ -51,34 +53,22 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return made
 
 
-def environment(folder: Path) -> dict[str, str]:
+@pytest.fixture(scope="module")
+def variables(folder: Path, warm_python: WarmPython) -> dict[str, str]:
     """Of a shell in which the package is installed, without weights, index or network."""
-    kept = {
-        name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "HF_", "PYTHONPATH"))
-    }
-    return kept | {
-        "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+    return shell(warm_python.executable, folder.parent / "tools") | {
         "PYTEST_ADDOPTS": FEW,
-        "PIP_NO_INDEX": "1",
-        "PIP_NO_BUILD_ISOLATION": "0",  # pip reads it the other way round
         "HF_HOME": str(folder / ".hub"),
         "GITHUB_STEP_SUMMARY": str(folder / "summary.md"),
-        "COLUMNS": "200",
     }
-
-
-def typed(line: str, folder: Path) -> subprocess.CompletedProcess[str]:
-    """What a line does in a shell."""
-    command = ["bash", "-c", line]
-    return subprocess.run(command, cwd=folder, env=environment(folder), capture_output=True, text=True, check=False)
 
 
 @pytest.mark.pipeline
-def test_every_line_runs_as_printed(folder: Path) -> None:
+def test_every_line_runs_as_printed(folder: Path, variables: dict[str, str]) -> None:
     run = [line for line in TYPED if not is_for_another_place(line)]
     assert len(run) >= 6
     for line in run:
-        done = typed(line, folder)
+        done = typed(line, folder, variables)
         told = f"{line}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
         if "weights=pretrained" in line:  # there are none
             assert done.returncode == pytest.ExitCode.TESTS_FAILED, told

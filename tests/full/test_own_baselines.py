@@ -26,7 +26,8 @@ def test_every_baseline_reads_whole() -> None:
 
 
 @pytest.mark.pipeline
-def test_the_suite_still_computes_them(pytester: pytest.Pytester, real_libraries: None) -> None:
+@pytest.mark.usefixtures("few_blocks", "real_libraries")
+def test_the_suite_still_computes_them(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess(
         "--diffbench",
         "--diffbench-rounds=1",

@@ -6,13 +6,17 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from warm_python import WarmPython
 
 ROOT = Path(__file__).parents[3]
 
 
-def test_the_whole_run_on_the_simulated_device(tmp_path: Path) -> None:
+def test_the_whole_run_on_the_simulated_device(tmp_path: Path, warm_python: WarmPython) -> None:
     done = subprocess.run(
-        [sys.executable, ROOT / "benchmarks" / "gpu_proof.py", "--simulate", "--out", tmp_path],
+        [warm_python.executable, ROOT / "benchmarks" / "gpu_proof.py", "--simulate", "--out", tmp_path],
         capture_output=True,
         text=True,
         check=False,

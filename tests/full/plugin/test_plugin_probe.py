@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import pytest
 from paced_project import PACED, Paced
-from two_environments import make_environment
 
 from pytest_diffbench.judge.answer import answer
 from pytest_diffbench.report import session_json
 
 if TYPE_CHECKING:
+    from warm_python import WarmPython
+
     from pytest_diffbench.records.answer import CaseAnswer
 
 pytestmark = [pytest.mark.usefixtures("real_libraries", "quick_processes"), pytest.mark.pipeline]
@@ -74,12 +75,12 @@ def test_a_faster_call_is_believed_where_it_paints_what_its_baseline_painted(pro
 
 
 def test_what_another_environment_painted_is_painted_again(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, warm_python: WarmPython
 ) -> None:
-    other, nothing = make_environment(tmp_path / "other"), tmp_path / "nothing"
+    other, nothing = warm_python.environment(tmp_path / "other"), tmp_path / "nothing"
     nothing.mkdir()
     project = Paced(pytester, monkeypatch, HONEST, saved=nothing)
-    knows = "paced(() if sys.prefix.endswith('other') else ['a red circle'])"
+    knows = "paced(() if \"/other/\" in sys.executable else ['a red circle'])"
     project.pytester.makepyfile(test_project=CHEAT.replace("paced(['a red circle'])", knows))
     how = ("--diffbench-probe", "--diffbench-pairs=1", "--diffbench-turns=processes", "--diffbench-rounds=2")
     project.run(f"--diffbench-against={other}", *how, paces=[1.0] * 9)
