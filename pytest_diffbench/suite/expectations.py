@@ -10,15 +10,15 @@ if TYPE_CHECKING:
 PROMPT = "a large red circle on a blue background"
 VIDEO_PROMPT = "a red circle moving right on a blue background"
 FEW_STEPS = 8
-"""Of calls of minis: what a step costs and does shows in them."""
+"""Of calls of minis, and of drawn weights, whose images show nothing: what a step costs and does shows in them."""
 
 RATIOS = (1.0, 0.7, 0.5, 0.25)
 """1.0 is truncation off. The model card's setting is 0.25."""
 
 
 def steps_of(diffbench: Bench, own: int) -> int:
-    """Steps of a call: few where it runs on a mini, else the model's own."""
-    return FEW_STEPS if diffbench.weights == "mini" else own
+    """Steps of a call: few on minis and on drawn weights, else the model's own."""
+    return FEW_STEPS if diffbench.weights in ("mini", "random") else own
 
 
 def guided_steps(steps: int, ratio: float) -> int:

@@ -125,7 +125,7 @@ class Returning:
 @pytest.mark.parametrize(("module", "steps"), [(test_lumina2, 30), (test_neta_lumina, 20)])
 def test_the_steps_are_the_authors_own(module: Any, steps: int) -> None:
     assert steps == module.STEPS
-    for weights, made in (("plan", steps), ("mini", FEW_STEPS)):
+    for weights, made in (("plan", steps), ("mini", FEW_STEPS), ("random", FEW_STEPS)):
         half = SimpleNamespace(
             work=SimpleNamespace(steps=made, denoiser_calls=made + made // 2),
             guidance=SimpleNamespace(guided_steps=made // 2),
@@ -146,7 +146,7 @@ def test_the_steps_are_the_authors_own(module: Any, steps: int) -> None:
     [("mini", 5.0, FEW_STEPS), ("mini", 1.0, 0), ("plan", 5.0, 50), ("random", 1.0, 0)],
 )
 def test_guidance_of_a_video_costs_a_second_call_a_step(weights: str, scale: float, guided: int) -> None:
-    steps = FEW_STEPS if weights == "mini" else 50
+    steps = FEW_STEPS if weights in ("mini", "random") else 50
 
     def result(calls: int, guided_steps: int = guided) -> Any:
         work = SimpleNamespace(steps=steps, denoiser_calls=calls)
@@ -158,8 +158,12 @@ def test_guidance_of_a_video_costs_a_second_call_a_step(weights: str, scale: flo
             test_wan.test_video_cfg(Returning(wrong, weights), None, scale)
 
 
-@pytest.mark.parametrize(("weights", "steps"), [("mini", FEW_STEPS), ("random", 30), ("pretrained", 30)])
-def test_only_minis_make_few_steps(weights: str, steps: int) -> None:
+@pytest.mark.parametrize(
+    ("weights", "steps"), [("mini", FEW_STEPS), ("random", FEW_STEPS), ("plan", 30), ("pretrained", 30)]
+)
+def test_weights_that_were_published_or_are_only_counted_make_the_steps_of_their_authors(
+    weights: str, steps: int
+) -> None:
     tests: list[tuple[Any, tuple[Any, ...]]] = [
         (test_lumina2.test_cfg_trunc, (0.5,)),
         (test_lumina2.test_cfg_renorm, (True,)),

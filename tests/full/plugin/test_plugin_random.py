@@ -11,6 +11,7 @@ from narrow_models import NARROW
 from pytest_diffbench.pipelines import loader, random_weights
 from pytest_diffbench.pipelines.free_memory import free_bytes
 from pytest_diffbench.report import session_json
+from pytest_diffbench.suite.expectations import FEW_STEPS
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import CaseReport
@@ -76,7 +77,7 @@ def test_the_suite_runs_at_full_size_on_a_gpu(pytester: pytest.Pytester) -> None
     seen = case.observation  # whether its rounds were steady enough to be saved is the machine's business
     assert seen.complete
     assert seen.work is not None
-    assert seen.work.denoiser_calls == 50
+    assert seen.work.denoiser_calls == FEW_STEPS
     assert (seen.case.definition.arguments["height"], seen.case.definition.dtype) == (1024, "bfloat16")
     assert seen.output is not None
     assert seen.output.finite
