@@ -2,15 +2,18 @@
 
     python tools/screenshots.py [FOLDER]
 
-Writes five pictures of a report (`report-*.png`) and `comment.png`, the comment on a pull request as Markdown renders
-it, of less than 300 kB each. Needs chromium, chromedriver, selenium and markdown-it-py.
+Writes five pictures of a report (`report-*.png`), `comment.png`, the comment on a pull request as Markdown renders it, and
+`terminal.png`, a session that is red since a pipeline ignores its truncation, of less than 300 kB each. Needs chromium,
+chromedriver, selenium, markdown-it-py and rich.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import io
+import os
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
@@ -63,7 +66,25 @@ SHOTS = (
     Shot("report-dark", "test_cfg_trunc[0.5]", "swipe", height_px=1000, dark=True, scroll_px=730),
     Shot("report-phone", "test_tiled_decode", width_px=390, height_px=844),
     Shot("comment", width_px=1100, height_px=800),
+    Shot("terminal", width_px=900, height_px=1155),
 )
+
+_TERMINAL_STYLE = """
+body { margin: 0; background: #0d1117; }
+pre { font: 14px/1.4 "DejaVu Sans Mono", monospace; color: #d0d7de; padding: 16px 20px; margin: 0; }
+"""
+
+_TERMINAL_TEST = """
+import os
+import pytest
+
+@pytest.mark.diffbench(model="lumina2", rounds=3)
+def test_truncation(diffbench, diffbench_pipeline):
+    call = dict(num_inference_steps=8, cfg_trunc_ratio=0.5, cfg_normalization=False)
+    from broken_pipelines import planted
+    with planted(os.environ.get("FAULT"), diffbench_pipeline):
+        diffbench(diffbench_pipeline, "a large red circle on a blue background", **call)
+"""
 
 _SLUG = """
 const named = row => row.querySelector(".name").textContent === arguments[0];
@@ -85,7 +106,7 @@ def main() -> int:
         with tempfile.TemporaryDirectory() as temporary:
             path = Path(temporary)
             address = page.write(path / "report.html", [html_factories.gallery().source()]).as_uri()
-            addresses = {"comment": _comment_page(path)}
+            addresses = {"comment": _comment_page(path), "terminal": _terminal_page(path)}
             for shot in SHOTS:
                 data = _taken(driver, addresses.get(shot.name, address), shot)
                 (folder / f"{shot.name}.png").write_bytes(data)
@@ -112,6 +133,37 @@ def _comment_page(folder: Path) -> str:
     rendered = rendered.replace(served, f"{folder.as_uri()}/")
     (folder / "comment.html").write_text(f"<style>{_STYLE}</style><article>{rendered}</article>", encoding="utf-8")
     return (folder / "comment.html").as_uri()
+
+
+def _terminal_page(folder: Path) -> str:
+    """A session that is red, as a terminal shows it; gives the page's address."""
+    from rich.console import Console
+    from rich.terminal_theme import DIMMED_MONOKAI
+    from rich.text import Text
+
+    project = folder / "project"
+    project.mkdir()
+    (project / "test_lumina2.py").write_text(_TERMINAL_TEST, encoding="utf-8")
+    (project / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    paths = [str(ROOT), str(ROOT / "tests" / "helpers"), *filter(None, [os.environ.get("PYTHONPATH")])]
+    variables = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "COLUMNS": "100", "OMP_NUM_THREADS": "1"}
+    words = [sys.executable, "-m", "pytest", "-q", "--color=yes", "--diffbench-gates=work,guidance,output"]
+    words += ["-W", "ignore"]
+    subprocess.run([*words, "--diffbench-save"], cwd=project, env=variables, check=True, capture_output=True)
+    red = subprocess.run(
+        [*words, "--diffbench"],
+        cwd=project,
+        env=variables | {"FAULT": "ratio_ignored"},
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+    console = Console(record=True, file=io.StringIO(), width=100)
+    console.print("[bold green]$[/] pytest --diffbench")
+    console.print(Text.from_ansi(red.stdout))
+    rendered = console.export_html(inline_styles=True, theme=DIMMED_MONOKAI, code_format="<pre>{code}</pre>")
+    (folder / "terminal.html").write_text(f"<style>{_TERMINAL_STYLE}</style>{rendered}", encoding="utf-8")
+    return (folder / "terminal.html").as_uri()
 
 
 def _taken(driver: Any, address: str, shot: Shot) -> bytes:
