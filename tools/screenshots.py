@@ -2,7 +2,7 @@
 
     python tools/screenshots.py [FOLDER]
 
-Writes five pictures of a report (`report-*.png`), `comment.png`, the comment on a pull request as Markdown renders it,
+Writes five pictures of a report (`report-*.png`), `comment.png`, the comment on a pull request as Markdown shows it,
 and `terminal.png`, a session that is red since a pipeline ignores its truncation, of less than 300 kB each. Needs
 chromium, chromedriver, selenium, markdown-it-py and rich.
 """
