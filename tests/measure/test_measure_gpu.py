@@ -79,7 +79,11 @@ def test_offload_costs_time_and_saves_memory_and_changes_nothing_else(offload: O
     pipeline = loaded(offload=offload)
     seen = observe(pipeline, PROMPT, device="cuda", rounds=2, **SIZE)
     check_stages(seen)
-    assert seen.work == resident.work
+    assert seen.work is not None
+    assert resident.work is not None
+    # Operators and calls of Python are more, since something moves the weights.
+    for counted in ("steps", "timesteps", "denoiser", "component_calls", "flops", "parameters"):
+        assert getattr(seen.work, counted) == getattr(resident.work, counted), counted
     assert seen.guidance is not None
     assert [step.used for step in seen.guidance.steps] == ["guided"] * 4
     assert seen.output is not None
