@@ -88,6 +88,7 @@ class Against:
         self._wanted = pairs
         self._most = max(pairs, most)
         self._by_turns = False
+        self._may_go_back = False
         self._notify = notify
         self._base_begins = chance() < 0.5
         self._process_pairs: list[dict[Side, ProcessResult]] = []
@@ -101,6 +102,7 @@ class Against:
         wants_more: Callable[[], Sequence[pytest.Item]],
         *,
         by_turns: bool = False,
+        has_room: Callable[[Sequence[ProcessResult]], bool] | None = None,
     ) -> None:
         """Run all pairs.
 
@@ -108,6 +110,8 @@ class Against:
             items: the tests.
             wants_more: those of them that a further pair may decide, asked after the pairs that all tests get.
             by_turns: run both processes of a pair at once, round by round.
+            has_room: of a pair whose processes ran one after the other, whether both fit into memory at once. Where
+                they do, the other pairs are run round by round, and that one is not among them.
 
         Raises:
             MeasureError: nothing can be compared, since one side measured nothing at all, or no process of it could
@@ -121,6 +125,11 @@ class Against:
                     return
             if not self._make_pair(items):
                 return
+            if has_room is not None and self._wanted > 1:
+                self._by_turns = self._may_go_back = has_room([*self._process_pairs[0].values()])
+                self._wanted += self._by_turns
+                self._most += self._by_turns
+            has_room = None
 
     def of(self, case_id: str) -> Other:
         """What there is of a case."""
@@ -213,7 +222,13 @@ class Against:
             )
             if number == 0 and empty:
                 raise MeasureError(self._nothing(empty[0], results[empty[0]]))
+            if empty and self._may_go_back:
+                # Both at once may want what only one can have, such as a port. One after the other they did well.
+                self._notify(f"pair {number + 1}: not round by round, {NAMES[empty[0]]} measured no test so")
+                self._by_turns = self._may_go_back = False
+                return True
             pair |= results
+        self._may_go_back = False
         self._process_pairs.append(pair)
         return True
 

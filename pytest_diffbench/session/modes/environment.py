@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import CaseReport, Observation, Probe
     from pytest_diffbench.settings.options import Settings
     from pytest_diffbench.workers.budget import Budget
-    from pytest_diffbench.workers.launch import Launcher
+    from pytest_diffbench.workers.launch import Launcher, ProcessResult
 
 
 class OtherEnvironment(Mode):
@@ -86,9 +86,13 @@ class OtherEnvironment(Mode):
         """Measure both environments before anything is loaded here."""
         broken = session.testsfailed and not self._config.getoption("continue_on_collection_errors")
         if not broken and not self._config.getoption("collectonly"):
+            by_turns = self._goes_by_turns()
             try:
                 self._against.measure(
-                    [item for item, _ in self._tests], self._undecided, by_turns=self._goes_by_turns()
+                    [item for item, _ in self._tests],
+                    self._undecided,
+                    by_turns=by_turns is True,
+                    has_room=_has_room if by_turns is None else None,
                 )
             except MeasureError as error:
                 raise pytest.UsageError(str(error)) from None
@@ -115,22 +119,24 @@ class OtherEnvironment(Mode):
             if case not in reached and other.pairs and other.observed is not None and "time" in settings.gates
         ]
 
-    def _goes_by_turns(self) -> bool:
-        """Whether the two processes of a pair run at once. What a test loads by itself may be too much for two."""
+    def _goes_by_turns(self) -> bool | None:
+        """Whether the two processes of a pair run at once; None where the first pair tells whether there is room."""
         all_settings = [settings for _, settings in self._tests]
         wanted = next((settings.turns for settings in all_settings), "processes")
         if wanted != "auto":
             return wanted == "rounds"
-        if not turns.SUPPORTED or any(settings.weights not in ("mini", "plan") for settings in all_settings):
-            return False
-        if any("diffbench_pipeline" not in getattr(item, "fixturenames", ()) for item, _ in self._tests):
+        if not turns.SUPPORTED:
             return False
         from pytest_diffbench.pipelines.loader import resolve_device
 
         try:
-            return {resolve_device(settings.device) for settings in all_settings} == {"cpu"}
+            if {resolve_device(settings.device) for settings in all_settings} != {"cpu"}:
+                return False
         except PipelineError:
             return False  # which the test that asks for it tells
+        small = all(settings.weights in ("mini", "plan") for settings in all_settings)
+        fixtures = [getattr(item, "fixturenames", ()) for item, _ in self._tests]
+        return True if small and all("diffbench_pipeline" in names for names in fixtures) else None
 
     def _undecided(self) -> list[pytest.Item]:
         """Tests of which a further pair may decide a case."""
@@ -168,3 +174,17 @@ class OtherEnvironment(Mode):
         reporter = self._config.pluginmanager.get_plugin("terminalreporter")
         if reporter is not None and self._config.get_verbosity() >= 0:
             reporter.write_line(f"diffbench: {text}")
+
+
+_ROOM_REL = 1.25
+"""Of what both processes took one after the other, which is to be free for both at once."""
+
+
+def _has_room(processes: Sequence[ProcessResult]) -> bool:
+    """Whether the memory has room for processes at once that ran one after the other."""
+    from pytest_diffbench.pipelines.free_memory import free_bytes
+
+    free = free_bytes("cpu")
+    memories = [[case.observation.memory for case in process.measured] for process in processes]
+    peaks = [max((memory.peak_bytes for memory in known if memory is not None), default=0) for known in memories]
+    return free is not None and all(peaks) and _ROOM_REL * sum(peaks) <= free
