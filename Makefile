@@ -21,11 +21,13 @@ PIP_INDEX ?=
 ARGS ?=
 # One process a core, up to four: each imports torch and diffusers, and takes some 1.5 GB.
 WORKERS ?= $(shell cores=$$(getconf _NPROCESSORS_ONLN); echo $$((cores < 4 ? cores : 4)))
+# Long tests mostly wait for processes of theirs, so that one worker more keeps the cores busy.
+FULL_WORKERS ?= $(shell echo $$(($(WORKERS) + 1)))
 
 BIN := $(VENV)/bin
 SUITE := $(BIN)/python -m pytest --pyargs pytest_diffbench.suite --diffbench-baselines baselines
 # Tests share few cores with each other: a thread more in each only makes them wait.
-TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS) --dist worksteal
+TEST := OMP_NUM_THREADS=1 $(BIN)/python -m pytest --dist worksteal
 # A call takes seconds to minutes, so three rounds are steady; what confirms a suspicion may take an hour.
 FULL_SIZE := --diffbench-weights random --diffbench-device cuda --diffbench-rounds 3 --diffbench-max-time 3600
 
@@ -60,11 +62,11 @@ plan: $(VENV)/.ready
 	$(SUITE) --diffbench --diffbench-weights plan $(ARGS)
 
 test: $(VENV)/.ready
-	$(TEST) --ignore tests/full -m "not full" $(ARGS)
+	$(TEST) -n $(WORKERS) --ignore tests/full -m "not full" $(ARGS)
 
 test-all: test
 	@$(CHROMIUM)
-	$(TEST) -m "full or hypothesis" --hypothesis-profile full $(ARGS)
+	$(TEST) -n $(FULL_WORKERS) -m "full or hypothesis" --hypothesis-profile full $(ARGS)
 
 lint: $(VENV)/.ready
 	$(BIN)/ruff format --check .
