@@ -107,7 +107,10 @@ def test_variants_have_no_part_in_each_others_memory() -> None:
     assert first is not None
     for memory in others:
         assert memory is not None
-        assert memory.stages == first.stages
+        assert memory.stages.keys() == first.stages.keys()
+        for stage, alone in first.stages.items():
+            # An H200 has 1 KiB more from the second measurement on; the latents, the smallest tensor, have 64.
+            assert memory.stages[stage].peak_bytes == pytest.approx(alone.peak_bytes, abs=4096), stage
 
 
 @pytest.mark.parametrize("call", [1, 3], ids=["survey", "round"])
@@ -189,7 +192,9 @@ def test_kernels_are_profiled_in_the_stage_that_launched_them() -> None:
     assert seen.profile is not None
     assert seen.profile.kind == "device"
     assert {"text_encode", "denoise", "vae_decode"} <= {one.stage for one in seen.profile.operators}
-    assert all("<" not in one.name for one in seen.profile.operators)
+    # of CUTLASS's launchers the name of what they launch is kept, of all others no template arguments
+    assert all(one.name.startswith("cutlass::") or "<" not in one.name for one in seen.profile.operators)
+    assert all(one.launched_by for one in seen.profile.operators)
     denoise_s = sum(one.self_s for one in seen.profile.operators if one.stage == "denoise")
     assert denoise_s > 0.2 * seen.profile.total_s
 
