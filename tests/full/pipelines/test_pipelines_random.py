@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 PROMPT = "a large red circle on a blue background"
-NAMES = ["lumina2", "flux"]
+NAMES = ["lumina2", "flux", "wan"]
 CALL: dict[str, Any] = {"height": 64, "width": 64, "num_inference_steps": 2, "max_sequence_length": 32}
+FRAMES: dict[str, dict[str, Any]] = {"wan": {"num_frames": 5}}
+"""What the calls of models that make videos are handed besides, by the name of the model."""
 
 pytestmark = pytest.mark.pipeline
 
@@ -57,9 +59,11 @@ def modules_of(pipeline: Any) -> dict[str, torch.nn.Module]:
 
 
 def image_of(pipeline: Any, prompt: str = PROMPT, **more: Any) -> torch.Tensor:
+    """The image, or the video."""
     generator = torch.Generator().manual_seed(0)
-    images: torch.Tensor = pipeline(prompt, generator=generator, output_type="pt", **CALL | more).images
-    return images.float()
+    frames = FRAMES["wan"] if type(pipeline).__name__ == "WanPipeline" else {}
+    (images,) = pipeline(prompt, generator=generator, output_type="pt", return_dict=False, **CALL | frames | more)
+    return torch.as_tensor(images).float()
 
 
 def test_the_same_weights_every_time_and_others_for_another_model(name: str, pipeline: Any) -> None:
@@ -166,11 +170,11 @@ def test_tied_weights_stay_tied() -> None:
     assert encoder.encoder.embed_tokens.weight is encoder.shared.weight
 
 
-@pytest.mark.parametrize(("name", "steps"), [("lumina2", 50), ("flux", 50)])
+@pytest.mark.parametrize(("name", "steps"), [("lumina2", 50), ("flux", 50), ("wan", 50)])
 def test_all_layers_and_fifty_steps_in_bfloat16_stay_sound(name: str, steps: int) -> None:
     pipeline = built(name)
     parts = pipeline.transformer.config
-    assert parts.num_layers + parts.get("num_single_layers", 0) == {"lumina2": 26, "flux": 57}[name]
+    assert parts.num_layers + parts.get("num_single_layers", 0) == {"lumina2": 26, "flux": 57, "wan": 30}[name]
     predictions, latents = [], []
     step = pipeline.scheduler.step
 
@@ -200,8 +204,9 @@ def test_the_work_is_that_of_the_plan(name: str, pipeline: Any) -> None:
     model = MODELS[name]
     planned = assemble(model, placeholder_components(model, torch.bfloat16, NARROW))
     planned.set_progress_bar_config(disable=True)
-    survey, _, _ = plan_call(planned, (PROMPT,), CALL, seed=0)
-    work = observed(pipeline, prompt=PROMPT, output_type="pil", **CALL).work
+    call = CALL | FRAMES.get(name, {})
+    survey, _, _ = plan_call(planned, (PROMPT,), call, seed=0)
+    work = observed(pipeline, prompt=PROMPT, output_type="pil", **call).work
     assert work is not None
     assert msgspec.structs.replace(work, operators={}, python_calls={}) == survey.work()
 
