@@ -117,7 +117,7 @@ def test_scales_of_the_parameters(name: str, pipeline: Any) -> None:
             kind = type(owner).__name__
             if path.endswith("bias"):
                 assert values.eq(0).all(), path
-            elif "Norm" in kind:
+            elif "Norm" in kind or path.endswith("gamma"):  # as Wan's autoencoder calls the gains of its norms
                 assert values.eq(0 if kind == "Gemma2RMSNorm" else 1).all(), path
             elif isinstance(owner, torch.nn.Embedding):
                 # Gemma multiplies by the square root of the width afterwards
@@ -126,7 +126,8 @@ def test_scales_of_the_parameters(name: str, pipeline: Any) -> None:
             else:
                 fan_in = values[0].numel() * (16 if "SelfAttention.q" in path else 1)
                 assert values.std().item() * fan_in**0.5 == pytest.approx(1, rel=0.1), path
-                assert abs(values.mean().item()) * fan_in**0.5 < 0.1, path
+                # of few values, as in Wan's tables of scales and shifts, four standard errors
+                assert abs(values.mean().item()) * fan_in**0.5 < max(0.1, 4 / values.numel() ** 0.5), path
                 assert len(values.unique()) > min(100, values.numel() / 4), path
 
 
@@ -162,7 +163,7 @@ def test_buffers_and_tables_are_those_of_a_constructed_model(name: str, pipeline
             tables = zip(made.rope_embedder.freqs_cis, sound.rope_embedder.freqs_cis, strict=True)
             assert all(type(one) is torch.Tensor and one.equal(other) for one, other in tables)
             seen += 1
-    assert seen == {"lumina2": 4, "flux": 1}[name]
+    assert seen == {"lumina2": 4, "flux": 1, "wan": 2}[name]
 
 
 def test_tied_weights_stay_tied() -> None:
@@ -180,11 +181,14 @@ def test_all_layers_and_fifty_steps_in_bfloat16_stay_sound(name: str, steps: int
 
     def watched(model_output: torch.Tensor, *args: Any, **kwargs: Any) -> Any:
         result = step(model_output, *args, **kwargs)
-        predictions.append(model_output.float().std().item())
         latents.append(result[0].float().std().item())
         return result
 
     pipeline.scheduler.step = watched
+    # the denoiser's own: guidance makes more of them, Wan's of five times the difference
+    pipeline.transformer.register_forward_hook(
+        lambda _module, _inputs, output: predictions.append(torch.cat(list(output[0])).float().std().item())
+    )
     image = image_of(pipeline, num_inference_steps=steps)
     assert len(latents) == steps
     # NaN is neither above nor below
@@ -214,6 +218,12 @@ def test_the_work_is_that_of_the_plan(name: str, pipeline: Any) -> None:
 @pytest.mark.parametrize("renorm", [True, False])
 def test_guidance_shows_as_asked_in_bfloat16(renorm: bool) -> None:
     verdict = judged(built("lumina2"), prompt=PROMPT, cfg_normalization=renorm, cfg_trunc_ratio=0.5, **CALL)
+    assert verdict.reason == "guidance.same"
+
+
+@pytest.mark.parametrize("scale", [5.0, 1.0])
+def test_guidance_of_a_video_shows_as_asked_in_bfloat16(scale: float) -> None:
+    verdict = judged(built("wan"), prompt=PROMPT, guidance_scale=scale, **CALL, **FRAMES["wan"])
     assert verdict.reason == "guidance.same"
 
 
