@@ -60,8 +60,13 @@ def examine(name: str, folder: Path) -> Examined:
 
 def _bare_digest(entry: zoo_entry.Entry) -> str | None:
     pipeline = zoo_entry.build(entry)
-    handed = {"generator": torch.Generator().manual_seed(0)} if "generator" in parameters_of(pipeline) else {}
-    return Reader().read("bare", pipeline(**zoo_entry.arguments(entry, pipeline), **handed), None).digest
+    asked = zoo_entry.arguments(entry, pipeline)
+    with torch.random.fork_rng(devices=[]):
+        if "generator" in parameters_of(pipeline):
+            asked["generator"] = torch.Generator().manual_seed(0)
+        else:  # as of a modular pipeline, for which the measurement seeds the global one
+            torch.manual_seed(0)
+        return Reader().read("bare", pipeline(**asked), None).digest
 
 
 def _with_scale_off(name: str, entry: zoo_entry.Entry, scale: str, reference: Reference) -> Verdict:
