@@ -17,6 +17,7 @@ from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.judge.definition import definition_changes
 from pytest_diffbench.judge.memory import memory_allowance
 from pytest_diffbench.judge.output.tolerance import tolerance
+from pytest_diffbench.judge.slide_parts import parts_beyond, sketches_of
 from pytest_diffbench.judge.time.creep import first_time
 from pytest_diffbench.outputs.image_metrics import area_means
 from pytest_diffbench.records import MOST_FIRST_TIMES, ImageSketch, Origin, OriginDistance
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.judge.limits import Limits
     from pytest_diffbench.judge.output.tolerance import Tolerance
-    from pytest_diffbench.records import Baseline, Memory, Observation, Run, Work
+    from pytest_diffbench.records import Baseline, Memory, Observation, PartSketch, Run, Work
     from pytest_diffbench.records.artifacts import Artifacts, Reference
 
 CELLS = 16
@@ -43,7 +44,12 @@ _STEPS = 2
 
 
 def origin_of(
-    generation: int, run: Run, work: Work | None, memory: Memory | None, images: Sequence[NDArray[np.uint8]]
+    generation: int,
+    run: Run,
+    work: Work | None,
+    memory: Memory | None,
+    images: Sequence[NDArray[np.uint8]],
+    parts: tuple[PartSketch, ...] = (),
 ) -> Origin:
     """Sketch what was measured.
 
@@ -53,6 +59,7 @@ def origin_of(
         work: of the call.
         memory: of the call.
         images: uint8 of shape (height, width) or (height, width, channels); frames of videos, too.
+        parts: sketches of its other parts.
     """
     count = min(len(images), MOST_IMAGES)
     picked = sorted({round(i * (len(images) - 1) / max(count - 1, 1)) for i in range(count)})
@@ -61,6 +68,7 @@ def origin_of(
         generation=generation,
         started=run.started,
         images=tuple(_sketch(i, images[i]) for i in picked),
+        parts=parts,
         flops=work.total_flops if work is not None else None,
         denoiser_calls=work.denoiser_calls if work is not None else None,
         torch=str(torch) if torch is not None else None,
@@ -69,10 +77,7 @@ def origin_of(
 
 
 def pictures_of(artifacts: Artifacts) -> tuple[NDArray[np.uint8], ...]:
-    """What is sketched of a call: its images, and the frames of its videos as they are kept, reduced where they are.
-
-    Of recordings, maps and tensors nothing is.
-    """
+    """What is sketched as images: those, and the frames of videos as they are kept, reduced where they are."""
     frames = [
         arrays["sketches"]
         for arrays in artifacts.parts
@@ -109,7 +114,7 @@ def origin_with(
         standing: this machine's baseline, None where there is none.
         generation: that the save makes or adds to.
     """
-    first = origin_of(generation, observation.run, observation.work, observation.memory, pictures_of(artifacts))
+    first = _of_observation(generation, observation, artifacts)
     if standing is None or _redefined(standing.baseline, observation):
         return _with_times(first, [observation.run])
     base = standing.baseline
@@ -118,11 +123,22 @@ def origin_with(
     else:
         # what can't be read any more is no origin, and no reason not to save
         with contextlib.suppress(BaselineError):
-            first = origin_of(
-                base.generation, base.runs[0], base.work, base.memory, pictures_of(standing.artifacts())
-            )
+            stored = standing.artifacts()
+            sketches = sketches_of(base.output, stored)
+            first = origin_of(base.generation, base.runs[0], base.work, base.memory, pictures_of(stored), sketches)
     runs = base.timed_runs if departs or base.times_from is not None else (*base.timed_runs, observation.run)
     return _with_times(first, runs)
+
+
+def _of_observation(generation: int, observation: Observation, artifacts: Artifacts) -> Origin:
+    return origin_of(
+        generation,
+        observation.run,
+        observation.work,
+        observation.memory,
+        pictures_of(artifacts),
+        sketches_of(observation.output, artifacts),
+    )
 
 
 def _with_times(origin: Origin, runs: Sequence[Run]) -> Origin:
@@ -138,20 +154,26 @@ class SlideItem:
     """A figure that went further since the first generation than one step may.
 
     Attributes:
-        kind: what it is of; `images` stands for another number or size of images.
+        kind: what it is of; `images` stands for another number or size of images, `parts` for other parts.
         before: of the first generation. Of a distance: the limit of one step.
         after: now. Of a distance: the distance, which a reduction can only understate.
         allowed: by how much a step may change it: FLOPs as a share, memory in bytes.
         image: number of the image.
         sizes_px: width and height of the images, in the first generation and now.
+        part: that is further off.
+        metric: of the part.
+        shapes: kind and shape of each part, in the first generation and now.
     """
 
-    kind: Literal["colour_levels", "psnr_db", "images", "denoiser_calls", "flops", "peak_bytes"]
+    kind: Literal["colour_levels", "psnr_db", "images", "part", "parts", "denoiser_calls", "flops", "peak_bytes"]
     before: float = 0.0
     after: float = 0.0
     allowed: float = 0.0
     image: int = 0
     sizes_px: tuple[tuple[tuple[int, int], ...], tuple[tuple[int, int], ...]] = ((), ())
+    part: PartSketch | None = None
+    metric: str = ""
+    shapes: tuple[tuple[PartSketch, ...], tuple[PartSketch, ...]] = ((), ())
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -184,11 +206,12 @@ def slide(
     base, origin = standing.baseline, standing.baseline.origin
     if origin is None or generation - origin.generation < _STEPS or _redefined(base, observation):
         return None
-    now = origin_of(generation, observation.run, observation.work, observation.memory, pictures_of(artifacts))
+    now = _of_observation(generation, observation, artifacts)
     reruns = [side.output.rerun for side in (observation, base) if side.output is not None]
     allowed = tolerance("machine", reruns[0], reruns[-1], limits) if reruns else None
     items = (
         *_images(origin, now, allowed),
+        *_parts(origin, now, allowed),
         *_work(origin, now, limits),
         *_memory(origin.memory, now.memory, limits),
     )
@@ -248,6 +271,17 @@ def _images(origin: Origin, now: Origin, allowed: Tolerance | None) -> list[Slid
     if least_db < (limit := allowed.images["psnr_db"]):
         items.append(SlideItem(kind="psnr_db", before=limit, after=least_db, image=image))
     return items
+
+
+def _parts(origin: Origin, now: Origin, allowed: Tolerance | None) -> list[SlideItem]:
+    if allowed is None or allowed.hopeless or not origin.parts:
+        return []
+    if [(part.kind, part.shape) for part in origin.parts] != [(part.kind, part.shape) for part in now.parts]:
+        return [SlideItem(kind="parts", shapes=(origin.parts, now.parts))]
+    return [
+        SlideItem(kind="part", part=part, metric=metric, before=limit, after=distance)
+        for part, metric, limit, distance in parts_beyond(origin, now, allowed)
+    ]
 
 
 def _size(image_sketch: ImageSketch) -> tuple[int, ...]:

@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
 from typing import TYPE_CHECKING, Any
+
+from pytest_diffbench.outputs.projection import CHUNK, SKETCH_SIZE, signed_buckets
 
 if TYPE_CHECKING:
     import numpy as np
     import torch
     from numpy.typing import NDArray
 
-SKETCH_SIZE = 256
 WHOLE_TENSOR_LIMIT_BYTES = 1 << 19
 """Final latents up to this size (as float32) are kept whole; with 150 sketches the trace is then 0.7 MB."""
-
-_CHUNK = 1 << 16
-"""Elements that are looked at together: what is watched is the pipeline's memory, not that of watching it."""
 
 
 def sketch(tensor: torch.Tensor) -> NDArray[np.float32]:
@@ -26,10 +23,8 @@ def sketch(tensor: torch.Tensor) -> NDArray[np.float32]:
 def digest(tensor: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Project a tensor to `SKETCH_SIZE` numbers such that distances survive, and take its moments.
 
-    A count sketch (Charikar, Chen, Farach-Colton 2002): each element is added, with a fixed pseudo-random sign, to
-    one fixed pseudo-random bucket. The squared norm of a sketch is an unbiased estimate of the tensor's, with a
-    relative standard deviation of about sqrt(2 / SKETCH_SIZE); the map is linear, so the same holds for differences.
-    Position in the flattened tensor decides sign and bucket, the same on every machine.
+    As `outputs.projection.project` does, but without a copy of the whole: what is watched is the pipeline's memory,
+    not that of watching it. Position in the flattened tensor decides sign and bucket, the same on every machine.
 
     Moments of the parts are put together as in Chan, Golub, LeVeque 1979, so that a mean far from 0 costs no digits.
 
@@ -48,12 +43,12 @@ def digest(tensor: torch.Tensor) -> tuple[NDArray[np.float32], NDArray[np.float3
     sums = np.zeros(2 * SKETCH_SIZE)
     count, mean, squares, scatter = 0, 0.0, 0.0, 0.0
     low, high = np.inf, -np.inf
-    for number, begin in enumerate(range(0, flat.numel(), _CHUNK)):
-        values = flat[begin : begin + _CHUNK].to(torch.float64).numpy()
+    for number, begin in enumerate(range(0, flat.numel(), CHUNK)):
+        values = flat[begin : begin + CHUNK].to(torch.float64).numpy()
         finite = np.isfinite(values)
         kept = values[finite]
         sums += np.bincount(
-            _signed_buckets(number)[: values.size], weights=np.where(finite, values, 0.0), minlength=2 * SKETCH_SIZE
+            signed_buckets(number)[: values.size], weights=np.where(finite, values, 0.0), minlength=2 * SKETCH_SIZE
         )
         if not kept.size:
             continue
@@ -125,21 +120,3 @@ def _as_float32(values: NDArray[np.float64]) -> NDArray[np.float32]:
 
     most = np.finfo(np.float32).max
     return np.clip(values, -most, most).astype(np.float32)
-
-
-@lru_cache(maxsize=64)
-def _signed_buckets(chunk: int) -> NDArray[np.uint16]:
-    """Bucket of each element of a chunk, SKETCH_SIZE higher where the element counts negatively."""
-    import numpy as np
-
-    first = chunk * _CHUNK + 1
-    # splitmix64's finaliser: plain integer arithmetic, so that no library's generator can change it.
-    with np.errstate(over="ignore"):
-        mixed = np.arange(first, first + _CHUNK, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
-        mixed = (mixed ^ (mixed >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-        mixed = (mixed ^ (mixed >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-        mixed ^= mixed >> np.uint64(31)
-    negative = mixed >> np.uint64(63) == 0
-    buckets: NDArray[np.uint16] = (mixed % np.uint64(SKETCH_SIZE)).astype(np.uint16)
-    buckets[negative] += np.uint16(SKETCH_SIZE)
-    return buckets

@@ -42,7 +42,14 @@ from pytest_diffbench.records.comparison import (
 )
 from pytest_diffbench.records.engagement import Engagement, EngagementKind
 from pytest_diffbench.records.guidance import Guidance, GuidanceGroup, GuidanceStep
-from pytest_diffbench.records.origin import MOST_FIRST_TIMES, FirstTime, ImageSketch, Origin, OriginDistance
+from pytest_diffbench.records.origin import (
+    MOST_FIRST_TIMES,
+    FirstTime,
+    ImageSketch,
+    Origin,
+    OriginDistance,
+    PartSketch,
+)
 from pytest_diffbench.records.output import (
     ImageFacts,
     Memory,
@@ -128,6 +135,7 @@ __all__ = [
     "PartFacts",
     "PartNoise",
     "PartPlan",
+    "PartSketch",
     "PipelinePlan",
     "PipelineSpec",
     "PositiveCount",

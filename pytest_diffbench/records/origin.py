@@ -33,6 +33,26 @@ class ImageSketch(Record, frozen=True, kw_only=True):
     levels: tuple[Level, ...]
 
 
+class PartSketch(Record, frozen=True, kw_only=True):
+    """A part that isn't an image, reduced as its kind does it.
+
+    Attributes:
+        part: its number in what the call returned.
+        kind: name of its kind.
+        name: where it stood in what was returned.
+        shape: of its whole array.
+        values: a few hundred numbers, to five digits of `size`.
+        size: what distances are relative to: a norm, or a range.
+    """
+
+    part: Count
+    kind: str
+    name: str
+    shape: tuple[int, ...]
+    values: tuple[float, ...]
+    size: NotNegative
+
+
 class FirstTime(Record, frozen=True, kw_only=True):
     """What one of the first runs took.
 
@@ -66,6 +86,7 @@ class Origin(Record, frozen=True, kw_only=True):
         generation: that was measured.
         started: when its first run began: UTC, ISO 8601.
         images: a few of its images, evenly picked.
+        parts: the first few of what it returned besides images and videos.
         flops: of the whole call; `denoiser_calls` its calls of the denoiser.
         torch: version that counted them.
         memory: peaks of the whole call.
@@ -75,6 +96,7 @@ class Origin(Record, frozen=True, kw_only=True):
     generation: PositiveCount
     started: str
     images: tuple[ImageSketch, ...] = ()
+    parts: tuple[PartSketch, ...] = ()
     flops: Count | None = None
     denoiser_calls: Count | None = None
     torch: str | None = None

@@ -144,7 +144,7 @@ def untimed(run: Run) -> Run:
 def unchanged(verdicts: Sequence[Verdict], reference: Reference) -> bool:
     """Whether work and output are what the baseline holds; a part that neither side has seen is no change."""
     baseline = reference.baseline
-    if any(verdict.reason == "guidance.changed" for verdict in verdicts):
+    if any(verdict.reason in ("guidance.changed", "guidance.newly_read") for verdict in verdicts):
         return False
     parts: dict[Gate, object] = {"work": baseline.work, "output": baseline.output}
     return all(

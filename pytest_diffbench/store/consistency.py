@@ -15,7 +15,17 @@ from pytest_diffbench.records import parse_steps
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from pytest_diffbench.records import Baseline, GuidanceGroup, Memory, Output, Round, Run, StageMemory, Work
+    from pytest_diffbench.records import (
+        Baseline,
+        GuidanceGroup,
+        Memory,
+        Origin,
+        Output,
+        Round,
+        Run,
+        StageMemory,
+        Work,
+    )
 
 Contradiction: TypeAlias = tuple[str, object, str]
 """Path of a field, its value, and what that can't be beside."""
@@ -53,14 +63,21 @@ def contradictions(baseline: Baseline, now: datetime.datetime) -> Iterator[Contr
         parts_s = sum(operator.self_s for operator in profile.operators)
         if parts_s > profile.total_s * (1 + _ROUNDING_REL) + _ROUNDING_S:
             yield "profile.total_s", profile.total_s, f"profile.operators[] alone add up to {parts_s:.6g}"
-    origin = baseline.origin
-    if origin is not None and origin.generation > baseline.generation:
-        yield "origin.generation", origin.generation, f"the generation that stands is {baseline.generation}"
-    for index, image in enumerate(origin.images if origin is not None else ()):
+    if baseline.origin is not None:
+        yield from _of_origin(baseline.origin, baseline.generation)
+    yield from _of_history(baseline, now)
+
+
+def _of_origin(origin: Origin, generation: int) -> Iterator[Contradiction]:
+    if origin.generation > generation:
+        yield "origin.generation", origin.generation, f"the generation that stands is {generation}"
+    for index, image in enumerate(origin.images):
         if not image.levels or len(image.levels) % (image.rows * image.columns):
             cells = f"origin.images[{index}] has {image.rows} x {image.columns} cells"
             yield f"origin.images[{index}].levels", f"{len(image.levels)} figures", cells
-    yield from _of_history(baseline, now)
+    for index, part in enumerate(origin.parts):
+        if not part.values:
+            yield f"origin.parts[{index}].values", "0 figures", f"origin.parts[{index}] has a size of {part.size:.6g}"
 
 
 def _of_history(baseline: Baseline, now: datetime.datetime) -> Iterator[Contradiction]:

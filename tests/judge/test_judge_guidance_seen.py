@@ -136,10 +136,65 @@ def test_whatever_is_read_by_a_fit_is_compared(now: GuidanceStep, base: Guidance
     assert judged(seen(base), seen(base)).reason == "guidance.same"
 
 
-def test_what_an_older_baseline_could_not_read_is_no_change() -> None:
-    unread = GuidanceStep(branches=("unknown",), used="unknown", sign=0)
-    assert judged(seen(MIX), seen(unread)).reason == "guidance.same"
-    assert judged(seen(unread), seen(MIX)).reason == "guidance.changed"
+UNREAD = GuidanceStep(branches=("unknown",), used="unknown", sign=0)
+UNREAD_BRANCHES = GuidanceStep(branches=("cond", "uncond"), used="unknown", sign=0)
+CONVERTED = guided(converted=True)
+
+
+@pytest.mark.parametrize(
+    ("now", "unread", "words"),
+    [
+        (MIX, UNREAD, "step 0 matching neither branch (unknown) -> a mix of 3 predictions"),
+        (
+            CONVERTED,
+            UNREAD_BRANCHES,
+            "step 0 matching neither branch (cond + uncond) -> guided at scale 4, converted",
+        ),
+    ],
+    ids=["mix", "converted"],
+)
+def test_what_the_baseline_could_not_read_and_now_can_be_is_no_longer_the_same(
+    now: GuidanceStep, unread: GuidanceStep, words: str
+) -> None:
+    found = judged(seen(now, plain()), seen(unread, plain()))
+    assert (found.reason, found.decision) == ("guidance.newly_read", "unsure")
+    assert words in found.message
+    assert judged(seen(unread, plain()), seen(unread, plain())).reason == "guidance.same"
+    # a change beside it is one
+    assert judged(seen(now, guided()), seen(unread, plain())).reason == "guidance.changed"
+
+
+@pytest.mark.parametrize("now", [plain(), guided(), MIX], ids=["conditional", "guided", "mix of other branches"])
+def test_what_was_read_before_fits_were_is_a_change(now: GuidanceStep) -> None:
+    assert judged(seen(now), seen(UNREAD_BRANCHES)).reason == "guidance.changed"
+
+
+@pytest.mark.parametrize("base", [MIX, CONVERTED, guided(), plain()], ids=["mix", "converted", "guided", "plain"])
+def test_what_the_baseline_could_read_and_now_cannot_be_is_worse(base: GuidanceStep) -> None:
+    unread = GuidanceStep(branches=base.branches, used="unknown", sign=0)
+    found = judged(seen(unread), seen(base))
+    assert (found.reason, found.decision) == ("guidance.changed", "worse")
+    assert "-> matching neither branch" in found.message
+
+
+def test_a_formula_leaves_to_the_baseline_what_it_cannot_read() -> None:
+    read, mixed = make.guided_step(), make.guided_step(used="mixed", shares=(4.0, -3.0))
+    unread = make.guided_step(used="unknown")
+
+    def lumina(step: GuidanceStep) -> Guidance:
+        return make.guidance([step, make.plain_step()], num_inference_steps=2, cfg_trunc_ratio=0.5)
+
+    for now in (unread, mixed):
+        found = judged(lumina(now), lumina(read))
+        assert (found.reason, found.decision) == ("guidance.changed", "worse")
+        assert "The formula for Lumina2Pipeline cannot decide: prediction at step 0 matches neither" in found.message
+        assert judged(lumina(now), lumina(now)).reason == "guidance.unknown", "nothing was lost"
+        assert judged(lumina(now), None).reason == "guidance.unknown"
+        assert judged(lumina(now), lumina(unread)).reason == "guidance.unknown"
+    assert judged(lumina(read), lumina(unread)).reason == "guidance.same", "the formula needs no baseline"
+
+
+def test_a_baseline_of_before_denoisers_were_named_is_the_same() -> None:
     named = guided(components=("transformer",))
     assert judged(seen(named), seen(guided())).reason == "guidance.same", "it names no denoisers"
 

@@ -243,6 +243,14 @@ SCENARIOS: dict[str, Scenario] = {
     "guidance.not_as_asked": on(
         make.observation(guidance=make.guidance([make.guided_step(scale=7.5)] * make.STEPS, pipeline="OwnPipeline"))
     ),
+    "guidance.newly_read": on(
+        make.observation(
+            guidance=make.guidance(half(make.guided_step(used="mixed", shares=(4.0, -3.0))), pipeline="OwnPipeline")
+        ),
+        make.reference(
+            guidance=make.guidance(half(make.guided_step(used="unknown")), pipeline="OwnPipeline").groups()
+        ),
+    ),
     "guidance.changed": on(
         make.observation(guidance=make.guidance(half(make.guided_step(scale=7.5)), pipeline="OwnPipeline")),
         make.reference(guidance=make.guidance(half(make.guided_step()), pipeline="OwnPipeline").groups()),

@@ -103,7 +103,7 @@ def test_a_video_is_sketched_by_its_frames(levels: int, said: bool) -> None:
     assert distance.colour_levels == pytest.approx(levels, abs=0.5)
 
 
-def test_of_recordings_maps_and_tensors_nothing_is_sketched() -> None:
+def test_recordings_maps_and_tensors_are_no_pictures() -> None:
     parts = [*returned.read("audios", returned.recording()[None]), *returned.read("0", returned.latents())]
     assert pictures_of(Artifacts(parts=tuple(part.kept.arrays for part in parts))) == ()
 

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from pytest_diffbench.measure.trace import SKETCH_SIZE, digest, first_tensor, outer_tensors, sketch, tensors_in
+from pytest_diffbench.measure.trace import digest, first_tensor, outer_tensors, sketch, tensors_in
+from pytest_diffbench.outputs.projection import SKETCH_SIZE
 from pytest_diffbench.records.artifacts import MOMENT_NAMES
 
 

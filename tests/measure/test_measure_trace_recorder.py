@@ -10,8 +10,9 @@ import torch
 from safetensors.numpy import load, save
 
 from pytest_diffbench.judge.trace.places import place_of
-from pytest_diffbench.measure.trace import SKETCH_SIZE, sketch
+from pytest_diffbench.measure.trace import sketch
 from pytest_diffbench.measure.trace_recorder import TraceRecorder
+from pytest_diffbench.outputs.projection import SKETCH_SIZE
 from pytest_diffbench.records.artifacts import MOMENT_NAMES, MOMENTS
 
 if TYPE_CHECKING:

@@ -20,8 +20,10 @@ from store_builders import (
 )
 
 from pytest_diffbench.errors import BaselineError
-from pytest_diffbench.records import Memory, Output, RerunNoise, StageMemory
+from pytest_diffbench.judge import Limits
+from pytest_diffbench.records import GATES, Guidance, GuidanceStep, Memory, Output, RerunNoise, StageMemory
 from pytest_diffbench.report.sentences.saving import saved_text
+from pytest_diffbench.session import saving
 from pytest_diffbench.store import Store, case_folder
 
 if TYPE_CHECKING:
@@ -46,6 +48,26 @@ def save(
 ) -> str:
     observation = make_observation(artifacts, run=make_run(run_id), **changes)
     return saved_text(store.save(observation, artifacts, previous, unchanged))
+
+
+def test_guidance_that_was_accepted_is_what_the_next_run_is_held_against(tmp_path: Path) -> None:
+    store = Store(tmp_path / "baselines")
+    steps = {
+        "unread": GuidanceStep(branches=("unknown",), used="unknown", sign=0),
+        "mix": GuidanceStep(branches=("unknown",), used="mixed", sign=1, shares=(7.5, -6.0, -0.5)),
+    }
+
+    def saved(run_id: str, step: str) -> str:
+        guidance = Guidance(pipeline="OwnPipeline", arguments={}, dtype_eps=2**-23, steps=(steps[step],))
+        observation = make_observation(OLD, run=make_run(run_id), guidance=guidance)
+        reference = store.find(make_case(), make_environment())
+        done = saving.save(observation, OLD, reference, Limits(), store, False, False, GATES, ())
+        return saved_text(done.done) if done.done is not None else ""
+
+    assert saved("run-1", "unread") == "created"
+    assert saved("run-2", "mix") == "new generation 2", "what is newly read replaces what wasn't"
+    assert saved("run-3", "mix") == "added run 2"
+    assert saved("run-4", "unread") == "new generation 3", "so does what no longer is"
 
 
 def test_a_run_brings_what_an_older_baseline_did_not_count(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from pytest_diffbench.judge.guidance.formula import Call, Expected, NotCoveredEr
 from pytest_diffbench.judge.guidance.formula_inert import inert
 from pytest_diffbench.judge.guidance.formula_norms import norm_faults, span, unread
 from pytest_diffbench.judge.guidance.formulas import formula_of
-from pytest_diffbench.judge.guidance.observed import callback_of, judge_observed
+from pytest_diffbench.judge.guidance.observed import callback_of, judge_observed, judge_unread
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.records import format_steps
 from pytest_diffbench.records.details import (
@@ -73,7 +73,10 @@ def judge_guidance(gate_input: GateInput) -> Verdict:
     if details.faults:
         return verdict(_reason(details.faults[0]), details=details)
     planned = gate_input.observation.case.definition.planned
-    if any(step.used in ("unknown", "mixed") for step in guidance.steps) or (check.renorm_unread() and not planned):
+    if any(step.used in ("unknown", "mixed") for step in guidance.steps):
+        lost = judge_unread(gate_input, guidance, details.unread)
+        return lost or verdict("guidance.unknown", details=details)
+    if check.renorm_unread() and not planned:
         return verdict("guidance.unknown", details=details)
     return verdict("guidance.planned" if planned else "guidance.same", details=details)
 

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.records import Guidance, GuidanceGroup, Verdict
+    from pytest_diffbench.records.details import UnreadQuantity
 
 _SCALES = ("true_cfg_scale", "guidance_scale")
 """What pipelines call the scale; where one has both, the first is that of two branches."""
@@ -57,9 +58,25 @@ def judge_observed(gate_input: GateInput, guidance: Guidance, reason: str, detai
             reason = "guidance.not_as_asked"
         return verdict(reason, details=details)
     changes = _changes(reference.baseline.guidance, groups, guidance)
-    return verdict(
-        "guidance.changed" if changes else "guidance.same", details=msgspec.structs.replace(details, changes=changes)
+    if not changes:
+        reason = "guidance.same"
+    else:
+        reason = "guidance.newly_read" if all(map(_newly_read, changes)) else "guidance.changed"
+    return verdict(reason, details=msgspec.structs.replace(details, changes=changes))
+
+
+def judge_unread(gate_input: GateInput, guidance: Guidance, unread: tuple[UnreadQuantity, ...]) -> Verdict | None:
+    """`guidance.changed` where the baseline could read a step that a formula can't decide now; None elsewhere."""
+    answer = judge_observed(gate_input, guidance, "guidance.unknown", ObservedGuidance(unread=unread))
+    assert isinstance(answer.details, ObservedGuidance)
+    lost = any(
+        change.before is not None
+        and change.after is not None
+        and change.before.used != "unknown"
+        and change.after.used in ("unknown", "mixed")
+        for change in answer.details.changes
     )
+    return answer if lost else None
 
 
 def contradictions(guidance: Guidance) -> tuple[Contradiction, ...]:
@@ -155,8 +172,6 @@ def _changes(
 def _same(old: GuidanceGroup, new: GuidanceGroup, guidance: Guidance) -> bool:
     if old.components and new.components and old.components != new.components:
         return False
-    if old.branches == new.branches and old.used == "unknown" and (new.used == "mixed" or new.converted):
-        return True  # what couldn't be read when the baseline was saved, and now can be, is no change
     if (old.branches, old.used, old.sign, old.renorm, old.converted) != (
         new.branches,
         new.used,
@@ -166,3 +181,19 @@ def _same(old: GuidanceGroup, new: GuidanceGroup, guidance: Guidance) -> bool:
     ):
         return False
     return alike(old, new, lambda scale: 2 * guidance.scale_tolerance(scale))
+
+
+def _newly_read(change: GroupChange) -> bool:
+    """Whether the same branches are now read as a fit, where the baseline says that nothing explains them.
+
+    The code under test may have changed, or the reading: an earlier version of this plugin read fewer combinations.
+    """
+    old, new = change.before, change.after
+    return (
+        old is not None
+        and new is not None
+        and old.used == "unknown"
+        and (new.used == "mixed" or new.converted)
+        and old.branches == new.branches
+        and (old.components == new.components or not old.components)
+    )

@@ -51,6 +51,14 @@ REASONS = (
         helps="rerun",
     ),
     Reason(
+        "guidance.newly_read",
+        "unsure",
+        "where no formula decides: what the baseline's steps were made of couldn't be read when it was saved, and "
+        "now can be; the pipeline changed, or the plugin reads more than it did",
+        "Check that the steps do what the call asks for, and save them.",
+        helps="save",
+    ),
+    Reason(
         "guidance.not_as_asked",
         "worse",
         "there is neither a formula nor a baseline, but all steps mix at a scale that is no argument's, nor one "
@@ -62,7 +70,8 @@ REASONS = (
     Reason(
         "guidance.changed",
         "worse",
-        "where no formula decides: branches, scale, sign or renorm of a step aren't what they are in the baseline",
+        "where no formula decides: branches, scale, sign or renorm of a step aren't what they are in the baseline; "
+        "or the baseline could read a step's prediction, and now it matches nothing that a formula or a fit knows",
         "Check the steps that are named.",
         helps="save",
     ),

@@ -20,6 +20,7 @@ from pytest_diffbench.outputs.kinds.kind import (
     PartComparison,
     Place,
     Rates,
+    Sketch,
     Unit,
     Value,
 )
@@ -45,6 +46,7 @@ __all__ = [
     "PartComparison",
     "Place",
     "Rates",
+    "Sketch",
     "Unit",
     "Value",
     "is_no_image",

@@ -14,10 +14,13 @@ from pytest_diffbench.outputs.kinds.kind import (
     Part,
     PartComparison,
     Place,
+    Sketch,
     Unit,
     Value,
     kept_of,
+    least_gap,
     names_of,
+    projected,
     stored_float32,
 )
 from pytest_diffbench.outputs.metrics.metric import Metric
@@ -195,6 +198,17 @@ class Audio(Kind):
             Figure(metric=_SPECTRUM.name, value=spectrum_db, place=moment),
         )
         return PartComparison(figures=figures, findings=findings(new, old, now, base, BLOCK))
+
+    def sketch(self, kept: Kept) -> Sketch:
+        """A projection of the samples that are kept."""
+        return projected(kept.arrays["samples"])
+
+    def least_distances(self, now: Sketch, base: Sketch) -> tuple[Figure, ...]:
+        """Signal to noise, and loudness."""
+        return (
+            Figure(metric=_SNR.name, value=_snr_db(least_gap(now, base) ** 2, base.size**2)),
+            Figure(metric=_LOUDNESS.name, value=abs(_ratio_db(now.size, base.size))),
+        )
 
     def picture(self, kept: Kept) -> NDArray[np.uint8]:
         """The waveform of each channel under the other, black on white, 800 pixels wide."""

@@ -7,6 +7,7 @@ import dataclasses
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeAlias
 
 from pytest_diffbench.outputs.pixels import image_digest
+from pytest_diffbench.outputs.projection import SKETCH_SIZE, project
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -215,6 +216,19 @@ class PartComparison:
     findings: tuple[Finding, ...] = ()
 
 
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Sketch:
+    """What is carried of a part through all later results, so that small steps can be added up.
+
+    Attributes:
+        values: a few hundred numbers at most, of shape (values,).
+        size: what distances are relative to: a norm, or a range.
+    """
+
+    values: NDArray[np.float64]
+    size: float
+
+
 class Kind(abc.ABC):
     """A kind of output. Register an instance with `kinds.register`.
 
@@ -260,6 +274,14 @@ class Kind(abc.ABC):
     @abc.abstractmethod
     def compare(self, now: Kept, base: Kept) -> PartComparison:
         """Compare two parts of equal shape."""
+
+    def sketch(self, kept: Kept) -> Sketch | None:  # noqa: ARG002 - kinds that have sketches ask it
+        """What is carried of a part; None where nothing is, or where its pictures are sketched as images."""
+        return None
+
+    def least_distances(self, now: Sketch, base: Sketch) -> tuple[Figure, ...]:  # noqa: ARG002 - as above
+        """Some of the kind's metrics, by two sketches of parts of one shape, which are at least as far apart."""
+        return ()
 
     def picture(self, kept: Kept) -> NDArray[np.uint8] | None:  # noqa: ARG002 - kinds that have pictures ask it
         """A picture for people, uint8 of shape (height, width[, 3]); None where none is made."""
@@ -317,3 +339,20 @@ def stored_float32(array: NDArray[Any]) -> NDArray[np.float32]:
     most = float(np.finfo(np.float32).max)
     values = np.nan_to_num(array.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0).clip(-most, most)
     return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def projected(values: NDArray[Any]) -> Sketch:
+    """A sketch by which the distance of two arrays can be told; a small array is one itself."""
+    import numpy as np
+
+    flat = values.reshape(-1).astype(np.float64)
+    return Sketch(values=flat if flat.size <= SKETCH_SIZE else project(flat), size=float(np.linalg.norm(flat)))
+
+
+def least_gap(now: Sketch, base: Sketch) -> float:
+    """Norm of the difference of two such arrays, at least: chance makes a sketch's too large by a seventh at most."""
+    import numpy as np
+
+    gap = float(np.linalg.norm(now.values - base.values))
+    # three standard deviations of the norm of a projection
+    return gap if now.values.size < SKETCH_SIZE else gap * (1 - 3 * (0.5 / SKETCH_SIZE) ** 0.5)

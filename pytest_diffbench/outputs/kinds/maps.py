@@ -14,6 +14,7 @@ from pytest_diffbench.outputs.kinds.kind import (
     Part,
     PartComparison,
     Place,
+    Sketch,
     Value,
     kept_of,
     names_of,
@@ -31,6 +32,9 @@ MOST_VALUES = 1 << 21
 """Values that are kept of a map, 8 MiB: depths of 1024 x 1024, normals of 768 x 768; of a larger map, cells."""
 
 TILE_PX = 64
+
+SKETCH_CELLS = 16
+"""Along each side of a sketch. A distance of means over cells is never more than that of the values."""
 
 _FIELDS = ("prediction", "depth", "predicted_depth", "disparity", "normals", "normal", "uncertainty", "albedo")
 _CHANNELS = (1, 2, 3, 4)
@@ -123,6 +127,20 @@ class Maps(Kind):
         if new.shape[2] == 3:
             figures.append(Figure(metric=_ANGLE.name, value=_mean_angle_deg(new, old)))
         return PartComparison(figures=tuple(figures), findings=_findings(new, old, span))
+
+    def sketch(self, kept: Kept) -> Sketch:
+        """Means over cells."""
+        import numpy as np
+
+        values = kept.arrays["values"].astype(np.float64)
+        return Sketch(values=area_means(values, SKETCH_CELLS, SKETCH_CELLS).reshape(-1), size=_range(values))
+
+    def least_distances(self, now: Sketch, base: Sketch) -> tuple[Figure, ...]:
+        """The difference over the range."""
+        import numpy as np
+
+        gap = math.sqrt(float(np.square(now.values - base.values).mean()))
+        return (Figure(metric=_REL.name, value=gap / base.size),) if base.size > 0 else ()
 
     def picture(self, kept: Kept) -> NDArray[np.uint8]:
         """From black for the least value to white for the greatest; vectors as colours."""

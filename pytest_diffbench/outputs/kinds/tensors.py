@@ -13,8 +13,11 @@ from pytest_diffbench.outputs.kinds.kind import (
     Part,
     PartComparison,
     Place,
+    Sketch,
     Value,
     kept_of,
+    least_gap,
+    projected,
     stored_float32,
 )
 from pytest_diffbench.outputs.metrics.metric import Metric
@@ -94,6 +97,14 @@ class Tensors(Kind):
             Figure(metric=CHANNEL_REL.name, value=value, place=place),
         )
         return PartComparison(figures=figures, findings=_findings(new, old, now.shape))
+
+    def sketch(self, kept: Kept) -> Sketch:
+        """A projection of what is kept."""
+        return projected(kept.arrays["values"])
+
+    def least_distances(self, now: Sketch, base: Sketch) -> tuple[Figure, ...]:
+        """The distance of the whole."""
+        return (Figure(metric=REL.name, value=least_gap(now, base) / base.size),) if base.size > 0 else ()
 
     def pictures(self, parts: Sequence[Kept]) -> tuple[NDArray[np.uint8] | None, ...]:
         """The last two axes as tiles beside each other, from the least value of all to the greatest; None where not

@@ -162,3 +162,6 @@ class ObservedGuidance(Record, frozen=True, kw_only=True, tag="guidance_observed
 
     reused_steps: str = ""
     """Steps that reused the difference of branches of an earlier one, as ranges."""
+
+    unread: tuple[UnreadQuantity, ...] = ()
+    """Why the pipeline's formula cannot decide, of steps that were read in the baseline."""

@@ -70,10 +70,12 @@ def observed(reason: str, details: ObservedGuidance) -> tuple[str, list[str]]:
     match reason:
         case "guidance.same":
             return f"As in the baseline: {groups}. {why}{also}", further
-        case "guidance.changed":
+        case "guidance.changed" | "guidance.newly_read":
             lines = [_change(change) for change in details.changes]
-            message = f"Not as in the baseline: {format_list(lines)}. {why}{also}"
-            return message, [*lines[MOST_LISTED:], *further]
+            what = (
+                "Not as in the baseline" if reason == "guidance.changed" else "Readable now, but not in the baseline"
+            )
+            return f"{what}: {format_list(lines)}. {why}{also}", [*lines[MOST_LISTED:], *further]
     return f"{why} Observed: {groups}.{also}", further
 
 
@@ -178,6 +180,9 @@ def _why_no_formula(details: ObservedGuidance) -> str:
     if details.reused_steps:
         where = format_steps_in_words(details.reused_steps)
         return f"The difference between the branches of an earlier step was reused in {where}."
+    if details.unread:
+        unread = format_list(list(map(_unread, details.unread)))
+        return f"The formula for {details.pipeline} cannot decide: {unread}."
     if details.not_covered is not None:
         return f"The formula for {details.pipeline} does not cover {details.not_covered}."
     return f"There is no formula for {details.pipeline}."

@@ -9,11 +9,11 @@ from pytest_diffbench.report.units import format_count, format_seconds
 
 if TYPE_CHECKING:
     from pytest_diffbench.outputs.metrics.metric import Metric
-    from pytest_diffbench.records import PartFacts
+    from pytest_diffbench.records import PartFacts, PartSketch
     from pytest_diffbench.records.details import MetricLimit, PartPlace, Returned, ReturnedPart
 
 
-def part_name(part: ReturnedPart) -> str:
+def part_name(part: ReturnedPart | PartSketch) -> str:
     """A part in two words: `video 'frames'`."""
     kind = KINDS.get(part.kind)
     return f"{kind.noun if kind is not None else part.kind} {part.name!r}"
@@ -24,7 +24,7 @@ def part_text(part: ReturnedPart) -> str:
     return f"{part_name(part)} ({size_text(part)}{_rate_beside(part)})"
 
 
-def size_text(part: ReturnedPart | PartFacts) -> str:
+def size_text(part: ReturnedPart | PartFacts | PartSketch) -> str:
     """The size of a part: `16 frames of 64 x 64 px`."""
     kind, shape = KINDS.get(part.kind), part.shape
     if part.kind == "map" and len(shape) == 3:

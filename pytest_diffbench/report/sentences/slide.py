@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.outputs.kinds import PART_METRICS
+from pytest_diffbench.report.sentences.parts import part_name, size_text
 from pytest_diffbench.report.units import format_bytes, format_count, format_flops, format_list, format_percent
 
 if TYPE_CHECKING:
@@ -29,6 +31,18 @@ def _item(item: SlideItem) -> str:
             )
         case "psnr_db":
             return f"PSNR of image {item.image} at most {item.after:.1f} dB (limit per step {item.before:.4g} dB)"
+        case "parts":
+            before, after = (
+                ", ".join(f"{part_name(part)} ({size_text(part)})" for part in parts) or "none"
+                for parts in item.shapes
+            )
+            return f"outputs {before} -> {after}"
+        case "part":
+            assert item.part is not None
+            metric = PART_METRICS[item.metric]
+            bound = "at most" if metric.higher_is_better else "at least"
+            of = f"{metric.label} of {part_name(item.part)} {bound} {metric.text(item.after)}"
+            return f"{of} (limit per step {metric.limit_text(item.before)})"
         case "denoiser_calls":
             calls = format_count(int(item.after), "denoiser call")
             return f"{int(item.before):,} -> {calls} (limit per step: no change)"

@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import torch
 import zoo_entry
 import zoo_kinds
 from zoo_table import ENTRIES
 
 from pytest_diffbench.judge import Limits, judge
+from pytest_diffbench.measure.definition import parameters_of
+from pytest_diffbench.measure.returned import Reader
 from pytest_diffbench.records.details import GuidanceDetails, ObservedGuidance
 from pytest_diffbench.store import Store
 
@@ -29,11 +32,13 @@ class Examined:
 
     Attributes:
         observation: of the first run, which was saved.
+        bare_digest: of what a call returns that nobody measures.
         again: verdicts on guidance and output of a second run, of a pipeline built anew.
         off: of each scale, the verdict on guidance where it was 1.05 times what the call asked for.
     """
 
     observation: Observation
+    bare_digest: str | None
     again: tuple[Verdict, ...]
     off: dict[str, Verdict]
 
@@ -49,9 +54,19 @@ def examine(name: str, folder: Path) -> Examined:
     assert reference is not None
     second = _measurement(name, entry, briefly=True)
     again = judge(second.observation(complete=True), second.artifacts(), reference, Limits(), ("guidance", "output"))
-    return Examined(
-        observation, again, {scale: _with_scale_off(name, entry, scale, reference) for scale in entry.scales}
-    )
+    off = {scale: _with_scale_off(name, entry, scale, reference) for scale in entry.scales}
+    return Examined(observation, _bare_digest(entry), again, off)
+
+
+def _bare_digest(entry: zoo_entry.Entry) -> str | None:
+    pipeline = zoo_entry.build(entry)
+    asked = zoo_entry.arguments(entry, pipeline)
+    with torch.random.fork_rng(devices=[]):
+        if "generator" in parameters_of(pipeline):
+            asked["generator"] = torch.Generator().manual_seed(0)
+        else:  # as of a modular pipeline, for which the measurement seeds the global one
+            torch.manual_seed(0)
+        return Reader().read("bare", pipeline(**asked), None).digest
 
 
 def _with_scale_off(name: str, entry: zoo_entry.Entry, scale: str, reference: Reference) -> Verdict:

@@ -135,3 +135,18 @@ def prx() -> Any:
     )
     made.text_preprocessor = Preprocessor()
     return made
+
+
+def prx_pixel() -> Any:
+    """PRX without an autoencoder."""
+    import diffusers
+
+    base = prx()
+    config = {name: value for name, value in base.transformer.config.items() if not name.startswith("_")}
+    parts.do_without_ftfy(diffusers.PRXPixelPipeline)
+    return diffusers.PRXPixelPipeline(
+        transformer=parts.stirred(type(base.transformer)(**config | {"in_channels": 3})),
+        scheduler=base.scheduler,
+        text_encoder=base.text_encoder,
+        tokenizer=base.tokenizer,
+    )

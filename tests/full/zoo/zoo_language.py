@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
+import types
 from typing import Any
 
+import numpy as np
+import torch
 import zoo_parts as parts
 from zoo_parts import WIDTH
+
+from pytest_diffbench.pipelines.tokenizers import vocabulary_size
 
 
 def _flux_2_transformer(**arguments: Any) -> Any:
@@ -23,8 +30,6 @@ def _flux_2_transformer(**arguments: Any) -> Any:
 def flux_2() -> Any:
     import diffusers
     import transformers
-
-    from pytest_diffbench.pipelines.tokenizers import vocabulary_size
 
     config: Any = transformers.Mistral3Config(
         text_config={
@@ -128,4 +133,50 @@ def ernie_image() -> Any:
         text_encoder=parts.decoder_only("Mistral"),
         tokenizer=parts.tokenizer(256),
         scheduler=parts.flow(),
+    )
+
+
+def _transforms() -> Any:
+    """What OmniGen takes from torchvision, which isn't installed: a picture as a tensor of -1 to 1."""
+
+    def one_after_another(steps: list[Any]) -> Any:
+        return lambda picture: functools.reduce(lambda value, step: step(value), steps, picture)
+
+    def shifted(mean: list[float], std: list[float], **_: Any) -> Any:
+        return lambda tensor: (tensor - torch.tensor(mean)[:, None, None]) / torch.tensor(std)[:, None, None]
+
+    def tensor(picture: Any) -> torch.Tensor:
+        return torch.from_numpy(np.asarray(picture, np.float32) / 255).permute(2, 0, 1)
+
+    return types.SimpleNamespace(
+        Compose=one_after_another, Lambda=lambda function: function, ToTensor=lambda: tensor, Normalize=shifted
+    )
+
+
+def omnigen() -> Any:
+    import diffusers
+
+    package = "diffusers.pipelines.omnigen"
+    processor: Any = importlib.import_module(f"{package}.processor_omnigen")
+    if not hasattr(processor, "transforms"):
+        processor.transforms = _transforms()
+        pipeline: Any = importlib.import_module(f"{package}.pipeline_omnigen")
+        pipeline.OmniGenMultiModalProcessor = processor.OmniGenMultiModalProcessor
+    return diffusers.OmniGenPipeline(
+        transformer=parts.stirred(
+            diffusers.OmniGenTransformer2DModel(
+                hidden_size=16,
+                num_attention_heads=2,
+                num_key_value_heads=2,
+                intermediate_size=16,
+                num_layers=1,
+                vocab_size=vocabulary_size(),
+                pad_token_id=0,
+                time_step_dim=16,
+                rope_scaling={"long_factor": [1.0] * 4, "short_factor": [1.0] * 4},
+            )
+        ),
+        scheduler=parts.flow(invert_sigmas=True, num_train_timesteps=1),
+        vae=parts.tiny_autoencoder(),
+        tokenizer=parts.tokenizer(512),
     )

@@ -315,3 +315,37 @@ def qwen2_vl() -> Any:
         vision_config={"depth": 1, "embed_dim": 16, "hidden_size": WIDTH, "num_heads": 2, "mlp_ratio": 1},
     )
     return transformers.Qwen2VLForConditionalGeneration(config)
+
+
+class TextOnly:
+    """A processor of texts and pictures that leaves the pictures out."""
+
+    def __init__(self, length: int = 600) -> None:
+        self._tokenizer = tokenizer(length, add_eos=False)
+
+    def __call__(self, text: Any, images: Any = None, videos: Any = None, **arguments: Any) -> Any:
+        return self._tokenizer(text, **arguments)
+
+    def decode(self, *arguments: Any, **options: Any) -> str:
+        return str(self._tokenizer.decode(*arguments, **options))
+
+
+def siglip() -> Any:
+    """An image encoder that several pipelines for videos read the first frame with."""
+    import transformers
+
+    config: Any = transformers.SiglipVisionConfig(
+        hidden_size=WIDTH,
+        intermediate_size=WIDTH,
+        num_hidden_layers=1,
+        num_attention_heads=2,
+        image_size=32,
+        patch_size=16,
+    )
+    return transformers.SiglipVisionModel(config)
+
+
+def siglip_images() -> Any:
+    import transformers
+
+    return transformers.SiglipImageProcessor(size={"height": 32, "width": 32})

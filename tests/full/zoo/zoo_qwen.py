@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+import sys
+from typing import TYPE_CHECKING, Any
 
 import zoo_parts as parts
+from zoo_entry import derived
 from zoo_parts import WIDTH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 
 def qwen_image() -> Any:
@@ -94,12 +99,6 @@ def hunyuan_image() -> Any:
 def kandinsky_5() -> Any:
     import diffusers
 
-    class Processor:
-        """A processor that is handed texts and no pictures."""
-
-        def __call__(self, text: list[str], images: Any = None, videos: Any = None, **arguments: Any) -> Any:
-            return parts.tokenizer(600)(text, **arguments)
-
     made: Any = diffusers.Kandinsky5T2IPipeline(
         transformer=parts.stirred(
             diffusers.Kandinsky5Transformer3DModel(
@@ -116,7 +115,7 @@ def kandinsky_5() -> Any:
         ),
         vae=parts.tiny_autoencoder(),
         text_encoder=parts.qwen25_vl(),
-        tokenizer=Processor(),
+        tokenizer=parts.TextOnly(),
         text_encoder_2=parts.tiny_clip(projected=False),
         tokenizer_2=parts.clip_tokenizer(),
         scheduler=parts.flow(),
@@ -264,3 +263,60 @@ def ideogram() -> Any:
         transformer=transformer(),
         unconditional_transformer=transformer(),
     )
+
+
+def kandinsky_5_further(kind: str, *, picture: bool, autoencoder: Any = None) -> Any:
+    """A pipeline of Kandinsky 5's parts.
+
+    Args:
+        kind: name of its class.
+        picture: it begins with one.
+        autoencoder: in place of that of pictures.
+    """
+    import diffusers
+
+    base = kandinsky_5()
+    transformer: Any = base.transformer
+    if picture:
+        config = {name: value for name, value in transformer.config.items() if not name.startswith("_")}
+        transformer = parts.stirred(type(transformer)(**config | {"visual_cond": True}))
+    given = {"transformer": transformer} | ({"vae": autoencoder} if autoencoder is not None else {})
+    made: Any = getattr(diffusers, kind)(**base.components | given)
+    made.resolutions = base.resolutions
+    made.prompt_template_encode_start_idx = 0  # where the prompt begins behind a template, for a real tokenizer
+    return made
+
+
+def qwen_edit(kind: str) -> Callable[[], Any]:
+    """A builder of a class that edits a picture; the language model isn't shown it."""
+
+    def make() -> Any:
+        made = derived(kind, qwen_image, processor=lambda _: parts.TextOnly(2000))()
+        made.prompt_template_encode_start_idx = 0
+        sides = (64, 64) if "Plus" in kind else (64, 64, None)
+        # their own are of a million pixels, whatever is asked for
+        sys.modules[type(made).__module__].calculate_dimensions = lambda *_: sides  # type: ignore[attr-defined]
+        return made
+
+    return make
+
+
+def z_image_control(kind: str, channels: int) -> Callable[[], Any]:
+    """A builder of Z-Image with a control net that reads so many channels."""
+
+    def control_net(_: Any) -> Any:
+        import diffusers
+
+        return parts.stirred(
+            diffusers.ZImageControlNetModel(
+                control_layers_places=[0],
+                control_refiner_layers_places=[0],
+                control_in_dim=channels,
+                dim=32,
+                n_refiner_layers=1,
+                n_heads=2,
+                n_kv_heads=2,
+            )
+        )
+
+    return derived(kind, z_image, controlnet=control_net)

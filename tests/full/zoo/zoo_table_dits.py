@@ -9,7 +9,7 @@ import zoo_language as language
 import zoo_parts as parts
 import zoo_qwen as qwen
 import zoo_transformers as transformers
-from zoo_entry import Entry, derived
+from zoo_entry import Entry, derived, photograph
 from zoo_parts import WIDTH
 
 _TRUE = ("true_cfg_scale",)
@@ -52,7 +52,7 @@ def _flux_control_net(base: Any) -> Any:
     )  # fmt: skip
 
 
-def _qwen_control_net(base: Any) -> Any:
+def _qwen_control_net(base: Any, further: int = 0) -> Any:
     import diffusers
 
     return parts.stirred(
@@ -64,6 +64,7 @@ def _qwen_control_net(base: Any) -> Any:
             num_attention_heads=2,
             joint_attention_dim=WIDTH,
             axes_dims_rope=(4, 6, 6),
+            extra_condition_channels=further,
         )
     )
 
@@ -179,6 +180,43 @@ ENTRIES: dict[str, Entry] = {
     "QwenImageControlNetPipeline": Entry(
         build=derived("QwenImageControlNetPipeline", qwen.qwen_image, controlnet=_qwen_control_net), scales=_TRUE
     ),
+    "QwenImageControlNetInpaintPipeline": Entry(
+        build=derived(
+            "QwenImageControlNetInpaintPipeline", qwen.qwen_image, controlnet=lambda base: _qwen_control_net(base, 4)
+        ),
+        scales=_TRUE,
+        draws="encoding the masked image",
+    ),
+    "QwenImageEditPipeline": Entry(build=qwen.qwen_edit("QwenImageEditPipeline"), scales=_TRUE),
+    "QwenImageEditPlusPipeline": Entry(build=qwen.qwen_edit("QwenImageEditPlusPipeline"), scales=_TRUE),
+    "QwenImageEditInpaintPipeline": Entry(build=qwen.qwen_edit("QwenImageEditInpaintPipeline"), scales=_TRUE),
+    "Kandinsky5I2IPipeline": Entry(build=lambda: qwen.kandinsky_5_further("Kandinsky5I2IPipeline", picture=True)),
+    "OmniGenPipeline": Entry(build=language.omnigen),
+    "OmniGenPipeline (input picture)": Entry(
+        build=language.omnigen,
+        scales=("guidance_scale", "img_guidance_scale"),
+        call={
+            "prompt": "a red circle like <img><|image_1|></img>",
+            "input_images": lambda: [photograph()],
+            "img_guidance_scale": 2.0,
+        },
+        draws="encoding the input picture",
+    ),
+    "BriaFiboEditPipeline": Entry(
+        build=derived("BriaFiboEditPipeline", language.bria_fibo),
+        call={"_auto_resize": False, "prompt": '{"edit_instruction": "a red circle"}'},
+    ),
+    "PRXPixelPipeline": Entry(build=gemma.prx_pixel),
+    "VisualClozeGenerationPipeline": _distilled(
+        _flux("VisualClozeGenerationPipeline", transformer=_with_channels(16 + 16 + 256), resolution=32),
+        call={
+            "image": lambda: [[photograph(), photograph()], [photograph(), None]],
+            "task_prompt": "paint",
+            "content_prompt": "a red circle",
+        },
+    ),
+    "ZImageControlNetPipeline": Entry(build=qwen.z_image_control("ZImageControlNetPipeline", 4)),
+    "ZImageControlNetInpaintPipeline": Entry(build=qwen.z_image_control("ZImageControlNetInpaintPipeline", 9)),
     "ZImageImg2ImgPipeline": Entry(build=derived("ZImageImg2ImgPipeline", qwen.z_image)),
     "ZImageInpaintPipeline": Entry(build=derived("ZImageInpaintPipeline", qwen.z_image)),
     "Flux2KleinInpaintPipeline": Entry(

@@ -5,10 +5,11 @@ from __future__ import annotations
 import inspect
 from typing import Any
 
+import zoo_adapters as adapters
 import zoo_parts as parts
 import zoo_unets as unets
 import zoo_upscalers as upscalers
-from zoo_entry import LEFT_OUT, Entry, derived, photograph
+from zoo_entry import LEFT_OUT, Entry, derived, mask, photograph
 
 _UNSAFE: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 _NEVER_GUIDED = "unconditional"
@@ -22,7 +23,7 @@ def _xl(kind: str, **further: Any) -> Any:
     return derived(kind, unets.stable_diffusion_xl, add_watermarker=False, **further)
 
 
-def _control_net(base: Any) -> Any:
+def control_net(base: Any) -> Any:
     import diffusers
 
     return diffusers.ControlNetModel.from_unet(base.unet, conditioning_channels=3)
@@ -45,7 +46,7 @@ def _union(base: Any) -> Any:
 
 
 def _stirred_control_net(base: Any) -> Any:
-    return parts.stirred(_control_net(base))
+    return parts.stirred(control_net(base))
 
 
 def _adapter(kind: str) -> Any:
@@ -58,6 +59,10 @@ def _adapter(kind: str) -> Any:
 
 def _wide(channels: int, **arguments: Any) -> Any:
     return parts.unet(in_channels=channels, **arguments)
+
+
+def _unconditional(kind: str, **rest: Any) -> Entry:
+    return Entry(build=lambda: upscalers.unconditional(kind), scales=(), no_guidance=_NEVER_GUIDED, **rest)
 
 
 _XL_UNET: dict[str, Any] = {
@@ -76,6 +81,10 @@ _ATTENDING_FIRST: dict[str, Any] = {
 
 _PAG: dict[str, Any] = {"pag_applied_layers": "mid"}
 _PAG_SCALES = ("guidance_scale", "pag_scale")
+_ONE_CONTROL = {"control_mode": [0], "control_image": lambda: [photograph()]}
+_FROM_ZERO = {"height": 32, "width": 32, "video_length": 2, "t0": 0, "t1": 1}
+_PRIOR = {"prior_num_inference_steps": 2}
+_PRIOR_SCALES = ("guidance_scale", "prior_guidance_scale")
 _PIX = {"image_guidance_scale": 2.0}
 _PIX_SCALES = ("guidance_scale", "image_guidance_scale")
 
@@ -91,7 +100,7 @@ ENTRIES: dict[str, Entry] = {
         call={"depth_map": upscalers.depth_map},
     ),
     "StableDiffusionControlNetPipeline": Entry(
-        build=_sd("StableDiffusionControlNetPipeline", controlnet=_control_net)
+        build=_sd("StableDiffusionControlNetPipeline", controlnet=control_net)
     ),
     "StableDiffusionControlNetImg2ImgPipeline": Entry(
         build=_sd("StableDiffusionControlNetImg2ImgPipeline", controlnet=_stirred_control_net)
@@ -107,7 +116,7 @@ ENTRIES: dict[str, Entry] = {
         build=_sd("StableDiffusionPAGInpaintPipeline", **_PAG), scales=_PAG_SCALES
     ),
     "StableDiffusionControlNetPAGPipeline": Entry(
-        build=_sd("StableDiffusionControlNetPAGPipeline", controlnet=_control_net, **_PAG), scales=_PAG_SCALES
+        build=_sd("StableDiffusionControlNetPAGPipeline", controlnet=control_net, **_PAG), scales=_PAG_SCALES
     ),
     "StableDiffusionInstructPix2PixPipeline": Entry(
         build=_sd("StableDiffusionInstructPix2PixPipeline", unet=lambda _: _wide(8)), scales=_PIX_SCALES, call=_PIX
@@ -167,13 +176,13 @@ ENTRIES: dict[str, Entry] = {
     "StableDiffusionXLImg2ImgPipeline": Entry(build=_xl("StableDiffusionXLImg2ImgPipeline")),
     "StableDiffusionXLInpaintPipeline": Entry(build=_xl("StableDiffusionXLInpaintPipeline")),
     "StableDiffusionXLControlNetPipeline": Entry(
-        build=_xl("StableDiffusionXLControlNetPipeline", controlnet=_control_net)
+        build=_xl("StableDiffusionXLControlNetPipeline", controlnet=control_net)
     ),
     "StableDiffusionXLControlNetImg2ImgPipeline": Entry(
-        build=_xl("StableDiffusionXLControlNetImg2ImgPipeline", controlnet=_control_net)
+        build=_xl("StableDiffusionXLControlNetImg2ImgPipeline", controlnet=control_net)
     ),
     "StableDiffusionXLControlNetInpaintPipeline": Entry(
-        build=_xl("StableDiffusionXLControlNetInpaintPipeline", controlnet=_control_net)
+        build=_xl("StableDiffusionXLControlNetInpaintPipeline", controlnet=control_net)
     ),
     "StableDiffusionXLControlNetUnionPipeline": Entry(
         build=_xl("StableDiffusionXLControlNetUnionPipeline", controlnet=_union), call={"control_mode": 0}
@@ -190,6 +199,58 @@ ENTRIES: dict[str, Entry] = {
         scales=_PIX_SCALES,
         call=_PIX,
     ),
+    "StableDiffusionPipeline (IP-Adapter)": Entry(
+        build=adapters.with_ip_adapter(_sd("StableDiffusionPipeline", **upscalers.IMAGE_READER)),
+        call={"ip_adapter_image": photograph},
+    ),
+    "StableDiffusionXLPipeline (IP-Adapter)": Entry(
+        build=adapters.with_ip_adapter(_xl("StableDiffusionXLPipeline", **upscalers.IMAGE_READER)),
+        call={"ip_adapter_image": photograph},
+    ),
+    "StableDiffusionXLControlNetUnionImg2ImgPipeline": Entry(
+        build=_xl("StableDiffusionXLControlNetUnionImg2ImgPipeline", controlnet=_union), call=_ONE_CONTROL
+    ),
+    "StableDiffusionXLControlNetUnionInpaintPipeline": Entry(
+        build=_xl("StableDiffusionXLControlNetUnionInpaintPipeline", controlnet=_union), call=_ONE_CONTROL
+    ),
+    "StableDiffusionXLControlNetPAGPipeline": Entry(
+        build=_xl("StableDiffusionXLControlNetPAGPipeline", controlnet=control_net, **_PAG), scales=_PAG_SCALES
+    ),
+    "StableDiffusionXLControlNetPAGImg2ImgPipeline": Entry(
+        build=_xl("StableDiffusionXLControlNetPAGImg2ImgPipeline", controlnet=control_net, **_PAG),
+        scales=_PAG_SCALES,
+    ),
+    "StableDiffusionControlNetPAGInpaintPipeline": Entry(
+        build=_sd("StableDiffusionControlNetPAGInpaintPipeline", controlnet=_stirred_control_net, **_PAG),
+        scales=_PAG_SCALES,
+    ),
+    "StableDiffusionXLAdapterPipeline": Entry(
+        build=_xl(
+            "StableDiffusionXLAdapterPipeline",
+            adapter=lambda _: _adapter("full_adapter"),
+            unet=lambda _: parts.unet(**_XL_UNET, **_ATTENDING_FIRST),
+        )
+    ),
+    "SemanticStableDiffusionPipeline": Entry(build=_sd("SemanticStableDiffusionPipeline")),
+    "StableDiffusionPipelineSafe": Entry(build=_sd("StableDiffusionPipelineSafe")),
+    "StableDiffusionModelEditingPipeline": Entry(build=_sd("StableDiffusionModelEditingPipeline", with_augs=[])),
+    "StableDiffusionAttendAndExcitePipeline": Entry(
+        build=_sd("StableDiffusionAttendAndExcitePipeline"),
+        call={"token_indices": [2], "attn_res": (4, 4), "max_iter_to_alter": 1},
+    ),
+    "StableDiffusionInpaintPipelineLegacy": Entry(build=_sd("StableDiffusionInpaintPipelineLegacy")),
+    "CycleDiffusionPipeline": Entry(
+        build=_sd("CycleDiffusionPipeline", scheduler=upscalers.invertible),
+        call={"source_prompt": "a green cross", "strength": 0.8, "num_inference_steps": 4},
+    ),
+    "AltDiffusionPipeline": Entry(build=_sd("AltDiffusionPipeline")),
+    "AltDiffusionImg2ImgPipeline": Entry(build=_sd("AltDiffusionImg2ImgPipeline")),
+    "TextToVideoZeroPipeline": Entry(build=_sd("TextToVideoZeroPipeline", image_encoder=None), call=_FROM_ZERO),
+    "TextToVideoZeroSDXLPipeline": Entry(build=_xl("TextToVideoZeroSDXLPipeline"), call=_FROM_ZERO),
+    "StableUnCLIPPipeline": Entry(
+        build=lambda: upscalers.stable_unclip("StableUnCLIPPipeline"), scales=_PRIOR_SCALES, call=_PRIOR
+    ),
+    "StableUnCLIPImg2ImgPipeline": Entry(build=lambda: upscalers.stable_unclip("StableUnCLIPImg2ImgPipeline")),
     "KolorsImg2ImgPipeline": Entry(
         build=derived("diffusers.pipelines.kolors.pipeline_kolors_img2img:KolorsImg2ImgPipeline", unets.kolors)
     ),
@@ -204,6 +265,14 @@ ENTRIES: dict[str, Entry] = {
         build=derived("IFInpaintingPipeline", unets.deepfloyd, watermarker=None, **_UNSAFE)
     ),
     "IFSuperResolutionPipeline": Entry(build=upscalers.deepfloyd_upscaler),
+    "IFImg2ImgSuperResolutionPipeline": Entry(
+        build=derived("IFImg2ImgSuperResolutionPipeline", upscalers.deepfloyd_upscaler),
+        call={"original_image": photograph},
+    ),
+    "IFInpaintingSuperResolutionPipeline": Entry(
+        build=derived("IFInpaintingSuperResolutionPipeline", upscalers.deepfloyd_upscaler),
+        call={"original_image": photograph},
+    ),
     "Kandinsky3Img2ImgPipeline": Entry(build=derived("Kandinsky3Img2ImgPipeline", unets.kandinsky_3)),
     "KandinskyV22Pipeline": Entry(build=upscalers.kandinsky_22_decoder, call=upscalers.EMBEDDED),
     "KandinskyV22Img2ImgPipeline": Entry(
@@ -215,6 +284,33 @@ ENTRIES: dict[str, Entry] = {
     ),
     "KandinskyV22PriorEmb2EmbPipeline": Entry(
         build=derived("KandinskyV22PriorEmb2EmbPipeline", unets.kandinsky_prior), kind="embeddings"
+    ),
+    "KandinskyV22ControlnetPipeline": Entry(
+        build=derived("KandinskyV22ControlnetPipeline", upscalers.kandinsky_22_decoder),
+        call=upscalers.EMBEDDED | {"hint": upscalers.hint},
+    ),
+    "KandinskyV22Img2ImgCombinedPipeline": Entry(
+        build=derived("KandinskyV22Img2ImgCombinedPipeline", unets.kandinsky_22), scales=_PRIOR_SCALES, call=_PRIOR
+    ),
+    "KandinskyV22InpaintCombinedPipeline": Entry(
+        build=derived(
+            "KandinskyV22InpaintCombinedPipeline",
+            unets.kandinsky_22,
+            unet=lambda _: upscalers.kandinsky_22_decoder(9).unet,
+        ),
+        scales=_PRIOR_SCALES,
+        call=_PRIOR,
+    ),
+    "KandinskyPriorPipeline": Entry(
+        build=derived("KandinskyPriorPipeline", unets.kandinsky_prior), kind="embeddings"
+    ),
+    "WuerstchenDecoderPipeline": Entry(
+        build=upscalers.decoder("WuerstchenDecoderPipeline", unets.wuerstchen),
+        call={"image_embeddings": upscalers.from_prior(6)},
+    ),
+    "StableCascadeDecoderPipeline": Entry(
+        build=upscalers.decoder("StableCascadeDecoderPipeline", unets.stable_cascade),
+        call={"image_embeddings": upscalers.from_prior(4)},
     ),
     "WuerstchenPriorPipeline": Entry(
         build=upscalers.wuerstchen_prior, kind="embeddings", call={"height": 128, "width": 128}
@@ -228,14 +324,34 @@ ENTRIES: dict[str, Entry] = {
         call={"decoder_num_inference_steps": 2, "super_res_num_inference_steps": 2},
     ),
     "DiTPipeline": Entry(build=upscalers.class_to_image, call={"class_labels": [3]}),
-    "DDPMPipeline": Entry(
-        build=lambda: upscalers.unconditional("DDPMPipeline"), scales=(), no_guidance=_NEVER_GUIDED
+    "DDPMPipeline": _unconditional("DDPMPipeline"),
+    "DDIMPipeline": _unconditional("DDIMPipeline"),
+    "ConsistencyModelPipeline": _unconditional("ConsistencyModelPipeline"),
+    "PNDMPipeline": _unconditional("PNDMPipeline", call={"num_inference_steps": 8}),  # its first four are set apart
+    "ScoreSdeVePipeline": _unconditional("ScoreSdeVePipeline", no_steps=True),
+    "KarrasVePipeline": _unconditional("KarrasVePipeline"),
+    "RePaintPipeline": _unconditional(
+        "RePaintPipeline",
+        call={
+            "image": lambda: photograph(32),
+            "mask_image": lambda: mask(32),
+            "jump_length": 1,
+            "jump_n_sample": 1,
+        },
     ),
-    "DDIMPipeline": Entry(
-        build=lambda: upscalers.unconditional("DDIMPipeline"), scales=(), no_guidance=_NEVER_GUIDED
+    "LDMPipeline": Entry(build=upscalers.latent_unconditional, scales=(), no_guidance=_NEVER_GUIDED),
+    "LDMSuperResolutionPipeline": Entry(
+        build=upscalers.latent_super_resolution,
+        scales=(),
+        no_guidance="one branch",
+        call={"image": lambda: photograph(32)},
     ),
-    "ConsistencyModelPipeline": Entry(
-        build=lambda: upscalers.unconditional("ConsistencyModelPipeline"), scales=(), no_guidance=_NEVER_GUIDED
+    "DanceDiffusionPipeline": Entry(
+        build=upscalers.sound,
+        scales=(),
+        no_guidance=_NEVER_GUIDED,
+        kind="audio",
+        call={"audio_length_in_s": 512 / 16000},
     ),
     "MarigoldDepthPipeline": Entry(
         build=lambda: upscalers.marigold("Depth"), scales=(), no_guidance="one branch", kind="map"

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+import zoo_hunyuan as hunyuan
+import zoo_ltx2 as ltx2
+import zoo_parts as parts
+import zoo_qwen as qwen
+import zoo_table_unets
 import zoo_video as video
 import zoo_video_unets as unets
 import zoo_wan as wan
-from zoo_entry import LEFT_OUT, Entry, film
+from zoo_entry import LEFT_OUT, Entry, derived, film, multiply_attribute_of_guider
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -24,6 +29,26 @@ def _video(build: Callable[[], Any], **rest: Any) -> Entry:
 def _from_film(build: Callable[[], Any], argument: str = "video", **rest: Any) -> Entry:
     call = {"height": 32, "width": 32, argument: film} | rest.pop("call", {})
     return _video(build, call=call, **rest)
+
+
+def _ltx_2(name: str, **rest: Any) -> Entry:
+    """A class of LTX-2: four predictions of a step, mixed by three scales. The sound has scales of its own."""
+    own = {"frame_rate": 25.0, **ltx2.BLOCKS}
+    return _video(
+        lambda: ltx2.ltx_2(name),
+        scales=("guidance_scale", "stg_scale", "modality_scale"),
+        **rest | {"call": _SMALL | own | rest.get("call", {})},
+    )
+
+
+def _hunyuan_15(kind: str, **rest: Any) -> Entry:
+    """A class of HunyuanVideo 1.5, whose scale is a guider's."""
+    further = {"image_encoder": parts.siglip, "feature_extractor": parts.siglip_images} if "Image" in kind else {}
+    return _video(
+        lambda: hunyuan.hunyuan_15(kind, **{name: make() for name, make in further.items()}),
+        break_scale=multiply_attribute_of_guider,
+        **rest,
+    )
 
 
 _LONGER = _SMALL | {"num_frames": 9}
@@ -101,4 +126,73 @@ ENTRIES: dict[str, Entry] = {
         unets.stable_video, scales=("max_guidance_scale",), call=_SMALL | {"num_frames": 4, "decode_chunk_size": 2}
     ),
     "SanaVideoPipeline": _video(video.sana_video, call={"height": 32, "width": 32, "frames": 5}),
+    "SanaImageToVideoPipeline": _video(
+        derived("SanaImageToVideoPipeline", video.sana_video), call={"height": 32, "width": 32, "frames": 5}
+    ),
+    "LTXI2VLongMultiPromptPipeline": _video(
+        lambda: video.ltx("LTXI2VLongMultiPromptPipeline"),
+        call=_SMALL
+        | {"num_frames": 9, "num_inference_steps": 4, "output_type": "pil"}
+        | {"decode_horizontal_tiles": 1, "decode_vertical_tiles": 1},
+    ),
+    "LTX2Pipeline": _ltx_2("LTX2Pipeline"),
+    "LTX2ImageToVideoPipeline": _ltx_2("LTX2ImageToVideoPipeline", call={"image_crf": 0}),  # else it needs PyAV
+    "LTX2ConditionPipeline": _ltx_2("LTX2ConditionPipeline"),
+    "LTX2InContextPipeline": _ltx_2("LTX2InContextPipeline"),
+    "LTX2HDRPipeline": _ltx_2("LTX2HDRPipeline", kind="tensor"),
+    "LTX2DFRPipeline": _video(
+        lambda: ltx2.ltx_2("LTX2DFRPipeline", use_keyframes_abs_pos_embedding=True),
+        scales=(),
+        no_guidance="distilled into the model",
+        call=_SMALL | {"sigmas": [1.0, 0.5]},
+    ),
+    "LTX2LatentUpsamplePipeline": _video(
+        ltx2.upsampler,
+        scales=(),
+        no_guidance="no denoiser",
+        no_steps=True,
+        call=_SMALL | {"num_frames": LEFT_OUT, "video": film},
+    ),
+    "HunyuanVideo15Pipeline": _hunyuan_15("HunyuanVideo15Pipeline"),
+    "HunyuanVideo15ImageToVideoPipeline": _hunyuan_15("HunyuanVideo15ImageToVideoPipeline", call={"num_frames": 5}),
+    "HunyuanSkyreelsImageToVideoPipeline": _video(
+        lambda: video.hunyuan("HunyuanSkyreelsImageToVideoPipeline", in_channels=8), scales=("true_cfg_scale",)
+    ),
+    "HunyuanVideoFramepackPipeline": _video(
+        hunyuan.framepack, scales=("true_cfg_scale",), call=_SMALL | {"latent_window_size": 2}
+    ),
+    "SkyReelsV2DiffusionForcingImageToVideoPipeline": _video(
+        lambda: wan.skyreels("SkyReelsV2DiffusionForcingImageToVideoPipeline"), call=_FORCING
+    ),
+    "SkyReelsV2DiffusionForcingVideoToVideoPipeline": _video(
+        lambda: wan.skyreels("SkyReelsV2DiffusionForcingVideoToVideoPipeline"),
+        call=_FORCING | {"video": lambda: film(9), "num_frames": 17, "base_num_frames": 17, "overlap_history": 5},
+    ),
+    "LucyEditPipeline": _from_film(lambda: wan.wan("LucyEditPipeline", in_channels=8), call=_SMALL),
+    "WanAnimatePipeline": _from_film(
+        wan.wan_animate, "pose_video", call={"face_video": film, "segment_frame_length": 5, "mask_video": LEFT_OUT}
+    ),
+    "ChronoEditPipeline": _video(wan.chrono_edit),
+    "AnyFlowPipeline": _video(wan.any_flow),
+    "HeliosPipeline": _video(
+        wan.helios, call=_LONGER | {"history_sizes": [4, 2, 1], "num_latent_frames_per_chunk": 3}
+    ),
+    "Cosmos2_5_PredictBasePipeline": _video(video.cosmos_2_5, call=_SMALL | {"image": LEFT_OUT}),
+    "Kandinsky5T2VPipeline": _video(
+        lambda: qwen.kandinsky_5_further("Kandinsky5T2VPipeline", picture=False, autoencoder=video.hunyuan().vae)
+    ),
+    "Kandinsky5I2VPipeline": _video(
+        lambda: qwen.kandinsky_5_further("Kandinsky5I2VPipeline", picture=True, autoencoder=video.hunyuan().vae),
+        call=_SMALL | {"num_frames": 17},  # of four latent frames or fewer it makes NaN
+    ),
+    "AnimateDiffControlNetPipeline": _video(
+        lambda: unets.animatediff("AnimateDiffControlNetPipeline", controlnet=zoo_table_unets.control_net),
+        call=_SMALL | {"num_frames": 2, "conditioning_frames": lambda: film(2)},
+    ),
+    "AnimateDiffVideoToVideoControlNetPipeline": _from_film(
+        lambda: unets.animatediff(
+            "AnimateDiffVideoToVideoControlNetPipeline", controlnet=zoo_table_unets.control_net
+        ),
+        call={"conditioning_frames": film},
+    ),
 }

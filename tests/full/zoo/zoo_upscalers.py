@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import zoo_parts as parts
 import zoo_unets as unets
 from zoo_entry import derived
 from zoo_parts import WIDTH
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 UNSAFE: dict[str, Any] = {"safety_checker": None, "feature_extractor": None, "requires_safety_checker": False}
 IMAGE_READER: dict[str, Any] = {
@@ -30,6 +33,11 @@ EMBEDDED: dict[str, Any] = {
 
 def depth_map() -> torch.Tensor:
     return _drawn(1, 64, 64).abs()
+
+
+def hint() -> torch.Tensor:
+    """A picture of 64 px that a decoder with a control net is handed."""
+    return torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(5))
 
 
 def latents() -> torch.Tensor:
@@ -56,6 +64,12 @@ def inverse(base: Any) -> Any:
     import diffusers
 
     return diffusers.DDIMInverseScheduler.from_config(base.scheduler.config)
+
+
+def invertible(_: Any) -> Any:
+    import diffusers
+
+    return diffusers.DDIMScheduler(clip_sample=False, steps_offset=1, set_alpha_to_one=False)
 
 
 def example_encoder() -> Any:
@@ -209,22 +223,106 @@ def class_to_image() -> Any:
     )
 
 
-def unconditional(kind: str) -> Any:
-    """A class that is handed nothing."""
+def _without_text(**arguments: Any) -> Any:
+    """A UNet that reads no prompt."""
     import diffusers
 
-    unet: Any = diffusers.UNet2DModel(
-        sample_size=16,
-        block_out_channels=(8, 16),
-        norm_num_groups=4,
-        layers_per_block=1,
-        attention_head_dim=4,
-        down_block_types=("DownBlock2D", "AttnDownBlock2D"),
-        up_block_types=("AttnUpBlock2D", "UpBlock2D"),
+    return diffusers.UNet2DModel(
+        **{
+            "sample_size": 16,
+            "block_out_channels": (8, 16),
+            "norm_num_groups": 4,
+            "layers_per_block": 1,
+            "attention_head_dim": 4,
+            "down_block_types": ("DownBlock2D", "AttnDownBlock2D"),
+            "up_block_types": ("AttnUpBlock2D", "UpBlock2D"),
+        }
+        | arguments
     )
-    schedulers = {"DDPMPipeline": "DDPMScheduler", "DDIMPipeline": "DDIMScheduler"}
-    scheduler = getattr(diffusers, schedulers.get(kind, "CMStochasticIterativeScheduler"))()
-    return getattr(diffusers, kind)(unet=unet, scheduler=scheduler)
+
+
+def unconditional(kind: str) -> Any:
+    """A class that is handed nothing, or a picture to be completed."""
+    import diffusers
+
+    name = "CMStochasticIterative" if kind == "ConsistencyModelPipeline" else kind.removesuffix("Pipeline")
+    side_px = 32 if kind == "RePaintPipeline" else 16
+    scheduler = getattr(diffusers, f"{name}Scheduler")()
+    return getattr(diffusers, kind)(unet=_without_text(sample_size=side_px), scheduler=scheduler)
+
+
+def latent_unconditional() -> Any:
+    import diffusers
+
+    return diffusers.LDMPipeline(
+        vqvae=parts.vq_autoencoder(),
+        unet=_without_text(sample_size=8, in_channels=4, out_channels=4),
+        scheduler=diffusers.DDIMScheduler(clip_sample=False),
+    )
+
+
+def latent_super_resolution() -> Any:
+    import diffusers
+
+    return diffusers.LDMSuperResolutionPipeline(
+        vqvae=parts.vq_autoencoder(latent_channels=3, vq_embed_dim=3),
+        unet=_without_text(sample_size=32, in_channels=6, out_channels=3),
+        scheduler=diffusers.DDIMScheduler(clip_sample=False),
+    )
+
+
+def sound() -> Any:
+    """Makes 512 samples of sound of nothing."""
+    import diffusers
+
+    unet: Any = diffusers.UNet1DModel(
+        block_out_channels=(32, 32, 64),
+        extra_in_channels=64,
+        sample_size=512,
+        sample_rate=16000,
+        use_timestep_embedding=False,
+        down_block_types=("DownBlock1DNoSkip", "DownBlock1D", "AttnDownBlock1D"),
+        up_block_types=("AttnUpBlock1D", "UpBlock1D", "UpBlock1DNoSkip"),
+    )
+    return diffusers.DanceDiffusionPipeline(unet=unet, scheduler=diffusers.IPNDMScheduler())
+
+
+def decoder(kind: str, combined: Callable[[], Any]) -> Callable[[], Any]:
+    """A builder of the second of two stages."""
+
+    def make() -> Any:
+        import diffusers
+
+        components = combined().components.items()
+        return getattr(diffusers, kind)(**{name: part for name, part in components if not name.startswith("prior_")})
+
+    return make
+
+
+def from_prior(side: int) -> Callable[[], torch.Tensor]:
+    """What a prior hands such a stage."""
+    return lambda: _drawn(1, 4, side, side)
+
+
+def stable_unclip(kind: str) -> Any:
+    """Stable Diffusion of an embedding, which a prior makes of the prompt, or an image encoder of a picture."""
+    import diffusers
+    from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
+
+    prior = unets.kandinsky_prior()
+    make = derived(
+        kind,
+        unets.stable_diffusion,
+        unet=parts.unet(class_embed_type="projection", projection_class_embeddings_input_dim=2 * WIDTH),
+        image_normalizer=StableUnCLIPImageNormalizer(embedding_dim=WIDTH),
+        image_noising_scheduler=diffusers.DDPMScheduler(beta_schedule="squaredcos_cap_v2"),
+        prior=prior.prior,
+        prior_text_encoder=prior.text_encoder,
+        prior_tokenizer=lambda _: prior.tokenizer,
+        prior_scheduler=prior.scheduler,
+        **IMAGE_READER,
+    )
+    return make()
 
 
 def marigold(kind: str) -> Any:

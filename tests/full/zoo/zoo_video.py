@@ -366,3 +366,26 @@ def sana_video() -> Any:
         ),
         scheduler=parts.flow(),
     )
+
+
+def cosmos_2_5() -> Any:
+    """Cosmos 2.5, which reads its prompt with Qwen2.5-VL, all layers of it."""
+    import diffusers
+
+    class Chat:
+        """A tokenizer that writes of a chat what the user says."""
+
+        def apply_chat_template(self, chat: list[Any], **_: Any) -> list[int]:
+            text = chat[-1]["content"][0]["text"]
+            return list(parts.tokenizer(16)(text, padding="max_length", max_length=16)["input_ids"])
+
+    base = cosmos("Cosmos2VideoToWorldPipeline", second=True, channels=5)
+    config = {name: value for name, value in base.transformer.config.items() if not name.startswith("_")}
+    return diffusers.Cosmos2_5_PredictBasePipeline(
+        text_encoder=parts.qwen25_vl(),
+        tokenizer=Chat(),
+        transformer=parts.stirred(type(base.transformer)(**config | {"text_embed_dim": 2 * WIDTH})),
+        vae=base.vae,
+        scheduler=diffusers.UniPCMultistepScheduler(prediction_type="flow_prediction", use_flow_sigmas=True),
+        safety_checker=base.safety_checker,
+    )

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import zoo_parts as parts
+from zoo_entry import derived
 from zoo_parts import WIDTH
 
 
@@ -141,3 +142,60 @@ def skyreels(kind: str) -> Any:
 
 def _vision_projected() -> Any:
     return parts.clip_vision()
+
+
+def wan_animate() -> Any:
+    """Moves a picture as one film does, with the face of another."""
+    return wan(
+        "WanAnimatePipeline",
+        denoiser="WanAnimateTransformer3DModel",
+        options={"image_encoder": _vision(), "image_processor": parts.clip_images()},
+        in_channels=12,
+        latent_channels=4,
+        image_dim=WIDTH,
+        added_kv_proj_dim=24,
+        motion_encoder_channel_sizes={"4": 16, "8": 16, "16": 16},
+        motion_encoder_size=16,
+        motion_style_dim=8,
+        motion_dim=4,
+        motion_encoder_dim=16,
+        face_encoder_hidden_dim=16,
+        face_encoder_num_heads=2,
+        inject_face_latents_blocks=2,
+    )
+
+
+def chrono_edit() -> Any:
+    options = {"image_encoder": _vision(), "image_processor": parts.clip_images(), "scheduler": parts.flow()}
+    return wan(
+        "ChronoEditPipeline",
+        denoiser="ChronoEditTransformer3DModel",
+        options=options,
+        in_channels=12,
+        image_dim=WIDTH,
+        added_kv_proj_dim=24,
+    )
+
+
+def _with_own_transformer(kind: str, transformer: Any, scheduler: Any) -> Any:
+    import diffusers
+
+    parts.do_without_ftfy(getattr(diffusers, kind))
+    return derived(kind, wan, transformer=transformer, scheduler=scheduler)()
+
+
+def any_flow() -> Any:
+    import diffusers
+
+    config = {name: value for name, value in _WAN.items() if name != "qk_norm"}
+    transformer = parts.stirred(diffusers.AnyFlowTransformer3DModel(**config))
+    return _with_own_transformer("AnyFlowPipeline", transformer, diffusers.FlowMapEulerDiscreteScheduler())
+
+
+def helios() -> Any:
+    import diffusers
+
+    config = {name: value for name, value in _WAN.items() if name != "rope_max_seq_len"}
+    transformer = parts.stirred(diffusers.HeliosTransformer3DModel(**config, rope_dim=(4, 4, 4)))
+    scheduler = diffusers.HeliosScheduler(stages=1, stage_range=[0, 1])
+    return _with_own_transformer("HeliosPipeline", transformer, scheduler)
