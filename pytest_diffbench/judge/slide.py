@@ -19,6 +19,7 @@ from pytest_diffbench.judge.memory import memory_allowance
 from pytest_diffbench.judge.output.tolerance import tolerance
 from pytest_diffbench.judge.slide_parts import parts_beyond, sketches_of
 from pytest_diffbench.judge.time.creep import first_time
+from pytest_diffbench.outputs.excerpts import films_in
 from pytest_diffbench.outputs.image_metrics import area_means
 from pytest_diffbench.records import MOST_FIRST_TIMES, ImageSketch, Origin, OriginDistance
 
@@ -78,12 +79,7 @@ def origin_of(
 
 def pictures_of(artifacts: Artifacts) -> tuple[NDArray[np.uint8], ...]:
     """What is sketched as images: those, and the frames of videos as they are kept, reduced where they are."""
-    frames = [
-        arrays["sketches"]
-        for arrays in artifacts.parts
-        if "sketches" in arrays and arrays["sketches"].dtype == "uint8" and arrays["sketches"].ndim == 4
-    ]
-    return (*artifacts.images, *(frame for film in frames for frame in film.astype("uint8", copy=False)))
+    return (*artifacts.images, *(frame for film in films_in(artifacts.parts) for frame in film))
 
 
 def _sketch(number: int, image: NDArray[np.uint8]) -> ImageSketch:

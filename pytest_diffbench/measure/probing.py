@@ -16,7 +16,7 @@ from pytest_diffbench.measure.components import sites_of
 from pytest_diffbench.measure.definition import bind, parameters_of
 from pytest_diffbench.measure.rounds import Caller
 from pytest_diffbench.measure.state import preserved
-from pytest_diffbench.outputs.excerpts import excerpts
+from pytest_diffbench.outputs.excerpts import excerpts, films_in
 from pytest_diffbench.records import Probe
 
 if TYPE_CHECKING:
@@ -119,14 +119,14 @@ def probe(
         again = _call(target, other, second, clock)
         if earlier is not None and earlier.seed is not None:
             prompt = {"prompt": earlier.prompt} if prompted and earlier.prompt is not None else {}
-            repeated = excerpts(_call(target, dict(arguments) | prompt, earlier.seed, clock).images)
+            repeated = _pictures(_call(target, dict(arguments) | prompt, earlier.seed, clock))
     # a repeated output may come from a store, and is as fast as that
     times_s = [call.total_s for call in (fresh, again) if call is fresh or not _alike(call, fresh)]
     return Probed(
         Probe(
             prompt=hidden.prompt if prompted else None,
             seed=first,
-            pictures=excerpts(fresh.images),
+            pictures=_pictures(fresh),
             repeated=repeated,
             fresh_s=min(times_s),
             steps=fresh.steps,
@@ -152,6 +152,13 @@ def painted(
     """The images of one call with another prompt. Raises whatever the target raises."""
     with preserved(threads, collect=False):
         return _call(target, bind(target, tuple(args), kwargs) | {"prompt": prompt}, seed, clock).images
+
+
+def _pictures(call: _Call) -> tuple[bytes, ...]:
+    """Excerpts of its images, and of its videos' first, middle and last frames."""
+    films = films_in(part.kept.arrays for part in call.parts)
+    frames = [film[number] for film in films for number in sorted({0, len(film) // 2, len(film) - 1})]
+    return excerpts([*call.images, *frames])
 
 
 def _alike(first: _Call, second: _Call) -> bool:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import io
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import numpy as np
     from numpy.typing import NDArray
@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
 MOST_PX = 128
 """Longest side of an excerpt. What minis paint is kept whole."""
+
+
+def films_in(parts: Iterable[Mapping[str, NDArray[Any]]]) -> tuple[NDArray[np.uint8], ...]:
+    """Frames of each video among what is kept of parts, uint8 of shape (frames, height, width, channels)."""
+    return tuple(
+        arrays["sketches"]
+        for arrays in parts
+        if "sketches" in arrays and arrays["sketches"].dtype == "uint8" and arrays["sketches"].ndim == 4
+    )
 
 
 def excerpts(images: Iterable[NDArray[np.uint8]]) -> tuple[bytes, ...]:

@@ -27,7 +27,7 @@ class Probe(Record, frozen=True, kw_only=True):
     Attributes:
         prompt: that was drawn; None where the call takes none.
         seed: that was drawn, of the call whose images are kept; None in files of versions that didn't keep any.
-        pictures: PNGs of what that call painted, see `outputs.excerpts`.
+        pictures: PNGs of what that call painted, of a video some frames, see `outputs.excerpts`.
         repeated: the same of the reference's prompt and seed, where that was probed earlier, since a baseline can't
             know what is drawn later. Not kept with a baseline.
         fresh_s: time of the faster of two calls with inputs that were never seen before.
