@@ -55,6 +55,10 @@ def spec_of(
     )
 
 
+def spec_with(name: str, options: dict[str, Any]) -> PipelineSpec:
+    return spec_of(name, **options)
+
+
 def load(spec: PipelineSpec, saved: Path) -> Any:  # diffusers' classes are opaque to type checkers
     return loader.load(spec, saved)
 
@@ -167,7 +171,7 @@ def test_what_can_have_no_effect_is_refused(saved: Path, options: dict[str, Any]
 
 @pytest.mark.parametrize("option", ["vae_tiling", "vae_slicing", "channels_last"])
 def test_an_option_is_seen_on_a_pipeline_once_it_is_applied(option: str) -> None:
-    pipeline, spec = build_tiny("lumina2"), spec_of("lumina2", **{option: True})
+    pipeline, spec = build_tiny("lumina2"), spec_with("lumina2", {option: True})
     with pytest.raises(PipelineError, match=f"{option}=True: nothing of it is to be seen"):
         check_applied(pipeline, spec)
     set_up(pipeline, spec)
@@ -180,7 +184,7 @@ def test_a_pipeline_without_a_vae(option: str) -> None:
     pipeline = build_tiny("lumina2")
     pipeline.vae = None
     with pytest.raises(PipelineError, match=rf"{option}=True: Lumina2Pipeline has no VAE"):
-        set_up(pipeline, spec_of("lumina2", **{option: True}))
+        set_up(pipeline, spec_with("lumina2", {option: True}))
 
 
 def make_lora(folder: Path, name: str, target: str = "transformer") -> Path:
