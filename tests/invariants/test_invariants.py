@@ -154,6 +154,28 @@ def test_the_text_of_a_failed_test_names_the_way_to_accept() -> None:
     assert "Observed: 3, expected: 0" in text
 
 
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({}, None),
+        ({"expected": 0}, "Observed: None, expected: 0"),
+        ({"observed": 3}, "Observed: 3, expected: None"),
+        ({"expected": 0, "distance": OutputDistance(distance_rel=0.5, limit_rel=1e-4)}, None),
+    ],
+    ids=["neither", "expected", "observed", "a distance"],
+)
+def test_figures_are_told_where_there_are_any(facts: dict[str, Any], said: str | None) -> None:
+    text = broken_text(verification(check("broken", where=("steps 0-2",), **facts)))
+    assert "steps 0-2" in text
+    assert said in text if said is not None else "Observed" not in text
+
+
+def test_an_answer_that_no_check_has_is_not_listed() -> None:
+    labels = {line.split()[0] for line in text_of(check("broken")).splitlines() if line.strip()}
+    assert "broken" in labels
+    assert not labels & {"waived", "unable", "holds", "n/a"}
+
+
 def test_the_json_can_be_read_back() -> None:
     found = verification(check("broken", distance=OutputDistance(distance_rel=None, limit_rel=1e-4)))
     assert msgspec.json.decode(dump(found), type=Verification) == found
