@@ -5,15 +5,18 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import judge_factories
 import msgspec
 import pytest
 from tiny_pipelines import build_tiny
 
 from pytest_diffbench.commands import main as cli
 from pytest_diffbench.errors import MeasureError, OptionError
-from pytest_diffbench.invariants import CODES, verify
+from pytest_diffbench.invariants import CODES, off_switch, verify
+from pytest_diffbench.invariants.invariant import Undecided
 from pytest_diffbench.records import Check, OutputDistance, Verification
 from pytest_diffbench.records.verification import ANSWERS
 from pytest_diffbench.report import session_json
@@ -56,6 +59,32 @@ def test_a_call_leaves_the_pipeline_as_it_was() -> None:
     before = dict(vars(pipeline))
     checked("repeat.second_call", "chunks", "callback")
     assert vars(pipeline) == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "scale", "off"),
+    [(7.5, 7.4, 1.0), (7.5, 8.6, 0.0), (7.5, 7.3, None), (1.2, 1.19, 1.0), (0.5, 0.5, 1.0), (0.5, 0.47, None)],
+)
+def test_a_scale_that_is_read_is_the_argument_up_to_two_percent(
+    asked: float, scale: float, off: float | None
+) -> None:
+    steps = (judge_factories.guided_step(scale=scale),)
+    reference = SimpleNamespace(work=judge_factories.work(), guidance=judge_factories.guidance(steps))
+    without = SimpleNamespace(work=judge_factories.work([judge_factories.group("cond", "0-29")]))
+    calls: list[dict[str, float]] = []
+
+    def attempt(**arguments: float) -> SimpleNamespace:
+        calls.append(arguments)
+        return without
+
+    defaults = {"guidance_scale": asked}
+    subject: Any = SimpleNamespace(defaults=defaults, parameters=defaults, reference=reference, attempt=attempt)
+    if off is None:
+        with pytest.raises(Undecided):
+            off_switch.no_unconditional_call(subject)
+    else:
+        assert off_switch.no_unconditional_call(subject).answer == "holds"
+    assert calls == ([{"guidance_scale": off}] if off is not None else [])
 
 
 @pytest.mark.full
