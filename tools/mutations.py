@@ -276,7 +276,7 @@ def find(folder: Path, number: int, tests: list[str], python: str) -> str | None
             return f"it ran for more than {limit_s} s"
         if done.returncode != 0:
             failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
-            if not failed and done.returncode in (pytest.ExitCode.USAGE_ERROR, pytest.ExitCode.NO_TESTS_COLLECTED):
+            if not failed and (done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED or "not found:" in done.stderr):
                 raise RuntimeError(f"no test was run: {done.stdout[-300:]}{done.stderr[-300:]}")
             return failed[-1] if failed else f"status {done.returncode}: {done.stdout[-300:]}{done.stderr[-300:]}"
     return None

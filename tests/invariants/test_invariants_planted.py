@@ -309,5 +309,14 @@ def test_another_process_is_compared(by: float, answer: str) -> None:
     assert check.answer == answer, check
 
 
+def test_a_sample_of_tokens_has_its_shift_by_their_number() -> None:
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
+    check = check_of(
+        "schedule.shift", build_tiny("flux"), lambda pipeline: plants.replaced(pipeline, "scheduler", scheduler)
+    )
+    assert check.answer == "holds", check
+    assert check.observed == check.expected == 16  # 64 pixels a side are 8 latents, and a token is two by two of them
+
+
 def test_every_invariant_has_a_fault() -> None:
     assert {planted.code for planted in PLANTED} | {"repeat.processes"} == set(CODES)

@@ -398,7 +398,8 @@ def test_variants_of_a_plan_are_skipped_since_nothing_is_timed(project: pytest.P
 
         @pytest.mark.diffbench(model="lumina2", weights="plan")
         def test_it(diffbench, diffbench_pipeline):
-            diffbench.compare(diffbench_pipeline, "a circle", variants={"a": {}, "b": {"num_inference_steps": 2}})
+            variants = {"a": {}, "b": {"num_inference_steps": 2}}
+            diffbench.compare(diffbench_pipeline, "a circle", variants=variants, height=1)  # a call would raise
         """
     )
     result = run(project, "--diffbench", "-rs")
