@@ -56,6 +56,7 @@ def test_what_does_not_apply_says_why() -> None:
 
 def test_a_call_leaves_the_pipeline_as_it_was() -> None:
     pipeline = tiny("lumina2")
+    pipeline(**SMALL)  # notes its arguments on itself
     before = dict(vars(pipeline))
     checked("repeat.second_call", "chunks", "callback")
     assert vars(pipeline) == before
