@@ -175,7 +175,8 @@ def _hushed() -> Iterator[None]:
         with Path(os.devnull).open("wb") as nowhere:
             os.dup2(nowhere.fileno(), 2)
         with warnings.catch_warnings():
-            # Some releases of torch warn of cycles, of which there is one. To accumulate events takes 14 s for 237,000.
+            # Some releases of torch warn of cycles, of which there is one.
+            # To accumulate events takes 14 s for 237,000.
             warnings.filterwarnings("ignore", message=".*Profiler clears events")
             yield
     finally:
