@@ -85,7 +85,19 @@ importlib.metadata.PathDistribution.read_text = _read_text_once  # type: ignore[
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of the full tier: those in tests/full."""
+    """Mark the tests of the full tier, those in tests/full; refuse to run where the plugin skips some as benchmarks.
+
+    A run in which all tests are skipped ends like one in which all pass.
+    """
+    from pytest_diffbench import plugin
+
+    skipped = [
+        item.nodeid
+        for item in items
+        if _is_own(item) and any(mark.kwargs.get("reason") == plugin._IDLE for mark in item.iter_markers("skip"))
+    ]
+    if skipped:
+        raise pytest.UsageError(f"the plugin skips {len(skipped)} of its own tests, such as {skipped[0]}")
     for item in items:
         if Path(__file__).parent / "tests" / "full" in item.path.parents:
             item.add_marker(pytest.mark.full)

@@ -24,6 +24,8 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
+import pytest
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -209,7 +211,7 @@ def record(folder: Path, arguments: list[str]) -> int:
 
 
 def met(folder: Path) -> dict[int, list[str]]:
-    """Tests that came by each defect, the quick ones first."""
+    """Tests that came by each defect, the quick ones first; all tests where it takes effect at an import."""
     defects = json.loads((folder / "defects.json").read_text(encoding="utf-8"))
     found: dict[int, set[str]] = {number: set() for number in range(len(defects))}
     costs: dict[str, float] = {}
@@ -219,17 +221,24 @@ def met(folder: Path) -> dict[int, list[str]]:
             costs[test] = float(rest[0])
         elif test:
             found[int(first)].add(test)
+    found |= {number: set(costs) for number, defect in enumerate(defects) if defect["at_import"]}
     # A room's own tests are the likeliest to find it: they go first among tests that cost about the same.
     return {
         number: sorted(
             tests,
             key=lambda test: (
+                defects[number]["at_import"] and not _is_of(test, defects[number]["path"]),
                 round(costs.get(test, 1.0), 1),
-                f"/{defects[number]['path'].split('/')[1]}/" not in test,
+                not _is_of(test, defects[number]["path"]),
             ),
         )
         for number, tests in found.items()
     }
+
+
+def _is_of(test: str, path: str) -> bool:
+    """Whether a test stands in the folder, or the module, that is named after a file's room."""
+    return Path(path).parts[1].removesuffix(".py") in test.split("::", maxsplit=1)[0].replace("_", "/").split("/")
 
 
 def find(folder: Path, number: int, tests: list[str], python: str) -> str | None:
@@ -252,14 +261,23 @@ def find(folder: Path, number: int, tests: list[str], python: str) -> str | None
             *part,
         ]
         variables = environment_of(folder, MUTANT=str(number))
+        limit_s = 400 + len(part) // 2
         try:
             done = subprocess.run(
-                command, cwd=folder / "tree", env=variables, capture_output=True, text=True, timeout=400, check=False
+                command,
+                cwd=folder / "tree",
+                env=variables,
+                capture_output=True,
+                text=True,
+                timeout=limit_s,
+                check=False,
             )
         except subprocess.TimeoutExpired:
-            return "it ran for more than 400 s"
+            return f"it ran for more than {limit_s} s"
         if done.returncode != 0:
             failed = [line for line in done.stdout.splitlines() if line.startswith(("FAILED ", "ERROR "))]
+            if not failed and (done.returncode == pytest.ExitCode.NO_TESTS_COLLECTED or "not found:" in done.stderr):
+                raise RuntimeError(f"no test was run: {done.stdout[-300:]}{done.stderr[-300:]}")
             return failed[-1] if failed else f"status {done.returncode}: {done.stdout[-300:]}{done.stderr[-300:]}"
     return None
 
@@ -272,8 +290,6 @@ def run(folder: Path, only: list[int], given: list[str], most: int, out: str) ->
 
     def one(number: int) -> None:
         chosen = tests[number][:most]
-        if not chosen and defects[number]["at_import"]:
-            chosen = [f"tests/{defects[number]['path'].split('/')[1]}"]
         # What takes effect at an import needs an interpreter that has imported nothing.
         python = sys.executable if defects[number]["at_import"] else str(warm.executable)
         found[number] = find(folder, number, chosen, python)

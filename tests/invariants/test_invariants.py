@@ -5,15 +5,18 @@ from __future__ import annotations
 import functools
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any
 
+import judge_factories
 import msgspec
 import pytest
 from tiny_pipelines import build_tiny
 
 from pytest_diffbench.commands import main as cli
 from pytest_diffbench.errors import MeasureError, OptionError
-from pytest_diffbench.invariants import CODES, verify
+from pytest_diffbench.invariants import CODES, off_switch, verify
+from pytest_diffbench.invariants.invariant import Undecided
 from pytest_diffbench.records import Check, OutputDistance, Verification
 from pytest_diffbench.records.verification import ANSWERS
 from pytest_diffbench.report import session_json
@@ -53,9 +56,36 @@ def test_what_does_not_apply_says_why() -> None:
 
 def test_a_call_leaves_the_pipeline_as_it_was() -> None:
     pipeline = tiny("lumina2")
+    pipeline(**SMALL)  # notes its arguments on itself
     before = dict(vars(pipeline))
     checked("repeat.second_call", "chunks", "callback")
     assert vars(pipeline) == before
+
+
+@pytest.mark.parametrize(
+    ("asked", "scale", "off"),
+    [(7.5, 7.4, 1.0), (7.5, 8.6, 0.0), (7.5, 7.3, None), (1.2, 1.19, 1.0), (0.5, 0.5, 1.0), (0.5, 0.47, None)],
+)
+def test_a_scale_that_is_read_is_the_argument_up_to_two_percent(
+    asked: float, scale: float, off: float | None
+) -> None:
+    steps = (judge_factories.guided_step(scale=scale),)
+    reference = SimpleNamespace(work=judge_factories.work(), guidance=judge_factories.guidance(steps))
+    without = SimpleNamespace(work=judge_factories.work([judge_factories.group("cond", "0-29")]))
+    calls: list[dict[str, float]] = []
+
+    def attempt(**arguments: float) -> SimpleNamespace:
+        calls.append(arguments)
+        return without
+
+    defaults = {"guidance_scale": asked}
+    subject: Any = SimpleNamespace(defaults=defaults, parameters=defaults, reference=reference, attempt=attempt)
+    if off is None:
+        with pytest.raises(Undecided):
+            off_switch.no_unconditional_call(subject)
+    else:
+        assert off_switch.no_unconditional_call(subject).answer == "holds"
+    assert calls == ([{"guidance_scale": off}] if off is not None else [])
 
 
 @pytest.mark.full
@@ -152,6 +182,28 @@ def test_the_text_of_a_failed_test_names_the_way_to_accept() -> None:
     assert first == f"diffbench: Lumina2Pipeline is wrong without any baseline: {KNOWN}"
     assert f'waive={{"{KNOWN}": "..."}}' in last
     assert "Observed: 3, expected: 0" in text
+
+
+@pytest.mark.parametrize(
+    ("facts", "said"),
+    [
+        ({}, None),
+        ({"expected": 0}, "Observed: None, expected: 0"),
+        ({"observed": 3}, "Observed: 3, expected: None"),
+        ({"expected": 0, "distance": OutputDistance(distance_rel=0.5, limit_rel=1e-4)}, None),
+    ],
+    ids=["neither", "expected", "observed", "a distance"],
+)
+def test_figures_are_told_where_there_are_any(facts: dict[str, Any], said: str | None) -> None:
+    text = broken_text(verification(check("broken", where=("steps 0-2",), **facts)))
+    assert "steps 0-2" in text
+    assert said in text if said is not None else "Observed" not in text
+
+
+def test_an_answer_that_no_check_has_is_not_listed() -> None:
+    labels = {line.split()[0] for line in text_of(check("broken")).splitlines() if line.strip()}
+    assert "broken" in labels
+    assert not labels & {"waived", "unable", "holds", "n/a"}
 
 
 def test_the_json_can_be_read_back() -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pytest_diffbench.judge.trend import alpha_of, by_pace, pooled, trends
 from pytest_diffbench.records.history import Series
-from pytest_diffbench.stats.changepoints import Values
+from pytest_diffbench.stats.changepoints import LATEST, LEAST_BEFORE, Values
 
 NIGHTS = 60
 
@@ -137,3 +137,11 @@ def test_a_change_scales_with_nothing() -> None:
 def test_more_series_ask_for_more_evidence() -> None:
     assert alpha_of(2000) == pytest.approx(alpha_of(20) / 100)
     assert alpha_of(1) == alpha_of(20)
+
+
+def test_a_drift_needs_an_anchor_and_as_many_new_values_behind_it() -> None:
+    values = [1.0] * LEAST_BEFORE + [2.0] * LATEST
+    drift = Values(values).drift(1e-6)
+    assert drift is not None
+    assert drift.size == 1.0
+    assert Values(values[:-1]).drift(1e-6) is None

@@ -80,6 +80,8 @@ def test_a_variance_is_the_second_half_of_the_channels_handed_on_as_it_was_predi
     assert not _has_variance(handed, cond), "the first half is the conditional prediction's too: nothing was guided"
     handed[:, :4] += 1
     assert _has_variance(handed, cond)
+    assert _has_variance(handed[..., 0], cond[..., 0]), "a sound has one axis behind its channels"
+    assert not _has_variance(handed[..., 0, 0], cond[..., 0, 0]), "a vector has none"
     handed[:, 4] += 1
     assert not _has_variance(handed, cond)
     assert not _has_variance(handed[:, :7], cond[:, :7]), "an odd number has no halves"

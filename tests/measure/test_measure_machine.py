@@ -180,6 +180,13 @@ def test_this_machine_has_a_class_that_holds() -> None:
     assert environment_changes(one, other) is None
 
 
+def test_switches_of_a_component_are_facts_where_they_are_on() -> None:
+    vae: Any = torch.nn.Linear(1, 1)
+    vae.use_tiling, vae.use_slicing = True, False
+    software = environment_of("cpu", SimpleNamespace(components={"vae": vae})).software
+    assert {name: fact for name, fact in software.items() if ".use_" in name} == {"vae.use_tiling": True}
+
+
 class Card:
     """A CUDA device by what torch tells of it, without the driver's Python module."""
 

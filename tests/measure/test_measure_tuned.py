@@ -15,7 +15,7 @@ from pytest_diffbench.measure.guidance import call_class_of
 from pytest_diffbench.measure.rounds import drive_plainly
 from pytest_diffbench.outputs.pixels import psnr_db
 from pytest_diffbench.pipelines import loader
-from pytest_diffbench.pipelines.tuned import denoisers_in, resolved
+from pytest_diffbench.pipelines.tuned import check_applied, denoisers_in, resolved, set_up
 from pytest_diffbench.records import Offload, PipelineSpec, Tuning, parse_steps
 
 if TYPE_CHECKING:
@@ -53,6 +53,10 @@ def spec_of(
     return PipelineSpec(
         model=name, weights="pretrained", device=device, dtype=dtype, offload=offload, tuning=Tuning(**options)
     )
+
+
+def spec_with(name: str, options: dict[str, Any]) -> PipelineSpec:
+    return spec_of(name, **options)
 
 
 def load(spec: PipelineSpec, saved: Path) -> Any:  # diffusers' classes are opaque to type checkers
@@ -166,22 +170,21 @@ def test_what_can_have_no_effect_is_refused(saved: Path, options: dict[str, Any]
 
 
 @pytest.mark.parametrize("option", ["vae_tiling", "vae_slicing", "channels_last"])
-def test_a_pipeline_without_a_vae(option: str) -> None:
-    from pytest_diffbench.pipelines import tuned
+def test_an_option_is_seen_on_a_pipeline_once_it_is_applied(option: str) -> None:
+    pipeline, spec = build_tiny("lumina2"), spec_with("lumina2", {option: True})
+    with pytest.raises(PipelineError, match=f"{option}=True: nothing of it is to be seen"):
+        check_applied(pipeline, spec)
+    set_up(pipeline, spec)
+    check_applied(pipeline, spec)
+    assert resolved(pipeline, spec) == {option: True}
 
+
+@pytest.mark.parametrize("option", ["vae_tiling", "vae_slicing", "channels_last"])
+def test_a_pipeline_without_a_vae(option: str) -> None:
     pipeline = build_tiny("lumina2")
     pipeline.vae = None
     with pytest.raises(PipelineError, match=rf"{option}=True: Lumina2Pipeline has no VAE"):
-        tuned.set_up(
-            pipeline,
-            PipelineSpec(
-                model="lumina2",
-                weights="mini",
-                device="cpu",
-                dtype="float32",
-                tuning=Tuning(**{option: True}),  # type: ignore[arg-type]  # by name
-            ),
-        )
+        set_up(pipeline, spec_with("lumina2", {option: True}))
 
 
 def make_lora(folder: Path, name: str, target: str = "transformer") -> Path:

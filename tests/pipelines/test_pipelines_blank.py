@@ -55,6 +55,17 @@ def test_what_no_blank_goes_into_is_computed() -> None:
         assert not isinstance(torch.zeros(20, 20), Placeholder)
 
 
+def test_in_inference_mode_the_same_operations_are_seen_as_without_gradients() -> None:
+    seen: list[list[str]] = []
+    for mode in (torch.no_grad, torch.inference_mode):
+        ran: list[str] = []
+        with mode(), PlaceholderMode(Ledger(), lambda func, *_, ran=ran: ran.append(str(func))):
+            torch.nn.functional.linear(placeholder(2, 6, 8), placeholder(4, 8), placeholder(4))
+        seen.append(ran)
+    assert seen[0] == seen[1]
+    assert "aten.addmm.default" in seen[0]
+
+
 class Curious(torch.nn.Module):
     def forward(self, x: torch.Tensor) -> float:
         return float(x.sum())
@@ -143,6 +154,8 @@ def test_entries_of_a_batch_keep_their_names_on_the_way_into_it_and_out_again() 
         assert same(both.transpose(1, 2)[:1], uncond.transpose(1, 2))
         assert same(both.reshape(2, 28)[1:], cond.reshape(1, 28))
         assert not same(both.transpose(0, 1)[:1], uncond.transpose(0, 1)[:1])
+        assert same(latents.permute(0, 1, 3, 2), latents.permute(0, 1, 3, 2))
+        assert not same(latents.permute(0, 1, 3, 2), latents.permute(0, 1, 2, 3))
 
 
 def test_writing_in_place_changes_the_names_of_all_views() -> None:

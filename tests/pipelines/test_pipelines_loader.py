@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from tiny_pipelines import build_tiny
 
 from pytest_diffbench.errors import PipelineError
 from pytest_diffbench.pipelines import loader
+from pytest_diffbench.pipelines.folders import FOLDER_MODEL
 from pytest_diffbench.pipelines.loader import default_dtype, load, parse_dtype, resolve_device
 from pytest_diffbench.pipelines.registry import MODELS
+from pytest_diffbench.placeholders.tensors import Placeholder
 from pytest_diffbench.records import PipelineSpec
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def spec_with(**changes: Any) -> PipelineSpec:
@@ -129,6 +135,16 @@ def test_a_loaded_mini_paints_the_very_same_picture(model: str, tmp_path: Any) -
         for pipeline in (built, loaded)
     )
     assert torch.equal(one, other)
+
+
+def test_a_plan_of_a_folder_is_of_the_class_and_size_in_it(tmp_path: Path, real_libraries: None) -> None:
+    tiny = build_tiny("flux")
+    tiny.save_pretrained(tmp_path)
+    planned: Any = load(spec_with(model=FOLDER_MODEL, weights="plan"), tmp_path)
+    assert type(planned) is type(tiny)
+    weight = planned.transformer.proj_out.weight
+    assert isinstance(weight, Placeholder)
+    assert weight.shape == tiny.transformer.proj_out.weight.shape
 
 
 def test_weights_that_cannot_be_loaded() -> None:

@@ -14,3 +14,32 @@ def test_a_parameter_longer_than_the_table_goes_round_it() -> None:
     drawn = 2 * layer.weight.detach().flatten()
     first = int(drawn[0]) - 1
     assert drawn.tolist() == [float((first + i) % 7 + 1) for i in range(32)]
+
+
+class GemmaNorm(torch.nn.Module):
+    """Adds 1 to its gains, as Gemma's norms do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.weight = torch.nn.Parameter(torch.full((4,), 7.0))
+
+
+def test_gains_are_one_biases_nothing_and_the_rest_is_drawn_by_its_fan_in() -> None:
+    layers = torch.nn.ModuleDict(
+        {
+            "norm": torch.nn.LayerNorm(4),
+            "gemma": GemmaNorm(),
+            "linear": torch.nn.Linear(16, 4),
+            "words": torch.nn.Embedding(4, 4),
+        }
+    )
+    fill(layers, "any", torch.ones(5))
+    values = {name: set(parameter.detach().flatten().tolist()) for name, parameter in layers.named_parameters()}
+    assert values == {
+        "norm.weight": {1.0},
+        "norm.bias": {0.0},
+        "gemma.weight": {0.0},
+        "linear.weight": {0.25},
+        "linear.bias": {0.0},
+        "words.weight": {1.0},
+    }

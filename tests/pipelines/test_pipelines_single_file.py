@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 from tiny_pipelines import build_tiny
 
 from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.pipelines.folders import single_file
 from pytest_diffbench.pipelines.pretrained import load_pretrained, revision
 from pytest_diffbench.pipelines.registry import MODELS
 from pytest_diffbench.pipelines.single_file import PREFIX
@@ -163,6 +164,14 @@ def test_weights_that_do_not_fit_are_named(
     with pytest.raises(PipelineError, match=expected) as caught:
         load_pretrained(spec_for(), NETA, file)
     assert str(file) in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["", "neta-lumina", NETA.hub_id.rpartition("/")[2]])
+def test_a_file_without_a_pipeline_around_it_is_found(tmp_path: Path, name: str) -> None:
+    assert single_file(tmp_path, NETA) is None
+    (tmp_path / name).mkdir(exist_ok=True)
+    file = write(tmp_path / name / "one.safetensors", {"a": torch.ones(1)})
+    assert single_file(tmp_path, NETA) == single_file(file, NETA) == file
 
 
 def test_two_files_are_one_too_many(folder: Path) -> None:

@@ -8,6 +8,7 @@ import pytest
 
 from pytest_diffbench.errors import PipelineError
 from pytest_diffbench.pipelines import tuning
+from pytest_diffbench.pipelines.tuned import quantization
 from pytest_diffbench.pipelines.tuning import cache_text, check_tuning, lora_digest, parse_cache, parse_quantize
 from pytest_diffbench.records import PipelineSpec, Tuning
 
@@ -108,6 +109,12 @@ def test_what_can_be_had_passes(all_packages: None, tmp_path: Path) -> None:
 def test_a_quantiser_is_chosen_by_the_type() -> None:
     assert parse_quantize("int8") == parse_quantize("torchao:int8") == ("torchao", "int8")
     assert parse_quantize("nf4") == ("bitsandbytes", "nf4")
+
+
+def test_where_nothing_can_be_quantised_the_option_is_refused() -> None:
+    assert quantization(spec_with(), []) == {}
+    with pytest.raises(PipelineError, match="quantize='int8': the pipeline lists no transformer or UNet"):
+        quantization(spec_with(quantize="int8"), [])
 
 
 @pytest.mark.parametrize(

@@ -384,3 +384,24 @@ def test_videos_are_compared_by_their_own_metrics(project: pytest.Pytester) -> N
     found = rows(project)
     assert found["far"].image_difference is not None
     assert found["far"].image_difference.psnr_db is None
+
+
+def test_variants_of_a_plan_are_skipped_since_nothing_is_timed(project: pytest.Pytester) -> None:
+    project.makeconftest(
+        "def pytest_diffbench_load_pipeline(spec, config):\n"
+        "    from tiny_pipelines import build_tiny\n"
+        "    return build_tiny(spec.model)\n"
+    )
+    project.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.diffbench(model="lumina2", weights="plan")
+        def test_it(diffbench, diffbench_pipeline):
+            variants = {"a": {}, "b": {"num_inference_steps": 2}}
+            diffbench.compare(diffbench_pipeline, "a circle", variants=variants, height=1)  # a call would raise
+        """
+    )
+    result = run(project, "--diffbench", "-rs")
+    result.assert_outcomes(skipped=1)
+    result.stdout.fnmatch_lines(["*variants are timed against each other, and a plan times nothing*"])

@@ -93,6 +93,14 @@ def test_a_wrong_marker_is_refused(pytester: pytest.Pytester, marker: dict[str, 
         resolved(pytester, marker=marker)
 
 
+def test_the_largest_number_that_is_allowed_is_taken(pytester: pytest.Pytester) -> None:
+    settings = resolved(pytester, marker={"threads": 1024, "seed": 2**63 - 1})
+    assert (settings.threads, settings.seed) == (1024, 2**63 - 1)
+    for marker in ({"threads": 1025}, {"seed": 2**63}):
+        with pytest.raises(OptionError, match="is a whole number, at most"):
+            resolved(pytester, marker=marker)
+
+
 def test_an_empty_text_is_no_setting(pytester: pytest.Pytester) -> None:
     assert resolved(pytester, marker={"gates": ""}).gates == options.GATE_NAMES
     with pytest.raises(OptionError, match="is a list of gates, separated by commas"):
@@ -234,3 +242,16 @@ def test_paths_start_where_they_are_written(pytester: pytest.Pytester, monkeypat
     assert options.folder(config, settings.json or "") == here / "s.json"
     assert options.folder(config, settings.models or "") == pytester.path / "weights"
     assert options.folder(config, settings.baselines) == pytester.path / "baselines"
+
+
+@pytest.mark.parametrize("ini", [True, False])
+def test_a_key_of_the_ini_file_starts_at_that_file_or_at_the_root_folder(
+    pytester: pytest.Pytester, ini: bool
+) -> None:
+    root = pytester.mkdir("root")
+    (pytester.mkdir("settings") / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
+    given = ["-c", "settings/pytest.ini"] if ini else []
+    config = pytester.parseconfig("--rootdir", str(root), *given, "-o", "diffbench_models=weights")
+    settings = options.resolve(config, {}, "test")
+    start = pytester.path / "settings" if ini else root
+    assert options.folder(config, settings.models or "") == start / "weights"

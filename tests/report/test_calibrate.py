@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import importlib.util
 import json
+import subprocess
 from typing import Any
 
 import judge_factories as make
@@ -161,3 +162,12 @@ def test_settings_are_runs_as_it_is_and_once_each_other_way() -> None:
 def test_wrong_usage_is_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(arguments) == 2
     assert said in capsys.readouterr().err
+
+
+def test_a_run_that_fails_is_told_with_all_that_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    failed = subprocess.CompletedProcess([], 4, "collected nothing\n", "no such file\n")
+    monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
+    with pytest.raises(
+        DiffbenchError, match=r"test_it\.py \(as it is\) ended with status 4: collected nothing\nno such"
+    ):
+        calibrate.calibrate(["test_it.py"], [calibrate.Setting(UNCHANGED)], 3.0, lambda _: None)

@@ -110,6 +110,8 @@ def test_figures_and_strips() -> None:
     assert figure_text("memory.peak_bytes", 2**30) == "1.00 GiB"
     assert figure_text("output.psnr_db", 31.25) == "31.2 dB"
     assert figure_text("work.denoiser_calls", 50.0) == "50"
+    assert figure_text("work.tokens", 4096.0) == "4,096"
+    assert figure_text("output.p999_levels", 1.5) == "1.5"
     assert strip([]) == ""
     assert strip([1.0, 1.0]) == "▁▁"
     assert strip([1.0, 2.0, 3.0]) == "▁▅█"

@@ -214,6 +214,16 @@ def test_a_folder_has_every_picture_once_and_whole(tmp_path: Path) -> None:
     assert all(name.endswith(".png") for name in shown), "those in lists aside"
 
 
+def test_lists_show_small_copies_of_a_large_picture(tmp_path: Path) -> None:
+    index = page.write(tmp_path / "report", [make.many(3, 1, 300).source()])
+    lists = re.sub(r"<article.*?</article>", "", index.read_text(encoding="utf-8"), flags=re.DOTALL)
+    sides_px = set()
+    for name in re.findall(r'src="data/([^"]*)"', lists):
+        with Image.open(index.parent / "data" / name) as picture:
+            sides_px.add(max(picture.size))
+    assert sides_px == {128}
+
+
 def test_a_case_that_is_named_twice_has_two_links() -> None:
     twice = report_factories.report(lumina("test_twice"))
     sources = [page.SessionSource(report_factories.session(twice, twice), lambda *_: Sides(), "first")]

@@ -15,7 +15,7 @@ from store_builders import make_artifacts, make_case, make_environment, make_obs
 
 from pytest_diffbench.errors import BaselineError, DiffbenchError
 from pytest_diffbench.records.artifacts import Artifacts
-from pytest_diffbench.store import Store
+from pytest_diffbench.store import Store, sides_of
 from pytest_diffbench.store.checking import check
 from pytest_diffbench.store.pictures import keep, kept
 
@@ -158,6 +158,14 @@ def test_what_is_kept_beside_a_session_is_found_by_its_digest(tmp_path: Path) ->
         kept([tmp_path], seen.case, seen.output)
     path.unlink()
     assert sum(bool(part) for part in kept([tmp_path], seen.case, seen.output).parts) == len(PARTS) - 1
+
+
+def test_a_case_that_returned_nothing_is_shown_beside_its_baseline(tmp_path: Path) -> None:
+    stored(tmp_path, PARTS)
+    seen, artifacts = measured(PARTS)
+    sides = sides_of([], msgspec.structs.replace(seen, output=None), Store(tmp_path))
+    assert (sides.now.images, sides.now.parts) == ((), ())
+    assert_equal(sides.base.parts, artifacts.parts)
 
 
 def test_what_is_kept_is_found_in_baselines_too(tmp_path: Path) -> None:

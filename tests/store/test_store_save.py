@@ -185,12 +185,15 @@ def test_overtaken_saver_adds_its_run_to_what_is_equal(tmp_path: Path) -> None:
         {"work": None},
         {"case": make_case(seed=9)},
         {"output": None},
+        {"output": make_output(NEW)},
     ],
 )
 def test_overtaken_saver_with_something_else_starts_a_generation(tmp_path: Path, changes: dict[str, Any]) -> None:
     store = Store(tmp_path)
     save(store, OLD, "run-1", None, False)
-    artifacts = dataclasses.replace(OLD, images=()) if "output" in changes else OLD
+    artifacts = OLD
+    if "output" in changes:
+        artifacts = NEW if changes["output"] is not None else dataclasses.replace(OLD, images=())
     assert save(store, artifacts, "run-2", None, True, **changes) == "new generation 2"
 
 

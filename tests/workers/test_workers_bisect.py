@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import subprocess
 from typing import TYPE_CHECKING
 
 import pytest
+import report_factories as make
 from planted_history import write_history
+from report_records import lumina
 
+from pytest_diffbench.commands import bisect
 from pytest_diffbench.commands.bisect import PackageHistory
-from pytest_diffbench.commands.bisecting import Bisected
+from pytest_diffbench.commands.bisecting import Bisected, Outcome
 from pytest_diffbench.commands.main import main
 from pytest_diffbench.errors import DiffbenchError
+from pytest_diffbench.records import CaseReport, SaveOutcome
+from pytest_diffbench.report import session_json
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,4 +40,43 @@ def test_versions_are_those_between_the_two(tmp_path: Path) -> None:
     assert history.reproduce(found, ["a b.py"]) == (
         "echo some==1.1 > good.txt && pip install some==1.10 && "
         "pytest --diffbench-against=\"$(diffbench env good.txt)\" 'a b.py'"
+    )
+
+
+def outcome_of(
+    folder: Path, monkeypatch: pytest.MonkeyPatch, *cases: CaseReport, save: bool = False, status: int = 1
+) -> Outcome:
+    """What is made of a run of pytest that leaves a session of these cases behind."""
+
+    def run(command: list[str], **_: object) -> subprocess.CompletedProcess[str]:
+        (folder / "result.json").write_bytes(session_json.dump(make.session(*cases)))
+        return subprocess.CompletedProcess(command, status, "collected\n", "ImportError: no engine\n")
+
+    monkeypatch.setattr(subprocess, "run", run)
+    return bisect.Tests(["test_paint.py"], "work", folder).run(bisect.Place("python"), save=save)
+
+
+def test_what_is_worse_is_found_and_what_is_not_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert outcome_of(tmp_path, monkeypatch, make.report(lumina("test_a"))) == Outcome()
+    found = outcome_of(tmp_path, monkeypatch, make.slower())
+    assert found.broken is None
+    assert {finding.fault for finding in found.findings} == {
+        (make.slower().observation.case.id, gate) for gate in ("work", "guidance", "output", "time")
+    }
+
+
+def test_a_revision_that_cannot_be_judged_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    sound = make.report(lumina("test_a"))
+    stopped = CaseReport(observation=lumina("test_b"), verdicts=(), error="the device ran out of memory")
+    refused = make.unbaselined(lumina("test_c"), saved=SaveOutcome(what="refused", why="the rounds spread"))
+    new = CaseReport(observation=lumina("test_d"), verdicts=(make.verdict("work", "no_baseline", "unbaselined"),))
+    assert outcome_of(tmp_path, monkeypatch, sound, stopped).broken == stopped.error
+    assert outcome_of(tmp_path, monkeypatch, sound, status=4).broken == "ImportError: no engine"
+    assert outcome_of(tmp_path, monkeypatch).broken == "ImportError: no engine"
+    assert outcome_of(tmp_path, monkeypatch, new).broken == "work.no_baseline"
+    assert outcome_of(tmp_path, monkeypatch, sound, new) == Outcome()
+    assert outcome_of(tmp_path, monkeypatch, refused, save=True).broken == (
+        "nothing can be saved as the baseline: the rounds spread"
     )

@@ -21,6 +21,8 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.records import Check
 
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries")]
+
 PROMPT = "a large red circle on a blue background"
 SMALL: dict[str, Any] = {"prompt": PROMPT, "num_inference_steps": 3, "height": 64, "width": 64}
 
@@ -243,19 +245,52 @@ PLANTED = [
 ]
 
 
+QUICK = {
+    "repeat.generator_alone",
+    "waste.encoded_twice",
+    "off.picture",
+    "schedule.shift",
+    "batch.order",
+    "text.embeddings",
+    "text.masked_tokens",
+    "callback.nothing",
+    "chunks.vae_slicing",
+    "chunks.vae_tiling",
+}
+"""Those of the quick tier: of each kind of invariant at least one."""
+
+
+def tiered(planted: Planted) -> Any:
+    marks = () if planted.code in QUICK else pytest.mark.full
+    return pytest.param(planted, marks=marks, id=planted.code)
+
+
 def check_of(code: str, pipeline: Any, plant: Any, **more: Any) -> Check:
     with plant(pipeline) if plant is not None else contextlib.nullcontext():
         (check,) = verify(pipeline, SMALL, only=[code], **more).checks
     return check
 
 
-@pytest.mark.parametrize("planted", PLANTED, ids=lambda planted: planted.code)
+@pytest.mark.parametrize("planted", map(tiered, PLANTED))
 def test_a_fault_of_its_kind_breaks_an_invariant(planted: Planted) -> None:
     check = check_of(planted.code, planted.build(), planted.plant)
     assert check.answer == "broken", check
     assert planted.words in "; ".join(check.where), check
 
 
+def test_a_sound_pipeline_keeps_all_that_apply() -> None:
+    checks = verify(zoo.stable_diffusion(), SMALL | {"num_inference_steps": 2, "height": 32, "width": 32}).checks
+    obstacles = {check.code: check.obstacle for check in checks if check.answer != "holds"}
+    assert obstacles == {
+        "repeat.processes": "one_process",
+        "schedule.shift": "no_schedule",
+        "text.longer_padding": "no_mask",
+        "text.masked_tokens": "no_mask",
+    }
+    assert {check.answer for check in checks if check.code in obstacles} == {"not_applicable"}
+
+
+@pytest.mark.full
 @pytest.mark.parametrize(
     "planted", [planted for planted in PLANTED if planted.plant is not None], ids=lambda planted: planted.code
 )
@@ -264,6 +299,7 @@ def test_the_sound_pipeline_keeps_it(planted: Planted) -> None:
     assert check.answer == ("not_applicable" if planted.code == "schedule.shift" else "holds"), check
 
 
+@pytest.mark.full
 @pytest.mark.parametrize(("by", "answer"), [(0.0, "holds"), (0.1, "broken")])
 def test_another_process_is_compared(by: float, answer: str) -> None:
     pipeline = zoo.stable_diffusion()
@@ -271,6 +307,15 @@ def test_another_process_is_compared(by: float, answer: str) -> None:
     images = pipeline(**SMALL, generator=generator, output_type="np").images
     check = check_of("repeat.processes", pipeline, None, elsewhere=lambda: {"images": images.astype("float64") + by})
     assert check.answer == answer, check
+
+
+def test_a_sample_of_tokens_has_its_shift_by_their_number() -> None:
+    scheduler = diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
+    check = check_of(
+        "schedule.shift", build_tiny("flux"), lambda pipeline: plants.replaced(pipeline, "scheduler", scheduler)
+    )
+    assert check.answer == "holds", check
+    assert check.observed == check.expected == 16  # 64 pixels a side are 8 latents, and a token is two by two of them
 
 
 def test_every_invariant_has_a_fault() -> None:
