@@ -198,6 +198,17 @@ def _saved_unconfirmed(request: pytest.FixtureRequest, monkeypatch: pytest.Monke
         monkeypatch.setattr(saved_afresh, "register", lambda *_: None)
 
 
+@pytest.fixture(scope="module")
+def one_thread() -> Iterator[None]:
+    """Let torch use one thread: handing out work this small to several costs more than it takes."""
+    import torch
+
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
 @pytest.fixture
 def few_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let comparisons of variants end after the least number of blocks, however wide their intervals are."""

@@ -19,12 +19,11 @@ from pytest_diffbench.pipelines.tuned import check_applied, denoisers_in, resolv
 from pytest_diffbench.records import Offload, PipelineSpec, Tuning, parse_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from pytest_diffbench.records import Observation
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("one_thread")]
 
 STEPS = 6
 CALL: dict[str, Any] = {"num_inference_steps": STEPS, "height": 64, "width": 64}
@@ -37,14 +36,6 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in ("flux", "lumina2"):
         build_tiny(name).save_pretrained(root / name)
     return root
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def spec_of(

@@ -16,13 +16,12 @@ from test_measure_tuned import (
     calls,
     load,
     measured,
-    one_thread,  # noqa: F401 - a fixture
     plain,  # noqa: F401 - a fixture
     saved,  # noqa: F401 - a fixture
     spec_of,
 )
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("one_thread")]
 
 
 @pytest.mark.parametrize(

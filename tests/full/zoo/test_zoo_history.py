@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import historical_faults
 import pytest
-import torch
 import zoo_entry
 import zoo_kinds
 from historical_faults import ELSEWHERE, HISTORY
@@ -21,7 +20,6 @@ from pytest_diffbench.records import baseline_of
 from pytest_diffbench.records.artifacts import Reference
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from typing import Any
 
     from historical_faults import Historic
@@ -29,16 +27,9 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Gate, Verdict
 
 ROOT = Path(__file__).parents[3]
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 GATES: tuple[Gate, ...] = ("work", "guidance", "output", "memory")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Use one thread: handing out work this small to several costs more than it takes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def title(historic: Historic) -> str:

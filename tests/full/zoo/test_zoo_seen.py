@@ -21,25 +21,14 @@ from pytest_diffbench.measure.survey import Survey
 from pytest_diffbench.records import parse_steps
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-
     from pytest_diffbench.records import Observation
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("one_thread")]
 
 _TEXT = ("text_encoder", "bert")
 _AUTOENCODERS = ("vae", "vqvae", "movq", "vqgan")
 _DENOISERS = ("unet", "transformer", "prior", "decoder", "super_res")
 _HELPERS = ("image_encoder", "text_proj")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Iterator[None]:
-    """Use one thread: handing out work this small to several costs more than it takes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -6,7 +6,6 @@ import gc
 from typing import TYPE_CHECKING
 
 import pytest
-import torch
 import zoo_check
 import zoo_entry
 import zoo_kinds
@@ -15,22 +14,12 @@ import zoo_table
 from pytest_diffbench.judge.guidance.observed import contradictions
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
-pytestmark = pytest.mark.pipeline
+pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("one_thread")]
 
 LEAST_CLASSES = 110
 LEAST_RED = 60
-
-
-@pytest.fixture(scope="module", autouse=True)
-def single_thread() -> Iterator[None]:
-    """Use one thread: handing out work this small to several costs more than it takes."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module", autouse=True)

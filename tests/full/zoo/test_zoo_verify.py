@@ -5,12 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-import torch
 import upstream_faults
 import zoo_entry
 from zoo_table import ENTRIES
 
 from pytest_diffbench.invariants import verify
+
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 _SOUND = (
     "StableDiffusionPipeline",
@@ -23,14 +24,6 @@ _SOUND = (
     "UnCLIPPipeline",
 )
 """Some of those in which nothing is known to be wrong."""
-
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Any:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def subject(name: str) -> tuple[Any, dict[str, Any]]:
