@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import bisect
+import functools
 import re
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
@@ -107,6 +108,9 @@ class Timeline:
 
     def kernels(self) -> list[Row]:
         """Each kernel with its time, in the stage that launched it: the device runs behind the host."""
+        kernels = [event for event in self._events if event.cat in _KERNELS]
+        if not kernels:
+            return []
         launched = {
             event.args.correlation: event.ts
             for event in self._events
@@ -126,8 +130,7 @@ class Timeline:
                 operators.get((event.args or nothing).operator),
                 event.dur,
             )
-            for event in self._events
-            if event.cat in _KERNELS
+            for event in kernels
         ]
 
     def operators(self) -> list[Row]:
@@ -170,7 +173,6 @@ class Timeline:
 
     def _self_times(self, events: list[TraceEvent]) -> Iterable[Row]:
         events.sort(key=lambda event: (event.ts, -event.dur))
-        names: dict[str, str] = {}
         around: list[tuple[float, int]] = []
         selves = [event.dur for event in events]
         for number, event in enumerate(events):
@@ -180,10 +182,8 @@ class Timeline:
                 selves[around[-1][1]] -= event.dur
             around.append((event.ts + event.dur, number))
         for event, self_us in zip(events, selves, strict=True):
-            if event.name not in names:
-                names[event.name] = stable_name(event.name)
             # Spans are rounded to nanoseconds, so that those within may add up to a little more.
-            yield Row(self._stage_at(event.ts), names[event.name], None, max(self_us, 0.0))
+            yield Row(self._stage_at(event.ts), stable_name(event.name), None, max(self_us, 0.0))
 
     def _stage_at(self, at_us: float) -> Stage:
         place = bisect.bisect_right(self._begins_s, self._seconds(at_us)) - 1
@@ -233,6 +233,7 @@ _WRAPPER = re.compile(r"(?:void )?(cutlass::(?:Kernel2?|device_kernel))<(?:[\w:]
 """CUTLASS's launchers, and the first name among what they launch."""
 
 
+@functools.lru_cache(maxsize=4096)
 def stable_name(name: str) -> str:
     """A name without what changes from build to build: template arguments, parameters, addresses, hashes, numbers.
 
