@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_diffbench.records import Baseline, Distance, Environment
+    from pytest_diffbench.records import Baseline, Distance, Environment, Fact
 
 PartArrays: TypeAlias = "Mapping[str, NDArray[np.uint8] | NDArray[np.float32]]"
 """What is kept of a part, by name."""
@@ -22,6 +22,9 @@ MOMENTS = "moments"
 MOMENT_NAMES = ("norm", "mean", "std", "min", "max", "not_finite")
 """Columns of `MOMENTS`: L2 norm, mean, standard deviation, least and greatest of the finite values, and the number of
 those that aren't finite."""
+
+_MOST_OF_ONE_CLASS = 2
+"""Facts of the hardware that are each told in full, such as the power limit of the same card."""
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -70,18 +73,26 @@ class Reference:
     artifacts: Callable[[], Artifacts]
 
     def changed_since(self, now: Environment) -> tuple[str, ...]:
-        """Facts in which an environment differs from that of the baseline's newest run: `torch 2.12.0 -> 2.13.0`."""
+        """Facts in which an environment differs from that of the baseline's newest run: `torch 2.12.0 -> 2.13.0`.
+
+        Another class of machine differs in most of what makes a class: it is one entry, which names these facts.
+        """
         then = self.baseline.runs[-1].environment
-        return tuple(
-            f"{name} {before.get(name, 'absent')} -> {after.get(name, 'absent')}"
-            for before, after in (
-                (then.hardware, now.hardware),
-                (then.settings, now.settings),
-                (then.software, now.software),
-            )
-            for name in dict.fromkeys([*before, *after])
-            if before.get(name) != after.get(name)
-        )
+        hardware = _differing(then.hardware, now.hardware)
+        rest = {**_differing(then.settings, now.settings), **_differing(then.software, now.software)}
+        if then.machine != now.machine and len(hardware) > _MOST_OF_ONE_CLASS:
+            machines = f"machine {then.machine} -> {now.machine} ({', '.join(hardware)})"
+            return machines, *rest.values()
+        return *hardware.values(), *rest.values()
+
+
+def _differing(before: Mapping[str, Fact], after: Mapping[str, Fact]) -> dict[str, str]:
+    """What changed, by the fact's name."""
+    return {
+        name: f"{name} {before.get(name, 'absent')} -> {after.get(name, 'absent')}"
+        for name in dict.fromkeys([*before, *after])
+        if before.get(name) != after.get(name)
+    }
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
