@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.judge.reasons import REASONS
 from pytest_diffbench.report.figures import figure_of
 from pytest_diffbench.report.units import format_count, format_percent
 
@@ -56,12 +57,12 @@ def machine_lines(reports: Sequence[CaseReport]) -> list[str]:
             f"other processes had the processors while {format_count(crowded, 'case')} ran:"
             " times are shown, not judged"
         )
-    others = Counter((verdict.gate, verdict.message) for verdict in verdicts if verdict.reason in _OTHER)
-    said = Counter(message for _, message in others)
-    for message in said:
+    elsewhere = [verdict for verdict in verdicts if verdict.reason in _OTHER]
+    others = Counter((verdict.gate, verdict.message) for verdict in elsewhere)
+    for message in dict.fromkeys(message for _, message in others):
         count = max(count for (_, text), count in others.items() if text == message)
         lines.append(f"{message} ({format_count(count, 'case')})")
-    return lines
+    return lines + list(dict.fromkeys(REASONS[verdict.reason].remedy for verdict in elsewhere))
 
 
 def _pace_text(ratios: Sequence[float]) -> str:

@@ -34,10 +34,17 @@ def test_a_fast_one_too() -> None:
     assert machine_lines(cases(fast, count=1))[0].startswith("this machine does reference work 2x faster")
 
 
-def test_another_class_of_machine_is_one_line_for_time_and_memory_each() -> None:
-    message = "Time is compared on one class of machine only; the baseline is of cpu-other-2c."
-    reports = cases(make.verdict("time", "other_machine", "unbaselined", message))
-    assert machine_lines(reports) == [f"{message} (17 cases)"]
+def test_another_class_of_machine_is_a_line_each_for_time_and_memory_and_what_to_do() -> None:
+    message = "{} compare on one class of machine only; the baseline is of cpu-other-2c."
+    reports = cases(
+        make.verdict("time", "other_machine", "unbaselined", message.format("Times")),
+        make.verdict("memory", "other_machine", "unbaselined", message.format("Memory figures")),
+    )
+    assert machine_lines(reports) == [
+        f"{message.format('Times')} (17 cases)",
+        f"{message.format('Memory figures')} (17 cases)",
+        "Save a baseline on this class of machine.",
+    ]
 
 
 def test_a_verdict_on_the_case_is_none_of_it() -> None:
