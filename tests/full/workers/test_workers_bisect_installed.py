@@ -60,9 +60,7 @@ def write_wheel(folder: Path, version: str, text: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def folder_of_its_own(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_python: WarmPython
-) -> Iterator[None]:
+def folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_python: WarmPython) -> Iterator[None]:
     """Environments are kept in the folder that the command is typed in, and the plugin is this working tree's.
 
     They are made and installed into for real; their measuring processes are forked from a warm one.
