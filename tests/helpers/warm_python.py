@@ -197,7 +197,9 @@ def launch(folder: Path) -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     return subprocess.Popen(
         [sys.executable, str(Path(__file__)), str(folder / "socket")],
-        env=environment | {"OMP_NUM_THREADS": "1"},  # a process that has run threads can't be forked
+        # A process that has run threads can't be forked. Those of a fork that has some rest while they wait, or they
+        # would take minutes where another program has a core.
+        env=environment | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
         cwd=_ROOT,
         stdin=subprocess.PIPE,  # that closes with this process, and ends the server
     )
