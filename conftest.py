@@ -84,33 +84,6 @@ def _read_text_once(
 importlib.metadata.PathDistribution.read_text = _read_text_once  # type: ignore[method-assign,assignment]
 
 
-DEAREST = (
-    "tests/full/test_own_baselines.py::test_the_suite_still_computes_them",
-    "tests/full/test_docs_examples.py",
-    "tests/full/package/test_package_wheel.py",
-    "tests/full/test_docs_readme.py",
-    "tests/full/workers",
-    "tests/test_docs_commands.py::test_a_printed_line_that_takes_long_runs",
-    "tests/full/faults/test_faults_benign.py",
-)
-"""Beginnings of ids of the tests that take longest; most wait for processes. Workers begin with them, so that none is
-left alone with one at the end."""
-
-
-def _dearest_first(items: list[pytest.Item], workers: int) -> list[pytest.Item]:
-    """Tests in an order whose equal parts, one for each worker, begin with some of the dearest."""
-    groups = [[item for item in items if item.nodeid.startswith(start)] for start in DEAREST]
-    chosen = {item for group in groups for item in group}
-    others = [item for item in items if item not in chosen]
-    ordered: list[pytest.Item] = []
-    for worker in range(workers):
-        mine = [item for group in groups[worker::workers] for item in group]  # whole: many share their fixtures
-        count = (len(items) - len(ordered)) // (workers - worker) - len(mine)  # as xdist deals them
-        ordered += mine + others[: max(0, count)]
-        others = others[max(0, count) :]
-    return ordered
-
-
 @pytest.hookimpl(wrapper=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Mark the tests of the full tier, those in tests/full; refuse to run where the plugin skips some as benchmarks.
@@ -132,7 +105,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     yield
     workers = getattr(config, "workerinput", {}).get("workercount", 1)
     if workers > 1 and not config.getoption("random_order_enabled", default=False):
-        items[:] = _dearest_first(items, workers)
+        from suite_order import dearest_first
+
+        items[:] = dearest_first(items, workers)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
