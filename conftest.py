@@ -84,10 +84,11 @@ def _read_text_once(
 importlib.metadata.PathDistribution.read_text = _read_text_once  # type: ignore[method-assign,assignment]
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+@pytest.hookimpl(wrapper=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> Iterator[None]:
     """Mark the tests of the full tier, those in tests/full; refuse to run where the plugin skips some as benchmarks.
 
-    A run in which all tests are skipped ends like one in which all pass.
+    A run in which all tests are skipped ends like one in which all pass. Workers begin with what takes longest.
     """
     from pytest_diffbench import plugin
 
@@ -101,6 +102,12 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent / "tests" / "full" in item.path.parents:
             item.add_marker(pytest.mark.full)
+    yield
+    workers = getattr(config, "workerinput", {}).get("workercount", 1)
+    if workers > 1 and not config.getoption("random_order_enabled", default=False):
+        from suite_order import dearest_first
+
+        items[:] = dearest_first(items, workers)
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
@@ -211,10 +218,10 @@ def one_thread() -> Iterator[None]:
 
 @pytest.fixture
 def few_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let comparisons of variants end after the least number of blocks, however wide their intervals are."""
+    """Let comparisons of variants end after one pair of blocks, however wide their intervals are."""
     from pytest_diffbench.judge.time import speedups
 
-    monkeypatch.setattr(speedups, "looks", lambda _rounds: (speedups.LEAST_BLOCKS,))
+    monkeypatch.setattr(speedups, "looks", lambda _rounds: (2,))
 
 
 @pytest.fixture

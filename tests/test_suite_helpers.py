@@ -5,10 +5,14 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
+import warm_python as warm
 from suite_budget import LIMIT_S, Meter, reason_to_fail, reference_work
+from suite_order import DEAREST, dearest_first
+from two_environments import make_environment
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -47,6 +51,38 @@ def test_a_forked_python_is_a_process_of_its_own(
         [warm_python.executable, "-P", "-c", code, "word"], cwd=tmp_path, capture_output=True, text=True, check=False
     )
     assert (done.stdout, done.stderr, done.returncode) == (f"{tmp_path} word found\n", "no\n", 5)
+
+
+@pytest.mark.skipif(not warm.SUPPORTED, reason="nothing is forked here")
+def test_pytest_in_a_venv_is_forked_and_all_else_is_run_by_its_own_interpreter(
+    warm_python: WarmPython, tmp_path: Path
+) -> None:
+    python = warm_python.taking_over(make_environment)(tmp_path / "venv")
+    (site_packages,) = (tmp_path / "venv").glob("lib/python*/site-packages")
+    (site_packages / "own.py").write_text("WORD = 'found'\n", encoding="utf-8")
+    test = "import sys, own\ndef test_it():\n    assert 'torch' in sys.modules and own.WORD == 'found'\n"
+    (tmp_path / "test_it.py").write_text(test, encoding="utf-8")
+    command = [str(python), "-P", "-m", "pytest", "-p", "no:cacheprovider", "test_it.py"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout + done.stderr
+    code = "import sys, own; print(sys.prefix, 'torch' in sys.modules, own.WORD)"
+    done = subprocess.run([python, "-P", "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == f"{tmp_path / 'venv'} False found\n"
+
+
+@pytest.mark.parametrize(("tests", "workers"), [(1001, 3), (50, 2), (7, 4), (3, 4), (0, 2)])
+def test_each_worker_begins_with_some_of_the_dearest_tests(tests: int, workers: int) -> None:
+    dear = [start for start in DEAREST for _ in range(2)][:tests]
+    ids = [f"cheap::{number}" for number in range(tests - len(dear))] + [f"{start}::x" for start in dear]
+    items: list[Any] = [SimpleNamespace(nodeid=name) for name in ids]
+    ordered = dearest_first(items, workers)
+    assert sorted(map(id, ordered)) == sorted(map(id, items))
+    if tests > 2 * len(dear):
+        begins = [
+            sum(tests // workers + (worker >= workers - tests % workers) for worker in range(to))
+            for to in range(workers)
+        ]
+        assert all(ordered[begin].nodeid.startswith(DEAREST) for begin in begins)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, TypeAlias
 from pytest_diffbench.measure.components import attention_modules, components_of, modules_of, plain_tensors
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator, Mapping
 
     import torch
     from torch import nn
@@ -56,8 +56,12 @@ def left_behind(before: ComponentStates, after: ComponentStates) -> tuple[str, .
 
 def _state_of(module: nn.Module) -> dict[str, str]:
     plain = getattr(module, "_orig_mod", module)
-    parameters = [*plain.named_parameters(), *plain.named_buffers()]
-    layers = list(plain.modules())
+    named = list(plain.named_modules())  # once: each walk through a pipeline's layers takes milliseconds
+    parameters = [
+        *_once((prefix, layer._parameters) for prefix, layer in named),
+        *_once((prefix, layer._buffers) for prefix, layer in named),
+    ]
+    layers = [layer for _, layer in named]
     hooks = [
         hook for layer in layers for hook in (*layer._forward_hooks.values(), *layer._forward_pre_hooks.values())
     ]
@@ -77,6 +81,18 @@ def _state_of(module: nn.Module) -> dict[str, str]:
     return {kind: text for kind, text in state.items() if text}
 
 
+def _once(
+    held: Iterable[tuple[str, Mapping[str, torch.Tensor | None]]],
+) -> Iterator[tuple[str, torch.Tensor]]:
+    """Tensors of layers by their full names; those that several share by the first."""
+    seen: set[int] = set()
+    for prefix, tensors in held:
+        for name, tensor in tensors.items():
+            if tensor is not None and id(tensor) not in seen:
+                seen.add(id(tensor))
+                yield f"{prefix}.{name}" if prefix else name, tensor
+
+
 def _is_of_transformers(hook: object) -> bool:
     """Whether the library itself put it there, at the first call, to collect hidden states: that is no news."""
     return str(getattr(hook, "__module__", "")).startswith("transformers.")
@@ -93,16 +109,21 @@ def _digest(parameters: list[tuple[str, torch.Tensor]]) -> str:
     together: dict[tuple[torch.device, torch.dtype], dict[str, torch.Tensor]] = collections.defaultdict(dict)
     parameters = [part for name, parameter in parameters for part in plain_tensors(name, parameter)]
     for name, parameter in parameters:
-        flat = parameter.detach().reshape(-1) if parameter.is_contiguous() else parameter.detach().flatten()
-        if flat.device.type != "meta" and flat.layout == torch.strided and len(flat):
-            together[flat.device, flat.dtype][name] = flat[:: max(1, len(flat) // _SAMPLES)][:_SAMPLES]
+        count = parameter.numel()
+        if count and parameter.device.type != "meta" and parameter.layout == torch.strided:
+            step = max(1, count // _SAMPLES)
+            together[parameter.device, parameter.dtype][name] = parameter.detach().reshape(-1)[
+                : step * _SAMPLES : step
+            ]
     values: dict[str, bytes] = {}
     for taken in together.values():
         # as one tensor, so that a device is waited for once
         host = torch.cat(list(taken.values())).to("cpu")
-        host = host.to(torch.float32) if host.is_floating_point() else host
-        parts = host.contiguous().split([len(sampled) for sampled in taken.values()])
-        values |= {name: part.view(torch.uint8).numpy().tobytes() for name, part in zip(taken, parts, strict=True)}
+        host = (host.to(torch.float32) if host.is_floating_point() else host).contiguous()
+        together_bytes, begin = host.view(torch.uint8).numpy().tobytes(), 0
+        for name, sampled in taken.items():
+            end = begin + sampled.numel() * host.element_size()
+            values[name], begin = together_bytes[begin:end], end
     digest = hashlib.blake2b(digest_size=8)
     for name, parameter in parameters:
         digest.update(f"{name} {list(parameter.shape)}".encode() + values.get(name, b""))

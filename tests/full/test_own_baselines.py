@@ -31,6 +31,7 @@ def test_the_suite_still_computes_them(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess(
         "--diffbench",
         "--diffbench-rounds=1",
+        *("-o", "diffbench_warmup_rounds=0"),  # which change no work and no output
         "--diffbench-gates=work,guidance,output",
         f"--diffbench-baselines={BASELINES}",
         "--diffbench-json=session.json",

@@ -154,11 +154,10 @@ def verdicts(
     return {answer.gate: answer for answer in answers}
 
 
-def measured_afresh(name: str, threads: int, folder: Path) -> tuple[Observation, Artifacts]:
-    """Measure a sound subject in a process of its own."""
-    # threads that wait without rest take minutes where another program has a core
-    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path), "OMP_WAIT_POLICY": "PASSIVE"}
-    command = [sys.executable, str(Path(__file__)), name, str(threads), str(folder)]
+def measured_afresh(python: Path, name: str, threads: int, folder: Path) -> tuple[Observation, Artifacts]:
+    """Measure a sound subject in a process of its own, of that interpreter."""
+    environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
+    command = [str(python), str(Path(__file__)), name, str(threads), str(folder)]
     subprocess.run(command, check=True, env=environment)
     seen = msgspec.json.decode((folder / "observation.json").read_bytes(), type=Observation)
     with np.load(folder / "images.npz") as images, np.load(folder / "trace.npz") as trace:

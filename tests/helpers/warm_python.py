@@ -34,7 +34,7 @@ from typing import TYPE_CHECKING, Any
 from two_environments import make_environment
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
 SUPPORTED = sys.platform == "linux"
 _RUNNING: list[WarmPython] = []
@@ -45,7 +45,7 @@ _ROOT = _HELPERS.parent.parent
 _CLIENT = """#!{python} -ISu
 import array, json, os, signal, socket, sys
 
-REAL, SOCKET, PLACES, ACCOUNT = {python!r}, {socket!r}, {places!r}, {account!r}
+REAL, SOCKET, PLACES, ACCOUNT, OF_VENV = {python!r}, {socket!r}, {places!r}, {account!r}, {of_venv!r}
 
 def options(words):
     "The options before `-m`, `-c` or a script; None where a fork can't follow them."
@@ -58,8 +58,9 @@ def options(words):
 
 rest = sys.argv[1:]
 flags = options(rest)
-if flags is None:
-    os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), *PLACES])
+if flags is None or (OF_VENV and rest[:2] != ["-m", "pytest"]):
+    if not OF_VENV:  # which finds its packages by itself
+        os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, [os.environ.get("PYTHONPATH")]), *PLACES])
     os.execv(REAL, [REAL, *sys.argv[1:]])
 link = socket.socket(socket.AF_UNIX)
 link.connect(SOCKET)
@@ -156,6 +157,23 @@ class WarmPython:
         folder.mkdir()
         return _write_client(folder / "python", self.folder / "socket", self.account, *map(str, sources))
 
+    def taking_over(self, make: Callable[[Path], Path]) -> Callable[[Path], Path]:
+        """Let pytest in venvs run in forked processes, which find what is installed there behind all packages.
+
+        Whatever else such a venv's interpreter is asked for, such as to install something, it does by itself.
+
+        Args:
+            make: makes a venv in a folder; returns its interpreter.
+        """
+
+        def made(folder: Path) -> Path:
+            python = make(folder)
+            (packages,) = folder.glob("lib/python*/site-packages")
+            own = python.rename(python.with_name("python-itself"))
+            return _write_client(python, self.folder / "socket", self.account, str(packages), venv=own)
+
+        return made if SUPPORTED else make
+
     @property
     def spent_s(self) -> float:
         """Processor time of all processes that it was asked for in this account and that have ended."""
@@ -179,7 +197,9 @@ def launch(folder: Path) -> subprocess.Popen[bytes]:
     environment = {name: value for name, value in os.environ.items() if not name.startswith(unwanted)}
     return subprocess.Popen(
         [sys.executable, str(Path(__file__)), str(folder / "socket")],
-        env=environment | {"OMP_NUM_THREADS": "1"},  # a process that has run threads can't be forked
+        # A process that has run threads can't be forked. Those of a fork that has some rest while they wait, or they
+        # would take minutes where another program has a core.
+        env=environment | {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "PASSIVE"},
         cwd=_ROOT,
         stdin=subprocess.PIPE,  # that closes with this process, and ends the server
     )
@@ -198,8 +218,10 @@ def _spent_file(folder: Path, account: str) -> Path:
     return folder / f"spent-{account}"
 
 
-def _write_client(program: Path, address: Path, account: str, *places: str) -> Path:
-    text = _CLIENT.format(python=sys.executable, socket=str(address), places=places, account=account)
+def _write_client(program: Path, address: Path, account: str, *places: str, venv: Path | None = None) -> Path:
+    text = _CLIENT.format(
+        python=str(venv or sys.executable), socket=str(address), places=places, account=account, of_venv=bool(venv)
+    )
     program.write_text(text, encoding="utf-8")
     program.chmod(0o755)
     return program

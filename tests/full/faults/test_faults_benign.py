@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import shutil
+import sys
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -10,19 +12,21 @@ from benign_table import BENIGN, Benign
 from fault_subjects import SUBJECTS, measured, measured_afresh, verdicts
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from warm_python import WarmPython
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries")]
 
 
 @pytest.mark.parametrize("change", BENIGN, ids=lambda change: f"{change.name} ({change.subject})")
-def test_a_benign_change_is_the_same(change: Benign, tmp_path: Path) -> None:
+def test_a_benign_change_is_the_same(change: Benign, tmp_path: Path, warm_python: WarmPython) -> None:
     if change.compiler and shutil.which("g++") is None:
         pytest.skip("needs g++")
     subject = SUBJECTS[change.subject]
     assert subject.accepted
     if change.fresh:
-        seen = measured_afresh(change.subject, change.threads, tmp_path)
+        # of a forked process only the threads are its own
+        python = warm_python.executable if change.threads > 1 else Path(sys.executable)
+        seen = measured_afresh(python, change.subject, change.threads, tmp_path)
     else:
         seen = measured(subject, change.plant, **change.arguments)
     found = verdicts(subject, seen)

@@ -63,9 +63,8 @@ def test_the_same_picture_by_another_way_is_the_same(project: Project, fault: st
     assert project.verdict("output").decision == "same", project.verdict("output")
 
 
-def test_the_same_picture_by_two_threads_is_the_same(project: Project, monkeypatch: pytest.MonkeyPatch) -> None:
-    # in a process of its own: threads that wait without rest take minutes where another program has a core
-    monkeypatch.setenv("OMP_WAIT_POLICY", "PASSIVE")
+def test_the_same_picture_by_two_threads_is_the_same(project: Project, quick_processes: None) -> None:
+    # in a process of its own, since this one mustn't have run threads
     project.run("--diffbench", "--diffbench-threads=2", subprocess=True).assert_outcomes(passed=1)
     assert project.case().observation.run.environment.settings["threads"] == 2
     assert project.verdict("output").decision == "same", project.verdict("output")

@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+pytestmark = pytest.mark.usefixtures("quick_processes")
+
 
 def asked(statements: str) -> dict[str, Any]:
     """What a process says in which torch has an accelerator called `sim`."""

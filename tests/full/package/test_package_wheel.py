@@ -69,6 +69,7 @@ model = model_named("lumina2")
 pipeline = build_mini(model)
 pipeline("a large red circle on a blue background", **model.mini_recommended).images[0].save("picture.png")
 print(pytest_diffbench.__file__)
+print(pytest_diffbench.__version__)
 """
 
 INI = """
@@ -90,7 +91,9 @@ class Project:
     def run(self, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run a program of the project's environment in the project's folder."""
         kept = {name: value for name, value in os.environ.items() if not name.startswith(("PYTEST_", "PYTHON"))}
-        environment = kept | {"OMP_NUM_THREADS": "1", "PYTHONDONTWRITEBYTECODE": "1"}
+        # hypothesis, which a user needn't have, would be imported at each session's end
+        settings = {"PYTHONDONTWRITEBYTECODE": "1", "PYTEST_ADDOPTS": "-p no:hypothesispytest"}
+        environment = kept | {"OMP_NUM_THREADS": "1"} | settings
         command = [str(self.bin / program), *arguments]
         return subprocess.run(command, cwd=self.folder, env=environment, capture_output=True, text=True, check=False)
 
@@ -162,59 +165,49 @@ def test_what_the_wheel_holds(wheel: Path) -> None:
     assert wheel.stat().st_size <= 25_000_000
 
 
-def test_what_runs_is_the_wheel(project: Project) -> None:
-    code = "import pytest_diffbench, torch; print(pytest_diffbench.__file__); print(pytest_diffbench.__version__)"
-    done = project.run("python", "-c", code)
-    where, version = done.stdout.splitlines()
-    assert Path(where).is_relative_to(project.folder / ".venv"), done.stdout
-    assert version == __version__
-
-
 def test_the_command_is_installed(project: Project) -> None:
     done = project.run("diffbench", "--version")
     assert (done.stdout, done.returncode) == (f"diffbench {__version__}\n", 0), done.stderr
 
 
 @pytest.mark.pipeline
-def test_it_paints_from_the_weights_that_it_brought(project: Project) -> None:
+def test_what_runs_is_the_wheel_and_it_paints_from_the_weights_that_it_brought(project: Project) -> None:
     done = project.run("python", "-c", PAINT)
     assert done.returncode == 0, done.stderr
-    assert Path(done.stdout.strip()).is_relative_to(project.folder / ".venv")
+    where, version = done.stdout.splitlines()
+    assert Path(where).is_relative_to(project.folder / ".venv"), done.stdout
+    assert version == __version__
     seen = classify(np.asarray(Image.open(project.folder / "picture.png")))
     assert (seen.ground, [thing.colour for thing in seen.things]) == ("blue", ["red"])
 
 
 @pytest.mark.pipeline
-def test_a_users_own_tests_from_saving_to_comparing(project: Project) -> None:
+def test_a_users_own_tests_and_the_installed_suite_from_saving_to_comparing(project: Project) -> None:
     shutil.rmtree(project.folder / "perf", ignore_errors=True)
-    code, told = project.pytest("--diffbench-save", "test_house.py")
+    both = ("test_house.py", "--pyargs", "pytest_diffbench.suite", "-k", "test_house or test_flux")
+    code, told = project.pytest("--diffbench-save", *both)
     assert code == 0, told
+    own = ["test_house.py::test_half", "test_house.py::test_house_style"]
+    assert project.case_ids() == ["pytest_diffbench/suite/test_flux.py::test_distilled_guidance", *own]
     saved = project.baselines()
+    assert any("test_distilled_guidance" in name for name in saved)
     assert not (project.folder / "baselines").exists()
 
     code, told = project.pytest("--diffbench", "test_house.py")
     assert code == 0, told
     assert "2 passed" in told
     assert project.baselines() == saved
-    assert project.case_ids() == ["test_house.py::test_half", "test_house.py::test_house_style"]
+    assert project.case_ids() == own
     for case in session_json.load(project.folder / "session.json").cases:
         decisions = {verdict.gate: verdict.decision for verdict in case.verdicts}
         assert (decisions["work"], decisions["output"]) == ("same", "same"), told
 
     records = [json.loads(content) for name, content in saved.items() if name.endswith("baseline.json")]
-    assert sum(name.endswith("image-0.png") for name in saved) == len(records) == 2
+    assert sum(name.endswith("image-0.png") for name in saved) == len(records) == 3
     assert {one["runs"][0]["environment"]["software"]["rack"] for one in records} == {"north"}
-    (house,) = [one["case"]["definition"] for one in records if one["case"]["definition"]["model"] == "flux"]
-    assert (house["pipeline"], house["seed"]) == ("HousePipeline", 7)
+    (house,) = [one["case"]["definition"] for one in records if one["case"]["id"].endswith("::test_house_style")]
+    assert (house["model"], house["pipeline"], house["seed"]) == ("flux", "HousePipeline", 7)
     assert project.run("diffbench", "check", "perf/baselines").returncode == 0
-
-
-@pytest.mark.pipeline
-def test_the_installed_suite_runs_from_a_users_project(project: Project) -> None:
-    code, told = project.pytest("--pyargs", "pytest_diffbench.suite", "-k", "test_flux", "--diffbench-save")
-    assert code == 0, told
-    assert project.case_ids() == ["pytest_diffbench/suite/test_flux.py::test_distilled_guidance"]
-    assert any("test_distilled_guidance" in name for name in project.baselines())
 
 
 def test_without_the_option_a_users_benchmarks_are_skipped(project: Project) -> None:

@@ -14,6 +14,7 @@ ROOT = Path(__file__).parents[3]
 
 
 @pytest.mark.pipeline
+@pytest.mark.usefixtures("quick_processes")
 def test_the_table_is_complete_on_the_minis() -> None:
     done = subprocess.run(
         [

@@ -1,4 +1,4 @@
-"""Two environments for real: interpreters of their own, each started anew for every run."""
+"""Another environment for real: an interpreter of its own, started anew for every run."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ if TYPE_CHECKING:
 
 
 def test_what_differs_between_two_environments_is_found_where_it_is(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quick_processes: None
 ) -> None:
+    # This side is forked: tests/test_docs_commands.py has a line of which both sides are started anew.
+    monkeypatch.setenv("PYTEST_ADDOPTS", "-p no:hypothesispytest")  # which imports hypothesis at each session's end
     base = make_environment(tmp_path / "base", write(pytester, monkeypatch, tmp_path))
     check_what_differs(pytester, base, "--diffbench-turns=processes", pairs=4)

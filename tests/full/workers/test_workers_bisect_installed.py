@@ -10,9 +10,12 @@ import pytest
 from planted_history import git
 
 from pytest_diffbench.commands.main import main
+from pytest_diffbench.workers import environment
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from warm_python import WarmPython
 
 ROOT = Path(__file__).parents[3]
 
@@ -57,8 +60,13 @@ def write_wheel(folder: Path, version: str, text: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Environments are kept in the folder that the command is typed in, and the plugin is this working tree's."""
+def folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_python: WarmPython) -> Iterator[None]:
+    """Environments are kept in the folder that the command is typed in, and the plugin is this working tree's.
+
+    They are made and installed into for real; their measuring processes are forked from a warm one.
+    """
+    monkeypatch.setattr(environment, "_empty", warm_python.taking_over(environment._empty))
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.chdir(tmp_path)
     tmp_path.joinpath("test_paint.py").write_text(TEST, encoding="utf-8")

@@ -106,7 +106,7 @@ def test_case(diffbench):
 
 
 def test_a_verdict_tells_what_stayed_beside_the_process_that_was_to_confirm_it(
-    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real_libraries: None
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real_libraries: None, quick_processes: None
 ) -> None:
     pytester.makeconftest("")
     project = Paced(pytester, monkeypatch, PACED + STUBBORN)
