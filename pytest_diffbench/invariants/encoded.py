@@ -40,6 +40,8 @@ def longer_padding(subject: Subject) -> Outcome:
     """Room for a longer text leaves the picture as it is, where the denoiser is told which tokens are padding."""
     subject.prompt()
     masks = _masks(subject)
+    if not any(call.padded for call in subject.reference.calls if call.role == "denoiser"):
+        not_applicable("no_mask", *masks)  # such as where learned tokens stand in for padding, and take part
     length = subject.defaults.get("max_sequence_length")
     if not isinstance(length, int):
         not_applicable("no_argument", "max_sequence_length")

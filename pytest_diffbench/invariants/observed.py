@@ -36,6 +36,7 @@ class ComponentCall:
         role: what the component does.
         inputs: digest of all tensors that it was handed.
         masks: names of the masks of a text among them.
+        padded: some mask tells tokens of a text apart: it isn't the same everywhere.
         sample_shape: of the noisy sample; empty for what isn't a denoiser.
     """
 
@@ -43,6 +44,7 @@ class ComponentCall:
     role: Role
     inputs: str
     masks: tuple[str, ...]
+    padded: bool
     sample_shape: tuple[int, ...]
 
 
@@ -128,11 +130,14 @@ def _component_call(site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -
 
     digest = hashlib.blake2b(digest_size=16)
     masks: list[str] = []
+    padded = False
     named = [(f"argument {number}", value) for number, value in enumerate(args)] + sorted(kwargs.items())
     for name, value in named:
         for tensor in _tensors(value):
             if isinstance(tensor, torch.Tensor):
-                masks += [name] if _masks_text(name, tensor) else []
+                if _masks_text(name, tensor):
+                    masks.append(name)
+                    padded |= tensor.unique().numel() > 1
                 digest.update(f"{name} {tensor.dtype} {fingerprint_of(tensor)}".encode())
             else:
                 digest.update(f"{name} {tensor!r}".encode())
@@ -141,6 +146,7 @@ def _component_call(site: Site, args: tuple[Any, ...], kwargs: dict[str, Any]) -
         role=site.role,
         inputs=digest.hexdigest(),
         masks=tuple(dict.fromkeys(masks)),
+        padded=padded,
         sample_shape=_sample_shape(args, kwargs) if site.role == "denoiser" else (),
     )
 

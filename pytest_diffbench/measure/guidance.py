@@ -65,6 +65,9 @@ def derive_step(
     Where that explains nothing, or leaves more than rounding, predictions and latents are fitted as a whole
     (`combination`): of two branches the scale is read, of more the share of each.
 
+    Of several calls of a branch that predict something else the first counts, and the others' branch is `unknown`;
+    where that explains nothing, the newest counts instead, if it leaves no more than rounding.
+
     Args:
         predictions: branch and prediction of each denoiser call of the step, in order; shapes as `model_output`, a
             `joint` one with twice the batch. Others, and those of an `unknown` branch, can't be part of the answer;
@@ -78,7 +81,13 @@ def derive_step(
     if step.used == "unknown" and any(_has_more_tokens(tensor, model_output) for _, tensor in predictions):
         other = _derive_from(predictions, model_output, order, tokens_last=True)
         step = step if other.used == "unknown" else other
-    if step.used == "unknown" or (step.residual_rel or 0) > _rounding(predictions, model_output):
+    allowed = _rounding(predictions, model_output)
+    if step.used == "unknown" and "unknown" in step.branches:
+        # What steers the latents by gradients calls a branch anew with each, and takes the newest.
+        newest = _derive_from(predictions[::-1], model_output, order, tokens_last=False)
+        if newest.used != "unknown" and (newest.residual_rel or 0) <= allowed:
+            step = msgspec.structs.replace(newest, branches=newest.branches[::-1])
+    if step.used == "unknown" or (step.residual_rel or 0) > allowed:
         fitted = combination_of(predictions, model_output, latents, order)
         if fitted is not None:
             step = step_of(fitted, step.branches, order)

@@ -87,6 +87,20 @@ def test_a_third_prediction_in_the_mix_is_told_by_its_share() -> None:
     assert idle.scale == pytest.approx(4.0, rel=1e-5)
 
 
+def test_of_calls_that_steer_the_latents_the_newest_counts() -> None:
+    """As Attend-and-Excite has it: a call for each gradient step, then those that the step takes."""
+    steering = [("cond", drawn(1, 4, 8, 8, seed=seed)) for seed in range(10, 14)]
+    cond, uncond = drawn(1, 4, 8, 8, seed=5), drawn(1, 4, 8, 8, seed=6)
+
+    alone = derive_step([*steering, ("cond", cond)], cond)  # type: ignore[list-item]  # literals
+    assert (alone.used, alone.branches) == ("cond", (*["unknown"] * 4, "cond"))
+
+    calls = [*steering, ("uncond", uncond), ("cond", cond)]
+    guided = derive_step(calls, uncond + 4.0 * (cond - uncond))  # type: ignore[arg-type]  # literals
+    assert (guided.used, guided.branches) == ("guided", (*["unknown"] * 4, "uncond", "cond"))
+    assert guided.scale == pytest.approx(4.0, rel=1e-5)
+
+
 @pytest.mark.parametrize("order", ["uncond_cond", "cond_uncond"])
 def test_a_given_order_is_not_guessed_at(order: str) -> None:
     first, second = drawn(1, 4, 8, 8, seed=5), drawn(1, 4, 8, 8, seed=6)

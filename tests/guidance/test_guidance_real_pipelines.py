@@ -30,6 +30,12 @@ _PREVIOUS = "# compute the previous noisy sample"
 _NORMS = "comb_pred * (cond_norm / noise_norm)"
 
 
+@pytest.fixture(scope="module", autouse=True)
+def imported() -> None:
+    """diffusers and transformers import what a pipeline is made of when the first is built: no test pays for that."""
+    make.stable_diffusion()
+
+
 @pytest.mark.parametrize(
     ("build", "arguments", "told"),
     [

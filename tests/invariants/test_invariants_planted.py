@@ -318,5 +318,34 @@ def test_a_sample_of_tokens_has_its_shift_by_their_number() -> None:
     assert check.observed == check.expected == 16  # 64 pixels a side are 8 latents, and a token is two by two of them
 
 
+def test_a_mix_by_one_wastes_calls_and_leaves_the_picture() -> None:
+    """As OmniGen has it: at a scale of 1, u + (c - u) is the conditional prediction but for rounding."""
+
+    def mixes(pipeline: Any) -> contextlib.AbstractContextManager[None]:
+        return plants.replaced_in_class(type(pipeline), "do_classifier_free_guidance", property(lambda _self: True))
+
+    answers = {
+        code: check_of(code, zoo.stable_diffusion(), mixes).answer
+        for code in ("off.unconditional_calls", "off.picture")
+    }
+    assert answers == {"off.unconditional_calls": "broken", "off.picture": "holds"}
+
+
+def test_learned_tokens_in_the_place_of_padding_are_no_fault() -> None:
+    """As LTX-2 has them: the mask that its denoiser is handed masks nothing, whatever the length of the text."""
+
+    def learned(sound: Any, _pipeline: Any, *args: Any, **kwargs: Any) -> Any:
+        encoded = sound(*args, **kwargs)
+        pairs = zip(encoded[::2], encoded[1::2], strict=True)
+        return tuple(
+            tensor
+            for embeds, mask in pairs
+            for tensor in (torch.where(mask[..., None] != 0, embeds, 0.5), torch.ones_like(mask))
+        )
+
+    check = check_of("text.longer_padding", lumina2(), method("", "encode_prompt", learned))
+    assert (check.answer, check.obstacle) == ("not_applicable", "no_mask")
+
+
 def test_every_invariant_has_a_fault() -> None:
     assert {planted.code for planted in PLANTED} | {"repeat.processes"} == set(CODES)

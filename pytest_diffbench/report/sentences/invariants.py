@@ -88,7 +88,7 @@ CLAIMS: dict[str, Claim] = {
         "Compare the scale with its off value before the loop, and call the denoiser once a step.",
     ),
     "off.picture": Claim(
-        "at that scale, each step takes the conditional prediction as it is",
+        "at that scale, each step takes the conditional prediction, as it is or but for the rounding of a mix by 1",
         "Guidance that is switched off still changed the prediction",
         "A scale that is documented as off isn't: results at that scale can't be compared with others'.",
         "Hand the conditional prediction to the scheduler where guidance is off.",

@@ -71,7 +71,16 @@ def for_two(call: dict[str, Any]) -> dict[str, Any]:
 
 def masks_in_another_order(pipeline: Any, **call: Any) -> float:
     """Two images of each of two prompts, beside the same with one image of each."""
-    call = for_two(call)
+    return _two_each(pipeline, for_two(call))
+
+
+def two_each_of_a_picture(pipeline: Any, **call: Any) -> float:
+    """As above, of a class that takes no list of pictures."""
+    images = {name: value for name, value in call.items() if isinstance(value, Image.Image)}
+    return _two_each(pipeline, for_two(call) | images)
+
+
+def _two_each(pipeline: Any, call: dict[str, Any]) -> float:
     two_each = pictures(pipeline, [0, 1, 2, 3], **call, **{per_prompt(pipeline): 2})
     singles = [pictures(pipeline, [seed, seed + 2], **call) for seed in (0, 1)]
     return max(gap(singles[0], two_each[[0, 2]]), gap(singles[1], two_each[[1, 3]]))
@@ -176,6 +185,65 @@ def unconditional_calls_in_vain(pipeline: Any, **call: Any) -> float:
     return float(len(calls))
 
 
+def unconditional_half_in_vain(pipeline: Any, **call: Any) -> float:
+    """Calls of the transformer with more than one sample, for one picture at scales that are documented as off."""
+    batches: list[int] = []
+    hook = pipeline.transformer.register_forward_pre_hook(
+        lambda _module, _args, given: batches.append(len(given["hidden_states"])), with_kwargs=True
+    )
+    try:
+        pictures(pipeline, [0], **call | {"guidance_scale": 1.0, "img_guidance_scale": 1.0})
+    finally:
+        hook.remove()
+    return float(sum(batch > 1 for batch in batches))
+
+
+def guided_after_the_cut_off(pipeline: Any, **call: Any) -> float:
+    """Steps after the first that call the transformer for both branches, though guidance was cut off there."""
+    from diffusers.callbacks import SDCFGCutoffCallback
+
+    cut_off = SDCFGCutoffCallback(cutoff_step_ratio=None, cutoff_step_index=0)
+    batches: list[list[int]] = [[]]
+
+    def after_step(pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
+        batches.append([])
+        changed: dict[str, Any] = cut_off.callback_fn(pipe, index, timestep, tensors)
+        return changed
+
+    hook = pipeline.transformer.register_forward_pre_hook(
+        lambda _module, _args, given: batches[-1].append(len(given["hidden_states"])), with_kwargs=True
+    )
+    try:
+        pictures(
+            pipeline,
+            [0],
+            **call,
+            callback_on_step_end=after_step,
+            callback_on_step_end_tensor_inputs=cut_off.tensor_inputs,
+        )
+    finally:
+        hook.remove()
+    return float(sum(max(of_step, default=0) > 1 for of_step in batches[1:]))
+
+
+def texts_encoded_twice(pipeline: Any, **call: Any) -> float:
+    """Calls of the text encoder with tokens that an earlier call had."""
+    texts: list[bytes] = []
+    hook = pipeline.text_encoder.register_forward_pre_hook(
+        lambda _module, given: texts.append(given[0].numpy().tobytes())
+    )
+    try:
+        pictures(pipeline, [0], **call)
+    finally:
+        hook.remove()
+    return float(len(texts) - len(set(texts)))
+
+
+def generator_without_effect(pipeline: Any, **call: Any) -> float:
+    """1 where two seeds of the generator give the same output to the bit."""
+    return float(np.array_equal(*(pictures(pipeline, [seed], **call) for seed in (0, 1))))
+
+
 def tiling_without_effect(pipeline: Any, **_call: Any) -> float:
     """Width of what the decoder is handed at once, over that of all, where tiles half as wide were asked for."""
     vae = pipeline.vae
@@ -227,6 +295,10 @@ FAULTS = [
         masks_in_another_order,
         "the decoder gets prompts as `[a, b, a, b]`, image embeddings as `[a, a, b, b]`",
         without=("negative_prompt",),
+    ),
+    *(
+        Shown(name, "batch.prompts", padding_in_a_batch, "the shorter prompt of a batch changes")
+        for name in ("Kandinsky5T2VPipeline", "Kandinsky5I2IPipeline", "Kandinsky5I2VPipeline")
     ),
     Shown("CogView4Pipeline", "batch.prompts", padding_in_a_batch, "no mask: padding takes part", "#13621"),
     Shown("Kandinsky5T2IPipeline", "batch.prompts", padding_in_a_batch, "the shorter prompt of a batch changes"),
@@ -287,10 +359,22 @@ FAULTS = [
             "QwenImageInpaintPipeline",
             "ZImageImg2ImgPipeline",
             "ZImageInpaintPipeline",
+            "StableDiffusionXLControlNetUnionInpaintPipeline",
+            "StableDiffusionControlNetPAGInpaintPipeline",
+            "StableUnCLIPImg2ImgPipeline",
+            "QwenImageEditInpaintPipeline",
         )
         for code, show in (
             ("batch.images_per_prompt", second_image),
             ("batch.prompts_and_images", masks_in_another_order),
+        )
+    ),
+    *(
+        Shown(name, code, show, "with one picture, its latents or noise are drawn with the first generators alone")
+        for name in ("StableDiffusionInpaintPipelineLegacy", "Kandinsky5I2VPipeline")
+        for code, show in (
+            ("batch.images_per_prompt", second_image),
+            ("batch.prompts_and_images", two_each_of_a_picture),
         )
     ),
     *(
@@ -307,7 +391,19 @@ FAULTS = [
             "LTXPipeline",
             "LTXConditionPipeline",
             "MochiPipeline",
+            "QwenImageEditPipeline",
+            "LTX2Pipeline",
+            "LTX2ConditionPipeline",
+            "LTX2InContextPipeline",
+            "LTX2HDRPipeline",
+            "LTX2DFRPipeline",
         )
+    ),
+    Shown(
+        "VisualClozeGenerationPipeline",
+        "batch.images_per_prompt",
+        second_image,
+        "with one picture, its latents or noise are drawn with the first generators alone",
     ),
     Shown(
         "PaintByExamplePipeline",
@@ -366,6 +462,64 @@ FAULTS = [
         "chunks.vae_slicing",
         slices_refused,
         "a second slice is decoded with what the first left in the convolutions, and raises",
+    ),
+    *(
+        Shown(name, code, show, "the masked picture is encoded with torch's global generator")
+        for name in ("QwenImageControlNetInpaintPipeline",)
+        for code, show in (
+            ("repeat.generator_alone", global_generator),
+            ("batch.images_per_prompt", second_image),
+            ("batch.prompts", padding_in_a_batch),
+            ("batch.order", another_place_in_the_batch),
+            ("batch.prompts_and_images", masks_in_another_order),
+        )
+    ),
+    Shown(
+        "OmniGenPipeline (input picture)",
+        "repeat.generator_alone",
+        global_generator,
+        "the input picture is encoded with torch's global generator",
+    ),
+    Shown(
+        "OmniGenPipeline",
+        "off.unconditional_calls",
+        unconditional_half_in_vain,
+        "a scale of 1.0, documented to turn guidance off, still computes the unconditional half in each step",
+    ),
+    Shown(
+        "CycleDiffusionPipeline",
+        "batch.prompts",
+        padding_in_a_batch,
+        "of a batch, the unconditional embeddings alone are used, the first two rows",
+    ),
+    Shown("CycleDiffusionPipeline", "batch.order", another_place_in_the_batch, "as above"),
+    Shown(
+        "CycleDiffusionPipeline",
+        "waste.encoded_twice",
+        texts_encoded_twice,
+        "the empty negative prompt is encoded for each of the two prompts",
+    ),
+    Shown("PNDMPipeline", "waste.idle_steps", idle_steps, "the last step has dt = 0"),
+    Shown(
+        "LTXI2VLongMultiPromptPipeline",
+        "repeat.generator_used",
+        generator_without_effect,
+        "`seed`, 0 by default, seeds all noise; the generator that is passed has no effect",
+        without=("output_type",),
+    ),
+    *(
+        Shown(
+            name,
+            "callback.cut_off",
+            guided_after_the_cut_off,
+            "after the callback that cuts guidance off, `audio_guidance_scale` keeps it on",
+        )
+        for name in (
+            "LTX2Pipeline",
+            "LTX2ImageToVideoPipeline",
+            "LTX2ConditionPipeline",
+            "LTX2InContextPipeline",
+        )
     ),
 ]
 """Those of diffusers 0.42.1."""
