@@ -12,6 +12,8 @@ import dataclasses
 import inspect
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from pytest_diffbench.invariants.invariant import Outcome, Undecided, broken, holds, not_applicable, unable
 from pytest_diffbench.invariants.observed import distance
 from pytest_diffbench.invariants.subject import first_line
@@ -21,7 +23,6 @@ from pytest_diffbench.records.verification import OutputDistance
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-    import numpy as np
     import torch
     from numpy.typing import NDArray
 
@@ -109,8 +110,6 @@ def vae_tiling(subject: Subject) -> Outcome:
 
 
 def _compared(tiles: list[NDArray[np.float64]], whole: NDArray[np.float64], ratio: int, limit_rel: float) -> Outcome:
-    import numpy as np
-
     spread = float(whole.std()) or 1.0
     worst_rel, where, differ_rel = 0.0, "", np.inf
     for number, tile in enumerate(tiles):
@@ -143,8 +142,6 @@ def _mixed(
 
     Values that were cut at 1 aren't what was blended, and don't count.
     """
-    import numpy as np
-
     inside = (np.abs(left) != 1) & (np.abs(right) != 1) & (np.abs(mixed) != 1)
     way, gone = np.where(inside, right - left, 0.0), np.where(inside, mixed - left, 0.0)
     axes = tuple(range(way.ndim - 1))
@@ -153,8 +150,6 @@ def _mixed(
 
 
 def _rms(gap: NDArray[np.float64]) -> float:
-    import numpy as np
-
     return float(np.sqrt(np.mean(np.square(gap)))) if gap.size else 0.0
 
 

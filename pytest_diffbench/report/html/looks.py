@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 from pytest_diffbench.judge.output.parts import kept_of
 from pytest_diffbench.outputs.kinds import KINDS, Kept
 from pytest_diffbench.report.html.pictures import Area
@@ -14,7 +16,6 @@ from pytest_diffbench.report.sentences.parts import size_text
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from pytest_diffbench.records import Output, PartFacts
@@ -146,8 +147,6 @@ def _of_part(
 
 def _video(title: str, size: str, now: Kept | None, base: Kept | None) -> Look:
     """The frames that are kept whole; where both sides are there, the frames that differ most."""
-    import numpy as np
-
     known = now if now is not None else base
     assert known is not None
     new, old = (_frames(side) for side in (now, base))

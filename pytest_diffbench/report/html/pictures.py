@@ -8,8 +8,9 @@ import io
 import math
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
 
 TILE_PX = 64
@@ -83,8 +84,6 @@ def encoded(picture: NDArray[np.uint8], *, whole: bool = False, side_px: int = _
 
 def levels_between(now: NDArray[np.uint8], base: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """Of each pixel the largest difference of a channel, uint8 of shape (height, width); None for other shapes."""
-    import numpy as np
-
     if now.shape != base.shape:
         return None
     gaps = np.maximum(now, base) - np.minimum(now, base)
@@ -127,8 +126,6 @@ def _palette() -> bytes:
 
 
 def _largest(levels: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:
-    import numpy as np
-
     height, width = levels.shape
     padded = np.pad(levels, ((0, -height % times), (0, -width % times)))
     return functools.reduce(
@@ -138,8 +135,6 @@ def _largest(levels: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:
 
 def worst_area(levels: NDArray[np.uint8]) -> Area:
     """The tile with the largest mean difference, on a grid of `TILE_PX`."""
-    import numpy as np
-
     height, width = levels.shape
     padded = np.pad(levels, ((0, -height % TILE_PX), (0, -width % TILE_PX)))
     rows, columns = padded.shape[0] // TILE_PX, padded.shape[1] // TILE_PX
@@ -151,8 +146,6 @@ def worst_area(levels: NDArray[np.uint8]) -> Area:
 
 def crop(picture: NDArray[np.uint8], area: Area) -> NDArray[np.uint8]:
     """A part of a picture."""
-    import numpy as np
-
     return np.ascontiguousarray(
         picture[area.top_px : area.top_px + area.height_px, area.left_px : area.left_px + area.width_px]
     )

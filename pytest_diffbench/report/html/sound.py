@@ -6,10 +6,11 @@ import io
 import wave
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
 _WINDOW = 512
@@ -31,8 +32,6 @@ def spectrograms(recordings: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.
     Returns:
         uint8 of shape (height, width); 255 for the loudest moment of all, 0 for 80 dB below it.
     """
-    import numpy as np
-
     powers = [np.concatenate([_power(channel) for channel in recording]) for recording in recordings]
     top_db = max(float(power.max()) for power in powers)
     scale = 255 / _DEPTH_DB
@@ -41,8 +40,6 @@ def spectrograms(recordings: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.
 
 def _power(channel: NDArray[np.float32]) -> NDArray[np.float64]:
     """Decibels of bands over time, the highest band first."""
-    import numpy as np
-
     padded = np.pad(channel, (0, max(0, _WINDOW - len(channel))))
     windows = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)
     hop = max(_WINDOW // 4, -(-len(windows) // _MOST_COLUMNS))
@@ -60,8 +57,6 @@ def wav(recording: NDArray[np.float32], rate_hz: float, most_bytes: int | None =
         rate_hz: samples per second.
         most_bytes: of the file.
     """
-    import numpy as np
-
     channels = len(recording)
     if most_bytes is not None:
         recording = recording[:, : most_bytes // (2 * channels)]
