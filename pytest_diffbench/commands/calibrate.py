@@ -17,8 +17,7 @@ from pytest_diffbench.errors import DiffbenchError
 from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.output.loosening import TOLERANCES, looser_than_default
 from pytest_diffbench.judge.output.parts import compared_parts, not_kept
-from pytest_diffbench.judge.trace.divergence import divergence_threshold_rel, find_divergence
-from pytest_diffbench.judge.trace.limits import largest_rel
+from pytest_diffbench.judge.trace.divergence import divergence_threshold_rel, find_divergence, largest_rel
 from pytest_diffbench.outputs.kinds import KINDS, PART_METRICS
 from pytest_diffbench.outputs.metrics import METRICS, OPTIONAL
 from pytest_diffbench.report.units import format_distance

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.judge.gains import rounds_without_steps
 from pytest_diffbench.judge.likeness import same_picture
-from pytest_diffbench.judge.suspicions import rounds_without_steps
 from pytest_diffbench.records import WRONG
 from pytest_diffbench.records.answer import WORDS, Answer, CaseAnswer
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from pytest_diffbench.judge.difference import direction, direction_within
 from pytest_diffbench.records import format_steps, parse_steps
 from pytest_diffbench.records.details import Direction, InputChange, WorkDifference
 
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_diffbench.records import CallGroup
+    from pytest_diffbench.records.details import Direction
+
 
 Place: TypeAlias = tuple[str, str]
 """Component and branch."""
@@ -130,3 +131,15 @@ def _total(calls: dict[Place, dict[int, list[_Call]]], component: str) -> tuple[
         call for place, steps in calls.items() if place[0] == component for step in steps.values() for call in step
     ]
     return len(of_component), sum(call.flops for call in of_component)
+
+
+def direction(before: int, after: int) -> Direction:
+    """Which way a count went."""
+    return "more" if after > before else "less" if after < before else "other"
+
+
+def direction_within(before: int, after: int, allowed_rel: float) -> Direction | None:
+    """Which way a count went, None when it stayed within a share of the larger of the two."""
+    if abs(after - before) <= allowed_rel * max(before, after):
+        return None
+    return direction(before, after)

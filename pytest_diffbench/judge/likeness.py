@@ -7,9 +7,8 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.limits import Limits, metric_named
-from pytest_diffbench.judge.output.comparison import checks, worst_of
 from pytest_diffbench.judge.output.parts import compared_parts, not_kept, part_checks
-from pytest_diffbench.judge.output.tolerance import tolerance
+from pytest_diffbench.judge.output.tolerance import checks, tolerance, worst_of
 from pytest_diffbench.outputs.kinds import KINDS, PART_METRICS
 from pytest_diffbench.outputs.metrics import METRICS, distance
 from pytest_diffbench.records import ImageDifference, Output, RerunNoise
@@ -19,7 +18,7 @@ from pytest_diffbench.records.details import MetricLimit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_diffbench.judge.output.comparison import LimitCheck
+    from pytest_diffbench.judge.output.tolerance import LimitCheck
     from pytest_diffbench.outputs.metrics import ImageMetric
     from pytest_diffbench.records import PartFacts
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.difference import direction
+from pytest_diffbench.judge.calls import direction
 from pytest_diffbench.records import ATTENTION, MASKED_ATTENTION
 from pytest_diffbench.records.details import CountChange, WorkDifference
 

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
-from pytest_diffbench.judge.calls import call_differences
-from pytest_diffbench.judge.difference import direction, direction_within
-from pytest_diffbench.judge.guidance.before import fault_of_baseline
+from pytest_diffbench.judge.calls import call_differences, direction, direction_within
+from pytest_diffbench.judge.guidance.gate import fault_of_baseline
 from pytest_diffbench.judge.operators import operator_differences, operators_allowed_rel, python_calls_allowed_rel
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.records import format_steps

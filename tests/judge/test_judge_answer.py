@@ -13,8 +13,8 @@ import report_factories
 from pytest_diffbench.commands.answer import STATUSES
 from pytest_diffbench.commands.main import main
 from pytest_diffbench.judge.answer import answer
+from pytest_diffbench.judge.gains import suspicions
 from pytest_diffbench.judge.reasons import verdict
-from pytest_diffbench.judge.suspicions import suspicions
 from pytest_diffbench.records import CaseReport, ImageDifference, Probe, SessionReport, Speedup
 from pytest_diffbench.records.answer import WORDS
 from pytest_diffbench.report import session_json

@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 from scipy import fft, ndimage
 
 from pytest_diffbench.judge import Limits
-from pytest_diffbench.judge.output.comparison import checks
-from pytest_diffbench.judge.output.tolerance import tolerance
+from pytest_diffbench.judge.output.tolerance import checks, tolerance
 from pytest_diffbench.outputs import image_metrics
 from pytest_diffbench.outputs.image_seams import find_seam
 from pytest_diffbench.outputs.images import ssim_map

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_diffbench.judge.output.comparison import LimitCheck, line_of, tile_of
+from pytest_diffbench.judge.output.tolerance import LimitCheck, line_of, tile_of
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.outputs.kinds import KINDS, PART_METRICS, Kept
 from pytest_diffbench.outputs.pixels import image_digest, to_uint8_arrays

@@ -11,14 +11,15 @@ from typing import TYPE_CHECKING
 from pytest_diffbench.judge.definition import environment_changes
 from pytest_diffbench.judge.time import rule as time_rule
 from pytest_diffbench.judge.time.figures import MEDIAN, TOTAL, kind_of, paces_s, times_of
-from pytest_diffbench.judge.time.pace import experience_of, unknown_pace
 from pytest_diffbench.judge.time.runs import (
     alike,
     crowded_rel,
     days_of,
+    experience_of,
     floors_of,
     pace_against,
     sound,
+    unknown_pace,
     unsteady,
     usual_paces_s,
 )
@@ -29,8 +30,8 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.judge.time.pace import Pace
     from pytest_diffbench.judge.time.rule import Figure
+    from pytest_diffbench.judge.time.runs import Pace
     from pytest_diffbench.judge.time.spread import Experience, History
     from pytest_diffbench.records import Run
     from pytest_diffbench.records.details import Doubt

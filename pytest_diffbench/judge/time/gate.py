@@ -19,9 +19,8 @@ from pytest_diffbench.judge.time import rule as time_rule
 from pytest_diffbench.judge.time import telemetry as time_telemetry
 from pytest_diffbench.judge.time.evidence import evidence_of
 from pytest_diffbench.judge.time.figures import label
-from pytest_diffbench.judge.time.places import attention_shift, moved_parts, moved_steps
+from pytest_diffbench.judge.time.places import attention_shift, moved_parts, moved_steps, part_of, slower_verdict
 from pytest_diffbench.judge.time.runs import crowded_rel, doubts, reason_of_doubt, sound, total_floor_rel
-from pytest_diffbench.judge.time.slower import part_of, slower_verdict
 from pytest_diffbench.records.details import Doubt, Incomparable, LeftOut, TimeDetails, Unjudged
 from pytest_diffbench.stats.steadiness import gap_between_modes
 

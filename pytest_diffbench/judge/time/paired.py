@@ -17,9 +17,8 @@ from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.time import rule as time_rule
 from pytest_diffbench.judge.time import telemetry as time_telemetry
 from pytest_diffbench.judge.time.figures import TOTAL, kind_of, label, paces_s, times_of
-from pytest_diffbench.judge.time.places import moved_parts
+from pytest_diffbench.judge.time.places import moved_parts, part_of, slower_verdict
 from pytest_diffbench.judge.time.runs import doubts, floors_of, is_valid, pace_against
-from pytest_diffbench.judge.time.slower import part_of, slower_verdict
 from pytest_diffbench.judge.time.spread import strays_among
 from pytest_diffbench.records.details import LeftOut, TimeDetails
 from pytest_diffbench.stats.steadiness import doubt_about

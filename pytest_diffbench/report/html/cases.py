@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.judge.reasons import REASONS
-from pytest_diffbench.judge.trace.places import place_of
+from pytest_diffbench.judge.trace.entries import place_of
 from pytest_diffbench.outputs.kinds import PART_METRICS
 from pytest_diffbench.outputs.metrics import METRICS
 from pytest_diffbench.records import GATES

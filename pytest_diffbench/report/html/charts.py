@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from pytest_diffbench.judge.trace.places import place_of
+from pytest_diffbench.judge.trace.entries import place_of
 from pytest_diffbench.report.html.svg import drawing, element, percent, stretched
 from pytest_diffbench.report.sentences import page as sentences
 from pytest_diffbench.report.units import format_bytes, format_distance, format_seconds
