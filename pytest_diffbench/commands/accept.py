@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Acceptance, CaseReport, Gate, SessionReport
     from pytest_diffbench.records.artifacts import Artifacts, Reference
     from pytest_diffbench.report.accepted import Accepted
-    from pytest_diffbench.report.sentences.accepting import Obstacle
+    from pytest_diffbench.report.sentences.saving import Obstacle
     from pytest_diffbench.session.saving import Saved
     from pytest_diffbench.store import Store
 
@@ -166,14 +166,12 @@ class _Accepter:
         """Accept one case, or say why not."""
         from pytest_diffbench.records import SaveOutcome
         from pytest_diffbench.report.accepted import Accepted
-        from pytest_diffbench.report.sentences import accepting
+        from pytest_diffbench.report.sentences import saving
         from pytest_diffbench.session.saving import Saved
 
         try:
             refused = self._why_not(report)
-            saved = (
-                Saved(SaveOutcome(what="refused", why=accepting.refusal(refused))) if refused else self._save(report)
-            )
+            saved = Saved(SaveOutcome(what="refused", why=saving.refusal(refused))) if refused else self._save(report)
         except DiffbenchError as error:
             saved = Saved(SaveOutcome(what="refused", why=str(error)))
         case = report.observation.case
@@ -195,13 +193,13 @@ class _Accepter:
     def _save(self, report: CaseReport) -> Saved:
         from pytest_diffbench.judge import limits_with
         from pytest_diffbench.records import SaveOutcome
-        from pytest_diffbench.report.sentences import accepting
+        from pytest_diffbench.report.sentences import saving
         from pytest_diffbench.session.saving import Saved, save
 
         observation = report.observation
         reference = self._store.find(observation.case, observation.run.environment)
         if reference is not None and _holds(reference, observation.run.id):
-            return Saved(SaveOutcome(what="kept", why=accepting.TWICE))
+            return Saved(SaveOutcome(what="kept", why=saving.TWICE))
         material = _Material(self._artifacts(report), reference, self._metrics_of(report))
         limits = limits_with(report.thresholds)
         return save(
@@ -220,7 +218,7 @@ class _Accepter:
 
     def _artifacts(self, report: CaseReport) -> Artifacts:
         """The arrays that were kept, each held against its digest."""
-        from pytest_diffbench.report.sentences import accepting
+        from pytest_diffbench.report.sentences import saving
         from pytest_diffbench.store import kept, kept_trace
 
         observation, digest = report.observation, report.trace_digest
@@ -232,7 +230,7 @@ class _Accepter:
             or any(part.arrays and not arrays for part, arrays in zip(output.parts, artifacts.parts, strict=True))
         )
         if trace is None or lacking:
-            raise DiffbenchError(accepting.refusal("not_at_hand"))
+            raise DiffbenchError(saving.refusal("not_at_hand"))
         return dataclasses.replace(artifacts, trace=trace)
 
     def _metrics_of(self, report: CaseReport) -> tuple[ImageMetric, ...]:

@@ -59,7 +59,7 @@ def comment(arguments: argparse.Namespace) -> str:
 
 def annotated(session: SessionReport) -> str:
     """Annotations, a line each."""
-    from pytest_diffbench.report.annotations import annotation_lines
+    from pytest_diffbench.report.comment import annotation_lines
 
     return "".join(f"{line}\n" for line in annotation_lines(session, _read))
 

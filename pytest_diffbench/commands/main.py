@@ -236,7 +236,7 @@ def _trend(arguments: argparse.Namespace) -> int:
 
         sys.stdout.write("".join(f"{msgspec.json.encode(trend).decode()}\n" for trend in trends))
     else:
-        from pytest_diffbench.report.trend import trend_lines
+        from pytest_diffbench.report.history import trend_lines
 
         _print(trend_lines(trends, series, _width()))
     return WORSE if arguments.exit_code and any(trend.worse for trend in trends) else FINE

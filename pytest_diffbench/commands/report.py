@@ -88,15 +88,15 @@ def _sides(folders: Sequence[Path], store: Store | None, report: CaseReport, arr
 def _past(path: Path) -> Callable[[CaseReport], tuple[Past, ...]]:
     """The curves of a case from a history. Of a call that was defined anew, the newest series is shown."""
     from pytest_diffbench.judge.trend import trends
+    from pytest_diffbench.report.history import trend_change, trend_since
     from pytest_diffbench.report.html.past import past_rows
-    from pytest_diffbench.report.sentences import trend as sentences
     from pytest_diffbench.store.history import History
 
     with History(path, create=False) as history:
         series = history.series()
     changed: dict[tuple[str, str], dict[str, str]] = {}
     for trend in reversed(trends(series)):
-        words = f"{sentences.change_text(trend)}, {sentences.when(trend)}"
+        words = f"{trend_change(trend)}, {trend_since(trend)}"
         changed.setdefault((trend.case, trend.machine), {})[trend.figure] = words
     by_case: dict[tuple[str, str], list[Series]] = {}
     for curve in sorted(series, key=lambda item: item.started[-1]):

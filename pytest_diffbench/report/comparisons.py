@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 from pytest_diffbench.judge.limits import metric_named
 from pytest_diffbench.outputs.kinds import KINDS
 from pytest_diffbench.report.lines import SEPARATOR, Line, hang, segment, visible
-from pytest_diffbench.report.sentences.engagement import INERT_VARIANT
+from pytest_diffbench.report.sentences.work import INERT_VARIANT
 from pytest_diffbench.report.units import format_decibels, format_percent, format_seconds
 
 if TYPE_CHECKING:

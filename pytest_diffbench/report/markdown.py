@@ -1,7 +1,9 @@
-"""Further sections of a session as Markdown: comparisons, and what has no verdict."""
+"""Text and code in GitHub-flavoured Markdown, and further sections of a session: comparisons, what has no verdict."""
 
 from __future__ import annotations
 
+import html
+import re
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.report.comparisons import (
@@ -16,11 +18,29 @@ from pytest_diffbench.report.comparisons import (
     speedup_text,
 )
 from pytest_diffbench.report.figures import node_id, save_command
-from pytest_diffbench.report.markup import code, escaped, fenced
 from pytest_diffbench.report.units import format_count, format_seconds
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import Comparison, SessionReport
+
+
+def escaped(text: str) -> str:
+    """Text that stays text: no markup, no HTML, no end of a line or of a table's cell."""
+    escaped = html.escape(" ".join(text.split()), quote=False)
+    return re.sub(r"([\\`*_\[\]|~#@])", r"\\\1", escaped)
+
+
+def code(text: str) -> str:
+    """Text as code, whatever backticks it holds."""
+    ticks = "`" * (max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
+    pad = " " if text.startswith("`") or text.endswith("`") else ""
+    return f"{ticks}{pad}{' '.join(text.split())}{pad}{ticks}"
+
+
+def fenced(text: str) -> list[str]:
+    ticks = "`" * max(3, max((len(run) for run in re.findall(r"`+", text)), default=0) + 1)
+    return [f"{ticks}sh", *text.splitlines(), ticks]
+
 
 _MOST_TESTS = 5
 

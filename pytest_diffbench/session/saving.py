@@ -10,7 +10,7 @@ import msgspec
 
 from pytest_diffbench.records import SaveOutcome
 from pytest_diffbench.report.sentences import all_worded
-from pytest_diffbench.report.sentences.slide import slide_text
+from pytest_diffbench.report.sentences.saving import slide_text
 from pytest_diffbench.report.sentences.time import creep_phrase, doubt_sentence
 
 if TYPE_CHECKING:

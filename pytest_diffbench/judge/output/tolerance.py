@@ -1,4 +1,4 @@
-"""How far a result may be from its baseline, given the machine and the case's own drift; metrics held against that."""
+"""How far a result may be from its baseline, by machine and the case's own drift; and metrics held against that."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A trace as a list of entries in the order of the call, what the names of its places mean, and how far two are apart."""
+"""A trace as entries in the order of the call, what the names of its places mean, and how far two are apart."""
 
 from __future__ import annotations
 

@@ -9,8 +9,7 @@ import numpy as np
 
 from pytest_diffbench.judge.output.parts import kept_of
 from pytest_diffbench.outputs.kinds import KINDS, Kept
-from pytest_diffbench.report.html.pictures import Area
-from pytest_diffbench.report.html.sound import spectrograms
+from pytest_diffbench.report.html.pictures import Area, spectrograms
 from pytest_diffbench.report.sentences.parts import size_text
 
 if TYPE_CHECKING:
