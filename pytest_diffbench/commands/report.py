@@ -1,4 +1,4 @@
-"""`diffbench report`: stored sessions as a page to look at."""
+"""`diffbench report`: stored sessions as a page; `diffbench table`: their comparisons as tables to publish."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.errors import OptionError
+from pytest_diffbench.errors import DiffbenchError, OptionError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from pytest_diffbench.records import CaseReport
+    from pytest_diffbench.records import CaseReport, Comparison
     from pytest_diffbench.records.artifacts import Sides
     from pytest_diffbench.records.history import Series
     from pytest_diffbench.report.html.views import Past
@@ -107,3 +107,31 @@ def _past(path: Path) -> Callable[[CaseReport], tuple[Past, ...]]:
         return past_rows(by_case.get(key, []), changed.get(key, {}))
 
     return of_case
+
+
+def add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    from pytest_diffbench.report.table import FORMATS
+
+    parser.add_argument(
+        "sessions", metavar="RESULT.json", nargs="+", type=Path, help="sessions, written by pytest --diffbench-json"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="terminal")
+
+
+def comparisons(arguments: argparse.Namespace) -> list[Comparison]:
+    """All comparisons of the sessions that were named.
+
+    Raises:
+        DiffbenchError: a session can't be read, or none holds a comparison.
+    """
+    from pytest_diffbench.report import session_json
+
+    paths: list[Path] = arguments.sessions
+    found = [comparison for path in paths for comparison in session_json.load(path).comparisons]
+    if not found:
+        raise DiffbenchError(
+            f"{', '.join(map(str, paths))}: no comparison. A table is made of what diffbench.compare or "
+            "diffbench.sweep measured."
+        )
+    return found

@@ -27,6 +27,7 @@ from pytest_diffbench.records.base import (
     Seconds,
     Stage,
     Weights,
+    as_json,
 )
 from pytest_diffbench.records.case import Case, Definition, Environment, PipelineSpec, Tuning
 from pytest_diffbench.records.comparison import (
@@ -180,6 +181,7 @@ __all__ = [
     "Warmup",
     "Weights",
     "Work",
+    "as_json",
     "baseline_of",
     "format_steps",
     "parse_steps",

@@ -1,4 +1,4 @@
-"""Draws what a history holds: its sessions, and the figures of a case over time."""
+"""Draws what a history holds: its sessions, the figures of a case over time, and their steps and drifts."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from pytest_diffbench.records import parse_steps
 from pytest_diffbench.report.lines import flow, hang, segment
 from pytest_diffbench.report.units import format_bytes, format_count, format_flops, format_percent, format_seconds
@@ -26,11 +24,6 @@ ACTIVATIONS_WORDS = (
     "an estimate: large tensors alive at once, the callers' included, without weights, the allocator's rounding and "
     "kernels' workspaces"
 )
-
-
-def dump(plan: PipelinePlan) -> bytes:
-    """A plan as JSON in UTF-8, indented."""
-    return msgspec.json.format(msgspec.json.encode(plan, order="deterministic"), indent=2) + b"\n"
 
 
 def plan_lines(plan: PipelinePlan, width: int) -> list[Line]:

@@ -27,6 +27,7 @@ from pytest_diffbench.records import (
     SessionReport,
     Skipped,
     Verification,
+    as_json,
 )
 from pytest_diffbench.records.details import Details, RatioDetails
 from pytest_diffbench.report.efficiency import efficiency_of
@@ -186,7 +187,7 @@ def dump(session: SessionReport) -> bytes:
     """
     cases = tuple(msgspec.structs.replace(case, efficiency=_efficiency(case)) for case in session.cases)
     whole = msgspec.structs.replace(session, cases=cases)
-    return msgspec.json.format(msgspec.json.encode(whole, order="deterministic"), indent=2) + b"\n"
+    return as_json(whole)
 
 
 def load(path: Path) -> SessionReport:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from pytest_diffbench.report.lines import flow, hang, plain, segment, text_of
 from pytest_diffbench.report.sentences.invariants import CLAIMS, broken_sentence, undecided_sentence
 from pytest_diffbench.report.units import format_count, format_distance, format_seconds
@@ -16,11 +14,6 @@ if TYPE_CHECKING:
 
 _INDENT = 8
 _MESSAGE_WIDTH = 100
-
-
-def dump(verification: Verification) -> bytes:
-    """As JSON in UTF-8, indented."""
-    return msgspec.json.format(msgspec.json.encode(verification, order="deterministic"), indent=2) + b"\n"
 
 
 def verification_lines(verification: Verification, width: int, *, verbose: bool = False) -> list[Line]:
