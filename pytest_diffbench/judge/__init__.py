@@ -29,18 +29,6 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Gate, Observation, RatioRun, Run, Verdict
     from pytest_diffbench.records.artifacts import Artifacts, Reference
 
-__all__ = [
-    "REASONS",
-    "Limits",
-    "definition_changes",
-    "doubts",
-    "judge",
-    "judge_pairs",
-    "limits_with",
-    "slowed_down",
-    "wants_runs",
-]
-
 _NO_PEER_RUNS: Mapping[str, Sequence[Run]] = types.MappingProxyType({})
 
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 from pytest_diffbench.records import DECISIONS
 from pytest_diffbench.report.cases import MARKUP, Table
 from pytest_diffbench.report.comparisons import comparison_lines
-from pytest_diffbench.report.failure import failure_text
 from pytest_diffbench.report.figures import (
     STATUSES,
     node_id,
@@ -21,7 +20,6 @@ from pytest_diffbench.report.lines import (
     Line,
     Segment,
     flow,
-    for_encoding,
     hang,
     labelled,
     segment,
@@ -38,8 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_diffbench.records import CaseReport, SessionReport
-
-__all__ = ["Line", "Segment", "case_lines", "failure_text", "for_encoding", "summary_lines"]
 
 _LABEL_WIDTH = 14
 _MOST_LISTED = 10

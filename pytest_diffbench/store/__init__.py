@@ -13,19 +13,3 @@ from pytest_diffbench.store.pictures import (
     sides_of,
 )
 from pytest_diffbench.store.store import MOST_PEERS, Store
-
-__all__ = [
-    "MOST_PEERS",
-    "Checked",
-    "Store",
-    "case_folder",
-    "check",
-    "copy_kept",
-    "digests",
-    "keep",
-    "keep_sides",
-    "keep_trace",
-    "kept",
-    "kept_trace",
-    "sides_of",
-]

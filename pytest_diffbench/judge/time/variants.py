@@ -17,7 +17,6 @@ from pytest_diffbench.records import (
     PromptFigures,
     Ratio,
     RatioRun,
-    Speedup,
     VariantReport,
 )
 from pytest_diffbench.records.artifacts import Artifacts
@@ -289,6 +288,3 @@ def _replaced(report: VariantReport, **changed: object) -> VariantReport:
     import msgspec
 
     return msgspec.structs.replace(report, **changed)
-
-
-__all__ = ["Measured", "Speedup", "compare", "estimate_of", "predicted_speedup", "ratio_of"]

@@ -6,7 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.trace.entries import distances, entries_of, place_of, relative_distance
+from pytest_diffbench.judge.trace.entries import distances, entries_of, place_of
 from pytest_diffbench.outputs.metrics import over
 from pytest_diffbench.records.details import TraceDetails, TraceExcess, UnmatchedPlace
 
@@ -87,8 +87,6 @@ def _shift(now: TraceEntry, base: TraceEntry, gap2: float) -> float | None:
     low, high = _SHIFT_REL
     return shift if low <= size * shift**2 / gap2 <= high else None
 
-
-__all__ = ["Divergence", "divergence_threshold_rel", "find_divergence", "relative_distance", "rounding_rel"]
 
 _EPS = {"float64": 2.0**-23, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 """Machine epsilon by dtype; traces are stored as float32, so nothing finer than that is seen."""

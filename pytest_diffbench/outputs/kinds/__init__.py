@@ -33,28 +33,6 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.outputs.metrics.metric import Metric
 
-__all__ = [
-    "KINDS",
-    "PART_METRICS",
-    "Defect",
-    "Figure",
-    "Finding",
-    "FindingCode",
-    "Kept",
-    "Kind",
-    "Part",
-    "PartComparison",
-    "Place",
-    "Rates",
-    "Sketch",
-    "Unit",
-    "Value",
-    "is_no_image",
-    "parts_of",
-    "register",
-    "unregister",
-]
-
 KINDS: dict[str, Kind] = {}
 """By name, in the order in which they are asked whether a value is theirs."""
 
