@@ -65,9 +65,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def accept(arguments: argparse.Namespace) -> list[Accepted]:
     """Accept cases of sessions; gives what became of each.
 
-    Args:
-        arguments: as `add_arguments` declares them.
-
     Raises:
         DiffbenchError: a file or a folder can't be used, or no case is chosen.
     """
@@ -142,15 +139,7 @@ class _Material:
 
 
 class _Accepter:
-    """Accepts cases of one session.
-
-    Args:
-        session: that measured them.
-        folders: with what it kept.
-        store: the baselines.
-        reason: why, None where none is given.
-        command: that was typed.
-    """
+    """Accepts cases of one session, with what was kept of it in `folders`."""
 
     def __init__(
         self, session: SessionReport, folders: Sequence[Path], store: Store, reason: str | None, command: str

@@ -38,13 +38,7 @@ _MOST_OUTPUT = 15
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Setting:
-    """A way to run the tests.
-
-    Attributes:
-        name: in the table.
-        options: of pytest.
-        environment: variables that are set for it.
-    """
+    """A way to run the tests: its name in the table, options of pytest, and variables that are set for it."""
 
     name: str
     options: tuple[str, ...] = ()
@@ -97,11 +91,7 @@ def settings_of(runs: int, dtypes: Sequence[str], threads: Sequence[str], attent
 
 
 def metrics_asked(names: Sequence[str], lpips_backbone: Path | None) -> tuple[ImageMetric, ...]:
-    """Metrics of other packages, by name.
-
-    Args:
-        names: of `OPTIONAL`.
-        lpips_backbone: file with the weights of torchvision's AlexNet.
+    """Metrics of other packages, by names of `OPTIONAL`; the backbone is torchvision's AlexNet.
 
     Raises:
         DiffbenchError: there is no such metric, or it can't be had.
@@ -258,13 +248,7 @@ def _with_margin(name: str, worst: float, margin_db: float) -> float:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column of the table.
-
-    Attributes:
-        name: of the threshold.
-        head: of the column.
-        write: writes a value.
-    """
+    """A column of the table: the threshold that it is of, its head, and what writes a value."""
 
     name: str
     head: str

@@ -65,9 +65,6 @@ class _Ends:
 def diff(arguments: argparse.Namespace) -> tuple[list[CaseDiff], Path | None]:
     """Compare two folders of baselines; gives the cases that changed, and the page to open.
 
-    Args:
-        arguments: as `add_arguments` declares them.
-
     Raises:
         DiffbenchError: a folder or a revision can't be used, or the page can't be written.
     """
@@ -122,13 +119,7 @@ def _entries(store: Store) -> dict[str, Path]:
 
 
 class _Compared:
-    """One case on both sides.
-
-    Args:
-        name: of its folder: `<machine>/<case>`.
-        before: the older side, None where it isn't there.
-        after: the newer one.
-    """
+    """One case on both sides, of which one may be missing, by its folder: `<machine>/<case>`."""
 
     def __init__(self, name: str, before: Reference | None, after: Reference | None) -> None:
         self.name = name
@@ -260,10 +251,7 @@ _TIMEOUT_S = 300.0
 
 
 class Repository:
-    """The git repository that a folder lies in.
-
-    Args:
-        folder: of baselines; needs not exist any more.
+    """The git repository that a folder of baselines lies in, which needs not exist any more.
 
     Raises:
         DiffbenchError: git isn't there, or this is no repository.

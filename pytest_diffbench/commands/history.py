@@ -69,10 +69,6 @@ def _date(text: str) -> str:
 def history(arguments: argparse.Namespace, width: int) -> list[Line]:
     """Do what was asked for; gives the lines to print.
 
-    Args:
-        arguments: as `add_arguments` declares them.
-        width: columns of the terminal.
-
     Raises:
         DiffbenchError: a file can't be used, or no case is of that name.
     """
@@ -196,9 +192,6 @@ def add_trend_arguments(parser: argparse.ArgumentParser) -> None:
 
 def trend(arguments: argparse.Namespace) -> tuple[list[Trend], int]:
     """Look for steps and drifts; gives those since the date that was given, and the number of series.
-
-    Args:
-        arguments: as `add_arguments` declares them.
 
     Raises:
         DiffbenchError: there is no history, or no such case in it.

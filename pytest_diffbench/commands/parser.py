@@ -36,11 +36,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser(runs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
-    """The command's parser.
-
-    Args:
-        runs: what runs each subcommand, by name.
-    """
+    """The command's parser, with what runs each subcommand by name."""
     whole = Parser(prog="diffbench", description="Work with baselines and results of pytest-diffbench.")
     whole.add_argument("--version", action="version", version=f"diffbench {__version__}")
     commands = whole.add_subparsers(metavar="COMMAND", required=True)

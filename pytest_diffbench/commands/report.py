@@ -51,9 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def report(arguments: argparse.Namespace) -> Path:
     """Make the page; gives the file to open.
 
-    Args:
-        arguments: as `add_arguments` declares them.
-
     Raises:
         DiffbenchError: a session or a folder can't be used, or the page can't be written.
     """

@@ -33,13 +33,7 @@ class _Call:
 def call_differences(
     base: Iterable[CallGroup], now: Iterable[CallGroup], flops_allowed_rel: float = 0.0
 ) -> list[WorkDifference]:
-    """Compare calls as multisets of (component, step, branch, batch, shapes).
-
-    Args:
-        base: calls of the baseline.
-        now: calls of this run.
-        flops_allowed_rel: share by which the FLOPs of one call may differ.
-    """
+    """Compare calls as multisets of (component, step, branch, batch, shapes); FLOPs of one may differ by a share."""
     before, after = _by_step(base), _by_step(now)
     differences: list[WorkDifference] = []
     for component, branch in sorted(before.keys() | after.keys()):

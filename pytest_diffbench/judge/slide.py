@@ -64,13 +64,7 @@ def origin_of(
 ) -> Origin:
     """Sketch what was measured.
 
-    Args:
-        generation: that it is.
-        run: the first of it.
-        work: of the call.
-        memory: of the call.
-        images: uint8 of shape (height, width) or (height, width, channels); frames of videos, too.
-        parts: sketches of its other parts.
+    Images are uint8 of shape (height, width) or (height, width, channels), frames of videos among them.
     """
     count = min(len(images), MOST_IMAGES)
     picked = sorted({round(i * (len(images) - 1) / max(count - 1, 1)) for i in range(count)})
@@ -186,10 +180,7 @@ class SlideItem:
 class Slide:
     """How far a case has gone since its first generation, by steps each of which was accepted.
 
-    Attributes:
-        generation: the first one.
-        started: when it was measured: UTC, ISO 8601.
-        items: what went further than one step may.
+    `started` is when that was measured: UTC, ISO 8601.
     """
 
     generation: int
@@ -202,12 +193,7 @@ def slide(
 ) -> Slide | None:
     """How far a case that was saved has gone; None where it isn't further than one step may go.
 
-    Args:
-        observation: what was saved.
-        artifacts: its images.
-        standing: this machine's baseline as it stood before.
-        limits: of the test.
-        generation: that stands now.
+    `standing` is this machine's baseline as it stood before, and `generation` the one that stands now.
     """
     base, origin = standing.baseline, standing.baseline.origin
     if origin is None or generation - origin.generation < _STEPS or _redefined(base, observation):
@@ -227,12 +213,7 @@ def slide(
 def origin_distance(
     observation: Observation, artifacts: Artifacts, standing: Reference | None
 ) -> OriginDistance | None:
-    """How far the images of a run are from those that were accepted first.
-
-    Args:
-        observation: what was measured.
-        artifacts: its images.
-        standing: the baseline that it is held against.
+    """How far the images of a run are from those that were accepted first on the machine that `standing` is of.
 
     Returns:
         None without an origin of this machine, without images, and where they are of another size or number.

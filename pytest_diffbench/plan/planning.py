@@ -214,13 +214,7 @@ class PlanSurvey(Survey):
 def plan_call(
     target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], seed: int
 ) -> tuple[PlanSurvey, Planner, Any]:
-    """Call a pipeline with blank weights.
-
-    Args:
-        target: the pipeline, with the weights blank.
-        args: of the call; kwargs too.
-        kwargs: by name.
-        seed: of the generators. Noise is drawn as always, as long as it is small.
+    """Call a pipeline with blank weights. Noise is drawn as always, as long as it is small.
 
     Returns:
         What was seen, what was counted, and what the pipeline returned.

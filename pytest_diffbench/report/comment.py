@@ -56,11 +56,7 @@ class Links:
 
 
 def marker(name: str | None = None) -> str:
-    """The hidden first line, by which a workflow finds its own comment.
-
-    Args:
-        name: tells several comments on one pull request apart.
-    """
+    """The hidden first line, by which a workflow finds its own comment; a name tells several on one page apart."""
     suffix = "" if name is None else ": " + "".join(char if char.isalnum() or char in "-_." else "-" for char in name)
     return f"<!-- pytest-diffbench{suffix} -->"
 
@@ -74,10 +70,6 @@ def page(session: SessionReport, links: Links) -> str:
     """A session as GitHub-flavoured Markdown: the verdict, what fails, what else changed; the rest is folded.
 
     Sections that don't fit any more are left out, the least telling ones first.
-
-    Args:
-        session: what was measured.
-        links: where a reader finds more.
     """
     failing = [report for report in session.cases if status_of(report) in ("error", "worse", "refused")]
     head = [f"### diffbench: {sentences.verdict(session, failing)}", "", " · ".join(_facts(session, links)), ""]
@@ -226,9 +218,7 @@ def _address(url: str) -> str:
 def annotation_lines(session: SessionReport, read: Callable[[str], str | None]) -> Iterator[str]:
     """A line for each gate of a case that got worse, and for each case that broke off.
 
-    Args:
-        session: what was measured.
-        read: gives the text of a test's file by its path, None where it isn't there.
+    `read` gives the text of a test's file by its path, None where it isn't there.
     """
     for report in session.cases:
         test = node_id(report.observation.case.id)

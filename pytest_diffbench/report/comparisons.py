@@ -25,12 +25,7 @@ _LEAST_NAME = 7
 
 
 def comparison_lines(comparisons: Sequence[Comparison], width: int) -> list[Line]:
-    """Draw all comparisons of a session; nothing where there are none.
-
-    Args:
-        comparisons: in the order of the session.
-        width: columns of the terminal.
-    """
+    """Draw all comparisons of a session; nothing where there are none."""
     if not comparisons:
         return []
     title: Line = [segment("variants", "bold"), segment(f"{SEPARATOR}interleaved in one process")]

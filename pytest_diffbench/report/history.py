@@ -158,13 +158,7 @@ _INDENT = 8
 
 
 def trend_lines(trends: Sequence[Trend], series: int, width: int) -> list[Line]:
-    """Draw trends, and count them.
-
-    Args:
-        trends: in the order in which they are drawn.
-        series: number of series that were looked at.
-        width: columns of the terminal.
-    """
+    """Draw trends, and count them beside the number of series that were looked at."""
     lines: list[Line] = []
     for trend in trends:
         label, markup = ("worse", ("red", "bold")) if trend.worse else ("better", ("green",))

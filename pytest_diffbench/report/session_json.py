@@ -103,11 +103,7 @@ def filled(session: SessionReport, finished: Iterable[Finished]) -> SessionRepor
 
 
 class SessionFile:
-    """A session's file while the session runs.
-
-    Args:
-        path: of the file; its folder is made where it isn't there.
-    """
+    """A session's file while the session runs; its folder is made where it isn't there."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -130,9 +126,7 @@ class SessionFile:
     def add(self, finished: Finished, so_far: Callable[[], SessionReport]) -> None:
         """Keep what a test has brought, for good. What the disk has no room for is left to `end` to tell.
 
-        Args:
-            one: of the test.
-            so_far: makes the session of all tests that have ended, this one included.
+        `so_far` makes the session of all tests that have ended, this one included.
         """
         with contextlib.suppress(OSError, DiffbenchError):
             self._pending += self._append(finished)

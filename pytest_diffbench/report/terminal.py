@@ -43,22 +43,14 @@ _MOST_LISTED = 10
 
 
 def case_lines(report: CaseReport, width: int) -> list[Line]:
-    """Draw one case: three or four lines where it passed, more where something has to be said.
-
-    Args:
-        report: the case.
-        width: columns of the terminal.
-    """
+    """Draw one case: three or four lines where it passed, more where something has to be said."""
     return Table([report], width, verbose=False).block(report)
 
 
 def summary_lines(session: SessionReport, width: int, verbose: bool) -> list[Line]:
     """Draw a session: what it ran on, its cases by pipeline with the gravest first, counts, and what to do next.
 
-    Args:
-        session: all of it.
-        width: columns of the terminal.
-        verbose: also show the messages of gates that passed, and further figures.
+    The verbose one also has the messages of gates that passed, and further figures.
     """
     lines = [*_skipped(session, width), *_header(session, width)]
     table = Table(session.cases, width, verbose=verbose)

@@ -19,10 +19,7 @@ _MESSAGE_WIDTH = 100
 def verification_lines(verification: Verification, width: int, *, verbose: bool = False) -> list[Line]:
     """All of it: what is broken first, what holds last.
 
-    Args:
-        verification: of a pipeline.
-        width: of the terminal, in columns.
-        verbose: also say of what doesn't apply, why, and of what holds, how far outputs were apart.
+    The verbose one also says why something doesn't apply, and how far outputs were apart where it holds.
     """
     lines = [*_head(verification, width), []]
     for check in verification.having("broken"):

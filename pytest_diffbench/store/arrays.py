@@ -59,11 +59,7 @@ def encode_artifacts(
 ) -> dict[str, bytes]:
     """The files of a baseline by name: its images, its other parts, and its trace even where that is empty.
 
-    Args:
-        artifacts: to encode.
-        generation: of the baseline.
-        folder: for messages.
-        output: whose parts get pictures for people; without it there are none.
+    Parts have pictures for people where `output` is given; `folder` is for messages.
 
     Raises:
         BaselineError: an image that isn't uint8 of shape HW, HW1, HW3 or HW4, or a trace that isn't finite.

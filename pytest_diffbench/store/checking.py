@@ -65,11 +65,9 @@ class Checked:
 
 
 def check(root: Path, now: datetime.datetime | None = None) -> Iterator[Checked]:
-    """Read everything under a folder of baselines: each case, sorted, then what belongs to none.
+    """Read everything under an existing folder of baselines: each case, sorted, then what belongs to none.
 
-    Args:
-        root: an existing folder.
-        now: with a time zone; the present by default.
+    `now` has a time zone, and is the present by default.
     """
     now = now or datetime.datetime.now(datetime.UTC)
     store = Store(root)

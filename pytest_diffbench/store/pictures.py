@@ -97,11 +97,7 @@ def copy_kept(source: Path, target: Path, output: Output | None, trace_digest: s
 
 
 def kept_trace(folders: Sequence[Path], digest: str) -> dict[str, NDArray[np.float32]] | None:
-    """The trace of that digest; None where no folder has it.
-
-    Args:
-        folders: that `keep_trace` wrote.
-        digest: that it gave.
+    """The trace of a digest that `keep_trace` gave; None where no folder has it.
 
     Raises:
         DiffbenchError: the file isn't any more what its name says.
@@ -148,12 +144,8 @@ def write_file(path: Path, data: bytes) -> None:
 def kept(folders: Sequence[Path], case: Case, output: Output | None) -> Artifacts:
     """The images and other parts of a case, each with the digest that was recorded.
 
-    Where an image isn't there, none is given; a part that isn't there is empty.
-
-    Args:
-        folders: that `keep` wrote, or of baselines.
-        case: whose images they are.
-        output: with their digests.
+    Folders are those that `keep` wrote, or of baselines. Where an image isn't there, none is given; a part that isn't
+    there is empty.
 
     Raises:
         DiffbenchError: a file that `keep` wrote isn't any more what its name says.

@@ -54,11 +54,7 @@ def encode(baseline: Baseline, path: Path) -> bytes:
 
 
 def decode(data: bytes, path: Path) -> Baseline:
-    """Read a baseline of this or an older schema.
-
-    Args:
-        data: the bytes of `baseline.json`.
-        path: where they came from, for messages.
+    """Read a baseline of this or an older schema; the path is for messages.
 
     Raises:
         BaselineError: names the field, its value and the remedy. A newer schema is refused before all else.

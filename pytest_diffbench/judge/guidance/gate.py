@@ -274,12 +274,7 @@ _EMBEDDED_SCALES = ("guidance", "timestep_cond")
 
 
 def inert(call: Call, expected: Expected) -> tuple[InertArgument, ...]:
-    """Each argument that was passed and changes nothing, with the cause.
-
-    Args:
-        call: the call.
-        expected: what its formula makes of it.
-    """
+    """Each argument that was passed and changes nothing, with the cause."""
     arguments = []
     for name in filter(call.arguments.__contains__, _TRUNCATIONS):
         if _passed(call, name) and not expected.enabled:

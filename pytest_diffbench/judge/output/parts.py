@@ -102,12 +102,7 @@ def _cut(number: int, new: PartFacts, old: PartFacts) -> tuple[PartFinding, ...]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ComparedPart:
-    """A part beside the baseline's.
-
-    Attributes:
-        number: in what was returned.
-        comparison: see `outputs.kinds`.
-    """
+    """A part beside the baseline's, by its number in what was returned."""
 
     number: int
     comparison: PartComparison

@@ -28,12 +28,9 @@ _ATTENTION_SHIFT_REL = 0.05
 
 
 def moved_parts(now: Sequence[Run], past: Sequence[Run], share_rel: float) -> tuple[PartTime, ...]:
-    """Stages and steps that carry at least a share of the difference, the largest stage first, then steps.
+    """Stages and steps that carry at least a share of the call's difference, the largest stage first, then steps.
 
-    Args:
-        now: runs of this session, at least one.
-        past: runs that they are held against, at least one.
-        share_rel: of the difference of the whole call.
+    There is at least one run on either side.
     """
     total_s = statistics.median(run.median_s for run in now) - statistics.median(run.median_s for run in past)
     if total_s == 0:

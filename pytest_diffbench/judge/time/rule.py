@@ -148,10 +148,7 @@ def scale_of(
 class Pairs:
     """Noise of paired changes: each pair is its own baseline.
 
-    Attributes:
-        single_pair: between pairs, moderated.
-        spread_log: between them alone.
-        pairs: that there are.
+    `single_pair` is the moderated variance between pairs, and `spread_log` their spread alone.
     """
 
     single_pair: Variance

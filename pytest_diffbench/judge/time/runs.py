@@ -68,13 +68,7 @@ def unknown_pace(past_runs: int, limits: Limits) -> Pace:
 
 
 def experience_of(limits: Limits, family: str, *, part: bool = False) -> Experience:
-    """What is known of a kind of device before a run was recorded.
-
-    Args:
-        limits: thresholds.
-        family: type of the device.
-        part: of a stage or a group of steps, which spread by more than the whole.
-    """
+    """What is known of a kind of device before a run was recorded; parts of a call spread by more than the whole."""
     on_cpu = family == "cpu"
     wider = limits.time_part_spread if part else 1.0
     day_rel = limits.time_day_spread_cpu_rel if on_cpu else limits.time_day_spread_rel
@@ -90,10 +84,7 @@ def experience_of(limits: Limits, family: str, *, part: bool = False) -> Experie
 def doubts(run: Run, limits: Limits, *, alone: bool = True) -> Doubt | None:
     """What speaks against a run's time, whatever it is compared with; None when nothing does.
 
-    Args:
-        run: any.
-        limits: thresholds.
-        alone: whether its rounds have to be steady by themselves.
+    One that stands `alone` has to have steady rounds by itself.
     """
     if not is_valid(run):
         return Doubt(kind="invalid")
@@ -185,13 +176,10 @@ def alike(runs: list[Run], limits: Limits) -> list[Run]:
 
 
 def days_of(started: Sequence[str]) -> list[int]:
-    """Number the days on which runs were made: runs that follow each other closely share one.
+    """Number the days on which runs began (ISO 8601): runs that follow each other closely share one.
 
     A day ends where nothing was begun for `_QUIET_S`, or after `_LONGEST_DAY_S`. Runs without a time that can be read
     have a day of their own, -1.
-
-    Args:
-        started: when each began, in ISO 8601.
     """
     moments = [_moment_s(start) for start in started]
     days = [-1] * len(started)
@@ -258,11 +246,7 @@ def first_time(run: Run) -> FirstTime | None:
 def creep_rel(first: Sequence[FirstTime], latest: Sequence[Run], limits: Limits, family: str) -> float | None:
     """How much longer the latest runs take than the first ones; None where that isn't beyond noise and floor.
 
-    Args:
-        first: the first runs that were accepted on this machine.
-        latest: all timed runs since, oldest first; the last few count.
-        limits: of the test.
-        family: type of the device.
+    `latest` holds all timed runs since, oldest first, of which the last few count.
     """
     runs = [time for run in latest[-MOST_FIRST_TIMES:] if (time := first_time(run)) is not None]
     if not first or len(latest) < len(first) + len(runs):

@@ -91,13 +91,9 @@ class History:
 def history_of(
     past_log: Sequence[float], days: Sequence[Hashable], expected_log: float, today: Hashable = None
 ) -> History:
-    """Sum up a case's past runs, at least one.
+    """Sum up a case's past runs, at least one, by the logarithms of their times.
 
-    Args:
-        past_log: logarithms of their times.
-        days: the day of each.
-        expected_log: spread that is expected before any was recorded.
-        today: the session's day.
+    `expected_log` is the spread that is expected before any was recorded, and `today` the session's day.
     """
     aside = strays_among(past_log, expected_log)
     by_day: dict[Hashable, list[float]] = {}

@@ -154,11 +154,6 @@ def find_divergence(now: Trace, base: Trace, threshold_rel: float) -> Divergence
 
     That order is: text encoders, embeddings, in each step the predictions and then the latents, the decoder. Only
     places that both hold are compared, so a trace that was stored before there were predictions is still of use.
-
-    Args:
-        now: trace of this run.
-        base: trace of the baseline.
-        threshold_rel: relative distance up to which the traces count as equal, see `divergence_threshold_rel`.
     """
     current, stored = entries_of(now), entries_of(base)
     gaps_rel = distances(current, stored)

@@ -85,15 +85,7 @@ def case_view(
 ) -> views.Case:
     """Everything that the page says of a case.
 
-    Args:
-        report: the case.
-        session: that it is of.
-        baseline: what it was compared with, where that is at hand.
-        looks: its pictures.
-        slug: its name in links.
-        number: of the session.
-        kept: its pictures were at hand, whether or not there was room for them.
-        bare: tables have to do.
+    Its pictures were `kept` whether or not there was room for them; where it is `bare`, tables have to do.
     """
     observation = report.observation
     definition = observation.case.definition

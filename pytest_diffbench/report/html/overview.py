@@ -48,13 +48,7 @@ def gate_views(cases: Sequence[views.Case]) -> tuple[views.Gate, ...]:
 
 
 def session_view(session: SessionReport, label: str, by_id: Mapping[str, views.Case]) -> views.Session:
-    """A session's machine and settings, and what there is to say of all of its cases.
-
-    Args:
-        session: all of it.
-        label: its name where there are several.
-        by_id: its cases as the page shows them.
-    """
+    """A session's machine and settings, and what there is to say of all of its cases, which `by_id` holds."""
     environments = [case.observation.run.environment for case in session.cases]
     facts: list[tuple[str, list[object]]] = [
         ("machine", [environment.machine for environment in environments]),
