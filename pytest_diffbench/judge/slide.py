@@ -16,12 +16,11 @@ import msgspec
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.judge.definition import definition_changes
 from pytest_diffbench.judge.memory import memory_allowance
-from pytest_diffbench.judge.output.parts import kept_of
 from pytest_diffbench.judge.output.tolerance import tolerance
 from pytest_diffbench.judge.time.runs import first_time
 from pytest_diffbench.outputs.excerpts import films_in
 from pytest_diffbench.outputs.image_metrics import area_means
-from pytest_diffbench.outputs.kinds import KINDS, PART_METRICS, Sketch
+from pytest_diffbench.outputs.kinds import KINDS, PART_METRICS, Sketch, recorded
 from pytest_diffbench.records import MOST_FIRST_TIMES, ImageSketch, Origin, OriginDistance, PartSketch
 
 if TYPE_CHECKING:
@@ -337,7 +336,7 @@ def _part_sketch(number: int, facts: PartFacts, arrays: PartArrays) -> PartSketc
     kind = KINDS.get(facts.kind)
     if kind is None or set(arrays) != set(facts.arrays) or not arrays:
         return None
-    sketch = kind.sketch(kept_of(facts, arrays))
+    sketch = kind.sketch(recorded(facts, arrays))
     if sketch is None:
         return None
     decimals = _DIGITS - math.floor(math.log10(sketch.size)) if sketch.size > 0 else _DIGITS

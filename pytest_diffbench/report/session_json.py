@@ -36,8 +36,6 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from pytest_diffbench.records import Efficiency
-
 
 _CHEAP_BYTES = 2**20
 """Files up to this size are written anew after each test, larger ones when they have grown by half."""
@@ -179,7 +177,7 @@ def dump(session: SessionReport) -> bytes:
 
     Each case has its efficiency with it.
     """
-    cases = tuple(msgspec.structs.replace(case, efficiency=_efficiency(case)) for case in session.cases)
+    cases = tuple(msgspec.structs.replace(case, efficiency=efficiency_of(case.observation)) for case in session.cases)
     whole = msgspec.structs.replace(session, cases=cases)
     return as_json(whole)
 
@@ -236,11 +234,6 @@ def write(path: Path, session: SessionReport) -> None:
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
-
-
-def _efficiency(report: CaseReport) -> Efficiency | None:
-    efficiency = efficiency_of(report.observation)
-    return None if efficiency is None else efficiency.figures()
 
 
 def _no_session(path: Path, error: Exception) -> str:

@@ -10,7 +10,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import BaselineError
-from pytest_diffbench.outputs.kinds import KINDS, Kept
+from pytest_diffbench.outputs.kinds import KINDS, recorded
 from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.store.files import artifact_path
@@ -169,18 +169,7 @@ def _picture_of(part: PartFacts, arrays: Mapping[str, NDArray[Any]]) -> NDArray[
     kind = KINDS.get(part.kind)
     if kind is None or not kind.has_picture or not arrays:
         return None
-    kept = Kept(
-        kind=part.kind,
-        name=part.name,
-        shape=part.shape,
-        dtype=part.dtype,
-        digest=part.digest,
-        rate_hz=part.rate_hz,
-        piece_digests=part.piece_digests,
-        kept_pieces=part.kept_pieces,
-        arrays=arrays,
-    )
-    return kind.picture(kept)
+    return kind.picture(recorded(part, arrays))
 
 
 def read_file(folder: Path, name: str, generation: int) -> tuple[bytes, Path]:

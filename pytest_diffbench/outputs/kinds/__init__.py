@@ -23,6 +23,7 @@ from pytest_diffbench.outputs.kinds.kind import (
     Sketch,
     Unit,
     Value,
+    recorded,
 )
 from pytest_diffbench.outputs.kinds.maps import Maps
 from pytest_diffbench.outputs.kinds.tensors import Embeddings, Latents, Tensors

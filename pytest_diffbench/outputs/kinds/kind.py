@@ -341,6 +341,22 @@ def stored_float32(array: NDArray[Any]) -> NDArray[np.float32]:
     return np.ascontiguousarray(values, dtype=np.float32)
 
 
+def greys_of(parts: Sequence[Kept]) -> list[NDArray[np.uint8]]:
+    """The values of parts as levels, from 0 for the least of all to 255 for the greatest of all."""
+    import numpy as np
+
+    arrays = [part.arrays["values"].astype(np.float64) for part in parts]
+    low, high = min(float(array.min()) for array in arrays), max(float(array.max()) for array in arrays)
+    scale = 255 / (high - low) if high > low else 0.0
+    return [((array - low) * scale).round().astype(np.uint8) for array in arrays]
+
+
+def recorded(facts: Any, arrays: Mapping[str, NDArray[Any]]) -> Kept:
+    """A part with its arrays, as its kind compares it; `facts` is the record of it, with the fields of `Kept`."""
+    names = [field.name for field in dataclasses.fields(Kept) if field.name != "arrays"]
+    return Kept(**{name: getattr(facts, name) for name in names}, arrays=arrays)
+
+
 def projected(values: NDArray[Any]) -> Sketch:
     """A sketch by which the distance of two arrays can be told; a small array is one itself."""
     import numpy as np

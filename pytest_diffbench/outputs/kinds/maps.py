@@ -16,6 +16,7 @@ from pytest_diffbench.outputs.kinds.kind import (
     Place,
     Sketch,
     Value,
+    greys_of,
     kept_of,
     names_of,
     stored_float32,
@@ -148,13 +149,7 @@ class Maps(Kind):
 
     def pictures(self, parts: Sequence[Kept]) -> tuple[NDArray[np.uint8], ...]:
         """The same, from the least value of all to the greatest of all."""
-        import numpy as np
-
-        arrays = [part.arrays["values"].astype(np.float64) for part in parts]
-        low, high = min(float(array.min()) for array in arrays), max(float(array.max()) for array in arrays)
-        scale = 255 / (high - low) if high > low else 0.0
-        greys = [((array - low) * scale).round().astype(np.uint8) for array in arrays]
-        return tuple(grey if grey.shape[2] == 3 else grey[:, :, 0] for grey in greys)
+        return tuple(grey if grey.shape[2] == 3 else grey[:, :, 0] for grey in greys_of(parts))
 
 
 def _split(array: NDArray[Any], channels_first: bool) -> list[NDArray[Any]] | None:

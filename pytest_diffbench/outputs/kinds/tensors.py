@@ -15,6 +15,7 @@ from pytest_diffbench.outputs.kinds.kind import (
     Place,
     Sketch,
     Value,
+    greys_of,
     kept_of,
     least_gap,
     projected,
@@ -114,11 +115,7 @@ class Tensors(Kind):
         shape = parts[0].shape
         if not shape or any(part.arrays["values"].size != int(np.prod(shape)) for part in parts):
             return (None,) * len(parts)
-        arrays = [part.arrays["values"].astype(np.float64) for part in parts]
-        low, high = min(float(array.min()) for array in arrays), max(float(array.max()) for array in arrays)
-        scale = 255 / (high - low) if high > low else 0.0
-        greys = [((array - low) * scale).round().astype(np.uint8) for array in arrays]
-        return tuple(_tiled(grey, shape) for grey in greys)
+        return tuple(_tiled(grey, shape) for grey in greys_of(parts))
 
 
 class Latents(Tensors):
