@@ -7,7 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.report.comparisons import INERT_MARK, columns_of, remarks
-from pytest_diffbench.report.figures import node_id, save_command
+from pytest_diffbench.report.figures import attempts_text, node_id, save_command
 from pytest_diffbench.report.units import format_count
 
 if TYPE_CHECKING:
@@ -39,9 +39,9 @@ def odd_lines(session: SessionReport) -> list[str]:
     """Benchmarks that were skipped, and why, and tests that took several attempts."""
     skipped = [f"- {code(skipped.test)} skipped: {escaped(skipped.reason)}" for skipped in session.skipped]
     return skipped + [
-        f"- {code(case.observation.case.id)}: {case.attempts} attempts, of which the last counts"
+        f"- {code(case.observation.case.id)}: {text}"
         for case in session.cases
-        if case.attempts > 1
+        if (text := attempts_text(case)) is not None
     ]
 
 

@@ -25,7 +25,7 @@ from pytest_diffbench.report.comparisons import (
     ratio_text,
     speedup_text,
 )
-from pytest_diffbench.report.lines import Line, segment
+from pytest_diffbench.report.lines import Line, in_columns, segment
 from pytest_diffbench.report.units import format_bytes, format_flops, format_seconds
 
 if TYPE_CHECKING:
@@ -123,15 +123,10 @@ def written(comparisons: Sequence[Comparison], how: TableFormat) -> str:
 def table_lines(comparison: Comparison) -> list[Line]:
     """The table for a terminal; rows that mustn't be taken at their figures are red."""
     table = table_of(comparison)
-    widths = [max(map(len, column)) for column in zip(table.heads, *table.rows, strict=True)]
     lines: list[Line] = [[segment(table.title, "bold")]]
-    for number, row in enumerate((table.heads, *table.rows)):
-        text = "  ".join(
-            f"{cell:<{width}}" if at == 0 else f"{cell:>{width}}"
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
+    for number, text in enumerate(in_columns((table.heads, *table.rows), "<>")):
         markup = ("light",) if not number else ("red",) if number - 1 in table.flagged else ()
-        lines.append([segment(text.rstrip(), *markup)])
+        lines.append([segment(text, *markup)])
     return [*lines, *([segment(note, "light")] for note in table.notes)]
 
 
@@ -174,12 +169,7 @@ def _further(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _plain(table: Table) -> str:
-    widths = [max(map(len, column)) for column in zip(table.heads, *table.rows, strict=True)]
-    rows = [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (table.heads, *table.rows)
-    ]
-    return "\n".join([table.title, *rows, *table.notes]) + "\n"
+    return "\n".join([table.title, *in_columns((table.heads, *table.rows), "<"), *table.notes]) + "\n"
 
 
 def _markdown(table: Table) -> str:

@@ -16,6 +16,7 @@ from pytest_diffbench.report.failure import ending, headline
 from pytest_diffbench.report.figures import (
     PASSING,
     STATUSES,
+    attempts_text,
     detectable_text,
     grouped,
     image_figures,
@@ -275,7 +276,7 @@ def _notes(report: CaseReport) -> tuple[str, ...]:
         f"left behind: {'; '.join(report.observation.left_behind)}" if report.observation.left_behind else None,
         f"slid: {report.slid}" if report.slid is not None else None,
         f"times left out: {report.times_left_out}" if report.times_left_out is not None else None,
-        f"{report.attempts} attempts, of which the last counts" if report.attempts > 1 else None,
+        attempts_text(report),
         *report.observation.notes,
     )
     return tuple(note for note in notes if note)
