@@ -8,6 +8,7 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.judge.definition import environment_changes
 from pytest_diffbench.judge.time.figures import TOTAL, net_share, paces_s, times_of, waiting_share
 from pytest_diffbench.judge.time.spread import Experience
 from pytest_diffbench.records import MOST_FIRST_TIMES, FirstTime
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.records import Run
+    from pytest_diffbench.records import Environment, Run
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -140,6 +141,11 @@ def is_valid(run: Run) -> bool:
 def _parallel(run: Run) -> bool:
     workers = run.environment.state.get("xdist_workers")
     return isinstance(workers, int) and workers > 1
+
+
+def comparable(runs: Iterable[Run], environment: Environment) -> list[Run]:
+    """Runs whose times may be compared with those of an environment."""
+    return [run for run in runs if environment_changes(run.environment, environment) is None]
 
 
 def sound(runs: Iterable[Run]) -> list[Run]:
