@@ -191,7 +191,7 @@ def _schedule_differences(now: Work, base: Work) -> list[WorkDifference]:
 
 
 def _count_differences(
-    kind: Literal["component_calls", "flops", "parameters"],
+    kind: Literal["component_calls", "flops", "parameters", "attention_parameters"],
     base: dict[str, int],
     now: dict[str, int],
     allowed_rel: float,
@@ -205,15 +205,5 @@ def _count_differences(
 
 def _attention_parameters(now: Work, base: Work) -> list[WorkDifference]:
     """What changed in how the model was read rather than in what it computed."""
-    old, new = base.attention_parameters, now.attention_parameters
-    return [
-        WorkDifference(
-            kind="attention_parameters",
-            direction="other",
-            component=name,
-            before=old.get(name, 0),
-            after=new.get(name, 0),
-        )
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name, 0) != new.get(name, 0)
-    ]
+    changed = _count_differences("attention_parameters", base.attention_parameters, now.attention_parameters, 0.0)
+    return [msgspec.structs.replace(difference, direction="other") for difference in changed]

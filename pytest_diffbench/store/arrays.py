@@ -88,15 +88,7 @@ def read_artifacts(folder: Path, baseline: Baseline) -> Artifacts:
     parts = baseline.output.parts if baseline.output is not None else ()
     return Artifacts(
         images=images,
-        parts=tuple(
-            decode_part(
-                part_prefix(number),
-                part,
-                lambda name: read_file(folder, name, baseline.generation),
-                baseline.generation,
-            )
-            for number, part in enumerate(parts)
-        ),
+        parts=tuple(read_part(folder, number, part, baseline.generation) for number, part in enumerate(parts)),
         trace=decode_trace(*read_file(folder, TRACE, baseline.generation), baseline.generation),
     )
 
@@ -130,6 +122,11 @@ def encode_part(prefix: str, arrays: Mapping[str, NDArray[Any]], generation: int
         path = folder / f"{prefix}.safetensors"
         files[path.name] = encode_trace(rest, generation, path)
     return files
+
+
+def read_part(folder: Path, number: int, part: PartFacts, generation: int) -> dict[str, NDArray[Any]]:
+    """What is kept of a baseline's part. Raises as `decode_part` and `read_file` do."""
+    return decode_part(part_prefix(number), part, lambda name: read_file(folder, name, generation), generation)
 
 
 def decode_part(

@@ -303,6 +303,14 @@ def is_constant(array: NDArray[Any]) -> bool:
     return array.size > 1 and bool((array == array.reshape(-1)[0]).all())
 
 
+def part_of(kind: str, name: str, array: NDArray[Any]) -> Part:
+    """A part of which the values are kept as they were returned."""
+    import numpy as np
+
+    finite = array.dtype.kind != "f" or bool(np.isfinite(array).all())
+    return Part(kind=kind, name=name, array=array, dtype=str(array.dtype), finite=finite)
+
+
 def kept_of(
     part: Part,
     arrays: Mapping[str, NDArray[Any]],

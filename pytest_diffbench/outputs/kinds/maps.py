@@ -19,6 +19,7 @@ from pytest_diffbench.outputs.kinds.kind import (
     greys_of,
     kept_of,
     names_of,
+    part_of,
     stored_float32,
 )
 from pytest_diffbench.outputs.metrics.metric import Metric, Tile
@@ -97,13 +98,7 @@ class Maps(Kind):
         if maps is None:
             return None
         names = names_of(value, len(maps))
-        return tuple(self._part(name, array) for name, array in zip(names, maps, strict=True))
-
-    def _part(self, name: str, array: NDArray[Any]) -> Part:
-        import numpy as np
-
-        finite = array.dtype.kind != "f" or bool(np.isfinite(array).all())
-        return Part(kind=self.name, name=name, array=array, dtype=str(array.dtype), finite=finite)
+        return tuple(part_of(self.name, name, array) for name, array in zip(names, maps, strict=True))
 
     def keep(self, part: Part) -> Kept:
         """Every value, or means of cells."""

@@ -18,6 +18,7 @@ from pytest_diffbench.outputs.kinds.kind import (
     greys_of,
     kept_of,
     least_gap,
+    part_of,
     projected,
     stored_float32,
 )
@@ -70,17 +71,11 @@ class Tensors(Kind):
         array = value.array
         if array is None or array.dtype.kind not in "fiub" or not array.size or not self.knows(value):
             return None
-        return (self._part(value, array),)
+        return (part_of(self.name, value.name, array),)
 
     def knows(self, value: Value) -> bool:
         """Whether an array is of this kind: flags such as `nsfw_content_detected` are no result."""
         return not value.pictures and not value.field.endswith("_detected")
-
-    def _part(self, value: Value, array: NDArray[Any]) -> Part:
-        import numpy as np
-
-        finite = array.dtype.kind != "f" or bool(np.isfinite(array).all())
-        return Part(kind=self.name, name=value.name, array=array, dtype=str(array.dtype), finite=finite)
 
     def keep(self, part: Part) -> Kept:
         """Every value, or every n-th."""
