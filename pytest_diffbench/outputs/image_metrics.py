@@ -193,50 +193,29 @@ def colour_levels(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
     return float(np.sqrt(np.square(means).mean(axis=(0, 1)).max()))
 
 
-def perceptual_hash(image: NDArray[np.uint8]) -> int:
-    """Hash of the composition: signs of low frequencies against their median, the DCT hash of Zauner (2010).
-
-    C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", Hagenberg 2010: luma,
-    reduced to 32 by 32 by area means, discrete cosine transform, frequencies 1 to 8 of each axis, one bit each for
-    being above the median. Zauner's 7 by 7 mean filter is left to the area means.
-
-    Returns:
-        At most 64 bits, row by row, the lowest frequencies first and most significant. Images of less than 9 pixels
-        along a side have fewer frequencies, and fewer bits.
-    """
-    check_images(image, image)
-    hashed = 0
-    for margin in _hash_margins(luma(image)).ravel().tolist():
-        hashed = hashed << 1 | int(margin > 0)
-    return hashed
-
-
-def hamming_bits(left: int, right: int) -> int:
-    """Number of bits in which two hashes differ."""
-    return (left ^ right).bit_count()
-
-
-def hash_distance_bits(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
-    """Number of bits in which the perceptual hashes of two images truly differ.
+def hash_distance_bits(a: NDArray[np.float64], b: NDArray[np.float64]) -> int:
+    """Number of bits in which the perceptual hashes of two lumas of shape (height, width) truly differ.
 
     In a drawn picture many frequencies are zero but for rounding, and so is their sign. A bit counts only where its
-    frequency moved against the median by more than a wave of one level's amplitude; so this is at most
-    `hamming_bits` of the two hashes.
+    frequency moved against the median by more than a wave of one level's amplitude; so this is at most the Hamming
+    distance of the two hashes.
     """
-    check_images(a, b)
-    return hash_distance_of(luma(a), luma(b))
-
-
-def hash_distance_of(a: NDArray[np.float64], b: NDArray[np.float64]) -> int:
-    """As `hash_distance_bits`, of two lumas that are at hand, each of shape (height, width)."""
     import numpy as np
 
-    margins_a, margins_b = _hash_margins(a), _hash_margins(b)
+    margins_a, margins_b = hash_margins(a), hash_margins(b)
     return int(np.count_nonzero(((margins_a > 0) != (margins_b > 0)) & (np.abs(margins_a - margins_b) > 1.0)))
 
 
-def _hash_margins(brightness: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Low frequencies less their median, as amplitudes of their waves in levels."""
+def hash_margins(brightness: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Low frequencies less their median, as amplitudes of their waves in levels; their signs are the hash.
+
+    It is the DCT hash of C. Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", Hagenberg
+    2010: luma, reduced to 32 by 32 by area means, discrete cosine transform, frequencies 1 to 8 of each axis, one bit
+    each for being above the median. Zauner's 7 by 7 mean filter is left to the area means.
+
+    Returns:
+        At most 8 by 8, the lowest frequencies first. Images of less than 9 pixels along a side have fewer.
+    """
     import numpy as np
 
     small = area_means(brightness, HASH_CELLS, HASH_CELLS)

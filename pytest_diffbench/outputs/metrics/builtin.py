@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from pytest_diffbench.outputs.image_metrics import (
     colour_levels,
-    hash_distance_of,
+    hash_distance_bits,
     p999_levels,
     worst_tile,
     worst_tile_p99,
@@ -56,7 +56,7 @@ def _seam(pair: ImagePair) -> Measurement:
 
 
 def _hash(pair: ImagePair) -> Measurement:
-    return Measurement(value=hash_distance_of(*pair.lumas))
+    return Measurement(value=hash_distance_bits(*pair.lumas))
 
 
 def _levels(
