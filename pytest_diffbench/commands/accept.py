@@ -68,7 +68,6 @@ def accept(arguments: argparse.Namespace) -> list[Accepted]:
     Raises:
         DiffbenchError: a file or a folder can't be used, or no case is chosen.
     """
-    from pytest_diffbench.commands.accept import selection
     from pytest_diffbench.report import session_json
     from pytest_diffbench.store import Store
 

@@ -91,8 +91,6 @@ def diff(arguments: argparse.Namespace) -> tuple[list[CaseDiff], Path | None]:
 @contextlib.contextmanager
 def _ends(before: str, after: str | None, folder: Path) -> Iterator[_Ends]:
     """The two folders; those of revisions exist within the block."""
-    from pytest_diffbench.commands.diff import Repository
-
     if Path(before).is_dir() and after is not None and Path(after).is_dir():
         yield _Ends(Path(before), Path(after), None)
         return

@@ -27,8 +27,8 @@ if TYPE_CHECKING:
     from pytest_diffbench.records.artifacts import Artifacts
 
 
-_GAIN_REL = 1.02
-"""A variant that is faster than this beyond chance has done something, seen or not: the time gate's floor."""
+GAIN_REL = 1.02
+"""A gain or loss smaller than this is none, as for the time gate; one beyond it has a cause, seen or not."""
 
 _MEMORY_REL = 0.99
 """Of the reference's peak: what an allocator rounds isn't saved."""
@@ -56,7 +56,7 @@ def is_inert(
     return (
         outputs[0] == outputs[1]
         and same_latents is not False
-        and speedup_rel.low <= _GAIN_REL
+        and speedup_rel.low <= GAIN_REL
         and _work(variant.work) == _work(reference.work)
         and _no_less_operators(variant.work, reference.work)
         and _no_less_memory(variant.memory, reference.memory)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pytest_diffbench.outputs.kinds.audio_findings import findings
+from pytest_diffbench.outputs.kinds.audio_findings import SILENT, findings
 from pytest_diffbench.outputs.kinds.kind import (
     Defect,
     Figure,
@@ -40,9 +40,6 @@ BANDS = 16
 
 BLOCK = 1 << 14
 """Samples of a channel that share a digest: a third of a second."""
-
-SILENT = 1e-4
-"""Peak under which there is no sound: -80 dB of full scale, under the noise of 14 bits."""
 
 WINDOWS = (512, 1024, 2048)
 """Lengths of the transforms whose spectra are compared: short ones for clicks, long ones for tones."""
