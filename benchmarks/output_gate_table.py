@@ -30,8 +30,7 @@ import image_damages as damage  # noqa: E402  # found by the path that was just 
 import judge_factories as make  # noqa: E402
 import numpy as np  # noqa: E402
 
-from pytest_diffbench.outputs.image_metrics import luma  # noqa: E402
-from pytest_diffbench.outputs.images import ssim_map  # noqa: E402
+from pytest_diffbench.outputs.image_metrics import luma, ssim_map  # noqa: E402
 from pytest_diffbench.outputs.metrics import METRICS, ImagePair  # noqa: E402
 from pytest_diffbench.outputs.pixels import psnr_db  # noqa: E402
 

@@ -29,8 +29,7 @@ from time_rivals import RIVALS
 
 from pytest_diffbench.judge import Limits
 from pytest_diffbench.judge.time import rule as time_rule
-from pytest_diffbench.judge.time.pace import Pace, experience_of, pace_of, unknown_pace
-from pytest_diffbench.judge.time.runs import floors_of
+from pytest_diffbench.judge.time.runs import Pace, experience_of, floors_of, pace_of, unknown_pace
 from pytest_diffbench.judge.time.spread import History, Peers, history_of, peers_of
 from pytest_diffbench.stats.variance import Variance
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from pytest_diffbench.commands import main as cli
+from pytest_diffbench.commands.parser import parser
 from pytest_diffbench.judge.reasons import FORMER_NAMES, REASONS
 from pytest_diffbench.session.result import Result
 from pytest_diffbench.settings import options
@@ -20,7 +21,7 @@ EXAMPLES = sorted((DOCS / "examples").glob("*.py"))
 SETTINGS = dataclasses.fields(options.Settings)
 COMMANDS: dict[str, argparse.ArgumentParser] = {
     name: parser
-    for action in cli._parser()._actions
+    for action in parser(cli._RUNS)._actions
     if isinstance(action, argparse._SubParsersAction)
     for name, parser in action.choices.items()
 }

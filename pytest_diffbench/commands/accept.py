@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import datetime
+import re
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,15 +13,19 @@ from pytest_diffbench.errors import DiffbenchError, OptionError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
+    from typing import TypeAlias
 
     from pytest_diffbench.outputs.metrics import ImageMetric
     from pytest_diffbench.records import Acceptance, CaseReport, Gate, SessionReport
     from pytest_diffbench.records.artifacts import Artifacts, Reference
     from pytest_diffbench.report.accepted import Accepted
-    from pytest_diffbench.report.sentences.accepting import Obstacle
+    from pytest_diffbench.report.sentences.saving import Obstacle
     from pytest_diffbench.session.saving import Saved
     from pytest_diffbench.store import Store
+
+    Matcher: TypeAlias = Callable[[str], bool]
+
 
 _KEPT = "kept"
 """Folder beside the page of `--diffbench-report=FOLDER`, see `session.report_page`."""
@@ -60,13 +65,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def accept(arguments: argparse.Namespace) -> list[Accepted]:
     """Accept cases of sessions; gives what became of each.
 
-    Args:
-        arguments: as `add_arguments` declares them.
-
     Raises:
         DiffbenchError: a file or a folder can't be used, or no case is chosen.
     """
-    from pytest_diffbench.commands.selection import selection
     from pytest_diffbench.report import session_json
     from pytest_diffbench.store import Store
 
@@ -137,15 +138,7 @@ class _Material:
 
 
 class _Accepter:
-    """Accepts cases of one session.
-
-    Args:
-        session: that measured them.
-        folders: with what it kept.
-        store: the baselines.
-        reason: why, None where none is given.
-        command: that was typed.
-    """
+    """Accepts cases of one session, with what was kept of it in `folders`."""
 
     def __init__(
         self, session: SessionReport, folders: Sequence[Path], store: Store, reason: str | None, command: str
@@ -166,14 +159,12 @@ class _Accepter:
         """Accept one case, or say why not."""
         from pytest_diffbench.records import SaveOutcome
         from pytest_diffbench.report.accepted import Accepted
-        from pytest_diffbench.report.sentences import accepting
+        from pytest_diffbench.report.sentences import saving
         from pytest_diffbench.session.saving import Saved
 
         try:
             refused = self._why_not(report)
-            saved = (
-                Saved(SaveOutcome(what="refused", why=accepting.refusal(refused))) if refused else self._save(report)
-            )
+            saved = Saved(SaveOutcome(what="refused", why=saving.refusal(refused))) if refused else self._save(report)
         except DiffbenchError as error:
             saved = Saved(SaveOutcome(what="refused", why=str(error)))
         case = report.observation.case
@@ -195,13 +186,13 @@ class _Accepter:
     def _save(self, report: CaseReport) -> Saved:
         from pytest_diffbench.judge import limits_with
         from pytest_diffbench.records import SaveOutcome
-        from pytest_diffbench.report.sentences import accepting
+        from pytest_diffbench.report.sentences import saving
         from pytest_diffbench.session.saving import Saved, save
 
         observation = report.observation
         reference = self._store.find(observation.case, observation.run.environment)
         if reference is not None and _holds(reference, observation.run.id):
-            return Saved(SaveOutcome(what="kept", why=accepting.TWICE))
+            return Saved(SaveOutcome(what="kept", why=saving.TWICE))
         material = _Material(self._artifacts(report), reference, self._metrics_of(report))
         limits = limits_with(report.thresholds)
         return save(
@@ -220,7 +211,7 @@ class _Accepter:
 
     def _artifacts(self, report: CaseReport) -> Artifacts:
         """The arrays that were kept, each held against its digest."""
-        from pytest_diffbench.report.sentences import accepting
+        from pytest_diffbench.report.sentences import saving
         from pytest_diffbench.store import kept, kept_trace
 
         observation, digest = report.observation, report.trace_digest
@@ -232,7 +223,7 @@ class _Accepter:
             or any(part.arrays and not arrays for part, arrays in zip(output.parts, artifacts.parts, strict=True))
         )
         if trace is None or lacking:
-            raise DiffbenchError(accepting.refusal("not_at_hand"))
+            raise DiffbenchError(saving.refusal("not_at_hand"))
         return dataclasses.replace(artifacts, trace=trace)
 
     def _metrics_of(self, report: CaseReport) -> tuple[ImageMetric, ...]:
@@ -299,3 +290,70 @@ def _holds(reference: Reference, run: str) -> bool:
     baseline = reference.baseline
     runs = {*(kept.id for kept in baseline.runs), *(accepted.run for accepted in baseline.acceptances)}
     return reference.distance == "machine" and run in runs
+
+
+_TOKEN = re.compile(r"\s*(?:(?P<bracket>[()])|(?P<word>[^\s()]+))")
+
+
+def selection(expression: str | None) -> Matcher:
+    """A function that tells whether a case is chosen, by its id.
+
+    Args:
+        expression: words that are looked for in the id, whatever their case, joined by `and`, `or`, `not` and
+            brackets; None and an empty text choose all.
+
+    Raises:
+        OptionError: it isn't such an expression.
+    """
+    if expression is None or not expression.strip():
+        return lambda _: True
+    parser = _Parser(expression)
+    matcher = parser.alternatives()
+    if parser.rest:
+        raise parser.error(f"{parser.rest[0]!r} is too much")
+    return matcher
+
+
+class _Parser:
+    """Reads an expression from left to right: `or` binds least, then `and`, then `not`."""
+
+    def __init__(self, expression: str) -> None:
+        self._expression = expression
+        self.rest = [match["bracket"] or match["word"] for match in _TOKEN.finditer(expression)]
+
+    def error(self, problem: str) -> OptionError:
+        return OptionError(
+            f"-k {self._expression!r}: {problem}. Give words joined by `and`, `or`, `not` and brackets."
+        )
+
+    def alternatives(self) -> Matcher:
+        matchers = [self._all_of()]
+        while self._takes("or"):
+            matchers.append(self._all_of())
+        return lambda name: any(matches(name) for matches in matchers)
+
+    def _all_of(self) -> Matcher:
+        matchers = [self._negated()]
+        while self._takes("and"):
+            matchers.append(self._negated())
+        return lambda name: all(matches(name) for matches in matchers)
+
+    def _negated(self) -> Matcher:
+        if self._takes("not"):
+            matcher = self._negated()
+            return lambda name: not matcher(name)
+        if self._takes("("):
+            inner = self.alternatives()
+            if not self._takes(")"):
+                raise self.error("a bracket isn't closed")
+            return inner
+        if not self.rest or self.rest[0] in ("and", "or", ")"):
+            raise self.error("a word is missing")
+        word = self.rest.pop(0).lower()
+        return lambda name: word in name.lower()
+
+    def _takes(self, token: str) -> bool:
+        if self.rest and self.rest[0] == token:
+            self.rest.pop(0)
+            return True
+        return False

@@ -77,14 +77,7 @@ class History(Protocol):
 
 
 class GitHistory:
-    """Commits of a project.
-
-    Args:
-        project: its folder, in a git repository.
-        in_place: check commits out in place of installing them.
-        scratch: folder for the checkout.
-        pip_arguments: for `pip install`.
-    """
+    """Commits of a project in a git repository, installed, or checked out in place of that."""
 
     def __init__(self, project: Path, *, in_place: bool, scratch: Path, pip_arguments: Sequence[str]) -> None:
         self._project = project
@@ -134,14 +127,7 @@ class GitHistory:
 
 
 class PackageHistory:
-    """Versions of a package.
-
-    Args:
-        package: its name.
-        versions: those that there are, oldest first; None to ask the package index.
-        scratch: folder for requirement files.
-        pip_arguments: for `pip install`.
-    """
+    """Versions of a package, oldest first; those of the package index where none are given."""
 
     def __init__(
         self, package: str, versions: Sequence[str] | None, *, scratch: Path, pip_arguments: Sequence[str]
@@ -230,13 +216,7 @@ def bisect(
 
 
 class Tests:
-    """The tests, as they are now, at any revision.
-
-    Args:
-        arguments: for pytest.
-        gates: to be asked.
-        scratch: folder for the baseline and for sessions.
-    """
+    """The tests, as they are now, at any revision."""
 
     def __init__(self, arguments: Sequence[str], gates: str, scratch: Path) -> None:
         self._arguments = arguments

@@ -16,14 +16,7 @@ Fault: TypeAlias = tuple[str, str]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Finding:
-    """A gate's verdict on a case that is worse.
-
-    Attributes:
-        case: its id.
-        gate: that says so.
-        reason: its code.
-        message: its sentence.
-    """
+    """A gate's verdict on a case that is worse."""
 
     case: str
     gate: str

@@ -17,8 +17,7 @@ from pytest_diffbench.errors import DiffbenchError
 from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.output.loosening import TOLERANCES, looser_than_default
 from pytest_diffbench.judge.output.parts import compared_parts, not_kept
-from pytest_diffbench.judge.trace.divergence import divergence_threshold_rel, find_divergence
-from pytest_diffbench.judge.trace.limits import largest_rel
+from pytest_diffbench.judge.trace.divergence import divergence_threshold_rel, find_divergence, largest_rel
 from pytest_diffbench.outputs.kinds import KINDS, PART_METRICS
 from pytest_diffbench.outputs.metrics import METRICS, OPTIONAL
 from pytest_diffbench.report.units import format_distance
@@ -39,13 +38,7 @@ _MOST_OUTPUT = 15
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Setting:
-    """A way to run the tests.
-
-    Attributes:
-        name: in the table.
-        options: of pytest.
-        environment: variables that are set for it.
-    """
+    """A way to run the tests: its name in the table, options of pytest, and variables that are set for it."""
 
     name: str
     options: tuple[str, ...] = ()
@@ -98,11 +91,7 @@ def settings_of(runs: int, dtypes: Sequence[str], threads: Sequence[str], attent
 
 
 def metrics_asked(names: Sequence[str], lpips_backbone: Path | None) -> tuple[ImageMetric, ...]:
-    """Metrics of other packages, by name.
-
-    Args:
-        names: of `OPTIONAL`.
-        lpips_backbone: file with the weights of torchvision's AlexNet.
+    """Metrics of other packages, by names of `OPTIONAL`; the backbone is torchvision's AlexNet.
 
     Raises:
         DiffbenchError: there is no such metric, or it can't be had.
@@ -259,13 +248,7 @@ def _with_margin(name: str, worst: float, margin_db: float) -> float:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Column:
-    """A column of the table.
-
-    Attributes:
-        name: of the threshold.
-        head: of the column.
-        write: writes a value.
-    """
+    """A column of the table: the threshold that it is of, its head, and what writes a value."""
 
     name: str
     head: str

@@ -40,9 +40,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def comment(arguments: argparse.Namespace) -> str:
     """The text to print.
 
-    Args:
-        arguments: as `add_arguments` declares them.
-
     Raises:
         DiffbenchError: a file can't be used.
     """
@@ -59,7 +56,7 @@ def comment(arguments: argparse.Namespace) -> str:
 
 def annotated(session: SessionReport) -> str:
     """Annotations, a line each."""
-    from pytest_diffbench.report.annotations import annotation_lines
+    from pytest_diffbench.report.comment import annotation_lines
 
     return "".join(f"{line}\n" for line in annotation_lines(session, _read))
 

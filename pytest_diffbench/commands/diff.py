@@ -6,8 +6,11 @@ import contextlib
 import dataclasses
 import datetime
 import functools
+import io
+import subprocess
+import tarfile
 import tempfile
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING
 
 import msgspec
@@ -17,7 +20,7 @@ from pytest_diffbench.errors import BaselineError, DiffbenchError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection, Iterable, Iterator
 
     from pytest_diffbench.records import Baseline, CaseReport, Observation, SessionReport
     from pytest_diffbench.records.artifacts import Reference, Sides
@@ -62,9 +65,6 @@ class _Ends:
 def diff(arguments: argparse.Namespace) -> tuple[list[CaseDiff], Path | None]:
     """Compare two folders of baselines; gives the cases that changed, and the page to open.
 
-    Args:
-        arguments: as `add_arguments` declares them.
-
     Raises:
         DiffbenchError: a folder or a revision can't be used, or the page can't be written.
     """
@@ -91,8 +91,6 @@ def diff(arguments: argparse.Namespace) -> tuple[list[CaseDiff], Path | None]:
 @contextlib.contextmanager
 def _ends(before: str, after: str | None, folder: Path) -> Iterator[_Ends]:
     """The two folders; those of revisions exist within the block."""
-    from pytest_diffbench.commands.revisions import Repository
-
     if Path(before).is_dir() and after is not None and Path(after).is_dir():
         yield _Ends(Path(before), Path(after), None)
         return
@@ -119,13 +117,7 @@ def _entries(store: Store) -> dict[str, Path]:
 
 
 class _Compared:
-    """One case on both sides.
-
-    Args:
-        name: of its folder: `<machine>/<case>`.
-        before: the older side, None where it isn't there.
-        after: the newer one.
-    """
+    """One case on both sides, of which one may be missing, by its folder: `<machine>/<case>`."""
 
     def __init__(self, name: str, before: Reference | None, after: Reference | None) -> None:
         self.name = name
@@ -248,3 +240,100 @@ def _session(reports: list[CaseReport], removed: list[_Compared]) -> SessionRepo
         skipped=tuple(Skipped(test=item.name, reason="this baseline was removed") for item in removed),
         cases=tuple(reports),
     )
+
+
+_AT_ONCE = 100
+"""Folders that one call of git is given: a command line has an end."""
+
+_TIMEOUT_S = 300.0
+
+
+class Repository:
+    """The git repository that a folder of baselines lies in, which needs not exist any more.
+
+    Raises:
+        DiffbenchError: git isn't there, or this is no repository.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        start = folder.resolve()
+        while not start.is_dir():
+            start = start.parent
+        self._root = Path(_git(start, "rev-parse", "--show-toplevel").decode().rstrip("\n")).resolve()
+        try:
+            self._folder = folder.resolve().relative_to(self._root).as_posix()
+        except ValueError:
+            raise DiffbenchError(f"{folder}: lies outside the git repository {self._root}.") from None
+
+    def commit(self, revision: str) -> str:
+        """The commit that a revision names.
+
+        Raises:
+            DiffbenchError: it names none.
+        """
+        try:
+            commit = _git(
+                self._root, "rev-parse", "--verify", "--quiet", "--end-of-options", f"{revision}^{{commit}}"
+            )
+        except DiffbenchError:
+            raise DiffbenchError(
+                f"{revision}: is neither a folder nor a git revision of {self._root}. Name one of them; "
+                "in CI, check out the history (fetch-depth: 0)."
+            ) from None
+        return commit.decode().strip()
+
+    def changed(self, before: str, after: str | None) -> set[str]:
+        """Folders of cases in which files differ, as `<machine>/<case>`.
+
+        Args:
+            before: a commit.
+            after: a commit; None for the working tree, with what isn't committed.
+        """
+        ends = [before] if after is None else [before, after]
+        names = _git(self._root, "diff", "--name-only", "--no-renames", "-z", *ends, "--", self._folder)
+        if after is None:
+            names += _git(self._root, "ls-files", "--others", "--exclude-standard", "-z", "--", self._folder)
+        return set(self._cases(names))
+
+    def extract(self, commit: str, cases: Iterable[str], target: Path) -> Path:
+        """Write the folders of cases as they were at a commit; gives the folder of baselines that holds them.
+
+        Args:
+            commit: as `commit` gives it.
+            cases: as `changed` gives them; those that weren't there are left out.
+            target: an empty folder.
+
+        Raises:
+            DiffbenchError: git can't read them.
+        """
+        names = _git(self._root, "ls-tree", "-r", "-z", "--name-only", commit, "--", self._folder)
+        there = sorted(set(self._cases(names)) & set(cases))
+        prefix = PurePosixPath(self._folder)
+        for begin in range(0, len(there), _AT_ONCE):
+            paths = [str(prefix / case) for case in there[begin : begin + _AT_ONCE]]
+            data = _git(self._root, "archive", "--format=tar", commit, "--", *paths)
+            with tarfile.open(fileobj=io.BytesIO(data)) as archive:
+                archive.extractall(target, filter="data")
+        return target / prefix
+
+    def _cases(self, names: bytes) -> Iterable[str]:
+        for name in names.decode("utf-8", "surrogateescape").split("\0"):
+            path = PurePosixPath(name)
+            if name and path.is_relative_to(self._folder):
+                machine, *rest = path.relative_to(self._folder).parts
+                if len(rest) >= 2:
+                    yield f"{machine}/{rest[0]}"
+
+
+def _git(folder: Path, *arguments: str) -> bytes:
+    """What git writes. Raises DiffbenchError where it fails."""
+    try:
+        done = subprocess.run(["git", *arguments], cwd=folder, capture_output=True, check=False, timeout=_TIMEOUT_S)
+    except FileNotFoundError:
+        raise DiffbenchError("git isn't installed. Name two folders instead of revisions.") from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise DiffbenchError(f"git {arguments[0]} failed in {folder}: {error}") from None
+    if done.returncode:
+        words = done.stderr.decode("utf-8", "replace").strip() or f"exit status {done.returncode}"
+        raise DiffbenchError(f"git {arguments[0]} failed in {folder}: {words}")
+    return done.stdout

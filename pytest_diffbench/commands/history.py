@@ -1,4 +1,4 @@
-"""`diffbench history`: the figures of many sessions, added, listed, shown and exported."""
+"""`diffbench history` and `diffbench trend`: the figures of many sessions, and since when they are others."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from pytest_diffbench.errors import DiffbenchError, OptionError
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_diffbench.records.history import HistoryRun
+    from pytest_diffbench.records.history import HistoryRun, Trend
     from pytest_diffbench.report.lines import Line
     from pytest_diffbench.store.history import History
+
 
 DEFAULT = Path(".diffbench/history.sqlite")
 """Where a history is kept where nothing else is said."""
@@ -67,10 +68,6 @@ def _date(text: str) -> str:
 
 def history(arguments: argparse.Namespace, width: int) -> list[Line]:
     """Do what was asked for; gives the lines to print.
-
-    Args:
-        arguments: as `add_arguments` declares them.
-        width: columns of the terminal.
 
     Raises:
         DiffbenchError: a file can't be used, or no case is of that name.
@@ -179,3 +176,36 @@ def _write_parquet(runs: Sequence[HistoryRun], output: Path) -> None:
         parquet.write_table(arrow.table(columns, schema=schema), output)
     except OSError as error:
         raise DiffbenchError(f"{output}: can't be written: {error}. Name another file.") from None
+
+
+def add_trend_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+
+    parser.add_argument(
+        "case", metavar="CASE", nargs="?", help="id of a case, or a part of it that no other has (default: all)"
+    )
+    add_database(parser)
+    add_since(parser)
+    parser.add_argument("--json", action="store_true", help="print a JSON object a line")
+    parser.add_argument("--exit-code", action="store_true", help="exit with 1 where something got worse")
+
+
+def trend(arguments: argparse.Namespace) -> tuple[list[Trend], int]:
+    """Look for steps and drifts; gives those since the date that was given, and the number of series.
+
+    Raises:
+        DiffbenchError: there is no history, or no such case in it.
+    """
+    from pytest_diffbench.judge.trend import is_noisy, trends
+    from pytest_diffbench.store.history import History
+
+    with History(arguments.db, create=False) as history:
+        case = case_of(history, arguments.case) if arguments.case is not None else None
+        series = history.series(case)
+        noisy = sum(count for figure, count in history.figure_counts().items() if is_noisy(figure))
+    beside = noisy - sum(is_noisy(item.figure) for item in series)
+    # All values tell what is usual, also those before the date.
+    recent = [
+        item for item in trends(series, beside=beside) if arguments.since is None or item.since >= arguments.since
+    ]
+    return recent, len(series)

@@ -89,9 +89,6 @@ def _gates(text: str) -> tuple[Gate, ...]:
 def judge(arguments: argparse.Namespace) -> Judged:
     """Judge one session by another, or by baselines.
 
-    Args:
-        arguments: as `add_arguments` declares them.
-
     Raises:
         DiffbenchError: a file or folder can't be used, or the two have no case in common.
     """

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import sys
 import time
 from typing import TYPE_CHECKING
@@ -22,25 +23,24 @@ from pytest_diffbench.commands import history as history_command
 from pytest_diffbench.commands import judge as judge_command
 from pytest_diffbench.commands import plan as plan_command
 from pytest_diffbench.commands import report as report_command
-from pytest_diffbench.commands import table as table_command
-from pytest_diffbench.commands import trend as trend_command
 from pytest_diffbench.commands import verify as verify_command
-from pytest_diffbench.commands.console import complain as _complain
-from pytest_diffbench.commands.console import print_lines as _print
-from pytest_diffbench.commands.console import width as _width
 from pytest_diffbench.commands.parser import EXCHANGED, parser
 from pytest_diffbench.errors import DiffbenchError
 
 if TYPE_CHECKING:
     import argparse
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterable, Sequence
     from pathlib import Path
 
     from pytest_diffbench.records import SessionReport
+    from pytest_diffbench.records.answer import Word
     from pytest_diffbench.report.lines import Line
 
 FINE, WORSE, UNUSABLE, UNJUDGED = 0, 1, 2, 3
 """Exit statuses."""
+
+ANSWERED: dict[Word, int] = {"faster": 0, "same": 10, "slower": 11, "inert": 12, "wrong": 13, "invalid": 14}
+"""Those of `answer`; 1 to 3 stay what they are for all commands, so that a crash is never taken for an answer."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -53,7 +53,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status. Problems are one line on stderr each.
     """
     try:
-        arguments = _parser().parse_args(argv)
+        arguments = parser(_RUNS).parse_args(argv)
         arguments.typed = sys.argv[1:] if argv is None else list(argv)
         run: Callable[[argparse.Namespace], int] = arguments.run
         status = run(arguments)
@@ -68,6 +68,28 @@ def main(argv: Sequence[str] | None = None) -> int:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return FINE
     return status
+
+
+def _width() -> int:
+    """Columns of the terminal, or of the variable COLUMNS; 100 where neither is known."""
+    return shutil.get_terminal_size((100, 24)).columns
+
+
+def _print(lines: Iterable[Line]) -> None:
+    """Write lines to stdout, coloured where that is a terminal."""
+    from pytest_diffbench.report.lines import ansi, for_encoding, plain
+
+    lines = for_encoding(lines, sys.stdout.encoding)
+    coloured = sys.stdout.isatty() and "NO_COLOR" not in os.environ and os.environ.get("TERM") != "dumb"
+    sys.stdout.write(ansi(lines) if coloured else plain(lines))
+
+
+def _complain(message: str) -> None:
+    """Write one line to stderr."""
+    from pytest_diffbench.report.lines import encodable
+
+    line = " ".join(message.split())
+    print(encodable(f"diffbench: {line}", sys.stderr.encoding), file=sys.stderr)
 
 
 def _models(_: argparse.Namespace) -> int:
@@ -149,18 +171,20 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
-    from pytest_diffbench.report.plan import dump, plan_lines
+    from pytest_diffbench.records import as_json
+    from pytest_diffbench.report.plan import plan_lines
 
     plan = plan_command.plan(arguments)
     if arguments.json:
-        sys.stdout.write(dump(plan).decode())
+        sys.stdout.write(as_json(plan).decode())
     else:
         _print(plan_lines(plan, _width()))
     return FINE
 
 
 def _verify(arguments: argparse.Namespace) -> int:
-    from pytest_diffbench.report.verification import dump, verification_lines
+    from pytest_diffbench.records import as_json
+    from pytest_diffbench.report.verification import verification_lines
 
     shown = sys.stderr.isatty()
 
@@ -175,7 +199,7 @@ def _verify(arguments: argparse.Namespace) -> int:
     if verification is None:
         return FINE
     if arguments.json:
-        sys.stdout.write(dump(verification).decode())
+        sys.stdout.write(as_json(verification).decode())
     else:
         _print(verification_lines(verification, _width(), verbose=arguments.verbose))
     if verification.having("broken"):
@@ -230,13 +254,13 @@ def _history(arguments: argparse.Namespace) -> int:
 
 
 def _trend(arguments: argparse.Namespace) -> int:
-    trends, series = trend_command.trend(arguments)
+    trends, series = history_command.trend(arguments)
     if arguments.json:
         import msgspec
 
         sys.stdout.write("".join(f"{msgspec.json.encode(trend).decode()}\n" for trend in trends))
     else:
-        from pytest_diffbench.report.trend import trend_lines
+        from pytest_diffbench.report.history import trend_lines
 
         _print(trend_lines(trends, series, _width()))
     return WORSE if arguments.exit_code and any(trend.worse for trend in trends) else FINE
@@ -258,7 +282,7 @@ def _table(arguments: argparse.Namespace) -> int:
     from pytest_diffbench.report.lines import encodable
     from pytest_diffbench.report.table import table_lines, written
 
-    found = table_command.comparisons(arguments)
+    found = report_command.comparisons(arguments)
     if arguments.format == "terminal":
         _print(line for comparison in found for line in table_lines(comparison))
     else:
@@ -267,13 +291,13 @@ def _table(arguments: argparse.Namespace) -> int:
 
 
 def _answer(arguments: argparse.Namespace) -> int:
-    from pytest_diffbench.commands.answer import STATUSES, written
     from pytest_diffbench.judge.answer import answer
+    from pytest_diffbench.records import as_json
     from pytest_diffbench.report import session_json
 
     found = answer(session_json.load(arguments.session))
-    sys.stdout.write(written(found) if arguments.json else f"{found.word}\n")
-    return STATUSES[found.word]
+    sys.stdout.write(as_json(found).decode() if arguments.json else f"{found.word}\n")
+    return ANSWERED[found.word]
 
 
 def _bisect(arguments: argparse.Namespace) -> int:
@@ -327,10 +351,6 @@ def _calibrate(arguments: argparse.Namespace) -> int:
                 f"{arguments.json}: can't be written: {error.strerror}. Name another file."
             ) from error
     return FINE
-
-
-def _parser() -> argparse.ArgumentParser:
-    return parser(_RUNS)
 
 
 _RUNS: dict[str, Callable[[argparse.Namespace], int]] = {

@@ -16,8 +16,6 @@ from pytest_diffbench.commands import history as history_command
 from pytest_diffbench.commands import judge as judge_command
 from pytest_diffbench.commands import plan as plan_command
 from pytest_diffbench.commands import report as report_command
-from pytest_diffbench.commands import table as table_command
-from pytest_diffbench.commands import trend as trend_command
 from pytest_diffbench.commands import verify as verify_command
 from pytest_diffbench.errors import DiffbenchError
 
@@ -38,11 +36,7 @@ class Parser(argparse.ArgumentParser):
 
 
 def parser(runs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
-    """The command's parser.
-
-    Args:
-        runs: what runs each subcommand, by name.
-    """
+    """The command's parser, with what runs each subcommand by name."""
     whole = Parser(prog="diffbench", description="Work with baselines and results of pytest-diffbench.")
     whole.add_argument("--version", action="version", version=f"diffbench {__version__}")
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
@@ -151,10 +145,10 @@ _COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
     "accept": ("make baselines of what sessions have measured, without a rerun", accept_command.add_arguments),
     "diff": ("show what changed between two folders or git revisions of baselines", diff_command.add_arguments),
     "history": ("keep the figures of many sessions, and look at them", history_command.add_arguments),
-    "trend": ("show since when figures of a history are others", trend_command.add_arguments),
+    "trend": ("show since when figures of a history are others", history_command.add_trend_arguments),
     "comment": ("write the body of the one comment on a pull request", comment_command.add_arguments),
     "report": ("make a page to look at of stored sessions", report_command.add_arguments),
-    "table": ("set out compared variants as a table to publish", table_command.add_arguments),
+    "table": ("set out compared variants as a table to publish", report_command.add_table_arguments),
     "answer": ("say in one word what became of an optimisation, for programs", _add_answer),
     "env": ("make an environment for pytest --diffbench-against, and print its Python", _add_env),
     "bisect": ("find the commit, or version of a package, at which tests got worse", bisect_command.add_arguments),

@@ -1,4 +1,4 @@
-"""`diffbench report`: stored sessions as a page to look at."""
+"""`diffbench report`: stored sessions as a page; `diffbench table`: their comparisons as tables to publish."""
 
 from __future__ import annotations
 
@@ -6,13 +6,13 @@ import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.errors import OptionError
+from pytest_diffbench.errors import DiffbenchError, OptionError
 
 if TYPE_CHECKING:
     import argparse
     from collections.abc import Callable, Sequence
 
-    from pytest_diffbench.records import CaseReport
+    from pytest_diffbench.records import CaseReport, Comparison
     from pytest_diffbench.records.artifacts import Sides
     from pytest_diffbench.records.history import Series
     from pytest_diffbench.report.html.views import Past
@@ -51,9 +51,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def report(arguments: argparse.Namespace) -> Path:
     """Make the page; gives the file to open.
 
-    Args:
-        arguments: as `add_arguments` declares them.
-
     Raises:
         DiffbenchError: a session or a folder can't be used, or the page can't be written.
     """
@@ -88,15 +85,15 @@ def _sides(folders: Sequence[Path], store: Store | None, report: CaseReport, arr
 def _past(path: Path) -> Callable[[CaseReport], tuple[Past, ...]]:
     """The curves of a case from a history. Of a call that was defined anew, the newest series is shown."""
     from pytest_diffbench.judge.trend import trends
+    from pytest_diffbench.report.history import trend_change, trend_since
     from pytest_diffbench.report.html.past import past_rows
-    from pytest_diffbench.report.sentences import trend as sentences
     from pytest_diffbench.store.history import History
 
     with History(path, create=False) as history:
         series = history.series()
     changed: dict[tuple[str, str], dict[str, str]] = {}
     for trend in reversed(trends(series)):
-        words = f"{sentences.change_text(trend)}, {sentences.when(trend)}"
+        words = f"{trend_change(trend)}, {trend_since(trend)}"
         changed.setdefault((trend.case, trend.machine), {})[trend.figure] = words
     by_case: dict[tuple[str, str], list[Series]] = {}
     for curve in sorted(series, key=lambda item: item.started[-1]):
@@ -107,3 +104,31 @@ def _past(path: Path) -> Callable[[CaseReport], tuple[Past, ...]]:
         return past_rows(by_case.get(key, []), changed.get(key, {}))
 
     return of_case
+
+
+def add_table_arguments(parser: argparse.ArgumentParser) -> None:
+    """Declare the command's arguments."""
+    from pytest_diffbench.report.table import FORMATS
+
+    parser.add_argument(
+        "sessions", metavar="RESULT.json", nargs="+", type=Path, help="sessions, written by pytest --diffbench-json"
+    )
+    parser.add_argument("--format", choices=FORMATS, default="terminal")
+
+
+def comparisons(arguments: argparse.Namespace) -> list[Comparison]:
+    """All comparisons of the sessions that were named.
+
+    Raises:
+        DiffbenchError: a session can't be read, or none holds a comparison.
+    """
+    from pytest_diffbench.report import session_json
+
+    paths: list[Path] = arguments.sessions
+    found = [comparison for path in paths for comparison in session_json.load(path).comparisons]
+    if not found:
+        raise DiffbenchError(
+            f"{', '.join(map(str, paths))}: no comparison. A table is made of what diffbench.compare or "
+            "diffbench.sweep measured."
+        )
+    return found

@@ -9,17 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 
 from pytest_diffbench.errors import OptionError
-from pytest_diffbench.invariants import (
-    batch,
-    callbacks,
-    chunks,
-    encoded,
-    off_switch,
-    repeat,
-    schedule,
-    tiles,
-    waste,
-)
+from pytest_diffbench.invariants import batch, callbacks, chunks, encoded, off_switch, repeat, schedule, waste
 from pytest_diffbench.invariants.invariant import Invariant, Undecided
 from pytest_diffbench.invariants.subject import Subject, first_line
 from pytest_diffbench.records.verification import Check, Verification
@@ -54,7 +44,7 @@ INVARIANTS: tuple[Invariant, ...] = (
     Invariant("callback.nothing", callbacks.nothing),
     Invariant("callback.cut_off", callbacks.cut_off),
     Invariant("chunks.vae_slicing", chunks.vae_slicing),
-    Invariant("chunks.vae_tiling", tiles.vae_tiling),
+    Invariant("chunks.vae_tiling", chunks.vae_tiling),
     Invariant("chunks.attention_slicing", chunks.attention_slicing),
 )
 """In the order in which they are looked at: what the others rely on comes first."""

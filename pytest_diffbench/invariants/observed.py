@@ -7,13 +7,14 @@ import hashlib
 import math
 from typing import TYPE_CHECKING, Any, TypeAlias
 
+import numpy as np
+
 from pytest_diffbench.measure.branches import fingerprint_of
 from pytest_diffbench.measure.values import arrays_in, values_in
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-    import numpy as np
     import torch
     from numpy.typing import NDArray
 
@@ -90,8 +91,6 @@ def distance(first: Arrays, second: Arrays) -> tuple[float, int]:
         Root mean square of the difference over the standard deviation of the first output; infinite where names,
         shapes or finiteness differ.
     """
-    import numpy as np
-
     if first.keys() != second.keys():
         return math.inf, 0
     worst, where = 0.0, 0
@@ -209,8 +208,6 @@ def _jittered(value: Any, generator: torch.Generator) -> Any:
 
 def batched(output: Any, *, latents: bool) -> dict[str, NDArray[np.float64]]:
     """What was returned, as arrays with a sample in each row."""
-    import numpy as np
-
     arrays: dict[str, list[NDArray[Any]]] = {}
     for value in values_in(output, latents=latents):
         parts = [array for _, array in arrays_in(value)]

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import contextlib
 import math
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from pytest_diffbench.invariants.invariant import Outcome, broken, holds, not_applicable, unable
-from pytest_diffbench.measure.boundaries import StandIn, put
 
 if TYPE_CHECKING:
     from pytest_diffbench.invariants.subject import Subject
@@ -28,7 +26,8 @@ def shift(subject: Subject) -> Outcome:
     if config is None or not config.get("use_dynamic_shifting"):
         not_applicable("no_schedule", "use_dynamic_shifting")
     shape = next((call.sample_shape for call in subject.reference.calls if call.role == "denoiser"), ())
-    mu = _shift_of(subject, scheduler)
+    handed = [kwargs.get("mu") for _, kwargs in subject.handed(scheduler, "set_timesteps")]
+    mu = next((float(value) for value in handed if isinstance(value, int | float)), None)
     if mu is None or len(shape) < 3:
         unable("not_read", "mu")
     low, high = config.get("base_image_seq_len", 256), config.get("max_image_seq_len", 4096)
@@ -53,18 +52,3 @@ def _tokens(subject: Subject, shape: tuple[int, ...]) -> int:
     sizes = [patch] * 2 if isinstance(patch, int) else list(patch)[-2:]
     sides = [size // step for size, step in zip(shape[-2:], sizes, strict=True)]
     return math.prod([*shape[2:-2], *sides])
-
-
-def _shift_of(subject: Subject, scheduler: Any) -> float | None:
-    handed: list[float] = []
-    function = scheduler.set_timesteps
-
-    def taken(*args: Any, **kwargs: Any) -> Any:
-        if isinstance(kwargs.get("mu"), int | float):
-            handed.append(float(kwargs["mu"]))
-        return function(*args, **kwargs)
-
-    with contextlib.ExitStack() as undo:
-        put(scheduler, "set_timesteps", StandIn(function, taken), undo)
-        subject.repeat()
-    return handed[0] if handed else None

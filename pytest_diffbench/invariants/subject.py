@@ -11,7 +11,7 @@ import msgspec
 from pytest_diffbench.errors import DiffbenchError, MeasureError
 from pytest_diffbench.invariants.invariant import Outcome, Undecided, broken, holds, not_applicable, unable
 from pytest_diffbench.invariants.observed import Observed, Recorder, batched, distance, jitter
-from pytest_diffbench.measure.boundaries import observed
+from pytest_diffbench.measure.boundaries import StandIn, observed, put
 from pytest_diffbench.measure.components import denoisers_of, modules_of, sites_of
 from pytest_diffbench.measure.definition import bind, name_of, parameters_of, resolved_facts
 from pytest_diffbench.measure.left_behind import component_states
@@ -154,6 +154,20 @@ class Subject:
         if key is not None:
             self._known[key] = observed_call
         return observed_call
+
+    def handed(self, component: object, method: str) -> list[tuple[tuple[Any, ...], dict[str, Any]]]:
+        """Positional and named arguments of each call that the pipeline makes of a component's method."""
+        calls: list[tuple[tuple[Any, ...], dict[str, Any]]] = []
+        function = getattr(component, method)
+
+        def recorded(*args: Any, **kwargs: Any) -> Any:
+            calls.append((args, kwargs))
+            return function(*args, **kwargs)
+
+        with contextlib.ExitStack() as undo:
+            put(component, method, StandIn(function, recorded), undo)
+            self.repeat()
+        return calls
 
     def repeat(self, *seeds: int, global_seed: int = 0, **changes: Any) -> Observed:
         """As `call`, whether or not the same call was made before."""

@@ -8,13 +8,12 @@ from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.definition import definition_changes
 from pytest_diffbench.judge.gate_input import GateInput
-from pytest_diffbench.judge.guidance.before import with_fault_of_baseline
-from pytest_diffbench.judge.guidance.gate import judge_guidance
+from pytest_diffbench.judge.guidance.gate import judge_guidance, with_fault_of_baseline
 from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.memory import judge_memory
 from pytest_diffbench.judge.output.gate import judge_output
+from pytest_diffbench.judge.output.loosening import limits_with
 from pytest_diffbench.judge.reasons import REASONS, verdict
-from pytest_diffbench.judge.thresholds import limits_with
 from pytest_diffbench.judge.time.paired import judge_pairs
 from pytest_diffbench.judge.time.ratios import judge_time_or_ratio
 from pytest_diffbench.judge.time.runs import doubts
@@ -29,18 +28,6 @@ if TYPE_CHECKING:
     from pytest_diffbench.outputs.metrics import ImageMetric
     from pytest_diffbench.records import Gate, Observation, RatioRun, Run, Verdict
     from pytest_diffbench.records.artifacts import Artifacts, Reference
-
-__all__ = [
-    "REASONS",
-    "Limits",
-    "definition_changes",
-    "doubts",
-    "judge",
-    "judge_pairs",
-    "limits_with",
-    "slowed_down",
-    "wants_runs",
-]
 
 _NO_PEER_RUNS: Mapping[str, Sequence[Run]] = types.MappingProxyType({})
 

@@ -7,17 +7,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.judge.gains import GAIN_REL, rounds_without_steps
 from pytest_diffbench.judge.likeness import same_picture
-from pytest_diffbench.judge.suspicions import rounds_without_steps
 from pytest_diffbench.records import WRONG
 from pytest_diffbench.records.answer import WORDS, Answer, CaseAnswer
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import CaseReport, Comparison, SessionReport, VariantReport, Verdict
     from pytest_diffbench.records.answer import Word
-
-_GAIN_REL = 1.02
-"""A gain or loss smaller than this is none, as for the time gate."""
 
 _NEEDED = ("work", "output", "time")
 """Gates without which a gain proves nothing."""
@@ -81,9 +78,9 @@ def _of_variant(variant: VariantReport, reference: VariantReport) -> tuple[Word,
     if variant.inert:
         return "inert", ()
     assert speedup is not None  # else it was doubted
-    if speedup.low > _GAIN_REL:
+    if speedup.low > GAIN_REL:
         return "faster", ()
-    return ("slower", ()) if speedup.high < 1 / _GAIN_REL else ("same", ())
+    return ("slower", ()) if speedup.high < 1 / GAIN_REL else ("same", ())
 
 
 def _case(report: CaseReport) -> CaseAnswer:

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import msgspec
 
-from pytest_diffbench.judge.difference import direction, direction_within
 from pytest_diffbench.records import format_steps, parse_steps
 from pytest_diffbench.records.details import Direction, InputChange, WorkDifference
 
@@ -16,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from pytest_diffbench.records import CallGroup
+    from pytest_diffbench.records.details import Direction
+
 
 Place: TypeAlias = tuple[str, str]
 """Component and branch."""
@@ -32,13 +33,7 @@ class _Call:
 def call_differences(
     base: Iterable[CallGroup], now: Iterable[CallGroup], flops_allowed_rel: float = 0.0
 ) -> list[WorkDifference]:
-    """Compare calls as multisets of (component, step, branch, batch, shapes).
-
-    Args:
-        base: calls of the baseline.
-        now: calls of this run.
-        flops_allowed_rel: share by which the FLOPs of one call may differ.
-    """
+    """Compare calls as multisets of (component, step, branch, batch, shapes); FLOPs of one may differ by a share."""
     before, after = _by_step(base), _by_step(now)
     differences: list[WorkDifference] = []
     for component, branch in sorted(before.keys() | after.keys()):
@@ -130,3 +125,15 @@ def _total(calls: dict[Place, dict[int, list[_Call]]], component: str) -> tuple[
         call for place, steps in calls.items() if place[0] == component for step in steps.values() for call in step
     ]
     return len(of_component), sum(call.flops for call in of_component)
+
+
+def direction(before: int, after: int) -> Direction:
+    """Which way a count went."""
+    return "more" if after > before else "less" if after < before else "other"
+
+
+def direction_within(before: int, after: int, allowed_rel: float) -> Direction | None:
+    """Which way a count went, None when it stayed within a share of the larger of the two."""
+    if abs(after - before) <= allowed_rel * max(before, after):
+        return None
+    return direction(before, after)

@@ -16,21 +16,7 @@ if TYPE_CHECKING:
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class GateInput:
-    """One case, as every gate sees it.
-
-    Attributes:
-        observation: what was measured.
-        artifacts: its images and trace.
-        reference: the baseline, None where there is none.
-        limits: thresholds.
-        saving: this run is about to be accepted as baseline.
-        more_runs: of the same case in fresh processes, made since the first run left the verdict on time open.
-        more_ratios: of those runs, where the case is a variant.
-        peer_runs: runs of the other baselines of this machine, by case: they tell the spread between runs while
-            this case has few.
-        family_size: parts that the session's error budget is cut into; this case has one.
-        metrics: of other packages, by which images are compared too.
-    """
+    """One case, as every gate sees it: the arguments of `judge.judge`."""
 
     observation: Observation
     artifacts: Artifacts

@@ -7,9 +7,8 @@ import math
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.limits import Limits, metric_named
-from pytest_diffbench.judge.output.comparison import checks, worst_of
 from pytest_diffbench.judge.output.parts import compared_parts, not_kept, part_checks
-from pytest_diffbench.judge.output.tolerance import tolerance
+from pytest_diffbench.judge.output.tolerance import checks, tolerance, worst_of
 from pytest_diffbench.outputs.kinds import KINDS, PART_METRICS
 from pytest_diffbench.outputs.metrics import METRICS, distance
 from pytest_diffbench.records import ImageDifference, Output, RerunNoise
@@ -19,7 +18,7 @@ from pytest_diffbench.records.details import MetricLimit
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from pytest_diffbench.judge.output.comparison import LimitCheck
+    from pytest_diffbench.judge.output.tolerance import LimitCheck
     from pytest_diffbench.outputs.metrics import ImageMetric
     from pytest_diffbench.records import PartFacts
 
@@ -28,12 +27,7 @@ _SAME = RerunNoise(rounds=2, identical=True)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shown:
-    """What a call returned.
-
-    Attributes:
-        artifacts: its images, parts and trace.
-        parts: facts of the parts.
-    """
+    """What a call returned: its images, parts and trace, and facts of the parts."""
 
     artifacts: Artifacts = dataclasses.field(default_factory=Artifacts)
     parts: tuple[PartFacts, ...] = ()
@@ -47,14 +41,7 @@ class Shown:
 def image_difference(
     now: Shown, base: Shown, metrics: Sequence[ImageMetric] = (), limits: Limits | None = None
 ) -> ImageDifference | None:
-    """How far an output is from the reference's; None where neither side has any.
-
-    Args:
-        now: of the variant.
-        base: of the reference.
-        metrics: of other packages, by which images are compared too.
-        limits: of the case; the usual ones where there are none.
-    """
+    """How far a variant's output is from its reference's (`base`); None where neither side has any."""
     latents_rel = _latents_rel(now.artifacts, base.artifacts)
     sides = (now, base)
     if not any(side.artifacts.images or side.parts for side in sides):

@@ -17,22 +17,31 @@ from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.judge.definition import definition_changes
 from pytest_diffbench.judge.memory import memory_allowance
 from pytest_diffbench.judge.output.tolerance import tolerance
-from pytest_diffbench.judge.slide_parts import parts_beyond, sketches_of
-from pytest_diffbench.judge.time.creep import first_time
+from pytest_diffbench.judge.time.runs import first_time
 from pytest_diffbench.outputs.excerpts import films_in
 from pytest_diffbench.outputs.image_metrics import area_means
-from pytest_diffbench.records import MOST_FIRST_TIMES, ImageSketch, Origin, OriginDistance
+from pytest_diffbench.outputs.kinds import KINDS, PART_METRICS, Sketch, recorded
+from pytest_diffbench.records import MOST_FIRST_TIMES, ImageSketch, Origin, OriginDistance, PartSketch
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
 
     import numpy as np
     from numpy.typing import NDArray
 
     from pytest_diffbench.judge.limits import Limits
     from pytest_diffbench.judge.output.tolerance import Tolerance
-    from pytest_diffbench.records import Baseline, Memory, Observation, PartSketch, Run, Work
-    from pytest_diffbench.records.artifacts import Artifacts, Reference
+    from pytest_diffbench.records import (
+        Baseline,
+        Memory,
+        Observation,
+        Output,
+        PartFacts,
+        Run,
+        Work,
+    )
+    from pytest_diffbench.records.artifacts import Artifacts, PartArrays, Reference
+
 
 CELLS = 16
 """Along each side of a sketch. A distance of means over cells is never more than that of the pixels."""
@@ -54,13 +63,7 @@ def origin_of(
 ) -> Origin:
     """Sketch what was measured.
 
-    Args:
-        generation: that it is.
-        run: the first of it.
-        work: of the call.
-        memory: of the call.
-        images: uint8 of shape (height, width) or (height, width, channels); frames of videos, too.
-        parts: sketches of its other parts.
+    Images are uint8 of shape (height, width) or (height, width, channels), frames of videos among them.
     """
     count = min(len(images), MOST_IMAGES)
     picked = sorted({round(i * (len(images) - 1) / max(count - 1, 1)) for i in range(count)})
@@ -176,10 +179,7 @@ class SlideItem:
 class Slide:
     """How far a case has gone since its first generation, by steps each of which was accepted.
 
-    Attributes:
-        generation: the first one.
-        started: when it was measured: UTC, ISO 8601.
-        items: what went further than one step may.
+    `started` is when that was measured: UTC, ISO 8601.
     """
 
     generation: int
@@ -192,12 +192,7 @@ def slide(
 ) -> Slide | None:
     """How far a case that was saved has gone; None where it isn't further than one step may go.
 
-    Args:
-        observation: what was saved.
-        artifacts: its images.
-        standing: this machine's baseline as it stood before.
-        limits: of the test.
-        generation: that stands now.
+    `standing` is this machine's baseline as it stood before, and `generation` the one that stands now.
     """
     base, origin = standing.baseline, standing.baseline.origin
     if origin is None or generation - origin.generation < _STEPS or _redefined(base, observation):
@@ -217,12 +212,7 @@ def slide(
 def origin_distance(
     observation: Observation, artifacts: Artifacts, standing: Reference | None
 ) -> OriginDistance | None:
-    """How far the images of a run are from those that were accepted first.
-
-    Args:
-        observation: what was measured.
-        artifacts: its images.
-        standing: the baseline that it is held against.
+    """How far the images of a run are from those that were accepted first on the machine that `standing` is of.
 
     Returns:
         None without an origin of this machine, without images, and where they are of another size or number.
@@ -323,3 +313,56 @@ def _memory(origin: Memory | None, now: Memory | None, limits: Limits) -> list[S
     if now.peak_bytes - origin.peak_bytes <= allowed_bytes:
         return []
     return [SlideItem(kind="peak_bytes", before=origin.peak_bytes, after=now.peak_bytes, allowed=allowed_bytes)]
+
+
+MOST_PARTS = 4
+"""Of a call that are sketched; batches of recordings have dozens."""
+
+_DIGITS = 5
+"""Of what distances are relative to: a thousandth of the limits."""
+
+
+def sketches_of(output: Output | None, artifacts: Artifacts) -> tuple[PartSketch, ...]:
+    """The first parts of a call whose kinds have sketches; none of a part whose values weren't kept."""
+    parts = output.parts if output is not None else ()
+    made = (
+        _part_sketch(number, facts, arrays)
+        for number, (facts, arrays) in enumerate(zip(parts, artifacts.parts, strict=False))
+    )
+    return tuple(sketch for sketch in made if sketch is not None)[:MOST_PARTS]
+
+
+def _part_sketch(number: int, facts: PartFacts, arrays: PartArrays) -> PartSketch | None:
+    kind = KINDS.get(facts.kind)
+    if kind is None or set(arrays) != set(facts.arrays) or not arrays:
+        return None
+    sketch = kind.sketch(recorded(facts, arrays))
+    if sketch is None:
+        return None
+    decimals = _DIGITS - math.floor(math.log10(sketch.size)) if sketch.size > 0 else _DIGITS
+    return PartSketch(
+        part=number,
+        kind=facts.kind,
+        name=facts.name,
+        shape=facts.shape,
+        values=tuple(sketch.values.round(decimals).tolist()),
+        size=sketch.size,
+    )
+
+
+def parts_beyond(origin: Origin, now: Origin, allowed: Tolerance) -> Iterator[tuple[PartSketch, str, float, float]]:
+    """Each part that is further off than a step may go: with the metric, the limit and the least distance.
+
+    The parts of both sides are of one kind and shape.
+    """
+    import numpy as np
+
+    for old, new in zip(origin.parts, now.parts, strict=True):
+        kind = KINDS.get(old.kind)
+        if kind is None or len(old.values) != len(new.values):
+            continue
+        after, before = (Sketch(values=np.array(side.values), size=side.size) for side in (new, old))
+        for figure in kind.least_distances(after, before):
+            limit = allowed.part_limit(old.part, figure.metric)
+            if PART_METRICS[figure.metric].excess(figure.value, limit) > 1:
+                yield old, figure.metric, limit, figure.value

@@ -6,16 +6,15 @@ and device type.
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import TYPE_CHECKING, Literal, get_args
 
 import msgspec
 
-from pytest_diffbench.judge.calls import call_differences
-from pytest_diffbench.judge.difference import direction, direction_within
-from pytest_diffbench.judge.guidance.before import fault_of_baseline
-from pytest_diffbench.judge.operators import operator_differences, operators_allowed_rel, python_calls_allowed_rel
+from pytest_diffbench.judge.calls import call_differences, direction, direction_within
+from pytest_diffbench.judge.guidance.gate import fault_of_baseline
 from pytest_diffbench.judge.reasons import verdict
-from pytest_diffbench.records import format_steps
+from pytest_diffbench.records import ATTENTION, MASKED_ATTENTION, format_steps
 from pytest_diffbench.records.details import (
     CountChange,
     FieldChange,
@@ -27,10 +26,11 @@ from pytest_diffbench.records.details import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pytest_diffbench.judge.gate_input import GateInput
-    from pytest_diffbench.records import Observation, Verdict, Work
+    from pytest_diffbench.records import Environment, Observation, Verdict, Work
+
 
 _SCHEDULE_REL = 1e-5
 """Of the largest timestep or sigma: a schedule of another kind is off by a thousand times as much."""
@@ -70,7 +70,7 @@ def judge_work(gate_input: GateInput) -> Verdict:
     flops_allowed_for = _other_flops(gate_input)
     allowed_rel = gate_input.limits.flops_other_torch_rel if flops_allowed_for else 0.0
     differences = _differences(now, base, allowed_rel)
-    differences += operator_differences(gate_input, now, base, _explained(differences))
+    differences += _operator_differences(gate_input, now, base, _explained(differences))
     differences.sort(key=lambda difference: _ORDER.index(difference.kind))
     details = WorkDetails(
         steps=(base.steps, now.steps),
@@ -80,9 +80,9 @@ def judge_work(gate_input: GateInput) -> Verdict:
         python_calls=(sum(base.python_calls.values()), sum(now.python_calls.values())),
         flops_allowed_rel=allowed_rel,
         flops_allowed_for=flops_allowed_for,
-        operators_allowed_rel=operators_allowed_rel(gate_input),
+        operators_allowed_rel=_operators_allowed_rel(gate_input),
         operators_counted=bool(base.operators) or not now.operators,
-        python_calls_allowed_rel=python_calls_allowed_rel(gate_input),
+        python_calls_allowed_rel=_python_calls_allowed_rel(gate_input),
         differences=(*differences, *_attention_parameters(now, base)),
     )
     if any(difference.kind in _BY_GUIDANCE for difference in differences) and (
@@ -192,7 +192,7 @@ def _schedule_differences(now: Work, base: Work) -> list[WorkDifference]:
 
 
 def _count_differences(
-    kind: Literal["component_calls", "flops", "parameters"],
+    kind: Literal["component_calls", "flops", "parameters", "attention_parameters"],
     base: dict[str, int],
     now: dict[str, int],
     allowed_rel: float,
@@ -206,15 +206,112 @@ def _count_differences(
 
 def _attention_parameters(now: Work, base: Work) -> list[WorkDifference]:
     """What changed in how the model was read rather than in what it computed."""
-    old, new = base.attention_parameters, now.attention_parameters
+    changed = _count_differences("attention_parameters", base.attention_parameters, now.attention_parameters, 0.0)
+    return [msgspec.structs.replace(difference, direction="other") for difference in changed]
+
+
+_MOST_NAMES = 4
+
+
+def _operator_differences(
+    gate_input: GateInput, now: Work, base: Work, explained: Collection[str] | None
+) -> list[WorkDifference]:
+    """What differs where nothing else does. `explained` are components that differ already, None all.
+
+    Masks of attention, and what was compiled, are a matter of the call, and exact. Operators are exact for one
+    release of torch, diffusers and transformers, and compared by their sum, within an allowance, for others; not at
+    all on another kind of device, where other kernels serve. Calls of Python functions are compared for one release
+    of Python and torch.
+    """
+    differences = _compiled(base, now)
+    if explained is None:
+        return differences
+    allowed_rel = _operators_allowed_rel(gate_input)
+    for name in sorted((base.operators.keys() & now.operators.keys()) - set(explained)):
+        before, after = Counter(base.operators[name]), Counter(now.operators[name])
+        differences += _masks(name, before, after)
+        if allowed_rel is not None and before != after:
+            differences += _operators(name, before, after, allowed_rel)
+    python_rel = _python_calls_allowed_rel(gate_input)
+    if not explained and python_rel is not None:
+        differences += _python_calls(base.python_calls, now.python_calls, python_rel)
+    return differences
+
+
+def _operators_allowed_rel(gate_input: GateInput) -> float | None:
+    """By what share a component's operators may differ; None where they aren't compared."""
+    old, new = gate_input.baseline.baseline.runs[-1].environment, gate_input.observation.run.environment
+    if old.family != new.family:
+        return None
+    exact = _same_software(old, new, "torch", "diffusers", "transformers")
+    return 0.0 if exact else gate_input.limits.operators_other_software_rel
+
+
+def _python_calls_allowed_rel(gate_input: GateInput) -> float | None:
+    """By what share calls of Python functions may grow; None where they aren't compared."""
+    old, new = gate_input.baseline.baseline.runs[-1].environment, gate_input.observation.run.environment
+    return gate_input.limits.python_calls_rel if _same_software(old, new, "python", "torch") else None
+
+
+def _same_software(old: Environment, new: Environment, *names: str) -> bool:
+    return all(old.software.get(name) == new.software.get(name) for name in names)
+
+
+def _compiled(base: Work, now: Work) -> list[WorkDifference]:
+    """What torch compiled, where it did so in both measurements: else an earlier one in the process had done it."""
+    if not base.compiled or not now.compiled:
+        return []
+    return [
+        WorkDifference(kind="compiled", direction=direction(before, after), name=name, before=before, after=after)
+        for name in sorted(base.compiled.keys() | now.compiled.keys())
+        if (before := base.compiled.get(name, 0)) != (after := now.compiled.get(name, 0))
+    ]
+
+
+def _masks(name: str, before: Counter[str], after: Counter[str]) -> list[WorkDifference]:
+    old, new = before[MASKED_ATTENTION], after[MASKED_ATTENTION]
+    calls = new + after[ATTENTION]
+    if old == new or calls != old + before[ATTENTION]:
+        return []
     return [
         WorkDifference(
-            kind="attention_parameters",
-            direction="other",
+            kind="attention_mask",
+            direction=direction(old, new),
             component=name,
-            before=old.get(name, 0),
-            after=new.get(name, 0),
+            before=old,
+            after=new,
+            of_calls=calls,
         )
-        for name in sorted(old.keys() | new.keys())
-        if old.get(name, 0) != new.get(name, 0)
+    ]
+
+
+def _operators(name: str, before: Counter[str], after: Counter[str], allowed_rel: float) -> list[WorkDifference]:
+    old, new = before.total(), after.total()
+    if allowed_rel and abs(new - old) <= allowed_rel * max(new, old):
+        return []
+    changed = sorted(before.keys() | after.keys(), key=lambda key: (-abs(after[key] - before[key]), key))
+    counts = [
+        CountChange(name=key, before=before[key], after=after[key]) for key in changed if before[key] != after[key]
+    ]
+    return [
+        WorkDifference(
+            kind="operators",
+            direction=direction(old, new),
+            component=name,
+            before=old,
+            after=new,
+            counts=tuple(counts[:_MOST_NAMES]),
+            further_counts=max(len(counts) - _MOST_NAMES, 0),
+        )
+    ]
+
+
+def _python_calls(before: dict[str, int], after: dict[str, int], allowed_rel: float) -> list[WorkDifference]:
+    old, new = sum(before.values()), sum(after.values())
+    if not old or not new or abs(new - old) <= allowed_rel * old:
+        return []
+    most = max(before.keys() | after.keys(), key=lambda key: abs(after.get(key, 0) - before.get(key, 0)))
+    count = CountChange(name=most, before=before.get(most, 0), after=after.get(most, 0))
+    return [
+        WorkDifference(kind="python_calls", direction=direction(old, new), before=old, after=new, counts=(count,))
     ]

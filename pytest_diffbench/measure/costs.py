@@ -7,6 +7,7 @@ from collections import Counter
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from pytest_diffbench.measure.flops import flop_formulas
+from pytest_diffbench.placeholders.content import tensors_in
 from pytest_diffbench.placeholders.tensors import signature
 
 if TYPE_CHECKING:
@@ -101,8 +102,8 @@ def _cost(func: Any, args: Any, kwargs: Any, out: Any) -> Cost:
     formula = flop_formulas().get(func._overloadpacket)
     flops = int(formula(*args, **kwargs, out_val=out)) if formula is not None else 0
     name = func._overloadpacket.__name__
-    results = list(_tensors([out]))
-    given = list({id(tensor): tensor for tensor in _tensors((*args, *kwargs.values()))}.values())
+    results = list(tensors_in([out]))
+    given = list({id(tensor): tensor for tensor in tensors_in((*args, *kwargs.values()))}.values())
     if name in _ROWS_ALONE:
         given = [*results, *given[1:]]
     elif name in _WRITE_ALONE:
@@ -122,13 +123,3 @@ def _footprint_bytes(tensor: torch.Tensor) -> int:
     for size, stride in zip(tensor.shape, tensor.stride(), strict=True):
         count *= size if stride or size == 0 else 1
     return count * tensor.dtype.itemsize
-
-
-def _tensors(value: Any) -> Any:
-    import torch
-
-    for element in value:
-        if isinstance(element, torch.Tensor):
-            yield element
-        elif isinstance(element, (list, tuple)):
-            yield from _tensors(element)

@@ -14,7 +14,7 @@ import msgspec
 from pytest_diffbench.measure.nvml import Gpu
 from pytest_diffbench.measure.waiting import Waiting, waited_s
 from pytest_diffbench.records import Fact, Telemetry
-from pytest_diffbench.records.telemetry import CLOCK_SETTINGS
+from pytest_diffbench.records.run import CLOCK_SETTINGS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -58,12 +58,7 @@ def find_seam(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> Seam:
     smaller of the two images' own jumps within 2 lines is taken: an edge that both have moved, or was blurred, and is
     no seam. It has no source in the literature; `docs/verdicts.md` says what it finds.
 
-    Args:
-        a: uint8 of shape (height, width) or (height, width, channels).
-        b: the same.
-
-    Raises:
-        ValueError: shapes differ, or an array isn't such an image.
+    It takes and refuses what `image_metrics.check_images` does.
     """
     check_images(a, b)
     height, width = a.shape[:2]

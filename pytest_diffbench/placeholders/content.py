@@ -8,9 +8,12 @@ batch, and taken out of it again, keep their names.
 from __future__ import annotations
 
 import itertools
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import torch
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
 
 _MOST_ROWS = 64
 """Entries of a batch that are named one by one."""
@@ -73,7 +76,7 @@ def same(left: torch.Tensor, right: torch.Tensor) -> bool:
 
 def written(before: Name | None, func: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Name:
     """Name for all that was written into a placeholder's bytes, once an operation has written into them again."""
-    parts = [content_of(tensor) for tensor in _tensors((*args, *kwargs.values()))]
+    parts = [content_of(tensor) for tensor in tensors_in((*args, *kwargs.values()))]
     key = hash(
         (before.key if before else 0, str(func), _signature((args, kwargs)), tuple(part.key for part in parts))
     )
@@ -96,7 +99,7 @@ def derived(func: Any, args: tuple[Any, ...], kwargs: dict[str, Any], outs: Any)
     structural = _structural(packet, args, kwargs, flat)
     if structural is not None:
         return structural
-    tensors = list(_tensors((*args, *kwargs.values())))
+    tensors = list(tensors_in((*args, *kwargs.values())))
     rowwise = _keeps_rows(func, packet, args)
     if rowwise and len(flat) == 1 and flat[0] and 0 < flat[0][0] <= _MOST_ROWS:
         batch, rank = flat[0][0], len(flat[0])
@@ -232,12 +235,13 @@ def _union(names: Any) -> frozenset[tuple[int, int]]:
     return sources
 
 
-def _tensors(value: Any) -> Any:
+def tensors_in(value: Any) -> Iterator[torch.Tensor]:
+    """The tensors among an operation's arguments or results, those in lists and tuples too."""
     for element in value:
         if isinstance(element, torch.Tensor):
             yield element
         elif isinstance(element, (list, tuple)):
-            yield from _tensors(element)
+            yield from tensors_in(element)
 
 
 def _signature(value: Any) -> Any:

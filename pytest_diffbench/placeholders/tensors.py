@@ -15,7 +15,7 @@ import torch
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from pytest_diffbench.errors import PipelineError
-from pytest_diffbench.placeholders.content import Content, Name, content_of, derived, fresh, same, written
+from pytest_diffbench.placeholders.content import Content, Name, content_of, derived, fresh, same, tensors_in, written
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -214,7 +214,7 @@ class PlaceholderMode(TorchDispatchMode):
         about = _about(func)
         if self._written_over:
             args, kwargs = _replaced(args, self._faded), {k: _replaced(v, self._faded) for k, v in kwargs.items()}
-        tensors = list(_tensors((*args, *kwargs.values())))
+        tensors = list(tensors_in((*args, *kwargs.values())))
         if not any(isinstance(tensor, Placeholder) for tensor in tensors):
             if not self._draw and about.writes and torch.Tag.nondeterministic_seeded in func.tags:
                 return args[0]
@@ -322,14 +322,6 @@ def _has_formula(func: Any) -> bool:
     from torch.utils.flop_counter import flop_registry
 
     return func._overloadpacket in flop_registry
-
-
-def _tensors(value: Any) -> Iterator[torch.Tensor]:
-    for element in value:
-        if isinstance(element, torch.Tensor):
-            yield element
-        elif isinstance(element, (list, tuple)):
-            yield from _tensors(element)
 
 
 def _replaced(value: Any, by: Callable[[Any], Any]) -> Any:

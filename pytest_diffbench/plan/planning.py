@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import torch
 
@@ -14,14 +14,17 @@ from pytest_diffbench.measure.costs import CostTable, Tally
 from pytest_diffbench.measure.state import seed_everything
 from pytest_diffbench.measure.survey import OUTSIDE, Survey
 from pytest_diffbench.measure.trace_recorder import NoTrace
+from pytest_diffbench.placeholders.content import content_of
 from pytest_diffbench.placeholders.tensors import Ledger, PlaceholderMode
 from pytest_diffbench.plan.remembered import Memory
-from pytest_diffbench.plan.steps import planned_step
+from pytest_diffbench.records import GuidanceStep
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Mapping
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from pytest_diffbench.measure.components import Site
+    from pytest_diffbench.records import Branch, JointOrder
+
 
 __tracebackhide__ = True  # of a pipeline that raises, its own frames are what is to be read
 
@@ -211,13 +214,7 @@ class PlanSurvey(Survey):
 def plan_call(
     target: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any], seed: int
 ) -> tuple[PlanSurvey, Planner, Any]:
-    """Call a pipeline with blank weights.
-
-    Args:
-        target: the pipeline, with the weights blank.
-        args: of the call; kwargs too.
-        kwargs: by name.
-        seed: of the generators. Noise is drawn as always, as long as it is small.
+    """Call a pipeline with blank weights. Noise is drawn as always, as long as it is small.
 
     Returns:
         What was seen, what was counted, and what the pipeline returned.
@@ -241,3 +238,47 @@ def _text_tokens(args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> int:
     if type(mask) is torch.Tensor and mask.ndim == 2:
         return int(mask.sum(dim=1).max())
     return int(ids.shape[-1]) if isinstance(ids, torch.Tensor) and ids.ndim else 0
+
+
+def planned_step(
+    predictions: Sequence[tuple[Branch, torch.Tensor | None, JointOrder | None]],
+    model_output: torch.Tensor,
+    timestep: Any = None,
+) -> GuidanceStep:
+    """Follow a scheduler's input back to the predictions of its step.
+
+    Args:
+        predictions: of each denoiser call of the step in order: branch, prediction, and of a joint one its order as
+            far as the embeddings tell; the unconditional half is taken to be first else, as in most of diffusers.
+        model_output: what the scheduler's `step` was handed.
+        timestep: what it was handed beside it.
+    """
+    depends = content_of(model_output).sources
+    used: set[Branch] = set()
+    for branch, prediction, order in predictions:
+        if prediction is None:
+            continue
+        marks = content_of(prediction).sources & depends
+        if branch != "joint":
+            used |= {branch} if marks else set()
+            continue
+        half = len(prediction) // 2
+        first, second = ("cond", "uncond") if order == "cond_uncond" else ("uncond", "cond")
+        for _, entry in marks:
+            used |= {"cond", "uncond"} if entry < 0 else {first if entry < half else second}  # type: ignore[arg-type]  # as above
+    return GuidanceStep(
+        branches=tuple(branch for branch, _, _ in predictions),
+        used=_used(used),
+        sign=0,
+        timestep=float(timestep)
+        if type(timestep) in (int, float) or (type(timestep) is torch.Tensor and timestep.numel() == 1)
+        else None,
+    )
+
+
+def _used(branches: set[Branch]) -> Literal["guided", "cond", "uncond", "unknown"]:
+    if "unknown" in branches or not branches:
+        return "unknown"
+    if branches == {"cond", "uncond"}:
+        return "guided"
+    return "cond" if branches == {"cond"} else "uncond"

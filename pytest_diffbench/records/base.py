@@ -49,3 +49,8 @@ Celsius = Annotated[float, Meta(ge=-273.15, le=1000)]
 
 class Record(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """Base of all records: frozen, slotted, strict about unknown fields. Subclasses take keywords only."""
+
+
+def as_json(record: Record) -> bytes:
+    """A record as JSON in UTF-8, indented: fields in its own order, other keys in alphabetical order."""
+    return msgspec.json.format(msgspec.json.encode(record, order="deterministic"), indent=2) + b"\n"

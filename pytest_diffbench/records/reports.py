@@ -7,8 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal
 import msgspec
 from msgspec import Meta
 
-from pytest_diffbench.records.acceptance import Acceptance
-from pytest_diffbench.records.base import Count, Decision, Distance, Fact, Gate, PositiveCount, Record
+from pytest_diffbench.records.base import Count, Decision, Distance, Fact, Gate, NotNegative, PositiveCount, Record
 from pytest_diffbench.records.case import Case
 from pytest_diffbench.records.comparison import Comparison, Ratio, RatioRun
 from pytest_diffbench.records.details import Details, GuidanceFault
@@ -16,14 +15,58 @@ from pytest_diffbench.records.guidance import Guidance, GuidanceGroup
 from pytest_diffbench.records.origin import Origin, OriginDistance
 from pytest_diffbench.records.output import Memory, Output, ToleranceChange
 from pytest_diffbench.records.probe import Probe, Suspicion
-from pytest_diffbench.records.profile import Profile
-from pytest_diffbench.records.run import Efficiency, LayerTimes, Run
-from pytest_diffbench.records.thresholds import Thresholds
+from pytest_diffbench.records.run import Efficiency, LayerTimes, Profile, Run
 from pytest_diffbench.records.verification import Verification
 from pytest_diffbench.records.work import Work
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+
+class Thresholds(Record, frozen=True, kw_only=True):
+    """Limits that a test's marker or the ini file changes; None, or no entry, is the default."""
+
+    tolerance: dict[str, float] = {}
+    """Of output, by the name of the figure: `psnr_db`, `latents_rel` ..."""
+
+    reason: str | None = None
+    """Why thresholds of output are looser than by default."""
+
+    memory_rel: NotNegative | None = None
+    time_floor_rel: NotNegative | None = None
+    time_floor_s: NotNegative | None = None
+    confirmations: Count | None = None
+    """Fresh processes that may confirm a time, at most."""
+
+    pairs: Count | None = None
+    """Pairs of processes, one of each environment, that are made of all cases."""
+
+
+MOST_ACCEPTANCES = 20
+"""That a baseline keeps; the oldest go first."""
+
+
+class Acceptance(Record, frozen=True, kw_only=True):
+    """One result of a session that `diffbench accept` put into a baseline."""
+
+    accepted: str
+    """When: UTC, ISO 8601."""
+
+    what: Literal["created", "added", "new_generation", "kept"]
+    """What it did to the baseline; `kept`: nothing had changed, and there were no times to add."""
+
+    generation: PositiveCount
+    """That it made or added to."""
+
+    run: str
+    """Id of the run that was accepted."""
+
+    reason: str | None = None
+    """Why, where one was given."""
+
+    command: str
+    """That accepted it, as it was typed."""
+
 
 BASELINE_SCHEMA = 1
 """Version of `baseline.json`. Newer files are refused by name; older ones are migrated by `store`."""

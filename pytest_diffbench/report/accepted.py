@@ -19,14 +19,7 @@ _INDENT = 14
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Accepted:
-    """What became of a case.
-
-    Attributes:
-        case: its id.
-        outcome: as `records.CaseReport.saved`.
-        times_left_out: as `records.CaseReport.times_left_out`.
-        slid: as `records.CaseReport.slid`.
-    """
+    """What became of a case; the fields are those of `records.CaseReport`."""
 
     case: str
     outcome: SaveOutcome | None
@@ -40,12 +33,7 @@ class Accepted:
 
 
 def accepted_lines(accepted: Sequence[Accepted], width: int) -> list[Line]:
-    """Draw what became of each case.
-
-    Args:
-        accepted: in the order in which they are drawn.
-        width: columns of the terminal.
-    """
+    """Draw what became of each case."""
     lines: list[Line] = []
     for item in accepted:
         label, markup = ("not accepted", ("red", "bold")) if item.refused else ("accepted", ("green",))

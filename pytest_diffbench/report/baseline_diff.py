@@ -31,14 +31,7 @@ _LABEL_WIDTH = 12
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class CaseDiff:
-    """What changed in one baseline.
-
-    Attributes:
-        name: of its folder: `<machine>/<case>`.
-        case_id: of the case.
-        what: in a word.
-        rows: what changed, each a label and a text.
-    """
+    """What changed in the baseline of a folder, `<machine>/<case>`: in a word, and in rows of label and text."""
 
     name: str
     case_id: str
@@ -47,14 +40,7 @@ class CaseDiff:
 
 
 def case_diff(name: str, before: Baseline | None, after: Baseline | None, report: CaseReport | None) -> CaseDiff:
-    """Describe what changed in a baseline.
-
-    Args:
-        name: of its folder.
-        before: the older side, None where there is none.
-        after: the newer one; one of the two is given.
-        report: the newer one, judged by the older one.
-    """
+    """Describe what changed in a baseline; one side may be missing, and `report` is the newer judged by the older."""
     if after is None or report is None:
         assert before is not None
         return CaseDiff(name, before.case.id, "removed", tuple(_standing(before)))
@@ -148,12 +134,7 @@ def _history(before: Baseline | None, after: Baseline) -> Iterator[tuple[str, st
 
 
 def diff_lines(changes: Sequence[CaseDiff], width: int) -> list[Line]:
-    """Draw what changed in baselines, a block for each, and a count.
-
-    Args:
-        changes: in the order in which they are drawn.
-        width: columns of the terminal.
-    """
+    """Draw what changed in baselines, a block for each, and a count."""
     lines: list[Line] = []
     for change in changes:
         label = sentences.WHAT[change.what]

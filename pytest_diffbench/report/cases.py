@@ -22,9 +22,9 @@ from pytest_diffbench.report.figures import (
 )
 from pytest_diffbench.report.lines import Line, flow, hang, labelled, segment, spread, visible, width_of
 from pytest_diffbench.report.machine import is_about_machine
-from pytest_diffbench.report.sentences.engagement import active
 from pytest_diffbench.report.sentences.parts import size_text
 from pytest_diffbench.report.sentences.saving import saved_text
+from pytest_diffbench.report.sentences.work import active
 from pytest_diffbench.report.units import (
     format_bytes,
     format_count,

@@ -1,9 +1,10 @@
-"""A session as Markdown, for a comment or a CI page: the verdict first, then what changed, in at most 60 lines."""
+"""A session as Markdown for a comment or a CI page, verdict first, in at most 60 lines; and annotations of GitHub."""
 
 from __future__ import annotations
 
 import dataclasses
 import html
+import re
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
@@ -17,15 +18,15 @@ from pytest_diffbench.report.figures import (
     to_tell,
     verdict_of,
 )
-from pytest_diffbench.report.markdown import comparison_lines, missing_lines, odd_lines
-from pytest_diffbench.report.markup import code, escaped, fenced
+from pytest_diffbench.report.markdown import code, comparison_lines, escaped, fenced, missing_lines, odd_lines
 from pytest_diffbench.report.sentences import comment as sentences
 from pytest_diffbench.report.triage import TriageRow, triage
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
 
     from pytest_diffbench.records import CaseReport, SessionReport
+
 
 MOST_LINES = 60
 MOST_BYTES = 60_000
@@ -55,11 +56,7 @@ class Links:
 
 
 def marker(name: str | None = None) -> str:
-    """The hidden first line, by which a workflow finds its own comment.
-
-    Args:
-        name: tells several comments on one pull request apart.
-    """
+    """The hidden first line, by which a workflow finds its own comment; a name tells several on one page apart."""
     suffix = "" if name is None else ": " + "".join(char if char.isalnum() or char in "-_." else "-" for char in name)
     return f"<!-- pytest-diffbench{suffix} -->"
 
@@ -73,10 +70,6 @@ def page(session: SessionReport, links: Links) -> str:
     """A session as GitHub-flavoured Markdown: the verdict, what fails, what else changed; the rest is folded.
 
     Sections that don't fit any more are left out, the least telling ones first.
-
-    Args:
-        session: what was measured.
-        links: where a reader finds more.
     """
     failing = [report for report in session.cases if status_of(report) in ("error", "worse", "refused")]
     head = [f"### diffbench: {sentences.verdict(session, failing)}", "", " · ".join(_facts(session, links)), ""]
@@ -220,3 +213,46 @@ def _short(text: str) -> str:
 def _address(url: str) -> str:
     """An address that ends neither a link nor an attribute."""
     return quote(url, safe=":/?#@!$&*+,;=%~-._")
+
+
+def annotation_lines(session: SessionReport, read: Callable[[str], str | None]) -> Iterator[str]:
+    """A line for each gate of a case that got worse, and for each case that broke off.
+
+    `read` gives the text of a test's file by its path, None where it isn't there.
+    """
+    for report in session.cases:
+        test = node_id(report.observation.case.id)
+        path = f"{session.root}{test.partition('::')[0]}"
+        place = {"file": path, "line": line_of(read(path), test)}
+        if report.error is not None or status_of(report) == "error":
+            yield command("error", report.error or "the measurement isn't complete", {**place, "title": test})
+        for verdict in report.verdicts:
+            if verdict.decision == "worse":
+                yield command("error", verdict.message, {**place, "title": f"{verdict.reason}: {test}"})
+
+
+def command(kind: str, message: str, properties: dict[str, str | None]) -> str:
+    """A workflow command, escaped as GitHub's own toolkit does it: a message can't end it, nor begin another one.
+
+    Args:
+        kind: `error`, `warning` or `notice`.
+        message: of any lines.
+        properties: those that are None or empty are left out.
+    """
+    fields = ",".join(f"{name}={_property(value)}" for name, value in properties.items() if value)
+    return f"::{kind} {fields}::{_data(message)}"
+
+
+def line_of(text: str | None, test: str) -> str | None:
+    """The line of a test's function, from 1; None where it isn't found."""
+    name = test.rpartition("::")[2].partition("[")[0]
+    match = re.search(rf"^[ \t]*(?:async )?def {re.escape(name)}\b", text or "", re.MULTILINE)
+    return None if text is None or match is None else str(text.count("\n", 0, match.start()) + 1)
+
+
+def _data(text: str) -> str:
+    return text.replace("%", "%25").replace("\r", "%0D").replace("\n", "%0A")
+
+
+def _property(text: str) -> str:
+    return _data(text).replace(":", "%3A").replace(",", "%2C")

@@ -3,21 +3,24 @@
 from __future__ import annotations
 
 import dataclasses
+import functools
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.limits import metric_named
 from pytest_diffbench.outputs.kinds import KINDS
 from pytest_diffbench.report.lines import SEPARATOR, Line, hang, segment, visible
-from pytest_diffbench.report.sentences.engagement import INERT_VARIANT
+from pytest_diffbench.report.sentences.work import INERT_VARIANT
 from pytest_diffbench.report.units import format_decibels, format_percent, format_seconds
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pytest_diffbench.records import Comparison, Speedup, VariantReport
 
 IMAGE_LIKENESS = ("psnr_db", "ssim")
 """Metrics that say how alike images are."""
+
+INERT_MARK = " inert"
 
 _INDENT = 4
 _LEAST_NAME = 7
@@ -25,12 +28,7 @@ _LEAST_NAME = 7
 
 
 def comparison_lines(comparisons: Sequence[Comparison], width: int) -> list[Line]:
-    """Draw all comparisons of a session; nothing where there are none.
-
-    Args:
-        comparisons: in the order of the session.
-        width: columns of the terminal.
-    """
+    """Draw all comparisons of a session; nothing where there are none."""
     if not comparisons:
         return []
     title: Line = [segment("variants", "bold"), segment(f"{SEPARATOR}interleaved in one process")]
@@ -149,61 +147,58 @@ def remarks(comparison: Comparison) -> list[str]:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class _Column:
+class Column:
+    """A column of a comparison's table; one that is `further` stands on a terminal only where there is room."""
+
     head: str
     cells: tuple[str, ...]
+    further: bool = False
 
     @property
     def width(self) -> int:
+        """Characters that it takes."""
         return max(map(len, (self.head, *self.cells)))
 
-    @property
-    def empty(self) -> bool:
-        return not any(self.cells)
 
+def columns_of(comparison: Comparison) -> list[Column]:
+    """All columns beside the names, with a cell for each variant; figures that weren't measured are empty cells."""
 
-def _columns(comparison: Comparison) -> tuple[list[_Column], list[_Column]]:
-    """Columns that are always shown, where they hold anything, and those that a wide terminal has room for."""
-    rows = comparison.variants
+    def column(head: str, text: Callable[[VariantReport], str], *, further: bool = False) -> Column:
+        return Column(head, tuple(map(text, comparison.variants)), further)
 
-    def column(head: str, cells: Sequence[str]) -> _Column:
-        return _Column(head, tuple(cells))
+    def beside(head: str, text: Callable[[VariantReport], str], *, further: bool = False) -> Column:
+        return column(head, lambda row: "" if row.name == comparison.reference else text(row), further=further)
 
-    def speedup(variant_report: VariantReport) -> str:
-        if variant_report.name == comparison.reference:
+    def speedup(row: VariantReport) -> str:
+        if row.name == comparison.reference:
             return "reference"
         # Beside the figure, for it takes back what that seems to say.
-        return f"{speedup_text(variant_report.speedup_rel)}{' inert' if variant_report.inert else ''}"
+        return speedup_text(row.speedup_rel) + INERT_MARK * bool(row.inert)
 
-    def beside(variant_report: VariantReport, text: str) -> str:
-        return "" if variant_report.name == comparison.reference else text
-
-    shown = [
-        column("total", ["" if row.median_s is None else format_seconds(row.median_s) for row in rows]),
-        column(f"speed-up ({confidence_text(comparison)})", [speedup(row) for row in rows]),
-        column("predicted", [beside(row, ratio_text(row.predicted_speedup_rel)) for row in rows]),
-        column("calls", [calls_text(row) for row in rows]),
+    return [
+        column("total", lambda row: "" if row.median_s is None else format_seconds(row.median_s)),
+        column(f"speed-up ({confidence_text(comparison)})", speedup),
+        beside("denoise", lambda row: speedup_text(row.stage_speedups_rel.get("denoise")), further=True),
+        beside("predicted", lambda row: ratio_text(row.predicted_speedup_rel)),
+        column("calls", calls_text),
         *(
-            column(likeness_label(name), [beside(row, likeness_text(row, name)) for row in rows])
+            beside(likeness_label(name), functools.partial(likeness_text, name=name))
             for name in likeness_names([comparison])
         ),
+        beside("latents", latents_text, further=True),
     ]
-    further = [
-        column("denoise", [beside(row, speedup_text(row.stage_speedups_rel.get("denoise"))) for row in rows]),
-        column("latents", [beside(row, latents_text(row)) for row in rows]),
-    ]
-    return [column for column in shown if not column.empty], [column for column in further if not column.empty]
 
 
-def _table_width(columns: Sequence[_Column]) -> int:
+def _table_width(columns: Sequence[Column]) -> int:
     return sum(column.width + 2 for column in columns)
 
 
 def _block(comparison: Comparison, width: int) -> list[Line]:
-    shown, further = _columns(comparison)
+    columns = [column for column in columns_of(comparison) if any(column.cells)]
+    shown = [column for column in columns if not column.further]
     names = [visible(variant.name) for variant in comparison.variants]
     longest = max(map(len, (*names, "variant")))
-    for column in further:
+    for column in (column for column in columns if column.further):
         if _INDENT + longest + _table_width((*shown, column)) <= width:
             shown.append(column)
     room = width - _INDENT - _table_width(shown)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.trace.places import place_of
+from pytest_diffbench.judge.trace.entries import place_of
 from pytest_diffbench.report.figures import output_details
 from pytest_diffbench.report.lines import BARS
 from pytest_diffbench.report.units import format_distance

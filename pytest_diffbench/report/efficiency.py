@@ -2,59 +2,23 @@
 
 from __future__ import annotations
 
-import dataclasses
 import statistics
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
-from pytest_diffbench.records import Efficiency as Figures
-from pytest_diffbench.records.peaks import Peak, matmul_fact, peak_reported
+from pytest_diffbench.records import Efficiency
+from pytest_diffbench.records.peaks import matmul_fact, peak_reported
 from pytest_diffbench.report.units import format_flops, format_percent
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from pytest_diffbench.records import Observation, Stage, Work
 
 
-@dataclasses.dataclass(frozen=True, slots=True)
-class Efficiency:
-    """Figures of one case, from medians over its rounds.
-
-    Attributes:
-        flops_per_s: counted FLOPs of a stage's components over the stage's time, for stages that have both.
-        peak_rel: the same over the peak of the case's dtype: the published one for devices in the table of peaks,
-            else that of a measured matrix product. Above a published one something is wrong: the table, the count or
-            the clock.
-        images_per_s: images of a call over the time of a call; None where no images were seen.
-        energy_per_image_j: what the device used during a round, over its images; None where it doesn't tell.
-        peak: the device's published peaks; None where it isn't in the table.
-        peak_flops_per_s: what the share is of; None where no peak is known.
-    """
-
-    flops_per_s: Mapping[Stage, float]
-    peak_rel: Mapping[Stage, float]
-    images_per_s: float | None
-    energy_per_image_j: float | None
-    peak: Peak | None
-    peak_flops_per_s: float | None
-
-    def figures(self) -> Figures:
-        """The same as a record."""
-        of: Literal["published", "measured"] | None = "published" if self.peak is not None else "measured"
-        if self.peak_flops_per_s is None:
-            of = None
-        return Figures(
-            flops_per_s=dict(self.flops_per_s),
-            peak_rel=dict(self.peak_rel),
-            peak_flops_per_s=self.peak_flops_per_s,
-            peak=of,
-            images_per_s=self.images_per_s,
-            energy_per_image_j=self.energy_per_image_j,
-        )
-
-
 def efficiency_of(observation: Observation) -> Efficiency | None:
-    """Work out a case's figures; None for one that has no rounds."""
+    """Work out a case's figures from medians over its rounds; None for one that has none.
+
+    Of a device in the table of peaks the published one counts, else that of a measured matrix product. A share over a
+    published peak says that the table, the count or the clock is wrong.
+    """
     if not observation.run.rounds:
         return None
     flops = {} if observation.work is None else _flops_by_stage(observation.work)
@@ -75,7 +39,7 @@ def efficiency_of(observation: Observation) -> Efficiency | None:
         peak_rel={} if best is None else {stage: rate / best for stage, rate in rates.items()},
         images_per_s=images / observation.run.median_s if images else None,
         energy_per_image_j=statistics.median(known_j) / images if known_j and images else None,
-        peak=peak,
+        peak=None if best is None else "published" if peak is not None else "measured",
         peak_flops_per_s=best,
     )
 
@@ -95,7 +59,7 @@ def rate_text(efficiency: Efficiency, stage: Stage) -> str:
     share_rel = efficiency.peak_rel.get(stage)
     if share_rel is None:
         return text
-    if efficiency.peak is None:
+    if efficiency.peak == "measured":
         return f"{text}, {format_percent(share_rel)} of a measured matmul"
     return f"{text}, {format_percent(share_rel)} of peak" + (" (impossible)" if share_rel > 1 else "")
 

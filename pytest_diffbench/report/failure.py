@@ -111,10 +111,6 @@ def _indented(text: str, head: str = "    ") -> str:
 def ending(report: CaseReport, command: str) -> tuple[str, str | None]:
     """What becomes of the baseline, and the command for it where one helps.
 
-    Args:
-        report: the case.
-        command: that accepts it.
-
     Returns:
         A sentence, empty where there is nothing to say, and the command or None.
     """

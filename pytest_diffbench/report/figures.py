@@ -51,6 +51,11 @@ def was_refused(report: CaseReport) -> bool:
     return report.saved is not None and report.saved.refused
 
 
+def attempts_text(report: CaseReport) -> str | None:
+    """That a test was run several times; None where it wasn't."""
+    return f"{report.attempts} attempts, of which the last counts" if report.attempts > 1 else None
+
+
 def verdict_of(report: CaseReport, gate: Gate) -> Verdict | None:
     """A gate's verdict, None where it wasn't asked."""
     return next((verdict for verdict in report.verdicts if verdict.gate == gate), None)

@@ -108,6 +108,19 @@ def spread(left: Line, right: Line, width: int) -> Line:
     return [*left, segment(" " * max(gap, 2)), *right]
 
 
+def in_columns(rows: Sequence[Sequence[str]], sides: str) -> list[str]:
+    """Rows of cells in columns as wide as they need to be, two blanks apart.
+
+    `sides` says of each column on which side its cells stand, `<` or `>`; the last one holds for all further columns.
+    """
+    sides = sides.ljust(len(rows[0]), sides[-1])
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [
+        "  ".join(f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)).rstrip()
+        for row in rows
+    ]
+
+
 def plain(lines: Iterable[Line]) -> str:
     """Lines as text without markup, each with its end."""
     return "".join(text_of(line).rstrip() + "\n" for line in lines)

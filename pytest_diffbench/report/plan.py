@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from pytest_diffbench.records import parse_steps
-from pytest_diffbench.report.lines import flow, hang, segment
+from pytest_diffbench.report.lines import flow, hang, in_columns, segment
 from pytest_diffbench.report.units import format_bytes, format_count, format_flops, format_percent, format_seconds
 
 if TYPE_CHECKING:
@@ -15,8 +13,6 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.records import PartPlan, PipelinePlan
     from pytest_diffbench.report.lines import Line
-
-_GAP = "  "
 
 ROOFLINE_WORDS = (
     "a bound, not a prediction: each operation alone, its arguments read and its result written once, at the "
@@ -26,11 +22,6 @@ ACTIVATIONS_WORDS = (
     "an estimate: large tensors alive at once, the callers' included, without weights, the allocator's rounding and "
     "kernels' workspaces"
 )
-
-
-def dump(plan: PipelinePlan) -> bytes:
-    """A plan as JSON in UTF-8, indented."""
-    return msgspec.json.format(msgspec.json.encode(plan, order="deterministic"), indent=2) + b"\n"
 
 
 def plan_lines(plan: PipelinePlan, width: int) -> list[Line]:
@@ -80,7 +71,7 @@ def _parts(plan: PipelinePlan) -> list[Line]:
         ("component", "calls", "FLOP", "attn.", "params", "weights", "activations", *(["roofline"] * timed))
     ]
     rows += [(*_part(part), *([format_seconds(part.roofline_s or 0.0)] * timed)) for part in plan.parts]
-    return _table(rows, "<>>>>>>>"[: len(rows[0])])
+    return _table(rows, "<>")
 
 
 def _part(part: PartPlan) -> tuple[str, ...]:
@@ -129,11 +120,5 @@ def _totals(plan: PipelinePlan, width: int) -> list[Line]:
 
 
 def _table(rows: Sequence[tuple[str, ...]], sides: str) -> list[Line]:
-    """Rows in columns as wide as they need to be, the first row their heads."""
-    widths = [max(len(row[i]) for row in rows) for i in range(len(sides))]
-    lines: list[Line] = []
-    for number, row in enumerate(rows):
-        cells = [f"{cell:{side}{width}}" for cell, side, width in zip(row, sides, widths, strict=True)]
-        text = _GAP.join(cells).rstrip()
-        lines.append([segment(text, "light")] if not number else [segment(text)])
-    return lines
+    head, *others = in_columns(rows, sides)
+    return [[segment(head, "light")], *([segment(text)] for text in others)]

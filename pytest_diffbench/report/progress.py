@@ -17,11 +17,7 @@ LOG_EVERY_S = 60.0
 
 
 class Pace:
-    """What the calls of a case take.
-
-    Args:
-        clock: seconds from a steady clock.
-    """
+    """What the calls of a case take. The clock is a steady one, in seconds."""
 
     def __init__(self, clock: Callable[[], float]) -> None:
         self._clock = clock
@@ -50,9 +46,6 @@ class Outlook:
     """Which of a session's tests is under way, and how long the others will take: as long as those that are over.
 
     A test lasts until the next one begins, judging and loading pipelines included.
-
-    Args:
-        clock: seconds from a steady clock.
     """
 
     def __init__(self, clock: Callable[[], float]) -> None:
@@ -150,13 +143,7 @@ class LogLines:
     """The same where no terminal is: a line now and then, so that a log shows what a long silence is.
 
     `diffbench: 7 of 16 tests, test_cfg_trunc[0.5]: round 3 of 5, about 40 s left`. Told between calls alone, so a
-    call of many minutes is silent.
-
-    Args:
-        write_line: takes a line.
-        clock: seconds from a steady clock.
-        outlook: knows the session's other tests.
-        every_s: least time between lines, and before the first.
+    call of many minutes is silent. Lines, the first included, are at least `every_s` apart.
     """
 
     def __init__(

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import uuid
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, get_args
 
 import msgspec
 
 from pytest_diffbench.errors import DiffbenchError
+from pytest_diffbench.judge.reasons import FORMER_NAMES
 from pytest_diffbench.records import (
     DECISIONS,
     SESSION_SCHEMA,
@@ -25,15 +27,15 @@ from pytest_diffbench.records import (
     SessionReport,
     Skipped,
     Verification,
+    as_json,
 )
+from pytest_diffbench.records.details import Details, RatioDetails
 from pytest_diffbench.report.efficiency import efficiency_of
-from pytest_diffbench.report.session_migration import migrated
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
     from pathlib import Path
 
-    from pytest_diffbench.records import Efficiency
 
 _CHEAP_BYTES = 2**20
 """Files up to this size are written anew after each test, larger ones when they have grown by half."""
@@ -99,11 +101,7 @@ def filled(session: SessionReport, finished: Iterable[Finished]) -> SessionRepor
 
 
 class SessionFile:
-    """A session's file while the session runs.
-
-    Args:
-        path: of the file; its folder is made where it isn't there.
-    """
+    """A session's file while the session runs; its folder is made where it isn't there."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -126,9 +124,7 @@ class SessionFile:
     def add(self, finished: Finished, so_far: Callable[[], SessionReport]) -> None:
         """Keep what a test has brought, for good. What the disk has no room for is left to `end` to tell.
 
-        Args:
-            one: of the test.
-            so_far: makes the session of all tests that have ended, this one included.
+        `so_far` makes the session of all tests that have ended, this one included.
         """
         with contextlib.suppress(OSError, DiffbenchError):
             self._pending += self._append(finished)
@@ -181,9 +177,9 @@ def dump(session: SessionReport) -> bytes:
 
     Each case has its efficiency with it.
     """
-    cases = tuple(msgspec.structs.replace(case, efficiency=_efficiency(case)) for case in session.cases)
+    cases = tuple(msgspec.structs.replace(case, efficiency=efficiency_of(case.observation)) for case in session.cases)
     whole = msgspec.structs.replace(session, cases=cases)
-    return msgspec.json.format(msgspec.json.encode(whole, order="deterministic"), indent=2) + b"\n"
+    return as_json(whole)
 
 
 def load(path: Path) -> SessionReport:
@@ -240,13 +236,69 @@ def write(path: Path, session: SessionReport) -> None:
             temporary.unlink()
 
 
-def _efficiency(report: CaseReport) -> Efficiency | None:
-    efficiency = efficiency_of(report.observation)
-    return None if efficiency is None else efficiency.figures()
-
-
 def _no_session(path: Path, error: Exception) -> str:
     what, _, where = str(error).partition(" - at `$")
     field = where.rstrip("`").lstrip(".")
     place = f"field {field}: " if field else ""
     return f"{path}: {place}{what}. Name an unchanged file that pytest --diffbench-json wrote."
+
+
+_TAGS = {struct.__struct_config__.tag: struct for struct in get_args(Details)}
+
+_SAVED = re.compile(
+    r"(?P<what>created|added run|new generation|kept|refused)(?: (?P<number>\d+))?"
+    r"(?P<anew>, from which times count anew)?"
+    r"(?:: (?P<why>.*?))?(?P<refuted>; refuted by a fresh process)?",
+    re.DOTALL,
+)
+"""What schema 1 said in words of a case that was to be saved."""
+
+_WHAT = {"added run": "added", "new generation": "new_generation"}
+
+
+def migrated(session: dict[str, Any]) -> dict[str, Any]:
+    """A session of schema 1, as plain JSON, in the form of schema 2.
+
+    Figures behind verdicts that have another form now are left out; decisions, reasons, messages and all measurements
+    stay.
+    """
+    for case in session.get("cases", ()):
+        if isinstance(case.get("saved"), str):
+            case["saved"] = _outcome(case["saved"])
+        for verdict in case.get("verdicts", ()):
+            details = verdict.get("details") or {}
+            verdict["formerly"] = details.pop("formerly", FORMER_NAMES.get(verdict.get("reason")))
+            verdict["details"] = _details(str(verdict.get("gate")), details)
+    return session | {"schema": 2}
+
+
+def _outcome(text: str) -> dict[str, Any]:
+    match = _SAVED.fullmatch(text)
+    if match is None:
+        return {"what": "kept", "why": text}
+    return {
+        "what": _WHAT.get(match["what"], match["what"]),
+        "number": int(match["number"]) if match["number"] else None,
+        "times_anew": match["anew"] is not None,
+        "why": match["why"] or "",
+        "refuted": match["refuted"] is not None,
+    }
+
+
+def _details(gate: str, figures: dict[str, Any]) -> Any:
+    """Figures whose names and form are the same, as builtins; None where the rest can't stand without the others."""
+    struct = RatioDetails if "speedup_rel" in figures else _TAGS.get(gate)
+    if struct is None or not figures:
+        return None
+    known: dict[str, Any] = {}
+    for field in msgspec.structs.fields(struct):
+        if field.encode_name in figures:
+            try:
+                msgspec.convert(figures[field.encode_name], field.type, strict=False)
+            except msgspec.ValidationError:
+                continue
+            known[field.encode_name] = figures[field.encode_name]
+    try:
+        return msgspec.to_builtins(msgspec.convert(known | {"kind": struct.__struct_config__.tag}, struct))
+    except msgspec.ValidationError:
+        return None

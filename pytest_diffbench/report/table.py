@@ -25,14 +25,14 @@ from pytest_diffbench.report.comparisons import (
     ratio_text,
     speedup_text,
 )
-from pytest_diffbench.report.lines import Line, segment
-from pytest_diffbench.report.sentences.table import FLAGS, INERT, WRONG_GUIDANCE, notes_of, tier_text
+from pytest_diffbench.report.lines import Line, in_columns, segment
 from pytest_diffbench.report.units import format_bytes, format_flops, format_seconds
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_diffbench.records import Comparison, VariantReport
+
 
 TableFormat: TypeAlias = Literal["terminal", "markdown", "csv", "latex"]
 FORMATS: tuple[TableFormat, ...] = get_args(TableFormat)
@@ -123,15 +123,10 @@ def written(comparisons: Sequence[Comparison], how: TableFormat) -> str:
 def table_lines(comparison: Comparison) -> list[Line]:
     """The table for a terminal; rows that mustn't be taken at their figures are red."""
     table = table_of(comparison)
-    widths = [max(map(len, column)) for column in zip(table.heads, *table.rows, strict=True)]
     lines: list[Line] = [[segment(table.title, "bold")]]
-    for number, row in enumerate((table.heads, *table.rows)):
-        text = "  ".join(
-            f"{cell:<{width}}" if at == 0 else f"{cell:>{width}}"
-            for at, (cell, width) in enumerate(zip(row, widths, strict=True))
-        )
+    for number, text in enumerate(in_columns((table.heads, *table.rows), "<>")):
         markup = ("light",) if not number else ("red",) if number - 1 in table.flagged else ()
-        lines.append([segment(text.rstrip(), *markup)])
+        lines.append([segment(text, *markup)])
     return [*lines, *([segment(note, "light")] for note in table.notes)]
 
 
@@ -174,12 +169,7 @@ def _further(comparison: Comparison) -> tuple[str, ...]:
 
 
 def _plain(table: Table) -> str:
-    widths = [max(map(len, column)) for column in zip(table.heads, *table.rows, strict=True)]
-    rows = [
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in (table.heads, *table.rows)
-    ]
-    return "\n".join([table.title, *rows, *table.notes]) + "\n"
+    return "\n".join([table.title, *in_columns((table.heads, *table.rows), "<"), *table.notes]) + "\n"
 
 
 def _markdown(table: Table) -> str:
@@ -249,3 +239,49 @@ def _csv(comparisons: Sequence[Comparison]) -> str:
                 ]
             )
     return buffer.getvalue()
+
+
+INERT = "inert"
+WRONG_GUIDANCE = "paid for by wrong guidance"
+FLAGS = frozenset({INERT, WRONG_GUIDANCE, "broken"})
+NOT_ASKED = "not asked"
+
+
+def tier_text(variant: VariantReport) -> str:
+    """The tier in a word; an output that differs, of which nobody asked how far float64 is, has none."""
+    if variant.tier is not None:
+        return variant.tier
+    return NOT_ASKED if variant.image_difference is not None else ""
+
+
+def notes_of(comparison: Comparison) -> tuple[str, ...]:
+    """How the figures were made, and what the words in the table mean, those alone that stand in it."""
+    variants = comparison.variants
+    notes = [
+        f"Speed-ups: {comparison.blocks} blocks interleaved in one process; in brackets the interval at "
+        f"{100 * comparison.confidence:g} %. Predicted: T / (T - D s), with the reference's total T and "
+        "denoise stage D, and the share s of denoiser work that is saved."
+    ]
+    over = next((variant.over_prompts for variant in variants if variant.over_prompts is not None), None)
+    if over is not None:
+        notes.append(
+            f"PSNR and SSIM: the worst of {over.prompts} prompts, and in brackets their mean; of PSNR that of the "
+            "prompts whose images differ."
+        )
+        unlike = [variant.name for variant in variants if variant.over_prompts and variant.over_prompts.unlike]
+        notes += [f"{name}: images of some prompts can't be compared, and have no figures." for name in unlike]
+    tiers = {tier_text(variant) for variant in variants if variant.name != comparison.reference}
+    meanings = {
+        "bit-equal": "bit-equal: every bit of the output is the reference's.",
+        "lossless": "lossless: no further from the call in float64 than the reference is.",
+        "lossy": "lossy: further from the call in float64 than the reference is.",
+        "broken": "broken: no sound output of the reference's kind and size.",
+        NOT_ASKED: "not asked: the output differs, and no call in float64 tells whether that is more than rounding.",
+    }
+    notes += [meaning for tier, meaning in meanings.items() if tier in tiers]
+    if any(variant.inert for variant in variants):
+        notes.append("inert: saved neither work nor operators, and changed no bit of the output.")
+    wrong = sorted({variant.wrong_guidance for variant in variants if variant.wrong_guidance is not None})
+    if wrong:
+        notes.append(f"{WRONG_GUIDANCE}: steps weren't guided as the arguments ask for ({', '.join(wrong)}).")
+    return tuple(notes)

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 from pytest_diffbench.records import DECISIONS
 from pytest_diffbench.report.cases import MARKUP, Table
 from pytest_diffbench.report.comparisons import comparison_lines
-from pytest_diffbench.report.failure import failure_text
 from pytest_diffbench.report.figures import (
     STATUSES,
+    attempts_text,
     node_id,
     save_command,
     status_of,
@@ -21,7 +21,6 @@ from pytest_diffbench.report.lines import (
     Line,
     Segment,
     flow,
-    for_encoding,
     hang,
     labelled,
     segment,
@@ -35,11 +34,9 @@ from pytest_diffbench.report.units import format_count
 from pytest_diffbench.report.verification import summary_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from pytest_diffbench.records import CaseReport, SessionReport
-
-__all__ = ["Line", "Segment", "case_lines", "failure_text", "for_encoding", "summary_lines"]
 
 _LABEL_WIDTH = 14
 _MOST_LISTED = 10
@@ -47,22 +44,14 @@ _MOST_LISTED = 10
 
 
 def case_lines(report: CaseReport, width: int) -> list[Line]:
-    """Draw one case: three or four lines where it passed, more where something has to be said.
-
-    Args:
-        report: the case.
-        width: columns of the terminal.
-    """
+    """Draw one case: three or four lines where it passed, more where something has to be said."""
     return Table([report], width, verbose=False).block(report)
 
 
 def summary_lines(session: SessionReport, width: int, verbose: bool) -> list[Line]:
     """Draw a session: what it ran on, its cases by pipeline with the gravest first, counts, and what to do next.
 
-    Args:
-        session: all of it.
-        width: columns of the terminal.
-        verbose: also show the messages of gates that passed, and further figures.
+    The verbose one also has the messages of gates that passed, and further figures.
     """
     lines = [*_skipped(session, width), *_header(session, width)]
     table = Table(session.cases, width, verbose=verbose)
@@ -147,26 +136,9 @@ def _foot(session: SessionReport, width: int) -> list[Line]:
     saved = Counter(saved_text(case.saved) for case in session.cases if was_saved(case))
     if saved:
         lines += _entry("saved", ", ".join(f"{count} {what}" for what, count in saved.items()), width)
-    refused = [
-        f"{case.observation.case.id}: {case.saved.why}"
-        for case in session.cases
-        if case.saved is not None and case.saved.refused
-    ]
-    lines += _entries("not saved", refused, width, "red")
-    untimed = [
-        f"{case.observation.case.id}: {case.times_left_out}"
-        for case in session.cases
-        if case.times_left_out is not None
-    ]
-    lines += _entries("not timed", untimed, width, "yellow")
-    again = [
-        f"{case.observation.case.id}: {case.attempts} attempts, of which the last counts"
-        for case in session.cases
-        if case.attempts > 1
-    ]
-    lines += _entries("run again", again, width, "yellow")
-    slid = [f"{case.observation.case.id}: {case.slid}" for case in session.cases if case.slid is not None]
-    lines += _entries("slid", slid, width, "yellow")
+    for label, markup, text_of in _OF_CASES:
+        texts = [(case.observation.case.id, text_of(case)) for case in session.cases]
+        lines += _entries(label, [f"{case_id}: {text}" for case_id, text in texts if text is not None], width, markup)
     changed = Counter(change for case in session.cases for change in case.changed_since)
     changes = [
         what if count == len(session.cases) else f"{what} ({format_count(count, 'case')})"
@@ -180,6 +152,15 @@ def _foot(session: SessionReport, width: int) -> list[Line]:
         text = "the session ended early: cases that it didn't reach aren't here"
         lines += _entry("interrupted", text, width, "yellow", "bold")
     return lines
+
+
+_OF_CASES: tuple[tuple[str, str, Callable[[CaseReport], str | None]], ...] = (
+    ("not saved", "red", lambda case: case.saved.why if case.saved is not None and case.saved.refused else None),
+    ("not timed", "yellow", lambda case: case.times_left_out),
+    ("run again", "yellow", attempts_text),
+    ("slid", "yellow", lambda case: case.slid),
+)
+"""What stands below the table of some cases: its label, its colour, and its text; None where there is none."""
 
 
 def _missing(session: SessionReport, width: int) -> list[Line]:

@@ -20,17 +20,8 @@ if TYPE_CHECKING:
 class TriageRow:
     """One gate of a case that got worse; texts are empty where there is no such figure.
 
-    Attributes:
-        case: id of the case.
-        gate: that found it.
-        machine: class of the machine.
-        model: name of the model, or the pipeline's class.
-        configuration: of the test, and of the pipeline: `test_cfg[4.0], mini, float32`.
-        metric: what is another one.
-        latest: of this run.
-        baseline: the baseline's.
-        change: of the first against the second.
-        threshold: beyond which it counts.
+    `configuration` is of the test and of the pipeline: `test_cfg[4.0], mini, float32`; `change` is that of `latest`
+    against `baseline`, and `threshold` what it counts beyond.
     """
 
     case: str

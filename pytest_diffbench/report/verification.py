@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import msgspec
-
 from pytest_diffbench.report.lines import flow, hang, plain, segment, text_of
 from pytest_diffbench.report.sentences.invariants import CLAIMS, broken_sentence, undecided_sentence
 from pytest_diffbench.report.units import format_count, format_distance, format_seconds
@@ -18,18 +16,10 @@ _INDENT = 8
 _MESSAGE_WIDTH = 100
 
 
-def dump(verification: Verification) -> bytes:
-    """As JSON in UTF-8, indented."""
-    return msgspec.json.format(msgspec.json.encode(verification, order="deterministic"), indent=2) + b"\n"
-
-
 def verification_lines(verification: Verification, width: int, *, verbose: bool = False) -> list[Line]:
     """All of it: what is broken first, what holds last.
 
-    Args:
-        verification: of a pipeline.
-        width: of the terminal, in columns.
-        verbose: also say of what doesn't apply, why, and of what holds, how far outputs were apart.
+    The verbose one also says why something doesn't apply, and how far outputs were apart where it holds.
     """
     lines = [*_head(verification, width), []]
     for check in verification.having("broken"):

@@ -120,10 +120,10 @@ class Result:
     @property
     def parts(self) -> tuple[Kept, ...]:
         """What the first timed round returned besides images: kind, name, shape, rate, and the kept arrays."""
-        from pytest_diffbench.judge.output.parts import kept_of
+        from pytest_diffbench.outputs.kinds import recorded
 
         facts = self.observation.output.parts if self.observation.output is not None else ()
-        return tuple(kept_of(part, arrays) for part, arrays in zip(facts, self.artifacts.parts, strict=True))
+        return tuple(recorded(part, arrays) for part, arrays in zip(facts, self.artifacts.parts, strict=True))
 
     @property
     def trace(self) -> TraceView:

@@ -12,6 +12,7 @@ from pytest_diffbench import __version__
 from pytest_diffbench.errors import DiffbenchError
 from pytest_diffbench.records import CaseReport, Comparison, SessionReport, Skipped, Verification
 from pytest_diffbench.report import terminal
+from pytest_diffbench.report.lines import for_encoding
 from pytest_diffbench.report.session_json import Finished, SessionFile, filled
 from pytest_diffbench.session.report_page import ReportPage
 from pytest_diffbench.settings import options
@@ -181,7 +182,7 @@ class Results:
         width = terminal_width(terminalreporter)
         lines = terminal.summary_lines(report, width, self._config.get_verbosity() > 0)
         terminalreporter.ensure_newline()
-        for line in terminal.for_encoding(lines, terminal_encoding(terminalreporter)):
+        for line in for_encoding(lines, terminal_encoding(terminalreporter)):
             for text, markup in line:
                 terminalreporter.write(text, **markup)
             terminalreporter.write_line("")

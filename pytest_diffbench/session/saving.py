@@ -10,7 +10,7 @@ import msgspec
 
 from pytest_diffbench.records import SaveOutcome
 from pytest_diffbench.report.sentences import all_worded
-from pytest_diffbench.report.sentences.slide import slide_text
+from pytest_diffbench.report.sentences.saving import slide_text
 from pytest_diffbench.report.sentences.time import creep_phrase, doubt_sentence
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def save(
 
 def _crept(observation: Observation, reference: Reference, limits: Limits) -> str:
     """How far times have gone since the first, accepted ones."""
-    from pytest_diffbench.judge.time.creep import creep_rel
+    from pytest_diffbench.judge.time.runs import creep_rel
 
     base, run = reference.baseline, observation.run
     if base.origin is None or not run.rounds or reference.distance != "machine":

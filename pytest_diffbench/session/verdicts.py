@@ -367,7 +367,7 @@ def _without_counterpart(verdict: Verdict, other: Other) -> Verdict:
 
 def _failure(report: CaseReport, settings: Settings, nodeid: str, typed: Typed | None = None) -> str | None:
     from pytest_diffbench.judge.reasons import INHERENT
-    from pytest_diffbench.report.terminal import failure_text
+    from pytest_diffbench.report.failure import failure_text
 
     again = (typed.command, typed.root) if typed is not None else ()
     text = functools.partial(failure_text, report, nodeid, *again)

@@ -2,22 +2,14 @@
 
 from pytest_diffbench.store.checking import Checked, check
 from pytest_diffbench.store.names import case_folder
-from pytest_diffbench.store.pictures import copy_kept, keep, keep_trace, kept, kept_trace
-from pytest_diffbench.store.sides import digests, keep_sides, sides_of
+from pytest_diffbench.store.pictures import (
+    copy_kept,
+    digests,
+    keep,
+    keep_sides,
+    keep_trace,
+    kept,
+    kept_trace,
+    sides_of,
+)
 from pytest_diffbench.store.store import MOST_PEERS, Store
-
-__all__ = [
-    "MOST_PEERS",
-    "Checked",
-    "Store",
-    "case_folder",
-    "check",
-    "copy_kept",
-    "digests",
-    "keep",
-    "keep_sides",
-    "keep_trace",
-    "kept",
-    "kept_trace",
-    "sides_of",
-]

@@ -10,7 +10,7 @@ import zlib
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.errors import BaselineError
-from pytest_diffbench.outputs.kinds import KINDS, Kept
+from pytest_diffbench.outputs.kinds import KINDS, recorded
 from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.store.files import artifact_path
@@ -59,11 +59,7 @@ def encode_artifacts(
 ) -> dict[str, bytes]:
     """The files of a baseline by name: its images, its other parts, and its trace even where that is empty.
 
-    Args:
-        artifacts: to encode.
-        generation: of the baseline.
-        folder: for messages.
-        output: whose parts get pictures for people; without it there are none.
+    Parts have pictures for people where `output` is given; `folder` is for messages.
 
     Raises:
         BaselineError: an image that isn't uint8 of shape HW, HW1, HW3 or HW4, or a trace that isn't finite.
@@ -92,15 +88,7 @@ def read_artifacts(folder: Path, baseline: Baseline) -> Artifacts:
     parts = baseline.output.parts if baseline.output is not None else ()
     return Artifacts(
         images=images,
-        parts=tuple(
-            decode_part(
-                part_prefix(number),
-                part,
-                lambda name: read_file(folder, name, baseline.generation),
-                baseline.generation,
-            )
-            for number, part in enumerate(parts)
-        ),
+        parts=tuple(read_part(folder, number, part, baseline.generation) for number, part in enumerate(parts)),
         trace=decode_trace(*read_file(folder, TRACE, baseline.generation), baseline.generation),
     )
 
@@ -134,6 +122,11 @@ def encode_part(prefix: str, arrays: Mapping[str, NDArray[Any]], generation: int
         path = folder / f"{prefix}.safetensors"
         files[path.name] = encode_trace(rest, generation, path)
     return files
+
+
+def read_part(folder: Path, number: int, part: PartFacts, generation: int) -> dict[str, NDArray[Any]]:
+    """What is kept of a baseline's part. Raises as `decode_part` and `read_file` do."""
+    return decode_part(part_prefix(number), part, lambda name: read_file(folder, name, generation), generation)
 
 
 def decode_part(
@@ -173,18 +166,7 @@ def _picture_of(part: PartFacts, arrays: Mapping[str, NDArray[Any]]) -> NDArray[
     kind = KINDS.get(part.kind)
     if kind is None or not kind.has_picture or not arrays:
         return None
-    kept = Kept(
-        kind=part.kind,
-        name=part.name,
-        shape=part.shape,
-        dtype=part.dtype,
-        digest=part.digest,
-        rate_hz=part.rate_hz,
-        piece_digests=part.piece_digests,
-        kept_pieces=part.kept_pieces,
-        arrays=arrays,
-    )
-    return kind.picture(kept)
+    return kind.picture(recorded(part, arrays))
 
 
 def read_file(folder: Path, name: str, generation: int) -> tuple[bytes, Path]:

@@ -16,12 +16,11 @@ from pytest_diffbench.records.artifacts import MOMENT_NAMES, MOMENTS
 from pytest_diffbench.store.arrays import (
     TRACE,
     decode_image,
-    decode_part,
     decode_trace,
     file_names,
-    part_prefix,
     picture_names,
     read_file,
+    read_part,
 )
 from pytest_diffbench.store.consistency import contradictions
 from pytest_diffbench.store.files import BASELINE, artifact_path
@@ -65,11 +64,9 @@ class Checked:
 
 
 def check(root: Path, now: datetime.datetime | None = None) -> Iterator[Checked]:
-    """Read everything under a folder of baselines: each case, sorted, then what belongs to none.
+    """Read everything under an existing folder of baselines: each case, sorted, then what belongs to none.
 
-    Args:
-        root: an existing folder.
-        now: with a time zone; the present by default.
+    `now` has a time zone, and is the present by default.
     """
     now = now or datetime.datetime.now(datetime.UTC)
     store = Store(root)
@@ -124,12 +121,7 @@ def _of_files(baseline: Baseline, folder: Path) -> Iterator[BaselineError]:
     facts = baseline.output.images if baseline.output is not None else ()
     for number, part in enumerate(baseline.output.parts if baseline.output is not None else ()):
         try:
-            decode_part(
-                part_prefix(number),
-                part,
-                lambda name: read_file(folder, name, baseline.generation),
-                baseline.generation,
-            )
+            read_part(folder, number, part, baseline.generation)
         except BaselineError as error:
             yield error
     for name in file_names(baseline):

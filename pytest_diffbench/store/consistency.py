@@ -38,12 +38,7 @@ _ROUNDING_REL, _ROUNDING_S = 0.01, 0.001
 
 
 def contradictions(baseline: Baseline, now: datetime.datetime) -> Iterator[Contradiction]:
-    """The fields of a baseline that others, or the time of day, give the lie.
-
-    Args:
-        baseline: one that was read.
-        now: with a time zone.
-    """
+    """The fields of a baseline that others, or the time of day (with a time zone), give the lie."""
     for index, run in enumerate(baseline.runs):
         yield from _of_run(run, f"runs[{index}]", baseline.work, now)
     yield from _twice((run.id for run in baseline.runs), "runs", "id")

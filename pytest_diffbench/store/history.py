@@ -105,8 +105,7 @@ class History:
     def add(self, session: SessionReport) -> int:
         """Add what a session measured. Runs that are there already stay as they are.
 
-        Args:
-            session: of any length; one that was interrupted can be added again when it's complete.
+        One that was interrupted can be added again when it's complete.
 
         Returns:
             How many runs were new.
@@ -152,11 +151,9 @@ class History:
             ]
 
     def runs(self, case_id: str | None = None, since: str | None = None) -> list[HistoryRun]:
-        """Runs with their verdicts and figures, oldest first.
+        """Runs of one case or of all, with their verdicts and figures, oldest first.
 
-        Args:
-            case_id: of one case alone; None for all.
-            since: no older ones: ISO 8601, also only its beginning.
+        None is older than `since`: ISO 8601, also only its beginning.
         """
         with self._problems():
             where, values = _where(case_id, since)

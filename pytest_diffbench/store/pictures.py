@@ -1,4 +1,4 @@
-"""What was returned, kept beside a session's file by its digests, so that it can be judged later and elsewhere."""
+"""What was returned, kept beside a session's file by its digests, so that it can be judged and shown later."""
 
 from __future__ import annotations
 
@@ -8,8 +8,11 @@ import hashlib
 import uuid
 from typing import TYPE_CHECKING, Any
 
+import msgspec
+
 from pytest_diffbench.errors import BaselineError, DiffbenchError
-from pytest_diffbench.records.artifacts import Artifacts
+from pytest_diffbench.records import Baseline
+from pytest_diffbench.records.artifacts import Artifacts, Sides
 from pytest_diffbench.store.arrays import (
     decode_image,
     decode_part,
@@ -30,7 +33,9 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from pytest_diffbench.records import Case, ImageFacts, Output, PartFacts
+    from pytest_diffbench.records import Case, ImageFacts, Observation, Output, PartFacts
+    from pytest_diffbench.records.artifacts import Reference
+    from pytest_diffbench.store.store import Store
 
 
 _ANY_GENERATION = 0
@@ -92,11 +97,7 @@ def copy_kept(source: Path, target: Path, output: Output | None, trace_digest: s
 
 
 def kept_trace(folders: Sequence[Path], digest: str) -> dict[str, NDArray[np.float32]] | None:
-    """The trace of that digest; None where no folder has it.
-
-    Args:
-        folders: that `keep_trace` wrote.
-        digest: that it gave.
+    """The trace of a digest that `keep_trace` gave; None where no folder has it.
 
     Raises:
         DiffbenchError: the file isn't any more what its name says.
@@ -143,12 +144,8 @@ def write_file(path: Path, data: bytes) -> None:
 def kept(folders: Sequence[Path], case: Case, output: Output | None) -> Artifacts:
     """The images and other parts of a case, each with the digest that was recorded.
 
-    Where an image isn't there, none is given; a part that isn't there is empty.
-
-    Args:
-        folders: that `keep` wrote, or of baselines.
-        case: whose images they are.
-        output: with their digests.
+    Folders are those that `keep` wrote, or of baselines. Where an image isn't there, none is given; a part that isn't
+    there is empty.
 
     Raises:
         DiffbenchError: a file that `keep` wrote isn't any more what its name says.
@@ -209,3 +206,79 @@ def _image_of(folders: Sequence[Path], case: Case, index: int, facts: ImageFacts
 def _in_baselines(folders: Sequence[Path], case: Case, index: int) -> Iterator[Path]:
     for folder in folders:
         yield from sorted(folder.glob(f"*/{case_folder(case)}/{image_name(index)}"))
+
+
+def keep_sides(folder: Path, observation: Observation, artifacts: Artifacts, reference: Reference | None) -> None:
+    """Write what a case returned and what it was compared with, by digest, and the record of the baseline.
+
+    A save replaces the baseline, and another environment's results are gone at the end of the session, so both are
+    kept when the case is judged. Processes may do so at once.
+
+    Raises:
+        BaselineError: the folder can't be written, or the baseline's files can't be read.
+    """
+    keep(folder, observation.output, artifacts)
+    if reference is None:
+        return
+    write_file(_record_path(folder, observation.case), msgspec.json.encode(reference.baseline))
+    if digests(reference.baseline.output) != digests(observation.output):
+        keep(folder, reference.baseline.output, reference.artifacts())
+
+
+def sides_of(
+    folders: Sequence[Path], observation: Observation, store: Store | None = None, *, arrays: bool = True
+) -> Sides:
+    """What is at hand of a case. What isn't, or can't be read, is left out.
+
+    Args:
+        folders: that `keep_sides` or `keep` wrote.
+        observation: the case.
+        store: baselines, asked where no folder has the record of one.
+        arrays: read them too; else the record alone.
+    """
+    case = observation.case
+    baseline = next(
+        (record for folder in folders if (record := _record(_record_path(folder, case))) is not None), None
+    )
+    reference = None
+    if baseline is None and store is not None:
+        with contextlib.suppress(BaselineError):
+            reference = store.find(case, observation.run.environment)
+        baseline = reference.baseline if reference is not None else None
+    if not arrays:
+        return Sides(baseline=baseline)
+    now = _kept(folders, case, observation.output)
+    if baseline is None:
+        return Sides(now=now)
+    if digests(baseline.output) == digests(observation.output) and (now.images or any(now.parts)):
+        return Sides(now=now, base=now, baseline=baseline)
+    base = _kept(folders, case, baseline.output)
+    if reference is not None and not (base.images or any(base.parts)):
+        with contextlib.suppress(BaselineError):
+            base = reference.artifacts()
+    same = digests(baseline.output) == digests(observation.output)
+    return Sides(now=base if same else now, base=base, baseline=baseline)
+
+
+def digests(output: Output | None) -> list[str]:
+    """Of all images and parts; equal lists, equal bits."""
+    if output is None:
+        return []
+    return [*(image.digest for image in output.images), *(part.digest for part in output.parts)]
+
+
+def _record_path(folder: Path, case: Case) -> Path:
+    return folder / f"{case_folder(case)}.json"
+
+
+def _record(path: Path) -> Baseline | None:
+    with contextlib.suppress(OSError, msgspec.DecodeError, UnicodeDecodeError):
+        return msgspec.json.decode(path.read_bytes(), type=Baseline)
+    return None
+
+
+def _kept(folders: Sequence[Path], case: Case, output: Output | None) -> Artifacts:
+    try:
+        return kept(folders, case, output)
+    except DiffbenchError:  # a picture that was damaged hides no figures
+        return Artifacts()

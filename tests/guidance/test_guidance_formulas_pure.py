@@ -11,10 +11,9 @@ import pytest
 from pytest_diffbench.errors import OptionError
 from pytest_diffbench.judge.guidance import formulas
 from pytest_diffbench.judge.guidance.formula import Call, Expected
-from pytest_diffbench.judge.guidance.formula_diffusers import stable_diffusion, z_image
-from pytest_diffbench.judge.guidance.formula_inert import inert
-from pytest_diffbench.judge.guidance.formula_lumina2 import lumina2
+from pytest_diffbench.judge.guidance.formula_diffusers import lumina2, stable_diffusion, z_image
 from pytest_diffbench.judge.guidance.formulas import FORMULAS, formula_of, register
+from pytest_diffbench.judge.guidance.gate import inert
 from pytest_diffbench.records import Guidance, GuidanceStep
 from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.report.sentences.guidance import inert_argument

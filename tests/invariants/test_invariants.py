@@ -17,12 +17,12 @@ from pytest_diffbench.commands import main as cli
 from pytest_diffbench.errors import MeasureError, OptionError
 from pytest_diffbench.invariants import CODES, off_switch, verify
 from pytest_diffbench.invariants.invariant import Undecided
-from pytest_diffbench.records import Check, OutputDistance, Verification
+from pytest_diffbench.records import Check, OutputDistance, Verification, as_json
 from pytest_diffbench.records.verification import ANSWERS
 from pytest_diffbench.report import session_json
 from pytest_diffbench.report.lines import plain
 from pytest_diffbench.report.sentences.invariants import CLAIMS, undecided_sentence
-from pytest_diffbench.report.verification import broken_text, dump, verification_lines
+from pytest_diffbench.report.verification import broken_text, verification_lines
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -208,7 +208,7 @@ def test_an_answer_that_no_check_has_is_not_listed() -> None:
 
 def test_the_json_can_be_read_back() -> None:
     found = verification(check("broken", distance=OutputDistance(distance_rel=None, limit_rel=1e-4)))
-    assert msgspec.json.decode(dump(found), type=Verification) == found
+    assert msgspec.json.decode(as_json(found), type=Verification) == found
 
 
 # -- the command

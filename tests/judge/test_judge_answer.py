@@ -10,11 +10,10 @@ import msgspec
 import pytest
 import report_factories
 
-from pytest_diffbench.commands.answer import STATUSES
-from pytest_diffbench.commands.main import main
+from pytest_diffbench.commands.main import ANSWERED, main
 from pytest_diffbench.judge.answer import answer
+from pytest_diffbench.judge.gains import suspicions
 from pytest_diffbench.judge.reasons import verdict
-from pytest_diffbench.judge.suspicions import suspicions
 from pytest_diffbench.records import CaseReport, ImageDifference, Probe, SessionReport, Speedup
 from pytest_diffbench.records.answer import WORDS
 from pytest_diffbench.report import session_json
@@ -104,14 +103,14 @@ def test_what_rules_out_a_gain_stands_for_all() -> None:
 def test_the_command_ends_with_a_status_of_its_own_for_each_word(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert STATUSES.keys() == set(WORDS)
-    assert len(set(STATUSES.values())) == len(WORDS)
+    assert ANSWERED.keys() == set(WORDS)
+    assert len(set(ANSWERED.values())) == len(WORDS)
     path = tmp_path / "result.json"
     path.write_bytes(session_json.dump(compared(1.5)))
     assert main(["answer", str(path)]) == 0
     assert capsys.readouterr().out == "faster\n"
     path.write_bytes(session_json.dump(compared(suspicions=("seed_ignored",))))
-    assert main(["answer", str(path), "--json"]) == STATUSES["wrong"]
+    assert main(["answer", str(path), "--json"]) == ANSWERED["wrong"]
     told = msgspec.json.decode(capsys.readouterr().out)
     assert (told["word"], told["cases"][0]["reasons"]) == ("wrong", ["seed_ignored"])
     assert main(["answer", str(tmp_path / "absent.json")]) == 2

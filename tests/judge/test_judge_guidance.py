@@ -9,8 +9,7 @@ import msgspec
 import pytest
 
 from pytest_diffbench.judge.guidance.formula import Call
-from pytest_diffbench.judge.guidance.formula_diffusers import flux
-from pytest_diffbench.judge.guidance.formula_lumina2 import lumina2
+from pytest_diffbench.judge.guidance.formula_diffusers import flux, lumina2
 from pytest_diffbench.records import Case, Guidance, GuidanceStep
 
 if TYPE_CHECKING:

@@ -17,9 +17,8 @@ import report_records
 from golden_files import REPOSITORY, assert_equals_file
 
 from pytest_diffbench.judge import Limits
-from pytest_diffbench.judge.output.comparison import checks, figures, worst_of
 from pytest_diffbench.judge.output.loosening import TOLERANCES
-from pytest_diffbench.judge.output.tolerance import tolerance
+from pytest_diffbench.judge.output.tolerance import checks, figures, tolerance, worst_of
 from pytest_diffbench.outputs.metrics import METRICS, OPTIONAL, ImageMetric, ImagePair, Measurement, distance
 from pytest_diffbench.outputs.metrics.canvases import canvases, mirrored
 from pytest_diffbench.outputs.metrics.flip import worst_tile_mean

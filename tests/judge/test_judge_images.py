@@ -12,8 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pytest_diffbench.outputs import images
-from pytest_diffbench.outputs.image_metrics import luma
+from pytest_diffbench.outputs.image_metrics import luma, ssim_map, worst_tile
 from pytest_diffbench.outputs.metrics import distance
 from pytest_diffbench.outputs.pixels import psnr_db
 
@@ -144,16 +143,16 @@ def test_a_colour_cast_shows_in_the_mean_colour() -> None:
 @given(seeds, sizes_px, st.integers(1, 9))
 def test_tiles_cover_every_window_once(seed: int, size_px: tuple[int, int], tile_px: int) -> None:
     height_px, width_px = size_px
-    similarity = images.ssim_map(*(luma(random_image(seed + n, height_px, width_px)) for n in range(2)))
-    found = images.worst_tile(similarity, height_px, width_px, tile_px)
+    similarity = ssim_map(*(luma(random_image(seed + n, height_px, width_px)) for n in range(2)))
+    ssim, tile = worst_tile(similarity, height_px, width_px, tile_px)
     margins = [(whole - part) // 2 for whole, part in zip(size_px, similarity.shape, strict=True)]
     means: dict[tuple[int, int], list[float]] = {}
     for (row, column), value in np.ndenumerate(similarity):
         place = ((row + margins[0]) // tile_px * tile_px, (column + margins[1]) // tile_px * tile_px)
         means.setdefault(place, []).append(float(value))
-    assert found.ssim == pytest.approx(min(math.fsum(one) / len(one) for one in means.values()), abs=1e-9)
-    assert found.left_px + found.width_px <= width_px
-    assert found.top_px + found.height_px <= height_px
+    assert ssim == pytest.approx(min(math.fsum(one) / len(one) for one in means.values()), abs=1e-9)
+    assert tile.left_px + tile.width_px <= width_px
+    assert tile.top_px + tile.height_px <= height_px
 
 
 @pytest.mark.parametrize(

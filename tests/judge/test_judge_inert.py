@@ -8,7 +8,7 @@ import judge_factories as make
 import msgspec
 import pytest
 
-from pytest_diffbench.judge.inert import is_inert
+from pytest_diffbench.judge.gains import is_inert
 from pytest_diffbench.records import Engagement, Operator, Profile, Speedup, StageMemory
 
 AS_FAST = Speedup(value=1.0, low=0.98, high=1.02)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from pytest_diffbench.judge.output.tolerance import flat_ssim
-from pytest_diffbench.judge.trace.divergence import find_divergence, relative_distance, rounding_rel
+from pytest_diffbench.judge.trace.divergence import find_divergence, rounding_rel
+from pytest_diffbench.judge.trace.entries import relative_distance
 from pytest_diffbench.outputs.metrics import distance
 from pytest_diffbench.records import Case, RerunNoise
 from pytest_diffbench.records.artifacts import Artifacts

@@ -12,7 +12,7 @@ from pytest_diffbench.judge import Limits, judge
 from pytest_diffbench.records import Output, RerunNoise, TensorFacts
 from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.report.sentences import worded
-from pytest_diffbench.report.sentences.rerun import cause, disagreement
+from pytest_diffbench.report.sentences.output import cause, disagreement
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import Distance

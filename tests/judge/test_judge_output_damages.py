@@ -13,8 +13,7 @@ import pytest
 
 from pytest_diffbench.judge import Limits
 from pytest_diffbench.judge.limits import TierLimits
-from pytest_diffbench.judge.output.comparison import checks
-from pytest_diffbench.judge.output.tolerance import tolerance
+from pytest_diffbench.judge.output.tolerance import checks, tolerance
 from pytest_diffbench.outputs.metrics import METRICS, distance, over
 from pytest_diffbench.records import RerunNoise
 

@@ -25,7 +25,7 @@ from pytest_diffbench.judge.slide import (
 from pytest_diffbench.outputs.image_metrics import colour_levels
 from pytest_diffbench.records import Case, RerunNoise
 from pytest_diffbench.records.artifacts import Artifacts, Reference
-from pytest_diffbench.report.sentences.slide import slide_text
+from pytest_diffbench.report.sentences.saving import slide_text
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

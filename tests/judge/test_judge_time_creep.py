@@ -10,7 +10,7 @@ from time_questions import past
 
 from pytest_diffbench.judge import Limits
 from pytest_diffbench.judge.slide import origin_with
-from pytest_diffbench.judge.time.creep import creep_rel, first_time
+from pytest_diffbench.judge.time.runs import creep_rel, first_time
 from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.report.sentences.time import creep_phrase
 

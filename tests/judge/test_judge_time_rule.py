@@ -11,7 +11,7 @@ import pytest
 
 from pytest_diffbench.judge import Limits
 from pytest_diffbench.judge.time import rule as time_rule
-from pytest_diffbench.judge.time.pace import experience_of
+from pytest_diffbench.judge.time.runs import experience_of
 from pytest_diffbench.judge.time.spread import Experience, History, Peers, Strays, history_of, peers_of
 from pytest_diffbench.stats.variance import Variance, chance_beyond, holm, moderated, prior_of, score_beyond, within
 

@@ -11,8 +11,7 @@ import pytest
 
 from pytest_diffbench.judge.limits import Limits
 from pytest_diffbench.judge.trace.divergence import divergence_threshold_rel, find_divergence, rounding_rel
-from pytest_diffbench.judge.trace.entries import TraceView
-from pytest_diffbench.judge.trace.places import place_of
+from pytest_diffbench.judge.trace.entries import TraceView, place_of
 from pytest_diffbench.records import RerunNoise
 from pytest_diffbench.records.artifacts import MOMENT_NAMES, MOMENTS
 from pytest_diffbench.records.details import TraceDetails

@@ -9,7 +9,7 @@ import pytest
 import torch
 from safetensors.numpy import load, save
 
-from pytest_diffbench.judge.trace.places import place_of
+from pytest_diffbench.judge.trace.entries import place_of
 from pytest_diffbench.measure.trace import sketch
 from pytest_diffbench.measure.trace_recorder import TraceRecorder
 from pytest_diffbench.outputs.projection import SKETCH_SIZE

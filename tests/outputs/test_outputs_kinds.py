@@ -11,7 +11,6 @@ import pytest
 import returned_parts as returned
 from golden_files import assert_equals_file
 
-from pytest_diffbench.judge.output.parts import kept_of as kept_from
 from pytest_diffbench.outputs.kinds import (
     KINDS,
     PART_METRICS,
@@ -25,6 +24,7 @@ from pytest_diffbench.outputs.kinds import (
     audio,
     maps,
     parts_of,
+    recorded,
     register,
     tensors,
     unregister,
@@ -273,6 +273,6 @@ def bound(metric: Metric, limit: float) -> str:
 
 def test_a_record_and_its_arrays_make_up_what_is_kept() -> None:
     (part,) = returned.read("frames", draw(4, 8, 6, 3), rates=Rates(video_hz=8.0))
-    again = kept_from(part.facts, part.kept.arrays)
+    again = recorded(part.facts, part.kept.arrays)
     assert again == part.kept
     assert isinstance(part.facts, PartFacts)

@@ -9,7 +9,7 @@ import torch
 
 from pytest_diffbench.placeholders.content import Content, Name
 from pytest_diffbench.placeholders.tensors import Layout, Placeholder, PlaceholderMode
-from pytest_diffbench.plan.steps import planned_step
+from pytest_diffbench.plan.planning import planned_step
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -16,8 +16,7 @@ from golden_files import assert_golden
 from pytest_diffbench.commands import main as cli
 from pytest_diffbench.records import Skipped, Verdict
 from pytest_diffbench.report import session_json
-from pytest_diffbench.report.annotations import command, line_of
-from pytest_diffbench.report.comment import MOST_BYTES, MOST_LINES, Links, body, marker, page
+from pytest_diffbench.report.comment import MOST_BYTES, MOST_LINES, Links, body, command, line_of, marker, page
 from pytest_diffbench.store.history import History
 
 if TYPE_CHECKING:

@@ -29,7 +29,7 @@ from pytest_diffbench.records.artifacts import Artifacts, Reference, Sides
 from pytest_diffbench.records.details import TraceDetails
 from pytest_diffbench.report import session_json
 from pytest_diffbench.report.figures import STATUSES
-from pytest_diffbench.report.html import charts, page, pictures, sound
+from pytest_diffbench.report.html import charts, page, pictures
 from pytest_diffbench.report.html.files import Beside, Inline
 from pytest_diffbench.report.html.looks import looks_of
 from pytest_diffbench.report.html.svg import element
@@ -165,17 +165,17 @@ def test_pictures_are_whole_where_they_are_small_or_have_to_be(side_px: int, cha
 
 def test_a_recording_is_a_wave_file() -> None:
     samples = np.stack([np.linspace(-1, 1, 1600), np.full(1600, 1.5)]).astype(np.float32)
-    with wave.open(io.BytesIO(sound.wav(samples, 16000.0))) as file:
+    with wave.open(io.BytesIO(pictures.wav(samples, 16000.0))) as file:
         assert (file.getnchannels(), file.getframerate(), file.getnframes()) == (2, 16000, 1600)
         frames = np.frombuffer(file.readframes(1600), "<i2").reshape(-1, 2)
     assert (frames[0, 0], frames[-1, 0], frames[0, 1]) == (-32767, 32767, 32767)
-    assert len(sound.wav(samples, 16000.0, most_bytes=400)) <= 444
+    assert len(pictures.wav(samples, 16000.0, most_bytes=400)) <= 444
 
 
 def test_a_loud_note_is_bright_where_it_is() -> None:
     time_s = np.arange(16000) / 16000
     note = np.sin(2 * np.pi * 4000 * time_s).astype(np.float32)[None]
-    loud, quiet = sound.spectrograms([note, note * 0.01])
+    loud, quiet = pictures.spectrograms([note, note * 0.01])
     row = int(loud.mean(axis=1).argmax())
     assert row == pytest.approx(64, abs=2), "half of the highest note, counted from the top"
     assert loud.max() == 255

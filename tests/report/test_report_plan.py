@@ -8,9 +8,18 @@ from typing import Any
 import msgspec
 import pytest
 
-from pytest_diffbench.records import CallGroup, Guidance, GuidanceStep, PartPlan, PipelinePlan, Roofline, Work
+from pytest_diffbench.records import (
+    CallGroup,
+    Guidance,
+    GuidanceStep,
+    PartPlan,
+    PipelinePlan,
+    Roofline,
+    Work,
+    as_json,
+)
 from pytest_diffbench.report.lines import plain, width_of
-from pytest_diffbench.report.plan import dump, plan_lines
+from pytest_diffbench.report.plan import plan_lines
 
 TERA = 10**12
 
@@ -99,8 +108,8 @@ def test_it_says_when_a_device_is_too_small() -> None:
 
 
 def test_json_holds_the_record() -> None:
-    assert msgspec.json.decode(dump(a_plan()), type=PipelinePlan) == a_plan()
-    assert json.loads(dump(a_plan()))["schema"] == 1
+    assert msgspec.json.decode(as_json(a_plan()), type=PipelinePlan) == a_plan()
+    assert json.loads(as_json(a_plan()))["schema"] == 1
 
 
 def test_times_add_up_only_where_all_are_known() -> None:

@@ -37,8 +37,7 @@ def test_reads_back_what_was_written(name: str, tmp_path: Path) -> None:
     again = msgspec.structs.replace(read, cases=bare)
     assert msgspec.json.decode(msgspec.json.encode(again)) == msgspec.json.decode(msgspec.json.encode(session))
     for one in read.cases:
-        found = efficiency_of(one.observation)
-        assert one.efficiency == (None if found is None else found.figures())
+        assert one.efficiency == efficiency_of(one.observation)
     assert msgspec.json.decode(session_json.dump(read)) == msgspec.json.decode(path.read_bytes())
     assert [one.name for one in path.parent.iterdir()] == ["session.json"]
 

@@ -10,7 +10,7 @@ import pytest
 from pytest_diffbench.records import SESSION_SCHEMA
 from pytest_diffbench.records.details import TimeDetails
 from pytest_diffbench.report import session_json
-from pytest_diffbench.report.session_migration import migrated
+from pytest_diffbench.report.session_json import migrated
 
 OLD = Path(__file__).parent / "old" / "session-1.json"
 

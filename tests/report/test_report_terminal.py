@@ -11,8 +11,9 @@ import report_records
 from golden_files import assert_golden
 
 from pytest_diffbench.judge.reasons import REASONS
+from pytest_diffbench.report.failure import failure_text
 from pytest_diffbench.report.lines import for_encoding, plain, text_of, width_of
-from pytest_diffbench.report.terminal import case_lines, failure_text, summary_lines
+from pytest_diffbench.report.terminal import case_lines, summary_lines
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -15,8 +15,7 @@ from store_builders import make_artifacts, make_observation, make_run
 
 from pytest_diffbench.records import Baseline
 from pytest_diffbench.records.base import LONGEST_S
-from pytest_diffbench.store.schema import decode, encode
-from pytest_diffbench.store.text import to_text
+from pytest_diffbench.store.schema import decode, encode, to_text
 
 SCALARS = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text()
 VALUES = st.recursive(

@@ -15,13 +15,13 @@ from pytest_diffbench.judge.guidance.formula import (
 )
 from pytest_diffbench.judge.guidance.formula_diffusers import (
     flux,
+    lumina2,
     qwen_image,
     stable_diffusion,
     stable_diffusion_3,
     wan,
     z_image,
 )
-from pytest_diffbench.judge.guidance.formula_lumina2 import lumina2
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import Guidance

@@ -6,29 +6,33 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
+import msgspec
+
 from pytest_diffbench.judge import reasons
 from pytest_diffbench.judge.guidance.formula import Call, Expected, NotCoveredError, UnknownArgumentError
-from pytest_diffbench.judge.guidance.formula_inert import inert
 from pytest_diffbench.judge.guidance.formula_norms import norm_faults, span, unread
 from pytest_diffbench.judge.guidance.formulas import formula_of
 from pytest_diffbench.judge.guidance.observed import callback_of, judge_observed, judge_unread
 from pytest_diffbench.judge.reasons import verdict
-from pytest_diffbench.records import format_steps
+from pytest_diffbench.records import GuidanceStep, format_steps, parse_steps
 from pytest_diffbench.records.details import (
     GuidanceDetails,
     GuidanceFault,
+    InertArgument,
     ObservedGuidance,
     UnreadQuantity,
     UnrecordedArgument,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable
+    from collections.abc import Callable, Iterable, Sequence
 
     from pytest_diffbench.judge.gate_input import GateInput
+    from pytest_diffbench.judge.guidance.formula import Expected
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.records import Guidance, GuidanceStep, Verdict
-    from pytest_diffbench.records.details import FaultKind
+    from pytest_diffbench.records import Baseline, Branch, Guidance, Verdict
+    from pytest_diffbench.records.details import FaultKind, InertCause
+
 
 _ORDER = tuple(reason.code for reason in reasons.guidance.REASONS if reason.decision == "worse")
 """In which one of several faults names the verdict."""
@@ -260,3 +264,106 @@ class _Check:
             faults=self.faults(),
             unread=tuple(self._unread()),
         )
+
+
+_TRUNCATIONS = ("cfg_trunc_ratio", "cfg_truncation")
+_NEGATIVES = ("negative_prompt", "negative_prompt_2", "negative_prompt_3", "negative_prompt_embeds")
+_OF_GUIDED_STEPS = ("cfg_normalization", "guidance_rescale")
+_EMBEDDED_SCALES = ("guidance", "timestep_cond")
+"""Tensor arguments by which denoisers of diffusers take a scale that was distilled into them."""
+
+
+def inert(call: Call, expected: Expected) -> tuple[InertArgument, ...]:
+    """Each argument that was passed and changes nothing, with the cause."""
+    arguments = []
+    for name in filter(call.arguments.__contains__, _TRUNCATIONS):
+        if _passed(call, name) and not expected.enabled:
+            arguments.append(_inert(call, name, "not_guided", expected))
+        elif _passed(call, name) and len(expected.guided) == expected.steps:
+            arguments.append(_inert(call, name, "truncates_no_step"))
+    idle = [] if expected.guided else [name for name in _OF_GUIDED_STEPS if name in call.arguments]
+    arguments += [_inert(call, name, "not_guided", expected) for name in idle if _passed(call, name)]
+    negatives = [name for name in _NEGATIVES if _passed(call, name)]
+    if negatives and not expected.guided:
+        arguments.append(InertArgument(name=negatives[0], cause="not_guided", rule=expected.truncation))
+    # Where a class has both, `true_cfg_scale` mixes the branches and `guidance_scale` is for the model.
+    if "true_cfg_scale" in call.arguments:
+        if _passed(call, "true_cfg_scale") and not expected.enabled and call.arguments["true_cfg_scale"] != 1:
+            cause: InertCause = "not_guided" if negatives else "no_negative_prompt"
+            arguments.append(_inert(call, "true_cfg_scale", cause, expected))
+        if _passed(call, "guidance_scale") and call.denoiser_takes and not _takes_scale(call):
+            arguments.append(_inert(call, "guidance_scale", "not_a_model_input"))
+    return tuple(arguments)
+
+
+def _passed(call: Call, name: str) -> bool:
+    return call.passed.get(name) is not None
+
+
+def _takes_scale(call: Call) -> bool:
+    return bool(call.denoiser_takes.intersection(_EMBEDDED_SCALES))
+
+
+def _inert(call: Call, name: str, cause: InertCause, expected: Expected | None = None) -> InertArgument:
+    value = call.passed[name]
+    return InertArgument(
+        name=name,
+        value=value if isinstance(value, str | int | float) else str(value),
+        cause=cause,
+        rule=expected.truncation if expected is not None and cause == "not_guided" else "",
+    )
+
+
+_EXPLAINED_BY_GUIDANCE = ("output.differs", "output.trace")
+
+
+def fault_of_baseline(gate_input: GateInput) -> tuple[GuidanceFault, ...]:
+    """How the baseline's guidance isn't as requested, where it now is; empty otherwise.
+
+    Of a baseline without guidance, from before it was kept, the denoiser's calls tell which steps were guided.
+    """
+    guidance = gate_input.observation.guidance
+    if guidance is None or gate_input.reference is None or guidance_faults(gate_input, guidance) != ():
+        return ()
+    baseline = gate_input.reference.baseline
+    steps = _from_groups(baseline) or _from_calls(baseline)
+    if not steps:
+        return ()
+    return guidance_faults(gate_input, msgspec.structs.replace(guidance, steps=steps)) or ()
+
+
+def with_fault_of_baseline(gate_input: GateInput, verdicts: Sequence[Verdict]) -> tuple[Verdict, ...]:
+    """Add it where the picture changed: the baseline's is a picture of something else."""
+    if not any(verdict.reason in _EXPLAINED_BY_GUIDANCE for verdict in verdicts):
+        return tuple(verdicts)
+    faults = fault_of_baseline(gate_input)
+    return tuple(
+        msgspec.structs.replace(verdict, baseline_fault=faults)
+        if faults and verdict.reason in _EXPLAINED_BY_GUIDANCE
+        else verdict
+        for verdict in verdicts
+    )
+
+
+def _from_groups(baseline: Baseline) -> tuple[GuidanceStep, ...]:
+    steps = {
+        number: GuidanceStep(branches=group.branches, used=group.used, sign=group.sign, scale=group.scale)
+        for group in baseline.guidance or ()
+        for number in parse_steps(group.steps)
+    }
+    return tuple(step for _, step in sorted(steps.items()))
+
+
+def _from_calls(baseline: Baseline) -> tuple[GuidanceStep, ...]:
+    branches: dict[int, list[Branch]] = {}
+    for group in baseline.work.denoiser if baseline.work is not None else ():
+        for number in parse_steps(group.steps):
+            branches.setdefault(number, []).append(group.branch)
+    if any("unknown" in called for called in branches.values()):
+        return ()
+    return tuple(
+        GuidanceStep(
+            branches=tuple(called), used="guided" if {"uncond", "joint"} & set(called) else "cond", sign=0, scale=None
+        )
+        for _, called in sorted(branches.items())
+    )

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Literal
 import msgspec
 
 from pytest_diffbench.judge.definition import definition_changes
-from pytest_diffbench.judge.output.comparison import checks, figures, latents_check, worst_of
 from pytest_diffbench.judge.output.loosening import pending_changes
 from pytest_diffbench.judge.output.parts import (
     ComparedPart,
@@ -21,16 +20,20 @@ from pytest_diffbench.judge.output.parts import (
     unlike,
     unsound,
 )
-from pytest_diffbench.judge.output.tolerance import Tolerance, tolerance
+from pytest_diffbench.judge.output.tolerance import Tolerance, checks, figures, latents_check, tolerance, worst_of
 from pytest_diffbench.judge.reasons import verdict
-from pytest_diffbench.judge.trace.divergence import divergence_threshold_rel, find_divergence
-from pytest_diffbench.judge.trace.limits import first_not_finite, trace_excess
+from pytest_diffbench.judge.trace.divergence import (
+    divergence_threshold_rel,
+    find_divergence,
+    first_not_finite,
+    trace_excess,
+)
 from pytest_diffbench.outputs.kinds import PART_METRICS
 from pytest_diffbench.records.details import OutputDetails, Returned, ReturnedPart, ReturnedTensor, Unjudged
 
 if TYPE_CHECKING:
     from pytest_diffbench.judge.gate_input import GateInput
-    from pytest_diffbench.judge.output.comparison import ImageDistance, LimitCheck
+    from pytest_diffbench.judge.output.tolerance import ImageDistance, LimitCheck
     from pytest_diffbench.judge.trace.divergence import Divergence
     from pytest_diffbench.records import Output, PartNoise, RerunNoise, Verdict
     from pytest_diffbench.records.artifacts import Artifacts

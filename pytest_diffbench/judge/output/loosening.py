@@ -1,4 +1,4 @@
-"""Thresholds of output that a test changed for its case: which there are, which way is looser, and their history."""
+"""Thresholds of a case: what its test asks for in place of the defaults, which way is looser, and their history."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from pytest_diffbench.outputs.metrics.metric import Metric
+    from pytest_diffbench.records import Thresholds
+
 
 _DEFAULT_AGAIN = "back to the default"
 _STRICTER = "stricter, which needs no reason"
@@ -140,3 +142,28 @@ def thresholds_after(history: Sequence[ToleranceChange]) -> dict[str, float]:
 
 def _value(limits: Limits, name: str) -> float:
     return float(getattr(limits, _FIELDS[name]) if name in _FIELDS else limits.tiers(name).machine)
+
+
+def limits_with(thresholds: Thresholds) -> Limits:
+    """The limits of a case.
+
+    Raises:
+        OptionError: a threshold is outside the range of its kind.
+    """
+    usual = Limits()
+    changed: dict[str, Any] = limit_fields(tuple(thresholds.tolerance.items()), thresholds.reason)
+    if thresholds.memory_rel is not None:
+        changed |= {"memory_rel": thresholds.memory_rel, "memory_rss_rel": thresholds.memory_rel}
+    if thresholds.time_floor_rel is not None:
+        changed |= {"time_floor_rel": thresholds.time_floor_rel, "time_floor_cpu_rel": thresholds.time_floor_rel}
+    if thresholds.time_floor_s is not None:
+        changed["time_floor_s"] = thresholds.time_floor_s
+    if thresholds.confirmations is not None:
+        # The first run alone decides where nothing may confirm it.
+        changed |= {
+            "time_confirmations": min(usual.time_confirmations, thresholds.confirmations),
+            "time_max_runs": 1 + thresholds.confirmations,
+        }
+    if thresholds.pairs is not None:
+        changed["time_max_pairs"] = max(usual.time_max_pairs, thresholds.pairs)
+    return Limits(**changed)

@@ -9,17 +9,14 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_diffbench.judge.output.comparison import LimitCheck, line_of, tile_of
+from pytest_diffbench.judge.output.tolerance import LimitCheck, line_of, tile_of
 from pytest_diffbench.judge.reasons import verdict
-from pytest_diffbench.outputs.kinds import KINDS, PART_METRICS, Kept
+from pytest_diffbench.outputs.kinds import KINDS, PART_METRICS, recorded
 from pytest_diffbench.outputs.pixels import image_digest, to_uint8_arrays
 from pytest_diffbench.records.details import MetricLimit, OutputDetails, PartFinding, PartPlace
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
-    from typing import Any
-
-    from numpy.typing import NDArray
+    from collections.abc import Iterator, Sequence
 
     from pytest_diffbench.judge.output.tolerance import Tolerance
     from pytest_diffbench.outputs.kinds import Figure, PartComparison, Place
@@ -102,12 +99,7 @@ def _cut(number: int, new: PartFacts, old: PartFacts) -> tuple[PartFinding, ...]
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class ComparedPart:
-    """A part beside the baseline's.
-
-    Attributes:
-        number: in what was returned.
-        comparison: see `outputs.kinds`.
-    """
+    """A part beside the baseline's, by its number in what was returned."""
 
     number: int
     comparison: PartComparison
@@ -147,26 +139,11 @@ def compared_parts(now: Output, base: Output, current: Artifacts, stored: Artifa
     return [
         ComparedPart(
             number,
-            KINDS[new.kind].compare(kept_of(new, current.parts[number]), kept_of(old, stored.parts[number])),
+            KINDS[new.kind].compare(recorded(new, current.parts[number]), recorded(old, stored.parts[number])),
         )
         for number, (new, old) in enumerate(zip(now.parts, base.parts, strict=True))
         if new.digest != old.digest
     ]
-
-
-def kept_of(facts: PartFacts, arrays: Mapping[str, NDArray[Any]]) -> Kept:
-    """A recorded part with its arrays, as its kind compares it."""
-    return Kept(
-        kind=facts.kind,
-        name=facts.name,
-        shape=facts.shape,
-        dtype=facts.dtype,
-        digest=facts.digest,
-        rate_hz=facts.rate_hz,
-        piece_digests=facts.piece_digests,
-        kept_pieces=facts.kept_pieces,
-        arrays=arrays,
-    )
 
 
 def part_checks(parts: Sequence[ComparedPart], allowed: Tolerance) -> Iterator[LimitCheck]:

@@ -11,8 +11,6 @@ from pytest_diffbench.records import Gate, Verdict
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["FORMER_NAMES", "INHERENT", "NEVER_ACCEPTED", "REASONS", "Helps", "Reason", "verdict"]
-
 _BY_GATE: dict[Gate, tuple[Reason, ...]] = {
     "work": work.REASONS,
     "guidance": guidance.REASONS,

@@ -8,29 +8,30 @@ import math
 import statistics
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.definition import environment_changes
 from pytest_diffbench.judge.time import rule as time_rule
 from pytest_diffbench.judge.time.figures import MEDIAN, TOTAL, kind_of, paces_s, times_of
-from pytest_diffbench.judge.time.pace import experience_of, unknown_pace
 from pytest_diffbench.judge.time.runs import (
     alike,
+    comparable,
     crowded_rel,
     days_of,
+    experience_of,
     floors_of,
     pace_against,
     sound,
+    unknown_pace,
     unsteady,
     usual_paces_s,
 )
 from pytest_diffbench.judge.time.spread import Peers, history_of, peers_of, strays_among
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
 
     from pytest_diffbench.judge.gate_input import GateInput
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.judge.time.pace import Pace
     from pytest_diffbench.judge.time.rule import Figure
+    from pytest_diffbench.judge.time.runs import Pace
     from pytest_diffbench.judge.time.spread import Experience, History
     from pytest_diffbench.records import Run
     from pytest_diffbench.records.details import Doubt
@@ -170,7 +171,7 @@ def evidence_of(gate_input: GateInput, timed: Sequence[Run], ruled_out: frozense
     ]
     enough = [session_run for session_run in session_runs if session_run.sound]
     used = enough if len(enough) > limits.time_confirmations else session_runs
-    near = [alike(sound(_comparable(runs, first)), limits) for runs in gate_input.peer_runs.values()]
+    near = [alike(sound(comparable(runs, first.environment)), limits) for runs in gate_input.peer_runs.values()]
     return Evidence(
         session_runs=tuple(session_runs),
         used=tuple(used),
@@ -182,10 +183,6 @@ def evidence_of(gate_input: GateInput, timed: Sequence[Run], ruled_out: frozense
     )
 
 
-def _comparable(runs: Iterable[Run], first: Run) -> list[Run]:
-    return [run for run in runs if environment_changes(run.environment, first.environment) is None]
-
-
 def _figures(evidence: Evidence) -> list[Figure]:
     limits, past = evidence.limits, evidence.past
     raw, net = _Side(evidence, net=False), _Side(evidence, net=True)
@@ -194,14 +191,13 @@ def _figures(evidence: Evidence) -> list[Figure]:
         names = [name for name in names if kind_of(name) != "step"]
     base_s = {name: statistics.geometric_mean(map(math.exp, raw.past[name])) for name in names}
     floors = floors_of(limits, evidence.family, names, base_s)
-    groups = sum(kind_of(name) == "step" for name in names)
-    shares = time_rule.shares_of(len(names) - 1 - groups, groups)
+    shares = time_rule.shares_by_name(names)
     return [
         time_rule.Figure(
             name,
             (raw.scale(name), net.scale(name)),
             floors[name],
-            shares[0 if name == TOTAL else 2 if kind_of(name) == "step" else 1],
+            shares[name],
             evidence.fresh,
         )
         for name in names

@@ -18,10 +18,8 @@ from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.time import rule as time_rule
 from pytest_diffbench.judge.time import telemetry as time_telemetry
 from pytest_diffbench.judge.time.evidence import evidence_of
-from pytest_diffbench.judge.time.figures import label
-from pytest_diffbench.judge.time.places import attention_shift, moved_parts, moved_steps
-from pytest_diffbench.judge.time.runs import crowded_rel, doubts, reason_of_doubt, sound, total_floor_rel
-from pytest_diffbench.judge.time.slower import part_of, slower_verdict
+from pytest_diffbench.judge.time.places import attention_shift, moved_parts, moved_steps, part_of, slower_verdict
+from pytest_diffbench.judge.time.runs import comparable, crowded_rel, doubts, reason_of_doubt, sound, total_floor_rel
 from pytest_diffbench.records.details import Doubt, Incomparable, LeftOut, TimeDetails, Unjudged
 from pytest_diffbench.stats.steadiness import gap_between_modes
 
@@ -44,7 +42,7 @@ def judge_time(gate_input: GateInput) -> Verdict:
     recorded = reference.baseline.times
     if not recorded:
         return verdict("time.no_baseline", details=Unjudged(baseline_path=reference.path))
-    timed = [run for run in recorded if environment_changes(run.environment, first.environment) is None]
+    timed = comparable(recorded, first.environment)
     if not timed:
         kind, facts = environment_changes(newest.environment, first.environment) or ("settings", Incomparable())
         return verdict(f"time.{kind}", details=facts)
@@ -162,7 +160,6 @@ class _Comparison:
         raw, net = total.scales
         alpha = rule.alpha * total.share
         half_log, net_half_log = (scale.needed_log(alpha, total.runs) for scale in (raw, net))
-        steps = len(now[0].step_medians_s)
         base_s = statistics.geometric_mean(run.median_s for run in past)
         now_s = statistics.geometric_mean(run.median_s for run in now)
         paces = [run.pace.middle_log for run in evidence.used if run.pace is not None]
@@ -175,10 +172,10 @@ class _Comparison:
             median_s=now_s,
             baseline_s=base_s,
             ratio=now_s / base_s,
-            ratio_interval=_interval(raw.change_log(), half_log),
-            chance_interval=_interval(0.0, half_log),
+            ratio_interval=time_rule.interval(raw.change_log(), half_log),
+            chance_interval=time_rule.interval(0.0, half_log),
             adjusted_ratio=math.exp(net.change_log()),
-            adjusted_chance_interval=_interval(0.0, net_half_log),
+            adjusted_chance_interval=time_rule.interval(0.0, net_half_log),
             pace_known=evidence.pace_known,
             machine_ratio=math.exp(statistics.median(paces)) if paces else None,
             pace_rel=math.expm1(off_pace.middle_log) if off_pace is not None else None,
@@ -188,10 +185,7 @@ class _Comparison:
             moderated_spread_rel=raw.noise.of(1).deviation,
             detectable_rel=time_rule.detectable_rel(total, rule, total.floor_log),
             chance_detectable_rel=time_rule.detectable_rel(total, rule, 0.0),
-            parts_detectable_rel={
-                label(figure.name, steps): time_rule.detectable_rel(figure, rule, figure.floor_log)
-                for figure in figures[1:]
-            },
+            parts_detectable_rel=time_rule.parts_detectable_rel(figures, rule, len(now[0].step_medians_s)),
             confirmed=total.agreeing(),
             fresh_runs=total.fresh,
             confirmations_wanted=bool(limits.time_confirmations),
@@ -235,10 +229,6 @@ class _Comparison:
         if not self.evidence.pace_known:
             return "no_calibration"
         return "few_runs" if few_runs else "few_days" if few_days else "blind"
-
-
-def _interval(centre_log: float, half_log: float) -> tuple[float, float]:
-    return math.exp(centre_log - half_log), math.exp(centre_log + half_log)
 
 
 def _stage_ratios(now: Sequence[Run], past: Sequence[Run]) -> dict[str, float]:

@@ -16,11 +16,10 @@ from pytest_diffbench.judge.definition import environment_changes
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.time import rule as time_rule
 from pytest_diffbench.judge.time import telemetry as time_telemetry
-from pytest_diffbench.judge.time.figures import TOTAL, kind_of, label, paces_s, times_of
-from pytest_diffbench.judge.time.places import moved_parts
+from pytest_diffbench.judge.time.figures import TOTAL, kind_of, paces_s, times_of
+from pytest_diffbench.judge.time.places import moved_parts, part_of, slower_verdict
 from pytest_diffbench.judge.time.runs import doubts, floors_of, is_valid, pace_against
-from pytest_diffbench.judge.time.slower import part_of, slower_verdict
-from pytest_diffbench.judge.time.spread import strays_among
+from pytest_diffbench.judge.time.spread import LEAST_OF_PRIOR, strays_among
 from pytest_diffbench.records.details import LeftOut, TimeDetails
 from pytest_diffbench.stats.steadiness import doubt_about
 from pytest_diffbench.stats.variance import moderated, prior_of, within
@@ -34,9 +33,6 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Run, Verdict
 
     Pairs: TypeAlias = Sequence[tuple[Run, Run]]
-
-_LEAST_OF_PRIOR = 0.1
-"""Spreads under this share of the least that is believed count as this much when other cases' are pooled."""
 
 
 def judge_pairs(
@@ -196,13 +192,12 @@ def _figures(
     changes, near = _changes(pairs), [_changes(peer) for peer in peer_pairs if len(peer) > 1]
     base = times_of([base_run for base_run, _ in pairs])
     floors = floors_of(limits, family, changes, {name: statistics.geometric_mean(base[name]) for name in changes})
-    groups = sum(kind_of(name) == "step" for name in changes)
-    shares = time_rule.shares_of(len(changes) - 1 - groups, groups)
+    shares = time_rule.shares_by_name(changes)
     figures = []
     for name, changes_log in changes.items():
         prior = prior_of(
             [within([peer[name]]) for peer in near if name in peer],
-            (_LEAST_OF_PRIOR * least_log) ** 2,
+            (LEAST_OF_PRIOR * least_log) ** 2,
             limits.time_prior_max_dof,
         )
         own = within([changes_log])
@@ -214,8 +209,7 @@ def _figures(
             least_log,
             looks=rule.looks,
         )
-        share = shares[0 if name == TOTAL else 2 if kind_of(name) == "step" else 1]
-        figures.append(time_rule.Figure(name, (scale,), floors[name], share, len(pairs)))
+        figures.append(time_rule.Figure(name, (scale,), floors[name], shares[name], len(pairs)))
     return figures
 
 
@@ -232,7 +226,7 @@ def _decided(
     figures = _figures(pairs, limits, family, peer_pairs, rule)
     answer = time_rule.decide(figures, rule)
     total, may_buy = figures[0], details.more_runs_help
-    scale, steps = total.scales[0], len(pairs[0][0].step_medians_s)
+    scale = total.scales[0]
     half_log = scale.needed_log(rule.alpha * total.share, total.runs)
     chance_rel = time_rule.detectable_rel(total, rule, 0.0)
     base, head = [base for base, _ in pairs], [head for _, head in pairs]
@@ -240,13 +234,10 @@ def _decided(
         details,
         more_runs_help=False,
         spread_rel=scale.noise.spread_log,
-        ratio_interval=(math.exp(scale.change_log() - half_log), math.exp(scale.change_log() + half_log)),
+        ratio_interval=time_rule.interval(scale.change_log(), half_log),
         detectable_rel=time_rule.detectable_rel(total, rule, total.floor_log),
         chance_detectable_rel=chance_rel,
-        parts_detectable_rel={
-            label(figure.name, steps): time_rule.detectable_rel(figure, rule, figure.floor_log)
-            for figure in figures[1:]
-        },
+        parts_detectable_rel=time_rule.parts_detectable_rel(figures, rule, len(pairs[0][0].step_medians_s)),
         machine=time_telemetry.readings(head),
     )
     located = msgspec.structs.replace(details, places=moved_parts(head, base, limits.stage_share_rel))

@@ -17,7 +17,15 @@ from pytest_diffbench.judge.definition import definition_changes, environment_ch
 from pytest_diffbench.judge.reasons import verdict
 from pytest_diffbench.judge.time import rule as time_rule
 from pytest_diffbench.judge.time.gate import judge_time
-from pytest_diffbench.judge.time.runs import alike, doubts, pace_against, reason_of_doubt, sound, usual_paces_s
+from pytest_diffbench.judge.time.runs import (
+    alike,
+    comparable,
+    doubts,
+    pace_against,
+    reason_of_doubt,
+    sound,
+    usual_paces_s,
+)
 from pytest_diffbench.records.details import FieldChange, RatioDetails, TimeDetails
 
 if TYPE_CHECKING:
@@ -78,12 +86,7 @@ def _itself_faster(gate_input: GateInput) -> tuple[float, float] | None:
         return None  # times aren't comparable
     first, limits = gate_input.observation.run, gate_input.limits
     now = sound((first, *gate_input.more_runs))
-    comparable = [
-        run
-        for run in gate_input.baseline.baseline.times
-        if environment_changes(run.environment, first.environment) is None
-    ]
-    past = alike(sound(comparable), limits)
+    past = alike(sound(comparable(gate_input.baseline.baseline.times, first.environment)), limits)
     if not past or not now:
         return None
     before_s, after_s = (statistics.geometric_mean(run.median_s for run in runs) for runs in (past, now))

@@ -1,7 +1,8 @@
 """The rule of the time gate on bare numbers: logarithms of runs in, what they prove out.
 
-`timing` reads the numbers from records and puts the answer into words; `time_spread` knows how far runs of unchanged
-code lie apart. `benchmarks/time_rules_study.py` replays this very code over simulated and recorded noise.
+`judge.time.gate` reads the numbers from records and puts the answer into words; `judge.time.spread` knows how far
+runs of unchanged code lie apart. `benchmarks/time_rules_study.py` replays this very code over simulated and recorded
+noise.
 """
 
 from __future__ import annotations
@@ -11,12 +12,12 @@ import functools
 import math
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.time.figures import kind_of
+from pytest_diffbench.judge.time.figures import kind_of, label
 from pytest_diffbench.judge.time.spread import Strays, noises_of
 from pytest_diffbench.stats.variance import Variance, chance_beyond, holm, score_beyond
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pytest_diffbench.judge.limits import Limits
     from pytest_diffbench.judge.time.spread import Experience, History, Noise, Peers
@@ -148,10 +149,7 @@ def scale_of(
 class Pairs:
     """Noise of paired changes: each pair is its own baseline.
 
-    Attributes:
-        single_pair: between pairs, moderated.
-        spread_log: between them alone.
-        pairs: that there are.
+    `single_pair` is the moderated variance between pairs, and `spread_log` their spread alone.
     """
 
     single_pair: Variance
@@ -160,7 +158,6 @@ class Pairs:
 
     @property
     def shrinks(self) -> bool:
-        """Each pair is one more draw."""
         return True
 
     def of(self, runs: int) -> Variance:
@@ -168,11 +165,9 @@ class Pairs:
         return Variance(self.single_pair.value / runs, self.single_pair.dof + max(0, runs - self.pairs))
 
     def widening(self, runs: int) -> float:
-        """Over the spread of single pairs."""
         return math.sqrt(1 / runs)
 
     def wander(self, runs: int, most: int) -> float:
-        """Of the mean of more pairs around that of fewer."""
         return math.sqrt(self.single_pair.value * max(0.0, 1 / runs - 1 / most))
 
 
@@ -387,6 +382,23 @@ def detectable_rel(figure: Figure, rule: Rule, floor_log: float) -> float:
             ]
         needs.append(scale.allowance_log + max(needed))
     return math.expm1(min(max(needs), _ENDLESS_LOG))
+
+
+def parts_detectable_rel(figures: Sequence[Figure], rule: Rule, steps: int) -> dict[str, float]:
+    """Smallest slowdown that is found of each figure but the total, by its label; `steps` is the call's number."""
+    return {label(figure.name, steps): detectable_rel(figure, rule, figure.floor_log) for figure in figures[1:]}
+
+
+def interval(centre_log: float, half_log: float) -> tuple[float, float]:
+    """An interval of logarithms as one of ratios."""
+    return math.exp(centre_log - half_log), math.exp(centre_log + half_log)
+
+
+def shares_by_name(names: Collection[str]) -> dict[str, float]:
+    """The share of the error budget of each figure; see `shares_of`."""
+    groups = sum(kind_of(name) == "step" for name in names)
+    total, stage, group = shares_of(len(names) - 1 - groups, groups)
+    return {name: {"total": total, "stage": stage, "step": group}[kind_of(name)] for name in names}
 
 
 @functools.lru_cache(maxsize=64)

@@ -1,32 +1,91 @@
-"""Which runs are evidence about time: what speaks against a run, and which runs the machine's pace sets apart."""
+"""Which runs are evidence about time, and what the machine's pace explains of them."""
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import math
 import statistics
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.time.figures import TOTAL, net_share, paces_s, waiting_share
-from pytest_diffbench.judge.time.pace import pace_of
+from pytest_diffbench.judge.definition import environment_changes
+from pytest_diffbench.judge.time.figures import TOTAL, net_share, paces_s, times_of, waiting_share
+from pytest_diffbench.judge.time.spread import Experience
+from pytest_diffbench.records import MOST_FIRST_TIMES, FirstTime
 from pytest_diffbench.records.details import Doubt
-from pytest_diffbench.stats.variance import drift_rel, interquartile_rel
+from pytest_diffbench.stats.variance import Variance, drift_rel, interquartile_rel
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping, Sequence
 
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.judge.time.pace import Pace
-    from pytest_diffbench.records import Run
+    from pytest_diffbench.records import Environment, Run
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Pace:
+    """How long a machine takes for reference work, against how long it usually takes.
+
+    Attributes:
+        usual: whether it keeps its usual pace.
+        low_log: what it explains of a case's change at most, to be taken off before the case is called slower.
+        high_log: what it explains at least, to be taken off before the case is called faster.
+        middle_log: mean over the kinds of work, for a person.
+    """
+
+    usual: bool
+    low_log: float
+    high_log: float
+    middle_log: float
+
+
+def pace_of(changes_log: Sequence[float], limits: Limits) -> Pace:
+    """Sum up how reference work changed.
+
+    At its usual pace a machine moves each case as it moves the reference work. Off it, cases may move further, by
+    `Limits.machine_explains`, or not at all.
+
+    Args:
+        changes_log: logarithms of the time of each kind of work over its usual one; at least one.
+        limits: thresholds.
+    """
+    middle_log = math.fsum(changes_log) / len(changes_log)
+    off_log = math.log1p(limits.machine_rel)
+    most, least = max(changes_log), min(changes_log)
+    if abs(middle_log) <= off_log and max(most, -least) <= 2 * off_log:
+        return Pace(True, middle_log, middle_log, middle_log)
+    return Pace(
+        False,
+        max(0.0, limits.machine_explains * most),
+        min(0.0, limits.machine_explains * least),
+        middle_log,
+    )
+
+
+def unknown_pace(past_runs: int, limits: Limits) -> Pace:
+    """What a machine may have done whose pace nobody knows."""
+    allowed_log = math.log1p(limits.machine_unknown_rel) if past_runs < limits.machine_known_runs else 0.0
+    return Pace(True, allowed_log, -allowed_log, 0.0)
+
+
+def experience_of(limits: Limits, family: str, *, part: bool = False) -> Experience:
+    """What is known of a kind of device before a run was recorded; parts of a call spread by more than the whole."""
+    on_cpu = family == "cpu"
+    wider = limits.time_part_spread if part else 1.0
+    day_rel = limits.time_day_spread_cpu_rel if on_cpu else limits.time_day_spread_rel
+    run_rel = limits.time_run_spread_cpu_rel if on_cpu else limits.time_run_spread_rel
+    return Experience(
+        between=Variance((wider * day_rel) ** 2, limits.time_expected_dof),
+        within=Variance((wider * run_rel) ** 2, limits.time_expected_dof),
+        least_log=limits.time_spread_cpu_rel if on_cpu else limits.time_spread_rel,
+        most_dof=limits.time_prior_max_dof,
+    )
 
 
 def doubts(run: Run, limits: Limits, *, alone: bool = True) -> Doubt | None:
     """What speaks against a run's time, whatever it is compared with; None when nothing does.
 
-    Args:
-        run: any.
-        limits: thresholds.
-        alone: whether its rounds have to be steady by themselves.
+    One that stands `alone` has to have steady rounds by itself.
     """
     if not is_valid(run):
         return Doubt(kind="invalid")
@@ -84,6 +143,11 @@ def _parallel(run: Run) -> bool:
     return isinstance(workers, int) and workers > 1
 
 
+def comparable(runs: Iterable[Run], environment: Environment) -> list[Run]:
+    """Runs whose times may be compared with those of an environment."""
+    return [run for run in runs if environment_changes(run.environment, environment) is None]
+
+
 def sound(runs: Iterable[Run]) -> list[Run]:
     """Runs that may be a baseline: with times that are times, measured alone."""
     return [
@@ -118,13 +182,10 @@ def alike(runs: list[Run], limits: Limits) -> list[Run]:
 
 
 def days_of(started: Sequence[str]) -> list[int]:
-    """Number the days on which runs were made: runs that follow each other closely share one.
+    """Number the days on which runs began (ISO 8601): runs that follow each other closely share one.
 
     A day ends where nothing was begun for `_QUIET_S`, or after `_LONGEST_DAY_S`. Runs without a time that can be read
     have a day of their own, -1.
-
-    Args:
-        started: when each began, in ISO 8601.
     """
     moments = [_moment_s(start) for start in started]
     days = [-1] * len(started)
@@ -175,3 +236,38 @@ def floors_of(limits: Limits, family: str, names: Iterable[str], base_s: Mapping
         least_s = max(limits.time_floor_s, limits.time_part_total_rel * base_s[TOTAL])
         floors[name] = math.log1p(max(part_rel, least_s / base_s[name]))
     return floors
+
+
+_SCORE = 3.0
+"""Deviations of the noise that a creep has to exceed before anything is said."""
+
+
+def first_time(run: Run) -> FirstTime | None:
+    """What is kept of one of the first runs; None for one without times."""
+    if not run.rounds:
+        return None
+    return FirstTime(median_s=times_of([run], net=True)[TOTAL][0], pace_s=paces_s(run))
+
+
+def creep_rel(first: Sequence[FirstTime], latest: Sequence[Run], limits: Limits, family: str) -> float | None:
+    """How much longer the latest runs take than the first ones; None where that isn't beyond noise and floor.
+
+    `latest` holds all timed runs since, oldest first, of which the last few count.
+    """
+    runs = [time for run in latest[-MOST_FIRST_TIMES:] if (time := first_time(run)) is not None]
+    if not first or len(latest) < len(first) + len(runs):
+        return None
+    kinds = set.intersection(*(set(time.pace_s) for time in (*first, *runs)))
+    before_log, after_log = (statistics.median(_log(time, kinds) for time in times) for times in (first, runs))
+    change_log = after_log - before_log
+    noise_log = experience_of(limits, family).between.deviation * math.sqrt(1 / len(first) + 1 / len(runs))
+    before_s = statistics.median(time.median_s for time in first)
+    if change_log <= max(_SCORE * noise_log, math.log1p(total_floor_rel(limits, family, before_s))):
+        return None
+    return math.expm1(change_log)
+
+
+def _log(time: FirstTime, kinds: set[str]) -> float:
+    """Logarithm of a time by the machine's pace, where all sides know it."""
+    pace_log = math.fsum(math.log(time.pace_s[kind]) for kind in kinds) / len(kinds) if kinds else 0.0
+    return math.log(time.median_s) - pace_log

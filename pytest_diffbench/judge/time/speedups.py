@@ -76,11 +76,7 @@ class LogRatio:
 
 
 def looks(rounds: int) -> tuple[int, ...]:
-    """Numbers of blocks after which the intervals are looked at: at least six, an even number, then twice and again.
-
-    Args:
-        rounds: that were asked for.
-    """
+    """Numbers of blocks after which intervals are looked at: an even number, at least six, then twice and again."""
     first = max(LEAST_BLOCKS, rounds + rounds % 2)
     return tuple(first * 2**look for look in range(len(_SHARES)))
 
@@ -152,11 +148,7 @@ def _by_ranks(logs: Sequence[float], miss: float) -> LogRatio | None:
 
 
 class _Means:
-    """The means of any two blocks, and each block itself, in order. Eight thousand blocks have 32 million.
-
-    Args:
-        logs: of the blocks, in any order.
-    """
+    """The means of any two blocks, and each block itself, in order. Eight thousand blocks have 32 million."""
 
     def __init__(self, logs: Sequence[float]) -> None:
         self._logs = sorted(logs)

@@ -16,7 +16,7 @@ from pytest_diffbench.stats.variance import Variance, moderated, pooled, prior_o
 if TYPE_CHECKING:
     from collections.abc import Hashable, Mapping, Sequence
 
-_LEAST_OF_PRIOR = 0.1
+LEAST_OF_PRIOR = 0.1
 """Spreads under this share of the least that is believed count as this much when peers are pooled."""
 
 _STRAY_SCORE = 6.0
@@ -91,13 +91,9 @@ class History:
 def history_of(
     past_log: Sequence[float], days: Sequence[Hashable], expected_log: float, today: Hashable = None
 ) -> History:
-    """Sum up a case's past runs, at least one.
+    """Sum up a case's past runs, at least one, by the logarithms of their times.
 
-    Args:
-        past_log: logarithms of their times.
-        days: the day of each.
-        expected_log: spread that is expected before any was recorded.
-        today: the session's day.
+    `expected_log` is the spread that is expected before any was recorded, and `today` the session's day.
     """
     aside = strays_among(past_log, expected_log)
     by_day: dict[Hashable, list[float]] = {}
@@ -183,7 +179,7 @@ def peers_of(cases: Sequence[History], experience: Experience) -> Peers:
     tell of its days what one does. So their spread between days is known as well as by the number of cases that
     would be independent of each other.
     """
-    least = (_LEAST_OF_PRIOR * experience.least_log) ** 2
+    least = (LEAST_OF_PRIOR * experience.least_log) ** 2
     between = [case.between for case in cases]
     within_days = [case.within for case in cases]
     prior = prior_of(between, least, experience.most_dof)
@@ -276,11 +272,9 @@ class OtherDay:
         return _sum(shared, Variance(self.within.value * alone, self.within.dof))
 
     def widening(self, runs: int) -> float:
-        """Over the spread of single runs."""
         return math.sqrt(max(1 / runs, 1 / self.runs_a_day) + 1 / (self.days * self.runs_a_day))
 
     def wander(self, runs: int, most: int) -> float:
-        """Of the mean of more runs around that of fewer."""
         variance = self.within if self.within is not None else self.between
         return math.sqrt(variance.value * max(0.0, 1 / runs - 1 / most))
 
@@ -301,7 +295,6 @@ class SameDay:
 
     @property
     def shrinks(self) -> bool:
-        """Each run is one more draw."""
         return True
 
     def of(self, runs: int) -> Variance:
@@ -309,11 +302,9 @@ class SameDay:
         return Variance(self.within.value * (1 / runs + 1 / self.past_runs), self.within.dof)
 
     def widening(self, runs: int) -> float:
-        """Over the spread of single runs."""
         return math.sqrt(1 / runs + 1 / self.past_runs)
 
     def wander(self, runs: int, most: int) -> float:
-        """Of the mean of more runs around that of fewer."""
         return math.sqrt(self.within.value * max(0.0, 1 / runs - 1 / most))
 
 

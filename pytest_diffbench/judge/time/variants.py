@@ -6,10 +6,8 @@ import dataclasses
 import statistics
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.inert import is_inert
+from pytest_diffbench.judge.gains import is_inert, suspicions, tier_of, wrong_guidance
 from pytest_diffbench.judge.likeness import Shown, image_difference, is_more_alike
-from pytest_diffbench.judge.suspicions import suspicions
-from pytest_diffbench.judge.tier import tier_of, wrong_guidance
 from pytest_diffbench.judge.time.speedups import LogRatio, estimate, log_ratios
 from pytest_diffbench.outputs.excerpts import decoded
 from pytest_diffbench.records import (
@@ -19,7 +17,6 @@ from pytest_diffbench.records import (
     PromptFigures,
     Ratio,
     RatioRun,
-    Speedup,
     VariantReport,
 )
 from pytest_diffbench.records.artifacts import Artifacts
@@ -291,6 +288,3 @@ def _replaced(report: VariantReport, **changed: object) -> VariantReport:
     import msgspec
 
     return msgspec.structs.replace(report, **changed)
-
-
-__all__ = ["Measured", "Speedup", "compare", "estimate_of", "predicted_speedup", "ratio_of"]

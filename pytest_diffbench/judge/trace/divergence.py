@@ -1,4 +1,4 @@
-"""Finds the first place where two traces diverge: an embedding, a prediction, a step, or the decoder."""
+"""Where two traces diverge first, what became of the tensor there, and whether a call went another way."""
 
 from __future__ import annotations
 
@@ -6,20 +6,87 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.trace.change import Change, change_of
-from pytest_diffbench.judge.trace.entries import distances, entries_of, relative_distance
-from pytest_diffbench.records.details import TraceDetails, UnmatchedPlace
+from pytest_diffbench.judge.trace.entries import distances, entries_of, place_of
+from pytest_diffbench.outputs.metrics import over
+from pytest_diffbench.records.details import TraceDetails, TraceExcess, UnmatchedPlace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from pytest_diffbench.judge.limits import Limits
-    from pytest_diffbench.judge.trace.entries import Trace, TraceEntry
-    from pytest_diffbench.judge.trace.places import Place
+    from pytest_diffbench.judge.trace.entries import Place, Trace, TraceEntry
     from pytest_diffbench.records import RerunNoise
-    from pytest_diffbench.records.details import Course
+    from pytest_diffbench.records.details import Course, TensorChange
 
-__all__ = ["Divergence", "divergence_threshold_rel", "find_divergence", "relative_distance", "rounding_rel"]
+
+_EXPLAINED_REL = 0.9
+"""Share of the squared distance that a scale must explain. Sketches are linear, so a mere scale explains all of it;
+of a distance in a direction of its own a scale explains about 1 in 256 by chance."""
+
+_PARALLEL = 0.95
+"""Least cosine of a tensor that was scaled: against one that is far larger, a scale of nearly 0 explains all."""
+
+_UNRELATED = 0.2
+"""Sketches of unrelated tensors have a cosine of 0 give or take .06."""
+
+_SHIFT_REL = (0.67, 1.5)
+"""Bounds of the share of the squared distance that a shift of the mean explains; the sketch estimates it to 9 %."""
+
+
+@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
+class Change:
+    """How a tensor differs from the baseline's.
+
+    Attributes:
+        kind: None where nothing simple explains it.
+        scale: factor that brings the baseline's nearest to this run's, `<a, b> / <b, b>`; None where it has none.
+        cosine: of the angle between them; None where one is zero or they can't be compared.
+        shift: what was added to all values, of a tensor that was shifted.
+        not_finite: values that aren't finite, in the baseline and now, where their number differs.
+    """
+
+    kind: TensorChange | None = None
+    scale: float | None = None
+    cosine: float | None = None
+    shift: float | None = None
+    not_finite: tuple[int, int] | None = None
+
+
+def change_of(now: TraceEntry, base: TraceEntry) -> Change:
+    """Explain the difference of two entries of one place."""
+    import numpy as np
+
+    if now.not_finite and now.not_finite != base.not_finite:
+        return Change(kind="not_finite", not_finite=(base.not_finite or 0, now.not_finite))
+    if now.array.shape != base.array.shape:
+        return Change(kind="shape")
+    a, b = now.array.astype(np.float64).ravel(), base.array.astype(np.float64).ravel()
+    if not (np.isfinite(a).all() and np.isfinite(b).all()):
+        return Change(kind="not_finite")
+    aa, bb, ab = float(a @ a), float(b @ b), float(a @ b)
+    if aa == 0 or bb == 0:
+        return Change(kind=None if aa == bb else "zeros_now" if aa == 0 else "zeros_in_baseline")
+    scale, cosine = ab / bb, ab / math.sqrt(aa * bb)
+    gap2, rest2 = float(np.sum((a - b) ** 2)), float(np.sum((a - scale * b) ** 2))
+    if gap2 > 0 and abs(cosine) >= _PARALLEL and 1 - rest2 / gap2 >= _EXPLAINED_REL:
+        return Change(kind="scaled", scale=scale, cosine=cosine)
+    if (shift := _shift(now, base, gap2)) is not None:
+        return Change(kind="shifted", scale=scale, cosine=cosine, shift=shift)
+    return Change(kind="unrelated" if abs(cosine) < _UNRELATED else None, scale=scale, cosine=cosine)
+
+
+def _shift(now: TraceEntry, base: TraceEntry, gap2: float) -> float | None:
+    """What was added to all values alike; None where that isn't what happened, or moments are missing."""
+    if now.mean is None or base.mean is None or base.std is None or gap2 == 0:
+        return None
+    mean_square = base.mean**2 + base.std**2
+    if mean_square == 0:
+        return None
+    size = base.norm**2 / mean_square
+    shift = now.mean - base.mean
+    low, high = _SHIFT_REL
+    return shift if low <= size * shift**2 / gap2 <= high else None
+
 
 _EPS = {"float64": 2.0**-23, "float32": 2.0**-23, "float16": 2.0**-10, "bfloat16": 2.0**-7}
 """Machine epsilon by dtype; traces are stored as float32, so nothing finer than that is seen."""
@@ -87,11 +154,6 @@ def find_divergence(now: Trace, base: Trace, threshold_rel: float) -> Divergence
 
     That order is: text encoders, embeddings, in each step the predictions and then the latents, the decoder. Only
     places that both hold are compared, so a trace that was stored before there were predictions is still of use.
-
-    Args:
-        now: trace of this run.
-        base: trace of the baseline.
-        threshold_rel: relative distance up to which the traces count as equal, see `divergence_threshold_rel`.
     """
     current, stored = entries_of(now), entries_of(base)
     gaps_rel = distances(current, stored)
@@ -152,3 +214,53 @@ def _unmatched(
 def four_digits(value: float | None) -> float | None:
     """A figure as it stands in details; None for what isn't finite."""
     return float(f"{value:.4g}") if value is not None and math.isfinite(value) else None
+
+
+_LEFT_TO_THE_PICTURE = ("decoder_input", "decoded", "returned")
+
+
+def trace_excess(divergence: Divergence, limits: Limits) -> TraceExcess | None:
+    """Hold every place of two traces of one class of machine against its limit; None where all are within.
+
+    Where nothing has added up yet - embeddings, and the first step - the limit is a precision: kernels that sum in
+    another order stay far under it, another dtype doesn't. Later places may be as far apart as latents that are a
+    result. Neither is ever under what rounding of the dtype, or identical calls, explain. What the decoder makes of
+    the latents is left to the picture.
+
+    Returns:
+        The place that is furthest beyond its limit.
+    """
+    worst, excess = None, 1.0
+    for name, distance_rel in divergence.series:
+        place = place_of(name)
+        if place is None or place.kind in _LEFT_TO_THE_PICTURE:
+            continue
+        limit_rel = limits.trace_first_rel if _first(place) else limits.latents_machine_rel
+        limit_rel = max(limit_rel, divergence.threshold_rel)
+        if over(distance_rel, limit_rel) > excess:
+            excess = over(distance_rel, limit_rel)
+            worst = TraceExcess(place=name, distance_rel=four_digits(distance_rel), limit_rel=limit_rel)
+    return worst
+
+
+def largest_rel(divergence: Divergence) -> tuple[float, float]:
+    """The largest distance of embeddings and first step, and that of later places; 0 where there are none."""
+    first, later = 0.0, 0.0
+    for name, gap_rel in divergence.series:
+        place = place_of(name)
+        if place is None or place.kind in _LEFT_TO_THE_PICTURE:
+            continue
+        if _first(place):
+            first = max(first, gap_rel)
+        else:
+            later = max(later, gap_rel)
+    return first, later
+
+
+def first_not_finite(trace: Trace) -> Place | None:
+    """The first place of a call that holds values which aren't finite; None where the trace knows of none."""
+    return next((entry.place for entry in entries_of(trace).values() if entry.not_finite), None)
+
+
+def _first(place: Place) -> bool:
+    return place.kind in ("encoder", "text") or (place.kind in ("prediction", "latents") and place.step == 0)

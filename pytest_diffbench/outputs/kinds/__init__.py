@@ -23,6 +23,7 @@ from pytest_diffbench.outputs.kinds.kind import (
     Sketch,
     Unit,
     Value,
+    recorded,
 )
 from pytest_diffbench.outputs.kinds.maps import Maps
 from pytest_diffbench.outputs.kinds.tensors import Embeddings, Latents, Tensors
@@ -32,28 +33,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from pytest_diffbench.outputs.metrics.metric import Metric
-
-__all__ = [
-    "KINDS",
-    "PART_METRICS",
-    "Defect",
-    "Figure",
-    "Finding",
-    "FindingCode",
-    "Kept",
-    "Kind",
-    "Part",
-    "PartComparison",
-    "Place",
-    "Rates",
-    "Sketch",
-    "Unit",
-    "Value",
-    "is_no_image",
-    "parts_of",
-    "register",
-    "unregister",
-]
 
 KINDS: dict[str, Kind] = {}
 """By name, in the order in which they are asked whether a value is theirs."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any, ClassVar
 
-from pytest_diffbench.outputs.kinds.audio_findings import findings
+from pytest_diffbench.outputs.kinds.audio_findings import SILENT, findings
 from pytest_diffbench.outputs.kinds.kind import (
     Defect,
     Figure,
@@ -23,7 +23,7 @@ from pytest_diffbench.outputs.kinds.kind import (
     projected,
     stored_float32,
 )
-from pytest_diffbench.outputs.metrics.metric import Metric
+from pytest_diffbench.outputs.metrics.metric import Metric, signal_to_noise
 from pytest_diffbench.outputs.pixels import image_digest
 
 if TYPE_CHECKING:
@@ -41,9 +41,6 @@ BANDS = 16
 BLOCK = 1 << 14
 """Samples of a channel that share a digest: a third of a second."""
 
-SILENT = 1e-4
-"""Peak under which there is no sound: -80 dB of full scale, under the noise of 14 bits."""
-
 WINDOWS = (512, 1024, 2048)
 """Lengths of the transforms whose spectra are compared: short ones for clicks, long ones for tones."""
 
@@ -57,67 +54,32 @@ _FULL_SCALE = 1.5
 _LEVEL_FLOOR = 1e-3
 """Share of the loudest amplitude of a spectrum, or of the whole RMS, under which differences aren't heard."""
 
-_SNR = Metric(
-    # 1 % of the amplitude, as 40 dB of an image.
-    name="audio_snr_db",
-    label="SNR",
-    machine=40.0,
-    drift=20.0,
-    broken=6.0,
-    higher_is_better=True,
-    decibels=True,
-    steps_per_unit=1,
-    best=math.inf,
-    digits=1,
-    unit=" dB",
-    limit_unit=" dB",
-)
-_WINDOW_SNR = Metric(
-    # Noise that is even leaves quiet moments 10 dB less than the whole; a click or a gap leaves nothing.
-    name="audio_window_snr_db",
-    label="SNR of the worst window",
-    machine=26.0,
-    drift=3.0,
-    higher_is_better=True,
-    decibels=True,
-    steps_per_unit=1,
-    best=math.inf,
-    digits=1,
-    unit=" dB",
-    limit_unit=" dB",
-)
-_LOUDNESS = Metric(
-    # What the ear tells apart is 1 dB.
-    name="audio_loudness_db",
-    label="loudness difference",
-    machine=0.1,
-    drift=1.0,
-    broken=6.0,
-    digits=2,
-    unit=" dB",
-    limit_unit=" dB",
-)
-_PEAK = Metric(
-    # A peak is a single sample, which noise of 40 dB moves by .2 dB.
-    name="audio_peak_db",
-    label="peak difference",
-    machine=0.25,
-    drift=2.0,
-    digits=2,
-    unit=" dB",
-    limit_unit=" dB",
-)
-_SPECTRUM = Metric(
-    # Noise of 40 dB reaches .5 dB in the worst window of a loud recording; a lost band, 10 and more.
-    name="audio_spectrum_db",
-    label="spectral difference",
-    machine=1.5,
-    drift=6.0,
-    broken=20.0,
-    digits=1,
-    unit=" dB",
-    limit_unit=" dB",
-)
+
+def _gap_db(
+    name: str, label: str, *, machine: float, drift: float, broken: float | None = None, digits: int
+) -> Metric:
+    return Metric(
+        name=name,
+        label=label,
+        machine=machine,
+        drift=drift,
+        broken=broken,
+        digits=digits,
+        unit=" dB",
+        limit_unit=" dB",
+    )
+
+
+# 1 % of the amplitude, as 40 dB of an image.
+_SNR = signal_to_noise("audio_snr_db", "SNR", machine=40.0, drift=20.0, broken=6.0)
+# Noise that is even leaves quiet moments 10 dB less than the whole; a click or a gap leaves nothing.
+_WINDOW_SNR = signal_to_noise("audio_window_snr_db", "SNR of the worst window", machine=26.0, drift=3.0)
+# What the ear tells apart is 1 dB.
+_LOUDNESS = _gap_db("audio_loudness_db", "loudness difference", machine=0.1, drift=1.0, broken=6.0, digits=2)
+# A peak is a single sample, which noise of 40 dB moves by .2 dB.
+_PEAK = _gap_db("audio_peak_db", "peak difference", machine=0.25, drift=2.0, digits=2)
+# Noise of 40 dB reaches .5 dB in the worst window of a loud recording; a lost band, 10 and more.
+_SPECTRUM = _gap_db("audio_spectrum_db", "spectral difference", machine=1.5, drift=6.0, broken=20.0, digits=1)
 
 
 class Audio(Kind):

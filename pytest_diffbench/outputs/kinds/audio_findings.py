@@ -17,7 +17,8 @@ _ALIKE_REL = 0.05
 _MOST_DELAY = 1 << 16
 """Samples by which a delay is looked for."""
 
-_SILENT = 1e-4
+SILENT = 1e-4
+"""Peak under which there is no sound: -80 dB of full scale, under the noise of 14 bits."""
 
 
 def findings(
@@ -72,7 +73,7 @@ def _of_channels(new: NDArray[Any], old: NDArray[Any]) -> Finding | None:
     if len(old) < 2:
         return None
     for channel in range(len(old)):
-        if np.abs(new[channel]).max() < _SILENT <= np.abs(old[channel]).max():
+        if np.abs(new[channel]).max() < SILENT <= np.abs(old[channel]).max():
             return Finding(code="channel_silent", place=Place(channel=channel))
     for left in range(len(old)):
         for right in range(left + 1, len(old)):

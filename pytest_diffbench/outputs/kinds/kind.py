@@ -303,6 +303,14 @@ def is_constant(array: NDArray[Any]) -> bool:
     return array.size > 1 and bool((array == array.reshape(-1)[0]).all())
 
 
+def part_of(kind: str, name: str, array: NDArray[Any]) -> Part:
+    """A part of which the values are kept as they were returned."""
+    import numpy as np
+
+    finite = array.dtype.kind != "f" or bool(np.isfinite(array).all())
+    return Part(kind=kind, name=name, array=array, dtype=str(array.dtype), finite=finite)
+
+
 def kept_of(
     part: Part,
     arrays: Mapping[str, NDArray[Any]],
@@ -339,6 +347,22 @@ def stored_float32(array: NDArray[Any]) -> NDArray[np.float32]:
     most = float(np.finfo(np.float32).max)
     values = np.nan_to_num(array.astype(np.float64), nan=0.0, posinf=0.0, neginf=0.0).clip(-most, most)
     return np.ascontiguousarray(values, dtype=np.float32)
+
+
+def greys_of(parts: Sequence[Kept]) -> list[NDArray[np.uint8]]:
+    """The values of parts as levels, from 0 for the least of all to 255 for the greatest of all."""
+    import numpy as np
+
+    arrays = [part.arrays["values"].astype(np.float64) for part in parts]
+    low, high = min(float(array.min()) for array in arrays), max(float(array.max()) for array in arrays)
+    scale = 255 / (high - low) if high > low else 0.0
+    return [((array - low) * scale).round().astype(np.uint8) for array in arrays]
+
+
+def recorded(facts: Any, arrays: Mapping[str, NDArray[Any]]) -> Kept:
+    """A part with its arrays, as its kind compares it; `facts` is the record of it, with the fields of `Kept`."""
+    names = [field.name for field in dataclasses.fields(Kept) if field.name != "arrays"]
+    return Kept(**{name: getattr(facts, name) for name in names}, arrays=arrays)
 
 
 def projected(values: NDArray[Any]) -> Sketch:

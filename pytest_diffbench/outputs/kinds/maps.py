@@ -16,8 +16,10 @@ from pytest_diffbench.outputs.kinds.kind import (
     Place,
     Sketch,
     Value,
+    greys_of,
     kept_of,
     names_of,
+    part_of,
     stored_float32,
 )
 from pytest_diffbench.outputs.metrics.metric import Metric, Tile
@@ -96,13 +98,7 @@ class Maps(Kind):
         if maps is None:
             return None
         names = names_of(value, len(maps))
-        return tuple(self._part(name, array) for name, array in zip(names, maps, strict=True))
-
-    def _part(self, name: str, array: NDArray[Any]) -> Part:
-        import numpy as np
-
-        finite = array.dtype.kind != "f" or bool(np.isfinite(array).all())
-        return Part(kind=self.name, name=name, array=array, dtype=str(array.dtype), finite=finite)
+        return tuple(part_of(self.name, name, array) for name, array in zip(names, maps, strict=True))
 
     def keep(self, part: Part) -> Kept:
         """Every value, or means of cells."""
@@ -148,13 +144,7 @@ class Maps(Kind):
 
     def pictures(self, parts: Sequence[Kept]) -> tuple[NDArray[np.uint8], ...]:
         """The same, from the least value of all to the greatest of all."""
-        import numpy as np
-
-        arrays = [part.arrays["values"].astype(np.float64) for part in parts]
-        low, high = min(float(array.min()) for array in arrays), max(float(array.max()) for array in arrays)
-        scale = 255 / (high - low) if high > low else 0.0
-        greys = [((array - low) * scale).round().astype(np.uint8) for array in arrays]
-        return tuple(grey if grey.shape[2] == 3 else grey[:, :, 0] for grey in greys)
+        return tuple(grey if grey.shape[2] == 3 else grey[:, :, 0] for grey in greys_of(parts))
 
 
 def _split(array: NDArray[Any], channels_first: bool) -> list[NDArray[Any]] | None:

@@ -15,8 +15,10 @@ from pytest_diffbench.outputs.kinds.kind import (
     Place,
     Sketch,
     Value,
+    greys_of,
     kept_of,
     least_gap,
+    part_of,
     projected,
     stored_float32,
 )
@@ -69,17 +71,11 @@ class Tensors(Kind):
         array = value.array
         if array is None or array.dtype.kind not in "fiub" or not array.size or not self.knows(value):
             return None
-        return (self._part(value, array),)
+        return (part_of(self.name, value.name, array),)
 
     def knows(self, value: Value) -> bool:
         """Whether an array is of this kind: flags such as `nsfw_content_detected` are no result."""
         return not value.pictures and not value.field.endswith("_detected")
-
-    def _part(self, value: Value, array: NDArray[Any]) -> Part:
-        import numpy as np
-
-        finite = array.dtype.kind != "f" or bool(np.isfinite(array).all())
-        return Part(kind=self.name, name=value.name, array=array, dtype=str(array.dtype), finite=finite)
 
     def keep(self, part: Part) -> Kept:
         """Every value, or every n-th."""
@@ -114,11 +110,7 @@ class Tensors(Kind):
         shape = parts[0].shape
         if not shape or any(part.arrays["values"].size != int(np.prod(shape)) for part in parts):
             return (None,) * len(parts)
-        arrays = [part.arrays["values"].astype(np.float64) for part in parts]
-        low, high = min(float(array.min()) for array in arrays), max(float(array.max()) for array in arrays)
-        scale = 255 / (high - low) if high > low else 0.0
-        greys = [((array - low) * scale).round().astype(np.uint8) for array in arrays]
-        return tuple(_tiled(grey, shape) for grey in greys)
+        return tuple(_tiled(grey, shape) for grey in greys_of(parts))
 
 
 class Latents(Tensors):

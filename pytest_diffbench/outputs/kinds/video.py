@@ -23,7 +23,7 @@ from pytest_diffbench.outputs.kinds.kind import (
 )
 from pytest_diffbench.outputs.kinds.video_findings import findings, rms
 from pytest_diffbench.outputs.metrics.builtin import BUILT_IN
-from pytest_diffbench.outputs.metrics.metric import ImagePair, Metric
+from pytest_diffbench.outputs.metrics.metric import ImagePair, Metric, signal_to_noise
 from pytest_diffbench.outputs.pixels import image_digest, to_uint8_arrays
 
 if TYPE_CHECKING:
@@ -51,25 +51,18 @@ FRAME_METRICS: dict[str, ImageMetric] = {f"video_{metric.name}": metric for metr
 """The metrics of images, for whole frames."""
 
 
+def _count(name: str, label: str) -> Metric:
+    return Metric(name=name, label=label, machine=0, drift=0, whole=True, steps_per_unit=1, digits=0)
+
+
 def _of_frames(name: str, metric: ImageMetric) -> Metric:
     shared = {field.name: getattr(metric, field.name) for field in dataclasses.fields(Metric)}
     return Metric(**shared | {"name": name})
 
 
-_SKETCH_PSNR = Metric(
-    # Noise of 40 dB averages out over cells of 64 pixels to 58 dB; what is left at 46 dB covers areas.
-    name="video_sketch_psnr_db",
-    label="PSNR of a reduced frame",
-    machine=46.0,
-    drift=30.0,
-    broken=20.0,
-    higher_is_better=True,
-    decibels=True,
-    steps_per_unit=1,
-    best=math.inf,
-    digits=1,
-    unit=" dB",
-    limit_unit=" dB",
+# Noise of 40 dB averages out over cells of 64 pixels to 58 dB; what is left at 46 dB covers areas.
+_SKETCH_PSNR = signal_to_noise(
+    "video_sketch_psnr_db", "PSNR of a reduced frame", machine=46.0, drift=30.0, broken=20.0
 )
 _SKETCH_CELL = Metric(
     # Noise of 45 dB leaves 1 after reduction; a lost patch of 64 pixels, all of its difference.
@@ -92,26 +85,10 @@ _FLICKER = Metric(
     digits=1,
     unit="/255",
 )
-_FROZEN = Metric(
-    # Equal to the last bit by chance alone never happens to frames that moved.
-    name="video_frozen_frames",
-    label="frozen frames",
-    machine=0,
-    drift=0,
-    whole=True,
-    steps_per_unit=1,
-    digits=0,
-)
-_MISPLACED = Metric(
-    # Likewise.
-    name="video_misplaced_frames",
-    label="misplaced frames",
-    machine=0,
-    drift=0,
-    whole=True,
-    steps_per_unit=1,
-    digits=0,
-)
+# Equal to the last bit by chance alone never happens to frames that moved.
+_FROZEN = _count("video_frozen_frames", "frozen frames")
+# Likewise.
+_MISPLACED = _count("video_misplaced_frames", "misplaced frames")
 
 
 class Video(Kind):

@@ -17,8 +17,6 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-__all__ = ["METRICS", "OPTIONAL", "ImageMetric", "ImagePair", "Line", "Measurement", "Tile", "distance", "over"]
-
 _ALL = (
     *BUILT_IN,
     flip.METRIC,

@@ -5,16 +5,20 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.outputs.image_metrics import colour_levels, hash_distance_of, p999_levels, worst_tile_p99
+from pytest_diffbench.outputs.image_metrics import (
+    colour_levels,
+    hash_distance_bits,
+    p999_levels,
+    worst_tile,
+    worst_tile_p99,
+)
 from pytest_diffbench.outputs.image_seams import find_seam
-from pytest_diffbench.outputs.images import worst_tile
-from pytest_diffbench.outputs.metrics.metric import ImageMetric, Line, Measurement, Tile
+from pytest_diffbench.outputs.metrics.metric import ImageMetric, Line, Measurement
 from pytest_diffbench.outputs.pixels import psnr_db
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from pytest_diffbench.outputs import image_metrics, images
     from pytest_diffbench.outputs.metrics.metric import ImagePair, RerunModel
 
 
@@ -27,8 +31,8 @@ def _p999(pair: ImagePair) -> Measurement:
 
 
 def _tile_p99(pair: ImagePair) -> Measurement:
-    tile = worst_tile_p99(pair.image, pair.reference, pair.tile_size_px)
-    return Measurement(value=tile.levels, tile=_place(tile))
+    levels, tile = worst_tile_p99(pair.image, pair.reference, pair.tile_size_px)
+    return Measurement(value=levels, tile=tile)
 
 
 def _ssim(pair: ImagePair) -> Measurement:
@@ -37,8 +41,8 @@ def _ssim(pair: ImagePair) -> Measurement:
 
 def _tile_ssim(pair: ImagePair) -> Measurement:
     height_px, width_px = pair.image.shape[:2]
-    tile = worst_tile(pair.similarity, height_px, width_px, pair.tile_size_px)
-    return Measurement(value=tile.ssim, tile=_place(tile))
+    ssim, tile = worst_tile(pair.similarity, height_px, width_px, pair.tile_size_px)
+    return Measurement(value=ssim, tile=tile)
 
 
 def _colour(pair: ImagePair) -> Measurement:
@@ -52,11 +56,7 @@ def _seam(pair: ImagePair) -> Measurement:
 
 
 def _hash(pair: ImagePair) -> Measurement:
-    return Measurement(value=hash_distance_of(*pair.lumas))
-
-
-def _place(tile: images.Tile | image_metrics.TileLevels) -> Tile:
-    return Tile(left_px=tile.left_px, top_px=tile.top_px, width_px=tile.width_px, height_px=tile.height_px)
+    return Measurement(value=hash_distance_bits(*pair.lumas))
 
 
 def _levels(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.outputs.image_metrics import area_means, cell_px
+from pytest_diffbench.outputs.image_metrics import area_means, cell_of
 from pytest_diffbench.outputs.metrics.canvases import canvases
-from pytest_diffbench.outputs.metrics.metric import ImageMetric, Measurement, Package, Tile
+from pytest_diffbench.outputs.metrics.metric import ImageMetric, Measurement, Package
 
 if TYPE_CHECKING:
     import numpy as np
@@ -51,7 +51,7 @@ def worst_tile_mean(errors: NDArray[np.float64], tile_size_px: int) -> Measureme
     means = area_means(errors, rows, columns)
     # NaN counts as the largest
     row, column = np.unravel_index(int(means.argmax()), means.shape)
-    tile = Tile(**cell_px(errors.shape, rows, columns, int(row), int(column)))
+    tile = cell_of(errors.shape, rows, columns, int(row), int(column))
     return Measurement(value=float(means[row, column]), tile=tile)
 
 

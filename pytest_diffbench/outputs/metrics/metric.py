@@ -8,8 +8,7 @@ import math
 import sys
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from pytest_diffbench.outputs.image_metrics import check_images, luma
-from pytest_diffbench.outputs.images import ssim_map
+from pytest_diffbench.outputs.image_metrics import Tile, check_images, luma, ssim_map
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable
@@ -20,16 +19,6 @@ if TYPE_CHECKING:
 RerunModel: TypeAlias = Literal["psnr", "structure", "percentile", "colour", "tier"]
 """What noise between identical calls does to a limit, see `judge.output.tolerance`; `tier`: the limit of another
 machine holds."""
-
-
-@dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
-class Tile:
-    """A part of an image; place and size in pixels, counted from the top left corner."""
-
-    left_px: int
-    top_px: int
-    width_px: int
-    height_px: int
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -201,6 +190,24 @@ class ImageMetric(Metric):
     def measured_by(self, measure: Callable[[ImagePair], Measurement]) -> ImageMetric:
         """The same metric, computed by a function that holds what it needs."""
         return dataclasses.replace(self, measure=measure)
+
+
+def signal_to_noise(name: str, label: str, *, machine: float, drift: float, broken: float | None = None) -> Metric:
+    """A ratio in decibels of what should be to what differs, infinite for equal results."""
+    return Metric(
+        name=name,
+        label=label,
+        machine=machine,
+        drift=drift,
+        broken=broken,
+        higher_is_better=True,
+        decibels=True,
+        steps_per_unit=1,
+        best=math.inf,
+        digits=1,
+        unit=" dB",
+        limit_unit=" dB",
+    )
 
 
 def over(error: float, allowed: float) -> float:

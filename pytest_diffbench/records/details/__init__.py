@@ -7,7 +7,14 @@ from __future__ import annotations
 
 from typing import TypeAlias
 
-from pytest_diffbench.records.details.common import FieldChange, Incomparable, Unjudged
+from pytest_diffbench.records.details.common import (
+    FieldChange,
+    Incomparable,
+    Returned,
+    ReturnedPart,
+    ReturnedTensor,
+    Unjudged,
+)
 from pytest_diffbench.records.details.guidance import (
     Contradiction,
     FaultKind,
@@ -23,6 +30,7 @@ from pytest_diffbench.records.details.guidance import (
 )
 from pytest_diffbench.records.details.memory import MemoryDetails, StageMemoryChange
 from pytest_diffbench.records.details.output import (
+    Course,
     ImageLine,
     ImageTile,
     MetricFigure,
@@ -30,8 +38,11 @@ from pytest_diffbench.records.details.output import (
     OutputDetails,
     PartFinding,
     PartPlace,
+    TensorChange,
+    TraceDetails,
+    TraceExcess,
+    UnmatchedPlace,
 )
-from pytest_diffbench.records.details.returned import Returned, ReturnedPart, ReturnedTensor
 from pytest_diffbench.records.details.time import (
     Clocks,
     Doubt,
@@ -42,7 +53,6 @@ from pytest_diffbench.records.details.time import (
     RatioDetails,
     TimeDetails,
 )
-from pytest_diffbench.records.details.trace import Course, TensorChange, TraceDetails, TraceExcess, UnmatchedPlace
 from pytest_diffbench.records.details.work import (
     CountChange,
     Direction,
@@ -67,53 +77,3 @@ Details: TypeAlias = (
     | WorkDetails
 )
 """What a verdict holds, told apart by its field `kind`."""
-
-__all__ = [
-    "Clocks",
-    "Contradiction",
-    "CountChange",
-    "Course",
-    "Details",
-    "Direction",
-    "Doubt",
-    "FaultKind",
-    "FieldChange",
-    "GroupChange",
-    "GuidanceDetails",
-    "GuidanceFault",
-    "ImageLine",
-    "ImageTile",
-    "Incomparable",
-    "InertArgument",
-    "InertCause",
-    "InertDetails",
-    "InputChange",
-    "LeftOut",
-    "MachineReadings",
-    "MemoryDetails",
-    "MetricFigure",
-    "MetricLimit",
-    "ObservedGuidance",
-    "OperatorChange",
-    "OutputDetails",
-    "PartFinding",
-    "PartPlace",
-    "PartTime",
-    "RatioDetails",
-    "RenormKind",
-    "Returned",
-    "ReturnedPart",
-    "ReturnedTensor",
-    "StageMemoryChange",
-    "TensorChange",
-    "TimeDetails",
-    "TraceDetails",
-    "TraceExcess",
-    "Unjudged",
-    "UnmatchedPlace",
-    "UnreadQuantity",
-    "UnrecordedArgument",
-    "WorkDetails",
-    "WorkDifference",
-    "WorkKind",
-]

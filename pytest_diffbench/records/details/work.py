@@ -7,7 +7,7 @@ from typing import Literal, TypeAlias
 from pytest_diffbench.records.base import Count, Record
 from pytest_diffbench.records.details.common import FieldChange
 from pytest_diffbench.records.details.guidance import GuidanceFault
-from pytest_diffbench.records.engagement import Engagement
+from pytest_diffbench.records.work import Engagement
 
 Direction: TypeAlias = Literal["more", "less", "other"]
 """Which way something went; `other` is a change that is neither more nor less, such as shapes with equal FLOPs."""

@@ -7,7 +7,7 @@ import json
 from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.judge.reasons import REASONS
-from pytest_diffbench.judge.trace.places import place_of
+from pytest_diffbench.judge.trace.entries import place_of
 from pytest_diffbench.outputs.kinds import PART_METRICS
 from pytest_diffbench.outputs.metrics import METRICS
 from pytest_diffbench.records import GATES
@@ -16,6 +16,7 @@ from pytest_diffbench.report.failure import ending, headline
 from pytest_diffbench.report.figures import (
     PASSING,
     STATUSES,
+    attempts_text,
     detectable_text,
     grouped,
     image_figures,
@@ -85,15 +86,7 @@ def case_view(
 ) -> views.Case:
     """Everything that the page says of a case.
 
-    Args:
-        report: the case.
-        session: that it is of.
-        baseline: what it was compared with, where that is at hand.
-        looks: its pictures.
-        slug: its name in links.
-        number: of the session.
-        kept: its pictures were at hand, whether or not there was room for them.
-        bare: tables have to do.
+    Its pictures were `kept` whether or not there was room for them; where it is `bare`, tables have to do.
     """
     observation = report.observation
     definition = observation.case.definition
@@ -283,7 +276,7 @@ def _notes(report: CaseReport) -> tuple[str, ...]:
         f"left behind: {'; '.join(report.observation.left_behind)}" if report.observation.left_behind else None,
         f"slid: {report.slid}" if report.slid is not None else None,
         f"times left out: {report.times_left_out}" if report.times_left_out is not None else None,
-        f"{report.attempts} attempts, of which the last counts" if report.attempts > 1 else None,
+        attempts_text(report),
         *report.observation.notes,
     )
     return tuple(note for note in notes if note)

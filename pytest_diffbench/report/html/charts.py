@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from pytest_diffbench.judge.trace.places import place_of
+from pytest_diffbench.judge.trace.entries import place_of
 from pytest_diffbench.report.html.svg import drawing, element, percent, stretched
 from pytest_diffbench.report.sentences import page as sentences
 from pytest_diffbench.report.units import format_bytes, format_distance, format_seconds
@@ -26,12 +26,7 @@ _STEPS_PX = 56
 
 
 def stage_bars(rows: Sequence[Mapping[Stage, float]], labels: Sequence[str]) -> Markup:
-    """Bars of stages under each other on one scale.
-
-    Args:
-        rows: seconds of each stage.
-        labels: of the rows, for who can't see the chart.
-    """
+    """Bars of stages, in seconds, under each other on one scale."""
     longest_s = max(sum(row.values()) for row in rows)
     shapes: list[Markup] = []
     for number, row in enumerate(rows):
@@ -118,14 +113,7 @@ def step_strip(
 
 
 def history(report: CaseReport, baseline: Baseline, details: TimeDetails | None, *, worse: bool) -> Markup | None:
-    """Median times of the baseline's runs, this run's, and what lies within chance; None without runs.
-
-    Args:
-        report: the case.
-        baseline: with its runs.
-        details: of the time gate.
-        worse: the time gate found it slower.
-    """
+    """Median times of the baseline's runs, this run's, and what lies within chance; None without runs."""
     run = report.observation.run
     runs = baseline.timed_runs
     if not runs or not run.rounds:
@@ -217,11 +205,7 @@ def divergence(trace: TraceDetails) -> Markup | None:
 
 
 def memory_bars(rows: Sequence[tuple[str, int | None, int | None]]) -> Markup:
-    """Peak memory of stages, this run's over the baseline's.
-
-    Args:
-        rows: name of the stage, bytes in the baseline, bytes now.
-    """
+    """Peak bytes of stages, this run's over the baseline's: by name, before and now."""
     largest = max(max(before or 0, after or 0) for _, before, after in rows)
     shapes: list[Markup] = []
     for number, (name, before, after) in enumerate(rows):
@@ -241,11 +225,7 @@ def memory_bars(rows: Sequence[tuple[str, int | None, int | None]]) -> Markup:
 
 
 def frame_bars(gaps_levels: Sequence[float]) -> Markup:
-    """How far each frame of a video is from the baseline's.
-
-    Args:
-        gaps_levels: root mean square difference of each frame, 0 to 255.
-    """
+    """How far each frame of a video is from the baseline's: root mean square difference, 0 to 255."""
     most, count = max(gaps_levels), len(gaps_levels)
     shapes = [
         element(
@@ -296,13 +276,7 @@ def _across(down_px: float, class_: str) -> Markup:
 
 
 class _Scale:
-    """A vertical axis.
-
-    Args:
-        values: that have to fit on it; above 0 on a logarithmic one.
-        text: writes a value.
-        logarithmic: whether it is.
-    """
+    """A vertical axis on which values fit; those of a logarithmic one are above 0."""
 
     def __init__(self, values: Sequence[float], text: Callable[[float], str], *, logarithmic: bool = False) -> None:
         self._move: Callable[[float], float] = math.log10 if logarithmic else float

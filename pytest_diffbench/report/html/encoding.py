@@ -9,15 +9,16 @@ from pytest_diffbench.report.html import views
 from pytest_diffbench.report.html.charts import frame_bars
 from pytest_diffbench.report.html.looks import looks_of
 from pytest_diffbench.report.html.pictures import (
+    MOST_CLIP_BYTES,
     Area,
     Encoded,
     crop,
     encoded,
     heat_map,
     levels_between,
+    wav,
     worst_area,
 )
-from pytest_diffbench.report.html.sound import MOST_CLIP_BYTES, wav
 
 if TYPE_CHECKING:
     import numpy as np

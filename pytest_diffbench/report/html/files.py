@@ -30,12 +30,7 @@ class Files(Protocol):
     whole: bool
 
     def put(self, data: bytes, kind: str) -> str | None:
-        """Take a file; gives its address on the page, or None where there is no room for it.
-
-        Args:
-            data: its bytes.
-            kind: `png`, `jpeg` or `wav`.
-        """
+        """Take a file; gives its address on the page, or None where there is no room for it."""
         ...
 
 
@@ -57,11 +52,7 @@ class Inline:
 
 
 class Beside:
-    """Files in a folder beside the page, by their digest, each written once.
-
-    Args:
-        folder: of the page; made where it isn't there.
-    """
+    """Files in a folder beside the page, by their digest, each written once; it is made where it isn't there."""
 
     whole = True
 

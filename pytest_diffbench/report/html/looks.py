@@ -5,16 +5,16 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.output.parts import kept_of
-from pytest_diffbench.outputs.kinds import KINDS, Kept
-from pytest_diffbench.report.html.pictures import Area
-from pytest_diffbench.report.html.sound import spectrograms
+import numpy as np
+
+from pytest_diffbench.outputs.kinds import KINDS, Kept, recorded
+from pytest_diffbench.outputs.kinds.video import whole_frames
+from pytest_diffbench.report.html.pictures import Area, spectrograms
 from pytest_diffbench.report.sentences.parts import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from pytest_diffbench.records import Output, PartFacts
@@ -120,7 +120,7 @@ def _of_part(
     title = part.kind if part.name in (part.kind, f"{part.kind}s") else f"{part.kind} {part.name}"
     size = size_text(part)
     sides = [
-        kept_of(facts, arrays)
+        recorded(facts, arrays)
         for facts, arrays in ((part, now), (base_part, base))
         if facts is not None and arrays and facts.kind == part.kind
     ]
@@ -146,11 +146,9 @@ def _of_part(
 
 def _video(title: str, size: str, now: Kept | None, base: Kept | None) -> Look:
     """The frames that are kept whole; where both sides are there, the frames that differ most."""
-    import numpy as np
-
     known = now if now is not None else base
     assert known is not None
-    new, old = (_frames(side) for side in (now, base))
+    new, old = (whole_frames(side) if side is not None else None for side in (now, base))
     pairs = tuple(
         Pair(f"frame {number}", None if new is None else new[place], None if old is None else old[place])
         for place, number in enumerate(known.kept_pieces)
@@ -171,13 +169,6 @@ def _video(title: str, size: str, now: Kept | None, base: Kept | None) -> Look:
         gaps_levels=tuple(float(gap) for gap in gaps),
         partly=len(known.kept_pieces) < len(known.piece_digests),
     )
-
-
-def _frames(side: Kept | None) -> NDArray[np.uint8] | None:
-    if side is None:
-        return None
-    frames: NDArray[np.uint8] = side.arrays["frames"] if "frames" in side.arrays else side.arrays["sketches"]
-    return frames
 
 
 def _audio(title: str, size: str, now: Kept | None, base: Kept | None, rate_hz: float) -> Look:

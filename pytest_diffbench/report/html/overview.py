@@ -6,17 +6,7 @@ from collections import Counter
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.records import DECISIONS, GATES
-from pytest_diffbench.report.comparisons import (
-    calls_text,
-    confidence_text,
-    latents_text,
-    likeness_label,
-    likeness_names,
-    likeness_text,
-    ratio_text,
-    remarks,
-    speedup_text,
-)
+from pytest_diffbench.report.comparisons import columns_of, remarks
 from pytest_diffbench.report.figures import node_id, save_command, was_saved
 from pytest_diffbench.report.html import views
 from pytest_diffbench.report.html.charts import decision_bar
@@ -24,7 +14,7 @@ from pytest_diffbench.report.html.frontier import frontier
 from pytest_diffbench.report.machine import machine_lines
 from pytest_diffbench.report.sentences.invariants import CLAIMS, broken_sentence
 from pytest_diffbench.report.sentences.saving import saved_text
-from pytest_diffbench.report.units import format_count, format_seconds
+from pytest_diffbench.report.units import format_count
 from pytest_diffbench.report.verification import counts_text
 
 if TYPE_CHECKING:
@@ -48,13 +38,7 @@ def gate_views(cases: Sequence[views.Case]) -> tuple[views.Gate, ...]:
 
 
 def session_view(session: SessionReport, label: str, by_id: Mapping[str, views.Case]) -> views.Session:
-    """A session's machine and settings, and what there is to say of all of its cases.
-
-    Args:
-        session: all of it.
-        label: its name where there are several.
-        by_id: its cases as the page shows them.
-    """
+    """A session's machine and settings, and what there is to say of all of its cases, which `by_id` holds."""
     environments = [case.observation.run.environment for case in session.cases]
     facts: list[tuple[str, list[object]]] = [
         ("machine", [environment.machine for environment in environments]),
@@ -130,39 +114,24 @@ def _notes(session: SessionReport) -> list[tuple[str, str]]:
 
 
 def _comparison(comparison: Comparison, by_id: Mapping[str, views.Case]) -> views.Comparison:
-    names = likeness_names([comparison])
-    heads = (
-        comparison.argument or "variant",
-        "total",
-        f"speed-up ({confidence_text(comparison)})",
-        "predicted",
-        "calls",
-        *map(likeness_label, names),
-        "latents",
-    )
+    columns = [column for column in columns_of(comparison) if column.head != "denoise"]
     variants: list[views.Variant] = []
-    for row in comparison.variants:
-        is_reference = row.name == comparison.reference
-        likeness = ["" if is_reference else likeness_text(row, name) for name in names]
-        cells = (
-            "" if row.median_s is None else format_seconds(row.median_s),
-            "reference" if is_reference else speedup_text(row.speedup_rel) + " inert" * bool(row.inert),
-            "" if is_reference else ratio_text(row.predicted_speedup_rel),
-            calls_text(row),
-            *likeness,
-            "" if is_reference else latents_text(row),
-        )
+    for number, row in enumerate(comparison.variants):
         case = by_id.get(row.case_id)
-        thumb = case.thumb if case is not None else None
         variants.append(
             views.Variant(
-                row.name, case.slug if case is not None else "", cells, row.error or "", thumb, is_reference
+                row.name,
+                case.slug if case is not None else "",
+                tuple(column.cells[number] for column in columns),
+                row.error or "",
+                case.thumb if case is not None else None,
+                row.name == comparison.reference,
             )
         )
     return views.Comparison(
         title=comparison.id,
         about=f"{format_count(comparison.blocks, 'block')}, interleaved in one process",
-        heads=heads,
+        heads=(comparison.argument or "variant", *(column.head for column in columns)),
         variants=tuple(variants),
         chart=frontier(comparison),
         remarks=tuple(remarks(comparison)),

@@ -31,12 +31,7 @@ _MARGIN_PX = 3.0
 
 
 def past_rows(series: Sequence[Series], trends: Mapping[str, str]) -> tuple[views.Past, ...]:
-    """A curve for each figure of a case that has several values.
-
-    Args:
-        series: of the case, on its machine.
-        trends: by figure, the newest change in words.
-    """
+    """A curve for each figure of a case on its machine that has several values, with the newest change in words."""
     by_figure = {curve.figure: curve for curve in series if len(curve.values) > 1}
     return tuple(_row(by_figure[name], trends.get(name, "")) for name in _SHOWN if name in by_figure)
 

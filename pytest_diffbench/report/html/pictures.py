@@ -1,4 +1,4 @@
-"""Pictures of a page: differences, heat maps and worst tiles of arrays, and their bytes."""
+"""Pictures and recordings of a page: differences, heat maps, worst tiles, spectrograms and waves, and their bytes."""
 
 from __future__ import annotations
 
@@ -6,11 +6,16 @@ import dataclasses
 import functools
 import io
 import math
+import wave
 from typing import TYPE_CHECKING
 
+import numpy as np
+
 if TYPE_CHECKING:
-    import numpy as np
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
+
 
 TILE_PX = 64
 """Side of a worst tile where the verdict names none."""
@@ -83,8 +88,6 @@ def encoded(picture: NDArray[np.uint8], *, whole: bool = False, side_px: int = _
 
 def levels_between(now: NDArray[np.uint8], base: NDArray[np.uint8]) -> NDArray[np.uint8] | None:
     """Of each pixel the largest difference of a channel, uint8 of shape (height, width); None for other shapes."""
-    import numpy as np
-
     if now.shape != base.shape:
         return None
     gaps = np.maximum(now, base) - np.minimum(now, base)
@@ -127,8 +130,6 @@ def _palette() -> bytes:
 
 
 def _largest(levels: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:
-    import numpy as np
-
     height, width = levels.shape
     padded = np.pad(levels, ((0, -height % times), (0, -width % times)))
     return functools.reduce(
@@ -138,8 +139,6 @@ def _largest(levels: NDArray[np.uint8], times: int) -> NDArray[np.uint8]:
 
 def worst_area(levels: NDArray[np.uint8]) -> Area:
     """The tile with the largest mean difference, on a grid of `TILE_PX`."""
-    import numpy as np
-
     height, width = levels.shape
     padded = np.pad(levels, ((0, -height % TILE_PX), (0, -width % TILE_PX)))
     rows, columns = padded.shape[0] // TILE_PX, padded.shape[1] // TILE_PX
@@ -151,8 +150,63 @@ def worst_area(levels: NDArray[np.uint8]) -> Area:
 
 def crop(picture: NDArray[np.uint8], area: Area) -> NDArray[np.uint8]:
     """A part of a picture."""
-    import numpy as np
-
     return np.ascontiguousarray(
         picture[area.top_px : area.top_px + area.height_px, area.left_px : area.left_px + area.width_px]
     )
+
+
+_WINDOW = 512
+_MOST_COLUMNS = 800
+_ROWS = 128
+_DEPTH_DB = 80.0
+"""From the loudest moment down to what counts as silence."""
+
+MOST_CLIP_BYTES = 2 << 20
+"""Of a recording on a single page: about twenty seconds of stereo at 24 kHz."""
+
+
+def spectrograms(recordings: Sequence[NDArray[np.float32]]) -> tuple[NDArray[np.uint8], ...]:
+    """Spectrograms of recordings on one scale: high notes on top, channels under each other, loud is bright.
+
+    Args:
+        recordings: float32 of shape (channels, samples), values within -1 to 1.
+
+    Returns:
+        uint8 of shape (height, width); 255 for the loudest moment of all, 0 for 80 dB below it.
+    """
+    powers = [np.concatenate([_power(channel) for channel in recording]) for recording in recordings]
+    top_db = max(float(power.max()) for power in powers)
+    scale = 255 / _DEPTH_DB
+    return tuple(((power - top_db + _DEPTH_DB).clip(0) * scale).round().astype(np.uint8) for power in powers)
+
+
+def _power(channel: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Decibels of bands over time, the highest band first."""
+    padded = np.pad(channel, (0, max(0, _WINDOW - len(channel))))
+    windows = np.lib.stride_tricks.sliding_window_view(padded, _WINDOW)
+    hop = max(_WINDOW // 4, -(-len(windows) // _MOST_COLUMNS))
+    spectrum = np.abs(np.fft.rfft(windows[::hop] * np.hanning(_WINDOW), axis=1)[:, : 2 * _ROWS]) ** 2
+    bands = spectrum.reshape(len(spectrum), _ROWS, 2).max(axis=2)
+    power: NDArray[np.float64] = 10 * np.log10(bands.T[::-1] + 1e-12)
+    return power
+
+
+def wav(recording: NDArray[np.float32], rate_hz: float, most_bytes: int | None = None) -> bytes:
+    """A recording as a WAV file with 16 bits, cut where it would be larger than allowed.
+
+    Args:
+        recording: float32 of shape (channels, samples), values within -1 to 1.
+        rate_hz: samples per second.
+        most_bytes: of the file.
+    """
+    channels = len(recording)
+    if most_bytes is not None:
+        recording = recording[:, : most_bytes // (2 * channels)]
+    samples = (recording.clip(-1, 1) * np.iinfo(np.int16).max).round().astype("<i2")
+    buffer = io.BytesIO()
+    with wave.open(buffer, "wb") as file:
+        file.setnchannels(channels)
+        file.setsampwidth(2)
+        file.setframerate(round(rate_hz))
+        file.writeframes(samples.T.tobytes())
+    return buffer.getvalue()

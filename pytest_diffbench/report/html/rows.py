@@ -18,6 +18,7 @@ from pytest_diffbench.report.units import format_bytes, format_count, format_flo
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from pytest_diffbench.outputs.metrics.metric import Metric
     from pytest_diffbench.records import Baseline, CaseReport, Observation, Stage
 
 _MOST_OPERATORS = 14
@@ -135,32 +136,22 @@ def limit_rows(report: CaseReport) -> tuple[views.Limit, ...]:
     details = output_details_of(report)
     if details is None:
         return ()
-    rows: list[views.Limit] = []
-    worst = details.worst
-    number = worst.image if worst is not None and worst.image is not None else 0
-    for name, figure in (details.images[number] if number < len(details.images) else {}).items():
-        metric = METRICS.get(name)
-        limit = details.allowed.get(name)
-        if metric is not None and limit is not None:
-            value = figure.value if figure.value is not None else math.inf if metric.decibels else math.nan
-            rows.append(
-                views.Limit(
-                    metric.label, metric.text(figure.value), metric.limit_text(limit), metric.excess(value, limit) > 1
-                )
-            )
-    for part in details.parts:
-        metric_of_part = PART_METRICS.get(part.metric)
-        if metric_of_part is not None:
-            value = part.value if part.value is not None else math.inf if metric_of_part.decibels else math.nan
-            rows.append(
-                views.Limit(
-                    metric_of_part.label,
-                    metric_of_part.text(part.value),
-                    metric_of_part.limit_text(part.limit),
-                    metric_of_part.excess(value, part.limit) > 1,
-                )
-            )
-    return tuple(rows)
+    number = details.worst.image or 0 if details.worst is not None else 0
+    of_image = details.images[number] if number < len(details.images) else {}
+    figures: list[tuple[Metric | None, float | None, float | None]] = [
+        (METRICS.get(name), figure.value, details.allowed.get(name)) for name, figure in of_image.items()
+    ]
+    figures += [(PART_METRICS.get(part.metric), part.value, part.limit) for part in details.parts]
+    return tuple(
+        views.Limit(metric.label, metric.text(value), metric.limit_text(limit), _is_beyond(metric, value, limit))
+        for metric, value, limit in figures
+        if metric is not None and limit is not None
+    )
+
+
+def _is_beyond(metric: Metric, value: float | None, limit: float) -> bool:
+    """Whether a value is beyond its limit; None stands for what is infinite, or no number."""
+    return metric.excess(value if value is not None else math.inf if metric.decibels else math.nan, limit) > 1
 
 
 def operator_rows(report: CaseReport) -> tuple[views.Row, ...]:

@@ -57,13 +57,9 @@ def stretched(points: Sequence[tuple[float, float]], height_px: float, class_: s
 
 
 def drawing(shapes: Iterable[Markup], height_px: float, label: str, class_: str = "") -> Markup:
-    """A chart of these shapes, as wide as its place on the page.
+    """A chart of these shapes, as wide as its place on the page; the label says what it shows, for who can't see it.
 
-    Args:
-        shapes: with horizontal places in per cent, and vertical ones in pixels.
-        height_px: of the chart.
-        label: what it shows, for who can't see it.
-        class_: further classes.
+    Shapes have horizontal places in per cent, and vertical ones in pixels.
     """
     classes = f"chart {class_}".strip()
     return element("svg", *shapes, class_=classes, width="100%", height=height_px, role="img", aria_label=label)

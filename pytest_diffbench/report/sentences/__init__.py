@@ -19,7 +19,7 @@ from pytest_diffbench.records.details import (
     UnrecordedArgument,
     WorkDetails,
 )
-from pytest_diffbench.report.sentences import common, guidance, memory, output, ratio, time, work
+from pytest_diffbench.report.sentences import common, guidance, memory, output, time, work
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -47,7 +47,10 @@ def worded(verdict: Verdict) -> Verdict:
         case TimeDetails() as details:
             message, changes = time.message(verdict.reason, details), time.changes(verdict.reason, details)
         case RatioDetails() as details:
-            message, changes = ratio.message(verdict.reason, details), ratio.changes(verdict.reason, details)
+            message, changes = (
+                time.ratio_message(verdict.reason, details),
+                time.ratio_changes(verdict.reason, details),
+            )
         case OutputDetails() as details:
             message, changes = output.message(verdict.reason, details), output.changes(verdict.reason, details)
         case _:

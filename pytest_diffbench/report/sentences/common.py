@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.report.sentences.output import sound_text
-from pytest_diffbench.report.sentences.rerun import cause, disagreement
+from pytest_diffbench.report.sentences.output import cause, disagreement, sound_text
 from pytest_diffbench.report.units import MOST_LISTED, format_list
 
 if TYPE_CHECKING:

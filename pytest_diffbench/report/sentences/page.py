@@ -37,11 +37,7 @@ NOT_KEPT = (
 def headline(cases: int, counts: Mapping[str, int], verified: int = 0, wrong: int = 0) -> str:
     """What a reader wants to know first: `3 of 9 cases got worse`.
 
-    Args:
-        cases: of all sessions.
-        counts: cases by status.
-        verified: pipelines that were verified without a baseline.
-        wrong: those of them in which something is.
+    Cases are counted by status; `wrong` are those of the verified pipelines in which something is.
     """
     if not verified:
         return _of_cases(cases, counts)

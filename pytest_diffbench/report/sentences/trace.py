@@ -6,13 +6,13 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.judge.trace.places import place_of
+from pytest_diffbench.judge.trace.entries import place_of
 from pytest_diffbench.report.units import format_distance
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from pytest_diffbench.judge.trace.places import Place
+    from pytest_diffbench.judge.trace.entries import Place
     from pytest_diffbench.records.details import TraceDetails
 
 _BRANCHES = {

@@ -1,4 +1,4 @@
-"""Sentences of the work gate."""
+"""Sentences of the work gate, and of optimisations that had a part in a call or none."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING
 from pytest_diffbench.records import parse_steps
 from pytest_diffbench.records.details import InertDetails
 from pytest_diffbench.report.sentences.common import field_change
-from pytest_diffbench.report.sentences.engagement import inert
 from pytest_diffbench.report.sentences.guidance import faults_of_baseline
 from pytest_diffbench.report.units import (
     MOST_LISTED,
@@ -19,7 +18,9 @@ from pytest_diffbench.report.units import (
 )
 
 if TYPE_CHECKING:
+    from pytest_diffbench.records import Engagement
     from pytest_diffbench.records.details import InputChange, WorkDetails, WorkDifference
+
 
 _BRANCHES = {"cond": "conditional ", "uncond": "unconditional ", "joint": "joint ", "unknown": ""}
 
@@ -175,3 +176,43 @@ def _detectable(details: WorkDetails) -> str:
     if details.python_calls_allowed_rel is not None and all(details.python_calls):
         limits.append(f"Python calls beyond {100 * details.python_calls_allowed_rel:g} % only")
     return "Any change would have been detected" + (f" ({'; '.join(limits)})" if limits else "")
+
+
+INERT_VARIANT = "inert: the option saved neither work nor operators, and changed no bit of the output"
+
+
+def inert(details: InertDetails) -> str:
+    """What is on and had no part in the call."""
+    return f"Inert: {format_list([idle(engagement) for engagement in details.engagements])}."
+
+
+def idle(engagement: Engagement) -> str:
+    """How an optimisation had no part."""
+    layers = format_count(engagement.layers, "layer")
+    match engagement.kind:
+        case "cache":
+            reached = f", in {format_count(engagement.reached, 'call')} of {layers}" if engagement.reached else ""
+            never = f"{engagement.component}: {engagement.name} is enabled and never hit{reached}"
+            return f"{never}: no call was cheaper than another"
+        case "lora":
+            return f"{engagement.component}: the adapter {engagement.name} is all zeros in {layers}"
+        case "compile":
+            return f"{engagement.component}: torch.compile was asked for, and this process compiled nothing"
+        case "quantize":
+            return f"{engagement.component}: {engagement.name} left all {layers} as they were"
+        case "group_offload":
+            return f"{engagement.component}: group offloading is on, and no call reached its {layers}"
+
+
+def active(engagement: Engagement) -> str:
+    """What part it had: `transformer: FirstBlockCache answered 8 of 24 calls of 4 layers (steps 1-4)`."""
+    layers = format_count(engagement.layers, "layer")
+    if engagement.kind == "cache":
+        if not engagement.skipped:
+            cheaper = format_count(engagement.cheaper_calls, "cheaper call")
+            return f"{engagement.component}: {engagement.name}, {cheaper}"
+        calls = f"{engagement.skipped} of {format_count(engagement.reached, 'call')} of {layers}"
+        steps = format_steps_in_words(engagement.skipped_steps)
+        return f"{engagement.component}: {engagement.name} answered {calls} ({steps})"
+    fused = f", {engagement.fused} fused" if engagement.fused else ""
+    return f"{engagement.component}: {engagement.name} in {engagement.active} of {layers}{fused}"
