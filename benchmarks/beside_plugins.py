@@ -19,6 +19,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+import threading
 from collections import Counter
 from concurrent.futures import ThreadPoolExecutor
 from importlib import metadata
@@ -374,13 +375,17 @@ def _reasons(project: Path) -> list[tuple[str, ...]]:
     return [tuple(verdict.reason for verdict in case.verdicts) or (str(case.error),) for case in session.cases]
 
 
+_MAKING = threading.Lock()
+
+
 def _packages(name: str, environments: Path) -> str:
     """Folder of packages with a plugin, and with what it needs beyond this environment's."""
     environments.mkdir(parents=True, exist_ok=True)
-    if not (environments / name).exists():
-        requirements = environments / f"{name}.txt"
-        requirements.write_text(f"{name}\n", encoding="utf-8")
-        make_environment(str(requirements), environments / name)
+    with _MAKING:  # another row of the same plugin may want it at this moment
+        if not (environments / name).exists():
+            requirements = environments / f"{name}.txt"
+            requirements.write_text(f"{name}\n", encoding="utf-8")
+            make_environment(str(requirements), environments / name)
     base = str(environments / name)
     return sysconfig.get_path("purelib", "venv", {"base": base, "platbase": base})
 
