@@ -1,23 +1,13 @@
-"""Faults of diffusers that `diffbench verify` found, each shown in plain diffusers, without this package.
-
-Each function takes a pipeline and the arguments of a call, and returns how far apart two outputs are that should be
-equal: the root mean square of their difference over the first one's standard deviation. 0 is no fault. Of waste, it
-returns the number of calls made in vain.
-"""
+"""The table of faults of diffusers that `diffbench verify` found; `benchmarks/verify_zoo.py` is held against it."""
 
 from __future__ import annotations
 
-import inspect
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-import torch
-from PIL import Image
+import faults_by_hand as by_hand
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-
-SHORT, LONG = "a red circle", "two small green squares on a white ground, seen from above"
 
 
 class Shown(NamedTuple):
@@ -26,7 +16,7 @@ class Shown(NamedTuple):
     Attributes:
         name: of the class.
         code: of the invariant that finds it.
-        show: see above.
+        show: shows it in plain diffusers, see `faults_by_hand`.
         about: what is wrong, for the table.
         upstream: number of the issue or pull request that says so, where one was found.
         without: arguments of the zoo's call that hide it.
@@ -44,295 +34,65 @@ class Shown(NamedTuple):
         return {name: value for name, value in call.items() if name not in self.without}
 
 
-def pictures(pipeline: Any, seeds: list[int], **call: Any) -> Any:
-    """What a call returns for each seed, as an array."""
-    generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    one = generators if len(seeds) > 1 else generators[0]
-    output = pipeline(**call, generator=one, output_type="np", return_dict=False)
-    return np.asarray(output[0] if isinstance(output, tuple) else output, dtype=np.float64)
-
-
-def gap(first: Any, second: Any) -> float:
-    """See above."""
-    return float(np.sqrt(np.mean((first - second) ** 2)) / first.std())
-
-
-def per_prompt(pipeline: Any) -> str:
-    """What a class calls the number of pictures or films of a prompt."""
-    return next(name for name in inspect.signature(pipeline.__call__).parameters if name.endswith("_per_prompt"))
-
-
-def for_two(call: dict[str, Any]) -> dict[str, Any]:
-    """A call for two prompts, with the same picture for each."""
-    lists: dict[str, Any] = {name: [value] * 2 for name, value in call.items() if isinstance(value, Image.Image)}
-    lists |= {name: ["", ""] for name in call if name == "negative_prompt"}
-    return call | lists | {"prompt": [SHORT, LONG]}
-
-
-def masks_in_another_order(pipeline: Any, **call: Any) -> float:
-    """Two images of each of two prompts, beside the same with one image of each."""
-    return _two_each(pipeline, for_two(call))
-
-
-def two_each_of_a_picture(pipeline: Any, **call: Any) -> float:
-    """As above, of a class that takes no list of pictures."""
-    images = {name: value for name, value in call.items() if isinstance(value, Image.Image)}
-    return _two_each(pipeline, for_two(call) | images)
-
-
-def _two_each(pipeline: Any, call: dict[str, Any]) -> float:
-    two_each = pictures(pipeline, [0, 1, 2, 3], **call, **{per_prompt(pipeline): 2})
-    singles = [pictures(pipeline, [seed, seed + 2], **call) for seed in (0, 1)]
-    return max(gap(singles[0], two_each[[0, 2]]), gap(singles[1], two_each[[1, 3]]))
-
-
-def second_image(pipeline: Any, **call: Any) -> float:
-    """The second image of a prompt, beside the same alone."""
-    two = pictures(pipeline, [0, 1], **call, **{per_prompt(pipeline): 2})
-    return gap(pictures(pipeline, [1], **call), two[1:])
-
-
-def another_place_in_the_batch(pipeline: Any, **call: Any) -> float:
-    """Two prompts in one order, and in the other."""
-    call = for_two(call)
-    first = pictures(pipeline, [0, 1], **call)
-    turned = pictures(pipeline, [1, 0], **call | {"prompt": [LONG, SHORT]})
-    return gap(first, turned[[1, 0]])
-
-
-def longer_padding(pipeline: Any, **call: Any) -> float:
-    """The same text, filled up to another length."""
-    length = call["max_sequence_length"]
-    return gap(
-        pictures(pipeline, [0], **call),
-        pictures(pipeline, [0], **call | {"max_sequence_length": length + length // 2}),
-    )
-
-
-def global_generator(pipeline: Any, **call: Any) -> float:
-    """The same seed, and another one of the global generator."""
-    outputs = []
-    for seed in (0, 1):
-        torch.manual_seed(seed)
-        outputs.append(pictures(pipeline, [0], **call))
-    return gap(*outputs)
-
-
-def idle_steps(pipeline: Any, **call: Any) -> float:
-    """Steps of the scheduler that return the sample that they were handed."""
-    sound, idle = type(pipeline.scheduler).step, []
-
-    def step(self: Any, model_output: Any, timestep: Any, sample: Any, *args: Any, **kwargs: Any) -> Any:
-        before = sample.clone()
-        output = sound(self, model_output, timestep, sample, *args, **kwargs)
-        idle.append(bool(torch.equal(output[0], before)))
-        return output
-
-    type(pipeline.scheduler).step = step
-    try:
-        pictures(pipeline, [0], **call)
-    finally:
-        type(pipeline.scheduler).step = sound
-    return float(sum(idle))
-
-
-def padding_in_a_batch(pipeline: Any, **call: Any) -> float:
-    """Two prompts together, and each alone."""
-    together = pictures(pipeline, [0, 1], **for_two(call))
-    alone = [pictures(pipeline, [seed], **call | {"prompt": text}) for seed, text in enumerate((SHORT, LONG))]
-    return max(gap(alone[0], together[:1]), gap(alone[1], together[1:]))
-
-
-def negative_embeddings_ignored(pipeline: Any, **call: Any) -> float:
-    """Embeddings of a negative prompt, passed in its place."""
-    rest = {name: value for name, value in call.items() if not name.endswith("prompt")}
-    positive, negative = pipeline.encode_prompt(SHORT, "", do_classifier_free_guidance=True)
-    embeddings = {"prompt_embeds": positive, "negative_prompt_embeds": negative}
-    as_text = pictures(pipeline, [0], **rest, prompt=SHORT, negative_prompt="")
-    return gap(as_text, pictures(pipeline, [0], **rest, **embeddings))
-
-
-def padding_not_masked(pipeline: Any, **call: Any) -> float:
-    """Embeddings of masked tokens replaced by zeros."""
-    rest = {name: value for name, value in call.items() if not name.endswith("prompt")}
-    embeds, _, mask, negative, _, negative_mask = pipeline.encode_prompt(SHORT, "", do_classifier_free_guidance=True)
-    more = {
-        "prompt_attention_mask": mask,
-        "negative_prompt_embeds": negative,
-        "negative_prompt_attention_mask": negative_mask,
-    }
-    whole = pictures(pipeline, [0], **rest, **more, prompt_embeds=embeds)
-    return gap(whole, pictures(pipeline, [0], **rest, **more, prompt_embeds=embeds * mask[..., None].to(embeds)))
-
-
-def negative_prompt_without_guidance(pipeline: Any, **call: Any) -> float:
-    """With and without a negative prompt, at scales that are documented to ignore it."""
-    takes = inspect.signature(pipeline.__call__).parameters
-    scales = dict.fromkeys((name for name in takes if name.endswith("guidance_scale")), 1.0)
-    rest = {name: value for name, value in call.items() if not name.endswith(("prompt", "guidance_scale"))}
-    without = pictures(pipeline, [0], **rest, **scales, prompt=SHORT)
-    return gap(without, pictures(pipeline, [0], **rest, **scales, prompt=SHORT, negative_prompt=LONG))
-
-
-def unconditional_calls_in_vain(pipeline: Any, **call: Any) -> float:
-    """Calls of the transformer for the unconditional branch, at a scale that doesn't use them."""
-    calls: list[None] = []
-    hook = pipeline.unconditional_transformer.register_forward_hook(lambda *_: calls.append(None))
-    try:
-        pictures(pipeline, [0], **call | {"guidance_scale": 1.0})
-    finally:
-        hook.remove()
-    return float(len(calls))
-
-
-def unconditional_half_in_vain(pipeline: Any, **call: Any) -> float:
-    """Calls of the transformer with more than one sample, for one picture at scales that are documented as off."""
-    batches: list[int] = []
-    hook = pipeline.transformer.register_forward_pre_hook(
-        lambda _module, _args, given: batches.append(len(given["hidden_states"])), with_kwargs=True
-    )
-    try:
-        pictures(pipeline, [0], **call | {"guidance_scale": 1.0, "img_guidance_scale": 1.0})
-    finally:
-        hook.remove()
-    return float(sum(batch > 1 for batch in batches))
-
-
-def guided_after_the_cut_off(pipeline: Any, **call: Any) -> float:
-    """Steps after the first that call the transformer for both branches, though guidance was cut off there."""
-    from diffusers.callbacks import SDCFGCutoffCallback
-
-    cut_off = SDCFGCutoffCallback(cutoff_step_ratio=None, cutoff_step_index=0)
-    batches: list[list[int]] = [[]]
-
-    def after_step(pipe: Any, index: int, timestep: Any, tensors: dict[str, Any]) -> dict[str, Any]:
-        batches.append([])
-        changed: dict[str, Any] = cut_off.callback_fn(pipe, index, timestep, tensors)
-        return changed
-
-    hook = pipeline.transformer.register_forward_pre_hook(
-        lambda _module, _args, given: batches[-1].append(len(given["hidden_states"])), with_kwargs=True
-    )
-    try:
-        pictures(
-            pipeline,
-            [0],
-            **call,
-            callback_on_step_end=after_step,
-            callback_on_step_end_tensor_inputs=cut_off.tensor_inputs,
-        )
-    finally:
-        hook.remove()
-    return float(sum(max(of_step, default=0) > 1 for of_step in batches[1:]))
-
-
-def texts_encoded_twice(pipeline: Any, **call: Any) -> float:
-    """Calls of the text encoder with tokens that an earlier call had."""
-    texts: list[bytes] = []
-    hook = pipeline.text_encoder.register_forward_pre_hook(
-        lambda _module, given: texts.append(given[0].numpy().tobytes())
-    )
-    try:
-        pictures(pipeline, [0], **call)
-    finally:
-        hook.remove()
-    return float(len(texts) - len(set(texts)))
-
-
-def generator_without_effect(pipeline: Any, **call: Any) -> float:
-    """1 where two seeds of the generator give the same output to the bit."""
-    return float(np.array_equal(*(pictures(pipeline, [seed], **call) for seed in (0, 1))))
-
-
-def tiling_without_effect(pipeline: Any, **_call: Any) -> float:
-    """Width of what the decoder is handed at once, over that of all, where tiles half as wide were asked for."""
-    vae = pipeline.vae
-    latents = torch.zeros(1, vae.config.latent_channels, 1, 8, 8)
-    with torch.no_grad():
-        side_px = vae.decode(latents, return_dict=False)[0].shape[-1] // 2
-    widths: list[int] = []
-    hook = vae.decoder.register_forward_pre_hook(lambda _module, given: widths.append(given[0].shape[-1]))
-    try:
-        vae.enable_tiling(side_px, side_px)
-        with torch.no_grad():
-            vae.decode(latents)
-    finally:
-        hook.remove()
-        vae.disable_tiling()
-    return widths[0] / 8 if widths[0] == 8 else 0.0
-
-
-def slices_refused(pipeline: Any, **_call: Any) -> float:
-    """Two latents decoded at once, and one after the other, which raises."""
-    vae = pipeline.vae
-    latents = torch.zeros(2, vae.config.latent_channels, 2, 8, 8)
-    with torch.no_grad():
-        vae.decode(latents)
-        vae.enable_slicing()
-        try:
-            vae.decode(latents)
-        except RuntimeError:
-            return 1.0
-        finally:
-            vae.disable_slicing()
-    return 0.0
-
-
 _ORDER = "masks are repeated as `[a, b, a, b]`, embeddings as `[a, a, b, b]`"
 
 FAULTS = [
-    Shown("LuminaPipeline", "batch.prompts_and_images", masks_in_another_order, _ORDER, "#13634"),
-    Shown("Lumina2Pipeline", "batch.prompts_and_images", masks_in_another_order, _ORDER),
-    Shown("SanaPipeline", "batch.prompts_and_images", masks_in_another_order, _ORDER),
-    Shown("SanaSprintPipeline", "batch.prompts_and_images", masks_in_another_order, _ORDER),
-    Shown("HunyuanDiTPipeline", "batch.prompts_and_images", masks_in_another_order, _ORDER),
-    Shown("Kandinsky3Pipeline", "batch.prompts_and_images", masks_in_another_order, _ORDER),
-    Shown("QwenImagePipeline", "batch.prompts_and_images", masks_in_another_order, _ORDER, "#14147"),
-    Shown("HunyuanImagePipeline", "batch.prompts_and_images", masks_in_another_order, _ORDER),
+    Shown("LuminaPipeline", "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER, "#13634"),
+    Shown("Lumina2Pipeline", "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER),
+    Shown("SanaPipeline", "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER),
+    Shown("SanaSprintPipeline", "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER),
+    Shown("HunyuanDiTPipeline", "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER),
+    Shown("Kandinsky3Pipeline", "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER),
+    Shown("QwenImagePipeline", "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER, "#14147"),
+    Shown("HunyuanImagePipeline", "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER),
     Shown(
         "KandinskyCombinedPipeline",
         "batch.prompts_and_images",
-        masks_in_another_order,
+        by_hand.masks_in_another_order,
         "the decoder gets prompts as `[a, b, a, b]`, image embeddings as `[a, a, b, b]`",
         without=("negative_prompt",),
     ),
     *(
-        Shown(name, "batch.prompts", padding_in_a_batch, "the shorter prompt of a batch changes")
+        Shown(name, "batch.prompts", by_hand.padding_in_a_batch, "the shorter prompt of a batch changes")
         for name in ("Kandinsky5T2VPipeline", "Kandinsky5I2IPipeline", "Kandinsky5I2VPipeline")
     ),
-    Shown("CogView4Pipeline", "batch.prompts", padding_in_a_batch, "no mask: padding takes part", "#13621"),
-    Shown("Kandinsky5T2IPipeline", "batch.prompts", padding_in_a_batch, "the shorter prompt of a batch changes"),
+    Shown("CogView4Pipeline", "batch.prompts", by_hand.padding_in_a_batch, "no mask: padding takes part", "#13621"),
+    Shown(
+        "Kandinsky5T2IPipeline", "batch.prompts", by_hand.padding_in_a_batch, "the shorter prompt of a batch changes"
+    ),
     Shown(
         "Kandinsky5T2IPipeline",
         "batch.prompts_and_images",
-        masks_in_another_order,
+        by_hand.masks_in_another_order,
         "pooled embeddings are repeated as `[a, b, a, b]`, the others as `[a, a, b, b]`",
     ),
     Shown(
         "CogView3PlusPipeline",
         "text.embeddings",
-        negative_embeddings_ignored,
+        by_hand.negative_embeddings_ignored,
         "`negative_prompt_embeds` are overwritten by zeros",
     ),
-    Shown("ChromaPipeline", "text.masked_tokens", padding_not_masked, "a mask of 0.0 and 1.0 is added", "#13619"),
-    Shown("ChromaPipeline", "text.longer_padding", padding_not_masked, "as above", "#12116"),
+    Shown(
+        "ChromaPipeline", "text.masked_tokens", by_hand.padding_not_masked, "a mask of 0.0 and 1.0 is added", "#13619"
+    ),
+    Shown("ChromaPipeline", "text.longer_padding", by_hand.padding_not_masked, "as above", "#12116"),
     Shown(
         "Ideogram4Pipeline",
         "off.unconditional_calls",
-        unconditional_calls_in_vain,
+        by_hand.unconditional_calls_in_vain,
         "a scale of 1.0 still calls the unconditional transformer in each step",
     ),
     Shown(
         "KandinskyCombinedPipeline",
         "off.negative_prompt",
-        negative_prompt_without_guidance,
+        by_hand.negative_prompt_without_guidance,
         "documented as ignored; the prior's batch, and so its noise, changes",
         without=("negative_prompt",),
     ),
     Shown(
         "KandinskyV22CombinedPipeline",
         "off.negative_prompt",
-        negative_prompt_without_guidance,
+        by_hand.negative_prompt_without_guidance,
         "documented as ignored; the prior's batch, and so its noise, changes",
         without=("negative_prompt",),
     ),
@@ -365,20 +125,20 @@ FAULTS = [
             "QwenImageEditInpaintPipeline",
         )
         for code, show in (
-            ("batch.images_per_prompt", second_image),
-            ("batch.prompts_and_images", masks_in_another_order),
+            ("batch.images_per_prompt", by_hand.second_image),
+            ("batch.prompts_and_images", by_hand.masks_in_another_order),
         )
     ),
     *(
         Shown(name, code, show, "with one picture, its latents or noise are drawn with the first generators alone")
         for name in ("StableDiffusionInpaintPipelineLegacy", "Kandinsky5I2VPipeline")
         for code, show in (
-            ("batch.images_per_prompt", second_image),
-            ("batch.prompts_and_images", two_each_of_a_picture),
+            ("batch.images_per_prompt", by_hand.second_image),
+            ("batch.prompts_and_images", by_hand.two_each_of_a_picture),
         )
     ),
     *(
-        Shown(name, "batch.prompts_and_images", masks_in_another_order, _ORDER)
+        Shown(name, "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER)
         for name in (
             "Kandinsky3Img2ImgPipeline",
             "HunyuanDiTPAGPipeline",
@@ -402,19 +162,19 @@ FAULTS = [
     Shown(
         "VisualClozeGenerationPipeline",
         "batch.images_per_prompt",
-        second_image,
+        by_hand.second_image,
         "with one picture, its latents or noise are drawn with the first generators alone",
     ),
     Shown(
         "PaintByExamplePipeline",
         "batch.images_per_prompt",
-        second_image,
+        by_hand.second_image,
         "the second image isn't that of a call alone",
     ),
     Shown(
         "StableVideoDiffusionPipeline",
         "batch.images_per_prompt",
-        second_image,
+        by_hand.second_image,
         "the second film isn't that of a call alone",
     ),
     *(
@@ -425,27 +185,31 @@ FAULTS = [
             ("CogView4ControlPipeline", "images_per_prompt prompts order prompts_and_images"),
         )
         for code, show in (
-            ("batch.images_per_prompt", second_image),
-            ("batch.prompts", padding_in_a_batch),
-            ("batch.order", another_place_in_the_batch),
-            ("batch.prompts_and_images", masks_in_another_order),
+            ("batch.images_per_prompt", by_hand.second_image),
+            ("batch.prompts", by_hand.padding_in_a_batch),
+            ("batch.order", by_hand.another_place_in_the_batch),
+            ("batch.prompts_and_images", by_hand.masks_in_another_order),
         )
         if code.partition(".")[2] in codes.split()
     ),
     Shown(
         "CogView4ControlPipeline",
         "repeat.generator_alone",
-        global_generator,
+        by_hand.global_generator,
         "the control image is encoded with torch's global generator",
     ),
     Shown(
-        "ChromaImg2ImgPipeline", "text.masked_tokens", padding_not_masked, "a mask of 0.0 and 1.0 is added", "#13619"
+        "ChromaImg2ImgPipeline",
+        "text.masked_tokens",
+        by_hand.padding_not_masked,
+        "a mask of 0.0 and 1.0 is added",
+        "#13619",
     ),
-    Shown("ChromaImg2ImgPipeline", "text.longer_padding", padding_not_masked, "as above", "#12116"),
-    Shown("LTXPipeline", "text.longer_padding", longer_padding, "the text encoder is handed no mask"),
-    Shown("LTXImageToVideoPipeline", "text.longer_padding", longer_padding, "as above"),
+    Shown("ChromaImg2ImgPipeline", "text.longer_padding", by_hand.padding_not_masked, "as above", "#12116"),
+    Shown("LTXPipeline", "text.longer_padding", by_hand.longer_padding, "the text encoder is handed no mask"),
+    Shown("LTXImageToVideoPipeline", "text.longer_padding", by_hand.longer_padding, "as above"),
     *(
-        Shown(name, "waste.idle_steps", idle_steps, "the last step has dt = 0")
+        Shown(name, "waste.idle_steps", by_hand.idle_steps, "the last step has dt = 0")
         for name in (
             "CosmosTextToWorldPipeline",
             "CosmosVideoToWorldPipeline",
@@ -454,56 +218,56 @@ FAULTS = [
         )
     ),
     *(
-        Shown(name, "chunks.vae_tiling", tiling_without_effect, "`enable_tiling` of its VAE does nothing")
+        Shown(name, "chunks.vae_tiling", by_hand.tiling_without_effect, "`enable_tiling` of its VAE does nothing")
         for name in ("CosmosTextToWorldPipeline", "CosmosVideoToWorldPipeline")
     ),
     Shown(
         "EasyAnimatePipeline",
         "chunks.vae_slicing",
-        slices_refused,
+        by_hand.slices_refused,
         "a second slice is decoded with what the first left in the convolutions, and raises",
     ),
     *(
         Shown(name, code, show, "the masked picture is encoded with torch's global generator")
         for name in ("QwenImageControlNetInpaintPipeline",)
         for code, show in (
-            ("repeat.generator_alone", global_generator),
-            ("batch.images_per_prompt", second_image),
-            ("batch.prompts", padding_in_a_batch),
-            ("batch.order", another_place_in_the_batch),
-            ("batch.prompts_and_images", masks_in_another_order),
+            ("repeat.generator_alone", by_hand.global_generator),
+            ("batch.images_per_prompt", by_hand.second_image),
+            ("batch.prompts", by_hand.padding_in_a_batch),
+            ("batch.order", by_hand.another_place_in_the_batch),
+            ("batch.prompts_and_images", by_hand.masks_in_another_order),
         )
     ),
     Shown(
         "OmniGenPipeline (input picture)",
         "repeat.generator_alone",
-        global_generator,
+        by_hand.global_generator,
         "the input picture is encoded with torch's global generator",
     ),
     Shown(
         "OmniGenPipeline",
         "off.unconditional_calls",
-        unconditional_half_in_vain,
+        by_hand.unconditional_half_in_vain,
         "a scale of 1.0, documented to turn guidance off, still computes the unconditional half in each step",
     ),
     Shown(
         "CycleDiffusionPipeline",
         "batch.prompts",
-        padding_in_a_batch,
+        by_hand.padding_in_a_batch,
         "of a batch, the unconditional embeddings alone are used, the first two rows",
     ),
-    Shown("CycleDiffusionPipeline", "batch.order", another_place_in_the_batch, "as above"),
+    Shown("CycleDiffusionPipeline", "batch.order", by_hand.another_place_in_the_batch, "as above"),
     Shown(
         "CycleDiffusionPipeline",
         "waste.encoded_twice",
-        texts_encoded_twice,
+        by_hand.texts_encoded_twice,
         "the empty negative prompt is encoded for each of the two prompts",
     ),
-    Shown("PNDMPipeline", "waste.idle_steps", idle_steps, "the last step has dt = 0"),
+    Shown("PNDMPipeline", "waste.idle_steps", by_hand.idle_steps, "the last step has dt = 0"),
     Shown(
         "LTXI2VLongMultiPromptPipeline",
         "repeat.generator_used",
-        generator_without_effect,
+        by_hand.generator_without_effect,
         "`seed`, 0 by default, seeds all noise; the generator that is passed has no effect",
         without=("output_type",),
     ),
@@ -511,7 +275,7 @@ FAULTS = [
         Shown(
             name,
             "callback.cut_off",
-            guided_after_the_cut_off,
+            by_hand.guided_after_the_cut_off,
             "after the callback that cuts guidance off, `audio_guidance_scale` keeps it on",
         )
         for name in (
