@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
 import statistics
@@ -46,6 +47,7 @@ class HostReading:
 
     Attributes:
         process_s: processor time of this process so far.
+        children_s: the same of its child processes, in hundredths of a second.
         ticks: processor time of the machine so far by what it went to, in hundredths of a second.
         mhz: clock of the core that this process last ran on.
     """
@@ -53,6 +55,7 @@ class HostReading:
     process_s: float
     ticks: tuple[int, ...] | None
     mhz: float | None
+    children_s: float | None = None
 
 
 class Host:
@@ -71,7 +74,23 @@ class Host:
 
     def read(self) -> HostReading:
         """Read everything, in well under a millisecond."""
-        return HostReading(process_s=time.process_time(), ticks=self._ticks(), mhz=self._mhz())
+        children_s = self._children_s()
+        return HostReading(process_s=time.process_time(), ticks=self._ticks(), mhz=self._mhz(), children_s=children_s)
+
+    def _children_s(self) -> float | None:
+        """Those that ended and were waited for count too, so that none is lost between two readings."""
+        tasks = self._proc / "self/task"
+        if not (tasks / str(os.getpid()) / "children").exists():
+            return None  # not every kernel lists them
+        times = os.times()
+        spent_s = times.children_user + times.children_system
+        for listed in tasks.glob("*/children"):
+            with contextlib.suppress(OSError, ValueError, IndexError):  # the thread or the child has ended
+                for child in listed.read_text().split():
+                    # Behind the command, which may hold spaces and parentheses; fields 14 to 17 of proc(5).
+                    fields = (self._proc / child / "stat").read_text().rpartition(")")[2].split()
+                    spent_s += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
+        return spent_s
 
     def _ticks(self) -> tuple[int, ...] | None:
         try:
@@ -185,9 +204,13 @@ def telemetry(
         round_s: what lies between the readings. A reason that held the clocks down for a hundredth of it is told.
     """
     cpu_s = max(host.process_s - host_before.process_s, 0.0)
+    children_s = None
+    if host_before.children_s is not None and host.children_s is not None:
+        children_s = max(host.children_s - host_before.children_s, 0.0)
     steal_rel, others_rel = _shares(host_before.ticks, host.ticks, cpu_s)
     record = Telemetry(
         cpu_s=cpu_s,
+        children_cpu_s=children_s,
         waited_s=waited_s,
         steal_rel=steal_rel,
         others_rel=others_rel,

@@ -6,7 +6,7 @@ from typing import Annotated
 
 from msgspec import Meta
 
-from pytest_diffbench.records.base import Count, NotNegative, PositiveCount, PositiveSeconds, Record
+from pytest_diffbench.records.base import Count, NotNegative, PositiveCount, PositiveSeconds, Record, Share
 from pytest_diffbench.records.output import Memory
 
 MOST_FIRST_TIMES = 3
@@ -59,10 +59,12 @@ class FirstTime(Record, frozen=True, kw_only=True):
     Attributes:
         median_s: of its rounds, without waiting for a processor.
         pace_s: median time of each kind of reference work beside it.
+        computing_rel: the share of it, at most, that the processor computed; waiting isn't moved by its pace.
     """
 
     median_s: PositiveSeconds
     pace_s: dict[str, PositiveSeconds] = {}
+    computing_rel: Share = 1.0
 
 
 class OriginDistance(Record, frozen=True, kw_only=True):

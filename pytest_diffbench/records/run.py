@@ -31,6 +31,7 @@ class Telemetry(Record, frozen=True, kw_only=True):
 
     Attributes:
         cpu_s: processor time of this process during the round, over all of its threads.
+        children_cpu_s: processor time of its child processes, which its own doesn't hold; None where it isn't told.
         waited_s: time that threads of this process were ready to run and had no processor, added up over them.
         steal_rel: share of the machine's processor time that the hypervisor gave to others.
         others_rel: share of the machine's processor time that other processes had.
@@ -48,6 +49,7 @@ class Telemetry(Record, frozen=True, kw_only=True):
     """
 
     cpu_s: NotNegative | None = None
+    children_cpu_s: NotNegative | None = None
     waited_s: NotNegative | None = None
     steal_rel: Share | None = None
     others_rel: Share | None = None

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pytest_diffbench.measure.telemetry import Host, HostReading, TelemetryWatch, telemetry
-
-if TYPE_CHECKING:
-    from pathlib import Path
 
 HERTZ = os.sysconf("SC_CLK_TCK")
 
@@ -140,3 +140,34 @@ def test_on_this_machine_a_round_is_watched_without_notes() -> None:
     assert seen.cpu_s is not None
     assert (watch.notes, watch.facts()) == ((), {})
     watch.close()
+
+
+def test_children_compute_for_their_parent(files: Files) -> None:
+    assert files.read().children_s is None, "a system that lists no children tells nothing of them"
+    for thread, children in ((str(os.getpid()), "77 78 "), ("5", "79")):
+        (files.proc / "self/task" / thread).mkdir(parents=True)
+        files.write(f"self/task/{thread}/children", children)
+    for child in ("77", "79"):  # 78 has ended
+        (files.proc / child).mkdir()
+        files.write(f"{child}/stat", f"{child} (a (strange) name) S {' '.join(str(n) for n in range(4, 53))}\n")
+    times = os.times()
+    spent_s = times.children_user + times.children_system + 2 * (14 + 15 + 16 + 17) / HERTZ
+    assert files.read().children_s == pytest.approx(spent_s)
+
+
+def test_what_children_computed_is_the_difference() -> None:
+    before, after = (HostReading(0.0, None, None, children_s) for children_s in (1.5, 2.0))
+    assert telemetry(before, after, None, None).children_cpu_s == pytest.approx(0.5)
+    assert telemetry(host(), after, None, None).children_cpu_s is None
+
+
+def test_on_linux_a_child_that_computes_is_seen() -> None:
+    if not Path(f"/proc/self/task/{os.getpid()}/children").exists():
+        pytest.skip("this system lists no children")
+    watch = TelemetryWatch("cpu")
+    watch.before()
+    subprocess.run([sys.executable, "-c", "import time\nwhile time.process_time() < 0.3: pass"], check=True)
+    seen = watch.after()
+    assert seen is not None
+    assert seen.children_cpu_s is not None
+    assert seen.children_cpu_s >= 0.25

@@ -9,7 +9,7 @@ import statistics
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.time import rule as time_rule
-from pytest_diffbench.judge.time.figures import MEDIAN, TOTAL, kind_of, paces_s, times_of
+from pytest_diffbench.judge.time.figures import MEDIAN, TOTAL, computing_share, kind_of, share_of_log, times_of
 from pytest_diffbench.judge.time.runs import (
     alike,
     comparable,
@@ -18,6 +18,7 @@ from pytest_diffbench.judge.time.runs import (
     experience_of,
     floors_of,
     pace_against,
+    pace_changes_log,
     sound,
     unknown_pace,
     unsteady,
@@ -231,37 +232,36 @@ class _Side:
         by_clock = times_of(evidence.now, quantiles=at)
         # of a crowded machine nobody knows how much faster a call would have been without the others
         net = times_of(evidence.now, net=True, quantiles=at) if self._net else by_clock
-        explained = [self._explained_log(run, way) for run in evidence.used]
         return {
             name: [
-                math.log(by_clock[name][n] if way and evidence.used[n].crowded_rel else time_s) - explained[n]
+                math.log(by_clock[name][n] if way and evidence.used[n].crowded_rel else time_s)
+                - self._explained_log(evidence.used[n], time_s, way)
                 for n, time_s in enumerate(values)
             ]
             for name, values in net.items()
             if name in by_clock
         }
 
-    def _explained_log(self, session_run: SessionRun, way: int) -> float:
+    def _explained_log(self, session_run: SessionRun, time_s: float, way: int) -> float:
         if not self._net:
             return 0.0
-        pace = session_run.pace if self._usual_s and session_run.pace is not None else self._unknown
+        pace = pace_against(session_run.run, self._usual_s, self._evidence.limits, time_s) or self._unknown
         if way:
             return min(0.0, pace.high_log) if session_run.crowded_rel else pace.high_log
         return pace.low_log + math.log1p(session_run.crowded_rel)
 
     def _paced(self, runs: Sequence[Run]) -> dict[str, list[float]]:
         """Logarithms of past times, by the pace of their machine where it is known."""
-        paces_log = [self._pace_log(run) for run in runs]
         return {
-            name: [math.log(time_s) - log for time_s, log in zip(values, paces_log, strict=True)]
+            name: [math.log(time_s) - self._pace_log(run, time_s) for run, time_s in zip(runs, values, strict=True)]
             for name, values in times_of(runs, net=self._net).items()
         }
 
-    def _pace_log(self, run: Run) -> float:
-        changes = [
-            math.log(pace_s / self._usual_s[name]) for name, pace_s in paces_s(run).items() if name in self._usual_s
-        ]
-        return math.fsum(changes) / len(changes) if changes else 0.0
+    def _pace_log(self, run: Run, time_s: float) -> float:
+        changes_log = pace_changes_log(run, self._usual_s)
+        if not changes_log:
+            return 0.0
+        return share_of_log(math.fsum(changes_log) / len(changes_log), computing_share(run, time_s))
 
     def scale(self, name: str) -> time_rule.Scale:
         """One figure."""

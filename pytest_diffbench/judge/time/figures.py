@@ -105,6 +105,37 @@ def waiting_share(run: Run) -> float:
     return min(1.0, statistics.median(shares)) if shares else 0.0
 
 
+def computed_s(run: Run) -> float | None:
+    """Processor time of a run's rounds, their median, child processes included.
+
+    None where it isn't known, or where a device does the work.
+    """
+    times_s = [
+        timed.telemetry.cpu_s + timed.telemetry.children_cpu_s
+        for timed in run.rounds
+        if timed.telemetry is not None
+        and timed.telemetry.cpu_s is not None
+        and timed.telemetry.children_cpu_s is not None
+    ]
+    if run.environment.family != "cpu" or not times_s or len(times_s) < len(run.rounds):
+        return None
+    return statistics.median(times_s)
+
+
+def computing_share(run: Run, time_s: float) -> float:
+    """The most of a time of a run that was computed, and not waited: what the processor's pace can move.
+
+    1 where it isn't known. `time_s` is the whole, or of a part, for which all that was computed may be.
+    """
+    processor_s = computed_s(run)
+    return 1.0 if processor_s is None else min(1.0, processor_s / time_s)
+
+
+def share_of_log(change_log: float, share: float) -> float:
+    """Change of a whole, as a logarithm, of which a share changes and the rest stays."""
+    return change_log if share >= 1 else math.log1p(share * math.expm1(change_log))
+
+
 def kind_of(name: str) -> Literal["total", "stage", "step"]:
     """What a name of `times_of` stands for."""
     return "total" if name == TOTAL else "step" if name.startswith("steps:") else "stage"

@@ -9,7 +9,15 @@ import statistics
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.definition import environment_changes
-from pytest_diffbench.judge.time.figures import TOTAL, net_share, paces_s, times_of, waiting_share
+from pytest_diffbench.judge.time.figures import (
+    TOTAL,
+    computing_share,
+    net_share,
+    paces_s,
+    share_of_log,
+    times_of,
+    waiting_share,
+)
 from pytest_diffbench.judge.time.spread import Experience
 from pytest_diffbench.records import MOST_FIRST_TIMES, FirstTime
 from pytest_diffbench.records.details import Doubt
@@ -27,7 +35,7 @@ class Pace:
     """How long a machine takes for reference work, against how long it usually takes.
 
     Attributes:
-        usual: whether it keeps its usual pace.
+        usual: whether it keeps its usual pace, as far as that moves the time.
         low_log: what it explains of a case's change at most, to be taken off before the case is called slower.
         high_log: what it explains at least, to be taken off before the case is called faster.
         middle_log: mean over the kinds of work, for a person.
@@ -39,8 +47,8 @@ class Pace:
     middle_log: float
 
 
-def pace_of(changes_log: Sequence[float], limits: Limits) -> Pace:
-    """Sum up how reference work changed.
+def pace_of(changes_log: Sequence[float], limits: Limits, share: float = 1.0) -> Pace:
+    """Sum up how reference work changed, and what that explains of a time.
 
     At its usual pace a machine moves each case as it moves the reference work. Off it, cases may move further, by
     `Limits.machine_explains`, or not at all.
@@ -48,18 +56,19 @@ def pace_of(changes_log: Sequence[float], limits: Limits) -> Pace:
     Args:
         changes_log: logarithms of the time of each kind of work over its usual one; at least one.
         limits: thresholds.
+        share: of the time that the processor computed; waiting isn't moved by its pace.
     """
     middle_log = math.fsum(changes_log) / len(changes_log)
     off_log = math.log1p(limits.machine_rel)
-    most, least = max(changes_log), min(changes_log)
-    if abs(middle_log) <= off_log and max(most, -least) <= 2 * off_log:
-        return Pace(True, middle_log, middle_log, middle_log)
-    return Pace(
-        False,
-        max(0.0, limits.machine_explains * most),
-        min(0.0, limits.machine_explains * least),
-        middle_log,
+    moved_log = share_of_log(middle_log, share)
+    most, least = (share_of_log(change_log, share) for change_log in (max(changes_log), min(changes_log)))
+    if abs(moved_log) <= off_log and max(most, -least) <= 2 * off_log:
+        return Pace(True, moved_log, moved_log, middle_log)
+    most, least = (
+        share_of_log(limits.machine_explains * change_log, share)
+        for change_log in (max(changes_log), min(changes_log))
     )
+    return Pace(False, max(0.0, most), min(0.0, least), middle_log)
 
 
 def unknown_pace(past_runs: int, limits: Limits) -> Pace:
@@ -164,10 +173,20 @@ def usual_paces_s(runs: Iterable[Run]) -> dict[str, float]:
     return {name: statistics.median(values) for name, values in paces_by_name_s.items()}
 
 
-def pace_against(run: Run, usual_s: Mapping[str, float], limits: Limits) -> Pace | None:
-    """A run's pace against the usual one; None where no kind of reference work is known of both."""
-    changes_log = [math.log(pace_s / usual_s[name]) for name, pace_s in paces_s(run).items() if name in usual_s]
-    return pace_of(changes_log, limits) if changes_log else None
+def pace_against(run: Run, usual_s: Mapping[str, float], limits: Limits, time_s: float | None = None) -> Pace | None:
+    """A run's pace against the usual one, as far as it moves a time of the run; None where nothing of both is known.
+
+    `time_s` is the median of the whole by default.
+    """
+    changes_log = pace_changes_log(run, usual_s)
+    if not changes_log:
+        return None
+    return pace_of(changes_log, limits, computing_share(run, run.median_s if time_s is None else time_s))
+
+
+def pace_changes_log(run: Run, usual_s: Mapping[str, float]) -> list[float]:
+    """Logarithm of the time of each kind of reference work over its usual one, where it is known of both."""
+    return [math.log(pace_s / usual_s[name]) for name, pace_s in paces_s(run).items() if name in usual_s]
 
 
 def alike(runs: list[Run], limits: Limits) -> list[Run]:
@@ -246,7 +265,8 @@ def first_time(run: Run) -> FirstTime | None:
     """What is kept of one of the first runs; None for one without times."""
     if not run.rounds:
         return None
-    return FirstTime(median_s=times_of([run], net=True)[TOTAL][0], pace_s=paces_s(run))
+    median_s = times_of([run], net=True)[TOTAL][0]
+    return FirstTime(median_s=median_s, pace_s=paces_s(run), computing_rel=computing_share(run, median_s))
 
 
 def creep_rel(first: Sequence[FirstTime], latest: Sequence[Run], limits: Limits, family: str) -> float | None:
@@ -258,7 +278,14 @@ def creep_rel(first: Sequence[FirstTime], latest: Sequence[Run], limits: Limits,
     if not first or len(latest) < len(first) + len(runs):
         return None
     kinds = set.intersection(*(set(time.pace_s) for time in (*first, *runs)))
-    before_log, after_log = (statistics.median(_log(time, kinds) for time in times) for times in (first, runs))
+    usual_log = statistics.median(_pace_log(time, kinds) for time in first)
+    before_log, after_log = (
+        statistics.median(
+            math.log(time.median_s) - share_of_log(_pace_log(time, kinds) - usual_log, time.computing_rel)
+            for time in times
+        )
+        for times in (first, runs)
+    )
     change_log = after_log - before_log
     noise_log = experience_of(limits, family).between.deviation * math.sqrt(1 / len(first) + 1 / len(runs))
     before_s = statistics.median(time.median_s for time in first)
@@ -267,7 +294,6 @@ def creep_rel(first: Sequence[FirstTime], latest: Sequence[Run], limits: Limits,
     return math.expm1(change_log)
 
 
-def _log(time: FirstTime, kinds: set[str]) -> float:
-    """Logarithm of a time by the machine's pace, where all sides know it."""
-    pace_log = math.fsum(math.log(time.pace_s[kind]) for kind in kinds) / len(kinds) if kinds else 0.0
-    return math.log(time.median_s) - pace_log
+def _pace_log(time: FirstTime, kinds: set[str]) -> float:
+    """Mean logarithm of the reference work that all sides know; 0 where there is none."""
+    return math.fsum(math.log(time.pace_s[kind]) for kind in kinds) / len(kinds) if kinds else 0.0
