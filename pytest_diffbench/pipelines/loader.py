@@ -12,6 +12,7 @@ from pytest_diffbench.pipelines import tuned
 from pytest_diffbench.pipelines.dtypes import parse_dtype
 from pytest_diffbench.pipelines.folders import model_for
 from pytest_diffbench.pipelines.full_size import build_full_size
+from pytest_diffbench.pipelines.imports import import_pipeline_class, import_torch
 from pytest_diffbench.pipelines.mini import build_mini
 from pytest_diffbench.pipelines.pretrained import load_pretrained
 from pytest_diffbench.pipelines.random_weights import build_random
@@ -47,6 +48,7 @@ def resolve_device(name: str) -> str:
     Raises:
         PipelineError: no such type of device, none of it on this machine, or fewer than the index says.
     """
+    import_torch()
     import torch
 
     if name == "auto":
@@ -113,6 +115,7 @@ def load(spec: PipelineSpec, folder: Path | None = None, *, download: bool = Fal
         )
     if spec.offload == "group" and spec.weights == "plan":
         raise PipelineError("offload='group' has no effect with weights='plan', which computes no values. Drop it.")
+    import_pipeline_class(model.pipeline_class if model.name in MODELS else None)
     pipeline: Any  # diffusers' classes are opaque to type checkers
     match spec.weights:
         case "mini":
