@@ -46,6 +46,7 @@ MARKUP: dict[Status, tuple[str, ...]] = {
     "unsure": ("yellow",),
     "incomparable": ("cyan",),
     "unbaselined": ("cyan",),
+    "partial": ("cyan",),
     "better": ("green",),
     "same": ("green",),
     "saved": ("green",),

@@ -18,10 +18,16 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.records import CaseReport, Memory, Verdict
 
-Status: TypeAlias = Literal["error", "refused", "saved", "measured"] | Decision
-"""A case in one word: its verdicts' gravest decision, unless it broke off, was accepted or not, or wasn't judged."""
+Status: TypeAlias = Literal["error", "refused", "partial", "saved", "measured"] | Decision
+"""A case in one word: its verdicts' gravest decision, unless it broke off, was accepted or not, or wasn't judged.
 
-STATUSES: tuple[Status, ...] = ("error", "worse", "refused", *DECISIONS[1:], "saved", "measured")
+`partial`: all that there is a baseline for passed, and for the rest there is none, as for times of another machine.
+"""
+
+STATUSES: tuple[Status, ...] = (
+    *("error", "worse", "refused", "unsure", "incomparable", "unbaselined"),
+    *("partial", "better", "same", "saved", "measured"),
+)
 """From what needs a reader most to what needs one least."""
 
 PASSING: frozenset[Decision] = frozenset({"same", "better"})
@@ -38,6 +44,8 @@ def status_of(report: CaseReport) -> Status:
     statuses: set[Status] = {verdict.decision for verdict in report.verdicts}
     if was_refused(report):
         statuses.add("refused")
+    if report.baseline_distance is not None and {"unbaselined"} < statuses <= {"unbaselined", *PASSING}:
+        return "partial"
     return next((status for status in STATUSES if status in statuses), "measured")
 
 

@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from pytest_diffbench.records import Distance
+
 BASELINE = "baselines/cpu-amd-epyc-7b13-2c/test_guidance-test_cfg_trunc-0.5-1f6c"
 
 
@@ -91,6 +93,7 @@ def judged(
     runs: Sequence[Run] | None = None,
     fresh: Sequence[Run] = (),
     pictures: tuple[NDArray[np.uint8], NDArray[np.uint8]] | None = None,
+    distance: Distance = "machine",
 ) -> dict[Gate, Any]:
     """What the real judge says of a case.
 
@@ -100,6 +103,7 @@ def judged(
         runs: of the baseline; six as fast as `before` by default.
         fresh: runs of fresh processes that confirm.
         pictures: the baseline's and this call's, where they differ.
+        distance: how near the baseline's machine is.
     """
     old, new = ((image,) for image in pictures) if pictures is not None else ((), ())
     reference = None
@@ -107,7 +111,7 @@ def judged(
         kept = before if pictures is None else msgspec.structs.replace(before, output=pictured(before.output, *old))
         reference = Reference(
             baseline_of(kept, past_runs(before) if runs is None else runs),
-            "machine",
+            distance,
             BASELINE,
             lambda: Artifacts(images=old),
         )
@@ -232,6 +236,8 @@ def red() -> SessionReport:
     quick = lumina("test_seeds[1]", steps=20, total_factor=0.8)
     faster = judged(quick, lumina("test_seeds[1]", steps=20), fresh=_fresh(quick))
     new = unbaselined(lumina("test_new_prompt[a|b]"))
+    elsewhere = lumina("test_elsewhere", ratio=0.5)
+    there = report(elsewhere, verdicts=judged(elsewhere, elsewhere, distance="family"), baseline_distance="family")
     broken = CaseReport(
         observation=msgspec.structs.replace(
             lumina("test_huge"),
@@ -258,6 +264,7 @@ def red() -> SessionReport:
         report(moved, verdicts=judged(moved, renorm)),
         new,
         broken,
+        there,
         report(quick, verdicts=faster),
         unbaselined(lumina("test_saved", ratio=0.25), saved=SaveOutcome(what="created")),
         report(

@@ -192,7 +192,7 @@ def shown(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> dict[str, str]:
 def test_bencher_metric_format(shown: dict[str, str]) -> None:
     benchmarks = json.loads(shown["bencher"])
     assert "benchmarks/test_guidance.py::test_huge" not in benchmarks, "what broke off has no figures"
-    assert len(benchmarks) == 8
+    assert len(benchmarks) == 9
     for measures in benchmarks.values():
         assert set(measures) <= {"latency", "peak-memory", "denoiser-calls", "flops"}
         for metric in measures.values():
@@ -221,6 +221,6 @@ def test_github_action_benchmark(shown: dict[str, str]) -> None:
 
 def test_json_lines(shown: dict[str, str]) -> None:
     rows = [json.loads(line) for line in shown["json-lines"].splitlines()]
-    assert len(rows) == 9
+    assert len(rows) == 10
     assert {row["observation"]["case"]["id"].rpartition("::")[2] for row in rows} >= {"test_huge", "test_flux"}
     assert {row["started"] for row in rows} == {"2025-06-03T09:14:02+00:00"}

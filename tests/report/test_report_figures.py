@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import shlex
+from typing import TYPE_CHECKING, Any
 
 import msgspec
 import pytest
@@ -22,14 +23,34 @@ from pytest_diffbench.report.figures import (
     truncation_text,
 )
 
+if TYPE_CHECKING:
+    from pytest_diffbench.records import Verdict
+
 
 def test_the_gravest_verdict_is_the_status() -> None:
     verdicts = [make.verdict("time", "x", decision) for decision in DECISIONS]
     for i, decision in enumerate(DECISIONS):
         report = msgspec.structs.replace(
-            make.report(report_records.flux("t")), verdicts=tuple(reversed(verdicts[i:]))
+            make.report(report_records.flux("t")), verdicts=tuple(reversed(verdicts[i:])), baseline_distance=None
         )
         assert status_of(report) == decision
+
+
+def test_what_has_nothing_to_compare_with_leaves_a_case_that_passed_otherwise_in_part() -> None:
+    passed, elsewhere, worse = (
+        make.verdict("work", "same", "same"),
+        make.verdict("time", "other_machine", "unbaselined"),
+        make.verdict("output", "colour", "worse"),
+    )
+    case = make.report(report_records.flux("t"))
+
+    def status(*verdicts: Verdict, **fields: Any) -> str:
+        return status_of(msgspec.structs.replace(case, verdicts=verdicts, **fields))
+
+    assert status(passed, elsewhere) == "partial"
+    assert status(elsewhere) == "unbaselined"
+    assert status(passed, elsewhere, worse) == "worse"
+    assert status(passed, elsewhere, baseline_distance=None) == "unbaselined", "guidance passes by its formula alone"
 
 
 def test_status_of_cases_without_an_ordinary_end() -> None:

@@ -57,7 +57,7 @@ def _of_cases(cases: int, counts: Mapping[str, int]) -> str:
         return f"{worse:,} {of_all} got worse"
     if broken:
         return f"{broken:,} {of_all} failed"
-    open_cases = sum(counts.get(status, 0) for status in ("unsure", "incomparable", "unbaselined"))
+    open_cases = sum(counts.get(status, 0) for status in ("unsure", "incomparable", "unbaselined", "partial"))
     if open_cases:
         return f"Nothing got worse; {open_cases:,} {of_all} couldn't be judged in full"
     return "Nothing got worse" if counts.get("saved", 0) < cases else f"{format_count(cases, 'case')} saved"
