@@ -123,6 +123,9 @@ class Run(Record, frozen=True, kw_only=True):
     slow machine from slow code. On a processor one reading before each round; on other devices two, before the first
     round and after the last."""
 
+    took_s: PositiveSeconds | None = None
+    """What measuring the case took in all, its warm-ups and passes included: its share of the time of its test."""
+
     environment: Environment
 
     @property

@@ -116,9 +116,9 @@ class Progress:
         """Tell what is being done now: `done` of `total` calls are behind it."""
         left_s = self._pace.left_s(done, total)
         others_s = self._outlook.others_s() if self._outlook is not None else None
-        left = f"about {_rough_duration(left_s)} left" if left_s is not None else ""
+        left = f"about {rough_duration(left_s)} left" if left_s is not None else ""
         if others_s is not None:
-            everything = _rough_duration((left_s or 0.0) + others_s)
+            everything = rough_duration((left_s or 0.0) + others_s)
             left = f"{left}, {everything} with all others" if left else f"about {everything} left with all others"
         self._show((*self._parts, phase, *((left,) if left else ())))
 
@@ -181,7 +181,7 @@ class LogLines:
         self._last_line_s = self._clock()
         place, others_s = self._outlook.place, self._outlook.others_s()
         if left_s is not None or others_s is not None:
-            phase += f", about {_rough_duration((left_s or 0.0) + (others_s or 0.0))} left"
+            phase += f", about {rough_duration((left_s or 0.0) + (others_s or 0.0))} left"
         self._write_line(f"diffbench: {f'{place} tests, ' if place else ''}{self._name}: {_in_words(phase)}")
 
 
@@ -194,5 +194,5 @@ def _in_words(phase: str) -> str:
     return " ".join(words)
 
 
-def _rough_duration(seconds: float) -> str:
+def rough_duration(seconds: float) -> str:
     return f"{max(math.ceil(seconds), 1)} s" if seconds < 90 else f"{round(seconds / 60)} min"

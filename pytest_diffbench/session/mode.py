@@ -75,9 +75,11 @@ class Mode(Protocol):
         probes: make further calls with inputs that are drawn, where they are asked for.
         relatives: processes on the device that started this one.
         turns: where rounds are made by turns with another process: its client.
+        expected_s: seconds that the tests will take; None where nobody knows.
     """
 
     reports: bool = True
+    expected_s: float | None = None
     output_only: bool = False
     probes: bool = False
     relatives: int = 0

@@ -7,12 +7,15 @@ import functools
 import time
 from typing import TYPE_CHECKING, Any
 
+import msgspec
 import pytest
 
 from pytest_diffbench.errors import DiffbenchError, MissingPipelineError, OptionError, PipelineError
 from pytest_diffbench.items import is_benchmark
 from pytest_diffbench.report import junit
+from pytest_diffbench.report.progress import rough_duration
 from pytest_diffbench.report.session_json import Finished
+from pytest_diffbench.report.units import format_count
 from pytest_diffbench.session import attachments, loading
 from pytest_diffbench.session.bench import Bench
 from pytest_diffbench.session.collection import MISSING, SETTINGS, settle
@@ -117,6 +120,14 @@ class DiffbenchSession:
         for i, item in zip(places, benchmarks, strict=True):
             items[i] = item
         self._mode.begin([(item, item.stash[SETTINGS]) for item in benchmarks if id(item) not in absent])
+
+    def pytest_report_collectionfinish(self) -> str | None:
+        """Tell how long the session will take, where that is known."""
+        expected_s = self._mode.expected_s
+        if expected_s is None:
+            return None
+        tests = format_count(self._context.benchmarks, "benchmark")
+        return f"diffbench: {tests}, about {rough_duration(expected_s)} by earlier sessions on this class of machine"
 
     # -- fixtures
 
@@ -259,10 +270,13 @@ class DiffbenchSession:
 
     def _measured(self, item: pytest.Item, attempt: Attempt, bench: Bench, *, failed: bool) -> MeasuredTest:
         """What a test has measured. It is taken from its bench, which holds nothing on the device from now on."""
-        cases = [
-            MeasuredCase(measurement.observation(complete=problem is None), measurement.artifacts(), problem)
-            for measurement, problem in bench.measurements
-        ]
+        spent_s = time.monotonic() - attempt.began_s
+        cases = []
+        for measurement, problem in bench.measurements:
+            observation = measurement.observation(complete=problem is None)
+            run = msgspec.structs.replace(observation.run, took_s=spent_s / len(bench.measurements))
+            observation = msgspec.structs.replace(observation, run=run)
+            cases.append(MeasuredCase(observation, measurement.artifacts(), problem))
         targets = [measurement.target for measurement, _ in bench.measurements]
         for comparison in bench.comparisons:
             item.user_properties.extend(junit.comparison_properties(comparison))
@@ -278,7 +292,7 @@ class DiffbenchSession:
             failed=failed,
             # A test's share of the error budget is one, however many cases have it.
             family_size=self._context.benchmarks * max(1, sum(case.problem is None for case in cases)),
-            took_s=self._longest_setup_s + time.monotonic() - attempt.began_s,
+            took_s=self._longest_setup_s + spent_s,
         )
 
     def _keep_interrupted(self, item: pytest.Item, concluded: Sequence[Concluded]) -> None:

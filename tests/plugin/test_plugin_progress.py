@@ -54,3 +54,19 @@ def test_a_quiet_session_tells_nothing(project: pytest.Pytester) -> None:
 def test_a_session_of_under_a_minute_tells_nothing(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pytest_diffbench.report.progress.LOG_EVERY_S", 60.0)
     assert told(project.runpytest_inprocess("--diffbench", "--diffbench-gates=guidance")) == []
+
+
+def expectations(result: pytest.RunResult) -> list[str]:
+    return [line for line in result.outlines if "by earlier sessions" in line]
+
+
+def test_how_long_it_takes_is_said_once_a_baseline_knows(project: pytest.Pytester) -> None:
+    saving = project.runpytest_inprocess("--diffbench-save", "--diffbench-gates=time")
+    saving.assert_outcomes(passed=3)
+    assert expectations(saving) == [], "nobody knows yet"
+    result = project.runpytest_inprocess("--diffbench", "--diffbench-gates=time", "--diffbench-confirm=0")
+    (line,) = expectations(result)
+    assert re.fullmatch(
+        r"diffbench: 2 benchmarks, about \d+ s by earlier sessions on this class of machine", line.strip()
+    )
+    assert expectations(project.runpytest_inprocess("--diffbench", "--collect-only")) == [], "nothing is measured"

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.report.figures import was_saved
 from pytest_diffbench.session import saved_afresh
+from pytest_diffbench.session.expected import expected_s
 from pytest_diffbench.session.lending import free_device_memory
 from pytest_diffbench.session.mode import Conclusion, MeasuredCase, MeasuredTest, Mode
 from pytest_diffbench.session.verdicts import Concluded, Evidence, conclude, incomplete, wants_profile
@@ -18,6 +19,8 @@ from pytest_diffbench.workers.confirming import Confirming
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+
+    import pytest
 
     from pytest_diffbench.records import Observation, Probe, Run
     from pytest_diffbench.records.artifacts import Artifacts
@@ -48,6 +51,12 @@ class StoredBaselines(Mode):
             context.progress,
         )
         saved_afresh.register(context.config, context.settings, afresh)
+
+    def begin(self, tests: Sequence[tuple[pytest.Item, Settings]]) -> None:
+        """Look how long the tests took before."""
+        config = self._context.config
+        if not (self._context.is_parallel_worker or config.option.collectonly or config.option.verbose < 0):
+            self.expected_s = expected_s(tests, self._peer_runs_of)
 
     def wants_profile(self, settings: Settings, observation: Observation, artifacts: Artifacts) -> bool:
         """Where time is worse, may be, or has no profile in its baseline."""
