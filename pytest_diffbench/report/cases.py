@@ -35,7 +35,7 @@ from pytest_diffbench.report.units import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from pytest_diffbench.records import CaseReport, Stage, Verdict
 
@@ -112,9 +112,12 @@ class _Row:
 class Table:
     """Columns that are equal for all cases of a session. Long names push the figures to a line below."""
 
-    def __init__(self, reports: Sequence[CaseReport], width: int, *, verbose: bool) -> None:
+    def __init__(
+        self, reports: Sequence[CaseReport], width: int, *, verbose: bool, explained: Collection[str] = ()
+    ) -> None:
         self._width = max(width, _LEAST_WIDTH)
         self._verbose = verbose
+        self._explained = () if verbose else explained
         rows = [_Row.of(report).cells() for report in reports]
         self._widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         taken = sum(width + 2 for width in self._widths if width)
@@ -132,7 +135,11 @@ class Table:
         verdicts = to_tell(report)
         # what is true of the machine is said once, at the end
         machine = [] if self._verbose else [verdict for verdict in verdicts if is_about_machine(verdict)]
-        lines += self._verdicts([verdict for verdict in verdicts if verdict not in machine])
+        explained: list[Verdict] = []
+        if report.observation.case.id in self._explained:
+            explained = [verdict for verdict in verdicts if verdict.decision == "worse"]
+            lines += self._named(explained)
+        lines += self._verdicts([verdict for verdict in verdicts if verdict not in (*machine, *explained)])
         passing = [verdict for verdict in report.verdicts if verdict.decision in PASSING]
         if self._verbose:
             lines += self._verdicts(passing)
@@ -190,6 +197,14 @@ class Table:
             )
         return lines
 
+    def _named(self, verdicts: Sequence[Verdict]) -> list[Line]:
+        """Verdicts whose messages stand above by their reasons alone."""
+        if not verdicts:
+            return []
+        codes = [[segment(verdict.reason, "bold")] for verdict in verdicts]
+        (first, *others) = flow([*codes, [segment("(explained above)", "light")]], self._width, _TEXT_AT, _GAP)
+        return [[*_decision("worse"), *first[1:]], *others]
+
     def _changes(self, verdict: Verdict) -> Sequence[str]:
         """All that changed where it got worse; elsewhere the first thing is enough, and too few runs say nothing."""
         changes: Sequence[str] = verdict.changes
@@ -201,11 +216,7 @@ class Table:
     def _message_lines(
         self, status: Status, code: str, message: str, changes: Sequence[str], detectable: str | None = None
     ) -> list[Line]:
-        head: Line = [
-            segment(" " * _BODY_AT),
-            segment(status, *MARKUP[status]),
-            segment(" " * (_STATUS_WIDTH - len(status) + 2)),
-        ]
+        head = _decision(status)
         if code:
             head += [segment(code, "bold"), segment("  " if detectable is None else f" ({detectable})  ")]
         lines = hang(head, message, self._width, _TEXT_AT)
@@ -245,6 +256,12 @@ class Table:
         if self._verbose:
             cells += _more(report)
         return cells
+
+
+def _decision(status: Status) -> Line:
+    """The beginning of a line about a verdict."""
+    padding = segment(" " * (_STATUS_WIDTH - len(status) + 2))
+    return [segment(" " * _BODY_AT), segment(status, *MARKUP[status]), padding]
 
 
 def _more(report: CaseReport) -> list[Line]:

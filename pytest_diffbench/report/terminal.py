@@ -34,7 +34,7 @@ from pytest_diffbench.report.units import format_count
 from pytest_diffbench.report.verification import summary_texts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
 
     from pytest_diffbench.records import CaseReport, SessionReport
 
@@ -48,13 +48,17 @@ def case_lines(report: CaseReport, width: int) -> list[Line]:
     return Table([report], width, verbose=False).block(report)
 
 
-def summary_lines(session: SessionReport, width: int, verbose: bool) -> list[Line]:
+def summary_lines(session: SessionReport, width: int, verbose: bool, explained: Collection[str] = ()) -> list[Line]:
     """Draw a session: what it ran on, its cases by pipeline with the gravest first, counts, and what to do next.
 
-    The verbose one also has the messages of gates that passed, and further figures.
+    Args:
+        session: all of it.
+        width: of a line, in columns.
+        verbose: with the messages of gates that passed, and further figures.
+        explained: ids of cases whose failures are on the screen already: of what got worse the reasons are enough.
     """
     lines = [*_skipped(session, width), *_header(session, width)]
-    table = Table(session.cases, width, verbose=verbose)
+    table = Table(session.cases, width, verbose=verbose, explained=explained)
     for title, reports in _groups(session.cases):
         lines += [[], *_title(title, reports, width)]
         for report in reports:

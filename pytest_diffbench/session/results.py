@@ -45,6 +45,7 @@ class Results:
         self._page_written: Path | None = None
         self._not_written: list[str] = []
         self._unjudged: str | None = None
+        self._explained: set[str] = set()
         self.interrupted = False
         collects_only = config.getoption("collectonly", default=False)
         if collects_only or hasattr(config, "workerinput"):
@@ -96,6 +97,8 @@ class Results:
             skipped = Skipped(test=report.nodeid, reason=reason.removeprefix("Skipped: "), missing=missing)
             finished = msgspec.structs.replace(finished or Finished(test=report.nodeid), skipped=skipped)
         if finished is not None:
+            if report.failed:
+                self._explained.update(case.observation.case.id for case in finished.cases)
             self.add(finished)
 
     def add(self, finished: Finished) -> None:
@@ -180,7 +183,9 @@ class Results:
         if self._unjudged is not None:
             terminalreporter.write_line(self._unjudged, red=True, bold=True)
         width = terminal_width(terminalreporter)
-        lines = terminal.summary_lines(report, width, self._config.get_verbosity() > 0)
+        shown = self._config.option.tbstyle != "no"
+        explained = self._explained if shown else ()
+        lines = terminal.summary_lines(report, width, self._config.get_verbosity() > 0, explained)
         terminalreporter.ensure_newline()
         for line in for_encoding(lines, terminal_encoding(terminalreporter)):
             for text, markup in line:

@@ -45,6 +45,25 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize(
+    ("options", "times", "named"),
+    [((), 1, True), (("--tb=no",), 1, False), (("--tb=line",), 1, True), (("-v",), 2, False)],
+    ids=["as it is", "--tb=no", "--tb=line", "-v"],
+)
+def test_what_got_worse_is_explained_once(
+    project: pytest.Pytester, options: tuple[str, ...], times: int, named: bool
+) -> None:
+    run(project, "--diffbench-save", "--diffbench-gates=output").assert_outcomes(passed=1)
+    project.makepyfile(
+        test_paint=TARGET.replace("200", "100") + "def test_paint(diffbench):\n    diffbench(paint, size=32)\n"
+    )
+    result = run(project, "--diffbench", "--diffbench-gates=output", *options)
+    result.assert_outcomes(failed=1)
+    text = result.stdout.str()
+    assert text.count("Image 0 differs from the baseline") == times
+    assert ("(explained above)" in text) == named
+
+
 def test_the_life_of_a_baseline(project: pytest.Pytester) -> None:
     missing = run(project, "--diffbench")
     missing.assert_outcomes(failed=1)

@@ -31,6 +31,21 @@ def test_golden_summary(name: str, width: int) -> None:
     assert_golden(f"terminal-{name}-{width}.txt", plain(summary_lines(SESSIONS[name](), width, verbose=False)))
 
 
+def test_what_pytest_has_explained_is_named_by_its_reasons() -> None:
+    session = make.red()
+    explained = [case.observation.case.id for case in session.cases]
+    text = plain(summary_lines(session, 80, False, explained))
+    assert_golden("terminal-red-80-explained.txt", text)
+    whole = plain(summary_lines(session, 80, False))
+    assert summary_lines(session, 80, True, explained) == summary_lines(session, 80, True), "-v says everything"
+    worse = [verdict for case in session.cases for verdict in case.verdicts if verdict.decision == "worse"]
+    assert len(worse) > 2
+    for verdict in worse:
+        assert verdict.reason in text
+        assert verdict.reason in whole
+    assert len(text.splitlines()) < len(whole.splitlines()) - 2 * len(worse)
+
+
 def test_golden_verbose_summary() -> None:
     assert_golden("terminal-red-100-verbose.txt", plain(summary_lines(make.red(), 100, verbose=True)))
 
