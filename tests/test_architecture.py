@@ -252,8 +252,9 @@ def test_there_is_no_circle() -> None:
     "module",
     [
         "records",
-        "judge",
-        "store",
+        "judge.judging",
+        "store.checking",
+        "store.pictures",
         "report.terminal",
         "report.markdown",
         "report.session_json",

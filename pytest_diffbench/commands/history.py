@@ -201,11 +201,12 @@ def trend(arguments: argparse.Namespace) -> tuple[list[Trend], int]:
 
     with History(arguments.db, create=False) as history:
         case = case_of(history, arguments.case) if arguments.case is not None else None
-        series = history.series(case)
+        series = history.series(case, moved_only=True)
         noisy = sum(count for figure, count in history.figure_counts().items() if is_noisy(figure))
+        asked = sum(history.figure_counts(case).values())
     beside = noisy - sum(is_noisy(item.figure) for item in series)
     # All values tell what is usual, also those before the date.
     recent = [
         item for item in trends(series, beside=beside) if arguments.since is None or item.since >= arguments.since
     ]
-    return recent, len(series)
+    return recent, asked

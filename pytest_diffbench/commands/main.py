@@ -15,15 +15,6 @@ import sys
 import time
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.commands import accept as accept_command
-from pytest_diffbench.commands import bisect as bisect_command
-from pytest_diffbench.commands import comment as comment_command
-from pytest_diffbench.commands import diff as diff_command
-from pytest_diffbench.commands import history as history_command
-from pytest_diffbench.commands import judge as judge_command
-from pytest_diffbench.commands import plan as plan_command
-from pytest_diffbench.commands import report as report_command
-from pytest_diffbench.commands import verify as verify_command
 from pytest_diffbench.commands.parser import EXCHANGED, parser
 from pytest_diffbench.errors import DiffbenchError
 
@@ -53,8 +44,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         The exit status. Problems are one line on stderr each.
     """
     try:
-        arguments = parser(_RUNS).parse_args(argv)
-        arguments.typed = sys.argv[1:] if argv is None else list(argv)
+        words = sys.argv[1:] if argv is None else list(argv)
+        arguments = parser(_RUNS, words).parse_args(words)
+        arguments.typed = words
         run: Callable[[argparse.Namespace], int] = arguments.run
         status = run(arguments)
         sys.stdout.flush()
@@ -149,6 +141,7 @@ def _check(arguments: argparse.Namespace) -> int:
 
 
 def _show(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.commands import comment as comment_command
     from pytest_diffbench.report import comment, session_json
     from pytest_diffbench.report.lines import encodable
     from pytest_diffbench.report.terminal import summary_lines
@@ -171,6 +164,7 @@ def _show(arguments: argparse.Namespace) -> int:
 
 
 def _plan(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.commands import plan as plan_command
     from pytest_diffbench.records import as_json
     from pytest_diffbench.report.plan import plan_lines
 
@@ -183,6 +177,7 @@ def _plan(arguments: argparse.Namespace) -> int:
 
 
 def _verify(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.commands import verify as verify_command
     from pytest_diffbench.records import as_json
     from pytest_diffbench.report.verification import verification_lines
 
@@ -209,6 +204,7 @@ def _verify(arguments: argparse.Namespace) -> int:
 
 
 def _judge(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.commands import judge as judge_command
     from pytest_diffbench.report.lines import hang, segment
     from pytest_diffbench.report.terminal import summary_lines
 
@@ -231,6 +227,7 @@ def _judge(arguments: argparse.Namespace) -> int:
 
 
 def _accept(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.commands import accept as accept_command
     from pytest_diffbench.report.accepted import accepted_lines
 
     accepted = accept_command.accept(arguments)
@@ -239,6 +236,7 @@ def _accept(arguments: argparse.Namespace) -> int:
 
 
 def _diff(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.commands import diff as diff_command
     from pytest_diffbench.report.baseline_diff import diff_lines
 
     changes, page = diff_command.diff(arguments)
@@ -249,11 +247,15 @@ def _diff(arguments: argparse.Namespace) -> int:
 
 
 def _history(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.commands import history as history_command
+
     _print(history_command.history(arguments, _width()))
     return FINE
 
 
 def _trend(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.commands import history as history_command
+
     trends, series = history_command.trend(arguments)
     if arguments.json:
         import msgspec
@@ -267,6 +269,7 @@ def _trend(arguments: argparse.Namespace) -> int:
 
 
 def _comment(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.commands import comment as comment_command
     from pytest_diffbench.report.lines import encodable
 
     sys.stdout.write(encodable(comment_command.comment(arguments), sys.stdout.encoding))
@@ -274,11 +277,14 @@ def _comment(arguments: argparse.Namespace) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.commands import report as report_command
+
     print(report_command.report(arguments))
     return FINE
 
 
 def _table(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.commands import report as report_command
     from pytest_diffbench.report.lines import encodable
     from pytest_diffbench.report.table import table_lines, written
 
@@ -301,6 +307,7 @@ def _answer(arguments: argparse.Namespace) -> int:
 
 
 def _bisect(arguments: argparse.Namespace) -> int:
+    from pytest_diffbench.commands import bisect as bisect_command
     from pytest_diffbench.report.lines import hang, segment
     from pytest_diffbench.report.units import format_count
 

@@ -4,23 +4,15 @@ from __future__ import annotations
 
 import argparse
 import math
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 from pytest_diffbench import __version__
-from pytest_diffbench.commands import accept as accept_command
-from pytest_diffbench.commands import bisect as bisect_command
-from pytest_diffbench.commands import comment as comment_command
-from pytest_diffbench.commands import diff as diff_command
-from pytest_diffbench.commands import history as history_command
-from pytest_diffbench.commands import judge as judge_command
-from pytest_diffbench.commands import plan as plan_command
-from pytest_diffbench.commands import report as report_command
-from pytest_diffbench.commands import verify as verify_command
 from pytest_diffbench.errors import DiffbenchError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Collection, Mapping
 
 EXCHANGED = ("bencher", "github-action-benchmark", "json-lines")
 """Formats of other tools, see `report.exchange`."""
@@ -35,16 +27,36 @@ class Parser(argparse.ArgumentParser):
         raise DiffbenchError(f"{message}. See {self.prog} --help.")
 
 
-def parser(runs: Mapping[str, Callable[[argparse.Namespace], int]]) -> argparse.ArgumentParser:
-    """The command's parser, with what runs each subcommand by name."""
+def parser(
+    runs: Mapping[str, Callable[[argparse.Namespace], int]], words: Collection[str] | None = None
+) -> argparse.ArgumentParser:
+    """The command's parser.
+
+    Args:
+        runs: what runs each subcommand, by name.
+        words: of the command line. What a subcommand takes is declared where its name is among them: imports for all
+            would take longer than most commands. None for all.
+    """
     whole = Parser(prog="diffbench", description="Work with baselines and results of pytest-diffbench.")
     whole.add_argument("--version", action="version", version=f"diffbench {__version__}")
     commands = whole.add_subparsers(metavar="COMMAND", required=True)
     for name, (what, declare) in _COMMANDS.items():
         command = commands.add_parser(name, help=what)
-        declare(command)
+        if words is None or name in words:
+            _declare(command, declare)
         command.set_defaults(run=runs[name])
     return whole
+
+
+def _declare(command: argparse.ArgumentParser, declare: str | Callable[[argparse.ArgumentParser], None]) -> None:
+    if isinstance(declare, str):
+        module, _, name = declare.partition(":")
+        function: Callable[[argparse.ArgumentParser], None] = getattr(
+            import_module(f"pytest_diffbench.commands.{module}"), name
+        )
+        function(command)
+    else:
+        declare(command)
 
 
 def _add_models(_: argparse.ArgumentParser) -> None:
@@ -135,23 +147,24 @@ def _margin_db(text: str) -> float:
     return number
 
 
-_COMMANDS: dict[str, tuple[str, Callable[[argparse.ArgumentParser], None]]] = {
+_COMMANDS: dict[str, tuple[str, str | Callable[[argparse.ArgumentParser], None]]] = {
     "models": ("list the models that tests can name", _add_models),
     "check": ("check every baseline, including images and traces", _add_check),
     "show": ("show a session written by pytest --diffbench-json", _add_show),
-    "plan": ("count the work of a full-size pipeline, without weights or a GPU", plan_command.add_arguments),
-    "verify": ("look for what is wrong with a pipeline, without any baseline", verify_command.add_arguments),
-    "judge": ("judge a stored session against another one, or against baselines", judge_command.add_arguments),
-    "accept": ("make baselines of what sessions have measured, without a rerun", accept_command.add_arguments),
-    "diff": ("show what changed between two folders or git revisions of baselines", diff_command.add_arguments),
-    "history": ("keep the figures of many sessions, and look at them", history_command.add_arguments),
-    "trend": ("show since when figures of a history are others", history_command.add_trend_arguments),
-    "comment": ("write the body of the one comment on a pull request", comment_command.add_arguments),
-    "report": ("make a page to look at of stored sessions", report_command.add_arguments),
-    "table": ("set out compared variants as a table to publish", report_command.add_table_arguments),
+    "plan": ("count the work of a full-size pipeline, without weights or a GPU", "plan:add_arguments"),
+    "verify": ("look for what is wrong with a pipeline, without any baseline", "verify:add_arguments"),
+    "judge": ("judge a stored session against another one, or against baselines", "judge:add_arguments"),
+    "accept": ("make baselines of what sessions have measured, without a rerun", "accept:add_arguments"),
+    "diff": ("show what changed between two folders or git revisions of baselines", "diff:add_arguments"),
+    "history": ("keep the figures of many sessions, and look at them", "history:add_arguments"),
+    "trend": ("show since when figures of a history are others", "history:add_trend_arguments"),
+    "comment": ("write the body of the one comment on a pull request", "comment:add_arguments"),
+    "report": ("make a page to look at of stored sessions", "report:add_arguments"),
+    "table": ("set out compared variants as a table to publish", "report:add_table_arguments"),
     "answer": ("say in one word what became of an optimisation, for programs", _add_answer),
     "env": ("make an environment for pytest --diffbench-against, and print its Python", _add_env),
-    "bisect": ("find the commit, or version of a package, at which tests got worse", bisect_command.add_arguments),
+    "bisect": ("find the commit, or version of a package, at which tests got worse", "bisect:add_arguments"),
     "calibrate": ("measure which output tolerance each test needs, and propose it", _add_calibrate),
 }
-"""By name, in the order of the help: what a subcommand does, and what declares its arguments."""
+"""By name, in the order of the help: what a subcommand does, and what declares its arguments: a function here, or
+`module:function` of one that is imported when its subcommand is asked for."""

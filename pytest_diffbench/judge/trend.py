@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
+import operator
 import statistics
 from typing import TYPE_CHECKING, Literal
 
 import msgspec
+import numpy as np
 
-from pytest_diffbench.records.history import NO_DIFFERENCE_DB, Series, Trend
+from pytest_diffbench.records.history import NO_DIFFERENCE_DB, PACES, TIMES, TOTAL_BY_PACE, Series, Trend
 from pytest_diffbench.stats import changepoints
 
 if TYPE_CHECKING:
@@ -26,16 +29,15 @@ LEAST_SERIES = 20
 LEAST_POOL = 5
 """Cases of a model whose times are looked at together."""
 
-_FLOORS = (("time.", 0.01), ("memory.", 0.005), ("work.", 1e-9))
+_FLOORS = ((TIMES, 0.01), ("memory.", 0.005), ("work.", 1e-9))
 """Smallest relative change that counts, by what the name of the figure begins with; others are absolute."""
 
 _FLOOR_ABSOLUTE = 0.5
 """Smallest change of a distance that counts: decibels, levels of 255."""
 
 _FLOOR_DRIFT_REL = 0.02
+_FACTS = ("started", "commits", "software")
 _QUANTILE = 1.96
-_OF_THE_MACHINE = "pace."
-_PACED = "time.total_by_pace"
 
 
 def trends(series: Sequence[Series], *, beside: int = 0, newest_only: bool = False) -> list[Trend]:
@@ -47,20 +49,40 @@ def trends(series: Sequence[Series], *, beside: int = 0, newest_only: bool = Fal
         newest_only: of a series the last step alone.
     """
     paced = by_pace(series)
-    judged = [*paced, *pooled(paced)]
-    moving = [(item, _scaled(item)) for item in judged if min(item.values) != max(item.values)]
-    prepared = [(item, numbers, changepoints.Values(numbers)) for item, numbers in moving]
-    of_cases = sum(is_noisy(item.figure) for item in paced) + beside
-    alphas = {False: alpha_of(of_cases), True: alpha_of(len(judged) - len(paced))}
+    of_models = pooled(paced)
+    alphas = alpha_of(sum(is_noisy(item.figure) for item in paced) + beside), alpha_of(len(of_models))
+    moving = [
+        (item, alpha)
+        for items, alpha in zip((paced, of_models), alphas, strict=True)
+        for item in _moving(items, alpha)
+    ]
     result: list[Trend] = []
-    for item, numbers, values in prepared:
-        alpha, floor = alphas[item.cases > 1], _floor(item)
+    for item, alpha in moving:
+        numbers, floor = _scaled(item), _floor(item)
+        values = changepoints.Values(numbers)
         steps = values.changes(alpha, floor)
         result += [_step(item, numbers, step, steps) for step in (steps[-1:] if newest_only else steps)]
         drift = values.drift(alpha, max(floor, _FLOOR_DRIFT_REL if _is_relative(item) else 0.0))
         if drift is not None and len(steps) != 1:  # one step alone is no drift
             result.append(_drift(item, numbers, drift))
     return sorted(result, key=lambda trend: (trend.since, not trend.worse, -abs(trend.change)), reverse=True)
+
+
+def _moving(series: Sequence[Series], alpha: float) -> list[Series]:
+    """Those that may have steps or drifts; most have none, and are seen through together."""
+    by_length: dict[int, list[int]] = {}
+    for place, item in enumerate(series):
+        by_length.setdefault(len(item.values), []).append(place)
+    kept: list[int] = []
+    for places in by_length.values():
+        rows = np.array([series[place].values for place in places])
+        relative = np.array([_is_relative(series[place]) for place in places])
+        rows = np.where(
+            relative[:, None], np.log(np.where(relative[:, None], rows, 1.0)), np.minimum(rows, NO_DIFFERENCE_DB)
+        )
+        moves = (rows.min(axis=1) != rows.max(axis=1)) & changepoints.may_move(rows, alpha)
+        kept += [place for place, moved in zip(places, moves, strict=True) if moved]
+    return [series[place] for place in sorted(kept)]
 
 
 def alpha_of(count: int) -> float:
@@ -75,7 +97,7 @@ def alpha_of(count: int) -> float:
 
 def is_noisy(figure: str) -> bool:
     """Whether a figure varies from run to run of one code, by its name."""
-    return figure.startswith(("time.", "memory.")) and figure != _PACED
+    return figure.startswith((TIMES, "memory.")) and figure != TOTAL_BY_PACE
 
 
 def by_pace(series: Sequence[Series]) -> list[Series]:
@@ -85,23 +107,27 @@ def by_pace(series: Sequence[Series]) -> list[Series]:
     """
     paces: dict[tuple[str, str], dict[str, list[float]]] = {}
     for item in series:
-        if item.figure.startswith(_OF_THE_MACHINE):
+        if item.figure.startswith(PACES):
             middle = statistics.median_low(item.values)
             kept = paces.setdefault((item.case, item.machine), {})
             for started, value in zip(item.started, item.values, strict=True):
                 kept.setdefault(started, []).append(math.log(value / middle))
     usual = {
-        key: {started: math.exp(statistics.fmean(logs)) for started, logs in kept.items()}
-        for key, kept in paces.items()
+        case: {started: math.exp(math.fsum(logs) / len(logs)) for started, logs in kept.items()}
+        for case, kept in paces.items()
     }
     result = []
+    # Times of a case were mostly measured in the same runs.
+    divisors: dict[tuple[str, str, tuple[str, ...]], list[float]] = {}
     for item in series:
-        if item.figure.startswith(_OF_THE_MACHINE) or item.figure == _PACED:
+        if item.figure.startswith(PACES) or item.figure == TOTAL_BY_PACE:
             continue
         known = usual.get((item.case, item.machine))
-        if known and item.figure.startswith("time."):
-            nights = zip(item.started, item.values, strict=True)
-            values = tuple([value / known.get(started, 1.0) for started, value in nights])
+        if known and item.figure.startswith(TIMES):
+            key = item.case, item.machine, item.started
+            if key not in divisors:
+                divisors[key] = [known.get(started, 1.0) for started in item.started]
+            values = tuple(map(operator.truediv, item.values, divisors[key]))
             result.append(msgspec.structs.replace(item, values=values))
         else:
             result.append(item)
@@ -116,35 +142,40 @@ def pooled(series: Iterable[Series]) -> list[Series]:
     """
     groups: dict[tuple[str, str, str], list[Series]] = {}
     for item in series:
-        if item.figure.startswith("time.") and len(item.values) >= changepoints.LEAST_BEFORE:
+        if item.figure.startswith(TIMES) and len(item.values) >= changepoints.LEAST_BEFORE:
             groups.setdefault((item.model, item.machine, item.figure), []).append(item)
+    groups = {key: members for key, members in groups.items() if len({item.case for item in members}) >= LEAST_POOL}
+    runs = {item.started for members in groups.values() for item in members}
+    nights = sorted({started[:10] for run in runs for started in run})
+    number = {night: place for place, night in enumerate(nights)}
+    nights_of = {run: [number[started[:10]] for started in run] for run in runs}
     result = []
     for (model, machine, figure), members in groups.items():
-        if len({item.case for item in members}) < LEAST_POOL:
-            continue
-        nights: dict[str, list[float]] = {}
-        facts: dict[str, tuple[str, str, str]] = {}
-        for item in members:
-            middle = statistics.median(item.values)
-            for started, commit, software, value in zip(
-                item.started, item.commits, item.software, item.values, strict=True
-            ):
-                if value > 0 and middle > 0:
-                    night = started[:10]
-                    nights.setdefault(night, []).append(value / middle)
-                    facts[night] = started, commit, software
-        kept = sorted(night for night, values in nights.items() if 2 * len(values) >= len(members))
+        own = [(np.array(item.values), statistics.median(item.values)) for item in members]
+        values = np.concatenate([numbers / middle if middle > 0 else 0 * numbers for numbers, middle in own])
+        places = np.concatenate([nights_of[item.started] for item in members])
+        known = np.flatnonzero(values > 0)
+        values, places = values[known], places[known]
+        counts = np.bincount(places, minlength=len(nights))
+        kept = np.flatnonzero(2 * counts >= len(members))
+        ranked = values[np.lexsort((values, places))]
+        begin = (np.cumsum(counts) - counts)[kept]
+        medians = (ranked[begin + (counts[kept] - 1) // 2] + ranked[begin + counts[kept] // 2]) / 2
+        newest = np.zeros(len(nights), dtype=np.int64)
+        np.maximum.at(newest, places, known)
+        facts = [tuple(itertools.chain.from_iterable(getattr(item, name) for item in members)) for name in _FACTS]
+        started, commits, software = (tuple(fact[place] for place in newest[kept].tolist()) for fact in facts)
         result.append(
             Series(
                 case="",
                 machine=machine,
                 figure=figure,
                 model=model,
-                started=tuple(facts[night][0] for night in kept),
-                commits=tuple(facts[night][1] for night in kept),
-                software=tuple(facts[night][2] for night in kept),
+                started=started,
+                commits=commits,
+                software=software,
                 saved=("",) * len(kept),
-                values=tuple(statistics.median(nights[night]) for night in kept),
+                values=tuple(medians.tolist()),
                 cases=len(members),
             )
         )

@@ -9,6 +9,15 @@ from pytest_diffbench.records.base import Count, Fact, Record
 NO_DIFFERENCE_DB = 200.0
 """What stands for the infinite PSNR of equal images, so that a series has it."""
 
+TIMES = "time."
+"""What the names of times begin with."""
+
+PACES = "pace."
+"""What the names of the machine's pace begin with."""
+
+TOTAL_BY_PACE = "time.total_by_pace"
+"""Name of the total time over the pace beside it."""
+
 
 class HistorySession(Record, frozen=True, kw_only=True):
     """A session in a history.

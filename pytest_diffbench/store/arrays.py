@@ -184,8 +184,17 @@ def read_file(folder: Path, name: str, generation: int) -> tuple[bytes, Path]:
     return data, path
 
 
-def encode_image(array: NDArray[np.uint8], path: Path) -> bytes:
-    """A PNG without loss. Raises BaselineError on what is no image; `path` is for its message."""
+def encode_image(array: NDArray[np.uint8], path: Path, *, quick: bool = False) -> bytes:
+    """A PNG without loss.
+
+    Args:
+        array: uint8 of shape HW, HW1, HW3 or HW4.
+        path: for messages.
+        quick: in a quarter of the time, by runs of equal bytes alone; photographs become no larger, drawings do.
+
+    Raises:
+        BaselineError: it is no image.
+    """
     import numpy as np
     from PIL import Image
 
@@ -194,7 +203,8 @@ def encode_image(array: NDArray[np.uint8], path: Path) -> bytes:
         raise BaselineError(path, problem, "Pass uint8 arrays of shape HW, HW1, HW3 or HW4.")
     flat = array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
     buffer = io.BytesIO()
-    Image.fromarray(np.ascontiguousarray(flat)).save(buffer, format="PNG")
+    strategy = zlib.Z_RLE if quick else zlib.Z_DEFAULT_STRATEGY
+    Image.fromarray(np.ascontiguousarray(flat)).save(buffer, format="PNG", compress_type=strategy)
     return buffer.getvalue()
 
 

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import msgspec
 
 from pytest_diffbench.errors import DiffbenchError
-from pytest_diffbench.records.history import HistoryRun, HistorySession, Series
+from pytest_diffbench.records.history import PACES, TIMES, TOTAL_BY_PACE, HistoryRun, HistorySession, Series
 from pytest_diffbench.store.history_figures import figures_of
 
 if TYPE_CHECKING:
@@ -194,7 +194,9 @@ class History:
                 )
             ]
 
-    def series(self, case_id: str | None = None, since: str | None = None) -> list[Series]:
+    def series(
+        self, case_id: str | None = None, since: str | None = None, *, moved_only: bool = False
+    ) -> list[Series]:
         """Every figure of every case on every machine as a series, its values by time.
 
         A call that is defined anew, or a case on another class of machine, begins a series of its own.
@@ -202,7 +204,17 @@ class History:
         Args:
             case_id: of one case alone; None for all.
             since: no older values: ISO 8601, also only its beginning.
+            moved_only: leave out what shows no change: figures that always had one value, unless they are times or
+                the pace by which times are divided; and the total by the pace, which is made of these two.
         """
+        conditions = [] if case_id is None else ["s.case_id = ?"]
+        if moved_only:
+            # SQLite looks at a value in a fifth of the time that Python takes to be handed it.
+            conditions += [
+                f"s.figure != '{TOTAL_BY_PACE}'",
+                f"(s.figure GLOB '{TIMES}*' OR s.figure GLOB '{PACES}*' OR "
+                "(SELECT min(f.value) < max(f.value) FROM figures f WHERE f.series = s.id))",
+            ]
         with self._problems():
             where, values = _where(case_id, since)
             runs = {
@@ -211,9 +223,9 @@ class History:
                     f"SELECT r.id, r.started, r.commit_id, r.software, r.saved, r.model FROM runs r {where}", values
                 )
             }
-            of_case = "" if case_id is None else "WHERE s.case_id = ?"
+            chosen = f"WHERE {' AND '.join(conditions)}" if conditions else ""
             named = self._database.execute(
-                f"SELECT s.id, s.case_id, s.machine, s.figure FROM series s {of_case} ORDER BY s.id",
+                f"SELECT s.id, s.case_id, s.machine, s.figure FROM series s {chosen} ORDER BY s.id",
                 () if case_id is None else (case_id,),
             ).fetchall()
             # Figures of a case share their runs, so what is known of these is put in order once.
@@ -246,10 +258,13 @@ class History:
                     )
             return result
 
-    def figure_counts(self) -> dict[str, int]:
-        """How many series there are of each figure."""
+    def figure_counts(self, case_id: str | None = None) -> dict[str, int]:
+        """How many series there are of each figure, of one case or of all."""
+        chosen, values = ("", ()) if case_id is None else (" WHERE case_id = ?", (case_id,))
         with self._problems():
-            return dict(self._database.execute("SELECT figure, count(*) FROM series GROUP BY figure"))
+            return dict(
+                self._database.execute(f"SELECT figure, count(*) FROM series{chosen} GROUP BY figure", values)
+            )
 
     def case_ids(self) -> list[str]:
         """The ids of all cases, in alphabetical order."""

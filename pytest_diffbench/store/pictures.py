@@ -53,7 +53,7 @@ def keep(folder: Path, output: Output | None, artifacts: Artifacts) -> None:
     for image, array in zip(facts, artifacts.images, strict=True):
         path = folder / f"{image.digest}.png"
         if not path.exists():
-            write_file(path, encode_image(array, path))
+            write_file(path, encode_image(array, path, quick=True))  # many, and not for long
     for part, arrays in zip(output.parts if output is not None else (), artifacts.parts, strict=True):
         if all((folder / name).exists() for name in part_files(part.digest, part)):
             continue

@@ -7,9 +7,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+from scipy.special import bdtrc, stdtr
 
 from pytest_diffbench.judge.trend import alpha_of, by_pace, pooled, trends
 from pytest_diffbench.records.history import Series
+from pytest_diffbench.stats import changepoints
 from pytest_diffbench.stats.changepoints import LATEST, LEAST_BEFORE, Values
 
 NIGHTS = 60
@@ -145,3 +147,41 @@ def test_a_drift_needs_an_anchor_and_as_many_new_values_behind_it() -> None:
     assert drift is not None
     assert drift.size == 1.0
     assert Values(values[:-1]).drift(1e-6) is None
+
+
+@pytest.mark.parametrize("count", [6, 7, 12, 40, 100, 365, 2000])
+def test_bounds_are_on_the_sure_side_and_near(count: int) -> None:
+    for alpha in (1e-9, 2.3e-6, 2e-4, 0.01):
+        for tests in (1, 5):
+            least = changepoints._least_score(alpha, count, tests)
+            assert alpha < 2 * tests * stdtr(2 * count / 3, -least) < (4 if count < 40 else 1.5) * alpha
+    for often in (1 / (count + 2), 0.1, 0.5, 0.9):
+        for least in range(1, count + 1, max(count // 20, 1)):
+            exact = float(bdtrc(least - 1, count, often))
+            bound = changepoints._least_tail(least, count, often)
+            assert min(0.99999 * exact, 0.3) - 1e-300 <= bound <= exact + 1e-300
+
+
+@pytest.mark.parametrize("count", [4, 6, 11, 12, 13, 60, 100])
+@pytest.mark.parametrize("deviation", [0.0, 1e-9, 0.01])
+def test_what_is_seen_through_at_once_is_what_each_alone_shows(
+    count: int, deviation: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rng = np.random.default_rng(count)
+    steps = np.where(np.arange(count) >= count // 2, 1.0, 0.0) * rng.uniform(0, 8, 60)[:, None]
+    drifts = np.linspace(0, 1, count) * rng.uniform(0, 12, 60)[:, None]
+    outliers = np.where(rng.random((60, count)) < 0.1, 20.0, 0.0)
+    noise = rng.normal(0, 1, (60, count))
+    rows = 20 + max(deviation, 1e-9) * np.concatenate((noise + steps, noise + drifts, noise + outliers, noise))
+    if not deviation:
+        rows = 20 + np.concatenate((steps, drifts, outliers, 0 * noise)).round()
+    may = changepoints.may_move(rows, 1e-4)
+    found = [(Values(row).changes(1e-4), Values(row).drift(1e-4)) for row in rows]
+    monkeypatch.setattr(changepoints, "_least_score", lambda *_: 0.0)
+    monkeypatch.setattr(changepoints, "_least_tail", lambda *_: 0.0)
+    exact = [(Values(row).changes(1e-4), Values(row).drift(1e-4)) for row in rows]
+    assert found == exact
+    assert [alone for alone, moves in zip(exact, may, strict=True) if not moves and alone != ([], None)] == []
+    if deviation == 0.01:
+        assert np.count_nonzero(may[180:]) <= 3, "noise alone"
+        assert count < 60 or np.count_nonzero(may[:120]) > 60

@@ -20,6 +20,7 @@ from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.records.artifacts import Artifacts, Reference
 from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.store import Store
+from pytest_diffbench.store.arrays import decode_png, encode_image
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -51,6 +52,16 @@ def test_images_come_back_bit_by_bit(tmp_path: Path, shape: tuple[int, ...]) -> 
         assert after.dtype == np.uint8
         assert after.shape == before.shape
         assert np.array_equal(before, after)
+
+
+@pytest.mark.parametrize("shape", [(64, 48), (64, 48, 1), (64, 48, 3), (64, 48, 4)])
+def test_a_quick_file_holds_the_same_pixels_and_is_no_larger(shape: tuple[int, ...]) -> None:
+    grain = np.random.default_rng(0).integers(0, 8, shape)
+    image = (grain + np.arange(64).reshape(64, *[1] * (len(shape) - 1))).astype(np.uint8)
+    small, quick = (encode_image(image, Path("image.png"), quick=quick) for quick in (False, True))
+    assert np.array_equal(decode_png(quick, Path("image.png"))[1].reshape(shape), image)
+    assert small != quick
+    assert len(quick) < 1.02 * len(small)
 
 
 def test_trace_comes_back_bit_by_bit(tmp_path: Path) -> None:

@@ -85,9 +85,25 @@ def test_what_was_added_is_read_back(tmp_path: Path) -> None:
         assert total.values == (1.1, 1.11)
         assert total.commits == (f"{0:040x}", f"{1:040x}")
         assert len(history.series()) == 2 * len(second.figures)
+        assert sum(history.figure_counts("t.py::test_1").values()) == len(second.figures)
         assert [run.started for run in history.runs(since="2026-01-02")] == 2 * ["2026-01-02T03:00:00+00:00"]
         assert next((s.cases, s.worse, s.commits) for s in history.sessions()) == (2, 2, (f"{0:040x}",))
         assert history.case_ids() == ["t.py::test_0", "t.py::test_1"]
+
+
+def test_what_never_moved_can_be_left_out(tmp_path: Path) -> None:
+    with History(tmp_path / "h.sqlite") as history:
+        for night in range(3):
+            distance = OriginDistance(generation=1, colour_levels=night / 2, psnr_db=None)
+            added = session(night)
+            cases = [msgspec.structs.replace(case, origin_distance=distance) for case in added.cases]
+            history.add(msgspec.structs.replace(added, cases=tuple(cases)))
+        every, moved = history.series("t.py::test_1"), history.series("t.py::test_1", moved_only=True)
+    constant = {item.figure for item in every if min(item.values) == max(item.values)}
+    assert {"memory.peak_bytes", "origin.psnr_db", "pace.matmul_s", "time.text_encode_s"} <= constant
+    kept = [item for item in every if item.figure not in constant or item.figure.startswith(("time.", "pace."))]
+    assert moved == [item for item in kept if item.figure != "time.total_by_pace"]
+    assert "origin.colour_levels" in {item.figure for item in moved}
 
 
 def test_adding_again_adds_nothing(tmp_path: Path) -> None:

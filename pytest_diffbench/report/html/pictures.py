@@ -7,6 +7,7 @@ import functools
 import io
 import math
 import wave
+import zlib
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -78,7 +79,8 @@ def encoded(picture: NDArray[np.uint8], *, whole: bool = False, side_px: int = _
     exact = whole or (image.size == (width, height) and picture.size <= _EXACT_VALUES)
     buffer = io.BytesIO()
     if exact:
-        image.save(buffer, format="PNG", compress_level=4)
+        # Runs alone: of photographs in half the time and no larger, of drawings hardly larger.
+        image.save(buffer, format="PNG", compress_type=zlib.Z_RLE)
         return Encoded(buffer.getvalue(), "png", width, height, True)
     if image.mode == "RGBA":
         image = Image.alpha_composite(Image.new("RGBA", image.size, "white"), image).convert("RGB")
