@@ -18,18 +18,6 @@ if TYPE_CHECKING:
     from pytest_diffbench.judge.time.runs import doubts
     from pytest_diffbench.judge.time.telemetry import slowed_down
 
-__all__ = [
-    "REASONS",
-    "Limits",
-    "definition_changes",
-    "doubts",
-    "judge",
-    "judge_pairs",
-    "limits_with",
-    "slowed_down",
-    "wants_runs",
-]
-
 _PLACES = {
     "REASONS": "reasons",
     "Limits": "limits",

@@ -23,22 +23,6 @@ if TYPE_CHECKING:
     )
     from pytest_diffbench.store.store import MOST_PEERS, Store
 
-__all__ = [
-    "MOST_PEERS",
-    "Checked",
-    "Store",
-    "case_folder",
-    "check",
-    "copy_kept",
-    "digests",
-    "keep",
-    "keep_sides",
-    "keep_trace",
-    "kept",
-    "kept_trace",
-    "sides_of",
-]
-
 _PLACES = {
     "MOST_PEERS": "store",
     "Checked": "checking",
