@@ -6,7 +6,6 @@ from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.gate_input import GateInput
 from pytest_diffbench.judge.guidance.gate import judge_guidance
-from pytest_diffbench.judge.likeness import same_picture
 from pytest_diffbench.judge.limits import Limits
 
 if TYPE_CHECKING:
@@ -134,14 +133,14 @@ a shared machine differ by that, and what is stored is faster by far."""
 
 
 def suspicions(
-    variant: Observation, reference: Observation | Baseline, hidden_difference: ImageDifference | None = None
+    variant: Observation, reference: Observation | Baseline, *, hidden_differs: bool = False
 ) -> tuple[Suspicion, ...]:
     """What speaks against the figures of a variant, or of a case.
 
     Args:
         variant: what was measured of it, with its probe where that was asked for.
         reference: the same of the reference, or a baseline: the control. What it does as well is nothing to suspect.
-        hidden_difference: between the outputs of both with the hidden prompt.
+        hidden_differs: what both returned for the hidden prompt isn't the same by the limits of outputs.
     """
     found: list[Suspicion] = []
     now, base = variant.probe, reference.probe
@@ -159,7 +158,7 @@ def suspicions(
         found.append("seed_ignored")
     if now.ignores_prompt and not base.ignores_prompt:
         found.append("prompt_ignored")
-    if hidden_difference is not None and not same_picture(hidden_difference):
+    if hidden_differs:
         found.append("hidden_prompt_differs")
     paces = [probe.fresh_s / probe.round_s for probe in (now, base) if probe.round_s is not None]
     if len(paces) == 2 and paces[0] > _SLOWER * max(1.0, paces[1]):

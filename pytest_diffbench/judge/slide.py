@@ -17,14 +17,14 @@ from pytest_diffbench.errors import BaselineError
 from pytest_diffbench.judge.definition import definition_changes
 from pytest_diffbench.judge.memory import memory_allowance
 from pytest_diffbench.judge.output.tolerance import tolerance
+from pytest_diffbench.judge.part_sketches import parts_beyond, sketches_of, unlike
 from pytest_diffbench.judge.time.runs import first_time
 from pytest_diffbench.outputs.excerpts import films_in
 from pytest_diffbench.outputs.image_metrics import area_means
-from pytest_diffbench.outputs.kinds import KINDS, PART_METRICS, Sketch, recorded
 from pytest_diffbench.records import MOST_FIRST_TIMES, ImageSketch, Origin, OriginDistance, PartSketch
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     import numpy as np
     from numpy.typing import NDArray
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
         Run,
         Work,
     )
-    from pytest_diffbench.records.artifacts import Artifacts, PartArrays, Reference
+    from pytest_diffbench.records.artifacts import Artifacts, Reference
 
 
 CELLS = 16
@@ -123,7 +123,7 @@ def origin_with(
         # what can't be read any more is no origin, and no reason not to save
         with contextlib.suppress(BaselineError):
             stored = standing.artifacts()
-            sketches = sketches_of(base.output, stored)
+            sketches = sketches_of(_parts_of(base.output), stored.parts)
             first = origin_of(base.generation, base.runs[0], base.work, base.memory, pictures_of(stored), sketches)
     runs = base.timed_runs if departs or base.times_from is not None else (*base.timed_runs, observation.run)
     return _with_times(first, runs)
@@ -136,8 +136,12 @@ def _of_observation(generation: int, observation: Observation, artifacts: Artifa
         observation.work,
         observation.memory,
         pictures_of(artifacts),
-        sketches_of(observation.output, artifacts),
+        sketches_of(_parts_of(observation.output), artifacts.parts),
     )
+
+
+def _parts_of(output: Output | None) -> tuple[PartFacts, ...]:
+    return output.parts if output is not None else ()
 
 
 def _with_times(origin: Origin, runs: Sequence[Run]) -> Origin:
@@ -262,11 +266,11 @@ def _images(origin: Origin, now: Origin, allowed: Tolerance | None) -> list[Slid
 def _parts(origin: Origin, now: Origin, allowed: Tolerance | None) -> list[SlideItem]:
     if allowed is None or allowed.hopeless or not origin.parts:
         return []
-    if [(part.kind, part.shape) for part in origin.parts] != [(part.kind, part.shape) for part in now.parts]:
+    if unlike(now.parts, origin.parts):
         return [SlideItem(kind="parts", shapes=(origin.parts, now.parts))]
     return [
         SlideItem(kind="part", part=part, metric=metric, before=limit, after=distance)
-        for part, metric, limit, distance in parts_beyond(origin, now, allowed)
+        for part, metric, limit, distance in parts_beyond(now.parts, origin.parts, allowed)
     ]
 
 
@@ -313,56 +317,3 @@ def _memory(origin: Memory | None, now: Memory | None, limits: Limits) -> list[S
     if now.peak_bytes - origin.peak_bytes <= allowed_bytes:
         return []
     return [SlideItem(kind="peak_bytes", before=origin.peak_bytes, after=now.peak_bytes, allowed=allowed_bytes)]
-
-
-MOST_PARTS = 4
-"""Of a call that are sketched; batches of recordings have dozens."""
-
-_DIGITS = 5
-"""Of what distances are relative to: a thousandth of the limits."""
-
-
-def sketches_of(output: Output | None, artifacts: Artifacts) -> tuple[PartSketch, ...]:
-    """The first parts of a call whose kinds have sketches; none of a part whose values weren't kept."""
-    parts = output.parts if output is not None else ()
-    made = (
-        _part_sketch(number, facts, arrays)
-        for number, (facts, arrays) in enumerate(zip(parts, artifacts.parts, strict=False))
-    )
-    return tuple(sketch for sketch in made if sketch is not None)[:MOST_PARTS]
-
-
-def _part_sketch(number: int, facts: PartFacts, arrays: PartArrays) -> PartSketch | None:
-    kind = KINDS.get(facts.kind)
-    if kind is None or set(arrays) != set(facts.arrays) or not arrays:
-        return None
-    sketch = kind.sketch(recorded(facts, arrays))
-    if sketch is None:
-        return None
-    decimals = _DIGITS - math.floor(math.log10(sketch.size)) if sketch.size > 0 else _DIGITS
-    return PartSketch(
-        part=number,
-        kind=facts.kind,
-        name=facts.name,
-        shape=facts.shape,
-        values=tuple(sketch.values.round(decimals).tolist()),
-        size=sketch.size,
-    )
-
-
-def parts_beyond(origin: Origin, now: Origin, allowed: Tolerance) -> Iterator[tuple[PartSketch, str, float, float]]:
-    """Each part that is further off than a step may go: with the metric, the limit and the least distance.
-
-    The parts of both sides are of one kind and shape.
-    """
-    import numpy as np
-
-    for old, new in zip(origin.parts, now.parts, strict=True):
-        kind = KINDS.get(old.kind)
-        if kind is None or len(old.values) != len(new.values):
-            continue
-        after, before = (Sketch(values=np.array(side.values), size=side.size) for side in (new, old))
-        for figure in kind.least_distances(after, before):
-            limit = allowed.part_limit(old.part, figure.metric)
-            if PART_METRICS[figure.metric].excess(figure.value, limit) > 1:
-                yield old, figure.metric, limit, figure.value

@@ -49,11 +49,19 @@ class Hidden:
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Probed:
-    """What was found, and the images and other parts of the call with the drawn prompt and the first drawn seed."""
+    """What was found, and what calls returned, of which a record holds sketches.
+
+    Attributes:
+        probe: without sketches of parts.
+        images: of the call with the drawn prompt and the first drawn seed.
+        parts: of that call, all that it returned besides images.
+        repeated_parts: of the call with the reference's earlier prompt and seed; empty where there was none.
+    """
 
     probe: Probe
     images: tuple[NDArray[np.uint8], ...]
     parts: tuple[ReadPart, ...] = ()
+    repeated_parts: tuple[ReadPart, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -112,14 +120,14 @@ def probe(
     seeded = "generator" in parameters_of(target) and not {"generator", "latents"} & arguments.keys()
     other = dict(arguments) | ({"prompt": hidden.prompt} if prompted else {})
     first, second = hidden.seeds
-    repeated: tuple[bytes, ...] = ()
+    repeated = None
     with preserved(threads, collect=False):
         known = _call(target, arguments, first, clock)
         fresh = _call(target, other, first, clock)
         again = _call(target, other, second, clock)
         if earlier is not None and earlier.seed is not None:
             prompt = {"prompt": earlier.prompt} if prompted and earlier.prompt is not None else {}
-            repeated = _pictures(_call(target, dict(arguments) | prompt, earlier.seed, clock))
+            repeated = _call(target, dict(arguments) | prompt, earlier.seed, clock)
     # a repeated output may come from a store, and is as fast as that
     times_s = [call.total_s for call in (fresh, again) if call is fresh or not _alike(call, fresh)]
     return Probed(
@@ -127,7 +135,7 @@ def probe(
             prompt=hidden.prompt if prompted else None,
             seed=first,
             pictures=_pictures(fresh),
-            repeated=repeated,
+            repeated=_pictures(repeated) if repeated is not None else (),
             fresh_s=min(times_s),
             steps=fresh.steps,
             late_calls=max(call.late_calls for call in (known, fresh, again)),
@@ -137,6 +145,7 @@ def probe(
         ),
         fresh.images,
         fresh.parts,
+        repeated.parts if repeated is not None else (),
     )
 
 

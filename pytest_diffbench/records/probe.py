@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal, TypeAlias
 
 from pytest_diffbench.records.base import Count, PositiveSeconds, Record
+from pytest_diffbench.records.origin import PartSketch
 
 Suspicion: TypeAlias = Literal[
     "fewer_steps",
@@ -26,10 +27,13 @@ class Probe(Record, frozen=True, kw_only=True):
 
     Attributes:
         prompt: that was drawn; None where the call takes none.
-        seed: that was drawn, of the call whose images are kept; None in files of versions that didn't keep any.
+        seed: that was drawn, of the call whose output is kept; None in files of versions that didn't keep any.
         pictures: PNGs of what that call painted, of a video some frames, see `outputs.excerpts`.
         repeated: the same of the reference's prompt and seed, where that was probed earlier, since a baseline can't
             know what is drawn later. Not kept with a baseline.
+        parts: sketches of the first few parts of the call with `seed` besides images and videos; empty in files of
+            versions that didn't keep any.
+        repeated_parts: the same of the call that `repeated` is of.
         fresh_s: time of the faster of two calls with inputs that were never seen before.
         round_s: median of the timed rounds before.
         steps: scheduler steps seen in such a call.
@@ -43,6 +47,8 @@ class Probe(Record, frozen=True, kw_only=True):
     seed: Count | None = None
     pictures: tuple[bytes, ...] = ()
     repeated: tuple[bytes, ...] = ()
+    parts: tuple[PartSketch, ...] = ()
+    repeated_parts: tuple[PartSketch, ...] = ()
     fresh_s: PositiveSeconds
     round_s: PositiveSeconds | None = None
     steps: Count

@@ -187,7 +187,7 @@ def baseline_of(
         layers=observation.layers,
         ratio=ratio,
         profile=observation.profile,
-        probe=msgspec.structs.replace(probe, repeated=()) if probe is not None else None,
+        probe=msgspec.structs.replace(probe, repeated=(), repeated_parts=()) if probe is not None else None,
         tolerances=tolerances,
         origin=origin,
         acceptances=acceptances,

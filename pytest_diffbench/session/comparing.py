@@ -114,6 +114,7 @@ class CaseMeasurement:
             earlier: of the reference, whose prompt and seed are called as well.
         """
         from pytest_diffbench.judge.likeness import Shown
+        from pytest_diffbench.judge.part_sketches import sketches_of
         from pytest_diffbench.measure.clock import clock_for
         from pytest_diffbench.measure.probing import probe
         from pytest_diffbench.pipelines.devices import devices_of
@@ -124,11 +125,15 @@ class CaseMeasurement:
             *(asked.target, asked.args, asked.kwargs, clock, hidden), threads=asked.plan.threads, earlier=earlier
         )
         run = self.measurement.observation(complete=True).run
-        self._probe = msgspec.structs.replace(probed.probe, round_s=run.median_s if run.rounds else None)
-        self.hidden = Shown(
-            Artifacts(images=probed.images, parts=tuple(part.kept.arrays for part in probed.parts)),
-            tuple(part.facts for part in probed.parts),
+        facts, arrays = tuple(part.facts for part in probed.parts), tuple(part.kept.arrays for part in probed.parts)
+        again = probed.repeated_parts
+        self._probe = msgspec.structs.replace(
+            probed.probe,
+            round_s=run.median_s if run.rounds else None,
+            parts=sketches_of(facts, arrays),
+            repeated_parts=sketches_of([part.facts for part in again], [part.kept.arrays for part in again]),
         )
+        self.hidden = Shown(Artifacts(images=probed.images, parts=arrays), facts)
 
     def artifacts(self) -> Artifacts:
         """The images of the first timed round, and the survey's trace."""

@@ -137,5 +137,5 @@ def test_what_the_reference_does_as_well_is_nothing_to_suspect(changed: dict[str
 
 
 def test_another_picture_of_the_hidden_prompt_is_one() -> None:
-    assert suspicions(probed(), probed(), OTHER) == ("hidden_prompt_differs",)
-    assert suspicions(probed(), probed(), SAME) == ()
+    assert suspicions(probed(), probed(), hidden_differs=True) == ("hidden_prompt_differs",)
+    assert suspicions(probed(), probed()) == ()

@@ -1,21 +1,30 @@
-"""Variants of real calls, measured against each other in this process."""
+"""Variants of real calls, measured against each other in this process, and single ones beside a baseline."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from real_calls import PROMPT
+import msgspec
+import report_factories
+from real_calls import PROMPT, prepared
 
+from pytest_diffbench.judge import Limits, judge
+from pytest_diffbench.judge.answer import answer
+from pytest_diffbench.judge.reasons import verdict
+from pytest_diffbench.judge.time.variants import case_suspicions
 from pytest_diffbench.measure import definition
 from pytest_diffbench.measure.argument_values import describe
 from pytest_diffbench.measure.rounds import drive_plainly
 from pytest_diffbench.measure.runner import Plan
-from pytest_diffbench.records import Definition
-from pytest_diffbench.session.comparing import Asked, compare
+from pytest_diffbench.records import Baseline, CaseReport, Definition, baseline_of
+from pytest_diffbench.records.artifacts import Reference
+from pytest_diffbench.session.comparing import Asked, CaseMeasurement, compare
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
+    from pytest_diffbench.records import Probe
+    from pytest_diffbench.records.answer import CaseAnswer
     from pytest_diffbench.session.compared import Compared
 
 CALL: dict[str, Any] = {"num_inference_steps": 4, "height": 32, "width": 32}
@@ -54,3 +63,33 @@ def side_by_side(variants: Mapping[str, tuple[Any, dict[str, Any]]], **how: Any)
         comparisons=[],
         **how,
     )
+
+
+def probed(target: Any, call: dict[str, Any], earlier: Probe | None = None) -> CaseMeasurement:
+    """A plain call, measured and probed."""
+    measurement = CaseMeasurement(prepared(target, PROMPT, rounds=2, **call))
+    measurement.take(drive_plainly, lambda *_: None)
+    plan = measurement.measurement._plan
+    measurement.look_closer(Asked("", plan, target, (PROMPT,), call), lambda *_: False, lambda _: earlier)
+    return measurement
+
+
+def baseline_by(target: Any, call: dict[str, Any]) -> Reference:
+    """A probed call as this machine's baseline, after a round trip through JSON."""
+    saved = probed(target, call)
+    written = msgspec.json.encode(baseline_of(saved.observation(complete=True)))
+    return Reference(msgspec.json.decode(written, type=Baseline), "machine", "baselines/case", saved.artifacts)
+
+
+def answer_beside(reference: Reference, target: Any, call: dict[str, Any]) -> CaseAnswer:
+    """The answer to a plain call beside its baseline, where the time gate took it for faster."""
+    measurement = probed(target, call, reference.baseline.probe)
+    observation = measurement.observation(complete=True)
+    gates = judge(observation, measurement.artifacts(), reference, Limits(), ("work", "guidance", "output", "memory"))
+    report = CaseReport(
+        observation=observation,
+        verdicts=(*gates, verdict("time.faster")),
+        suspicions=case_suspicions(observation, reference, Limits()),
+    )
+    (found,) = answer(report_factories.session(report)).cases
+    return found

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 import comparison_factories
 import msgspec
 import pytest
-import report_factories
 import torch
 from PIL import Image
 from real_calls import (
@@ -18,25 +17,18 @@ from real_calls import (
     frozen_heap,  # noqa: F401 - a fixture
     mini,
     new_mini,
-    prepared,
 )
-from real_comparisons import side_by_side
+from real_comparisons import answer_beside, baseline_by, side_by_side
 
 from pytest_diffbench.errors import MeasureError
-from pytest_diffbench.judge import Limits, judge
 from pytest_diffbench.judge.answer import answer
-from pytest_diffbench.judge.reasons import verdict
-from pytest_diffbench.judge.time.variants import case_suspicions
-from pytest_diffbench.measure.rounds import drive_plainly
-from pytest_diffbench.records import CaseReport, baseline_of
-from pytest_diffbench.records.artifacts import Reference
-from pytest_diffbench.session.comparing import Asked, CaseMeasurement
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from pytest_diffbench.records import Comparison, SessionReport
     from pytest_diffbench.records.answer import CaseAnswer
+    from pytest_diffbench.records.artifacts import Reference
 
 pytestmark = pytest.mark.pipeline
 
@@ -63,35 +55,13 @@ def answered(shortcut: Callable[..., Any], reference: Any = None) -> CaseAnswer:
     return found
 
 
-def taken(target: Any, earlier: Any = None) -> CaseMeasurement:
-    """A plain call, measured and probed."""
-    measurement = CaseMeasurement(prepared(target, PROMPT, rounds=2, **CALL))
-    measurement.take(drive_plainly, lambda *_: None)
-    plan = measurement.measurement._plan
-    measurement.look_closer(Asked("", plan, target, (PROMPT,), CALL), lambda *_: False, lambda _: earlier)
-    return measurement
-
-
 @functools.cache
 def baseline() -> Reference:
-    saved = taken(mini("lumina2"))
-    return Reference(baseline_of(saved.observation(complete=True)), "machine", "baselines/case", saved.artifacts)
+    return baseline_by(mini("lumina2"), CALL)
 
 
 def answered_alone(target: Any) -> CaseAnswer:
-    """The answer to a plain call beside its baseline, where the time gate took it for faster."""
-    measurement = taken(target, baseline().baseline.probe)
-    observation = measurement.observation(complete=True)
-    verdicts = judge(
-        observation, measurement.artifacts(), baseline(), Limits(), ("work", "guidance", "output", "memory")
-    )
-    report = CaseReport(
-        observation=observation,
-        verdicts=(*verdicts, verdict("time.faster")),
-        suspicions=case_suspicions(observation, baseline(), Limits()),
-    )
-    (found,) = answer(report_factories.session(report)).cases
-    return found
+    return answer_beside(baseline(), target, CALL)
 
 
 def _only_compared(comparison: Comparison) -> SessionReport:

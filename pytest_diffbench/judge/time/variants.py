@@ -7,7 +7,9 @@ import statistics
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.gains import is_inert, suspicions, tier_of, wrong_guidance
-from pytest_diffbench.judge.likeness import Shown, image_difference, is_more_alike
+from pytest_diffbench.judge.likeness import Shown, image_difference, is_more_alike, same_picture
+from pytest_diffbench.judge.output.tolerance import tolerance
+from pytest_diffbench.judge.part_sketches import parts_beyond, unlike
 from pytest_diffbench.judge.time.speedups import LogRatio, estimate, log_ratios
 from pytest_diffbench.outputs.excerpts import decoded
 from pytest_diffbench.records import (
@@ -30,7 +32,7 @@ if TYPE_CHECKING:
 
     from pytest_diffbench.judge.limits import Limits
     from pytest_diffbench.outputs.metrics import ImageMetric
-    from pytest_diffbench.records import Fact, Observation, Stage, Suspicion, Work
+    from pytest_diffbench.records import Baseline, Fact, Observation, Stage, Suspicion, Work
     from pytest_diffbench.records.artifacts import Reference
 
 
@@ -190,7 +192,9 @@ def _row(
         wrong_guidance=wrong_guidance(observation, measured.artifacts),
         probed=observation.probe is not None,
         hidden_difference=hidden,
-        suspicions=() if measured is base else suspicions(observation, reference, hidden),
+        suspicions=()
+        if measured is base
+        else suspicions(observation, reference, hidden_differs=hidden is not None and not same_picture(hidden)),
         log_ratios=log_ratios(reference.run.totals_s, observation.run.totals_s),
     )
 
@@ -228,12 +232,25 @@ def case_suspicions(
         return None
     assert probe is not None  # as was just seen
     assert baseline.probe is not None
-    return suspicions(observation, baseline, _between(probe.repeated, baseline.probe.pictures, limits))
+    pictures = _between(probe.repeated, baseline.probe.pictures, limits)
+    differs = pictures is not None and not same_picture(pictures)
+    return suspicions(observation, baseline, hidden_differs=differs or _other_parts(observation, baseline, limits))
 
 
 def _between(now: Sequence[bytes], base: Sequence[bytes], limits: Limits) -> ImageDifference | None:
     sides = [Shown(Artifacts(images=decoded(pictures))) for pictures in (now, base)]
     return image_difference(sides[0], sides[1], limits=limits)
+
+
+def _other_parts(observation: Observation, baseline: Baseline, limits: Limits) -> bool:
+    """Whether other parts than images came of what the baseline's probe was called with; a sketch understates it."""
+    assert observation.probe is not None
+    assert baseline.probe is not None
+    now, base = observation.probe.repeated_parts, baseline.probe.parts
+    reruns = [side.output.rerun for side in (observation, baseline) if side.output is not None]
+    if not base or not reruns:
+        return False
+    return unlike(now, base) or any(parts_beyond(now, base, tolerance("machine", reruns[0], reruns[-1], limits)))
 
 
 def _stage_estimate(
