@@ -45,7 +45,7 @@ def drawing(size_px: int, seed: int = 0) -> NDArray[np.uint8]:
     scale = size_px / pictures.SIDE_PX
     y, x = np.mgrid[0:size_px, 0:size_px] + 0.5
     image = np.broadcast_to(np.array(pictures.COLOURS[scene.ground], np.float64), (size_px, size_px, 3)).copy()
-    for thing in scene.things:
+    for thing in scene.objects:
         away_px = pictures.signed_distance_px(
             thing.shape, x - scale * thing.x_px, y - scale * thing.y_px, scale * thing.radius_px
         )
@@ -63,11 +63,13 @@ def _scene(rng: np.random.Generator) -> pictures.Scene:
             rng.choice(["small", "medium", "large"])
         ]
         x, y = (middle + offset * rng.integers(-1, 2) for _ in range(2))
-        return pictures.Scene((pictures._thing(rng, colours[0], x, y, radius),), str(ground))
+        return pictures.Scene((pictures._drawn_object(rng, colours[0], x, y, radius),), str(ground))
     centres = [(middle - 32.0, middle), (middle + 32.0, middle)]
     if rng.random() < 0.5:
         centres = [(y, x) for x, y in centres]
-    things = (pictures._thing(rng, colour, x, y, 22.0) for colour, (x, y) in zip(colours, centres, strict=True))
+    things = (
+        pictures._drawn_object(rng, colour, x, y, 22.0) for colour, (x, y) in zip(colours, centres, strict=True)
+    )
     return pictures.Scene(tuple(things), str(ground))
 
 

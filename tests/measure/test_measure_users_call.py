@@ -233,10 +233,10 @@ class Log:
     """Keeps what it's told."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.sites: list[str] = []
 
     def enter(self, site: Any, args: Any, kwargs: Any) -> None:
-        self.told.append(site.name)
+        self.sites.append(site.name)
 
     def leave(self, site: Any, output: Any) -> None:
         pass
@@ -252,7 +252,7 @@ def test_what_a_call_kept_reports_to_nobody_afterwards() -> None:
     pipeline.scheduler.set_timesteps(STEPS)
     sample, t = torch.zeros(1, 3, 16, 16), pipeline.scheduler.timesteps[0]
     step(twin(sample, t).sample, t, sample)
-    assert log.told == []
+    assert log.sites == []
     assert pickle.loads(pickle.dumps(twin))(sample, t).sample.equal(twin(sample, t).sample)
 
 
@@ -265,7 +265,7 @@ def test_a_callable_among_the_instances_attributes_is_observed_and_copied_as_it_
         assert pickle.loads(pickle.dumps(scheduler)).__dict__["step"].__self__ is not scheduler
         pipeline("plain", generator=torch.Generator().manual_seed(0))
     assert twin.__dict__["step"].__self__ is twin
-    assert log.told.count("scheduler.step") == STEPS
+    assert log.sites.count("scheduler.step") == STEPS
     assert vars(scheduler)["step"] is original
 
 

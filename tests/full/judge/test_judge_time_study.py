@@ -105,7 +105,7 @@ def test_sessions_of_unchanged_code_stay_green_and_slowdowns_are_found(
     """A sixtieth of the study: one alarm in these sessions is as much as chance allows."""
     tally, _ = study.replay(noise, 10, 60, Limits())
     assert tally.alarmed <= 1
-    assert tally.found[planted] >= least_rel * tally.sessions
+    assert tally.detected[planted] >= least_rel * tally.sessions
     assert tally.silent["+50 %"] == 0, "half as much time again was called the same"
 
 

@@ -178,7 +178,7 @@ def test_what_runs_is_the_wheel_and_it_paints_from_the_weights_that_it_brought(p
     assert Path(where).is_relative_to(project.folder / ".venv"), done.stdout
     assert version == __version__
     seen = classify(np.asarray(Image.open(project.folder / "picture.png")))
-    assert (seen.ground, [thing.colour for thing in seen.things]) == ("blue", ["red"])
+    assert (seen.ground, [thing.colour for thing in seen.objects]) == ("blue", ["red"])
 
 
 @pytest.mark.pipeline

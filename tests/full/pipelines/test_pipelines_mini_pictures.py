@@ -39,6 +39,6 @@ def test_object_and_ground_have_the_colours_of_the_prompt(name: str) -> None:
     wrong = [
         (wanted, one)
         for wanted, one in zip(WANTED, seen, strict=True)
-        if (one.ground, *(thing.colour for thing in one.things[:1])) != (wanted[2], wanted[0])
+        if (one.ground, *(thing.colour for thing in one.objects[:1])) != (wanted[2], wanted[0])
     ]
     assert len(wrong) <= 1, wrong

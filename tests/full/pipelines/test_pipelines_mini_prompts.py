@@ -62,4 +62,4 @@ def test_half_precision_paints_what_the_prompt_says(name: str) -> None:
     assert {parameter.dtype for module in modules for parameter in module.parameters()} == {torch.bfloat16}
     (image,) = paint(pipeline, name, output_type="pil")
     seen = classify(np.asarray(image))
-    assert (seen.ground, [thing.colour for thing in seen.things]) == ("blue", ["red"])
+    assert (seen.ground, [thing.colour for thing in seen.objects]) == ("blue", ["red"])

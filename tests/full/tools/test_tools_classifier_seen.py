@@ -30,7 +30,7 @@ def right_shares(style: Style, *, things: int, count: int) -> dict[str, float]:
     rng = np.random.default_rng((7, STYLES.index(style), things))
     agreements = []
     for _ in range(count):
-        scene = pictures.scene(rng, things=things)
+        scene = pictures.scene(rng, objects=things)
         agreements.append(agreement(scene, classify(painted(pictures.draw(scene, style, rng), rng))))
     return {
         field.name: float(np.mean([getattr(one, field.name) for one in agreements]))
