@@ -127,7 +127,7 @@ def _rules() -> dict[str, Rule | None]:
 def _gate(a: Image, b: Image) -> float:
     """The whole gate, verdict and message included."""
     against = make.reference(make.observation(output=make.output(a)), stored=make.artifacts(a))
-    answer = make.ask("output", make.observation(output=make.output(b)), against, mine=make.artifacts(b))
+    answer = make.ask("output", make.observation(output=make.output(b)), against, returned=make.artifacts(b))
     return math.inf if answer.decision == "worse" else 0.0
 
 

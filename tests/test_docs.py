@@ -31,7 +31,7 @@ def page(name: str) -> str:
     return (DOCS / name).read_text(encoding="utf-8")
 
 
-def told_default(field: dataclasses.Field[object]) -> str:
+def default_text(field: dataclasses.Field[object]) -> str:
     """A default as the tables write it."""
     match field.default:
         case None | ():
@@ -60,7 +60,7 @@ def settings_table() -> str:
                 option if "c" in sources else "",
                 f"`{field.name}`" if "m" in sources else "",
                 f"`diffbench_{field.name}`" if "i" in sources else "",
-                told_default(field),
+                default_text(field),
                 field.metadata["help"],
             )
         )
@@ -70,7 +70,7 @@ def settings_table() -> str:
 def marker_table() -> str:
     """The marker's arguments."""
     rows: list[tuple[str, ...]] = [
-        (f"`{field.name}`", told_default(field), field.metadata["help"])
+        (f"`{field.name}`", default_text(field), field.metadata["help"])
         for field in SETTINGS
         if "m" in field.metadata["sources"]
     ]
@@ -101,8 +101,10 @@ def test_every_command_and_its_options_are_on_a_page(name: str) -> None:
     assert pages, f"diffbench {name} stands on no page"
     for action in COMMANDS[name]._actions:
         for option in set(action.option_strings) - {"-h", "--help"}:
-            told = re.compile(rf"(?<![\w-]){option}(?![\w-])")
-            assert any(told.search(text) for text in pages), f"diffbench {name} {option} stands on none of its pages"
+            whole_option = re.compile(rf"(?<![\w-]){option}(?![\w-])")
+            assert any(whole_option.search(text) for text in pages), (
+                f"diffbench {name} {option} stands on none of its pages"
+            )
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -134,7 +136,7 @@ def test_the_page_shows_the_examples_as_they_are() -> None:
 
 def test_every_property_of_a_result_is_on_the_page() -> None:
     names = {name for name, value in vars(Result).items() if isinstance(value, property)}
-    told = set(
+    documented = set(
         re.findall(r"^\| `(\w+)` \|", page("writing-benchmarks.md").partition("## The result")[2], re.MULTILINE)
     )
-    assert told == names | {field.name for field in dataclasses.fields(Result)}
+    assert documented == names | {field.name for field in dataclasses.fields(Result)}

@@ -23,12 +23,12 @@ def test_a_base_that_cannot_be_made_fails_the_step(tmp_path: Path) -> None:
     program = tmp_path / "diffbench"
     program.write_text("#!/bin/sh\nexit 2\n")
     program.chmod(0o700)
-    told = tmp_path / "variables"
+    github_env = tmp_path / "variables"
     variables = {
         "PATH": f"{tmp_path}{os.pathsep}{os.environ['PATH']}",
-        "GITHUB_ENV": str(told),
+        "GITHUB_ENV": str(github_env),
         "GITHUB_BASE_REF": "x",
     }
     # as GitHub's runners call it
     assert subprocess.run(["bash", "-e", "-c", step], env=variables, check=False).returncode == 2
-    assert not told.exists()
+    assert not github_env.exists()

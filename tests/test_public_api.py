@@ -37,10 +37,10 @@ def test_importing_the_package_imports_nothing_else() -> None:
 def test_docs_name_each_of_them_and_import_no_others() -> None:
     pages = {page.name: page.read_text(encoding="utf-8") for page in PAGES if page.name not in HISTORY}
     imported = [
-        (page, found[0])
+        (page, match[0])
         for page, text in pages.items()
-        for found in re.finditer(r"from pytest_diffbench\.\S+ import .*|import pytest_diffbench\.\S+", text)
+        for match in re.finditer(r"from pytest_diffbench\.\S+ import .*|import pytest_diffbench\.\S+", text)
     ]
     assert imported == []
-    told = "\n".join(pages.values())
-    assert [name for name in pytest_diffbench.__all__ if not re.search(rf"\b{name}\b", told)] == []
+    text_of_pages = "\n".join(pages.values())
+    assert [name for name in pytest_diffbench.__all__ if not re.search(rf"\b{name}\b", text_of_pages)] == []

@@ -9,7 +9,7 @@ from pytest_diffbench.records import BASELINE_SCHEMA, SESSION_SCHEMA, Environmen
 
 def run(*steps_s: tuple[float, ...]) -> Run:
     environment = Environment(machine="m", family="cpu", hardware={}, settings={}, software={}, state={})
-    rounds = tuple(Round(total_s=1.0, steps_s=one) for one in steps_s)
+    rounds = tuple(Round(total_s=1.0, steps_s=steps) for steps in steps_s)
     return Run(id="a", started="2026-01-01T00:00:00+00:00", rounds=rounds, environment=environment)
 
 

@@ -45,13 +45,13 @@ def project(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, accepted: Path, real_libraries: None
 ) -> Project:
     project = Project(pytester, monkeypatch, TEST_FILE)
-    mine = pytester.path / "baselines"
+    own_baselines = pytester.path / "baselines"
     if accepted.exists():
-        shutil.copytree(accepted, mine)
+        shutil.copytree(accepted, own_baselines)
     else:
         with suite_budget.shared():
             project.run("--diffbench-save").assert_outcomes(passed=2)
-        shutil.copytree(mine, accepted)
+        shutil.copytree(own_baselines, accepted)
     return project
 
 
@@ -81,11 +81,11 @@ def test_a_fault_is_red_by_its_gate_for_its_reason(
 ) -> None:
     project.run("--diffbench", "-k", "test_case", fault=fault).assert_outcomes(failed=1, deselected=1)
     decisions = project.decisions()
-    told = {gate: project.verdict(gate).reason for gate in untouched}
+    reasons = {gate: project.verdict(gate).reason for gate in untouched}
     assert {gate for gate in red if decisions[gate] == "worse"} == set(red)
     assert {gate: project.verdict(gate).reason for gate in red} == red
     # what blackens a picture or breaks a number is an operator more
-    assert {gate for gate in untouched if decisions[gate] == "same" or told[gate] == "work.operators"} == untouched
+    assert {gate for gate in untouched if decisions[gate] == "same" or reasons[gate] == "work.operators"} == untouched
     message = project.junit_failure()
     assert "diffbench: worse in" in message
     assert all(gate in message for gate in red)
@@ -132,7 +132,7 @@ def test_an_interruption_loses_nothing(project: Project) -> None:
     result = project.run("--diffbench", fault="interrupted", subprocess=True)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert project.session.interrupted
-    by_name = {one.observation.case.id.rpartition("::")[2]: one for one in project.session.cases}
+    by_name = {case.observation.case.id.rpartition("::")[2]: case for case in project.session.cases}
     assert by_name["test_after_it"].verdicts
     assert by_name["test_case"].error == "KeyboardInterrupt"
     assert not by_name["test_case"].observation.complete

@@ -20,9 +20,9 @@ COND, UNCOND = drawn(1, 5, 16, seed=1), drawn(1, 5, 16, seed=2)
 @pytest.fixture
 def finder() -> BranchFinder:
     """One that knows the prompt's embedding and the negative one."""
-    made = BranchFinder()
-    made.encoded([COND, UNCOND])
-    return made
+    branch_finder = BranchFinder()
+    branch_finder.encoded([COND, UNCOND])
+    return branch_finder
 
 
 def test_the_order_in_a_joint_batch_is_that_of_its_embeddings(finder: BranchFinder) -> None:
@@ -58,7 +58,7 @@ def test_the_prompt_in_both_halves_is_unknown(finder: BranchFinder) -> None:
 def test_a_call_beside_a_joint_one_is_unknown(finder: BranchFinder) -> None:
     joint = {"sample": LATENTS.repeat(2, 1, 1, 1), "text": torch.cat([UNCOND, COND])}
     alone = {"sample": LATENTS, "text": COND}
-    assert [finder.branch_of(one, "unet") for one in (joint, alone)] == ["joint", "unknown"]
+    assert [finder.branch_of(arguments, "unet") for arguments in (joint, alone)] == ["joint", "unknown"]
     assert finder.branch_of(alone, "controlnet") == "cond"
     finder.next_step()
     assert finder.branch_of(alone, "unet") == "cond"

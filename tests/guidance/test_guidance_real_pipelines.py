@@ -37,7 +37,7 @@ def imported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "arguments", "told"),
+    ("build", "arguments", "words"),
     [
         (make.stable_diffusion, BLUE, "3 of 3 steps guided (guidance at every step), 3 denoiser calls, scale 7.5"),
         (
@@ -71,10 +71,10 @@ def imported() -> None:
         ),
     ],
 )
-def test_a_sound_pipeline_does_as_asked(build: Callable[[], Any], arguments: dict[str, Any], told: str) -> None:
+def test_a_sound_pipeline_does_as_asked(build: Callable[[], Any], arguments: dict[str, Any], words: str) -> None:
     verdict = make.judged(build(), **arguments)
     assert verdict.reason == "guidance.same", verdict.message
-    assert told in verdict.message
+    assert words in verdict.message
 
 
 @pytest.mark.parametrize(
@@ -119,10 +119,10 @@ def test_guidance_by_skipped_layers_is_not_covered() -> None:
     verdict = make.judged(make.stable_diffusion_3(), **arguments)
     assert verdict.reason == "guidance.no_formula"
     assert "skip_guidance_layers" in verdict.message
-    seen = make.observed(make.stable_diffusion_3(), **arguments)
-    assert seen.guidance is not None
+    observation = make.observed(make.stable_diffusion_3(), **arguments)
+    assert observation.guidance is not None
     # The first step skips nothing. In the others a third prediction is part of the mix.
-    assert [(step.branches, step.used) for step in seen.guidance.steps] == [
+    assert [(step.branches, step.used) for step in observation.guidance.steps] == [
         (("joint",), "guided"),
         (("joint", "unknown"), "mixed"),
         (("joint", "unknown"), "mixed"),
@@ -154,9 +154,9 @@ def test_a_scale_that_the_model_does_not_take_is_pointed_out() -> None:
 
 
 def test_cosine_and_norm_ratio_are_those_of_the_predictions() -> None:
-    seen = make.observed(make.lumina2(), cfg_trunc_ratio=0.7)
-    assert seen.guidance is not None
-    first, _, last = seen.guidance.steps
+    observation = make.observed(make.lumina2(), cfg_trunc_ratio=0.7)
+    assert observation.guidance is not None
+    first, _, last = observation.guidance.steps
     assert first.cosine is not None
     assert 0.9 < first.cosine < 1 - 1e-6
     assert first.norm_ratio == pytest.approx(1, abs=1e-6)
@@ -187,14 +187,14 @@ def test_a_difference_of_branches_that_is_reused_is_described(real_libraries: No
     asked = BLUE | {"true_cfg_scale": 3.0}
     pipeline = make.flux()
     with gated(pipeline):
-        seen, verdict = make.observed(pipeline, **asked), make.judged(pipeline, **asked)
-    assert seen.guidance is not None
-    assert [(one.used, one.branches) for one in seen.guidance.steps] == [
+        observation, verdict = make.observed(pipeline, **asked), make.judged(pipeline, **asked)
+    assert observation.guidance is not None
+    assert [(step.used, step.branches) for step in observation.guidance.steps] == [
         ("guided", ("cond", "uncond")),
         ("reused", ("cond",)),
         ("reused", ("cond",)),
     ]
-    assert [one.scale for one in seen.guidance.steps] == pytest.approx([3.0, 3.0, 3.0], rel=1e-4)
+    assert [step.scale for step in observation.guidance.steps] == pytest.approx([3.0, 3.0, 3.0], rel=1e-4)
     assert (verdict.reason, verdict.decision) == ("guidance.steered", "incomparable"), verdict.message
     assert "The difference between the branches of an earlier step was reused in steps 1-2." in verdict.message
     assert "steps 1-2 guided at scale 3 by the branch difference of an earlier step (cond)" in verdict.message
@@ -213,8 +213,8 @@ def test_calls_that_something_else_answers_are_told(real_libraries: None) -> Non
         return kept[-1]
 
     with plants.replaced(pipeline.transformer, "forward", forward):
-        seen = make.observed(pipeline)
-    assert seen.remarks == ("transformer: 2 of 3 calls computed nothing: something answered in its place",)
+        observation = make.observed(pipeline)
+    assert observation.remarks == ("transformer: 2 of 3 calls computed nothing: something answered in its place",)
 
 
 def test_a_callback_that_cuts_guidance_off_is_described_and_no_fault(real_libraries: None) -> None:
@@ -222,10 +222,10 @@ def test_a_callback_that_cuts_guidance_off_is_described_and_no_fault(real_librar
     verdict = make.judged(pipeline, **cutoff(0.4), num_inference_steps=4)
     assert (verdict.reason, verdict.decision) == ("guidance.steered", "incomparable"), verdict.message
     assert "callback_on_step_end takes part in each step" in verdict.message
-    seen = make.observed(make.stable_diffusion(), **cutoff(0.4), num_inference_steps=4)
-    assert seen.guidance is not None
-    assert 0 < seen.guidance.guided_steps < 4
+    observation = make.observed(make.stable_diffusion(), **cutoff(0.4), num_inference_steps=4)
+    assert observation.guidance is not None
+    assert 0 < observation.guidance.guided_steps < 4
     # its settings are part of the definition
     other = make.observed(make.stable_diffusion(), **cutoff(0.8), num_inference_steps=4)
-    assert seen.case.definition != other.case.definition
-    assert seen.remarks == ()
+    assert observation.case.definition != other.case.definition
+    assert observation.remarks == ()

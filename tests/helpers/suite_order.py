@@ -29,8 +29,8 @@ def dearest_first(items: Sequence[pytest.Item], workers: int) -> list[pytest.Ite
     others = [item for item in items if id(item) not in chosen]
     ordered: list[pytest.Item] = []
     for worker in range(workers):
-        mine = [item for group in groups[worker::workers] for item in group]  # whole: many share their fixtures
-        count = (len(items) - len(ordered)) // (workers - worker) - len(mine)  # as xdist deals them
-        ordered += mine + others[: max(0, count)]
+        own_items = [item for group in groups[worker::workers] for item in group]  # whole: many share their fixtures
+        count = (len(items) - len(ordered)) // (workers - worker) - len(own_items)  # as xdist deals them
+        ordered += own_items + others[: max(0, count)]
         others = others[max(0, count) :]
     return ordered

@@ -43,9 +43,9 @@ def checked(*only: str, name: str = "lumina2", **more: Any) -> Verification:
 
 
 def test_a_fault_of_diffusers_is_found_without_a_baseline() -> None:
-    found = checked("batch.prompts", KNOWN, "off.unconditional_calls")
-    assert [check.code for check in found.having("broken")] == [KNOWN]
-    assert {check.code for check in found.having("holds")} == {"batch.prompts", "off.unconditional_calls"}
+    verification = checked("batch.prompts", KNOWN, "off.unconditional_calls")
+    assert [check.code for check in verification.having("broken")] == [KNOWN]
+    assert {check.code for check in verification.having("holds")} == {"batch.prompts", "off.unconditional_calls"}
 
 
 def test_what_does_not_apply_says_why() -> None:
@@ -90,11 +90,11 @@ def test_a_scale_that_is_read_is_the_argument_up_to_two_percent(
 
 @pytest.mark.full
 def test_a_waived_fault_keeps_its_reason() -> None:
-    found = checked(KNOWN, waive={KNOWN: "diffusers #13634"})
-    assert not found.having("broken")
-    (check,) = found.having("broken", waived=True)
+    verification = checked(KNOWN, waive={KNOWN: "diffusers #13634"})
+    assert not verification.having("broken")
+    (check,) = verification.having("broken", waived=True)
     assert check.waived == "diffusers #13634"
-    assert "waived  batch.prompts_and_images" in plain(verification_lines(found, 120))
+    assert "waived  batch.prompts_and_images" in plain(verification_lines(verification, 120))
 
 
 @pytest.mark.parametrize(
@@ -207,8 +207,8 @@ def test_an_answer_that_no_check_has_is_not_listed() -> None:
 
 
 def test_the_json_can_be_read_back() -> None:
-    found = verification(check("broken", distance=OutputDistance(distance_rel=None, limit_rel=1e-4)))
-    assert msgspec.json.decode(as_json(found), type=Verification) == found
+    verified = verification(check("broken", distance=OutputDistance(distance_rel=None, limit_rel=1e-4)))
+    assert msgspec.json.decode(as_json(verified), type=Verification) == verified
 
 
 # -- the command
@@ -242,9 +242,9 @@ def test_what_cannot_be_used_is_named(
 def test_the_command_finds_it_in_the_mini(more: list[str], status: int, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["lumina2", "--only", KNOWN, "--steps", "1", "--one-process", "--json", *more]
     assert cli.main(["verify", *arguments]) == status
-    found = json.loads(capsys.readouterr().out)
-    assert found["source"] == "lumina2"
-    assert [check["answer"] for check in found["checks"]] == ["broken"]
+    verification = json.loads(capsys.readouterr().out)
+    assert verification["source"] == "lumina2"
+    assert [check["answer"] for check in verification["checks"]] == ["broken"]
 
 
 # -- the fixture
@@ -279,7 +279,7 @@ def test_the_fixture_fails_a_test_and_prints_what_was_waived(pytester: pytest.Py
         ]
     )
     session = session_json.load(pytester.path / "session.json")
-    assert [found.test for found in session.verifications] == [
+    assert [verification.test for verification in session.verifications] == [
         "test_verified.py::test_waived",
         "test_verified.py::test_broken",
     ]

@@ -42,8 +42,8 @@ def test_inputs_are_told_apart_by_every_tensor_within_them(within: Any) -> None:
 
 
 def test_roundings_go_up_and_down_and_leave_numbers_and_single_vectors_as_they_are() -> None:
-    ones, whole, vector = torch.ones(4, 64), torch.ones(4, 64, dtype=torch.int64), torch.ones(64)
-    (changed, *_), nested = jitter(torch.nn.Identity(), (ones,), {"whole": whole, "vector": [vector]})
+    rows, whole, vector = torch.ones(4, 64), torch.ones(4, 64, dtype=torch.int64), torch.ones(64)
+    (changed, *_), nested = jitter(torch.nn.Identity(), (rows,), {"whole": whole, "vector": [vector]})
     gaps = (changed - 1) / torch.finfo(torch.float32).eps
     assert set(gaps.flatten().tolist()) == {-8.0, 8.0}
     assert nested["whole"].equal(whole)

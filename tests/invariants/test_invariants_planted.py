@@ -165,11 +165,11 @@ def shifted_by_size(pipeline: Any) -> contextlib.AbstractContextManager[None]:
 
 
 def without_mask(pipeline: Any) -> Any:
-    def ones(arguments: dict[str, Any]) -> dict[str, Any]:
+    def masks_all_true(arguments: dict[str, Any]) -> dict[str, Any]:
         mask = arguments["encoder_attention_mask"]
         return arguments | {"encoder_attention_mask": torch.ones_like(mask)}
 
-    return plants.argument("transformer.forward", ones)(pipeline)
+    return plants.argument("transformer.forward", masks_all_true)(pipeline)
 
 
 def deaf_callback(_pipeline: Any) -> contextlib.AbstractContextManager[None]:

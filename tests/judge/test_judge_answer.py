@@ -111,8 +111,8 @@ def test_the_command_ends_with_a_status_of_its_own_for_each_word(
     assert capsys.readouterr().out == "faster\n"
     path.write_bytes(session_json.dump(compared(suspicions=("seed_ignored",))))
     assert main(["answer", str(path), "--json"]) == ANSWERED["wrong"]
-    told = msgspec.json.decode(capsys.readouterr().out)
-    assert (told["word"], told["cases"][0]["reasons"]) == ("wrong", ["seed_ignored"])
+    answer = msgspec.json.decode(capsys.readouterr().out)
+    assert (answer["word"], answer["cases"][0]["reasons"]) == ("wrong", ["seed_ignored"])
     assert main(["answer", str(tmp_path / "absent.json")]) == 2
 
 

@@ -19,9 +19,9 @@ from pytest_diffbench.records import GATES, Case, Definition
 
 def test_one_verdict_a_gate_in_their_order() -> None:
     asked = make.judge_all(make.observation(), make.artifacts(), make.reference(), Limits(), ["time", "work", "time"])
-    assert [one.gate for one in asked] == ["work", "time"]
+    assert [verdict.gate for verdict in asked] == ["work", "time"]
     everything = make.judge_all(make.observation(), make.artifacts(), make.reference(), Limits(), GATES)
-    assert [(one.gate, one.decision) for one in everything] == [(gate, "same") for gate in GATES]
+    assert [(verdict.gate, verdict.decision) for verdict in everything] == [(gate, "same") for gate in GATES]
     assert make.judge_all(make.observation(), make.artifacts(), None, Limits(), []) == ()
 
 
@@ -31,16 +31,16 @@ def test_an_unknown_gate_is_refused() -> None:
 
 
 def test_an_incomplete_measurement_says_why() -> None:
-    seen = make.observation(complete=False, notes=("interrupted in round 2",))
-    for answer in make.judge_all(seen, make.artifacts(), make.reference(), Limits(), GATES):
+    observation = make.observation(complete=False, notes=("interrupted in round 2",))
+    for answer in make.judge_all(observation, make.artifacts(), make.reference(), Limits(), GATES):
         assert answer.decision == "unsure"
         assert "interrupted in round 2" in answer.message
 
 
 def test_a_changed_definition_names_fields_for_all_gates_but_guidance() -> None:
     changed = make.definition(num_inference_steps=20, joint_attention_kwargs={"scale": 0.5})
-    seen = make.observation(case=Case(id="case", definition=changed))
-    for answer in make.judge_all(seen, make.artifacts(), make.reference(), Limits(), GATES):
+    observation = make.observation(case=Case(id="case", definition=changed))
+    for answer in make.judge_all(observation, make.artifacts(), make.reference(), Limits(), GATES):
         if answer.gate == "guidance":
             assert answer.decision == "same"
         else:
@@ -50,10 +50,10 @@ def test_a_changed_definition_names_fields_for_all_gates_but_guidance() -> None:
 
 
 def test_judging_is_pure() -> None:
-    seen, against = make.observation(), make.reference()
-    first = make.judge_all(seen, make.artifacts(), against, Limits(), GATES)
-    assert first == make.judge_all(seen, make.artifacts(), against, Limits(), GATES)
-    assert seen == make.observation()
+    observation, against = make.observation(), make.reference()
+    first = make.judge_all(observation, make.artifacts(), against, Limits(), GATES)
+    assert first == make.judge_all(observation, make.artifacts(), against, Limits(), GATES)
+    assert observation == make.observation()
 
 
 @pytest.mark.parametrize(

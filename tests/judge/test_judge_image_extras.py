@@ -68,8 +68,8 @@ def judged(
     against = make.reference(
         make.observation(output=make.output(image)), stored=make.artifacts(image), distance=distance
     )
-    seen = make.observation(output=make.output(changed))
-    return make.ask("output", seen, against, mine=make.artifacts(changed), limits=limits, metrics=metrics)
+    observation = make.observation(output=make.output(changed))
+    return make.ask("output", observation, against, returned=make.artifacts(changed), limits=limits, metrics=metrics)
 
 
 def error(metric: ImageMetric, reference: NDArray[np.uint8], image: NDArray[np.uint8]) -> float:
@@ -112,14 +112,14 @@ def test_layout_and_memory_order_change_nothing(metric: ImageMetric) -> None:
     image = photograph()[:96]  # not square, so that swapped axes would show
     noisy = damage.noise(6)(image)
     usual = measured(metric, image, noisy)
-    views = [np.asfortranarray(one) for one in (image, noisy)]
-    turned = [np.ascontiguousarray(one[:, :, ::-1])[:, :, ::-1] for one in (image, noisy)]
+    views = [np.asfortranarray(view) for view in (image, noisy)]
+    turned = [np.ascontiguousarray(view[:, :, ::-1])[:, :, ::-1] for view in (image, noisy)]
     assert measured(metric, views[0], views[1]) == measured(metric, turned[0], turned[1]) == usual
 
 
 def test_grey_is_that_grey_in_colour(metric: ImageMetric) -> None:
-    grey, noisy = (one[:, :, 0] for one in (photograph(), damage.noise(6)(photograph())))
-    colour = [np.repeat(one[:, :, None], 3, axis=2) for one in (grey, noisy)]
+    grey, noisy = (picture[:, :, 0] for picture in (photograph(), damage.noise(6)(photograph())))
+    colour = [np.repeat(picture[:, :, None], 3, axis=2) for picture in (grey, noisy)]
     assert measured(metric, grey, noisy) == measured(metric, grey[:, :, None], noisy[:, :, None])
     assert measured(metric, grey, noisy) == measured(metric, colour[0], colour[1])
 
@@ -170,12 +170,14 @@ def test_flips_worst_tile_shows_the_patch_that_its_mean_hides() -> None:
     evaluator = pytest.importorskip("flip_evaluator", reason="needs the extra flip")
     image = damage.photograph(512)
     lost, noisy = damage.patch()(image), damage.rounding(image)
-    means = [evaluator.evaluate(image / np.float32(255), one / np.float32(255), "LDR")[1] for one in (lost, noisy)]
+    means = [
+        evaluator.evaluate(image / np.float32(255), changed / np.float32(255), "LDR")[1] for changed in (lost, noisy)
+    ]
     assert means[0] < means[1]
-    found = measured(METRICS["flip"], image, lost)
-    assert found.value > 0.2
-    assert found.tile is not None
-    assert (found.tile.left_px, found.tile.top_px, found.tile.width_px) == (256, 128, 64)
+    flip = measured(METRICS["flip"], image, lost)
+    assert flip.value > 0.2
+    assert flip.tile is not None
+    assert (flip.tile.left_px, flip.tile.top_px, flip.tile.width_px) == (256, 128, 64)
 
 
 def test_ssimulacra2_has_all_its_scales_in_small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -218,14 +220,14 @@ def test_an_image_is_continued_by_its_mirror_image() -> None:
 def test_of_an_error_map_the_worst_tile_is_named_and_nan_is_the_worst() -> None:
     errors = np.zeros((100, 70))
     errors[60:, 40:] = 0.5
-    found = worst_tile_mean(errors, 64)
-    assert found.tile is not None
-    assert (found.tile.left_px, found.tile.top_px) == (35, 50)
+    tile = worst_tile_mean(errors, 64)
+    assert tile.tile is not None
+    assert (tile.tile.left_px, tile.tile.top_px) == (35, 50)
     errors[0, 0] = np.nan
-    found = worst_tile_mean(errors, 64)
-    assert found.tile is not None
-    assert math.isnan(found.value)
-    assert (found.tile.left_px, found.tile.top_px) == (0, 0)
+    tile = worst_tile_mean(errors, 64)
+    assert tile.tile is not None
+    assert math.isnan(tile.value)
+    assert (tile.tile.left_px, tile.tile.top_px) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -291,8 +293,8 @@ def test_another_machine_has_the_limits_of_drift_and_past_them_there_is_no_excus
 
 def test_where_the_case_drifts_the_limits_of_drift_hold() -> None:
     noise = RerunNoise(rounds=5, identical=False, psnr_db=35.0)
-    found = tolerance("machine", noise, noise, Limits(), ["flip", "ssimulacra2"])
-    assert (found.images["flip"], found.images["ssimulacra2"]) == (0.1, 75.0)
+    tolerated = tolerance("machine", noise, noise, Limits(), ["flip", "ssimulacra2"])
+    assert (tolerated.images["flip"], tolerated.images["ssimulacra2"]) == (0.1, 75.0)
 
 
 def test_equal_bits_need_no_metric() -> None:

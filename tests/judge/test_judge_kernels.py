@@ -22,7 +22,7 @@ def row(name: str, calls: int, self_s: float, stage: Stage = "denoise") -> Opera
 
 
 def profile(*rows: Operator, left_out_s: float = 0.0) -> Profile:
-    return Profile(kind="cpu", total_s=sum(one.self_s for one in rows) + left_out_s, operators=rows)
+    return Profile(kind="cpu", total_s=sum(row.self_s for row in rows) + left_out_s, operators=rows)
 
 
 BASE = (
@@ -38,13 +38,13 @@ BASE = (
 def changed(name: str, calls: int | None = None, self_s: float | None = None, pace: float = 1.0) -> Profile:
     """The base at another pace, with one row changed."""
     rows = []
-    for one in BASE:
-        mine = one.name == name
+    for operator in BASE:
+        named = operator.name == name
         rows.append(
             msgspec.structs.replace(
-                one,
-                calls=calls if mine and calls is not None else one.calls,
-                self_s=pace * (self_s if mine and self_s is not None else one.self_s),
+                operator,
+                calls=calls if named and calls is not None else operator.calls,
+                self_s=pace * (self_s if named and self_s is not None else operator.self_s),
             )
         )
     return profile(*rows)
@@ -90,8 +90,10 @@ def test_an_operator_that_is_only_slower_is_told_where_the_rounds_are_slower_too
     assert len(explained(profile(*BASE), more, slower_in=())) == 1  # counts don't err
     for decode_s, lines in ((0.5, 0), (0.9, 1)):
         reference = make.reference(profile=profile(*BASE))
-        seen = make.observation(run=make.run(12.0, decode_s=decode_s), profile=now)
-        gate_input = GateInput(observation=seen, artifacts=make.artifacts(), reference=reference, limits=Limits())
+        observation = make.observation(run=make.run(12.0, decode_s=decode_s), profile=now)
+        gate_input = GateInput(
+            observation=observation, artifacts=make.artifacts(), reference=reference, limits=Limits()
+        )
         slower = verdict("time.slower", details=TimeDetails())
         details = with_operators(slower, gate_input).details
         assert isinstance(details, TimeDetails)
@@ -147,11 +149,11 @@ def test_empty_tables_and_rows_without_time() -> None:
 
 def test_a_question_without_two_profiles_has_no_lines() -> None:
     now = profile(*BASE, row("aten::gelu", 300, 0.3))
-    for base, mine, lines in ((None, now, 0), (profile(*BASE), None, 0), (profile(*BASE), now, 1)):
+    for base, current, lines in ((None, now, 0), (profile(*BASE), None, 0), (profile(*BASE), now, 1)):
         reference = make.reference()
         stored = msgspec.structs.replace(reference.baseline, profile=base)
         gate_input = GateInput(
-            observation=make.observation(profile=mine),
+            observation=make.observation(profile=current),
             artifacts=make.artifacts(),
             reference=type(reference)(stored, reference.distance, reference.path, make.artifacts),
             limits=Limits(),
@@ -176,7 +178,7 @@ ROWS = st.lists(
         st.floats(0, 10),
         st.sampled_from(STAGES),
     ),
-    unique_by=lambda one: (one.stage, one.name),
+    unique_by=lambda row: (row.stage, row.name),
 )
 
 

@@ -75,13 +75,13 @@ def test_looser_is_less_for_likeness_and_more_for_distance() -> None:
 
 def test_the_history_grows_by_what_changed_and_says_why() -> None:
     first = history_with(limits(LOOSER), (), WHEN)
-    assert [tolerance_change(one) for one in first] == [
+    assert [tolerance_change(line) for line in first] == [
         "tolerance psnr_db 40 -> 35 since 2026-01-31: int8 attention",
         "tolerance tile_p99_levels 8 -> 24 since 2026-01-31: int8 attention",
     ]
     assert history_with(limits(LOOSER), first, WHEN) == first
     second = history_with(limits({"psnr_db": 30}, "fewer steps"), first, WHEN)
-    assert [tolerance_change(one).partition(" since")[0] for one in second[2:]] == [
+    assert [tolerance_change(line).partition(" since")[0] for line in second[2:]] == [
         "tolerance psnr_db 35 -> 30",
         "tolerance tile_p99_levels 24 -> 8",
     ]
@@ -94,13 +94,13 @@ def test_the_history_grows_by_what_changed_and_says_why() -> None:
 
 def test_a_verdict_lists_the_history_and_what_it_lacks() -> None:
     image = make.noisy(make.BASE_IMAGE, 3)  # about 38 dB
-    seen = make.observation(output=make.output(image))
-    strict = make.ask("output", seen, make.reference(), mine=make.artifacts(image))
+    observation = make.observation(output=make.output(image))
+    strict = make.ask("output", observation, make.reference(), returned=make.artifacts(image))
     assert strict.reason == "output.differs"
     given = limits(
         {"psnr_db": 35, "tile_p99_levels": 24, "p999_levels": 24, "colour_levels": 3, "ssim": 0.8, "tile_ssim": 0.7}
     )
-    loose = make.ask("output", seen, make.reference(), mine=make.artifacts(image), limits=given)
+    loose = make.ask("output", observation, make.reference(), returned=make.artifacts(image), limits=given)
     assert loose.reason == "output.within_tolerance", loose.message
     assert "PSNR 35 dB" in loose.message
     assert (

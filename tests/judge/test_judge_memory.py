@@ -13,8 +13,8 @@ GIB, MIB = make.GIB, make.MIB
 
 
 def judged(now: Memory, base: Memory | None = None, **changed: Any) -> Any:
-    seen = make.observation(memory=now)
-    return make.ask("memory", seen, make.reference(make.observation(memory=base or make.memory()), **changed))
+    observation = make.observation(memory=now)
+    return make.ask("memory", observation, make.reference(make.observation(memory=base or make.memory()), **changed))
 
 
 def bare(peak_bytes: int, **changed: Any) -> Memory:
@@ -75,16 +75,16 @@ def test_a_stage_that_was_seen_on_one_side_only_is_told() -> None:
 
 
 def test_reservation_is_told_first_and_judged_beyond_a_tenth() -> None:
-    told = judged(make.memory(reserved_bytes=9 * GIB + GIB // 2))
-    assert told.decision == "same"
-    assert "reserved: 9.00 GiB -> 9.50 GiB (+5.6 %)" in told.changes
+    verdict = judged(make.memory(reserved_bytes=9 * GIB + GIB // 2))
+    assert verdict.decision == "same"
+    assert "reserved: 9.00 GiB -> 9.50 GiB (+5.6 %)" in verdict.changes
     assert judged(make.memory(reserved_bytes=10 * GIB)).reason == "memory.reserved"
 
 
 def test_facts_that_differ_are_named() -> None:
     env = make.environment(hardware={"name": "another", "memory_bytes": 16 * GIB})
-    seen = make.observation(run=make.run(env=env))
-    answer = make.ask("memory", seen, make.reference())
+    observation = make.observation(run=make.run(env=env))
+    answer = make.ask("memory", observation, make.reference())
     assert "name: 'test processor' -> 'another'" in answer.message
     software = make.observation(run=make.run(env=make.environment(software={"torch": "2.14.0"})))
     assert make.ask("memory", software, make.reference()).decision == "same"
@@ -110,7 +110,7 @@ def test_a_baseline_without_memory_is_no_baseline() -> None:
 )
 def test_tensors_that_a_stage_makes(source: Any, before: int | None, after: int | None, reason: str) -> None:
     """A decoder with three times the workspace, in a resident set that it hardly shows in."""
-    kept, seen = (
+    kept, measured = (
         make.memory(
             source=source,
             stages={
@@ -120,7 +120,7 @@ def test_tensors_that_a_stage_makes(source: Any, before: int | None, after: int 
         )
         for workspace in (before, after)
     )
-    answer = make.ask("memory", make.observation(memory=seen), make.reference(make.observation(memory=kept)))
+    answer = make.ask("memory", make.observation(memory=measured), make.reference(make.observation(memory=kept)))
     assert answer.reason == reason
     if reason == "memory.workspace":
         assert "More memory for a stage's tensors: vae_decode" in answer.message

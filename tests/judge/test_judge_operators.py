@@ -16,16 +16,16 @@ SOFTWARE = {"torch": "2.13.0", "diffusers": "0.42.1", "transformers": "5.23.0", 
 def judged(now: dict[str, Any], before: dict[str, Any], **software: str) -> Any:
     """The work gate's answer, with versions of the software now that differ from `SOFTWARE`."""
     there, here = (make.environment(software=SOFTWARE | changed) for changed in ({}, software))
-    seen = make.observation(work=make.work(**now), run=make.run(env=here))
+    observation = make.observation(work=make.work(**now), run=make.run(env=here))
     base = make.observation(work=make.work(**before), run=make.run(env=there))
-    return make.ask("work", seen, make.reference(base, runs=[base.run]))
+    return make.ask("work", observation, make.reference(base, runs=[base.run]))
 
 
 def operators(**changed: int) -> dict[str, Any]:
     names = {"masked": MASKED_ATTENTION}
     return {
         "operators": PLAIN
-        | {"transformer": PLAIN["transformer"] | {names.get(one, one): count for one, count in changed.items()}}
+        | {"transformer": PLAIN["transformer"] | {names.get(name, name): count for name, count in changed.items()}}
     }
 
 
@@ -99,9 +99,11 @@ def test_another_release_is_allowed_a_tenth(package: str, add: int, reason: str)
 
 
 def test_operators_of_another_kind_of_device_are_not_compared() -> None:
-    seen = make.observation(work=make.work(**operators(add=600)), run=make.run(env=make.environment(family="cuda")))
+    observation = make.observation(
+        work=make.work(**operators(add=600)), run=make.run(env=make.environment(family="cuda"))
+    )
     base = make.observation(work=make.work(**operators()), run=make.run(env=make.environment(family="cpu")))
-    assert make.ask("work", seen, make.reference(base, runs=[base.run])).reason == "work.same"
+    assert make.ask("work", observation, make.reference(base, runs=[base.run])).reason == "work.same"
 
 
 @pytest.mark.parametrize(

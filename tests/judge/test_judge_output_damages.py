@@ -36,8 +36,8 @@ def judged(
     changed = {} if rerun is None else {"rerun": rerun}
     old = make.observation(output=make.output(image, **changed))
     against = make.reference(old, stored=make.artifacts(image), distance=distance)
-    seen = make.observation(output=make.output(damaged))
-    return make.ask("output", seen, against, mine=make.artifacts(damaged, scale=drift_rel), limits=limits)
+    observation = make.observation(output=make.output(damaged))
+    return make.ask("output", observation, against, returned=make.artifacts(damaged, scale=drift_rel), limits=limits)
 
 
 @pytest.mark.parametrize("size_px", damage.SIZES_PX)
@@ -131,18 +131,18 @@ def test_the_allowance_for_rerun_noise_grows_with_it_between_the_two_tiers(
     psnr_db: float, expected: tuple[float, float, float]
 ) -> None:
     noise = RerunNoise(rounds=5, identical=False, psnr_db=psnr_db)
-    found = tolerance("machine", noise, noise, Limits())
+    tolerated = tolerance("machine", noise, noise, Limits())
     names = ("p999_levels", "tile_p99_levels", "colour_levels")
-    assert [found.images[name] for name in names] == pytest.approx(expected, rel=0.01)
+    assert [tolerated.images[name] for name in names] == pytest.approx(expected, rel=0.01)
 
 
 def test_a_limit_of_nothing_allows_nothing() -> None:
     image = picture("drawing", 128)
-    found = judged(
+    verdict = judged(
         image, damage.rounding(image), limits=Limits(metric_limits={"p999_levels": TierLimits(0.0, 128.0)})
     )
-    assert found.decision == "worse"
-    assert "p99.9 difference 1/255" in found.message
+    assert verdict.decision == "worse"
+    assert "p99.9 difference 1/255" in verdict.message
     assert over(0.0, 0.0) == 0.0
     assert over(1e-9, 0.0) == math.inf
 
@@ -150,5 +150,5 @@ def test_a_limit_of_nothing_allows_nothing() -> None:
 def test_beyond_every_excuse_counts_psnr_and_ssim_alone() -> None:
     image = picture("photograph", 128)
     allowed = tolerance("any", RerunNoise(rounds=1, identical=True), RerunNoise(rounds=1, identical=True), Limits())
-    found = checks([distance(image, damage.swapped(image))], allowed.broken(Limits()))
-    assert all(check.excess <= 1 for check in found if check.figure.metric not in ("psnr_db", "ssim"))
+    exceeded = checks([distance(image, damage.swapped(image))], allowed.broken(Limits()))
+    assert all(check.excess <= 1 for check in exceeded if check.figure.metric not in ("psnr_db", "ssim"))

@@ -52,8 +52,8 @@ def test_the_same_speed_is_the_same_whatever_the_machine_does() -> None:
 
 
 def test_what_would_have_been_seen_is_seen() -> None:
-    seen_rel = judged(pairs(10)).details.detectable_rel
-    assert judged(pairs(10, 1 + seen_rel)).reason == "time.slower"
+    detectable_rel = judged(pairs(10)).details.detectable_rel
+    assert judged(pairs(10, 1 + detectable_rel)).reason == "time.slower"
 
 
 def test_slower_names_the_part_and_how_many_pairs_agree() -> None:
@@ -83,7 +83,7 @@ def test_a_stage_and_steps_are_judged_alone() -> None:
 def clocked(both: Sequence[tuple[Run, Run]], base_mhz: float, head_mhz: float) -> list[tuple[Run, Run]]:
     def read(run: Run, mhz: float) -> Run:
         telemetry = Telemetry(sm_clock_mhz=mhz)
-        rounds = tuple(msgspec.structs.replace(one, telemetry=telemetry) for one in run.rounds)
+        rounds = tuple(msgspec.structs.replace(timed, telemetry=telemetry) for timed in run.rounds)
         return msgspec.structs.replace(run, rounds=rounds)
 
     return [(read(base, base_mhz), read(head, head_mhz)) for base, head in both]
@@ -137,7 +137,7 @@ def test_a_machine_that_changes_pace_within_a_pair_takes_it_out() -> None:
 def restless(count: int, ratio: float = 1.0, seed: int = 0) -> list[tuple[Run, Run]]:
     """Pairs made round by round on a machine whose pace jumps by a third, between rounds or between their sides."""
     chance = random.Random(seed)
-    found, pace = [], 1.0
+    drawn_pairs, pace = [], 1.0
     for _ in range(count):
         sides: tuple[list[float], list[float]] = ([], [])
         for n in range(5):
@@ -146,8 +146,8 @@ def restless(count: int, ratio: float = 1.0, seed: int = 0) -> list[tuple[Run, R
                     pace = 1.33 if pace == 1.0 else 1.0
                 sides[side].append(12.0 * pace * math.exp(chance.gauss(0, 0.01)) * (ratio if side else 1.0))
         base, head = (make.run(totals_s=times_s, env=make.environment("cpu")) for times_s in sides)
-        found.append((base, head))
-    return found
+        drawn_pairs.append((base, head))
+    return drawn_pairs
 
 
 def test_what_happens_to_both_rounds_of_a_pair_drops_out() -> None:
@@ -173,12 +173,12 @@ def test_pairs_at_different_paces_tell_where_the_slowdown_lies() -> None:
 def scaled(run: Run, factor: float) -> Run:
     rounds = tuple(
         msgspec.structs.replace(
-            one,
-            total_s=one.total_s * factor,
-            stages_s={name: time_s * factor for name, time_s in one.stages_s.items()},
-            steps_s=tuple(time_s * factor for time_s in one.steps_s),
+            timed,
+            total_s=timed.total_s * factor,
+            stages_s={name: time_s * factor for name, time_s in timed.stages_s.items()},
+            steps_s=tuple(time_s * factor for time_s in timed.steps_s),
         )
-        for one in run.rounds
+        for timed in run.rounds
     )
     return msgspec.structs.replace(run, rounds=rounds)
 
@@ -186,8 +186,8 @@ def scaled(run: Run, factor: float) -> Run:
 def test_rounds_of_two_levels_on_one_side_alone_are_not_steady() -> None:
     base, head = make.run(12.0), make.run(12.0)
     rounds = tuple(
-        scaled(msgspec.structs.replace(head, rounds=(one,)), 1.5 if n % 2 else 1.0).rounds[0]
-        for n, one in enumerate(head.rounds)
+        scaled(msgspec.structs.replace(head, rounds=(timed,)), 1.5 if n % 2 else 1.0).rounds[0]
+        for n, timed in enumerate(head.rounds)
     )
     answer = judged([(base, msgspec.structs.replace(head, rounds=rounds))] * 6, "cpu", by_turns=True)
     assert answer.reason == "time.few_pairs"
@@ -259,8 +259,8 @@ def test_alarms_are_as_rare_and_finds_as_frequent_as_promised(ratio: float, leas
         while True:
             factors = [math.exp(rng.gauss(0, 0.01)) for _ in range(2)]
             base, head = (
-                msgspec.structs.replace(make.run(), rounds=(Round(total_s=12.0 * one),) * 3)
-                for one in (factors[0], factors[1] * ratio)
+                msgspec.structs.replace(make.run(), rounds=(Round(total_s=12.0 * factor),) * 3)
+                for factor in (factors[0], factors[1] * ratio)
             )
             both.append((base, head))
             answer = judge_pairs(both, Limits(), 20, "cuda")

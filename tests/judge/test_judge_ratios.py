@@ -57,13 +57,13 @@ def judged(
 
     `fresh` are the ratios of further processes, `stored` those of the baseline.
     """
-    mine = now if isinstance(now, Ratio) else ratio(now)
+    measured = now if isinstance(now, Ratio) else ratio(now)
     run = make.run(median_s, env=env, calibration_s=calibration_s)
     reference = make.reference(distance=distance)
     base = msgspec.structs.replace(reference.baseline, ratio=ratio(*stored, **changed) if stored else None)
     return make.ask(
         "time",
-        make.observation(ratio=mine, run=run),
+        make.observation(ratio=measured, run=run),
         dataclasses.replace(reference, baseline=base),
         limits=limits,
         more_runs=[run] * len(fresh),
@@ -162,10 +162,10 @@ def test_other_settings_are_another_machine_of_the_same_kind() -> None:
 
 def test_a_green_gate_would_have_seen_what_it_says() -> None:
     green = judged(1.33, *THREE)
-    seen_rel = green.details.detectable_rel
-    lost = 1.33 / (1 + seen_rel)
+    detectable_rel = green.details.detectable_rel
+    lost = 1.33 / (1 + detectable_rel)
     assert judged(lost, *THREE, fresh=[lost] * 4).decision == "worse"
-    assert f"A loss of +{100 * seen_rel:.0f} % of time would" in green.message
+    assert f"A loss of +{100 * detectable_rel:.0f} % of time would" in green.message
 
 
 def test_a_wide_interval_is_no_sameness() -> None:
@@ -199,7 +199,7 @@ def _decisions(count: int, spread: float, error: float, lost_rel: float, seeds: 
     for seed in seeds:
         draw = random.Random(seed)
         drawn = [1.33 * math.exp(draw.gauss(0, spread) + draw.gauss(0, error)) for _ in range(count + 5)]
-        stored, now = drawn[:count], [one / (1 + lost_rel) for one in drawn[count:]]
+        stored, now = drawn[:count], [ratio_rel / (1 + lost_rel) for ratio_rel in drawn[count:]]
         fresh = 0
         answer = judged(ratio(now[0], error=error), *stored, error=error)
         while wants_runs(answer):
@@ -222,6 +222,6 @@ def test_equal_code_is_hardly_ever_called_otherwise(count: int) -> None:
 @pytest.mark.parametrize("count", [3, pytest.param(10, marks=pytest.mark.full)])
 def test_what_would_have_been_seen_is_found(count: int) -> None:
     stored = [1.33 * math.exp(0.02 * score) for score in (-1, 0, 1, *[-1, 1] * 10)[:count]]
-    seen_rel = judged(ratio(1.33, error=0.01), *stored, error=0.01).details.detectable_rel
-    ended = _decisions(count, spread=0.02, error=0.01, lost_rel=1.1 * seen_rel, seeds=range(200))
+    detectable_rel = judged(ratio(1.33, error=0.01), *stored, error=0.01).details.detectable_rel
+    ended = _decisions(count, spread=0.02, error=0.01, lost_rel=1.1 * detectable_rel, seeds=range(200))
     assert ended.count("worse") >= 0.9 * len(ended)

@@ -17,8 +17,8 @@ COND, UNCOND = make.group("cond", "0-29"), make.group("uncond", "0-14")
 
 
 def judged(*groups: CallGroup, against: Any = None, **changed: Any) -> Any:
-    seen = make.observation(work=make.work(groups or None, **changed))
-    return make.ask("work", seen, against or make.reference())
+    observation = make.observation(work=make.work(groups or None, **changed))
+    return make.ask("work", observation, against or make.reference())
 
 
 def test_equal_work_says_what_it_was() -> None:
@@ -132,8 +132,8 @@ def test_fewer_recognised_attention_parameters_are_only_told() -> None:
 
 def test_nothing_seen_on_both_sides_is_never_the_same() -> None:
     empty = make.work([], component_calls={}, flops={})
-    seen = make.observation(work=empty)
-    assert make.ask("work", seen, make.reference(seen)).reason == "work.not_seen"
+    observation = make.observation(work=empty)
+    assert make.ask("work", observation, make.reference(observation)).reason == "work.not_seen"
 
 
 def test_a_baseline_without_work_is_no_baseline() -> None:
@@ -164,4 +164,4 @@ def test_different_calls_always_differ_and_mirror(a: Any, b: Any) -> None:
     there, back = call_differences(groups_of(a), groups_of(b)), call_differences(groups_of(b), groups_of(a))
     assert bool(there) == (sorted(a) != sorted(b))
     mirrored = {"more": "less", "less": "more", "other": "other"}
-    assert sorted(mirrored[one.direction] for one in there) == sorted(one.direction for one in back)
+    assert sorted(mirrored[finding.direction] for finding in there) == sorted(finding.direction for finding in back)

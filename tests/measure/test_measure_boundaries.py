@@ -123,11 +123,11 @@ def test_nothing_stays_behind(fails: bool) -> None:
 def test_a_method_that_was_patched_already_stays_patched() -> None:
     pipeline = Pipeline()
     scheduler = pipeline.components["scheduler"]
-    mine = scheduler.step
-    scheduler.step = mine
+    patched = scheduler.step
+    scheduler.step = patched
     with observed(sites_of(pipeline), Log()):
-        assert scheduler.step is not mine
-    assert vars(scheduler)["step"] is mine
+        assert scheduler.step is not patched
+    assert vars(scheduler)["step"] is patched
 
 
 def test_a_compiled_module_is_bracketed_outside_its_graph() -> None:
@@ -232,7 +232,7 @@ def test_a_part_under_two_names_is_one() -> None:
 
 def test_a_second_noisy_sample_is_no_conditioning() -> None:
     finder, text = BranchFinder(), torch.randn(1, 8, 16)
-    seen = []
+    branches = []
     for _ in range(4):
         finder.next_step()
         arguments = {
@@ -240,5 +240,5 @@ def test_a_second_noisy_sample_is_no_conditioning() -> None:
             "audio_hidden_states": torch.randn(1, 5, 4),
             "encoder_hidden_states": text,
         }
-        seen.append(finder.branch_of(arguments, "transformer"))
-    assert seen == ["cond"] * 4
+        branches.append(finder.branch_of(arguments, "transformer"))
+    assert branches == ["cond"] * 4

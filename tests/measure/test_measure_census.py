@@ -85,10 +85,10 @@ def test_a_progress_bar_and_what_it_calls_are_not_counted() -> None:
 
 
 def test_another_profiler_keeps_its_place() -> None:
-    seen = []
+    calls = []
 
     def profiler(*_: object) -> None:
-        seen.append(1)
+        calls.append(1)
 
     sys.setprofile(profiler)
     try:
@@ -136,10 +136,10 @@ def test_a_call_has_the_same_counts_each_time(name: str) -> None:
     pipeline = mini(name)
     caller = Caller(pipeline, (PROMPT,), SMALL, 0, clock_for("cpu"))
     caller.call()  # fills caches
-    one, other = (count_call(caller, list(sites_of(pipeline)), pipeline) for _ in range(2))
-    first, second = one.survey.work(), other.survey.work()
-    assert one.workspace_bytes == other.workspace_bytes
-    assert min(one.workspace_bytes.values()) > 0
+    counted, other = (count_call(caller, list(sites_of(pipeline)), pipeline) for _ in range(2))
+    first, second = counted.survey.work(), other.survey.work()
+    assert counted.workspace_bytes == other.workspace_bytes
+    assert min(counted.workspace_bytes.values()) > 0
     assert first.operators == second.operators
     assert first.python_calls == second.python_calls
     assert first.operators.keys() >= {"transformer", "vae.decode", "scheduler", "pipeline"}

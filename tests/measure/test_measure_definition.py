@@ -46,7 +46,7 @@ def test_defaults_are_filled_in_for_the_guidance_gate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("value", "other"),
     [
         (torch.zeros(2, 2), torch.tensor([[0.0, 0.0], [0.0, 1.0]])),
         (torch.tensor(1.0), torch.tensor(2.0)),
@@ -59,10 +59,10 @@ def test_defaults_are_filled_in_for_the_guidance_gate() -> None:
     ],
     ids=["tensor", "scalar", "array", "image", "generator", "nested", "infinity", "function"],
 )
-def test_different_data_reads_differently_and_is_json(one: Any, other: Any) -> None:
-    assert describe(one) == describe(one)
-    assert describe(one) != describe(other)
-    assert json.loads(json.dumps([describe(one), describe(other)], allow_nan=False))
+def test_different_data_reads_differently_and_is_json(value: Any, other: Any) -> None:
+    assert describe(value) == describe(value)
+    assert describe(value) != describe(other)
+    assert json.loads(json.dumps([describe(value), describe(other)], allow_nan=False))
 
 
 class Mode(enum.StrEnum):

@@ -31,9 +31,9 @@ pytestmark = pytest.mark.pipeline
 
 
 def engagements(target: Any, **arguments: Any) -> tuple[Engagement, ...]:
-    seen = observe(target, PROMPT, **(CALL | arguments))
-    assert seen.work is not None
-    return seen.work.engagements
+    observation = observe(target, PROMPT, **(CALL | arguments))
+    assert observation.work is not None
+    return observation.work.engagements
 
 
 def cached(threshold: float = 1e9) -> Any:

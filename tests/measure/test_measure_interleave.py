@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.measure.runner import Measurement
 
 
-class Told(Exception):  # noqa: N818 - it tells, it isn't an error's name
+class Failed(Exception):  # noqa: N818 - it tells, it isn't an error's name
     """What a measurement makes of an error of its target."""
 
 
@@ -40,7 +40,7 @@ class Fake:
         try:
             drive(self.prepare, self.run, self.finish, 99)
         except RuntimeError as error:
-            raise Told(f"told: {error}") from error
+            raise Failed(f"told: {error}") from error
         finally:
             self.log.append(f"{self.name} closed")
 
@@ -75,11 +75,11 @@ def together(
     log: list[str] = []
     fakes = {name: Fake(name, log, raise_at.get(name)) for name in names}
     interleaved = Interleaved(cast("dict[str, Measurement]", fakes), names[0], looks, enough, seed)
-    told: list[tuple[str, int, int]] = []
-    interleaved.take(drive, lambda *what: told.append(what))
-    assert all(done <= total for _, done, total in told)
-    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
-    return interleaved, [one for one in log if " " not in one], fakes
+    steps: list[tuple[str, int, int]] = []
+    interleaved.take(drive, lambda *what: steps.append(what))
+    assert all(done <= total for _, done, total in steps)
+    assert [done for _, done, _ in steps] == sorted(done for _, done, _ in steps)
+    return interleaved, [entry for entry in log if " " not in entry], fakes
 
 
 @pytest.mark.parametrize("seed", range(8))
@@ -132,7 +132,7 @@ def test_a_call_beyond_the_rounds_counts_for_nobody() -> None:
 def test_one_that_raises_leaves_the_others_alone(step: str) -> None:
     interleaved, _, fakes = together("abc", b=step)
     assert list(interleaved.errors) == ["b"]
-    assert isinstance(interleaved.errors["b"], Told), "the measurement itself tells of its error"
+    assert isinstance(interleaved.errors["b"], Failed), "the measurement itself tells of its error"
     assert {name: fake.rounds for name, fake in fakes.items()} == {"a": 6, "b": 2, "c": 6}
 
 
@@ -168,7 +168,7 @@ def test_an_interrupt_passes_through_and_closes_all() -> None:
     interleaved = Interleaved(cast("dict[str, Measurement]", fakes), "a", (6,), never, 0)
     with pytest.raises(KeyboardInterrupt):
         interleaved.take(drive_plainly, lambda *_: None)
-    assert [one for one in log if "closed" in one] == ["b closed", "a closed"]
+    assert [entry for entry in log if "closed" in entry] == ["b closed", "a closed"]
 
 
 def test_an_error_of_the_judges_is_blamed_on_no_measurement() -> None:

@@ -73,20 +73,20 @@ def test_it_equals_torchmetrics_own(files: tuple[Path, Path], monkeypatch: pytes
     features.load_state_dict(backbone_weights(""))
     # torchvision, which it would take them from, isn't needed otherwise
     monkeypatch.setattr(oracle, "_get_tv_model_features", lambda *_: features)
-    theirs = oracle._NoTrainLpips(net="alex", pnet_rand=True)
+    reference = oracle._NoTrainLpips(net="alex", pnet_rand=True)
     for deviation in (1, 20):
         images = pair(deviation)
-        tensors = [torch.tensor(one).permute(2, 0, 1)[None].float() / 255 for one in images]
-        expected = float(theirs(*tensors, normalize=True))
+        tensors = [torch.tensor(image).permute(2, 0, 1)[None].float() / 255 for image in images]
+        expected = float(reference(*tensors, normalize=True))
         assert Lpips(files[0], shipped)(*images) == pytest.approx(expected, rel=1e-4)
 
 
 def test_equal_images_are_0_and_more_noise_is_more(lpips: Lpips) -> None:
     image, _ = pair()
     assert lpips(image, image) == 0
-    found = [lpips(image, pair(deviation)[1]) for deviation in (2, 8, 32)]
-    assert found == sorted(found)
-    assert found[0] > 0
+    distances = [lpips(image, pair(deviation)[1]) for deviation in (2, 8, 32)]
+    assert distances == sorted(distances)
+    assert distances[0] > 0
 
 
 def test_its_two_images_are_alike_to_it(lpips: Lpips) -> None:
@@ -131,7 +131,7 @@ def test_a_backbone_in_another_form(name: str, files: tuple[Path, Path], lpips: 
     if name == "bare.pth":
         torch.save(backbone_weights(""), path)
     elif name == "half.pth":
-        torch.save({key: one.half() for key, one in backbone_weights().items()}, path)
+        torch.save({key: weights.half() for key, weights in backbone_weights().items()}, path)
     else:
         save_file(backbone_weights() | {"classifier.1.weight": torch.zeros(1)}, path)
     exact = 1e-3 if name == "half.pth" else 1e-12
@@ -157,7 +157,7 @@ def bad_weights(kind: str, path: Path) -> None:
     elif kind == "another model":
         torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, path)
     elif kind == "a layer short":
-        torch.save({name: one for name, one in backbone_weights().items() if ".8." not in name}, path)
+        torch.save({name: weights for name, weights in backbone_weights().items() if ".8." not in name}, path)
     elif kind == "NaN":
         torch.save(backbone_weights() | {"features.3.bias": torch.full((192,), torch.nan)}, path)
 

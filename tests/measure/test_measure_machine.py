@@ -118,7 +118,7 @@ def test_each_fact_is_part_of_the_name(zen_3: Files, change: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "vendor", "hypervisor", "told"),
+    ("flags", "vendor", "hypervisor", "virtual_machine"),
     [
         (ZEN_3, "QEMU", "", "QEMU a product"),
         (ZEN_3, "", "xen", "xen"),
@@ -127,13 +127,15 @@ def test_each_fact_is_part_of_the_name(zen_3: Files, change: str) -> None:
         (ZEN_3.replace("hypervisor", ""), "", "xen", "xen"),
     ],
 )
-def test_the_kind_of_virtual_machine(zen_3: Files, flags: str, vendor: str, hypervisor: str, told: str) -> None:
+def test_the_kind_of_virtual_machine(
+    zen_3: Files, flags: str, vendor: str, hypervisor: str, virtual_machine: str
+) -> None:
     zen_3.write(zen_3.proc / "cpuinfo", x86(flags))
     if vendor:
         zen_3.dmi(vendor, "a product")
     if hypervisor:
         zen_3.write(zen_3.sys / "hypervisor/type", f"{hypervisor}\n")
-    assert zen_3.facts()["virtual_machine"] == told
+    assert zen_3.facts()["virtual_machine"] == virtual_machine
 
 
 def test_arm_has_words_of_its_own(tmp_path: Path) -> None:
@@ -142,15 +144,15 @@ def test_arm_has_words_of_its_own(tmp_path: Path) -> None:
         f"CPU architecture: 8\nCPU variant\t: 0x1\nCPU part\t: {part}\nCPU revision\t: 1\n"
         for core, part, more in ((0, "0xd40", ""), (1, "0xd41", " sve2 sme"))
     )
-    one = Files(tmp_path, cores)
-    one.caches(1, ("2 Unified 1024K",))
-    one.dmi("a vendor", "a board")
-    facts = one.facts()
+    machine = Files(tmp_path, cores)
+    machine.caches(1, ("2 Unified 1024K",))
+    machine.dmi("a vendor", "a board")
+    facts = machine.facts()
     assert (facts["cpu_family"], facts["cpu_model"], facts["cpu_stepping"]) == ("0x41", "0xd40, 0xd41", "0x1.1")
     assert facts["instruction_sets"] == "asimd asimddp bf16 i8mm sve", "what all cores have"
     assert facts["virtual_machine"] == "a vendor a board"
-    assert one.facts((1,))["cpu_model"] == "0xd41"
-    assert "sve2" in one.facts((1,))["instruction_sets"]
+    assert machine.facts((1,))["cpu_model"] == "0xd41"
+    assert "sve2" in machine.facts((1,))["instruction_sets"]
 
 
 def test_where_there_are_no_such_folders_the_platform_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -173,11 +175,11 @@ def test_memory_is_told_as_it_was_bought(left_gib: float, whole: int) -> None:
 
 
 def test_this_machine_has_a_class_that_holds() -> None:
-    one, other = (environment_of("cpu", object()) for _ in range(2))
-    assert one.machine == other.machine
-    assert one.hardware == other.hardware == hardware_facts("cpu")
-    assert one.hardware["cpus"] == len(usable_cpus())
-    assert environment_changes(one, other) is None
+    first, other = (environment_of("cpu", object()) for _ in range(2))
+    assert first.machine == other.machine
+    assert first.hardware == other.hardware == hardware_facts("cpu")
+    assert first.hardware["cpus"] == len(usable_cpus())
+    assert environment_changes(first, other) is None
 
 
 def test_switches_of_a_component_are_facts_where_they_are_on() -> None:
@@ -251,10 +253,10 @@ def test_torchs_newer_setting_of_precision_is_recorded_and_stops_nothing() -> No
     try:
         with pytest.raises(RuntimeError):
             torch.get_float32_matmul_precision()
-        found = environment_of("cpu", object()).settings["float32_matmul_precision"]
+        precision = environment_of("cpu", object()).settings["float32_matmul_precision"]
     finally:
         torch.backends.fp32_precision, torch.backends.cuda.matmul.fp32_precision = before
-    assert found == "cuda ieee, mkldnn tf32"
+    assert precision == "cuda ieee, mkldnn tf32"
     assert environment_of("cpu", object()).settings["float32_matmul_precision"] == "highest"
 
 

@@ -48,7 +48,7 @@ def test_each_stage_gets_its_own_peak() -> None:
     assert memory is not None
     assert memory.peak_bytes == 90
     assert memory.reserved_bytes == 180
-    assert {stage: one.peak_bytes for stage, one in memory.stages.items()} == dict(course)
+    assert {stage: stage_memory.peak_bytes for stage, stage_memory in memory.stages.items()} == dict(course)
 
 
 def test_a_stage_that_comes_back_keeps_its_highest_peak() -> None:

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 def passages(*spans: tuple[Role, float, float]) -> list[Passage]:
     """Entrances and exits in the order of their time; nested spans are fine."""
-    found = [Passage(role, True, begin) for role, begin, _ in spans]
-    found += [Passage(role, False, end) for role, _, end in spans]
-    return sorted(found, key=lambda one: (one.at_s, one.entered))
+    passages_of_spans = [Passage(role, True, begin) for role, begin, _ in spans]
+    passages_of_spans += [Passage(role, False, end) for role, _, end in spans]
+    return sorted(passages_of_spans, key=lambda passage: (passage.at_s, passage.entered))
 
 
 def test_stages_and_unattributed_add_up_to_the_total() -> None:

@@ -18,7 +18,7 @@ from pytest_diffbench.records.artifacts import MOMENT_NAMES, MOMENTS
 if TYPE_CHECKING:
     from pytest_diffbench.records import Branch
 
-ONE_MEGABYTE = 1_000_000
+MEGABYTE = 1_000_000
 
 
 def some(seed: int, *shape: int) -> torch.Tensor:
@@ -47,7 +47,7 @@ def test_fifty_steps_with_two_branches_take_less_than_a_megabyte(width: int, lea
     recorder.decoder("decoded", final)
     arrays = recorder.arrays()
     assert ("latents/final" in arrays) == (width == 64)
-    assert least_bytes < len(save(arrays)) <= ONE_MEGABYTE
+    assert least_bytes < len(save(arrays)) <= MEGABYTE
 
 
 def test_every_name_is_a_place_and_a_row_of_moments() -> None:

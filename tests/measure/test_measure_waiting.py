@@ -89,12 +89,12 @@ def test_a_thread_beside_a_busy_loop_on_its_core_waits() -> None:
     loop = f"import os; os.sched_setaffinity(0, {{{core}}}); print('on', flush=True)\nwhile True: pass"
     with subprocess.Popen([sys.executable, "-c", loop], stdout=subprocess.PIPE) as other:
         try:
-            seen = _watched_beside(other, core)
+            reading = _watched_beside(other, core)
         finally:
             other.kill()
-    assert seen is not None
-    assert seen.waited_s is not None
-    assert seen.waited_s > 0
+    assert reading is not None
+    assert reading.waited_s is not None
+    assert reading.waited_s > 0
 
 
 def _watched_beside(other: subprocess.Popen[bytes], core: int) -> Telemetry | None:
@@ -116,8 +116,8 @@ def _watched_beside(other: subprocess.Popen[bytes], core: int) -> Telemetry | No
     watch.before()
     spinning.start()
     done.wait()
-    seen = watch.after()
+    reading = watch.after()
     ended.set()
     spinning.join()
     watch.close()
-    return seen
+    return reading

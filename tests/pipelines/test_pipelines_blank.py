@@ -41,9 +41,9 @@ OPERATIONS: list[Callable[[Any], Any]] = [
 def test_the_layout_is_that_of_a_real_result(operation: Callable[[Any], Any]) -> None:
     real = operation(torch.ones(2, 6, 8))
     with torch.no_grad(), PlaceholderMode():
-        made = operation(placeholder(2, 6, 8))
-    assert isinstance(made, Placeholder)
-    assert (made.shape, made.stride(), made.dtype) == (real.shape, real.stride(), real.dtype)
+        result = operation(placeholder(2, 6, 8))
+    assert isinstance(result, Placeholder)
+    assert (result.shape, result.stride(), result.dtype) == (real.shape, real.stride(), real.dtype)
 
 
 def test_what_no_blank_goes_into_is_computed() -> None:
@@ -56,14 +56,14 @@ def test_what_no_blank_goes_into_is_computed() -> None:
 
 
 def test_in_inference_mode_the_same_operations_are_seen_as_without_gradients() -> None:
-    seen: list[list[str]] = []
+    operations: list[list[str]] = []
     for mode in (torch.no_grad, torch.inference_mode):
         ran: list[str] = []
         with mode(), PlaceholderMode(Ledger(), lambda func, *_, ran=ran: ran.append(str(func))):
             torch.nn.functional.linear(placeholder(2, 6, 8), placeholder(4, 8), placeholder(4))
-        seen.append(ran)
-    assert seen[0] == seen[1]
-    assert "aten.addmm.default" in seen[0]
+        operations.append(ran)
+    assert operations[0] == operations[1]
+    assert "aten.addmm.default" in operations[0]
 
 
 class Curious(torch.nn.Module):
@@ -171,6 +171,8 @@ def test_writing_in_place_changes_the_names_of_all_views() -> None:
 def test_real_values_go_into_names() -> None:
     with torch.no_grad(), PlaceholderMode():
         table = placeholder(10, 4)
-        one, other = torch.tensor([[1, 2]]), torch.tensor([[1, 3]])
-        assert same(torch.nn.functional.embedding(one, table), torch.nn.functional.embedding(one.clone(), table))
-        assert not same(torch.nn.functional.embedding(one, table), torch.nn.functional.embedding(other, table))
+        indices, other = torch.tensor([[1, 2]]), torch.tensor([[1, 3]])
+        assert same(
+            torch.nn.functional.embedding(indices, table), torch.nn.functional.embedding(indices.clone(), table)
+        )
+        assert not same(torch.nn.functional.embedding(indices, table), torch.nn.functional.embedding(other, table))

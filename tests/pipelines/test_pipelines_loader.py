@@ -130,11 +130,11 @@ def test_a_loaded_mini_paints_the_very_same_picture(model: str, tmp_path: Any) -
     built.save_pretrained(tmp_path)
     loaded: Any = load(spec_with(model=model, weights="pretrained"), tmp_path)
     arguments: dict[str, Any] = {**MODELS[model].mini_recommended, "num_inference_steps": 4, "output_type": "pt"}
-    one, other = (
+    picture, other = (
         pipeline("a red circle", generator=torch.Generator().manual_seed(0), **arguments)[0]
         for pipeline in (built, loaded)
     )
-    assert torch.equal(one, other)
+    assert torch.equal(picture, other)
 
 
 def test_a_plan_of_a_folder_is_of_the_class_and_size_in_it(tmp_path: Path, real_libraries: None) -> None:

@@ -52,9 +52,9 @@ def paint(pipeline: Any, name: str, prompt: str | list[str] = PROMPT, seed: int 
     return pipeline(prompt, **{**defaults, **arguments}).images
 
 
-def psnr_db(one: Any, other: Any) -> float:
+def psnr_db(image: Any, other: Any) -> float:
     """Peak signal-to-noise ratio of pictures in [0, 1]: 10 log10(1 / mean squared error)."""
-    return float(-10 * np.log10(np.mean((one.astype(np.float64) - other) ** 2) + 1e-30))
+    return float(-10 * np.log10(np.mean((image.astype(np.float64) - other) ** 2) + 1e-30))
 
 
 def test_they_are_the_real_classes(minis: dict[str, Any]) -> None:

@@ -40,8 +40,8 @@ def paint(pipeline: Any, prompt: str | list[str] = PROMPT, seed: int = 0, **argu
     return pipeline(prompt, **{**defaults, **arguments}).frames
 
 
-def rms(one: Any, other: Any) -> float:
-    return float(np.sqrt(np.mean((one.astype(np.float64) - other) ** 2)))
+def rms(frames: Any, other: Any) -> float:
+    return float(np.sqrt(np.mean((frames.astype(np.float64) - other) ** 2)))
 
 
 def test_it_is_made_of_the_real_classes(mini: Any) -> None:

@@ -98,11 +98,11 @@ def test_a_saved_pipeline_is_found_by_name_and_loads_with_diffusers_alone(saved:
 
     plain: Any = DiffusionPipeline
     plain = plain.from_pretrained(str(saved / name), use_safetensors=True)
-    one, other = (
+    picture, other = (
         np.asarray(paint(p, name, output_type="pil")[0], dtype=np.int16)  # of a video all frames
         for p in (built, plain)
     )
-    assert np.abs(one - other).max() <= 1  # a mapped file's addresses may tip the rounding of a pixel
+    assert np.abs(picture - other).max() <= 1  # a mapped file's addresses may tip the rounding of a pixel
 
 
 @pytest.mark.pipeline

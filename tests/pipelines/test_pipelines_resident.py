@@ -123,13 +123,13 @@ def test_real_pipeline_and_its_modules_are_gone(no_automatic_collection: None) -
     pipeline("a red circle", num_inference_steps=1, height=64, width=64)
     modules = [component for component in pipeline.components.values() if isinstance(component, torch.nn.Module)]
     old = [
-        weakref.ref(thing)
-        for thing in (pipeline, *modules, modules[0].get_parameter(next(iter(modules[0].state_dict()))))
+        weakref.ref(kept)
+        for kept in (pipeline, *modules, modules[0].get_parameter(next(iter(modules[0].state_dict()))))
     ]
     assert len(old) == 5
     del pipeline, modules
     resident.get(OTHER, lambda: load(OTHER))
-    assert [thing() for thing in old] == [None] * 5
+    assert [reference() for reference in old] == [None] * 5
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

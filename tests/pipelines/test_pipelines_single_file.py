@@ -51,10 +51,10 @@ def in_authors_layout(transformer: Any) -> dict[str, torch.Tensor]:
     named: dict[str, torch.Tensor] = {}
     for name, tensor in transformer.state_dict().items():
         other = name
-        for ours, theirs in _AUTHORS_NAMES:
-            if ours in (".linear_1.", ".linear_2.", ".linear_3.") and ".feed_forward." not in name:
+        for published, authors in _AUTHORS_NAMES:
+            if published in (".linear_1.", ".linear_2.", ".linear_3.") and ".feed_forward." not in name:
                 continue
-            other = other.replace(ours, theirs)
+            other = other.replace(published, authors)
         named[other] = tensor.contiguous()
     for name in [name for name in named if ".to_q." in name]:
         parts = [named.pop(name.replace("to_q", part)) for part in ("to_q", "to_k", "to_v")]

@@ -140,10 +140,10 @@ def test_two_ways_of_writing_a_cache_are_one() -> None:
 
 
 def test_a_lora_is_known_by_what_is_in_it(tmp_path: Path) -> None:
-    one, same, other = (tmp_path / f"{name}.safetensors" for name in ("one", "same", "other"))
-    one.write_bytes(b"x")
+    first, same, other = (tmp_path / f"{name}.safetensors" for name in ("one", "same", "other"))
+    first.write_bytes(b"x")
     same.write_bytes(b"x")
     other.write_bytes(b"y")
-    assert lora_digest(one) == lora_digest(same) != lora_digest(other)
-    one.write_bytes(b"yy")
-    assert lora_digest(one) != lora_digest(same)
+    assert lora_digest(first) == lora_digest(same) != lora_digest(other)
+    first.write_bytes(b"yy")
+    assert lora_digest(first) != lora_digest(same)

@@ -110,7 +110,7 @@ def session(project: pytest.Pytester) -> SessionReport:
 
 
 def ids(project: pytest.Pytester) -> list[str]:
-    return [one.observation.case.id for one in session(project).cases]
+    return [case.observation.case.id for case in session(project).cases]
 
 
 @pytest.mark.parametrize(
@@ -135,7 +135,7 @@ def test_the_last_attempt_at_a_test_is_its_record(project: pytest.Pytester, plug
     result.stdout.fnmatch_lines(["run again     test_paint.py::test_paint: 2 attempts, of which the last counts"])
     assert "- `test_paint.py::test_paint`: 2 attempts" in comment.page(session(project), comment.Links())
     *_, last = ET.parse(project.path / "junit.xml").getroot().findall(".//testcase[@name='test_paint']")
-    properties = [(one.get("name"), one.get("value")) for one in last.iter("property")]
+    properties = [(element.get("name"), element.get("value")) for element in last.iter("property")]
     assert ("diffbench.attempts", "2") in properties
     assert ("diffbench.saved", "created") in properties
     assert len({name for name, _ in properties}) == len(properties), "of both attempts"
@@ -210,7 +210,7 @@ def test_a_further_process_measures_a_repeated_test_once(
     exchange.give(tmp_path, exchange.Task(tests=("test_paint.py::test_paint",)))
     monkeypatch.setenv(exchange.VARIABLE, str(tmp_path))
     project.runpytest_inprocess("--diffbench", "--diffbench-rounds=1")
-    assert [type(one).__name__ for one in exchange.read_lines(tmp_path)] == ["Measured", "Done"]
+    assert [type(message).__name__ for message in exchange.read_lines(tmp_path)] == ["Measured", "Done"]
 
 
 def test_an_attempt_that_disagrees_with_what_the_session_has_saved_is_refused(project: pytest.Pytester) -> None:

@@ -83,7 +83,7 @@ def test_times_under_a_tracer_are_not_saved_and_the_rest_is(project: pytest.Pyte
     result = project.runpytest_inprocess("--diffbench", "--diffbench-json=session.json")
     result.assert_outcomes(passed=1)
     (case,) = session_json.load(project.path / "session.json").cases
-    reasons = {one.gate: one.reason for one in case.verdicts}
+    reasons = {verdict.gate: verdict.reason for verdict in case.verdicts}
     assert reasons["time"] in ("time.no_baseline", "time.traced")
     assert reasons["output"] == "output.same_bits"
 
@@ -135,7 +135,7 @@ def test_collecting_alone_leaves_the_file_of_the_last_session(project: pytest.Py
 
 
 @pytest.mark.parametrize(
-    ("marker", "options", "told"),
+    ("marker", "options", "message"),
     [
         ("seed=2**80", (), "*test_paint: the marker's seed is a whole number, at most 9223372036854775807, not *"),
         ("threads=100000", (), "*the marker's threads is a whole number, at most 1024, not 100000*"),
@@ -143,14 +143,14 @@ def test_collecting_alone_leaves_the_file_of_the_last_session(project: pytest.Py
     ],
 )
 def test_numbers_that_torch_cannot_take_are_refused(
-    project: pytest.Pytester, marker: str, options: tuple[str, ...], told: str
+    project: pytest.Pytester, marker: str, options: tuple[str, ...], message: str
 ) -> None:
     project.makepyfile(
         test_paint=TARGET + f"@pytest.mark.diffbench({marker})\ndef test_paint(diffbench):\n    diffbench(paint)\n"
     )
     result = run(project, "--diffbench-save", *options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([told])
+    result.stderr.fnmatch_lines([message])
 
 
 def test_a_pipeline_that_raises_shows_its_own_frames_alone(project: pytest.Pytester) -> None:
@@ -163,16 +163,16 @@ def test_a_pipeline_that_raises_shows_its_own_frames_alone(project: pytest.Pytes
     result.stdout.no_fnmatch_line("*pytest_diffbench*.py:*")
 
 
-@pytest.mark.parametrize("which", ["reference", "other"])
-def test_a_variant_that_raises_is_named_with_its_error(project: pytest.Pytester, which: str) -> None:
-    variants = {"reference": "{'a': {'fails': True}, 'b': {}}", "other": "{'a': {}, 'b': {'fails': True}}"}[which]
+@pytest.mark.parametrize("failing", ["reference", "other"])
+def test_a_variant_that_raises_is_named_with_its_error(project: pytest.Pytester, failing: str) -> None:
+    variants = {"reference": "{'a': {'fails': True}, 'b': {}}", "other": "{'a': {}, 'b': {'fails': True}}"}[failing]
     project.makepyfile(
         test_paint=TARGET
         + f"def test_paint(diffbench):\n    diffbench.compare(paint, variants={variants}, precision_rel=9)\n"
     )
     result = run(project, "--diffbench-save")
     result.assert_outcomes(failed=1)
-    name = {"reference": "a", "other": "b"}[which]
+    name = {"reference": "a", "other": "b"}[failing]
     result.stdout.fnmatch_lines([f"*variant '{name}' raised ZeroDivisionError: no paint is left*"])
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
 
@@ -180,9 +180,9 @@ def test_a_variant_that_raises_is_named_with_its_error(project: pytest.Pytester,
 def test_a_plain_callable_needs_no_diffusers(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "diffusers"]:
         monkeypatch.delitem(sys.modules, name)
-    found = environment.environment_of("cpu", len)
+    environment_facts = environment.environment_of("cpu", len)
     assert "diffusers" not in sys.modules
-    assert found.settings.get("attention_backend") is None
+    assert environment_facts.settings.get("attention_backend") is None
 
 
 def words_after(result: pytest.RunResult, mark: str) -> list[str]:
@@ -214,6 +214,6 @@ def test_a_suggested_command_does_what_it_says_from_where_it_is_pasted(
 
 def test_the_sessions_file_knows_the_command_too(project: pytest.Pytester) -> None:
     run(project, "--diffbench", "--diffbench-json=session.json", "--diffbench-strict")
-    found = session_json.load(project.path / "session.json")
-    assert found.command == ("pytest", "--diffbench-rounds=1", "--diffbench-gates=output")
-    assert found.root == ""
+    report = session_json.load(project.path / "session.json")
+    assert report.command == ("pytest", "--diffbench-rounds=1", "--diffbench-gates=output")
+    assert report.root == ""

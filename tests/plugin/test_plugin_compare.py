@@ -87,20 +87,20 @@ def session(project: pytest.Pytester) -> SessionReport:
 
 
 def comparison(project: pytest.Pytester) -> Comparison:
-    (found,) = session(project).comparisons
-    return found
+    (compared,) = session(project).comparisons
+    return compared
 
 
 def rows(project: pytest.Pytester) -> dict[str, VariantReport]:
-    return {one.name: one for one in comparison(project).variants}
+    return {variant.name: variant for variant in comparison(project).variants}
 
 
 def cases(project: pytest.Pytester) -> dict[str, CaseReport]:
-    return {one.observation.case.id.partition("#")[2]: one for one in session(project).cases}
+    return {case.observation.case.id.partition("#")[2]: case for case in session(project).cases}
 
 
 def time_verdict(report: CaseReport) -> Any:
-    return next(one for one in report.verdicts if one.gate == "time")
+    return next(verdict for verdict in report.verdicts if verdict.gate == "time")
 
 
 def time_reason(report: CaseReport) -> Any:
@@ -111,12 +111,12 @@ def test_each_variant_is_a_case_and_all_are_a_comparison(project: pytest.Pyteste
     write(project, COMPARE)
     result = run(project, "--diffbench-save", "--junitxml=junit.xml")
     result.assert_outcomes(passed=1)
-    assert {name: saved_text(one.saved) for name, one in cases(project).items()} == {
+    assert {name: saved_text(case.saved) for name, case in cases(project).items()} == {
         "full": "created",
         "half": "created",
     }
-    found = comparison(project)
-    assert (found.id, found.reference, found.blocks) == ("test_paint.py::test_paint", "full", 6)
+    compared = comparison(project)
+    assert (compared.id, compared.reference, compared.blocks) == ("test_paint.py::test_paint", "full", 6)
     assert rows(project)["half"].case_id == "test_paint.py::test_paint#half"
     assert len(rows(project)["half"].log_ratios) == 6
     ratio = cases(project)["half"].observation.ratio
@@ -125,7 +125,7 @@ def test_each_variant_is_a_case_and_all_are_a_comparison(project: pytest.Pyteste
     assert cases(project)["full"].observation.ratio is None
     result.stdout.fnmatch_lines(["*variants*interleaved*", "*speed-up (99 %)*", "*half *1.99? (*"])
     root = ET.parse(project.path / "junit.xml").getroot()
-    properties = {one.get("name"): one.get("value") for one in root.findall(".//property")}
+    properties = {element.get("name"): element.get("value") for element in root.findall(".//property")}
     assert float(str(properties["diffbench.variant[half].speedup_rel_low"])) > 1.9
 
 
@@ -168,11 +168,11 @@ def test_paint(diffbench):
     half = rows(project)["half"].speedup_rel
     assert half is not None
     assert half.low > 1.9
-    found = cases(project)
-    assert found["bad"].error == "RuntimeError: out of paint"
-    assert 0 < len(found["bad"].observation.run.rounds) < 6
-    assert len(found["half"].observation.run.rounds) == 6
-    assert found["half"].error is None
+    cases_by_name = cases(project)
+    assert cases_by_name["bad"].error == "RuntimeError: out of paint"
+    assert 0 < len(cases_by_name["bad"].observation.run.rounds) < 6
+    assert len(cases_by_name["half"].observation.run.rounds) == 6
+    assert cases_by_name["half"].error is None
     assert not (project.path / "baselines").exists()
 
 
@@ -184,7 +184,7 @@ def test_a_reference_that_raises_ends_all(project: pytest.Pytester) -> None:
     result = run(project, "--diffbench")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*'a' raised RuntimeError: out of paint. It is the reference*"])
-    assert all(one.speedup_rel is None for one in comparison(project).variants)
+    assert all(variant.speedup_rel is None for variant in comparison(project).variants)
     assert "the reference 'a' raised" in str(cases(project)["b"].error)
 
 
@@ -195,9 +195,9 @@ def test_an_interrupt_keeps_what_was_measured(project: pytest.Pytester) -> None:
     write(project, body + "'error': KeyboardInterrupt}})")
     with pytest.raises(KeyboardInterrupt):
         run(project, "--diffbench")
-    found = cases(project)
-    assert {name: one.error for name, one in found.items()} == {"a": "interrupted", "b": "interrupted"}
-    assert all(one.observation.run.rounds for one in found.values())
+    cases_by_name = cases(project)
+    assert {name: case.error for name, case in cases_by_name.items()} == {"a": "interrupted", "b": "interrupted"}
+    assert all(case.observation.run.rounds for case in cases_by_name.values())
     assert session(project).comparisons == ()
 
 
@@ -222,7 +222,7 @@ def test_paint(diffbench):
 """
     write(project, body)
     run(project, "--diffbench-save").assert_outcomes(passed=1)
-    assert {one.observation.case.definition.pipeline for one in session(project).cases} == {"paint", "other"}
+    assert {case.observation.case.definition.pipeline for case in session(project).cases} == {"paint", "other"}
 
 
 @pytest.mark.full
@@ -237,7 +237,7 @@ def test_paint(diffbench):
     write(project, body)
     run(project, "--diffbench-save").assert_outcomes(passed=1)
     assert set(cases(project)) == {"", "a", "b", "again:a", "again:b", "plain"}
-    assert [one.id for one in session(project).comparisons] == [
+    assert [compared.id for compared in session(project).comparisons] == [
         "test_paint.py::test_paint",
         "test_paint.py::test_paint#again",
     ]
@@ -306,9 +306,9 @@ def test_paint(diffbench):
     project.makepyfile(test_paint=HEAD + body)
     run(project, "--diffbench")
     assert session(project).cases == ()
-    told = json.loads((project.path / "told.json").read_text())
+    errors = json.loads((project.path / "told.json").read_text())
     for call, pattern in BAD.items():
-        assert fnmatch.fnmatchcase(told[call], pattern), (call, told[call])
+        assert fnmatch.fnmatchcase(errors[call], pattern), (call, errors[call])
 
 
 def test_a_second_comparison_needs_a_label(project: pytest.Pytester) -> None:
@@ -381,9 +381,9 @@ def test_videos_are_compared_by_their_own_metrics(project: pytest.Pytester) -> N
     }
     assert "39.7 dB" in table["near"]
     assert "equal" in table["equal"].split()[1:]
-    found = rows(project)
-    assert found["far"].image_difference is not None
-    assert found["far"].image_difference.psnr_db is None
+    rows_by_name = rows(project)
+    assert rows_by_name["far"].image_difference is not None
+    assert rows_by_name["far"].image_difference.psnr_db is None
 
 
 def test_variants_of_a_plan_are_skipped_since_nothing_is_timed(project: pytest.Pytester) -> None:

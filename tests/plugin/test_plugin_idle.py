@@ -78,7 +78,7 @@ def test_without_the_plugin_a_hook_has_to_be_optional(pytester: pytest.Pytester,
 
 def test_help_says_every_default(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--help")
-    told = " ".join(" ".join(result.outlines).split())
+    help_text = " ".join(" ".join(result.outlines).split())
     for name in (*options.names("c"), *options.names("i")):
         field = options.Settings.__dataclass_fields__[name]
         match field.default:
@@ -86,9 +86,9 @@ def test_help_says_every_default(pytester: pytest.Pytester) -> None:
                 default = ""
             case tuple(several):
                 default = f" (default: {','.join(several)})"
-            case one:
-                default = f" (default: {one})"
-        assert f"{field.metadata['help']}{default}" in told
+            case value:
+                default = f" (default: {value})"
+        assert f"{field.metadata['help']}{default}" in help_text
 
 
 @pytest.mark.full

@@ -67,15 +67,15 @@ def session(project: pytest.Pytester) -> SessionReport:
     return session_json.load(project.path / "session.json")
 
 
-def names(found: SessionReport) -> list[str]:
-    return [one.observation.case.id.partition("::")[2] for one in found.cases]
+def names(report: SessionReport) -> list[str]:
+    return [case.observation.case.id.partition("::")[2] for case in report.cases]
 
 
 def assert_baselines_are_sound(project: pytest.Pytester, *cases: str) -> None:
     store = Store(project.path / "baselines")
     stored = [store.load(folder) for folder in store.entries()]
-    assert sorted(one.baseline.case.id.partition("::")[2] for one in stored) == sorted(cases)
-    assert all(one.artifacts().images for one in stored)
+    assert sorted(entry.baseline.case.id.partition("::")[2] for entry in stored) == sorted(cases)
+    assert all(entry.artifacts().images for entry in stored)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
@@ -83,11 +83,11 @@ def test_a_killed_session_loses_nothing_that_was_measured(project: pytest.Pytest
     (project.path / "session.json").write_text("of another session")
     result = run(project, f"os.kill(os.getpid(), signal.{name})")
     assert result.ret == -getattr(signal, name)
-    found = session(project)
-    assert found.interrupted
-    assert names(found) == ["test_first"]
-    assert saved_text(found.cases[0].saved) == "created"
-    assert found.counts["unbaselined"]
+    report = session(project)
+    assert report.interrupted
+    assert names(report) == ["test_first"]
+    assert saved_text(report.cases[0].saved) == "created"
+    assert report.counts["unbaselined"]
     assert_baselines_are_sound(project, "test_first")
 
 
@@ -102,18 +102,18 @@ def test_so_does_one_that_leaves_without_a_word(project: pytest.Pytester) -> Non
 def test_a_time_limit_that_raises_ends_its_test_alone(project: pytest.Pytester) -> None:
     """As pytest-timeout's method `signal` does."""
     run(project, "import pytest; pytest.fail('Timeout')").assert_outcomes(passed=2, failed=1)
-    found = session(project)
-    assert not found.interrupted
-    assert names(found) == ["test_first", "test_second", "test_third"]
-    assert found.cases[1].error is not None
+    report = session(project)
+    assert not report.interrupted
+    assert names(report) == ["test_first", "test_second", "test_third"]
+    assert report.cases[1].error is not None
 
 
 def test_a_killed_worker_loses_the_test_at_hand_alone(project: pytest.Pytester) -> None:
     result = run(project, "os.kill(os.getpid(), signal.SIGKILL)", "-n1", "--max-worker-restart=1")
     result.stdout.fnmatch_lines(["*worker 'gw0' crashed while running 'test_paint.py::test_second'*"])
-    found = session(project)
-    assert found.interrupted, "a test that was begun has left nothing"
-    assert names(found) == ["test_first", "test_third"]
+    report = session(project)
+    assert report.interrupted, "a test that was begun has left nothing"
+    assert names(report) == ["test_first", "test_third"]
     result.stdout.fnmatch_lines(["interrupted *"])
 
 

@@ -42,7 +42,7 @@ def run(pytester: pytest.Pytester, *arguments: str, more: int = 0, marker: str =
 
 def output_verdict(pytester: pytest.Pytester) -> Any:
     (case,) = session_json.load(pytester.path / "session.json").cases
-    return next(one for one in case.verdicts if one.gate == "output")
+    return next(verdict for verdict in case.verdicts if verdict.gate == "output")
 
 
 @pytest.fixture
@@ -107,9 +107,9 @@ def test_both_are_judged_and_stand_in_every_report(pytester: pytest.Pytester) ->
     assert "FLIP" in shown
     assert "SSIMULACRA2" in shown
     verdict = output_verdict(pytester)
-    told = " ".join((verdict.message, *verdict.changes))
-    assert "FLIP " in told
-    assert "SSIMULACRA2 " in told
+    sentences = " ".join((verdict.message, *verdict.changes))
+    assert "FLIP " in sentences
+    assert "SSIMULACRA2 " in sentences
     assert verdict.details.allowed["flip"] == 0.04
     junit = (pytester.path / "junit.xml").read_text()
     assert 'name="diffbench.flip"' in junit

@@ -57,15 +57,15 @@ def test_a_session_that_measured_nothing_for_want_of_a_model_fails(project: pyte
     result.assert_outcomes(skipped=2, deselected=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["nothing was measured: 1 benchmark was skipped because a pipeline is missing"])
-    found = session(project)
-    assert [(one.test, one.missing) for one in found.skipped] == [
+    report = session(project)
+    assert [(skipped.test, skipped.missing) for skipped in report.skipped] == [
         ("test_it.py::test_missing", True),
         ("test_it.py::test_own_skip", False),
     ]
-    assert found.skipped[1].reason == "not today"
-    told = plain(summary_lines(found, 100, False)).splitlines()
-    assert told[0].startswith("skipped       test_it.py::test_missing: model='folder'"), "the first line of all"
-    text = comment.page(found, comment.Links())
+    assert report.skipped[1].reason == "not today"
+    summary = plain(summary_lines(report, 100, False)).splitlines()
+    assert summary[0].startswith("skipped       test_it.py::test_missing: model='folder'"), "the first line of all"
+    text = comment.page(report, comment.Links())
     assert "2 skipped" in text
     assert "not today" in text
 
@@ -145,10 +145,10 @@ def test_strict_is_usable_for_a_plain_callable(project: pytest.Pytester) -> None
     )
     result.assert_outcomes(passed=1, deselected=2)
     (case,) = session(project).cases
-    assert {one.reason for one in case.verdicts} == {"work.not_seen", "guidance.not_seen", "output.same_bits"}
+    assert {verdict.reason for verdict in case.verdicts} == {"work.not_seen", "guidance.not_seen", "output.same_bits"}
 
 
 def test_what_strict_lets_through_is_short_of_same_by_nature_or_youth() -> None:
     assert set(REASONS) >= INHERENT
-    assert {REASONS[one].decision for one in INHERENT} <= {"incomparable", "unbaselined", "unsure"}
-    assert not {one for one in INHERENT if one.startswith("output.")}
+    assert {REASONS[code].decision for code in INHERENT} <= {"incomparable", "unbaselined", "unsure"}
+    assert not {code for code in INHERENT if code.startswith("output.")}

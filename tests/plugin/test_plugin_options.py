@@ -192,7 +192,7 @@ def test_what_would_be_ignored_beside_another_option_is_refused(
     pytester: pytest.Pytester, arguments: list[str], message: str
 ) -> None:
     pytester.makepyfile("def test_it(diffbench): ...")
-    given = [one if one.startswith("-") else f"--diffbench-{one}" for one in arguments]
+    given = [argument if argument.startswith("-") else f"--diffbench-{argument}" for argument in arguments]
     result = pytester.runpytest_inprocess("--diffbench", "--diffbench-max-time=1", *given)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([message])
@@ -225,8 +225,8 @@ def test_under_xdist_a_wrong_marker_is_told_as_well(
     pytester.makepyfile("import pytest\n@pytest.mark.diffbench(modle='flux')\ndef test_it(diffbench): ...")
     result = pytester.runpytest_subprocess("-n2", "--diffbench")
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    told = "test_*::test_it: the diffbench marker has no argument 'modle' (did you mean 'model'*"
-    result.stdout.fnmatch_lines([f"*Interrupted: {told}"])
+    error = "test_*::test_it: the diffbench marker has no argument 'modle' (did you mean 'model'*"
+    result.stdout.fnmatch_lines([f"*Interrupted: {error}"])
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
 
 

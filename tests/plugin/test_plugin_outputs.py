@@ -84,9 +84,9 @@ def test_a_film_with_sound_is_saved_compared_and_red(
         ("rate", "output.rate", "Video 'frames' has 12 per second"),
     ):
         monkeypatch.setenv("FAULT", fault)
-        found = output_of(run(project, "--diffbench"))
-        assert (found.reason, found.decision) == (reason, "worse")
-        assert words in found.message
+        verdict = output_of(run(project, "--diffbench"))
+        assert (verdict.reason, verdict.decision) == (reason, "worse")
+        assert words in verdict.message
 
 
 def test_sessions_are_judged_by_what_was_kept(

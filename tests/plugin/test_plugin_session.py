@@ -91,7 +91,7 @@ def test_the_verdict_falls_after_the_tests_own_assertions(project: pytest.Pytest
     failure = root.find(".//failure")
     assert failure is not None
     assert "worse in output" in str(failure.get("message"))
-    names = {one.get("name"): one.get("value") for one in root.findall(".//property")}
+    names = {element.get("name"): element.get("value") for element in root.findall(".//property")}
     assert names["diffbench.output.decision"] == "worse"
 
 
@@ -154,7 +154,7 @@ def test_several_calls_need_labels(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*needs its own label*"])
     project.makepyfile(test_paint=TARGET + body.format(", label='second'"))
     run(project, "--diffbench-save").assert_outcomes(passed=1)
-    ids = [one.observation.case.id for one in session_json.load(project.path / "session.json").cases]
+    ids = [case.observation.case.id for case in session_json.load(project.path / "session.json").cases]
     assert ids == ["test_paint.py::test_paint", "test_paint.py::test_paint#second"]
 
 
@@ -189,7 +189,7 @@ def pytest_diffbench_outcome(report, config):
 
 
 @pytest.mark.parametrize(
-    ("returned", "told"),
+    ("returned", "message"),
     [
         ("{'disks': ['a', 'b']}", "pytest_diffbench_environment returned 'disks': ['a', 'b']. A fact is a text*"),
         ("{'home': __import__('pathlib').Path('x')}", "pytest_diffbench_environment returned 'home': *Path('x')*"),
@@ -197,12 +197,12 @@ def pytest_diffbench_outcome(report, config):
         ("['rack']", "pytest_diffbench_environment returned ['rack']. Return a dict*"),
     ],
 )
-def test_what_is_no_fact_fails_each_test_by_its_name(project: pytest.Pytester, returned: str, told: str) -> None:
+def test_what_is_no_fact_fails_each_test_by_its_name(project: pytest.Pytester, returned: str, message: str) -> None:
     project.makeconftest(f"def pytest_diffbench_environment(config):\n    return {returned}\n")
     project.makepyfile(test_paint=TARGET + "def test_a(diffbench): ...\ndef test_b(diffbench): ...\n")
     result = run(project, "--diffbench")
     result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines([f"*{told.replace('[', '[[]')}"] * 2)
+    result.stdout.fnmatch_lines([f"*{message.replace('[', '[[]')}"] * 2)
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
 
 
@@ -222,7 +222,7 @@ def test_values_of_other_classes_are_recorded_as_plain_ones(project: pytest.Pyte
     session = session_json.load(project.path / "session.json")
     assert session.cases[0].observation.case.definition.arguments == {"size": 32, "shade": 200}
     assert session.cases[0].observation.run.environment.software["room_c"] == 21.5
-    assert [one.value for one in session.comparisons[0].variants] == [100, 200]
+    assert [variant.value for variant in session.comparisons[0].variants] == [100, 200]
 
 
 def test_gates_can_be_chosen(project: pytest.Pytester) -> None:
@@ -240,7 +240,7 @@ def test_rounds_appear_in_pytest_benchmark(project: pytest.Pytester) -> None:
     rounds = session_json.load(project.path / "session.json").cases[0].observation.run.totals_s
     assert row["stats"]["rounds"] == len(rounds) == 4
     # It times the same calls from a little further outside.
-    assert all(theirs >= ours for theirs, ours in zip(row["stats"]["data"], rounds, strict=True))
+    assert all(shown_s >= measured_s for shown_s, measured_s in zip(row["stats"]["data"], rounds, strict=True))
 
 
 @pytest.mark.parametrize("arguments", [["--benchmark-disable"], ["-p", "no:benchmark"]], ids=" ".join)

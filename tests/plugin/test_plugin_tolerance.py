@@ -36,7 +36,7 @@ def history(pytester: pytest.Pytester) -> list[tuple[str, float, float, str]]:
     store = Store(pytester.path / "baselines")
     (folder,) = store.entries()
     kept = store.load(folder).baseline.tolerances
-    return [(one.limit, one.before, one.after, one.reason) for one in kept]
+    return [(change.limit, change.before, change.after, change.reason) for change in kept]
 
 
 @pytest.mark.parametrize(

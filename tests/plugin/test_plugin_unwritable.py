@@ -33,11 +33,11 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     return pytester
 
 
-def assert_refused(project: pytest.Pytester, result: pytest.RunResult, told: str) -> None:
+def assert_refused(project: pytest.Pytester, result: pytest.RunResult, message: str) -> None:
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([told])
-    found = {path.name for path in project.path.iterdir()}
-    assert found == {"test_paint.py", "file"}, "something was begun, or left behind"
+    result.stderr.fnmatch_lines([message])
+    names = {path.name for path in project.path.iterdir()}
+    assert names == {"test_paint.py", "file"}, "something was begun, or left behind"
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
@@ -46,7 +46,7 @@ def test_it_is_refused_before_anything_is_collected(project: pytest.Pytester, op
     if place.startswith(str(NO_FILES)) and not NO_FILES.is_dir():
         pytest.skip("needs a folder that takes no files")
     result = project.runpytest_inprocess(
-        "-p", "no:cacheprovider", *(one.format(place=place) for one in OPTIONS[option])
+        "-p", "no:cacheprovider", *(argument.format(place=place) for argument in OPTIONS[option])
     )
     assert_refused(project, result, f"*{option}: *{Path(place).name} can't be written: *. *ame *folder*")
 

@@ -22,11 +22,11 @@ def history(count: int) -> list[str]:
 @given(st.integers(2, 200), st.data())
 def test_the_first_bad_one_is_found_by_halving(count: int, data: st.DataObject) -> None:
     first_bad = data.draw(st.integers(1, count - 1))
-    found = bisect(history(count), lambda name: Outcome((FAULT,) if int(name[1:]) >= first_bad else ()))
-    assert (found.first_bad, found.last_good) == (f"r{first_bad}", f"r{first_bad - 1}")
-    assert found.skipped == ()
-    assert found.runs <= 2 + math.ceil(math.log2(count))
-    assert found.findings == (FAULT,)
+    bisected = bisect(history(count), lambda name: Outcome((FAULT,) if int(name[1:]) >= first_bad else ()))
+    assert (bisected.first_bad, bisected.last_good) == (f"r{first_bad}", f"r{first_bad - 1}")
+    assert bisected.skipped == ()
+    assert bisected.runs <= 2 + math.ceil(math.log2(count))
+    assert bisected.findings == (FAULT,)
 
 
 @given(st.integers(3, 60), st.data())
@@ -38,10 +38,10 @@ def test_what_cannot_be_run_is_left_out_and_told_where_it_may_be_the_one(count: 
         number = int(name[1:])
         return Outcome(broken="no") if number in broken else Outcome((FAULT,) if number >= first_bad else ())
 
-    found = bisect(history(count), run)
-    good, bad = int(found.last_good[1:]), int(found.first_bad[1:])
+    bisected = bisect(history(count), run)
+    good, bad = int(bisected.last_good[1:]), int(bisected.first_bad[1:])
     assert good < first_bad <= bad
-    assert {int(name[1:]) for name in found.skipped} == set(range(good + 1, bad))
+    assert {int(name[1:]) for name in bisected.skipped} == set(range(good + 1, bad))
     assert set(range(good + 1, bad)) <= broken
 
 

@@ -20,10 +20,10 @@ GROWTH: list[float | None] = [0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3]
 
 def series(gaps_rel: list[float | None]) -> list[tuple[str, float | None]]:
     """A call whose predictions are a thousandth as far apart as its latents, and whose decoder is far off."""
-    found: list[tuple[str, float | None]] = [("text/0", 0.0)]
+    places: list[tuple[str, float | None]] = [("text/0", 0.0)]
     for step, gap_rel in enumerate(gaps_rel):
-        found += [(f"prediction/{step}/cond", gap_rel and gap_rel / 1000), (f"latents/{step}", gap_rel)]
-    return [*found, ("latents/final", 0.7), ("decoded", 0.9)]
+        places += [(f"prediction/{step}/cond", gap_rel and gap_rel / 1000), (f"latents/{step}", gap_rel)]
+    return [*places, ("latents/final", 0.7), ("decoded", 0.9)]
 
 
 def differing(gaps_rel: list[float | None], threshold_rel: float = 1e-7) -> Any:
@@ -68,7 +68,7 @@ def test_many_steps_share_bars_and_the_greatest_is_drawn(count: int) -> None:
     drawn = curve(differing(gaps_rel))
     assert drawn is not None
     assert drawn.count("█") == 1
-    bars = sum(drawn.count(one) for one in BARS)
+    bars = sum(drawn.count(bar) for bar in BARS)
     assert 25 <= bars <= 50
     assert ("steps a bar" in drawn) == (count > 50)
     assert len(drawn) <= 120

@@ -45,7 +45,7 @@ def test_status_of_cases_without_an_ordinary_end() -> None:
 
 def test_every_decision_has_a_place_among_the_statuses() -> None:
     assert len(set(STATUSES)) == len(STATUSES)
-    assert [one for one in STATUSES if one in DECISIONS] == list(DECISIONS)
+    assert [status for status in STATUSES if status in DECISIONS] == list(DECISIONS)
 
 
 def test_images_are_judged_by_the_worst_of_each_metric() -> None:
@@ -110,8 +110,8 @@ def test_gates_that_say_the_same_are_told_once() -> None:
 def test_gates_that_say_different_things_are_told_apart() -> None:
     ram = make.verdict("memory", "hardware", "incomparable", "Memory can't be compared: cpus: 4 -> 2.")
     clock = make.verdict("time", "hardware", "incomparable", "Times can't be compared: cpus: 4 -> 2.")
-    told = grouped(to_tell(make.report(report_records.flux("t"), ram, clock)))
-    assert told == [("memory.hardware", ram), ("time.hardware", clock)]
+    groups = grouped(to_tell(make.report(report_records.flux("t"), ram, clock)))
+    assert groups == [("memory.hardware", ram), ("time.hardware", clock)]
 
 
 def test_a_saved_case_is_not_told_that_it_had_no_baseline() -> None:

@@ -241,11 +241,11 @@ def test_a_case_that_is_named_twice_has_two_links() -> None:
     "session", [report_factories.empty, report_factories.interrupted, report_factories.all_pass, report_factories.red]
 )
 def test_any_session_makes_a_page(session: Any) -> None:
-    made = page.render([page.SessionSource(session(), lambda *_: Sides())], Inline())
-    assert made.startswith("<!DOCTYPE html>")
+    rendered = page.render([page.SessionSource(session(), lambda *_: Sides())], Inline())
+    assert rendered.startswith("<!DOCTYPE html>")
     if session is report_factories.red:
-        assert "2 failed" in made
-        assert "weren&#39;t at hand" in made
+        assert "2 failed" in rendered
+        assert "weren&#39;t at hand" in rendered
 
 
 def test_what_is_wrong_without_a_baseline_is_on_the_page() -> None:

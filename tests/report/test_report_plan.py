@@ -76,7 +76,7 @@ def a_plan(**changed: Any) -> PipelinePlan:
 def test_it_fits_into_eighty_columns(roofline: bool) -> None:
     plan = a_plan(notes=("safety_checker is left out: it looks at pixels, which a plan doesn't have",))
     if not roofline:
-        parts = tuple(msgspec.structs.replace(one, roofline_s=None) for one in plan.parts)
+        parts = tuple(msgspec.structs.replace(part, roofline_s=None) for part in plan.parts)
         plan = msgspec.structs.replace(plan, roofline=None, parts=parts)
     lines = plan_lines(plan, 80)
     assert max(width_of(line) for line in lines) <= 80

@@ -133,14 +133,14 @@ def test_rough_memory_says_so_and_exact_memory_does_not() -> None:
 
 
 def test_names_stay_distinct_when_they_are_shortened() -> None:
-    one, other = (
+    first, other = (
         make.report(report_records.lumina("test_same_name")),
         make.report(report_records.lumina("test_same_name")),
     )
     case = msgspec.structs.replace(other.observation.case, id="other/folder/test_other.py::test_same_name")
     other = msgspec.structs.replace(other, observation=msgspec.structs.replace(other.observation, case=case))
     for width in (60, 80, 100, 140):
-        text = plain(summary_lines(make.session(one, other), width, verbose=False))
+        text = plain(summary_lines(make.session(first, other), width, verbose=False))
         assert "test_guidance.py::test_same_name" in text
         assert "test_other.py::test_same_name" in text
 
@@ -152,16 +152,17 @@ def test_a_long_name_is_broken_not_cut() -> None:
 
 
 def test_what_was_not_seen_is_left_out() -> None:
-    seen = report_records.lumina("bare")
+    observation = report_records.lumina("bare")
     bare = msgspec.structs.replace(
-        seen,
+        observation,
         work=None,
         guidance=None,
         output=None,
         memory=None,
         layers=None,
         run=msgspec.structs.replace(
-            seen.run, rounds=tuple(msgspec.structs.replace(one, stages_s={}) for one in seen.run.rounds)
+            observation.run,
+            rounds=tuple(msgspec.structs.replace(timed, stages_s={}) for timed in observation.run.rounds),
         ),
     )
     assert (
@@ -172,7 +173,7 @@ def test_what_was_not_seen_is_left_out() -> None:
 
 def test_many_missing_baselines_are_counted_and_their_files_named() -> None:
     cases = [make.unbaselined(report_records.lumina(f"test_{i}")) for i in range(14)]
-    missing = tuple(one.observation.case.id for one in cases)
+    missing = tuple(case.observation.case.id for case in cases)
     every = plain(summary_lines(make.session(*cases, missing=missing), 100, verbose=False))
     assert "and 4 more" in every
     assert every.endswith("pytest --diffbench-save\n")
@@ -203,10 +204,10 @@ def test_failure_says_when_the_baseline_is_of_another_machine() -> None:
 
 
 def test_a_pipeline_of_the_tests_own_is_titled_by_its_class() -> None:
-    seen = report_records.lumina("t")
-    own = msgspec.structs.replace(seen.case.definition, model=None, weights="own", offload="model")
-    seen = msgspec.structs.replace(seen, case=msgspec.structs.replace(seen.case, definition=own))
-    lines = [text_of(line) for line in summary_lines(make.session(make.report(seen)), 100, verbose=False)]
+    observation = report_records.lumina("t")
+    own = msgspec.structs.replace(observation.case.definition, model=None, weights="own", offload="model")
+    observation = msgspec.structs.replace(observation, case=msgspec.structs.replace(observation.case, definition=own))
+    lines = [text_of(line) for line in summary_lines(make.session(make.report(observation)), 100, verbose=False)]
     assert any(line.startswith("Lumina2Pipeline · float32 · offload model  ") for line in lines)
 
 

@@ -38,30 +38,30 @@ def test_nothing_there(tmp_path: Path) -> None:
 def test_own_machine_before_family_before_any(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, make_environment("a-gpu", "cuda"))
-    found = store.find(make_case(), HERE)
-    assert found is not None
-    assert (found.distance, Path(found.path).parent.name) == ("any", "a-gpu")
+    reference = store.find(make_case(), HERE)
+    assert reference is not None
+    assert (reference.distance, Path(reference.path).parent.name) == ("any", "a-gpu")
 
     save(store, make_environment("z-cpu", "cpu"))
     save(store, make_environment("y-cpu", "cpu"))
-    found = store.find(make_case(), HERE)
-    assert found is not None
-    assert (found.distance, Path(found.path).parent.name) == ("family", "y-cpu")
+    reference = store.find(make_case(), HERE)
+    assert reference is not None
+    assert (reference.distance, Path(reference.path).parent.name) == ("family", "y-cpu")
 
     save(store, HERE)
-    found = store.find(make_case(), HERE)
-    assert found is not None
-    assert (found.distance, Path(found.path).parent.name) == ("machine", "cpu-here")
-    assert found.baseline.runs[0].environment == HERE
+    reference = store.find(make_case(), HERE)
+    assert reference is not None
+    assert (reference.distance, Path(reference.path).parent.name) == ("machine", "cpu-here")
+    assert reference.baseline.runs[0].environment == HERE
 
 
 def test_ties_go_by_name(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for machine in ("gpu-c", "gpu-a", "gpu-b"):
         save(store, make_environment(machine, "cuda"))
-    found = store.find(make_case(), HERE)
-    assert found is not None
-    assert Path(found.path).parent.name == "gpu-a"
+    reference = store.find(make_case(), HERE)
+    assert reference is not None
+    assert Path(reference.path).parent.name == "gpu-a"
 
 
 def test_of_one_family_the_same_processor_comes_first(tmp_path: Path) -> None:
@@ -69,27 +69,27 @@ def test_of_one_family_the_same_processor_comes_first(tmp_path: Path) -> None:
     here = make_environment("cpu-b-2c-3f9a1c", "cpu")
     for machine in ("cpu-a-2c-3f9a1c", "cpu-b-2c-000000", "cpu-b-2c"):
         save(store, make_environment(machine, "cpu"))
-    found = store.find(make_case(), here)
-    assert found is not None
-    assert (found.distance, Path(found.path).parent.name) == ("family", "cpu-b-2c")
+    reference = store.find(make_case(), here)
+    assert reference is not None
+    assert (reference.distance, Path(reference.path).parent.name) == ("family", "cpu-b-2c")
 
 
 def test_machine_without_the_case_is_passed_over(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, make_environment("a-cpu", "cpu"), make_case("other.py::test"))
     save(store, make_environment("b-gpu", "cuda"))
-    found = store.find(make_case(), HERE)
-    assert found is not None
-    assert (found.distance, Path(found.path).parent.name) == ("any", "b-gpu")
+    reference = store.find(make_case(), HERE)
+    assert reference is not None
+    assert (reference.distance, Path(reference.path).parent.name) == ("any", "b-gpu")
 
 
 def test_changed_definition_finds_the_old_baseline(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, HERE)
     changed = make_case(seed=7, arguments={"prompt": "another"})
-    found = store.find(changed, HERE)
-    assert found is not None
-    assert found.baseline.case != changed
+    reference = store.find(changed, HERE)
+    assert reference is not None
+    assert reference.baseline.case != changed
     assert store.find(make_case(dtype="bfloat16"), HERE) is None
 
 
@@ -223,13 +223,13 @@ def test_runs_of_other_cases_are_those_of_this_machine_and_bounded(tmp_path: Pat
     store = Store(tmp_path)
     assert store.runs("cpu-here", 3) == {}
     ids = [f"test_{letter}.py::test" for letter in "abcdefghij"]
-    for one in ids:
-        save(store, HERE, make_case(one))
+    for test_id in ids:
+        save(store, HERE, make_case(test_id))
     save(store, make_environment("cpu-there", "cpu"), make_case("test_z.py::test"))
     broken = next((tmp_path / "cpu-here").glob("test_b*")) / "baseline.json"
     broken.write_text("{")
-    found = store.runs("cpu-here", 20)
-    assert set(found) == set(ids) - {"test_b.py::test"}
-    assert all(run.environment == HERE for runs in found.values() for run in runs)
+    runs = store.runs("cpu-here", 20)
+    assert set(runs) == set(ids) - {"test_b.py::test"}
+    assert all(run.environment == HERE for runs in runs.values() for run in runs)
     # Picked over all of them, so that no model's cases are all there is.
     assert list(store.runs("cpu-here", 3)) == ["test_a.py::test", "test_d.py::test", "test_g.py::test"]

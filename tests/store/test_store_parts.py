@@ -48,17 +48,17 @@ FILES = [
 
 def measured(parts: list[ReadPart]) -> tuple[Observation, Artifacts]:
     artifacts = make_artifacts()
-    seen = make_observation(artifacts)
-    assert seen.output is not None
-    output = msgspec.structs.replace(seen.output, parts=tuple(part.facts for part in parts))
+    observation = make_observation(artifacts)
+    assert observation.output is not None
+    output = msgspec.structs.replace(observation.output, parts=tuple(part.facts for part in parts))
     arrays = tuple(part.kept.arrays for part in parts)
-    return msgspec.structs.replace(seen, output=output), Artifacts(artifacts.images, artifacts.trace, arrays)
+    return msgspec.structs.replace(observation, output=output), Artifacts(artifacts.images, artifacts.trace, arrays)
 
 
 def stored(root: Path, parts: list[ReadPart]) -> tuple[Path, Reference]:
     store = Store(root)
-    seen, artifacts = measured(parts)
-    store.save(seen, artifacts, store.find(make_case(), make_environment()), False)
+    observation, artifacts = measured(parts)
+    store.save(observation, artifacts, store.find(make_case(), make_environment()), False)
     reference = store.find(make_case(), make_environment())
     assert reference is not None
     return Path(reference.path), reference
@@ -122,10 +122,10 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, how: str) -> None:
 
 
 def test_only_what_was_measured_is_saved(tmp_path: Path) -> None:
-    seen, _ = measured(PARTS)
+    observation, _ = measured(PARTS)
     _, artifacts = measured(PARTS[1:])
     with pytest.raises(BaselineError, match="other parts"):
-        Store(tmp_path).save(seen, artifacts, None, False)
+        Store(tmp_path).save(observation, artifacts, None, False)
     assert not list(tmp_path.iterdir())
 
 
@@ -145,30 +145,30 @@ def test_a_record_that_contradicts_itself_is_a_fault(tmp_path: Path, before: str
 
 
 def test_what_is_kept_beside_a_session_is_found_by_its_digest(tmp_path: Path) -> None:
-    seen, artifacts = measured(PARTS)
-    keep(tmp_path, seen.output, artifacts)
+    observation, artifacts = measured(PARTS)
+    keep(tmp_path, observation.output, artifacts)
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    keep(tmp_path, seen.output, artifacts)
+    keep(tmp_path, observation.output, artifacts)
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
-    found = kept([tmp_path], seen.case, seen.output)
-    assert_equal(found.parts, artifacts.parts)
+    kept_artifacts = kept([tmp_path], observation.case, observation.output)
+    assert_equal(kept_artifacts.parts, artifacts.parts)
     path = next(tmp_path.glob("*-sketches.png"))
     path.write_bytes(next(tmp_path.glob("*-frames.png")).read_bytes())
     with pytest.raises(DiffbenchError, match="isn't what was returned"):
-        kept([tmp_path], seen.case, seen.output)
+        kept([tmp_path], observation.case, observation.output)
     path.unlink()
-    assert sum(bool(part) for part in kept([tmp_path], seen.case, seen.output).parts) == len(PARTS) - 1
+    assert sum(bool(part) for part in kept([tmp_path], observation.case, observation.output).parts) == len(PARTS) - 1
 
 
 def test_a_case_that_returned_nothing_is_shown_beside_its_baseline(tmp_path: Path) -> None:
     stored(tmp_path, PARTS)
-    seen, artifacts = measured(PARTS)
-    sides = sides_of([], msgspec.structs.replace(seen, output=None), Store(tmp_path))
+    observation, artifacts = measured(PARTS)
+    sides = sides_of([], msgspec.structs.replace(observation, output=None), Store(tmp_path))
     assert (sides.now.images, sides.now.parts) == ((), ())
     assert_equal(sides.base.parts, artifacts.parts)
 
 
 def test_what_is_kept_is_found_in_baselines_too(tmp_path: Path) -> None:
     stored(tmp_path, PARTS)
-    seen, artifacts = measured(PARTS)
-    assert_equal(kept([tmp_path], seen.case, seen.output).parts, artifacts.parts)
+    observation, artifacts = measured(PARTS)
+    assert_equal(kept([tmp_path], observation.case, observation.output).parts, artifacts.parts)

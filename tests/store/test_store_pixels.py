@@ -182,8 +182,8 @@ def test_rounding_is_that_of_diffusers() -> None:
 
     # All multiples of 1/510: every half is among them.
     values = (np.arange(511) / 510).astype(np.float32).reshape(1, 7, 73, 1).repeat(3, axis=-1)
-    theirs = VaeImageProcessor.numpy_to_pil(values)
-    assert np.array_equal(only(to_uint8_arrays(values)), np.array(theirs[0]))
+    expected = VaeImageProcessor.numpy_to_pil(values)
+    assert np.array_equal(only(to_uint8_arrays(values)), np.array(expected[0]))
     wide = values.astype(np.float64)
     assert np.array_equal(only(to_uint8_arrays(wide)), np.array(VaeImageProcessor.numpy_to_pil(wide)[0]))
 

@@ -206,8 +206,8 @@ def test_damage_is_refused_or_read_but_never_escapes_as_another_error(data: st.D
 
 
 def test_what_cant_be_read_is_never_written() -> None:
-    one = msgspec.structs.replace(good().runs[0].rounds[0], total_s=float("nan"))
-    run = msgspec.structs.replace(good().runs[0], rounds=(one,))
+    unreadable = msgspec.structs.replace(good().runs[0].rounds[0], total_s=float("nan"))
+    run = msgspec.structs.replace(good().runs[0], rounds=(unreadable,))
     with pytest.raises(BaselineError, match=r"can't be written: runs\[0\].rounds\[0\].total_s is nan"):
         encode(msgspec.structs.replace(good(), runs=(run,)), PATH)
 
@@ -219,11 +219,11 @@ def test_text_that_utf8_cant_hold_is_never_written() -> None:
 
 
 def test_migrations_run_one_step_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
+    numbers: list[int] = []
 
     def step(number: int, rename: tuple[str, str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
         def migrate(data: dict[str, Any]) -> dict[str, Any]:
-            seen.append(number)
+            numbers.append(number)
             assert data["schema"] == number
             old, new = rename
             return {new if name == old else name: value for name, value in data.items()}
@@ -237,7 +237,7 @@ def test_migrations_run_one_step_at_a_time(monkeypatch: pytest.MonkeyPatch) -> N
     old["processes"] = old.pop("runs")
     old["schema"] = -1
     assert decode(json.dumps(old).encode(), PATH) == good()
-    assert seen == [-1, 0]
+    assert numbers == [-1, 0]
 
 
 def test_missing_step_and_failing_step(monkeypatch: pytest.MonkeyPatch) -> None:

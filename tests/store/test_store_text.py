@@ -49,8 +49,8 @@ def test_floats_keep_every_bit(value: float) -> None:
 @given(st.floats(min_value=5e-324, max_value=LONGEST_S), st.floats(min_value=0, max_value=LONGEST_S))
 def test_baseline_keeps_every_bit(total_s: float, step_s: float) -> None:
     baseline = make_baseline(1)
-    one = msgspec.structs.replace(baseline.runs[0].rounds[0], total_s=total_s, steps_s=(step_s,))
-    run = msgspec.structs.replace(baseline.runs[0], rounds=(one,))
+    timed = msgspec.structs.replace(baseline.runs[0].rounds[0], total_s=total_s, steps_s=(step_s,))
+    run = msgspec.structs.replace(baseline.runs[0], rounds=(timed,))
     baseline = msgspec.structs.replace(baseline, runs=(run,))
     assert decode(encode(baseline, Path("b.json")), Path("b.json")) == baseline
 
@@ -78,11 +78,11 @@ def test_added_run_adds_lines_and_changes_one() -> None:
 
 
 def test_order_of_facts_and_arguments_is_stable() -> None:
-    one = make_baseline()
-    arguments = dict(reversed(one.case.definition.arguments.items()))
-    definition = msgspec.structs.replace(one.case.definition, arguments=arguments)
-    other = msgspec.structs.replace(one, case=msgspec.structs.replace(one.case, definition=definition))
-    assert encode(one, Path("b.json")) == encode(other, Path("b.json"))
+    baseline = make_baseline()
+    arguments = dict(reversed(baseline.case.definition.arguments.items()))
+    definition = msgspec.structs.replace(baseline.case.definition, arguments=arguments)
+    other = msgspec.structs.replace(baseline, case=msgspec.structs.replace(baseline.case, definition=definition))
+    assert encode(baseline, Path("b.json")) == encode(other, Path("b.json"))
 
 
 def test_layout() -> None:

@@ -81,7 +81,7 @@ def test_a_baseline_without_times_leaves_time_without_one(tmp_path: Path) -> Non
         nodeid="tests/test_cfg.py::test_cfg_trunc[0.5]",
         failed=False,
     )
-    assert [one.reason for one in done.report.verdicts] == ["work.same", "time.no_baseline"]
+    assert [verdict.reason for verdict in done.report.verdicts] == ["work.same", "time.no_baseline"]
     assert "holds no times that can be compared with" in done.report.verdicts[1].message
     assert done.failure is None
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from observations import CASE_ID as CASE
-from two_sides import Launcher, against, died, failed, met, other_environment, told
+from two_sides import Launcher, against, died, failed, measured_result, met, other_environment
 
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.records import Memory
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 def test_rounds_take_turns_in_one_launch_a_pair(tmp_path: Path) -> None:
-    both_met = met(told(tmp_path), CASE)
+    both_met = met(measured_result(tmp_path), CASE)
     launcher = Launcher(tmp_path, base=[both_met], head=[both_met])
     both = against(launcher)
     both.measure(["test"], lambda: [], by_turns=True)  # type: ignore[list-item]  # only handed on
@@ -32,7 +32,7 @@ def test_rounds_take_turns_in_one_launch_a_pair(tmp_path: Path) -> None:
 
 
 def test_a_pair_that_was_not_made_by_turns_is_no_match_for_those_that_were(tmp_path: Path) -> None:
-    here, there = met(told(tmp_path), CASE), told(tmp_path)
+    here, there = met(measured_result(tmp_path), CASE), measured_result(tmp_path)
     launcher = Launcher(tmp_path, base=[here, there, here], head=[here, there, here])
     both = against(launcher)
     both.measure(["test"], lambda: [], by_turns=True)  # type: ignore[list-item]  # only handed on
@@ -44,7 +44,7 @@ def test_a_pair_that_was_not_made_by_turns_is_no_match_for_those_that_were(tmp_p
 
 
 def test_a_side_that_died_does_not_shorten_the_time_of_later_pairs(tmp_path: Path) -> None:
-    here = met(told(tmp_path), CASE)
+    here = met(measured_result(tmp_path), CASE)
     measured_in_part = dataclasses.replace(here, done=None)
     launcher = Launcher(tmp_path, base=[measured_in_part, here], head=[here])
     launcher.takes_s = 300
@@ -80,8 +80,10 @@ def test_two_processes_live_at_once_where_both_are_small(
 
 
 def test_after_a_first_pair_that_leaves_room_pairs_go_by_turns_without_it(tmp_path: Path) -> None:
-    both_met = met(told(tmp_path), CASE)
-    launcher = Launcher(tmp_path, base=[told(tmp_path), both_met], head=[told(tmp_path), both_met])
+    both_met = met(measured_result(tmp_path), CASE)
+    launcher = Launcher(
+        tmp_path, base=[measured_result(tmp_path), both_met], head=[measured_result(tmp_path), both_met]
+    )
     both = against(launcher)
     both.measure(["test"], lambda: [], has_room=lambda pair: len(pair) == 2)  # type: ignore[list-item]  # handed on
     assert launcher.order == "bhHBHB"
@@ -91,7 +93,7 @@ def test_after_a_first_pair_that_leaves_room_pairs_go_by_turns_without_it(tmp_pa
 
 @pytest.mark.parametrize("pairs", [1, 4])
 def test_without_room_or_with_one_pair_alone_processes_follow_each_other(tmp_path: Path, pairs: int) -> None:
-    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])
+    launcher = Launcher(tmp_path, base=[measured_result(tmp_path)], head=[measured_result(tmp_path)])
     both = against(launcher, pairs=pairs)
     both.measure(["test"], lambda: [], has_room=lambda _: pairs == 1)  # type: ignore[list-item]  # only handed on
     assert launcher.order == "bhhbbhhb"[: 2 * pairs]
@@ -101,8 +103,8 @@ def test_without_room_or_with_one_pair_alone_processes_follow_each_other(tmp_pat
 def test_where_both_at_once_measure_nothing_they_follow_each_other_again(tmp_path: Path) -> None:
     launcher = Launcher(
         tmp_path,
-        base=[told(tmp_path)],
-        head=[told(tmp_path), failed(tmp_path), told(tmp_path)],
+        base=[measured_result(tmp_path)],
+        head=[measured_result(tmp_path), failed(tmp_path), measured_result(tmp_path)],
     )
     both = against(launcher)
     both.measure(["test"], lambda: [], has_room=lambda _: True)  # type: ignore[list-item]  # only handed on
@@ -116,14 +118,14 @@ def test_there_is_room_for_both_where_memory_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int | None, room: bool
 ) -> None:
     monkeypatch.setattr("pytest_diffbench.pipelines.free_memory.free_bytes", lambda _: free)
-    process = told(tmp_path)
+    process = measured_result(tmp_path)
     (case,) = process.measured
     memory = Memory(source="process_rss", peak_bytes=100, reserved_bytes=None, stages={})
     measured = msgspec.structs.replace(case, observation=msgspec.structs.replace(case.observation, memory=memory))
     process = dataclasses.replace(process, measured=(measured,))
     assert module._has_room([process, process]) is room
     assert not module._has_room([process, failed(tmp_path)])
-    assert not module._has_room([process, told(tmp_path)]), "how much it takes isn't known"
+    assert not module._has_room([process, measured_result(tmp_path)]), "how much it takes isn't known"
 
 
 def test_where_no_socket_can_be_handed_on_processes_go_by_turns(
@@ -137,15 +139,15 @@ def test_where_no_socket_can_be_handed_on_processes_go_by_turns(
 
 
 def test_neighbours_are_those_that_were_made_alike(tmp_path: Path) -> None:
-    some_met = met(told(tmp_path, labels=("a", "b")), CASE, f"{CASE}#a")
+    some_met = met(measured_result(tmp_path, labels=("a", "b")), CASE, f"{CASE}#a")
     launcher = Launcher(tmp_path, base=[some_met], head=[some_met])
     both = against(launcher)
     both.measure(["test"], lambda: [], by_turns=True)  # type: ignore[list-item]  # only handed on
-    assert [len(both.of(one).peer_pairs) for one in (CASE, f"{CASE}#a", f"{CASE}#b")] == [1, 1, 0]
+    assert [len(both.of(case).peer_pairs) for case in (CASE, f"{CASE}#a", f"{CASE}#b")] == [1, 1, 0]
 
 
 def test_time_for_pairs_by_turns_is_asked_for_by_the_pair(tmp_path: Path) -> None:
-    both_met = met(told(tmp_path), CASE)
+    both_met = met(measured_result(tmp_path), CASE)
     launcher = Launcher(tmp_path, base=[both_met], head=[both_met])
     launcher.takes_s = 100
     both = against(launcher, budget_s=250)

@@ -90,7 +90,7 @@ def test_every_option_that_is_dropped_is_one_that_pytest_or_a_plugin_has(pyteste
 
     config = pytester.parseconfig()
     parser: Any = config._parser
-    known = {one.dest for one in options_of(getattr(parser, "optparser", None) or parser._getparser())}
+    known = {option.dest for option in options_of(getattr(parser, "optparser", None) or parser._getparser())}
     # Of plugins that aren't installed here.
     elsewhere = {"htmlpath", "self_contained_html", "report_log"}
     elsewhere |= {"reruns", "force_reruns", "fail_on_flaky", "retries", "force_flaky", "count"}

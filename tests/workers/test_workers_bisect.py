@@ -36,8 +36,8 @@ def test_versions_are_those_between_the_two(tmp_path: Path) -> None:
     assert history.revisions("1.1", "2.0") == ["1.1", "1.10", "2.0"]
     with pytest.raises(DiffbenchError, match=r"some 3\.0: there is no such version"):
         history.revisions("1.0", "3.0")
-    found = Bisected("1.10", "1.1", (), (), 3)
-    assert history.reproduce(found, ["a b.py"]) == (
+    bisected = Bisected("1.10", "1.1", (), (), 3)
+    assert history.reproduce(bisected, ["a b.py"]) == (
         "echo some==1.1 > good.txt && pip install some==1.10 && "
         "pytest --diffbench-against=\"$(diffbench env good.txt)\" 'a b.py'"
     )
@@ -60,9 +60,9 @@ def test_what_is_worse_is_found_and_what_is_not_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert outcome_of(tmp_path, monkeypatch, make.report(lumina("test_a"))) == Outcome()
-    found = outcome_of(tmp_path, monkeypatch, make.slower())
-    assert found.broken is None
-    assert {finding.fault for finding in found.findings} == {
+    outcome = outcome_of(tmp_path, monkeypatch, make.slower())
+    assert outcome.broken is None
+    assert {finding.fault for finding in outcome.findings} == {
         (make.slower().observation.case.id, gate) for gate in ("work", "guidance", "output", "time")
     }
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from paced_project import ONE_TEST, Paced
+from paced_project import SINGLE_TEST, Paced
 
 from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.workers.launch import Launcher
@@ -94,7 +94,7 @@ def test_no_process_is_started_without_a_question(project: Paced, launches: Laun
 def test_no_process_is_started_that_would_be_ended_before_its_time(project: Paced, launches: Launches) -> None:
     project.run("--diffbench", "--diffbench-max-time=.001", paces=[1.5]).assert_outcomes(passed=1)
     assert (project.time().reason, launches.count) == ("time.unconfirmed", 0)
-    (note,) = [one for one in project.case().observation.notes if "to confirm the time" in one]
+    (note,) = [note for note in project.case().observation.notes if "to confirm the time" in note]
     pytest.LineMatcher([note]).fnmatch_lines(
         ["no process to confirm the time: the next takes about * s, and 0 of the 0.001 s of --diffbench-max-time *"]
     )
@@ -107,7 +107,7 @@ def test_saving_confirms_nothing(project: Paced, launches: Launches) -> None:
 
 
 def test_a_test_that_failed_by_itself_confirms_nothing(project: Paced, launches: Launches) -> None:
-    project.pytester.makepyfile(test_project=ONE_TEST + "    assert False\n")
+    project.pytester.makepyfile(test_project=SINGLE_TEST + "    assert False\n")
     project.run("--diffbench", paces=[1.5]).assert_outcomes(failed=1)
     assert (project.time().reason, launches.count) == ("time.unconfirmed", 0)
 

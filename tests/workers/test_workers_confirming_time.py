@@ -102,8 +102,8 @@ def test_what_fits_is_begun_and_the_rest_is_not() -> None:
     ids=["for want of time", "hangs"],
 )
 def test_a_process_that_did_not_end_is_told_with_the_reason(max_time_s: float, notes: list[str]) -> None:
-    runs, told = confirmed(Launcher(5000), first_s=100, max_time_s=max_time_s)
-    assert (runs, told) == (
+    runs, note = confirmed(Launcher(5000), first_s=100, max_time_s=max_time_s)
+    assert (runs, note) == (
         0,
         [f"process 1 of at most 4 to confirm the time gave no run: {notes[0]}", notes[1]],
     )

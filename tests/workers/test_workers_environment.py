@@ -28,8 +28,8 @@ py-modules = ["engine"]
 
 
 def git(folder: Path, *arguments: str) -> str:
-    who = ("-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false")
-    done = subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false")
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 
@@ -40,7 +40,7 @@ def package(folder: Path, version: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _this_working_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _working_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Take for this environment's plugin what is tested, wherever another state of it may be installed."""
     folder = tmp_path / "packages"
     folder.mkdir()
@@ -128,10 +128,10 @@ def test_what_cannot_be_made_leaves_nothing(
 ) -> None:
     Path("broken.txt").write_text("no-such-package-here==1\n")
     assert cli.main(["env", what, "--into", "made", OFFLINE]) == 2
-    told = capsys.readouterr()
-    assert (told.out, Path("made").exists()) == ("", False)
-    assert len(told.err.splitlines()) == 1
-    assert re.search(message, told.err), told.err
+    captured = capsys.readouterr()
+    assert (captured.out, Path("made").exists()) == ("", False)
+    assert len(captured.err.splitlines()) == 1
+    assert re.search(message, captured.err), captured.err
 
 
 def test_outside_of_a_repository_a_revision_is_none(

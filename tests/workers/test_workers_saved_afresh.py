@@ -53,7 +53,7 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 
 
 def saved(report: SessionReport) -> dict[str, str | None]:
-    return {one.observation.case.id.rpartition("::")[2]: saved_text(one.saved) for one in report.cases}
+    return {case.observation.case.id.rpartition("::")[2]: saved_text(case.saved) for case in report.cases}
 
 
 def test_what_another_process_does_not_return_is_red_and_named(project: pytest.Pytester) -> None:

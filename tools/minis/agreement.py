@@ -50,7 +50,7 @@ def agreement(scene: pictures.Scene, classified: Classified) -> Agreement:
 
     Args:
         scene: what the caption was written for, one or two objects.
-        seen: what `classifier.classify` says of the picture.
+        classified: what `classifier.classify` says of the picture.
     """
     ground, count = classified.ground == scene.ground, len(classified.objects) == len(scene.objects)
     largest = classified.objects[: len(scene.objects)]

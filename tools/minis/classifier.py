@@ -229,7 +229,7 @@ def _classified_object(pixels: Floats, soft: Floats, ground: Floats, region: Mas
         pixels: the picture, shape (height, width, 3).
         soft: the same without noise.
         ground: the ground's colour.
-        found: where the object is, its soft surroundings included.
+        region: where the object is, its soft surroundings included.
     """
     contrast = np.linalg.norm(soft - ground, axis=-1)
     strongest = region & (contrast >= np.quantile(contrast[region], 0.9))

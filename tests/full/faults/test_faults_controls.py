@@ -37,13 +37,13 @@ def project(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, accepted_picture: Path, real_libraries: None
 ) -> Project:
     project = Project(pytester, monkeypatch, TEST_FILE)
-    mine = pytester.path / "baselines"
+    own_baselines = pytester.path / "baselines"
     if accepted_picture.exists():
-        shutil.copytree(accepted_picture, mine)
+        shutil.copytree(accepted_picture, own_baselines)
     else:
         with suite_budget.shared():
             project.run("--diffbench-save").assert_outcomes(passed=1)
-        shutil.copytree(mine, accepted_picture)
+        shutil.copytree(own_baselines, accepted_picture)
     return project
 
 

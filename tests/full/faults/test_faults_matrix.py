@@ -25,8 +25,8 @@ def test_a_fault_is_taken_out_again(name: str) -> None:
         if fault.subject == name:
             with fault.plant(subject.build()):
                 pass
-    found = verdicts(subject, measured(subject))
-    assert {gate: verdict.reason for gate, verdict in found.items()} == {
+    verdicts_by_gate = verdicts(subject, measured(subject))
+    assert {gate: verdict.reason for gate, verdict in verdicts_by_gate.items()} == {
         "work": "work.same",
         "guidance": "guidance.same",
         "output": "output.same_bits",

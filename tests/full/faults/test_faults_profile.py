@@ -76,11 +76,15 @@ def test_what_makes_it_slower_is_told(project: pytest.Pytester, monkeypatch: pyt
     assert same.observation.profile is None  # nobody asked why
     monkeypatch.setenv("DIFFBENCH_TEST_EXTRA", "20")
     slower = run(project, "--diffbench", "--diffbench-confirm=0")  # the first run decides
-    verdict = next(one for one in slower.verdicts if one.gate == "time")
+    verdict = next(verdict_of_gate for verdict_of_gate in slower.verdicts if verdict_of_gate.gate == "time")
     assert (verdict.decision, verdict.reason) == ("worse", "time.slower")
     assert slower.observation.profile is not None
     # 4 calls of the denoiser with 20 products each
-    counts = [one.calls for one in stored.profile.operators if (one.stage, one.name) == ("denoise", "aten::mm")]
+    counts = [
+        operator.calls
+        for operator in stored.profile.operators
+        if (operator.stage, operator.name) == ("denoise", "aten::mm")
+    ]
     expected = f"denoise: aten::mm {counts[0]:,} -> {counts[0] + 80:,} calls"
     assert any(line.startswith(expected) for line in verdict.changes), verdict.changes
 
@@ -103,7 +107,7 @@ def test_traces_are_written_for_each_case(project: pytest.Pytester) -> None:
     assert all("test_project-test_case" in name and name.endswith(".json.gz") for name in files)
     for name in files:
         text = gzip.decompress((project.path / "deep" / "traces" / name).read_bytes())
-        names = {one["name"] for one in json.loads(text)["traceEvents"]}
+        names = {event["name"] for event in json.loads(text)["traceEvents"]}
         assert {"diffbench:text_encode", "diffbench:denoise", "diffbench:vae_decode", "diffbench:step 1"} <= names
 
 

@@ -89,11 +89,11 @@ class Project:
     @property
     def rows(self) -> dict[str, VariantReport]:
         (comparison,) = self.session.comparisons
-        return {one.name: one for one in comparison.variants}
+        return {variant.name: variant for variant in comparison.variants}
 
     def verdicts(self, name: str) -> dict[str, Verdict]:
-        (case,) = [one for one in self.session.cases if one.observation.case.id.endswith(f"={name}")]
-        return {one.gate: one for one in case.verdicts}
+        (case,) = [case for case in self.session.cases if case.observation.case.id.endswith(f"={name}")]
+        return {verdict.gate: verdict for verdict in case.verdicts}
 
 
 @pytest.fixture

@@ -36,14 +36,14 @@ def observed(pipeline: Any, rounds: int = 2) -> Observation:
 
 
 def test_stages_are_told_by_events_and_add_up(cuda: FakeCuda) -> None:
-    seen = observed(mini("lumina2"))
-    for timed in seen.run.rounds:
+    observation = observed(mini("lumina2"))
+    for timed in observation.run.rounds:
         assert sum(timed.stages_s.values()) == pytest.approx(timed.total_s, rel=0.02)
         assert len(timed.steps_s) == 2
         assert min(timed.stages_s.values()) >= 0
-    assert seen.memory is not None
-    assert seen.memory.source == "cuda_allocator"
-    assert seen.run.environment.hardware["device"] == "NVIDIA H100 80GB HBM3"
+    assert observation.memory is not None
+    assert observation.memory.source == "cuda_allocator"
+    assert observation.run.environment.hardware["device"] == "NVIDIA H100 80GB HBM3"
 
 
 def test_nothing_of_ours_waits_within_a_timed_round(cuda: FakeCuda) -> None:
@@ -81,10 +81,10 @@ def test_the_work_of_a_second_card_is_waited_for_and_timed(cuda: FakeCuda, monke
     alone = observed(pipeline).run.stage_medians_s
     cuda.kernel_us = lambda _: 20.0 if cuda.current == 0 else 400.0
     with cuda.on(pipeline.vae.decoder, 1):
-        seen = observed(pipeline)
-    assert seen.run.stage_medians_s["vae_decode"] > 5 * alone["vae_decode"]
-    assert seen.memory is not None
-    for timed in seen.run.rounds:
+        observation = observed(pipeline)
+    assert observation.run.stage_medians_s["vae_decode"] > 5 * alone["vae_decode"]
+    assert observation.memory is not None
+    for timed in observation.run.rounds:
         assert sum(timed.stages_s.values()) == pytest.approx(timed.total_s, rel=0.02)
 
 

@@ -61,5 +61,8 @@ def test_half_precision_paints_what_the_prompt_says(name: str) -> None:
     modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
     assert {parameter.dtype for module in modules for parameter in module.parameters()} == {torch.bfloat16}
     (image,) = paint(pipeline, name, output_type="pil")
-    seen = classify(np.asarray(image))
-    assert (seen.ground, [thing.colour for thing in seen.objects]) == ("blue", ["red"])
+    classified = classify(np.asarray(image))
+    assert (classified.ground, [classified_object.colour for classified_object in classified.objects]) == (
+        "blue",
+        ["red"],
+    )

@@ -82,10 +82,10 @@ def test_the_same_weights_every_time_and_others_for_another_model(name: str, pip
 
 def test_weights_do_not_depend_on_the_order_of_components() -> None:
     reverse = {"lumina2": dict(reversed(list(NARROW["lumina2"].items())))}
-    one = build_random(MODELS["lumina2"], torch.bfloat16, "cpu", parts=reverse)
+    pipeline = build_random(MODELS["lumina2"], torch.bfloat16, "cpu", parts=reverse)
     other = built("lumina2")
-    assert one.vae.decoder.conv_in.weight.equal(other.vae.decoder.conv_in.weight)
-    assert one.transformer.layers[0].attn.to_q.weight.equal(other.transformer.layers[0].attn.to_q.weight)
+    assert pipeline.vae.decoder.conv_in.weight.equal(other.vae.decoder.conv_in.weight)
+    assert pipeline.transformer.layers[0].attn.to_q.weight.equal(other.transformer.layers[0].attn.to_q.weight)
 
 
 @pytest.fixture
@@ -142,7 +142,7 @@ def test_rows_of_a_matrix_longer_than_the_table_are_unlike() -> None:
 
 
 def test_buffers_and_tables_are_those_of_a_constructed_model(name: str, pipeline: Any) -> None:
-    seen = 0
+    compared = 0
     for key, part in NARROW[name].items():
         kind = getattr(import_module(part.library), part.class_name)
         with torch.random.fork_rng(devices=[]):
@@ -151,19 +151,19 @@ def test_buffers_and_tables_are_those_of_a_constructed_model(name: str, pipeline
                 if part.library == "transformers"
                 else kind.from_config(dict(part.config))
             )
-        made: Any = modules_of(pipeline)[key]
-        buffers = dict(made.named_buffers())
+        built: Any = modules_of(pipeline)[key]
+        buffers = dict(built.named_buffers())
         assert buffers.keys() == dict(sound.named_buffers()).keys()
         for path, buffer in sound.named_buffers():
             assert type(buffers[path]) is torch.Tensor
             assert buffers[path].dtype == buffer.dtype
             assert buffers[path].equal(buffer), path
-            seen += 1
+            compared += 1
         if part.class_name == "Lumina2Transformer2DModel":  # a list, which no state dict and no move knows
-            tables = zip(made.rope_embedder.freqs_cis, sound.rope_embedder.freqs_cis, strict=True)
-            assert all(type(one) is torch.Tensor and one.equal(other) for one, other in tables)
-            seen += 1
-    assert seen == {"lumina2": 4, "flux": 1, "wan": 2}[name]
+            tables = zip(built.rope_embedder.freqs_cis, sound.rope_embedder.freqs_cis, strict=True)
+            assert all(type(table) is torch.Tensor and table.equal(other) for table, other in tables)
+            compared += 1
+    assert compared == {"lumina2": 4, "flux": 1, "wan": 2}[name]
 
 
 def test_tied_weights_stay_tied() -> None:
@@ -192,16 +192,16 @@ def test_all_layers_and_fifty_steps_in_bfloat16_stay_sound(name: str, steps: int
     image = image_of(pipeline, num_inference_steps=steps)
     assert len(latents) == steps
     # NaN is neither above nor below
-    assert all(0.5 < one < 3 for one in predictions), predictions
-    assert all(0.5 < one < 3 for one in latents), latents
+    assert all(0.5 < deviation < 3 for deviation in predictions), predictions
+    assert all(0.5 < deviation < 3 for deviation in latents), latents
     assert image.isfinite().all()
     assert image.std() > 0.05
     assert ((image <= 0) | (image >= 1)).float().mean() < 0.5
 
 
 def test_prompts_are_felt(name: str, pipeline: Any) -> None:
-    one, other = image_of(pipeline), image_of(pipeline, prompt="")
-    assert (one - other).std() > 0.01
+    picture, other = image_of(pipeline), image_of(pipeline, prompt="")
+    assert (picture - other).std() > 0.01
 
 
 def test_the_work_is_that_of_the_plan(name: str, pipeline: Any) -> None:

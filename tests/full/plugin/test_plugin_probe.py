@@ -56,8 +56,8 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Paced
 
 
 def answered(project: Paced) -> CaseAnswer:
-    (found,) = answer(session_json.load(project.pytester.path / "session.json")).cases
-    return found
+    (case,) = answer(session_json.load(project.pytester.path / "session.json")).cases
+    return case
 
 
 def test_a_faster_call_is_believed_where_it_paints_what_its_baseline_painted(project: Paced) -> None:
@@ -69,9 +69,9 @@ def test_a_faster_call_is_believed_where_it_paints_what_its_baseline_painted(pro
     project.run("--diffbench", paces=[0.5] * 6)
     assert answered(project).reasons == ("time.faster", "not_probed"), "neither the test nor the option asks"
     project.run("--diffbench", "--diffbench-probe", paces=[0.5] * 6)
-    found = answered(project)
-    assert found.word == "wrong"
-    assert {"prompt_ignored", "hidden_prompt_differs"} & set(found.reasons)
+    answer = answered(project)
+    assert answer.word == "wrong"
+    assert {"prompt_ignored", "hidden_prompt_differs"} & set(answer.reasons)
 
 
 def test_what_another_environment_painted_is_painted_again(

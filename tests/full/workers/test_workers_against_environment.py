@@ -71,7 +71,7 @@ def test_rounds_of_both_sides_lie_side_by_side(pytester: pytest.Pytester, projec
     calls = (pytester.path / "calls.txt").read_text()
     # A call of microseconds has to be warmed up for longer on one side now and then.
     halves = [set(calls[i : i + 2]) for i in range(0, 40, 2)]
-    assert sum(one == {"b", "h"} for one in halves) > 15, calls
+    assert sum(half == {"b", "h"} for half in halves) > 15, calls
     assert "bbb" not in calls[:40], calls
 
 
@@ -101,14 +101,14 @@ def test_an_interruption_keeps_the_pairs_that_are_there(pytester: pytest.Pyteste
     tests = ("-k", "test_steady or test_slower", by)
     result = run(pytester, f"--diffbench-against={project}", "--diffbench-pairs=5", *tests)
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    found = cases(pytester)
+    cases_by_name = cases(pytester)
     assert session_json.load(pytester.path / "session.json").interrupted
-    assert {name: [one.reason for one in case.verdicts] for name, case in found.items()} == {
+    assert {name: [verdict.reason for verdict in case.verdicts] for name, case in cases_by_name.items()} == {
         "test_steady": ["time.same"],
         "test_slower[a::b [c]]": ["time.slower"],
         "test_slower[a::b [c]]#steady": ["time.same"],
     }
-    assert {len(case.pairs) for case in found.values()} == {4}
+    assert {len(case.pairs) for case in cases_by_name.values()} == {4}
     result.stdout.fnmatch_lines(["*test_slower*", "*interrupted*the session ended early*"])
 
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from test_workers_environment import (
     OFFLINE,
-    _this_working_tree,  # noqa: F401 - a fixture
+    _working_tree,  # noqa: F401 - a fixture
     git,
     package,
     repository,  # noqa: F401 - a fixture
@@ -46,15 +46,15 @@ def test_an_environment_that_is_there_for_the_same_is_handed_back(
     assert capsys.readouterr() == (first, "")
     assert Path("made", "mark").exists(), "it was made anew"
 
-    commit, other = (git(repository, "rev-parse", one) for one in ("HEAD~1", "HEAD"))
+    commit, other = (git(repository, "rev-parse", revision) for revision in ("HEAD~1", "HEAD"))
     for asked, why in (
         (["HEAD", OFFLINE], f"made with commit {commit}, not {other}"),
         (["HEAD~1"], "made with pip arguments --no-index, --no-build-isolation, not none"),
     ):
         assert cli.main(["env", *asked, "--into", "made"]) == 2
-        told = capsys.readouterr()
-        assert told.out == ""
-        assert f"made: exists already, {why}. Remove it, or name another folder with --into." in told.err
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert f"made: exists already, {why}. Remove it, or name another folder with --into." in printed.err
 
     Path("made", "diffbench-env.json").unlink()
     assert cli.main(command) == 2

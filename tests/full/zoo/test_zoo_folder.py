@@ -57,7 +57,7 @@ def session(pytester: pytest.Pytester) -> SessionReport:
 
 
 def by_name(report: SessionReport) -> dict[str, Any]:
-    return {one.observation.case.id.rpartition("::")[2]: one for one in report.cases}
+    return {case.observation.case.id.rpartition("::")[2]: case for case in report.cases}
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -73,19 +73,21 @@ def test_a_folder_of_any_class(pytester: pytest.Pytester, name: str) -> None:
         "test_guidance#on",
         "test_guidance#off",
     ]
-    definitions = [one.observation.case.definition for one in cases.values()]
-    assert {(one.model, one.pipeline, one.weights) for one in definitions} == {(name, name, "pretrained")}
-    assert all(one.revision for one in definitions)
-    work = {key: one.observation.work for key, one in cases.items()}
+    definitions = [case.observation.case.definition for case in cases.values()]
+    assert {(definition.model, definition.pipeline, definition.weights) for definition in definitions} == {
+        (name, name, "pretrained")
+    }
+    assert all(definition.revision for definition in definitions)
+    work = {key: case.observation.work for key, case in cases.items()}
     assert (work["test_steps[1]"].steps, work["test_steps[2]"].steps) == (1, 2)
     branches = {group.branch for group in work["test_guidance#on"].denoiser}
     assert branches == {"joint": {"joint"}, "apart": {"cond", "uncond"}, "distilled": {"cond"}}[CLASSES[name]]
     assert {group.branch for group in work["test_guidance#off"].denoiser} == {"cond"}
 
     run(pytester, folder, "--diffbench").assert_outcomes(passed=4)
-    for one in session(pytester).cases:
-        decisions = {verdict.gate: verdict.decision for verdict in one.verdicts}
-        assert (decisions["work"], decisions["output"]) == ("same", "same"), one.observation.case.id
+    for case in session(pytester).cases:
+        decisions = {verdict.gate: verdict.decision for verdict in case.verdicts}
+        assert (decisions["work"], decisions["output"]) == ("same", "same"), case.observation.case.id
 
 
 def test_more_work_is_found(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -152,5 +154,5 @@ def test_a_folder_is_planned_without_its_weights(pytester: pytest.Pytester) -> N
     for weights in folder.glob("*/*.safetensors"):
         weights.unlink()
     run(pytester, folder, "--diffbench-save", "--diffbench-weights=plan", "-k", "steps").assert_outcomes(passed=2)
-    work = {key: one.observation.work for key, one in by_name(session(pytester)).items()}
+    work = {key: case.observation.work for key, case in by_name(session(pytester)).items()}
     assert (work["test_steps[1]"].denoiser_calls, work["test_steps[2]"].denoiser_calls) == (1, 2)
