@@ -179,7 +179,7 @@ SAMPLE = textwrap.dedent(
 )
 
 
-def test_every_kind_of_import_is_seen() -> None:
+def test_every_kind_of_import_is_noticed() -> None:
     imports = list(imports_in(ast.parse(SAMPLE), f"{PACKAGE}.measure.sample"))
     assert {imported.top for imported in imports if imported.typing_only} == {"pytest", "diffusers"}
     assert {imported.top for imported in imports if not imported.typing_only} >= {
@@ -196,7 +196,7 @@ def test_the_root_keeps_rooms_and_five_modules() -> None:
     assert alone == {"__init__", "plugin", "hookspecs", "items", "errors"}
 
 
-def test_no_room_may_import_one_above_it() -> None:
+def test_no_room_may_import_a_room_above() -> None:
     order = list(MAY_IMPORT)
     upward = [
         (room, other) for room in order for other in MAY_IMPORT[room] if order.index(other) >= order.index(room)
@@ -226,7 +226,7 @@ def test_only_the_door_imports_pytest() -> None:
     assert offenders == []
 
 
-def test_rooms_import_only_what_they_may() -> None:
+def test_rooms_import_only_allowed_rooms() -> None:
     # A type from a room further on would be a dependency on it too, so type checkers' imports count here.
     public = {*api.__all__, "__version__"}
     offenders = [
@@ -239,7 +239,7 @@ def test_rooms_import_only_what_they_may() -> None:
     assert offenders == []
 
 
-def test_the_table_allows_nothing_that_is_not_used() -> None:
+def test_the_table_allows_nothing_unused() -> None:
     used = {(room_of(path), imported.room) for path in MODULES for imported in imports_of(path)}
     assert [
         pair for room, others in MAY_IMPORT.items() for other in others if (pair := (room, other)) not in used
@@ -267,14 +267,14 @@ def test_there_is_no_circle() -> None:
         "commands.main",
     ],
 )
-def test_it_is_imported_where_the_libraries_and_pytest_are_absent(module: str) -> None:
+def test_the_package_is_imported_where_the_libraries_and_pytest_are_absent(module: str) -> None:
     absent = sorted({*LIBRARIES, "pytest", "_pytest"})
     code = f"import sys\nfor name in {absent}: sys.modules[name] = None\nimport {PACKAGE}.{module}\nprint('imported')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("imported\n", 0), done.stderr
 
 
-def test_a_module_says_what_it_is_for() -> None:
+def test_a_module_states_the_purpose() -> None:
     first_lines = {
         name_of(path): (ast.get_docstring(parsed(path)) or "").partition("\n")[0].strip() for path in MODULES
     }

@@ -82,7 +82,7 @@ def marker_table() -> str:
     [("options.md", settings_table()), ("writing-benchmarks.md", marker_table())],
     ids=["settings", "marker"],
 )
-def test_a_table_is_that_of_the_settings(name: str, expected: str) -> None:
+def test_a_table_matches_the_settings(name: str, expected: str) -> None:
     assert expected in page(name), f"docs/{name} lacks this table:\n{expected}"
 
 
@@ -96,7 +96,7 @@ def test_every_option_on_a_page_exists(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_and_its_options_are_on_a_page(name: str) -> None:
+def test_every_command_and_the_options_are_on_a_page(name: str) -> None:
     pages = [text for path in PAGES if f"diffbench {name}" in (text := path.read_text(encoding="utf-8"))]
     assert pages, f"diffbench {name} stands on no page"
     for action in COMMANDS[name]._actions:
@@ -125,7 +125,7 @@ def test_every_reason_on_a_page_exists(name: str) -> None:
     assert set(named) - {f"{gate}.md" for gate in gates} <= {*REASONS, *FORMER_NAMES.values()}
 
 
-def test_the_page_shows_the_examples_as_they_are() -> None:
+def test_the_page_shows_the_examples_unchanged() -> None:
     shown = re.findall(r"```python\n(.*?)```", page("writing-benchmarks.md"), flags=re.DOTALL)
     files = {path.name: path.read_text(encoding="utf-8") for path in EXAMPLES}
     assert len(files) >= 6

@@ -13,12 +13,12 @@ DOCS = Path(__file__).parent.parent / "docs"
 WORKFLOW = DOCS / "examples" / "ci" / "pull-request.yml"
 
 
-def test_the_page_shows_the_files_as_they_are() -> None:
+def test_the_page_shows_the_files_unchanged() -> None:
     shown = re.findall(r"```yaml\n(.*?)```", (DOCS / "ci.md").read_text(encoding="utf-8"), flags=re.DOTALL)
     assert shown == [recipe.read_text(encoding="utf-8") for recipe in (WORKFLOW, WORKFLOW.with_name("gitlab.yml"))]
 
 
-def test_a_base_that_cannot_be_made_fails_the_step(tmp_path: Path) -> None:
+def test_a_failure_to_create_the_base_fails_the_step(tmp_path: Path) -> None:
     (step,) = [step for step in steps(WORKFLOW) if "diffbench env" in step]
     program = tmp_path / "diffbench"
     program.write_text("#!/bin/sh\nexit 2\n")

@@ -283,7 +283,7 @@ def test_a_printed_line_runs(line: str, project: tuple[Path, dict[str, str]], tm
 
 @pytest.mark.full
 @pytest.mark.parametrize("line", [line for line in RUN if SLOW.match(line)])
-def test_a_printed_line_that_takes_long_runs(line: str, project: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+def test_a_long_running_printed_line(line: str, project: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     prepared, variables = project
     if line == COLD:
         variables = shell(Path(sys.executable), tmp_path / "tools")
@@ -291,7 +291,7 @@ def test_a_printed_line_that_takes_long_runs(line: str, project: tuple[Path, dic
 
 
 @pytest.mark.parametrize("line", OTHERS)
-def test_a_line_for_another_place_names_what_there_is(line: str, pytester: pytest.Pytester) -> None:
+def test_a_line_for_a_different_folder_names_existing_files(line: str, pytester: pytest.Pytester) -> None:
     words = shlex.split(line.partition("DIFFBENCH_REGENERATE_GOLDEN=1 ")[2] or line)
     if words[0] == "make":
         subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True)
@@ -313,7 +313,7 @@ def test_a_line_for_another_place_names_what_there_is(line: str, pytester: pytes
             assert f'"{option}"' in source, f"{script} has no {option}"
 
 
-def test_each_exception_is_needed() -> None:
+def test_every_exception_is_needed() -> None:
     assert len(RUN) >= 70
     assert [pattern for pattern in ELSEWHERE if not any(re.fullmatch(pattern, line) for line in PRINTED)] == []
     assert STATUSES.keys() | {COLD} <= set(RUN)

@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import beside_plugins  # noqa: E402 - a script
 
 
-def test_the_page_has_every_row_as_the_script_prints_it() -> None:
+def test_the_page_has_every_row_as_printed_by_the_script() -> None:
     page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
     lines = page.splitlines()
     first = lines.index(beside_plugins.HEAD[0])

@@ -55,7 +55,7 @@ def project(
     return project
 
 
-def test_unbroken_it_is_the_same(project: Project) -> None:
+def test_the_unbroken_pipeline_is_the_same(project: Project) -> None:
     project.run("--diffbench").assert_outcomes(passed=2)
     decisions = project.decisions()
     assert {decisions[gate] for gate in ("work", "guidance", "output")} == {"same"}
@@ -76,7 +76,7 @@ def test_unbroken_it_is_the_same(project: Project) -> None:
         pytest.param("nan_decoder", {"output": "output.not_finite"}, {"work", "guidance"}, marks=pytest.mark.full),
     ],
 )
-def test_a_fault_is_red_by_its_gate_for_its_reason(
+def test_a_fault_is_red_by_the_right_gate_for_the_right_reason(
     project: Project, fault: str, red: dict[Gate, str], untouched: set[Gate]
 ) -> None:
     project.run("--diffbench", "-k", "test_case", fault=fault).assert_outcomes(failed=1, deselected=1)
@@ -107,7 +107,7 @@ def test_what_is_wrong_by_itself_is_never_saved(project: Project, fault: str) ->
     assert {path: path.read_bytes() for path in stored} == stored
 
 
-def test_a_pipeline_that_raises_fails_with_its_own_error_and_the_next_runs(project: Project) -> None:
+def test_a_raising_pipeline_fails_with_the_original_error_and_the_next_runs(project: Project) -> None:
     result = project.run("--diffbench", fault="raises")
     result.assert_outcomes(passed=1, failed=1)
     assert "the decoder has had enough" in project.junit_failure()
@@ -116,7 +116,7 @@ def test_a_pipeline_that_raises_fails_with_its_own_error_and_the_next_runs(proje
 
 
 @pytest.mark.full
-def test_running_out_of_memory_is_one_clear_sentence(project: Project) -> None:
+def test_running_out_of_memory_is_a_single_clear_sentence(project: Project) -> None:
     result = project.run("--diffbench", fault="out_of_memory")
     result.assert_outcomes(passed=1, failed=1)
     message = project.junit_failure()

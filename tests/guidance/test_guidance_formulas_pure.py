@@ -61,7 +61,7 @@ def call(defaults: dict[str, Any], takes: str = "", **passed: Any) -> Call:
     # at 50 steps, shift 6 and threshold .25 the authors guide 34 steps, which in diffusers is a ratio of about .67
     [(0.25, 34, 16), (1.0, 50, 0), (0.0, 0, 50)],
 )
-def test_what_the_authors_and_the_paper_would_do_is_told(ratio: float, authors: int, paper: int) -> None:
+def test_what_the_authors_and_the_paper_would_do_is_reported(ratio: float, authors: int, paper: int) -> None:
     references = lumina2(call(LUMINA, cfg_trunc_ratio=ratio)).references
     assert references["authors"].startswith(f"{authors} of 50 steps guided at their threshold {ratio:g}")
     assert references["paper"].startswith(f"{paper} of 50 steps guided")
@@ -104,7 +104,7 @@ def test_arguments_without_effect_are_pointed_out(model: str, user_call: Call, p
     assert list(map(inert_argument, inert(user_call, FORMULAS[model](user_call)))) == pointed_out
 
 
-def test_a_threshold_so_near_the_end_that_no_step_is_cut_is_pointed_out() -> None:
+def test_a_threshold_too_near_the_end_for_any_cut_is_pointed_out() -> None:
     times = (1000.0, 750.0, 500.0, 250.0)  # the last at .75
     user_call = Call(arguments=Z_IMAGE | {"cfg_truncation": 0.8}, passed={"cfg_truncation": 0.8}, timesteps=times)
     assert list(map(inert_argument, inert(user_call, z_image(user_call)))) == [
@@ -120,7 +120,7 @@ def test_truncation_by_time_needs_the_times() -> None:
         z_image(Call(arguments=Z_IMAGE | {"cfg_truncation": 0.5}, passed={}, timesteps=(None,) * 4))
 
 
-def test_a_model_that_takes_the_scale_itself_is_not_guided() -> None:
+def test_a_model_with_the_scale_as_input_is_not_guided() -> None:
     arguments = {"num_inference_steps": 4, "guidance_scale": 8.0, "guidance_rescale": 0.0}
     expected = stable_diffusion(call(arguments, "sample timestep_cond"))
     assert (expected.enabled, expected.guided) == (False, frozenset())
@@ -156,7 +156,7 @@ def test_a_class_is_registered_by_itself_or_by_name_and_once(registry: None) -> 
         register("Lumina2Pipeline", never)
 
 
-def test_a_formula_is_that_of_the_class_else_of_the_one_that_has_the_call(registry: None) -> None:
+def test_the_formula_of_the_class_comes_before_the_formula_of_the_call(registry: None) -> None:
     def guidance(pipeline: str, call_class: str | None) -> Guidance:
         return Guidance(pipeline=pipeline, call_class=call_class, arguments={}, dtype_eps=1.0, steps=())
 
@@ -167,7 +167,7 @@ def test_a_formula_is_that_of_the_class_else_of_the_one_that_has_the_call(regist
     assert formula_of(guidance("House", "Lumina2Pipeline")) is never
 
 
-def test_a_test_sees_what_each_step_did() -> None:
+def test_a_test_sees_what_every_step_did() -> None:
     steps = (
         GuidanceStep(branches=("joint",), used="guided", sign=1, scale=4.0, cosine=0.9, norm_ratio=1.2),
         GuidanceStep(branches=("cond",), used="cond", sign=1, norm_ratio=1.0),

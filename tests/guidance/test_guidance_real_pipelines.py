@@ -106,7 +106,7 @@ def test_a_sound_pipeline_does_as_asked(build: Callable[[], Any], arguments: dic
         (make.qwen_image, BLUE, _NORMS, _NORMS_COLUMNS, "renorm_wrong"),
     ],
 )  # fmt: skip
-def test_a_planted_fault_has_its_reason(
+def test_a_planted_fault_has_the_right_reason(
     build: Callable[[], Any], arguments: dict[str, Any], before: str, after: str, reason: str | None
 ) -> None:
     verdict = make.judged(make.broken(build, before, after), **arguments)
@@ -129,7 +129,7 @@ def test_guidance_by_skipped_layers_is_not_covered() -> None:
     ]
 
 
-def test_a_scheduler_may_take_more_steps_than_it_is_asked_for() -> None:
+def test_a_scheduler_may_take_more_steps_than_requested() -> None:
     import diffusers
 
     pipeline = make.broken(make.stable_diffusion, _STEP, _STEP)
@@ -139,12 +139,12 @@ def test_a_scheduler_may_take_more_steps_than_it_is_asked_for() -> None:
     assert "5 of 5 steps guided" in verdict.message
 
 
-def test_a_loop_that_ends_early_is_a_fault() -> None:
+def test_an_early_end_of_the_loop_is_a_fault() -> None:
     verdict = make.judged(make.broken(make.stable_diffusion, "enumerate(timesteps)", "enumerate(timesteps[:-1])"))
     assert verdict.reason == "guidance.steps"
 
 
-def test_a_scale_that_the_model_does_not_take_is_pointed_out() -> None:
+def test_a_scale_unknown_to_the_model_is_pointed_out() -> None:
     takes = make.judged(make.flux(), guidance_scale=3.5)
     assert takes.details.inert == ()
     without = make.judged(make.flux(guidance_embeds=False), guidance_scale=3.5)
@@ -153,7 +153,7 @@ def test_a_scale_that_the_model_does_not_take_is_pointed_out() -> None:
     assert "No effect: guidance_scale 3.5 (the model takes no guidance scale)." in without.message
 
 
-def test_cosine_and_norm_ratio_are_those_of_the_predictions() -> None:
+def test_cosine_and_norm_ratio_match_the_predictions() -> None:
     observation = make.observed(make.lumina2(), cfg_trunc_ratio=0.7)
     assert observation.guidance is not None
     first, _, last = observation.guidance.steps
@@ -183,7 +183,7 @@ def gated(pipeline: Any) -> Any:
     )(pipeline)
 
 
-def test_a_difference_of_branches_that_is_reused_is_described(real_libraries: None) -> None:
+def test_a_reused_difference_of_branches_is_described(real_libraries: None) -> None:
     asked = BLUE | {"true_cfg_scale": 3.0}
     pipeline = make.flux()
     with gated(pipeline):
@@ -200,7 +200,7 @@ def test_a_difference_of_branches_that_is_reused_is_described(real_libraries: No
     assert "steps 1-2 guided at scale 3 by the branch difference of an earlier step (cond)" in verdict.message
 
 
-def test_calls_that_something_else_answers_are_told(real_libraries: None) -> None:
+def test_calls_answered_elsewhere_are_reported(real_libraries: None) -> None:
     pipeline = make.flux()
     sound = pipeline.transformer.forward
     kept: list[Any] = []
@@ -217,7 +217,7 @@ def test_calls_that_something_else_answers_are_told(real_libraries: None) -> Non
     assert observation.remarks == ("transformer: 2 of 3 calls computed nothing: something answered in its place",)
 
 
-def test_a_callback_that_cuts_guidance_off_is_described_and_no_fault(real_libraries: None) -> None:
+def test_a_callback_cutting_guidance_off_is_described_and_no_fault(real_libraries: None) -> None:
     pipeline = make.stable_diffusion()
     verdict = make.judged(pipeline, **cutoff(0.4), num_inference_steps=4)
     assert (verdict.reason, verdict.decision) == ("guidance.steered", "incomparable"), verdict.message

@@ -49,7 +49,7 @@ def test_a_sound_pipeline_does_as_asked(arguments: dict[str, Any], words: str) -
         ("self.scheduler.step(noise_pred,", "self.scheduler.step(-noise_pred,", "sign"),
     ],
 )
-def test_a_fault_has_its_reason(before: str, after: str, reason: str) -> None:
+def test_a_fault_has_the_right_reason(before: str, after: str, reason: str) -> None:
     verdict = make.judged(make.broken(tiny, before, after), **SIZE, guidance_scale=4.0)
     assert verdict.reason == f"guidance.{reason}", verdict.message
     assert verdict.decision == "worse"

@@ -55,7 +55,9 @@ def test_a_sound_z_image_does_as_asked(arguments: dict[str, Any], words: str) ->
         (TRUNCATED, "_precomputed_t_norms[i] > self._cfg_truncation", "i > 1", "missing_steps"),
     ],
 )
-def test_a_fault_in_z_image_has_its_reason(arguments: dict[str, Any], before: str, after: str, reason: str) -> None:
+def test_a_fault_in_z_image_has_the_right_reason(
+    arguments: dict[str, Any], before: str, after: str, reason: str
+) -> None:
     verdict = make.judged(make.broken(make.z_image, before, after), **BLUE, **arguments)
     assert verdict.reason == f"guidance.{reason}", verdict.message
 
@@ -93,13 +95,13 @@ def test_a_z_image_batch_is_counted_in_samples() -> None:
     assert [(group.branch, group.batch) for group in observation.work.denoiser] == [("joint", 2)]
 
 
-def test_timesteps_are_those_of_the_scheduler() -> None:
+def test_timesteps_match_the_scheduler() -> None:
     observation = make.observed(make.z_image())
     assert observation.guidance is not None
     assert [step.timestep for step in observation.guidance.steps] == make.z_image().scheduler.timesteps.tolist()
 
 
-def test_a_subclass_that_inherits_the_call_inherits_the_formula() -> None:
+def test_a_subclass_inheriting_the_call_inherits_the_formula() -> None:
     pipeline = make.broken(make.lumina2, "(i + 1) / num_inference_steps", "(i + 1) / num_inference_steps")
     sound = type(make.lumina2())
     pipeline.__class__ = type("HousePipeline", (sound,), {})

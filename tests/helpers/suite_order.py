@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     import pytest
 
 DEAREST = (
-    "tests/full/test_own_baselines.py::test_the_suite_still_computes_them",
+    "tests/full/test_own_baselines.py::test_the_suite_still_computes_the_baselines",
     "tests/full/test_docs_examples.py",
     "tests/full/package/test_package_wheel.py",
     "tests/full/test_docs_readme.py",
     "tests/full/workers",
-    "tests/test_docs_commands.py::test_a_printed_line_that_takes_long_runs",
+    "tests/test_docs_commands.py::test_a_long_running_printed_line",
     "tests/full/faults/test_faults_benign.py",
 )
 """Beginnings of ids of the tests that take longest; most wait for processes. Workers begin with them, so that none is

@@ -100,7 +100,7 @@ def test_what_rules_out_a_gain_stands_for_all() -> None:
     assert answer(session).word == "wrong"
 
 
-def test_the_command_ends_with_a_status_of_its_own_for_each_word(
+def test_the_command_ends_with_a_separate_status_for_every_word(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ANSWERED.keys() == set(WORDS)
@@ -136,6 +136,6 @@ def test_what_the_reference_does_as_well_is_nothing_to_suspect(changed: dict[str
     assert suspicions(probed(), probed(**changed)) == ()
 
 
-def test_another_picture_of_the_hidden_prompt_is_one() -> None:
+def test_a_second_picture_of_the_hidden_prompt_is_a_picture_of_the_prompt() -> None:
     assert suspicions(probed(), probed(), OTHER) == ("hidden_prompt_differs",)
     assert suspicions(probed(), probed(), SAME) == ()

@@ -17,7 +17,7 @@ from pytest_diffbench.judge.limits import TierLimits
 from pytest_diffbench.records import GATES, Case, Definition
 
 
-def test_one_verdict_a_gate_in_their_order() -> None:
+def test_a_verdict_per_gate_in_order() -> None:
     asked = make.judge_all(make.observation(), make.artifacts(), make.reference(), Limits(), ["time", "work", "time"])
     assert [verdict.gate for verdict in asked] == ["work", "time"]
     everything = make.judge_all(make.observation(), make.artifacts(), make.reference(), Limits(), GATES)
@@ -70,7 +70,7 @@ def test_judging_is_pure() -> None:
         (None, "unknown", True),
     ],
 )
-def test_definitions_are_compared_as_json_sees_them(old: Any, new: Any, changed: bool) -> None:
+def test_definitions_are_compared_as_read_from_json(old: Any, new: Any, changed: bool) -> None:
     before, after = make.definition(extra=old), make.definition(extra=new)
     assert bool(definition_changes(before, after)) is changed
     assert bool(definition_changes(after, before)) is changed
@@ -129,7 +129,7 @@ def test_limits_of_image_metrics_keep_to_their_range(name: str, tiers: tuple[flo
         Limits(metric_limits={name: TierLimits(*tiers)})
 
 
-def test_limits_are_one_frozen_table_with_zero_allowed() -> None:
+def test_limits_are_a_single_frozen_table_with_zero_allowed() -> None:
     limits = Limits(memory_rel=0, time_floor_s=0)
     assert limits.memory_rel == 0
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -42,7 +42,7 @@ def test_a_fix_of_guidance_is_not_a_regression_of_work(kept: list[GuidanceStep] 
     assert "8 unconditional transformer calls that the baseline did not make (steps 7-14)" in answer.message
 
 
-def test_more_work_that_guidance_does_not_explain_is_worse_all_the_same() -> None:
+def test_more_work_beyond_guidance_is_worse_all_the_same() -> None:
     answer = judged(
         kept=steps(7),
         calls=(COND, make.group("uncond", FIRST_STEPS)),
@@ -51,12 +51,12 @@ def test_more_work_that_guidance_does_not_explain_is_worse_all_the_same() -> Non
     assert answer.decision == "worse"
 
 
-def test_a_baseline_that_was_as_asked_explains_nothing() -> None:
+def test_a_baseline_as_asked_explains_nothing() -> None:
     answer = judged(kept=steps(make.GUIDED), calls=(COND, make.group("uncond", FIRST_STEPS)))["work"]
     assert answer.reason == "work.denoiser_calls"
 
 
-def test_a_run_that_is_not_as_asked_is_not_excused() -> None:
+def test_a_run_unlike_the_request_is_not_excused() -> None:
     everywhere = make.observation(
         work=make.work((COND, make.group("uncond", "0-29"))), guidance=make.guidance(steps(make.STEPS))
     )
@@ -68,7 +68,7 @@ def test_a_run_that_is_not_as_asked_is_not_excused() -> None:
     assert guidance.decision == "worse"
 
 
-def test_another_picture_is_explained_by_the_scale_that_the_baseline_mixed_with() -> None:
+def test_a_changed_picture_is_explained_by_the_scale_of_the_baseline() -> None:
     inverted = make.artifacts(np.asarray(255 - make.BASE_IMAGE, dtype=np.uint8))
     output = make.observation(output=make.output(inverted.images[0]))
     reference = make.reference(guidance=make.guidance(steps(make.GUIDED, scale=7.5)).groups())

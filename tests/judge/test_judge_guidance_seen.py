@@ -45,7 +45,7 @@ def judged(now: Guidance, base: Guidance | None, **arguments: Any) -> Any:
 FOUR = (guided(), guided(), plain(), plain())
 
 
-def test_steps_that_did_the_same_stand_together() -> None:
+def test_equal_steps_stand_together() -> None:
     rescaled = guided(gain_min=0.4, gain_max=0.9, norm_ratio_min=1.0, norm_ratio_max=1.0 + 2**-22)
     other = guided(gain_min=0.4, gain_max=0.9)
     groups = read_guidance(guided(4.0), guided(4.0 + 1e-5), rescaled, other, plain(), guided(7.5)).groups()
@@ -59,7 +59,7 @@ def test_steps_that_did_the_same_stand_together() -> None:
     assert groups[0].scale == pytest.approx(4.0, abs=1e-4)
 
 
-def test_what_was_seen_is_described_where_nothing_is_known() -> None:
+def test_what_was_observed_is_described_where_nothing_is_known() -> None:
     verdict = judged(read_guidance(*FOUR), None)
     assert (verdict.reason, verdict.decision) == ("guidance.no_formula", "incomparable")
     assert "steps 0-1 guided at scale 4 (cond + uncond); steps 2-3 conditional only (cond)" in verdict.message
@@ -93,7 +93,7 @@ def test_the_same_as_in_the_baseline_is_the_same() -> None:
         ((guided(None), *FOUR[1:]), "unreadable scale"),  # type: ignore[arg-type]  # as it is read of equal branches
     ],
 )
-def test_whatever_changed_is_worse_and_named_with_its_steps(now: tuple[GuidanceStep, ...], words: str) -> None:
+def test_any_change_is_worse_and_named_with_the_steps(now: tuple[GuidanceStep, ...], words: str) -> None:
     verdict = judged(read_guidance(*now), read_guidance(*FOUR))
     assert (verdict.reason, verdict.decision) == ("guidance.changed", "worse")
     assert words in verdict.message
@@ -129,7 +129,7 @@ MIX = GuidanceStep(branches=("unknown",), used="mixed", sign=1, shares=(7.5, -6.
     ],
     ids=["shares", "span", "denoiser", "converted", "not converted"],
 )
-def test_whatever_is_read_by_a_fit_is_compared(now: GuidanceStep, base: GuidanceStep, words: str) -> None:
+def test_everything_read_by_a_fit_is_compared(now: GuidanceStep, base: GuidanceStep, words: str) -> None:
     verdict = judged(read_guidance(now), read_guidance(base))
     assert (verdict.reason, verdict.decision) == ("guidance.changed", "worse")
     assert words in verdict.message
@@ -177,7 +177,7 @@ def test_what_the_baseline_could_read_and_now_cannot_be_is_worse(base: GuidanceS
     assert "-> matching neither branch" in verdict.message
 
 
-def test_a_formula_leaves_to_the_baseline_what_it_cannot_read() -> None:
+def test_a_formula_leaves_unreadable_guidance_to_the_baseline() -> None:
     read, mixed = make.guided_step(), make.guided_step(used="mixed", shares=(4.0, -3.0))
     unread = make.guided_step(used="unknown")
 
@@ -202,7 +202,7 @@ def test_a_baseline_of_before_denoisers_were_named_is_the_same() -> None:
 
 
 @pytest.mark.parametrize(("second", "scale", "odd"), [(3.0, 3.0, False), (3.0, 4.0, True), (None, 4.0, False)])
-def test_each_denoiser_has_a_scale_of_its_own(second: float | None, scale: float, odd: bool) -> None:
+def test_every_denoiser_has_a_separate_scale(second: float | None, scale: float, odd: bool) -> None:
     steps = (guided(4.0, components=("transformer",)), guided(scale, components=("transformer_2",)))
     call = read_guidance(*steps, guidance_scale=4.0, guidance_scale_2=second)
     assert bool(contradictions(call)) is odd
@@ -224,7 +224,7 @@ def test_each_denoiser_has_a_scale_of_its_own(second: float | None, scale: float
         ((4.2, 4.2), {"guidance_scale": 7.0, "true_cfg_scale": 4.0}, True),
     ],
 )
-def test_a_scale_that_nobody_asked_for_is_red_without_formula_and_baseline(
+def test_an_unrequested_scale_is_red_without_formula_and_baseline(
     scales: tuple[float, ...], arguments: dict[str, Any], odd: bool
 ) -> None:
     call = read_guidance(*map(guided, scales), **arguments)

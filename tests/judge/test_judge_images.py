@@ -52,7 +52,7 @@ def test_ssim_equals_the_definition(seed: int, height_px: int, width_px: int, de
     assert distance(a, b)["ssim"].value == pytest.approx(expected, abs=1e-9)
 
 
-def test_ssim_of_more_rows_than_one_strip_equals_the_definition() -> None:
+def test_ssim_of_several_strips_equals_the_definition() -> None:
     a = random_image(3, 150, 9, None)
     b = make.noisy(a, 30)
     expected = slow_ssim(luma(a), luma(b), 7)
@@ -82,7 +82,7 @@ def test_a_black_image_isnt_near_because_uint8_wrapped_around() -> None:
     assert psnr_db(white, black) == psnr_db(black, white) == 0.0
 
 
-def test_psnr_of_one_changed_value() -> None:
+def test_psnr_of_a_single_changed_value() -> None:
     a = np.zeros((10, 10), np.uint8)
     b = a.copy()
     b[3, 4] = 255
@@ -120,7 +120,7 @@ def test_more_noise_is_further_away(seed: int) -> None:
         assert nearer["tile_ssim"].value > further["tile_ssim"].value
 
 
-def test_a_lost_patch_shows_in_the_worst_tile_with_its_place() -> None:
+def test_a_lost_patch_shows_in_the_worst_tile_with_a_place() -> None:
     image = make.picture(size_px=512)
     broken = image.copy()
     broken[192:256, 320:384] = 0

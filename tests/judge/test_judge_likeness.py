@@ -51,7 +51,7 @@ def test_every_kind_has_a_metric_for_tables() -> None:
 
 
 @pytest.mark.parametrize("kind", CONTENTS)
-def test_a_part_is_compared_by_the_metrics_of_its_kind(kind: str) -> None:
+def test_a_part_is_compared_by_the_metrics_of_the_parts_kind(kind: str) -> None:
     base = shown(kind)
     equal = difference(shown(kind), base)
     assert (equal.same_bits, equal.parts, equal.worst) == (True, {}, None)
@@ -67,7 +67,7 @@ def test_a_part_is_compared_by_the_metrics_of_its_kind(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", CONTENTS)
-def test_the_nearer_part_is_more_alike_and_an_equal_one_most(kind: str) -> None:
+def test_the_nearer_part_is_more_alike_and_an_equal_part_most(kind: str) -> None:
     base = shown(kind)
     equal, near, far = (difference(shown(kind, change), base) for change in (0.0, 0.02, 0.5))
     assert is_more_alike(near, far)
@@ -77,7 +77,7 @@ def test_the_nearer_part_is_more_alike_and_an_equal_one_most(kind: str) -> None:
     assert not is_more_alike(equal, equal)
 
 
-def test_metrics_that_contradict_each_other_rank_nothing() -> None:
+def test_contradicting_metrics_rank_nothing() -> None:
     noisy = ImageDifference(same_bits=False, parts={"video_psnr_db": 35.0, "video_ssim": 0.8})
     shifted = ImageDifference(same_bits=False, parts={"video_psnr_db": 30.0, "video_ssim": 0.9})
     assert not is_more_alike(noisy, shifted)

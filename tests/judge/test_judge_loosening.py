@@ -30,7 +30,7 @@ def limits(given: dict[str, float], reason: str | None = "int8 attention") -> Li
     return Limits(**limit_fields(checked(given), reason))
 
 
-def test_every_threshold_of_this_machine_can_be_changed() -> None:
+def test_every_threshold_of_the_local_machine_can_be_changed() -> None:
     default = tolerance("machine", AGREEING, AGREEING, Limits(), OPTIONAL)
     allowed = default.figures() | default.parts
     assert set(TOLERANCES) == {*allowed, "trace_first_rel"}
@@ -39,7 +39,7 @@ def test_every_threshold_of_this_machine_can_be_changed() -> None:
         assert changed.figures() | changed.parts == allowed | {name: 1}
 
 
-def test_another_machine_is_never_left_stricter() -> None:
+def test_a_different_machine_is_never_left_stricter() -> None:
     far = tolerance("any", AGREEING, AGREEING, limits({"psnr_db": 25, "colour_levels": 2, "ssim": 0.9}))
     assert (far.images["psnr_db"], far.images["colour_levels"], far.images["ssim"]) == (
         25,
@@ -92,7 +92,7 @@ def test_the_history_grows_by_what_changed_and_says_why() -> None:
     assert history_with(limits({"psnr_db": 45}, None), (), WHEN)[0].reason.startswith("stricter")
 
 
-def test_a_verdict_lists_the_history_and_what_it_lacks() -> None:
+def test_a_verdict_lists_the_history_and_the_gaps() -> None:
     image = make.noisy(make.BASE_IMAGE, 3)  # about 38 dB
     observation = make.observation(output=make.output(image))
     strict = make.ask("output", observation, make.reference(), returned=make.artifacts(image))

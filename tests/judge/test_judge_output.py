@@ -85,7 +85,7 @@ def test_a_small_difference_is_within_tolerance_and_shows_figure_and_limits() ->
     assert "PSNR 40 dB" in answer.message
 
 
-def test_a_lost_patch_is_named_with_its_place() -> None:
+def test_a_lost_patch_is_named_with_the_place() -> None:
     image = make.picture(size_px=512)
     broken = image.copy()
     broken[128:192, 256:320] = 0
@@ -113,7 +113,7 @@ def test_a_colour_cast_is_caught() -> None:
 
 
 @pytest.mark.parametrize("distance", ["family", "any"])
-def test_another_machine_is_an_excuse_down_to_a_bound(distance: Distance) -> None:
+def test_a_different_machine_is_an_excuse_down_to_a_bound(distance: Distance) -> None:
     drift = {"scale": 0.03}
     assert judged(make.noisy(IMAGE, 2), distance=distance, trace=drift).reason == "output.within_tolerance"
     cast = np.minimum(IMAGE, 240) + np.uint8(15)
@@ -122,7 +122,7 @@ def test_another_machine_is_an_excuse_down_to_a_bound(distance: Distance) -> Non
 
 
 @pytest.mark.parametrize("distance", ["family", "any"])
-def test_on_another_machine_latents_are_compared_before_pixels(distance: Distance) -> None:
+def test_on_a_different_machine_latents_are_compared_before_pixels(distance: Distance) -> None:
     faint = make.noisy(IMAGE, 2)
     cast = np.minimum(IMAGE, 240) + np.uint8(15)
     same = judged(faint, distance=distance)
@@ -148,7 +148,7 @@ def test_on_another_machine_latents_are_compared_before_pixels(distance: Distanc
         ({"scale": 0.02, "from_step": 4}, "trace", "First divergence: latents, step 4 (jumps from 0 % to 2 %"),
     ],
 )
-def test_a_picture_that_came_about_in_another_way_is_worse(trace: dict[str, float], reason: str, words: str) -> None:
+def test_a_picture_painted_in_a_different_way_is_worse(trace: dict[str, float], reason: str, words: str) -> None:
     answer = judged(make.noisy(IMAGE, 1), trace=trace)
     assert answer.reason == f"output.{reason}"
     assert words in answer.message
@@ -160,7 +160,7 @@ def test_what_identical_calls_drift_by_is_no_other_way() -> None:
     assert answer.reason == "output.within_tolerance"
 
 
-def test_half_precision_explains_its_own_rounding_and_no_more() -> None:
+def test_half_precision_explains_own_rounding_and_no_more() -> None:
     def judged_in_half(texts: float) -> Any:
         case = Case(id="case", definition=msgspec.structs.replace(make.definition(), dtype="bfloat16"))
         image = make.noisy(IMAGE, 1)
@@ -172,7 +172,7 @@ def test_half_precision_explains_its_own_rounding_and_no_more() -> None:
     assert judged_in_half(0.03) == "output.trace"
 
 
-def test_the_first_place_that_isnt_finite_is_named_from_the_trace() -> None:
+def test_the_first_place_with_non_finite_values_is_named_from_the_trace() -> None:
     names = ("text/0", "prediction/0/cond", "prediction/0/uncond", "latents/0")
     trace = {name: np.ones(4, np.float32) for name in names}
     lost = {"prediction/0/uncond": 3.0, "latents/0": 9.0}
@@ -192,7 +192,7 @@ def test_the_limit_follows_the_baselines_own_noise_down_to_a_bound() -> None:
     assert judged(make.noisy(IMAGE, 60), base={"rerun": drifted(12.0)}).reason == "output.rerun_noise"
 
 
-def test_code_that_became_random_cant_excuse_itself() -> None:
+def test_newly_random_code_cant_excuse_itself() -> None:
     image = make.noisy(IMAGE, 4)
     assert judged(image, now={"rerun": drifted(30.0)}).reason == "output.nondeterministic"
     # where the baseline's rounds weren't repeated, this run's noise is all there is
@@ -205,7 +205,7 @@ def test_code_that_became_random_cant_excuse_itself() -> None:
     assert judged(make.noisy(IMAGE, 1), now={"rerun": drifted(52.0)}).reason == "output.within_tolerance"
 
 
-def test_noise_of_a_flat_picture_has_the_ssim_that_the_limit_takes_from_its_psnr() -> None:
+def test_noise_of_a_flat_picture_has_the_ssim_derived_from_psnr() -> None:
     flat = np.full((256, 256), 128, np.uint8)
     measured = distance(flat, make.noisy(flat, 6))
     assert flat_ssim(measured["psnr_db"].value) == pytest.approx(measured["ssim"].value, abs=0.02)
@@ -227,7 +227,7 @@ def test_images_with_alpha_are_compared() -> None:
     assert make.ask("output", observation, against, returned=make.artifacts(clear)).reason == "output.differs"
 
 
-def test_pixels_that_werent_kept_are_told() -> None:
+def test_unkept_pixels_are_reported() -> None:
     observation = make.observation(output=make.output(make.noisy(IMAGE, 1)))
     assert (
         make.ask("output", observation, make.reference(), returned=Artifacts(trace=make.trace())).reason
@@ -250,7 +250,7 @@ def test_pixels_that_werent_kept_are_told() -> None:
         (0.8, "any", "output.differs"),
     ],
 )
-def test_a_result_of_latents_is_judged_by_them(scale: float, distance: Distance, reason: str) -> None:
+def test_a_result_of_latents_is_judged_by_latents(scale: float, distance: Distance, reason: str) -> None:
     case = Case(id="case", definition=make.definition(output_type="latent"))
     observation = make.observation(output=make.output(), case=case)
     against = make.reference(observation, stored=Artifacts(trace=make.trace()), distance=distance)
@@ -258,7 +258,7 @@ def test_a_result_of_latents_is_judged_by_them(scale: float, distance: Distance,
     assert answer.reason == reason
 
 
-def test_latents_of_another_shape_or_without_a_trace_never_pass() -> None:
+def test_latents_of_a_different_shape_or_without_a_trace_never_pass() -> None:
     case = Case(id="case", definition=make.definition(output_type="latent"))
     base = make.observation(output=make.output(), case=case)
     observation = make.observation(output=make.output(latents_shape=(1, 16, 4, 4)), case=case)

@@ -47,7 +47,7 @@ def judged(now: Output, base: Output | None = None, **artifacts: Any) -> Any:
         ("all", "no two of 5 calls agree."),
     ],
 )
-def test_calls_that_disagree_are_red_though_the_first_round_has_the_baselines_bits(group: str, words: str) -> None:
+def test_disagreeing_calls_are_red_though_the_first_round_has_the_baselines_bits(group: str, words: str) -> None:
     verdict = judged(make.output(IMAGE, rerun=noise(group)), make.output(IMAGE))
     assert (verdict.reason, verdict.decision) == ("output.nondeterministic", "worse")
     assert words in verdict.message
@@ -63,13 +63,13 @@ def test_what_the_baselines_own_calls_did_is_no_regression() -> None:
     assert "Any change would have been detected" not in verdict.message
 
 
-def test_the_last_bit_of_one_call_is_no_regression() -> None:
+def test_the_last_bit_of_a_single_call_is_no_regression() -> None:
     verdict = judged(make.output(IMAGE, rerun=noise("last", psnr_db=70.0)), make.output(IMAGE))
     assert verdict.reason == "output.same_bits"
     assert "Identical calls of this case differ" in verdict.message
 
 
-def test_images_of_another_number_have_no_psnr_and_disagree() -> None:
+def test_images_of_a_different_number_have_no_psnr_and_disagree() -> None:
     verdict = judged(make.output(IMAGE, rerun=noise("last", psnr_db=None)), make.output(IMAGE))
     assert verdict.reason == "output.nondeterministic"
     assert "not the same number or size" in verdict.message
@@ -164,32 +164,32 @@ def test_tensors_of_other_bits_are_compared_by_their_sketches(scale: float, reas
     assert "returned tensor 0" in verdict.message.lower()
 
 
-def test_tensors_whose_sketches_were_not_kept_are_not_judged() -> None:
+def test_tensors_without_kept_sketches_are_not_judged() -> None:
     reference = make.reference(make.observation(output=of_tensors(tensor(1.0))), stored=Artifacts())
     observation = make.observation(output=of_tensors(tensor(2.0)))
     (verdict,) = judge(observation, of_sketch(), reference, Limits(), ["output"])
     assert verdict.reason == "output.not_kept"
 
 
-def test_tensors_that_calls_disagree_about() -> None:
+def test_tensors_in_disagreement_between_calls() -> None:
     drifting = noise("last", psnr_db=None, latents_rel=0.5)
     verdict = compared(of_tensors(tensor(), rerun=drifting), of_tensors(tensor()))
     assert verdict.reason == "output.nondeterministic"
     assert "50 % apart" in verdict.message
 
 
-def test_nothing_at_all_without_a_baseline_is_not_seen() -> None:
+def test_nothing_at_all_without_a_baseline_is_not_observed() -> None:
     assert judged(NOTHING).reason == "output.not_seen"
 
 
-def test_a_mask_of_ones_beside_a_result_is_no_fault() -> None:
+def test_a_mask_of_all_true_beside_a_result_is_no_fault() -> None:
     both = of_tensors(tensor(name="embeds"), tensor(name="mask", constant=True))
     assert judged(both).reason == "output.no_baseline"
     assert judged(of_tensors(tensor(constant=True), tensor(constant=True))).reason == "output.constant"
 
 
 @pytest.mark.parametrize(("distance", "reason"), [("machine", "output.weights"), ("family", "output.differs")])
-def test_other_weights_are_a_reason_on_one_class_of_machine(distance: Distance, reason: str) -> None:
+def test_other_weights_are_a_reason_on_a_single_class_of_machine(distance: Distance, reason: str) -> None:
     """Elsewhere drawn ones differ by rounding, and it's a line beside the verdict."""
     now = make.output(make.noisy(IMAGE, 80), weights={"unet": "b"})
     base = make.observation(output=make.output(IMAGE, weights={"unet": "a"}))

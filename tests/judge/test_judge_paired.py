@@ -43,7 +43,7 @@ def judged(both: Sequence[tuple[Run, Run]], family: str = "cuda", **more: Any) -
     return answer
 
 
-def test_the_same_speed_is_the_same_whatever_the_machine_does() -> None:
+def test_the_same_speed_is_the_same_on_any_machine() -> None:
     answer = judged(pairs(6))
     assert answer.reason == "time.same"
     assert ", 6 pairs of runs. A slowdown of +" in answer.message
@@ -51,7 +51,7 @@ def test_the_same_speed_is_the_same_whatever_the_machine_does() -> None:
     assert not wants_runs(answer)
 
 
-def test_what_would_have_been_seen_is_seen() -> None:
+def test_the_stated_detectable_change_is_detected() -> None:
     detectable_rel = judged(pairs(10)).details.detectable_rel
     assert judged(pairs(10, 1 + detectable_rel)).reason == "time.slower"
 
@@ -89,7 +89,7 @@ def clocked(both: Sequence[tuple[Run, Run]], base_mhz: float, head_mhz: float) -
     return [(read(base, base_mhz), read(head, head_mhz)) for base, head in both]
 
 
-def test_a_slowdown_that_vanishes_in_clock_cycles_is_the_clocks() -> None:
+def test_a_slowdown_absent_in_clock_cycles_is_the_clocks() -> None:
     answer = judged(clocked(pairs(6, 1.10), 1980, 1800))
     assert (answer.decision, answer.reason) == ("unsure", "time.clocks")
     assert "the device's clock fell from 1,980 to 1,800 MHz" in answer.message
@@ -106,7 +106,7 @@ def test_few_pairs_ask_for_more(count: int) -> None:
     assert wants_runs(answer)
 
 
-def test_a_dead_run_takes_its_pair_with_it() -> None:
+def test_a_dead_run_drops_the_whole_pair() -> None:
     dead = msgspec.structs.replace(make.run(), rounds=())
     broken = msgspec.structs.replace(make.run(), rounds=(Round(total_s=math.nan),))
     left = judged([*pairs(4), (dead, make.run()), (make.run(), broken)])
@@ -117,7 +117,7 @@ def test_a_dead_run_takes_its_pair_with_it() -> None:
     assert not wants_runs(nothing)
 
 
-def test_pairs_that_cannot_be_used_are_made_again_within_a_bound() -> None:
+def test_unusable_pairs_are_repeated_within_a_bound() -> None:
     limits = Limits(time_max_pairs=6, time_spare_pairs=4)
     left_out = [(make.run(), make.run(totals_s=[12, 14, 16, 18, 20]))]
     some = pairs(3)
@@ -129,7 +129,7 @@ def test_pairs_that_cannot_be_used_are_made_again_within_a_bound() -> None:
     assert not wants_runs(hopeless)
 
 
-def test_a_machine_that_changes_pace_within_a_pair_takes_it_out() -> None:
+def test_a_change_of_pace_within_a_pair_drops_the_pair() -> None:
     torn = [(base, msgspec.structs.replace(head, calibration_s=(0.05,))) for base, head in pairs(5, 1.5)]
     assert judged(torn).reason == "time.few_pairs"
 
@@ -183,7 +183,7 @@ def scaled(run: Run, factor: float) -> Run:
     return msgspec.structs.replace(run, rounds=rounds)
 
 
-def test_rounds_of_two_levels_on_one_side_alone_are_not_steady() -> None:
+def test_rounds_of_two_levels_on_a_single_side_are_not_steady() -> None:
     base, head = make.run(12.0), make.run(12.0)
     rounds = tuple(
         scaled(msgspec.structs.replace(head, rounds=(timed,)), 1.5 if n % 2 else 1.0).rounds[0]
@@ -194,7 +194,7 @@ def test_rounds_of_two_levels_on_one_side_alone_are_not_steady() -> None:
     assert answer.changes == ("6 pairs left out: the ratio of its rounds was not steady",)
 
 
-def test_a_side_that_still_warms_up_in_its_rounds_is_not_steady() -> None:
+def test_a_side_still_warming_up_in_the_rounds_is_not_steady() -> None:
     base, head = (
         msgspec.structs.replace(make.run(totals_s=totals_s), warmup_s=(warmup_s,))
         for totals_s, warmup_s in (((12.0,) * 5, 12.0), ((15.0, 14.4, 13.9, 13.5, 13.2), 16.0))
@@ -204,12 +204,12 @@ def test_a_side_that_still_warms_up_in_its_rounds_is_not_steady() -> None:
     assert judged([(head, head)] * 6, "cpu", by_turns=True).reason == "time.same"
 
 
-def test_levels_that_only_a_tiny_call_can_have_are_no_matter() -> None:
+def test_levels_possible_only_for_a_tiny_call_are_no_matter() -> None:
     base, head = make.run(totals_s=(0.002,) * 5), make.run(totals_s=(0.002, 0.0023, 0.002, 0.0023, 0.002))
     assert "left out" not in " ".join(judged([(base, head)] * 6, "cpu", by_turns=True).changes)
 
 
-def test_rounds_that_have_no_partner_make_no_pair() -> None:
+def test_rounds_without_a_partner_are_no_pair() -> None:
     base, head = make.run(12.0), make.run(12.0)
     fewer = msgspec.structs.replace(head, rounds=head.rounds[1:])
     assert judged([(base, fewer)] * 6, "cpu", by_turns=True).reason == "time.few_pairs"
@@ -224,7 +224,7 @@ def test_other_settings_are_named() -> None:
     assert judged([(make.run(), make.run(env=torch))] * 6, "cpu").reason == "time.same"
 
 
-def test_evidence_that_points_one_way_asks_for_a_further_pair() -> None:
+def test_biased_evidence_asks_for_a_further_pair() -> None:
     wild = [make.run(12.0 * factor) for factor in (1.12, 1.22, 1.04, 1.20, 1.05)]
     answer = judged([(make.run(), head) for head in wild], "cpu")
     assert answer.reason == "time.unconfirmed"

@@ -183,7 +183,7 @@ def test_a_lot_of_noise_is_beyond(field: str) -> None:
     assert on_field(field, noise(field, 0.2)).decision == "worse"
 
 
-def test_frames_in_another_form_are_the_same_frames() -> None:
+def test_frames_in_a_different_form_are_the_same_frames() -> None:
     levels = (FILM * 255).round().astype(np.uint8)
     base = returned.read("frames", FILM)
     pictures = returned.read("frames", [list(levels)], pictures=True)
@@ -225,7 +225,7 @@ def test_hard_gates_of_audio(samples: Any, hertz: int, reason: str, words: str) 
     assert words in verdict.message
 
 
-def test_frames_that_are_missing_or_put_in_are_named() -> None:
+def test_missing_or_inserted_frames_are_named() -> None:
     whole, shorter = returned.read("frames", FILM), returned.read("frames", np.delete(FILM, 4, axis=0))
     assert "Frame 4 (500 ms) of the baseline is missing, and all others are equal" in judged(shorter, whole).message
     assert "Frame 4 (500 ms) was put in, and all others are equal" in judged(whole, shorter).message
@@ -234,7 +234,7 @@ def test_frames_that_are_missing_or_put_in_are_named() -> None:
 
 
 @pytest.mark.parametrize("content", [DEPTH / DEPTH.max(), np.abs(EMBEDDINGS[0]) / 8])
-def test_a_part_that_was_taken_for_an_image_is_no_loss(content: Any) -> None:
+def test_a_part_taken_for_an_image_is_no_loss(content: Any) -> None:
     field = "prediction" if content.ndim == 4 else "image_embeds"
     parts = returned.read(field, content.astype(np.float32))
     pixels = to_uint8_arrays(content.astype(np.float32))
@@ -249,12 +249,12 @@ def test_a_part_that_was_taken_for_an_image_is_no_loss(content: Any) -> None:
         assert verdict.reason == f"output.{reason}"
 
 
-def test_a_rate_that_nobody_stated_before_is_no_fault() -> None:
+def test_a_rate_without_a_stated_baseline_is_no_fault() -> None:
     base = returned.read("frames", FILM, rates=Rates())
     assert judged(returned.read("frames", FILM), base).reason == "output.same_bits"
 
 
-def test_a_lost_part_is_named_and_so_is_a_further_one() -> None:
+def test_a_lost_part_is_named_and_so_is_an_added_part() -> None:
     both = [*returned.read("frames", FILM), *returned.read("audio", RECORDING)]
     alone = both[:1]
     lost = judged(alone, both)
@@ -294,7 +294,7 @@ def test_a_baseline_without_the_part_is_never_the_same() -> None:
     assert "this run video 'frames' (12 frames of 64 x 48 px, 8 per second)" in lost.message
 
 
-def test_images_are_judged_before_a_part_that_the_baseline_lacks() -> None:
+def test_images_are_judged_before_a_part_absent_in_the_baseline() -> None:
     image, part = make.picture(), returned.read("audio", RECORDING)
     reference = make.reference(make.observation(output=make.output(image)))
     for shown, reason in ((image, "output.not_in_baseline"), (make.noisy(image, 60), "output.differs")):
@@ -320,7 +320,7 @@ def test_what_is_not_recognised_is_never_the_same(
     assert "list of 3 str" in worded(verdict).message
 
 
-def test_values_that_were_not_kept_leave_the_question_open() -> None:
+def test_unkept_values_leave_the_question_open() -> None:
     verdict = on_field("latents", -LATENTS, stored=Artifacts(parts=({},)))
     assert (verdict.reason, verdict.decision) == ("output.not_kept", "incomparable")
 
@@ -344,21 +344,21 @@ def test_what_identical_calls_drift_by_is_tolerated(field: str) -> None:
 
 
 @pytest.mark.parametrize("field", ["frames", "audio", "prediction", "latents"])
-def test_calls_that_used_to_agree_and_no_longer_do_are_red(field: str) -> None:
+def test_newly_disagreeing_calls_are_red(field: str) -> None:
     drift, _ = drifting(field, 0.05)
     verdict = on_field(field, ORIGINALS[field], rerun=drift)
     assert (verdict.reason, verdict.decision) == ("output.nondeterministic", "worse")
     assert "not the same number or size" not in verdict.message
 
 
-def test_noise_that_hides_everything_makes_a_difference_say_nothing() -> None:
+def test_noise_hiding_everything_makes_a_difference_say_nothing() -> None:
     drift, other = drifting("audio", 1.0)
     verdict = judged(other, returned.read("audio", RECORDING), base_rerun=drift, rerun=drift)
     assert (verdict.reason, verdict.decision) == ("output.rerun_noise", "unsure")
 
 
 @pytest.mark.parametrize("field", ["frames", "audio", "prediction", "latents"])
-def test_another_kind_of_machine_may_drift_further(field: str) -> None:
+def test_a_different_kind_of_machine_may_drift_further(field: str) -> None:
     near = on_field(field, noise(field, 0.08), distance="machine")
     far = on_field(field, noise(field, 0.08), distance="any")
     assert (near.decision, far.decision) == ("worse", "same"), far.message

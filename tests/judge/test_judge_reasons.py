@@ -391,7 +391,7 @@ def test_every_reason_has_a_scenario() -> None:
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_reason_is_reached_with_its_decision(reason: str) -> None:
+def test_reason_is_reached_with_the_decision(reason: str) -> None:
     answer = worded(PAIRED[reason]()) if reason in PAIRED else asked(reason)
     assert (answer.reason, answer.decision) == (reason, REASONS[reason].decision)
     assert answer.message[-1] in ".!", "a message is a sentence"
@@ -399,7 +399,7 @@ def test_reason_is_reached_with_its_decision(reason: str) -> None:
     assert ".." not in answer.message
 
 
-def test_a_reason_that_was_renamed_tells_its_former_name() -> None:
+def test_a_renamed_reason_states_the_former_name() -> None:
     for reason, former in FORMER_NAMES.items():
         assert former not in REASONS
         assert verdict(reason).formerly == former
@@ -417,12 +417,12 @@ def table_row(reason: Reason) -> str:
 
 
 @pytest.mark.parametrize("reason", REASONS.values(), ids=REASONS)
-def test_a_reason_that_needs_a_reader_says_what_to_do(reason: Reason) -> None:
+def test_a_reason_for_a_reader_says_what_to_do(reason: Reason) -> None:
     assert bool(reason.remedy) == (reason.decision != "same")
     assert not reason.remedy or (reason.remedy[0].isupper() and reason.remedy[-1] == ".")
 
 
-def test_a_baseline_whose_images_cannot_be_read_is_no_verdict_but_an_error() -> None:
+def test_unreadable_baseline_images_are_no_verdict_but_an_error() -> None:
     scenario = with_image(make.noisy(IMAGE, 1), dataclasses.replace(make.reference(), artifacts=unreadable))
     with pytest.raises(BaselineError, match=r"image-0\.png"):
         make.ask("output", scenario.observation, scenario.against, returned=scenario.artifacts)

@@ -61,18 +61,18 @@ def moved(levels: int) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("levels", [0, 1])
-def test_what_one_step_may_go_is_nothing_to_say(levels: int) -> None:
+def test_a_step_within_the_limit_is_not_mentioned(levels: int) -> None:
     assert slide_text_of(moved(levels)) == ""
 
 
-def test_a_picture_that_went_further_is_told_with_figures_and_limit() -> None:
+def test_a_picture_further_off_is_reported_with_figures_and_limit() -> None:
     text = slide_text_of(moved(5))
     assert text.startswith("since generation 1 (2026-")
     assert "colour shift of image 0 at least 5.0/255 (limit per step 1)" in text
     assert "PSNR of image 0 at most 34.2 dB (limit per step 40 dB)" in text
 
 
-def test_the_limits_are_those_of_the_case() -> None:
+def test_the_limits_match_the_case() -> None:
     assert (
         slide_text_of(
             moved(5), limits=Limits(metric_limits={"colour_levels": TierLimits(6, 6), "psnr_db": TierLimits(30, 28)})
@@ -84,7 +84,7 @@ def test_the_limits_are_those_of_the_case() -> None:
 
 
 @pytest.mark.parametrize(("levels", "said"), [(0, False), (5, True)])
-def test_a_video_is_sketched_by_its_frames(levels: int, said: bool) -> None:
+def test_a_video_is_sketched_by_the_frames(levels: int, said: bool) -> None:
     film = np.clip(np.rint(255 * returned.film()), 10, 240).astype(np.uint8)
 
     def artifacts(frames: NDArray[np.uint8]) -> Artifacts:
@@ -109,7 +109,7 @@ def test_recordings_maps_and_tensors_are_no_pictures() -> None:
 
 
 @pytest.mark.parametrize(("generation", "said"), [(2, False), (3, True), (4, True)])
-def test_one_step_is_for_the_gates_to_tell(generation: int, said: bool) -> None:
+def test_a_single_step_is_left_to_the_gates(generation: int, said: bool) -> None:
     assert bool(slide_text_of(moved(50), generation=generation)) is said
 
 
@@ -134,7 +134,7 @@ def test_work_and_memory_go_by_their_own_limits() -> None:
         assert bool(text) is said
 
 
-def test_figures_that_mean_something_else_are_not_compared() -> None:
+def test_figures_with_different_meanings_are_not_compared() -> None:
     observation = make.observation(
         output=make.output(FLAT), memory=make.memory(90 * make.GIB, source="process_lifetime")
     )
@@ -149,7 +149,7 @@ def test_figures_that_mean_something_else_are_not_compared() -> None:
     assert slide_text_of(moved(50), redefined) == ""
 
 
-def test_another_size_is_told_as_such() -> None:
+def test_a_different_size_is_reported_as_such() -> None:
     text = slide_text_of(np.full((64, 64, 3), 100, np.uint8))
     assert "images 128 x 128 px -> 64 x 64 px" in text
 
@@ -166,7 +166,7 @@ def test_without_images_nothing_is_said_of_any() -> None:
 
 
 @pytest.mark.parametrize("shape", [(128, 128, 3), (1024, 768, 3), (5, 7), (70, 41, 4), (1, 1, 1)])
-def test_a_sketch_is_small_whatever_the_image(shape: tuple[int, ...]) -> None:
+def test_a_sketch_is_small_for_any_image(shape: tuple[int, ...]) -> None:
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     sketch = origin(image).images[0]
     assert len(sketch.levels) == sketch.rows * sketch.columns * (shape[2] if len(shape) == 3 else 1)
@@ -174,7 +174,7 @@ def test_a_sketch_is_small_whatever_the_image(shape: tuple[int, ...]) -> None:
     assert len(msgspec.json.encode(origin(image))) < 10_000
 
 
-def test_of_many_images_a_few_are_kept_first_and_last_among_them() -> None:
+def test_of_many_images_a_few_are_kept_with_the_first_and_the_last() -> None:
     observation = make.observation()
     kept = origin_of(1, observation.run, None, None, [FLAT] * 81).images
     assert [sketch.image for sketch in kept] == [0, 27, 53, 80]
@@ -182,7 +182,7 @@ def test_of_many_images_a_few_are_kept_first_and_last_among_them() -> None:
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_what_is_told_is_never_more_than_the_output_gate_would_find(seed: int) -> None:
+def test_what_is_reported_is_never_more_than_the_output_gate_would_find(seed: int) -> None:
     image = make.picture(seed)
     other = make.noisy(image, 3 * seed, seed) if seed % 2 else np.roll(image, seed, axis=0)
     text = slide_text_of(

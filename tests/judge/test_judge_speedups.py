@@ -76,7 +76,7 @@ def test_ranks_agree_with_scipy() -> None:
         assert stats.wilcoxon(within, method="exact").pvalue > 0.0025
 
 
-def test_counted_and_normal_ranks_agree_where_they_meet() -> None:
+def test_counted_and_normal_ranks_agree_at_the_boundary() -> None:
     for miss in (0.0025, 0.005, 0.025, 0.25):
         counted, normal = speedups._counted_ranks(100, miss), speedups._normal_ranks(100, miss)
         assert normal == pytest.approx(counted, rel=0.006)
@@ -86,7 +86,7 @@ def test_counted_and_normal_ranks_agree_where_they_meet() -> None:
 
 @pytest.mark.parametrize("count", [201, 202, 203])
 @pytest.mark.parametrize("digits", [1, 15])
-def test_means_that_are_searched_for_are_those_of_the_list(count: int, digits: int) -> None:
+def test_searched_means_match_the_list(count: int, digits: int) -> None:
     draw = random.Random(count)
     logs = [round(draw.gauss(0.1, 0.5), digits) for _ in range(count)]
     means = speedups._Means(logs)
@@ -96,7 +96,7 @@ def test_means_that_are_searched_for_are_those_of_the_list(count: int, digits: i
         assert means.at(rank) == pytest.approx(every[rank - 1], abs=1e-12)
 
 
-def test_thousands_of_blocks_have_a_narrow_interval_that_holds_the_truth() -> None:
+def test_thousands_of_blocks_have_a_narrow_interval_holding_the_truth() -> None:
     draw = random.Random(2)
     logs = [draw.gauss(0.1, 0.05) + (2 if number % 50 == 3 else 0) for number in range(4000)]
     estimated = estimate(logs, CONFIDENCE, 2)
@@ -108,7 +108,7 @@ def test_thousands_of_blocks_have_a_narrow_interval_that_holds_the_truth() -> No
     assert (equal.low_log, equal.centre_log, equal.high_log) == (0.25, 0.25, 0.25)
 
 
-def test_rounds_that_were_held_up_hardly_move_a_rank_interval() -> None:
+def test_rounds_held_up_hardly_move_a_rank_interval() -> None:
     draw = random.Random(3)
     logs = [draw.gauss(0.1, 0.02) for _ in range(24)]
     held_up = [log_ratio + (3.0 if number in (4, 17) else 0.0) for number, log_ratio in enumerate(logs)]
@@ -117,7 +117,7 @@ def test_rounds_that_were_held_up_hardly_move_a_rank_interval() -> None:
     assert busy.high_log - busy.low_log < 2 * (plain.high_log - plain.low_log)
 
 
-def test_scaling_all_times_changes_nothing_and_swapping_sides_turns_it_round() -> None:
+def test_scaling_all_times_changes_nothing_and_swapping_sides_inverts_the_ratio() -> None:
     reference_s, variant_s = [1.0, 1.1, 0.9, 1.3, 1.0, 1.2], [0.8, 0.85, 0.7, 1.0, 0.81, 0.9]
     plain = estimate(log_ratios(reference_s, variant_s), CONFIDENCE)
     scaled = estimate(
@@ -130,7 +130,7 @@ def test_scaling_all_times_changes_nothing_and_swapping_sides_turns_it_round() -
     assert turned.speedup().low == pytest.approx(1 / plain.speedup().high)
 
 
-def test_equal_times_are_one_for_certain() -> None:
+def test_equal_times_are_a_ratio_of_1_for_certain() -> None:
     assert estimate(log_ratios([1.0] * 6, [1.0] * 6), CONFIDENCE).speedup().low == 1.0
 
 
@@ -141,7 +141,7 @@ def test_a_monstrous_interval_stays_a_number() -> None:
 
 
 @pytest.mark.parametrize("logs", [[], [0.1]])
-def test_one_block_has_no_interval(logs: list[float]) -> None:
+def test_a_single_block_has_no_interval(logs: list[float]) -> None:
     with pytest.raises(ValueError, match="two blocks or more"):
         estimate(logs, CONFIDENCE)
 
@@ -222,7 +222,7 @@ def shares(pace: Callable[[random.Random, int], list[float]], true_log: float, s
 
 
 @pytest.mark.parametrize("pace", MACHINES)
-def test_the_interval_holds_the_truth_as_often_as_it_says(
+def test_the_interval_holds_the_truth_as_often_as_stated(
     pace: Callable[[random.Random, int], list[float]],
 ) -> None:
     # Of 1,500 at 99 %, 98.3 % or fewer would come up once in a hundred times by chance alone.
@@ -250,6 +250,6 @@ def test_the_simulation_can_tell_a_bad_interval() -> None:
         (two_modes, 1.25, 0.7),
     ],
 )
-def test_more_time_is_found(pace: Callable[[random.Random, int], list[float]], more: float, power: float) -> None:
+def test_more_time_is_detected(pace: Callable[[random.Random, int], list[float]], more: float, power: float) -> None:
     estimates = [measured(pace, -math.log(more), random.Random(seed))[0] for seed in range(300)]
     assert sum(estimated.speedup().high < 1 for estimated in estimates) >= power * len(estimates)

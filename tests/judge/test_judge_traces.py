@@ -100,7 +100,7 @@ def test_both_branches_of_a_step_are_named() -> None:
     assert "unconditional prediction diverges too (20 %)" in text_of(difference)
 
 
-def test_latents_alone_part_where_the_scheduler_did_it() -> None:
+def test_latents_alone_part_at_a_changed_scheduler() -> None:
     difference = diverged(onwards(["latents/3"], 0.2))
     assert difference.place == "latents/3"
     assert text_of(difference) == (
@@ -108,7 +108,7 @@ def test_latents_alone_part_where_the_scheduler_did_it() -> None:
     )
 
 
-def test_an_encoder_is_named_and_the_one_that_agrees() -> None:
+def test_a_differing_encoder_is_named_beside_an_agreeing_encoder() -> None:
     def change(now: Tensors) -> None:
         for name in now:
             if name not in ("text/text_encoder/0", "text/1"):
@@ -124,12 +124,12 @@ def test_a_further_tensor_of_an_encoder_is_named() -> None:
     assert text_of(difference).startswith("output of text_encoder_2 (tensor 1) (10 % apart")
 
 
-def test_what_the_pipeline_made_of_the_embeddings() -> None:
+def test_embeddings_computed_by_the_pipeline() -> None:
     difference = diverged(onwards(["text/1"], 0.1))
     assert text_of(difference) == "text embedding 1 (10 % apart); encoder outputs equal"
 
 
-def test_growth_is_told_from_a_jump() -> None:
+def test_growth_is_distinguished_from_a_jump() -> None:
     def change(now: Tensors) -> None:
         for step in range(STEPS):
             for name in (f"prediction/{step}/cond", f"prediction/{step}/uncond", f"latents/{step}"):
@@ -148,7 +148,7 @@ def test_in_the_first_step_all_rounding_of_the_denoiser_comes_at_once(factor: fl
     assert (difference.place, difference.course) == ("prediction/0/cond", course)
 
 
-def test_tenfold_from_one_step_to_the_next_is_the_limit_of_growth() -> None:
+def test_tenfold_from_a_step_to_the_next_is_the_limit_of_growth() -> None:
     def change(now: Tensors, factor: float) -> None:
         now["latents/2"] = off(now["latents/2"], 0.9 * THRESHOLD_REL)
         now["latents/3"] = off(now["latents/3"], factor * 0.9 * THRESHOLD_REL)
@@ -167,7 +167,7 @@ def test_tenfold_from_one_step_to_the_next_is_the_limit_of_growth() -> None:
         (lambda x: 0 * x, "all zeros in this run", None),
     ],
 )
-def test_what_became_of_it_is_told(
+def test_the_kind_of_change_is_named(
     change: Callable[[NDArray[np.float64]], NDArray[np.float64]], words: str, scale: float | None
 ) -> None:
     def at_once(now: Tensors) -> None:
@@ -188,14 +188,14 @@ def test_noise_is_not_explained_away() -> None:
         assert not any(word in text_of(difference) for word in ("scaled", "shifted", "flipped", "unrelated"))
 
 
-def test_a_small_tensor_beside_a_large_one_is_not_called_scaled() -> None:
+def test_a_small_tensor_beside_a_large_tensor_is_not_called_scaled() -> None:
     def change(now: Tensors) -> None:
         now["prediction/3/uncond"] = 1e-3 * np.random.default_rng(9).normal(size=256)
 
     assert diverged(change).change.kind == "unrelated"
 
 
-def test_values_that_are_not_finite_are_counted() -> None:
+def test_non_finite_values_are_counted() -> None:
     def change(now: Tensors) -> None:
         now["prediction/3/uncond"][:3] = np.nan
 
@@ -212,7 +212,7 @@ def test_not_finite_alike_on_both_sides_is_no_divergence() -> None:
     assert find_divergence(traced(both), traced(both), THRESHOLD_REL).place is None
 
 
-def test_the_way_into_the_decoder_and_through_it() -> None:
+def test_the_way_into_and_through_the_decoder() -> None:
     def input_off(now: Tensors) -> None:
         now["decoder_input"] = 0.18 * now["decoder_input"]
         now["decoded"] = off(now["decoded"], 0.5)
@@ -225,7 +225,7 @@ def test_the_way_into_the_decoder_and_through_it() -> None:
     assert text_of(diverged(lambda now: None)) == "after the decoder (its output agrees, 0 % apart)"
 
 
-def test_a_trace_without_predictions_is_compared_by_what_it_has() -> None:
+def test_a_trace_without_predictions_is_compared_by_the_rest() -> None:
     kept = ("latents", "text/0", "text/1")
     old = {name: value for name, value in traced(tensors()).items() if name.startswith(kept)}
     now = tensors()
@@ -238,7 +238,7 @@ def test_a_trace_without_predictions_is_compared_by_what_it_has() -> None:
     assert {name for name, _ in difference.series} == old.keys()
 
 
-def test_a_branch_that_one_side_lacks_is_told_where_the_latents_part() -> None:
+def test_a_missing_branch_is_reported_where_the_latents_part() -> None:
     base, now = tensors(), tensors()
     del base["prediction/5/uncond"]
     onwards(["latents/5"], 0.2)(now)
@@ -253,7 +253,7 @@ def test_within_the_threshold_nothing_parts() -> None:
     assert (difference.place, difference.course) == (None, None)
 
 
-def test_the_series_is_in_the_order_of_the_call_whatever_the_order_of_names() -> None:
+def test_the_series_is_in_the_order_of_the_call_for_any_order_of_names() -> None:
     difference = diverged(onwards(["prediction/3/uncond"], 0.2))
     names = [name for name, _ in difference.series]
     assert names == list(tensors())
@@ -305,7 +305,7 @@ def test_what_is_no_place_is_left_alone(name: str) -> None:
     assert place_of(name) is None
 
 
-def test_entries_have_moments_and_old_ones_an_estimate_of_the_norm() -> None:
+def test_entries_have_moments_and_old_entries_an_estimate_of_the_norm() -> None:
     entries = tensors()
     entry = next(candidate for candidate in TraceView(traced(entries)) if candidate.name == "latents/3")
     assert entry.norm == pytest.approx(np.linalg.norm(entries["latents/3"]), rel=1e-6)

@@ -62,7 +62,7 @@ def test_a_speedup_is_the_references_time_over_the_variants() -> None:
     assert half.stage_speedups_rel.keys() == {"text_encode", "denoise", "vae_decode"}
 
 
-def test_the_reference_is_one_and_equal_to_itself() -> None:
+def test_the_reference_is_a_single_row_and_equal_to_itself() -> None:
     full = row(compared(variant("full"), variant("half", 7.5)), "full")
     assert full.speedup_rel is not None
     assert (full.speedup_rel.low, full.speedup_rel.value, full.speedup_rel.high) == (1, 1, 1)
@@ -116,7 +116,7 @@ def test_a_target_without_components_has_times_and_images_alone() -> None:
     assert half_row.agrees_with_prediction is None
 
 
-def test_likeness_is_that_of_the_images() -> None:
+def test_likeness_matches_the_images() -> None:
     noisy = make.noisy(PICTURE, 20)
     likeness = row(compared(variant("full"), variant("half", image=noisy)), "half").image_difference
     assert likeness is not None
@@ -139,14 +139,14 @@ def test_likeness_is_that_of_the_images() -> None:
         ((), "different number of images: 1, 0"),
     ],
 )
-def test_images_that_cannot_be_compared_say_why(images: tuple[NDArray[np.uint8], ...], problem: str) -> None:
+def test_incomparable_images_say_why(images: tuple[NDArray[np.uint8], ...], problem: str) -> None:
     likeness = image_difference(Shown(Artifacts(images=images)), variant("full").shown)
     assert likeness is not None
     assert likeness.problem == problem
     assert likeness.psnr_db is None
 
 
-def test_latents_are_compared_where_both_kept_them() -> None:
+def test_latents_are_compared_if_both_sides_kept_latents() -> None:
     whole = np.ones(100, np.float32)
     base = Artifacts(images=(), trace={"latents/final": whole})
     artifacts = Artifacts(images=(), trace={"latents/final": 1.1 * whole})
@@ -182,7 +182,7 @@ def test_a_difference_of_time_within_chance_dominates_nothing() -> None:
     assert row(comparison, "bad").dominated_by == ()
 
 
-def test_a_variant_that_broke_off_has_its_error_and_no_figures() -> None:
+def test_a_variant_cut_short_has_an_error_and_no_figures() -> None:
     broken = variant("half", error="RuntimeError: no")
     comparison = compared(variant("full"), broken, variant("third", 8.0))
     assert row(comparison, "half").speedup_rel is None
@@ -190,7 +190,7 @@ def test_a_variant_that_broke_off_has_its_error_and_no_figures() -> None:
     assert row(comparison, "third").speedup_rel is not None
 
 
-def test_without_its_reference_nothing_is_compared() -> None:
+def test_without_the_reference_nothing_is_compared() -> None:
     comparison = compared(variant("full", error="RuntimeError: no"), variant("half"))
     assert all(compared_variant.speedup_rel is None for compared_variant in comparison.variants)
 

@@ -73,7 +73,7 @@ PAIRS: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("kind", PAIRS)
-def test_another_value_reads_differently_and_is_json(kind: str) -> None:
+def test_a_different_value_reads_differently_and_is_json(kind: str) -> None:
     value, other = PAIRS[kind]
     assert describe(value) == describe(value)
     assert describe(value) != describe(other)
@@ -103,7 +103,7 @@ def test_functions_of_libraries_go_by_their_name() -> None:
     assert describe(str.lower) != describe(str.upper)
 
 
-def test_what_goes_by_its_class_alone_is_known_to() -> None:
+def test_values_identified_by_class_alone_are_listed() -> None:
     class Counting:
         def __init__(self, calls: int) -> None:
             self.calls = calls
@@ -125,7 +125,7 @@ sys.stdout.write(json.dumps(describe(values)))
 """
 
 
-def test_it_reads_the_same_in_another_process() -> None:
+def test_a_digest_is_the_same_in_a_second_process() -> None:
     digests = {
         subprocess.run(
             [sys.executable, "-c", CODE], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True

@@ -206,7 +206,7 @@ def test_a_shortcut_is_wrong_or_invalid(name: str) -> None:
 
 
 @pytest.mark.parametrize("name", tiers("fewer steps"))
-def test_a_plain_case_that_is_a_shortcut_is_wrong_or_invalid(name: str) -> None:
+def test_a_plain_shortcut_is_wrong_or_invalid(name: str) -> None:
     make, _, because = SHORTCUTS[name]
     answer_of_case = answered_alone(cheating(make()))
     assert answer_of_case.word in ("wrong", "invalid"), answer_of_case
@@ -214,11 +214,11 @@ def test_a_plain_case_that_is_a_shortcut_is_wrong_or_invalid(name: str) -> None:
         assert because in answer_of_case.reasons
 
 
-def test_a_plain_case_that_is_faster_and_right_is_faster() -> None:
+def test_a_plain_case_both_faster_and_right_is_faster() -> None:
     assert answered_alone(new_mini("lumina2")).word == "faster"
 
 
-def test_a_plain_case_whose_baseline_was_not_probed_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plain_case_without_a_probed_baseline_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
     unprobed = dataclasses.replace(baseline(), baseline=msgspec.structs.replace(baseline().baseline, probe=None))
     monkeypatch.setitem(globals(), "baseline", lambda: unprobed)
     answer_of_case = answered_alone(new_mini("lumina2"))
@@ -239,7 +239,7 @@ def test_work_in_a_thread_is_wrong_or_invalid(make: Any, ask: Any) -> None:
     assert answer_of_case.word in ("wrong", "invalid"), answer_of_case
 
 
-def test_a_call_that_removes_the_hooks_measures_nothing() -> None:
+def test_a_call_removing_the_hooks_measures_nothing() -> None:
     def shortcut(self: Any, honest: Any, prompt: Any, arguments: Any) -> Any:
         self.transformer._forward_hooks.clear()
         self.transformer._forward_pre_hooks.clear()

@@ -54,7 +54,7 @@ def test_events_share_the_time_out_to_stages() -> None:
     check_stages(observe(loaded(), PROMPT, device="cuda", rounds=3, **SIZE))
 
 
-def test_peaks_are_told_stage_by_stage() -> None:
+def test_peaks_are_reported_stage_by_stage() -> None:
     before = allocated_bytes()
     pipeline = loaded()
     weights = weights_bytes(pipeline)
@@ -95,7 +95,7 @@ def test_offload_costs_time_and_saves_memory_and_changes_nothing_else(offload: O
     pipeline.remove_all_hooks()
 
 
-def test_variants_have_no_part_in_each_others_memory() -> None:
+def test_variants_have_no_part_in_the_memory_of_other_variants() -> None:
     pipeline = loaded()
     pace = Pace("cuda")
     measurements = {
@@ -143,7 +143,7 @@ def test_out_of_memory_gives_the_memory_back(call: int) -> None:
         ("flux", 1, {"true_cfg_scale": 4.0, "negative_prompt": "a blue square"}),
     ],
 )
-def test_bfloat16_guidance_is_read_within_its_rounding(name: str, sign: int, arguments: dict[str, Any]) -> None:
+def test_bfloat16_guidance_is_read_within_the_rounding(name: str, sign: int, arguments: dict[str, Any]) -> None:
     observation = observe(loaded(name, "bfloat16"), PROMPT, device="cuda", **arguments, **SIZE)
     assert observation.guidance is not None
     eps = observation.guidance.dtype_eps
@@ -186,7 +186,7 @@ def test_nvml_and_torch_mean_the_same_device() -> None:
         device.close()
 
 
-def test_kernels_are_profiled_in_the_stage_that_launched_them() -> None:
+def test_kernels_are_profiled_in_the_launching_stage() -> None:
     measurement = prepared(loaded(), PROMPT, device="cuda", **SIZE)
     measurement.take(drive_plainly, lambda *_: None)
     measurement.take_profile()
@@ -204,7 +204,7 @@ def test_kernels_are_profiled_in_the_stage_that_launched_them() -> None:
     assert denoise_s > 0.2 * observation.profile.total_s
 
 
-def test_work_and_guidance_are_those_of_the_cpu() -> None:
+def test_work_and_guidance_match_the_cpu() -> None:
     observation = observe(loaded(), PROMPT, device="cuda", **SIZE)
     on_cpu = observe(loaded(device="cpu"), PROMPT, **SIZE)
     assert observation.work is not None

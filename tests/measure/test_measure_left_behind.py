@@ -46,7 +46,7 @@ CHANGES: dict[str, tuple[Callable[[Any], object], str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_each_change_is_named_with_its_component(change: str) -> None:
+def test_every_change_is_named_with_the_component(change: str) -> None:
     pipeline = new_mini("lumina2")
     before = component_states(pipeline)
     CHANGES[change][0](pipeline)
@@ -77,7 +77,7 @@ class Quantized(torch.Tensor):
         raise NotImplementedError(func)
 
 
-def test_weights_that_are_quantised_are_known_by_what_they_are_made_of() -> None:
+def test_quantised_weights_are_known_by_inner_tensors() -> None:
     codes = torch.arange(64, dtype=torch.int8).reshape(8, 8)
 
     def weights(codes: torch.Tensor, scale: float) -> dict[str, str]:
@@ -93,7 +93,7 @@ def test_weights_that_are_quantised_are_known_by_what_they_are_made_of() -> None
 
 
 @pytest.mark.parametrize("name", ["lumina2", "flux"])
-def test_a_call_that_leaves_everything_as_it_was(name: str) -> None:
+def test_a_call_without_lasting_changes(name: str) -> None:
     pipeline = new_mini(name)
     observation = observe(pipeline, PROMPT, **SMALL)
     assert observation.left_behind == ()
@@ -104,7 +104,7 @@ def test_a_call_that_leaves_everything_as_it_was(name: str) -> None:
     )
 
 
-def test_a_decoder_that_is_left_in_another_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_left_in_a_different_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = new_mini("lumina2")
     call = type(pipeline).__call__
 

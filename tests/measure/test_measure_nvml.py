@@ -109,7 +109,7 @@ def gpu(driver: Driver, uuid: str = "abc", pci_bus_id: str | None = "00000000:3B
     return Gpu(driver, (f"MIG-{uuid}", f"GPU-{uuid}") if uuid else (), pci_bus_id)
 
 
-def test_the_driver_tells_everything_of_the_device_that_is_meant() -> None:
+def test_the_driver_reports_everything_of_the_right_device() -> None:
     driver = Driver()
     driver.reasons = 0x4 | 0x40
     device = gpu(driver)
@@ -132,14 +132,14 @@ def test_the_driver_tells_everything_of_the_device_that_is_meant() -> None:
     assert driver.calls.count("nvmlShutdown") == 1
 
 
-def test_a_device_without_a_uuid_is_found_by_its_place() -> None:
+def test_a_device_without_a_uuid_is_matched_by_place() -> None:
     for uuid in ("", "unknown"):
         device = gpu(Driver(), uuid)
         assert device.read().sm_clock_mhz == 1980
         assert device.notes == ()
 
 
-def test_a_device_that_is_not_found_is_noted_once() -> None:
+def test_a_missing_device_is_noted_once() -> None:
     for uuid, place, why in (("zzz", "1", "Not Found"), ("", None, "neither its UUID nor its place")):
         device = gpu(Driver(), uuid, place)
         assert device.read() == device.read() == GpuReading()
@@ -150,7 +150,7 @@ def test_a_device_that_is_not_found_is_noted_once() -> None:
         device.close()
 
 
-def test_a_library_that_does_not_start_is_noted() -> None:
+def test_a_library_failing_to_start_is_noted() -> None:
     device = gpu(Driver(nvmlInit="Driver Not Loaded"))
     assert device.read() == GpuReading()
     (note,) = device.notes
@@ -172,7 +172,7 @@ FIELDS = {
 
 @pytest.mark.parametrize("name", FIELDS)
 @pytest.mark.parametrize("why", ["Not Supported", "Insufficient Permissions", "GPU is lost"])
-def test_a_field_that_is_refused_is_none_and_noted_and_not_asked_again(name: str, why: str) -> None:
+def test_a_refused_field_is_none_and_noted_and_not_asked_again(name: str, why: str) -> None:
     driver = Driver()
     driver.reasons = 0x4
     whole = gpu(driver).read()
@@ -196,7 +196,7 @@ def test_all_fields_at_once_may_be_refused() -> None:
 
 
 @pytest.mark.parametrize("way", ["instance", "card"])
-def test_a_part_of_a_card_has_the_clocks_of_the_card_and_no_power_of_its_own(way: str) -> None:
+def test_a_part_of_a_card_has_the_clocks_of_the_card_and_no_separate_power(way: str) -> None:
     driver = Driver()
     driver.split = True
     if way == "instance":
@@ -214,14 +214,14 @@ def test_a_part_of_a_card_has_the_clocks_of_the_card_and_no_power_of_its_own(way
     [([os.getpid()], 0), ([os.getpid(), 1, 2], 2), ([90001], 0), ([90001, 90002], 1), ([], None)],
     ids=["alone", "two more", "a container's number", "a container and another", "a container that sees nobody"],
 )
-def test_this_process_is_no_other(pids: list[int], others: int | None) -> None:
+def test_the_own_process_is_no_other_process(pids: list[int], others: int | None) -> None:
     driver = Driver()
     driver.pids = pids
     assert gpu(driver).read().other_processes == others
 
 
 @pytest.mark.parametrize("pids", [[os.getpid(), 77], [90001, 90002]], ids=["on the host", "in a container"])
-def test_the_process_that_started_this_one_is_no_other(pids: list[int]) -> None:
+def test_the_parent_process_is_no_other_process(pids: list[int]) -> None:
     driver = Driver()
     driver.pids = pids
     watched = Gpu(driver, ("GPU-abc",), None, relatives=1)
@@ -230,7 +230,7 @@ def test_the_process_that_started_this_one_is_no_other(pids: list[int]) -> None:
     assert watched.read().other_processes == 1
 
 
-def test_before_a_rename_reasons_had_another_name() -> None:
+def test_before_a_rename_reasons_had_a_different_name() -> None:
     driver = Driver()
     driver.reasons = 0x8
     names = vars(driver)
@@ -253,7 +253,7 @@ def test_of_two_readings_of_a_device_the_worse_is_kept() -> None:
     assert (reading.energy_j, reading.other_processes, reading.throttle_reasons) == (25, 2, ("sw_power_cap",))
 
 
-def test_the_clocks_of_a_resting_device_are_not_those_of_the_round() -> None:
+def test_the_clocks_of_a_resting_device_are_not_the_rounds_clocks() -> None:
     driver = Driver()
     driver.reasons = 0x1
     idle = gpu(driver).read()
@@ -265,7 +265,7 @@ def test_the_clocks_of_a_resting_device_are_not_those_of_the_round() -> None:
     assert telemetry(host(), host(), resting, slow).memory_clock_mhz == 2619
 
 
-def test_the_clock_of_a_round_is_the_median_of_the_drivers_samples_within_it() -> None:
+def test_the_clock_of_a_round_is_the_median_of_the_drivers_samples_within() -> None:
     driver = Driver()
     watched = gpu(driver)
     driver.samples = [(10, 345), (20, 345)]
@@ -275,7 +275,7 @@ def test_the_clock_of_a_round_is_the_median_of_the_drivers_samples_within_it() -
     assert telemetry(host(), host(), before, after).sm_clock_mhz == 1755
 
 
-def test_a_cap_while_the_device_worked_is_seen_though_it_rests_when_it_is_read() -> None:
+def test_a_cap_during_work_is_noticed_though_the_device_rests_when_read() -> None:
     driver = Driver()
     watched = gpu(driver)
     driver.held_down_ns = {Driver.NVML_PERF_POLICY_POWER: 5_000_000, Driver.NVML_PERF_POLICY_THERMAL: 7}
@@ -302,7 +302,7 @@ class NothingNewError(RefusedError):
     value = 6
 
 
-def test_a_round_without_a_sample_has_no_clock_and_the_next_one_is_asked_again(
+def test_a_round_without_a_sample_has_no_clock_and_the_next_round_is_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     driver = Driver()
@@ -322,7 +322,7 @@ def test_a_round_without_a_sample_has_no_clock_and_the_next_one_is_asked_again(
     assert watched.notes == ()
 
 
-def test_a_card_that_counts_some_policies_alone_tells_those(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_with_some_policy_counters_reports_the_counted_policies(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver()
     counted = driver.nvmlDeviceGetViolationStatus
 
@@ -337,7 +337,7 @@ def test_a_card_that_counts_some_policies_alone_tells_those(monkeypatch: pytest.
     assert set(held_down_ns) == {"sw_power_cap", "sw_thermal_slowdown", "board_limit"}
 
 
-def test_a_counter_of_energy_that_began_anew_tells_nothing() -> None:
+def test_a_counter_of_energy_begun_anew_says_nothing() -> None:
     assert telemetry(host(), host(), GpuReading(energy_j=9), GpuReading(energy_j=1)).energy_j is None
 
 
@@ -349,7 +349,7 @@ def device(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return properties
 
 
-def test_another_order_of_devices_is_no_matter(device: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_different_order_of_devices_is_no_matter(device: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver()
     driver.handles = {"GPU-def": OTHER, "GPU-abc": OWN}  # the first is somebody else's
     monkeypatch.setitem(sys.modules, "pynvml", driver)
@@ -363,7 +363,7 @@ def test_another_order_of_devices_is_no_matter(device: SimpleNamespace, monkeypa
     watch.close()
 
 
-def test_torch_before_it_told_uuids_tells_the_place(device: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_without_uuids_is_matched_by_place(device: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     del device.uuid
     driver = Driver()
     driver.handles = {"00000000:3B:00.0": OWN}

@@ -77,7 +77,7 @@ def rows_of(*events: dict[str, Any]) -> dict[tuple[str, str], tuple[int, float]]
     }
 
 
-def test_the_time_of_operators_within_is_theirs() -> None:
+def test_the_time_of_inner_operators_is_subtracted() -> None:
     rows = rows_of(
         event("aten::linear", 310, 350),
         event("aten::addmm", 315, 345),
@@ -91,12 +91,12 @@ def test_the_time_of_operators_within_is_theirs() -> None:
     }
 
 
-def test_threads_do_not_nest_in_each_other() -> None:
+def test_threads_do_not_nest() -> None:
     rows = rows_of(event("outer", 310, 390), event("other", 320, 340, tid=2))
     assert rows == {("denoise", "outer"): (1, 80), ("denoise", "other"): (1, 20)}
 
 
-def test_an_operator_belongs_to_the_stage_that_it_begins_in() -> None:
+def test_an_operator_belongs_to_the_stage_at_the_begin() -> None:
     begun = {50: "unattributed", 100: "text_encode", 250: "unattributed", 300: "denoise", 420: "denoise"}
     begun |= {550: "denoise", 799: "denoise", 800: "unattributed", 850: "unattributed", 900: "vae_decode"}
     begun |= {1000: "unattributed", 2000: "unattributed"}
@@ -104,7 +104,7 @@ def test_an_operator_belongs_to_the_stage_that_it_begins_in() -> None:
     assert {name: stage for stage, name in rows} == {f"op{at_us}": stage for at_us, stage in begun.items()}
 
 
-def test_a_kernel_belongs_to_the_stage_that_launched_it_and_hides_the_host() -> None:
+def test_a_kernel_belongs_to_the_launching_stage_and_hides_the_host() -> None:
     rows = rows_of(
         event("aten::addmm", 310, 350),
         event("cudaLaunchKernel", 320, 321, "cuda_runtime", correlation=5),
@@ -114,7 +114,7 @@ def test_a_kernel_belongs_to_the_stage_that_launched_it_and_hides_the_host() -> 
     assert rows == {("denoise", "gemm"): (1, 90), ("text_encode", "Memcpy HtoD"): (1, 10)}
 
 
-def test_a_kernel_names_the_innermost_operator_that_launched_it() -> None:
+def test_a_kernel_names_the_innermost_launching_operator() -> None:
     profile = profile_of(
         *CALL,
         event("aten::linear", 310, 350, external_id=1),
@@ -133,7 +133,7 @@ def test_a_kernel_names_the_innermost_operator_that_launched_it() -> None:
     assert msgspec.json.decode(msgspec.json.encode(profile), type=Profile) == profile
 
 
-def test_a_stage_keeps_its_most_expensive_rows_and_the_total_holds_them_all() -> None:
+def test_a_stage_keeps_the_most_expensive_rows_and_the_total_holds_all_rows() -> None:
     many = [event(f"op{n:03}", 301 + n, 301 + n + (n + 1) / 1000) for n in range(ROWS_A_STAGE + 20)]
     profile = profile_of(*CALL, *many, event("decode", 910, 911))
     assert profile is not None
@@ -174,7 +174,7 @@ def test_stages_and_steps_are_drawn_on_a_track_of_their_own() -> None:
     assert {name: pytest.approx(span, abs=0.01) for name, span in expected.items()} == spans
 
 
-def test_a_call_without_components_has_one_stage_and_no_track() -> None:
+def test_a_call_without_components_has_a_single_stage_and_no_track() -> None:
     profile = profile_of(event("aten::mm", 310, 320), roles={})
     assert profile is not None
     assert [(operator.stage, operator.name) for operator in profile.operators] == [("unattributed", "aten::mm")]

@@ -65,7 +65,7 @@ def plain() -> Observation:
         (50, 0.58, 29),  # where int(50 * .58) is 28, since the product falls short of 29
     ],
 )
-def test_truncation_is_seen_at_its_very_step(count: int, ratio: float, guided: int) -> None:
+def test_truncation_is_noticed_at_the_exact_step(count: int, ratio: float, guided: int) -> None:
     settings: dict[str, Any] = {"height": 32, "width": 32, "max_sequence_length": 32, "output_type": "latent"}
     pipeline = mini("lumina2")
     survey = Survey(modules_of(pipeline))
@@ -116,7 +116,7 @@ def test_scale_sign_and_renorm_are_recovered(scale: float, renorm: bool) -> None
             assert step.norm_ratio_max > 1.01
 
 
-def test_a_scale_of_one_is_no_guidance() -> None:
+def test_a_scale_of_1_is_no_guidance() -> None:
     observation = observe(mini("lumina2"), PROMPT, guidance_scale=1.0, **SMALL)
     assert calls(observation) == {"cond": "0-1"}
     assert uses(observation) == [("cond", -1)] * 2
@@ -132,7 +132,7 @@ def test_a_negative_prompt_changes_the_branch_and_nothing_else(plain: Observatio
     assert observation.output.images != plain.output.images
 
 
-def test_equal_embeddings_are_told_apart_by_the_order_of_calls() -> None:
+def test_equal_embeddings_are_distinguished_by_the_order_of_calls() -> None:
     pipeline = mini("lumina2")
     with torch.no_grad():
         embeds, mask, _, _ = pipeline.encode_prompt(PROMPT, do_classifier_free_guidance=False)
@@ -162,7 +162,7 @@ def test_equal_prompts_in_a_joint_batch() -> None:
     assert uses(joint) == [("guided", 1)] * 2
 
 
-def test_twins_are_told_apart_for_each_denoiser_and_each_step() -> None:
+def test_twins_are_distinguished_for_every_denoiser_and_every_step() -> None:
     finder = BranchFinder()
     text = torch.rand(1, 3, 4, generator=torch.Generator().manual_seed(0))
     finder.encoded([text])
@@ -212,7 +212,7 @@ def test_latents_are_no_images_but_an_output(name: str) -> None:
 
 
 @pytest.mark.parametrize("several", [False, True], ids=["one", "list"])
-def test_generators_of_the_caller_are_rewound_for_each_round_and_at_the_end(several: bool) -> None:
+def test_generators_of_the_caller_are_rewound_for_every_round_and_at_the_end(several: bool) -> None:
     generators = [torch.Generator().manual_seed(seed) for seed in (4, 5)][: 2 if several else 1]
     torch.rand(3, generator=generators[0])  # not at its beginning
     before = [generator.get_state() for generator in generators]
@@ -278,7 +278,7 @@ def test_flux_with_true_guidance() -> None:
 @pytest.mark.parametrize(
     ("kind", "steps", "scale"), [("", 2, 7.5), ("XL", 2, 5.0), ("Heun", 3, 7.5), ("3", 2, 7.0)], ids=str
 )
-def test_branches_in_one_batch_are_split(kind: str, steps: int, scale: float) -> None:
+def test_branches_in_a_single_batch_are_split(kind: str, steps: int, scale: float) -> None:
     pipeline = stable_diffusion_3() if kind == "3" else stable_diffusion(kind)
     observation = observe(pipeline, PROMPT, negative_prompt="a blue square", **SMALL)
     assert observation.work is not None
@@ -296,7 +296,7 @@ def test_without_guidance_the_same_pipeline_is_not_joint() -> None:
     assert uses(observation) == [("cond", 1)] * 2
 
 
-def test_a_rescale_of_guidance_is_a_gain_below_one() -> None:
+def test_a_rescale_of_guidance_is_a_gain_below_1() -> None:
     observation = observe(stable_diffusion(), PROMPT, guidance_rescale=0.7, **SMALL)
     assert scales(observation) == pytest.approx([7.5, 7.5], rel=1e-4)
     assert observation.guidance is not None
@@ -305,7 +305,7 @@ def test_a_rescale_of_guidance_is_a_gain_below_one() -> None:
         assert step.gain_min != pytest.approx(1, abs=1e-5)
 
 
-def test_an_image_to_image_pipeline_shows_its_encoder() -> None:
+def test_an_image_to_image_pipeline_shows_the_encoder() -> None:
     image = torch.rand(1, 3, 64, 64, generator=torch.Generator().manual_seed(0))
     observation = observe(stable_diffusion("Img2Img"), PROMPT, image=image, num_inference_steps=4, strength=0.5)
     assert observation.work is not None
@@ -328,7 +328,7 @@ def test_the_order_within_a_joint_batch_follows_from_the_scale(swapped: bool, va
     assert step.scale == pytest.approx(3.0, rel=1e-5)
 
 
-def test_a_joint_step_that_uses_one_half_says_which() -> None:
+def test_a_joint_step_with_a_single_used_half_names_the_half() -> None:
     generator = torch.Generator().manual_seed(0)
     uncond, cond = (torch.randn(1, 4, 8, 8, generator=generator) for _ in range(2))
     joint = torch.cat([uncond, cond])

@@ -92,7 +92,7 @@ def test_two_calls_alike_have_equal_counts_in_every_row(base: Observation) -> No
     assert {place: base_calls[place] for place in both} == {place: later_calls[place] for place in both}
 
 
-def test_stages_of_the_table_are_those_of_the_rounds(base: Observation) -> None:
+def test_stages_of_the_table_match_the_rounds(base: Observation) -> None:
     assert base.profile is not None
     assert base.profile.kind == "cpu"
     assert {operator.stage for operator in base.profile.operators} == set(base.run.rounds[0].stages_s)
@@ -123,7 +123,7 @@ def test_a_trace_shows_stages_and_steps(tmp_path: Path) -> None:
 
 
 @pytest.mark.full
-def test_a_trace_that_cannot_be_written_is_noted(tmp_path: Path) -> None:
+def test_an_unwritable_trace_is_noted(tmp_path: Path) -> None:
     observation = take(profiled(mini("lumina2"), tmp_path / "no such folder" / "case.json.gz"))
     assert observation.profile is not None
     (note,) = observation.notes
@@ -131,7 +131,7 @@ def test_a_trace_that_cannot_be_written_is_noted(tmp_path: Path) -> None:
     assert "can't be written" in note
 
 
-def test_another_profiler_is_left_alone() -> None:
+def test_a_different_profiler_is_left_alone() -> None:
     measurement = prepared(lambda: torch.ones(3, 8, 8) @ torch.ones(8, 8))
     measurement._plan = dataclasses.replace(measurement._plan, profile=True)
     with torch.profiler.profile() as other:
@@ -150,7 +150,7 @@ def test_another_profiler_is_left_alone() -> None:
         pytest.param("export_chrome_trace", marks=pytest.mark.full),
     ],
 )
-def test_a_profiler_that_fails_loses_nothing(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_profiler_loses_nothing(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     original = getattr(torch.profiler.profile, where)
 
     def fail(self: Any, *args: Any) -> None:
@@ -168,7 +168,7 @@ def test_a_profiler_that_fails_loses_nothing(where: str, monkeypatch: pytest.Mon
 
 
 @pytest.mark.full
-def test_an_interruption_of_the_profile_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_of_the_profile_is_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
     measurement = profiled(mini("lumina2"))
 
     def interrupt(*_: Any) -> Any:

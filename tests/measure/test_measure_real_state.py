@@ -88,7 +88,7 @@ def test_nothing_stays_behind_after_a_success() -> None:
     assert picture(pipeline) == image
 
 
-def test_a_heap_that_nobody_froze_is_not_frozen_afterwards() -> None:
+def test_a_heap_left_unfrozen_before_is_not_frozen_afterwards() -> None:
     gc.unfreeze()
     observe(lambda: None)
     assert gc.get_freeze_count() == 0
@@ -129,7 +129,7 @@ def test_an_interruption_leaves_nothing_behind_and_loses_nothing(call: int, erro
     assert len(measurement.artifacts().images) == survey
 
 
-def test_rounds_go_on_until_they_are_enough() -> None:
+def test_rounds_go_on_until_enough() -> None:
     asked: list[int] = []
 
     def enough(times_s: Sequence[float]) -> bool:
@@ -144,7 +144,7 @@ def test_rounds_go_on_until_they_are_enough() -> None:
     assert [phase for phase in phases if "round" in phase] == ["round 1/2", "round 2/2", "round 3/3", "round 4/4"]
 
 
-def test_where_only_the_output_is_wanted_one_call_is_surveyed_and_timed_and_nothing_is_counted() -> None:
+def test_output_only_means_a_single_surveyed_and_timed_call_without_counts() -> None:
     whole = observe(mini("lumina2"), PROMPT, **SMALL)
     calls: list[object] = []
     handle = mini("lumina2").vae.decoder.register_forward_pre_hook(lambda *_: calls.append(None))
@@ -162,7 +162,7 @@ def test_where_only_the_output_is_wanted_one_call_is_surveyed_and_timed_and_noth
     assert (observation.work.steps, observation.work.operators, observation.layers) == (2, {}, None)
 
 
-def test_before_it_begins_there_is_nothing_to_tell() -> None:
+def test_before_the_begin_the_record_is_empty() -> None:
     measurement = prepared(mini("lumina2"), PROMPT, **SMALL)
     observation = read_back(measurement, complete=False)
     assert (observation.work, observation.output, observation.run.rounds) == (None, None, ())
@@ -170,7 +170,7 @@ def test_before_it_begins_there_is_nothing_to_tell() -> None:
 
 
 @pytest.mark.parametrize("call", [1, 3])
-def test_out_of_memory_is_told_with_the_remedy_and_holds_no_tensor(call: int) -> None:
+def test_out_of_memory_is_reported_with_the_remedy_and_holds_no_tensor(call: int) -> None:
     pipeline = mini("lumina2")
     picture(pipeline)
     before = state(pipeline)
@@ -213,7 +213,7 @@ class Painter:
 
 
 @pytest.mark.parametrize("library", ["torch", "numpy", "python"])
-def test_global_randomness_is_the_same_in_each_round_and_put_back(library: str) -> None:
+def test_global_randomness_is_the_same_in_every_round_and_put_back(library: str) -> None:
     before = state()
     observation = observe(Painter(library=library), 16, rounds=3)
     assert state() == before
@@ -233,7 +233,7 @@ def test_global_randomness_is_the_same_in_each_round_and_put_back(library: str) 
     ],
     ids=["function", "callable class", "bound method", "numpy"],
 )
-def test_any_callable_that_returns_images(target: Callable[..., Any], name: str, images: int) -> None:
+def test_any_callable_returning_images(target: Callable[..., Any], name: str, images: int) -> None:
     observation = observe(target, rounds=2)
     assert observation.case.definition.pipeline.endswith(name)
     assert observation.output is not None
@@ -245,7 +245,7 @@ def test_any_callable_that_returns_images(target: Callable[..., Any], name: str,
 
 
 @pytest.mark.parametrize("value", [None, "a text", []], ids=str)
-def test_what_returns_nothing_that_is_known_has_no_digest(value: Any) -> None:
+def test_an_unrecognised_result_has_no_digest(value: Any) -> None:
     observation = observe(lambda: value, rounds=2)
     assert observation.output is not None
     assert (observation.output.images, observation.output.tensors) == ((), ())
@@ -263,7 +263,7 @@ def test_what_returns_nothing_that_is_known_has_no_digest(value: Any) -> None:
     ],
     ids=["latents", "frames", "nested", "0 to 255"],
 )
-def test_what_returns_no_images_has_its_tensors(value: Any, names: list[str], shapes: list[tuple[int, ...]]) -> None:
+def test_results_without_images_keep_tensors(value: Any, names: list[str], shapes: list[tuple[int, ...]]) -> None:
     measurement = prepared(lambda: value, rounds=2)
     observation = take(measurement)
     assert observation.output is not None
@@ -277,7 +277,7 @@ def test_what_returns_no_images_has_its_tensors(value: Any, names: list[str], sh
     ]
 
 
-def test_a_generator_that_the_callable_asks_for_is_made_and_one_by_position_is_rewound() -> None:
+def test_a_requested_generator_is_supplied_and_a_positional_generator_is_rewound() -> None:
     painter = Painter()
     observation = observe(painter.paint, rounds=2)
     assert observation.output is not None
@@ -302,7 +302,7 @@ def test_not_a_number_stays_out_of_the_record() -> None:
     assert [step.used for step in observation.guidance.steps] == ["unknown"] * 2
 
 
-def test_infinity_in_the_branch_that_is_not_used() -> None:
+def test_infinity_in_the_unused_branch() -> None:
     from pytest_diffbench.measure.guidance import derive_step
 
     cond = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -323,7 +323,7 @@ def test_taking_is_repeatable() -> None:
 
 @pytest.mark.full
 @pytest.mark.pace
-def test_variants_share_kernels_that_none_has_in_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variants_share_kernels_outside_of_the_memory_of_any(monkeypatch: pytest.MonkeyPatch) -> None:
     happened: list[str] = []
     make = pace._prepared
 

@@ -116,7 +116,7 @@ def test_what_the_survey_does_lies_outside_of_the_layers_times(monkeypatch: pyte
     assert len(passages) == sum(2 + 2 * 4 + 2 for _ in places[::2])  # no layer is timed anywhere else
 
 
-def test_layers_have_a_call_of_their_own_where_a_survey_would_show_in_them() -> None:
+def test_layers_have_a_separate_call_if_a_survey_would_show() -> None:
     pipeline = mini("lumina2")
     assert timer_for_survey(pipeline, "cuda", LoggedClock([])) is None
     assert timer_for_survey(pipeline, "cpu", LoggedClock([])) is not None
@@ -163,7 +163,7 @@ def test_flops_equal_an_independent_count(name: str, monkeypatch: pytest.MonkeyP
 
 
 @pytest.mark.parametrize("name", ["lumina2", "flux"])
-def test_flops_equal_those_of_the_counter_of_torch(name: str) -> None:
+def test_flops_equal_torchs_own_counter(name: str) -> None:
     pipeline = mini(name)
     with FlopMeter() as meter:
         pipeline(PROMPT, **SMALL)
@@ -244,7 +244,7 @@ def test_hooks_of_accelerate_keep_working() -> None:
         remove_hook_from_module(part)
 
 
-def test_memory_is_told_stage_by_stage() -> None:
+def test_memory_is_reported_stage_by_stage() -> None:
     observation = observe(mini("lumina2"), PROMPT, **SMALL)
     assert observation.memory is not None
     if observation.memory.source == "process_rss":

@@ -31,7 +31,7 @@ def judged(now: Observation, base: Observation) -> Any:
     return verdict
 
 
-def test_the_schedule_is_what_each_step_was_handed() -> None:
+def test_the_schedule_is_what_every_step_was_handed() -> None:
     pipeline = new_mini("lumina2")
     work = observe(pipeline, PROMPT, **CALL).work
     assert work is not None
@@ -40,7 +40,7 @@ def test_the_schedule_is_what_each_step_was_handed() -> None:
     assert work.idle_steps == ""
 
 
-def test_another_schedule_of_as_many_steps_is_named_by_its_first_step() -> None:
+def test_a_different_schedule_of_as_many_steps_is_named_by_the_first_step() -> None:
     base = observe(mini("lumina2"), PROMPT, **CALL)
     pipeline = new_mini("lumina2")
     pipeline.scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=9.0)
@@ -53,7 +53,7 @@ def test_another_schedule_of_as_many_steps_is_named_by_its_first_step() -> None:
 
 
 @pytest.mark.full
-def test_a_mask_of_another_dtype_is_another_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mask_of_a_different_dtype_is_a_changed_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     base = observe(mini("lumina2"), PROMPT, **CALL)
     pipeline = new_mini("lumina2")
     encode = pipeline.encode_prompt
@@ -68,7 +68,7 @@ def test_a_mask_of_another_dtype_is_another_argument(monkeypatch: pytest.MonkeyP
     assert "encoder_attention_mask dtype int64 -> int32" in verdict.message
 
 
-def test_a_step_that_returns_its_input_is_remarked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_returning_the_input_is_remarked_on(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = new_mini("lumina2")
     step = type(pipeline.scheduler).step
 
@@ -84,7 +84,7 @@ def test_a_step_that_returns_its_input_is_remarked_on(monkeypatch: pytest.Monkey
 
 
 @pytest.mark.parametrize(("threshold", "hits"), [(0.0, False), pytest.param(1e9, True, marks=pytest.mark.full)])
-def test_a_cache_that_never_hits_is_worse_without_any_baseline(threshold: float, hits: bool) -> None:
+def test_a_cache_without_hits_is_worse_without_any_baseline(threshold: float, hits: bool) -> None:
     pipeline = new_mini("flux")
     pipeline.transformer.enable_cache(diffusers.FirstBlockCacheConfig(threshold=threshold))
     observation = observe(pipeline, PROMPT, **CALL)

@@ -46,13 +46,13 @@ def test_time_of_the_machine_is_shared_out() -> None:
         (ticks(1000, 10, 5), ticks(1090, 100, 4)),
     ],
 )
-def test_a_share_that_cannot_be_told_is_none(before: Any, after: Any) -> None:
+def test_an_unknown_share_is_none(before: Any, after: Any) -> None:
     reading = telemetry(host(0, before), host(0.1, after), None, None)
     assert (reading.steal_rel, reading.others_rel) == (None, None)
     assert reading.cpu_s == pytest.approx(0.1)
 
 
-def test_a_process_that_had_it_all_leaves_nothing_below_zero() -> None:
+def test_a_process_with_the_whole_machine_leaves_nothing_below_zero() -> None:
     reading = telemetry(host(0, ticks(0, 0)), host(101 / HERTZ, ticks(100, 100)), None, None)
     assert reading.others_rel == 0
 
@@ -118,7 +118,7 @@ def test_without_proc_there_is_only_the_process_itself(tmp_path: Path) -> None:
     assert reading.process_s > 0
 
 
-def test_a_clock_that_is_slow_to_tell_is_not_asked_for_long(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_clock_is_not_asked_for_long(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 0.0
 
     def tick() -> float:
@@ -131,7 +131,7 @@ def test_a_clock_that_is_slow_to_tell_is_not_asked_for_long(files: Files, monkey
     assert [host.read().mhz for _ in range(5)] == [2000.25] * 3 + [None] * 2
 
 
-def test_on_this_machine_a_round_is_watched_without_notes() -> None:
+def test_on_the_local_machine_a_round_is_watched_without_notes() -> None:
     watch = TelemetryWatch("cpu")
     assert watch.after() is None
     watch.before()

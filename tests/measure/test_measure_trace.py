@@ -26,7 +26,7 @@ def test_norms_and_distances_survive() -> None:
     assert max(abs(ratio - 1) for ratio in estimates) < 0.2
 
 
-def test_it_is_linear() -> None:
+def test_a_sketch_is_linear() -> None:
     a, b = random_tensor(0, 1000), random_tensor(1, 1000)
     assert sketch(2 * a - b) == pytest.approx(2 * sketch(a) - sketch(b), abs=1e-4)
 
@@ -54,7 +54,7 @@ def projected_at_once(tensor: torch.Tensor) -> np.ndarray[tuple[int], np.dtype[n
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, (1 << 16) - 1, 1 << 16, (1 << 17) + 5])
-def test_parts_of_a_tensor_add_up_to_it(size: int) -> None:
+def test_parts_of_a_tensor_add_up_to_the_whole(size: int) -> None:
     tensor = 3 + random_tensor(0, size)
     sketched, moments = digest(tensor)
     assert sketched == pytest.approx(projected_at_once(tensor), rel=1e-5, abs=1e-3)
@@ -69,7 +69,7 @@ def test_a_mean_far_from_zero_costs_the_deviation_no_digits() -> None:
     assert moments["std"] == pytest.approx(tensor.numpy().std(), rel=1e-5)
 
 
-def test_values_that_are_not_finite_are_counted_and_left_out() -> None:
+def test_non_finite_values_are_counted_and_left_out() -> None:
     tensor = random_tensor(0, 4, 1000)
     rest = tensor.clone()
     for position, value in enumerate((float("nan"), float("inf"), -float("inf"))):
@@ -86,7 +86,7 @@ def test_values_that_are_not_finite_are_counted_and_left_out() -> None:
     assert lost.tolist() == [0, 0, 0, 0, 0, 5]
 
 
-def test_what_float32_cannot_hold_is_cut_to_its_largest() -> None:
+def test_what_float32_cannot_hold_is_cut_to_the_largest() -> None:
     sketched, moments = digest(torch.full((1000,), 3e38))
     assert np.isfinite(sketched).all()
     assert np.isfinite(moments).all()
@@ -101,7 +101,7 @@ def test_dtypes_and_strides_do_not_matter(dtype: torch.dtype) -> None:
     assert whole[0] == pytest.approx(sketch(tensor.float()), rel=1e-6, abs=1e-4)
 
 
-def test_a_tensor_is_found_where_pipelines_put_it() -> None:
+def test_a_tensor_is_located_in_any_output_of_pipelines() -> None:
     tensor = torch.ones(2)
     assert first_tensor((tensor, 1)) is tensor
     assert first_tensor({"sample": tensor}) is tensor

@@ -110,7 +110,7 @@ def test_what_is_recorded_of_two_calls_a_step(lumina: tuple[Any, dict[str, Any]]
     assert len(save(trace)) < 100_000
 
 
-def test_what_is_recorded_of_one_call_a_step_and_two_encoders(flux: tuple[Any, dict[str, Any]]) -> None:
+def test_what_is_recorded_of_a_single_call_a_step_and_two_encoders(flux: tuple[Any, dict[str, Any]]) -> None:
     _, trace = flux
     assert {name for name in trace if name.startswith("prediction")} == {f"prediction/{n}/cond" for n in range(STEPS)}
     encoders = {"text/text_encoder/0", "text/text_encoder/0/1", "text/text_encoder_2/0"}
@@ -162,7 +162,7 @@ def test_a_change_of_the_unconditional_half_of_a_joint_call_is_named() -> None:
     assert "conditional half of the joint prediction equal" in text_of(difference)
 
 
-def test_a_change_of_one_encoder_is_named(flux: tuple[Any, dict[str, Any]]) -> None:
+def test_a_change_of_a_single_encoder_is_named(flux: tuple[Any, dict[str, Any]]) -> None:
     pipeline, base = flux
     with planted(pipeline.text_encoder_2, 0, 1, lambda x: 1.1 * x):
         difference = diverged(traced(pipeline), base)
@@ -170,7 +170,9 @@ def test_a_change_of_one_encoder_is_named(flux: tuple[Any, dict[str, Any]]) -> N
     assert text_of(difference) == "output of text_encoder_2 (10 % apart, scaled by 1.1); output of text_encoder equal"
 
 
-def test_a_change_of_the_scheduler_is_told_from_one_of_the_denoiser(flux: tuple[Any, dict[str, Any]]) -> None:
+def test_a_change_of_the_scheduler_is_distinguished_from_a_change_of_the_denoiser(
+    flux: tuple[Any, dict[str, Any]],
+) -> None:
     pipeline, base = flux
     sound = pipeline.scheduler.step
     calls = 0
@@ -244,7 +246,7 @@ def test_rounds_and_the_pass_over_layers_record_nothing(monkeypatch: pytest.Monk
     assert set(digested) == {"survey"}
 
 
-def test_a_result_shows_entries_with_moments_and_the_distance_to_another(
+def test_a_result_shows_entries_with_moments_and_the_distance_to_a_second_result(
     lumina: tuple[Any, dict[str, Any]],
 ) -> None:
     pipeline, base = lumina

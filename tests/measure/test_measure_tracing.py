@@ -43,7 +43,7 @@ def test_nothing_traces() -> None:
     assert "traced_by" not in environment_of("cpu", len).state
 
 
-def test_a_trace_function_is_named_by_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trace_function_is_named_by_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ignore, "__module__", "coverage.pytracer")
     sys.settrace(ignore)
     names = tracers()

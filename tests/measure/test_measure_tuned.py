@@ -95,7 +95,7 @@ def assert_same_work(observation: Observation, before: Observation) -> None:
 
 
 @pytest.mark.full
-def test_an_attention_backend_is_the_one_that_runs(saved: Path, plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_selected_attention_backend_runs(saved: Path, plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from diffusers.models import attention_dispatch
 
     registry = attention_dispatch._AttentionBackendRegistry
@@ -132,13 +132,13 @@ def test_channels_last_and_slices_paint_the_same_picture(saved: Path, plain: Any
 
 
 @pytest.mark.full
-def test_a_cache_that_never_skips_changes_nothing(saved: Path, plain: Any) -> None:
+def test_a_cache_without_skips_changes_nothing(saved: Path, plain: Any) -> None:
     observation, picture = measured(load(spec_of("flux", cache="first-block:0"), saved))
     assert_same_work(observation, plain["flux"][0])
     assert psnr_db(picture, plain["flux"][1]) > 40
 
 
-def test_guidance_is_seen_through_a_cache(saved: Path) -> None:
+def test_guidance_is_noticed_through_a_cache(saved: Path) -> None:
     pipeline = load(spec_of("flux", cache="first-block:100", attention="native", vae_slicing=True), saved)
     observation, _ = measured(pipeline, true_cfg_scale=4.0, negative_prompt="a blue square")
     assert calls(observation) == {("transformer", "cond"): STEPS, ("transformer", "uncond"): STEPS}
@@ -161,7 +161,7 @@ def test_what_can_have_no_effect_is_refused(saved: Path, options: dict[str, Any]
 
 
 @pytest.mark.parametrize("option", ["vae_tiling", "vae_slicing", "channels_last"])
-def test_an_option_is_seen_on_a_pipeline_once_it_is_applied(option: str) -> None:
+def test_an_applied_option_is_noticed_on_a_pipeline(option: str) -> None:
     pipeline, spec = build_tiny("lumina2"), spec_with("lumina2", {option: True})
     with pytest.raises(PipelineError, match=f"{option}=True: nothing of it is to be seen"):
         check_applied(pipeline, spec)
@@ -207,7 +207,7 @@ def test_a_lora_changes_the_picture_and_costs_work(saved: Path, plain: Any, tmp_
     assert psnr_db(picture, plain[name][1]) < 60
 
 
-def test_a_lora_for_another_model_is_refused(saved: Path, tmp_path: Path) -> None:
+def test_a_lora_for_a_different_model_is_refused(saved: Path, tmp_path: Path) -> None:
     pytest.importorskip("peft")
     path = make_lora(tmp_path, "flux")
     with pytest.raises(PipelineError, match=r"lora\.safetensors' can't be loaded into Lumina2Pipeline"):

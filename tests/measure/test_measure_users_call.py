@@ -209,7 +209,7 @@ def habits(scheduler: Any = None) -> Habits:
 
 @pytest.mark.parametrize("habit", HABITS)
 @pytest.mark.parametrize("scheduler", ["FlowMatchEulerDiscreteScheduler", "DDIMScheduler"])
-def test_whatever_a_call_does_to_its_components_it_returns_what_a_user_gets(habit: str, scheduler: str) -> None:
+def test_a_call_may_change_components_and_returns_what_a_user_gets(habit: str, scheduler: str) -> None:
     bare = habits(getattr(diffusers, scheduler)())(habit, generator=torch.Generator().manual_seed(0)).images[0]
     measurement = prepared(habits(getattr(diffusers, scheduler)()), habit, rounds=2)
     observation = take(measurement)
@@ -222,7 +222,7 @@ def test_whatever_a_call_does_to_its_components_it_returns_what_a_user_gets(habi
         assert observation.work.steps == OBSERVED_STEPS.get(habit, STEPS)
 
 
-def test_schedulers_that_step_together_make_one_step() -> None:
+def test_schedulers_stepping_together_count_as_a_single_step() -> None:
     work = observe(habits(), "two_schedulers").work
     assert work is not None
     assert (work.steps, work.denoiser_calls) == (STEPS, STEPS)
@@ -242,7 +242,7 @@ class Log:
         pass
 
 
-def test_what_a_call_kept_reports_to_nobody_afterwards() -> None:
+def test_objects_kept_by_a_call_report_nothing_afterwards() -> None:
     pipeline, log = habits(), Log()
     with observed(sites_of(pipeline), log):
         step = pipeline.scheduler.step  # bound while it's observed
@@ -256,7 +256,7 @@ def test_what_a_call_kept_reports_to_nobody_afterwards() -> None:
     assert pickle.loads(pickle.dumps(twin))(sample, t).sample.equal(twin(sample, t).sample)
 
 
-def test_a_callable_among_the_instances_attributes_is_observed_and_copied_as_it_is() -> None:
+def test_a_callable_among_the_instances_attributes_is_observed_and_copied_unchanged() -> None:
     pipeline, log = habits(), Log()
     scheduler = pipeline.scheduler
     scheduler.step = original = types.MethodType(type(scheduler).step, scheduler)
@@ -290,7 +290,7 @@ CALLS = ("survey", "layers", "warm-up 1", "warm-up 2", "round 1", "round 2", "ro
         ([], {}, False),
     ],
 )
-def test_watching_is_blamed_where_results_go_by_it_and_by_nothing_else(
+def test_observing_is_blamed_only_if_results_depend_on_the_observer(
     odd: list[str], again: dict[str, float], changed: bool
 ) -> None:
     calls = [returned(name, 1.0 if name in odd else 0.0) for name in CALLS]
@@ -301,13 +301,13 @@ def test_watching_is_blamed_where_results_go_by_it_and_by_nothing_else(
     assert follow_manner(calls, makers) is changed
 
 
-def test_calls_are_grouped_by_what_they_returned() -> None:
+def test_calls_are_grouped_by_results() -> None:
     calls = [returned("survey", 0.0), returned("round 1", 1.0), returned("layers", None), returned("round 2", 0.0)]
     assert alike(calls) == (("survey", "round 2"), ("round 1",))
     assert not follow_manner([returned("survey", None)], {})
 
 
-def test_a_measurement_that_changes_the_call_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_measurement_changing_the_call_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = habits()
     forward = type(pipeline.unet).forward
 
@@ -325,7 +325,7 @@ def test_a_measurement_that_changes_the_call_is_refused(monkeypatch: pytest.Monk
         take(measurement)
 
 
-def test_a_generator_that_decides_nothing_is_seen() -> None:
+def test_a_generator_without_effect_is_noticed() -> None:
     pipeline = new_mini("lumina2")
     pipeline.scheduler = diffusers.FlowMatchEulerDiscreteScheduler(stochastic_sampling=True)
     output = observe(pipeline, PROMPT, rounds=2, **SMALL).output
@@ -358,7 +358,7 @@ def test_whichever_global_generator_is_drawn_from(library: str) -> None:
     assert not output.rerun.identical
 
 
-def test_a_generator_that_decides_everything_leaves_the_global_ones_alone() -> None:
+def test_a_decisive_generator_leaves_the_global_generators_alone() -> None:
     output = observe(mini("lumina2"), PROMPT, rounds=2, **SMALL).output
     assert output is not None
     assert (output.rerun.identical, output.rerun.drew_from, output.rerun.alike) == (True, (), ())
@@ -380,7 +380,7 @@ def test_what_has_not_run_is_refused(target: Callable[..., Any], kind: str) -> N
 
 
 @pytest.mark.parametrize("name", ["lumina2", "flux"])
-def test_latents_that_were_asked_for_are_what_is_judged(name: str) -> None:
+def test_requested_latents_are_judged(name: str) -> None:
     pipeline = mini(name)
     measurement = prepared(pipeline, PROMPT, output_type="latent", rounds=2, **SMALL)
     observation = take(measurement)

@@ -123,7 +123,7 @@ def test_first_and_last_frames_are_kept_whole_and_every_frame_has_a_digest() -> 
     assert part.kept.arrays["sketches"].shape == (40, 60, 96, 3)
 
 
-def test_a_patch_lost_in_a_frame_that_is_not_kept_is_found() -> None:
+def test_a_patch_lost_in_an_unkept_frame_is_detected() -> None:
     frames = np.stack([returned.film(1, 240, 320)[0]] * 40)
     damaged = frames.copy()
     damaged[7, 100:164, 100:164] = 0
@@ -137,7 +137,7 @@ def test_a_patch_lost_in_a_frame_that_is_not_kept_is_found() -> None:
     assert largest.place.frame == 7
 
 
-def test_a_moment_of_long_audio_has_its_place_in_the_whole() -> None:
+def test_a_moment_of_long_audio_has_the_place_in_the_whole() -> None:
     samples = draw(1, 3_000_000, low=-1).astype(np.float32)
     damaged = samples.copy()
     base = returned.read("audio", samples)[0].kept
@@ -151,7 +151,7 @@ def test_a_moment_of_long_audio_has_its_place_in_the_whole() -> None:
     assert worst.place.first_sample // audio.BLOCK == block
 
 
-def test_a_gap_in_audio_that_is_not_kept_is_found() -> None:
+def test_a_gap_in_unkept_audio_is_detected() -> None:
     samples = draw(1, 3_000_000, low=-1).astype(np.float32)
     base = returned.read("audio", samples)[0].kept
     block = next(number for number in range(len(base.piece_digests)) if number not in base.kept_pieces)
@@ -273,7 +273,7 @@ def bound(metric: Metric, limit: float) -> str:
     return f"{'from' if metric.higher_is_better else 'up to'} {metric.limit_text(limit)}"
 
 
-def test_a_record_and_its_arrays_make_up_what_is_kept() -> None:
+def test_a_record_and_arrays_make_up_what_is_kept() -> None:
     (part,) = returned.read("frames", draw(4, 8, 6, 3), rates=Rates(video_hz=8.0))
     again = recorded(part.facts, part.kept.arrays)
     assert again == part.kept

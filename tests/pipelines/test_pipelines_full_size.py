@@ -50,7 +50,7 @@ def test_every_registered_model_has_a_configuration() -> None:
     assert PARTS.keys() == MODELS.keys()
 
 
-def test_parameters_are_those_of_the_published_models_and_blank(name: str, pipeline: Any) -> None:
+def test_parameters_match_the_published_models_and_blank(name: str, pipeline: Any) -> None:
     modules = {key: part for key, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
     assert {
         key: sum(parameter.numel() for parameter in module.parameters()) for key, module in modules.items()
@@ -81,7 +81,7 @@ def test_calls_and_tokens_of_a_recommended_call(name: str, plan: PipelinePlan) -
 
 
 @pytest.mark.pipeline
-def test_a_denoiser_call_is_as_much_work_as_its_layers(name: str, plan: PipelinePlan) -> None:
+def test_a_denoiser_call_is_as_much_work_as_the_layers(name: str, plan: PipelinePlan) -> None:
     # What torch's registry has a formula for, which leaves out the fused attention of a CPU, plus that attention.
     (group,) = [group for group in plan.work.denoiser if group.branch == "cond"]
     tokens = plan.tokens["transformer cond"]

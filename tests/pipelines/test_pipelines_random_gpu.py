@@ -58,7 +58,7 @@ def image_of(pipeline: Any, **arguments: Any) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", ["lumina2", "flux"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=["bfloat16", "float32"])
-def test_weights_and_tables_are_those_of_the_cpu(name: str, dtype: torch.dtype) -> None:
+def test_weights_and_tables_match_the_cpu(name: str, dtype: torch.dtype) -> None:
     here = build_random(MODELS[name], dtype, "cpu", parts=NARROW).components
     there = build_random(MODELS[name], dtype, "cuda", parts=NARROW).components
     for key, module in here.items():

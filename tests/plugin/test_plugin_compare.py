@@ -107,7 +107,7 @@ def time_reason(report: CaseReport) -> Any:
     return time_verdict(report).reason
 
 
-def test_each_variant_is_a_case_and_all_are_a_comparison(project: pytest.Pytester) -> None:
+def test_every_variant_is_a_case_and_all_are_a_comparison(project: pytest.Pytester) -> None:
     write(project, COMPARE)
     result = run(project, "--diffbench-save", "--junitxml=junit.xml")
     result.assert_outcomes(passed=1)
@@ -130,7 +130,7 @@ def test_each_variant_is_a_case_and_all_are_a_comparison(project: pytest.Pyteste
 
 
 @pytest.mark.full
-def test_another_reference_makes_the_ratio_incomparable(project: pytest.Pytester) -> None:
+def test_a_different_reference_makes_the_ratio_incomparable(project: pytest.Pytester) -> None:
     body = "def test_paint(diffbench):\n    diffbench.compare(paint, variants="
     body += '{{"full": {{"shade": {}}}, "half": {{"seconds": 0.05}}}}, seconds=0.1)\n'
     write(project, body.format(150))
@@ -153,7 +153,7 @@ def test_a_noisy_machine_is_measured_longer(project: pytest.Pytester) -> None:
     run(project, "--diffbench", "--diffbench-gates=guidance").assert_outcomes(passed=1)
 
 
-def test_a_variant_that_raises_leaves_the_others_and_fails_the_test(project: pytest.Pytester) -> None:
+def test_a_raising_variant_leaves_the_others_and_fails_the_test(project: pytest.Pytester) -> None:
     body = """
 def test_paint(diffbench):
     diffbench.compare(paint, variants={"full": {}, "bad": {"shade": 1, "fail_at": 5}, "half": {"seconds": 0.05}})
@@ -176,7 +176,7 @@ def test_paint(diffbench):
     assert not (project.path / "baselines").exists()
 
 
-def test_a_reference_that_raises_ends_all(project: pytest.Pytester) -> None:
+def test_a_raising_reference_ends_all(project: pytest.Pytester) -> None:
     body = (
         "def test_paint(diffbench):\n    diffbench.compare(paint, variants={'a': {'fail_at': 5}, 'b': {'shade': 1}})"
     )
@@ -210,7 +210,7 @@ def test_images_of_different_sizes_are_no_crash(project: pytest.Pytester) -> Non
     result.stdout.fnmatch_lines(["*b: output not compared, different size*"])
 
 
-def test_a_variant_may_have_a_target_of_its_own(project: pytest.Pytester) -> None:
+def test_a_variant_may_have_a_separate_target(project: pytest.Pytester) -> None:
     body = """
 def other(size=32, seconds=0.1):
     return paint(size, 90, seconds / 2)
@@ -226,7 +226,7 @@ def test_paint(diffbench):
 
 
 @pytest.mark.full
-def test_it_stands_beside_plain_calls_and_other_comparisons(project: pytest.Pytester) -> None:
+def test_a_comparison_stands_beside_plain_calls_and_other_comparisons(project: pytest.Pytester) -> None:
     body = """
 def test_paint(diffbench):
     diffbench(paint, shade=10)
@@ -245,7 +245,7 @@ def test_paint(diffbench):
     run(project, "--diffbench", "--benchmark-disable").assert_outcomes(passed=1)
 
 
-def test_a_sweep_has_a_row_for_each_value(project: pytest.Pytester) -> None:
+def test_a_sweep_has_a_row_for_every_value(project: pytest.Pytester) -> None:
     body = """
 def test_paint(diffbench):
     s = diffbench.sweep(paint, 32, "seconds", [0.1, 0.05, 0.2], shade=7, reference=0.05)
@@ -287,7 +287,7 @@ BAD = {
 """Calls, and patterns of what is said of them, as `fnmatch` takes them."""
 
 
-def test_bad_input_is_one_sentence_before_anything_runs(project: pytest.Pytester) -> None:
+def test_bad_input_is_a_single_sentence_before_anything_runs(project: pytest.Pytester) -> None:
     body = f"""
 CALLS_ASKED = {list(BAD)!r}
 
@@ -319,7 +319,7 @@ def test_a_second_comparison_needs_a_label(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*has already been compared*needs its own label*"])
 
 
-def test_an_unknown_variant_is_named_with_those_that_are_known(project: pytest.Pytester) -> None:
+def test_an_unknown_variant_is_named_with_the_known_variants(project: pytest.Pytester) -> None:
     body = "def test_paint(diffbench):\n    diffbench.compare(paint, variants={'a': {}, 'b': {}})['c']\n"
     write(project, body)
     result = run(project, "--diffbench")

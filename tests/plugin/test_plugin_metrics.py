@@ -57,7 +57,7 @@ def without_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_packages")
 @pytest.mark.parametrize("name", PACKAGES)
-def test_a_package_that_is_missing_is_named_with_the_command_before_anything_runs(
+def test_a_missing_package_is_named_with_the_command_before_anything_runs(
     pytester: pytest.Pytester, name: str
 ) -> None:
     result = run(pytester, "--diffbench", f"--diffbench-metrics={name}")
@@ -76,7 +76,7 @@ def test_what_is_not_asked_for_is_not_missed(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize("source", ["command line", "marker", "ini file"])
-def test_each_source_asks(pytester: pytest.Pytester, source: str) -> None:
+def test_every_source_of_options_can_request_the_metrics(pytester: pytest.Pytester, source: str) -> None:
     pytest.importorskip("flip_evaluator", reason="needs the extra flip")
     marker, arguments = "", ["--diffbench"]
     if source == "command line":
@@ -90,7 +90,7 @@ def test_each_source_asks(pytester: pytest.Pytester, source: str) -> None:
     assert "flip" in output_verdict(pytester).details.images[0]
 
 
-def test_a_name_that_isnt_one_is_refused(pytester: pytest.Pytester) -> None:
+def test_an_unknown_name_is_refused(pytester: pytest.Pytester) -> None:
     result = run(pytester, "--diffbench", "--diffbench-metrics=filp")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*is one of flip, ssimulacra2, lpips (did you mean 'flip'[?])*"])

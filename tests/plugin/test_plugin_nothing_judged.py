@@ -52,7 +52,7 @@ def session(project: pytest.Pytester) -> SessionReport:
     return session_json.load(project.path / "session.json")
 
 
-def test_a_session_that_measured_nothing_for_want_of_a_model_fails(project: pytest.Pytester) -> None:
+def test_a_session_without_measurements_for_want_of_a_model_fails(project: pytest.Pytester) -> None:
     result = run(project, "--diffbench", "-k", "missing or own")
     result.assert_outcomes(skipped=2, deselected=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -70,7 +70,7 @@ def test_a_session_that_measured_nothing_for_want_of_a_model_fails(project: pyte
     assert "not today" in text
 
 
-def test_a_skip_that_the_author_wants_is_none_of_ours(project: pytest.Pytester) -> None:
+def test_a_skip_by_the_author_is_left_alone(project: pytest.Pytester) -> None:
     assert run(project, "--diffbench", "-k", "own").ret == pytest.ExitCode.OK
 
 
@@ -90,14 +90,14 @@ def test_what_workers_skipped_is_known_to_the_session(project: pytest.Pytester) 
     result.stdout.fnmatch_lines(["1 benchmark was skipped, and --diffbench-require allows none"])
 
 
-def test_tests_that_are_no_benchmarks_may_be_skipped(project: pytest.Pytester) -> None:
+def test_tests_without_benchmarks_may_be_skipped(project: pytest.Pytester) -> None:
     project.makepyfile(test_it="import pytest\n@pytest.mark.skip\ndef test_other(): ...\n")
     assert run(project, "--diffbench", "--diffbench-require").ret == pytest.ExitCode.OK
     assert session(project).skipped == ()
 
 
 @pytest.mark.full
-def test_another_definition_fails_as_a_missing_baseline_does(project: pytest.Pytester) -> None:
+def test_a_different_definition_fails_as_a_missing_baseline_does(project: pytest.Pytester) -> None:
     run(project, "--diffbench-save", "-k", "paint").assert_outcomes(passed=1, deselected=2)
     project.makepyfile(test_it=TESTS.replace("diffbench(paint)", "diffbench(paint, steps=12)"))
     result = run(project, "--diffbench", "-k", "paint")

@@ -117,7 +117,7 @@ def test_what_is_not_recognised_is_said_at_save_and_at_check(project: pytest.Pyt
     strict.assert_outcomes(failed=1)
 
 
-def test_a_save_is_refused_only_for_a_gate_that_is_asked_for(project: pytest.Pytester) -> None:
+def test_a_save_is_refused_only_for_a_requested_gate(project: pytest.Pytester) -> None:
     project.makepyfile(TEST.format(target="black"))
     refused = run(project, "--diffbench-save", gates="output").saved
     assert refused is not None

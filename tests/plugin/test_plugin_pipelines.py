@@ -27,7 +27,7 @@ def session(pytester: pytest.Pytester) -> Any:
     return session_json.load(pytester.path / "session.json")
 
 
-def test_each_pipeline_is_loaded_once_and_other_tests_keep_their_places(pytester: pytest.Pytester) -> None:
+def test_every_pipeline_is_loaded_once_and_other_tests_keep_their_places(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         """
 def pytest_diffbench_load_pipeline(spec, config):
@@ -75,7 +75,7 @@ def test_recommended_settings_fill_in_what_is_not_given(pytester: pytest.Pyteste
     assert (definition.model, definition.weights, definition.dtype) == ("lumina2", "mini", "float32")
 
 
-def test_a_models_folder_without_the_model_says_what_it_looked_for(pytester: pytest.Pytester) -> None:
+def test_a_models_folder_without_the_model_names_the_searched_folder(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(PLAIN_TEST)
     (pytester.mkdir("models") / "notes.txt").write_text("nothing here")
     pretrained = ("--diffbench", "--diffbench-weights=pretrained", "--diffbench-models=models", "-rs")
@@ -92,7 +92,7 @@ class _AskedError(Exception):
     """The hub was asked."""
 
 
-def test_the_hub_is_asked_by_its_option_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_is_asked_by_the_option_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
     def ask(*_: object, **__: object) -> None:
@@ -131,7 +131,7 @@ def test_the_fixture_needs_a_model(pytester: pytest.Pytester) -> None:
         ("--diffbench-compile=hole", "*--diffbench-compile is one of none, whole, regional (did you mean 'whole'?)*"),
     ],
 )
-def test_a_set_up_that_cannot_be_had_stops_before_anything_runs(
+def test_an_impossible_set_up_stops_before_anything_runs(
     pytester: pytest.Pytester, option: str, expected: str
 ) -> None:
     pytester.makepyfile(PLAIN_TEST)
@@ -140,7 +140,7 @@ def test_a_set_up_that_cannot_be_had_stops_before_anything_runs(
     result.stderr.fnmatch_lines([expected])
 
 
-def test_a_hook_that_ignores_the_set_up_is_found_out(pytester: pytest.Pytester) -> None:
+def test_a_hook_ignoring_the_set_up_is_detected(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         """
 import msgspec

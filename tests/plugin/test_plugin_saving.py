@@ -112,7 +112,7 @@ def test_variants_are_saved_together(project: pytest.Pytester, monkeypatch: pyte
         ("[SOUND, SOUND]", "output.count", "The baseline has 1 image, this run 2 images"),
     ],
 )
-def test_an_image_that_is_gone_is_red(project: pytest.Pytester, gone: str, reason: str, words: str) -> None:
+def test_a_missing_image_is_red(project: pytest.Pytester, gone: str, reason: str, words: str) -> None:
     run(project, "--diffbench-save", "--diffbench-rounds=1").assert_outcomes(passed=1)
     project.makepyfile(test_paint=TARGET + f"def paint(size=32):\n    return {gone}\n" + PLAIN_TEST)
     run(project, "--diffbench", "--diffbench-rounds=1").assert_outcomes(failed=1)
@@ -121,7 +121,7 @@ def test_an_image_that_is_gone_is_red(project: pytest.Pytester, gone: str, reaso
     assert words in next(verdict.message for verdict in case.verdicts if verdict.gate == "output")
 
 
-def test_what_has_not_run_is_one_sentence(project: pytest.Pytester) -> None:
+def test_a_test_without_a_run_is_a_single_sentence(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_paint=TARGET + "async def later():\n    return [SOUND]\n" + PLAIN_TEST.replace("paint)", "later)")
     )
@@ -132,7 +132,7 @@ def test_what_has_not_run_is_one_sentence(project: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize("differing", ["first", "last", "every other"])
-def test_calls_that_disagree_are_red_and_named(
+def test_disagreeing_calls_are_red_and_named(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, differing: str
 ) -> None:
     wrong = {"first": "n == 1", "last": "n >= 5", "every other": "n % 2 == 0"}[differing]
@@ -191,7 +191,7 @@ def test_paint(diffbench):
 
 
 @pytest.mark.full
-def test_a_slide_by_steps_that_were_each_accepted_is_told_when_it_is_saved(
+def test_a_slide_by_accepted_steps_is_reported_when_saved(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
@@ -238,7 +238,7 @@ def test_images_are_kept_for_judging_later(project: pytest.Pytester, monkeypatch
     assert cli.main(["judge", "new/session.json", "old/session.json", *gates]) == 3
 
 
-def test_images_that_cant_be_kept_fail_the_test(project: pytest.Pytester) -> None:
+def test_unkeepable_images_fail_the_test(project: pytest.Pytester) -> None:
     (project.path / "taken").write_text("a file")
     result = run(project, "--diffbench-save", "--diffbench-images=taken")
     result.assert_outcomes(failed=1)

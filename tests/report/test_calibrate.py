@@ -37,7 +37,7 @@ FAR = Evidence(
 )  # fmt: skip
 
 
-def test_runs_that_agree_need_nothing() -> None:
+def test_agreeing_runs_need_nothing() -> None:
     proposal = proposed("a case", [EQUAL, EQUAL], 3.0)
     assert (proposal.tolerance, proposal.marker) == ({}, "")
     assert "no tolerance is needed" in lines(proposal)[-1]
@@ -54,7 +54,7 @@ def test_a_proposal_is_the_worst_with_a_margin_where_the_default_is_not_enough()
     assert proposal.marker.endswith('reason="calibrated over 2 runs: as it is, dtype bfloat16"')
 
 
-def test_metrics_of_other_packages_have_a_column_and_a_threshold_where_they_were_asked_for() -> None:
+def test_requested_metrics_of_other_packages_have_a_column_and_a_threshold() -> None:
     far = Evidence(setting="2 threads", figures={"psnr_db": 33.2, "flip": 0.031, "ssimulacra2": 71.3, "lpips": 0.9})
     proposal = proposed("a case", [far], 6.0)
     assert proposal.tolerance == {"psnr_db": 27, "flip": 0.062, "ssimulacra2": 42, "lpips": 1.8}
@@ -64,7 +64,7 @@ def test_metrics_of_other_packages_have_a_column_and_a_threshold_where_they_were
     assert "FLIP" not in lines(proposed("a case", [FAR], 3.0))[1]
 
 
-def test_a_video_has_its_own_columns_and_thresholds() -> None:
+def test_a_video_has_separate_columns_and_thresholds() -> None:
     equal = Evidence(setting=UNCHANGED, figures={"video_psnr_db": None, "video_frozen_frames": 0, "video_ssim": 1.0})
     far = Evidence(
         setting="dtype bfloat16",
@@ -126,7 +126,7 @@ def test_lpips_needs_weights(real_libraries: None) -> None:
         calibrate.metrics_asked(["lpips"], None)
 
 
-def test_the_table_has_a_row_a_run_and_says_where_it_parts() -> None:
+def test_the_table_has_a_row_a_run_and_says_where_the_runs_part() -> None:
     table = lines(proposed("a case", [EQUAL, FAR, Evidence(setting="2 threads", problem="not measured")], 3.0))
     assert table[0] == "a case"
     assert table[2].split()[:4] == ["as", "it", "is", "no"]
@@ -143,7 +143,7 @@ def test_json_holds_the_evidence_and_is_strict() -> None:
     assert case["evidence"][1]["figures"]["latents_rel"] is None
 
 
-def test_settings_are_runs_as_it_is_and_once_each_other_way() -> None:
+def test_settings_are_repeated_runs_and_a_run_per_other_way() -> None:
     settings = settings_of(2, ["bfloat16"], ["2"], ["_native_math"])
     assert [setting.name for setting in settings] == [
         UNCHANGED, UNCHANGED, "dtype bfloat16", "2 threads", "attention _native_math",
@@ -159,12 +159,12 @@ def test_settings_are_runs_as_it_is_and_once_each_other_way() -> None:
         (["calibrate", "--metrics=flop", "test_it.py"], "there is no metric 'flop'. Use flip, ssimulacra2, lpips."),
     ],
 )
-def test_wrong_usage_is_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_a_single_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(arguments) == 2
     assert said in capsys.readouterr().err
 
 
-def test_a_run_that_fails_is_told_with_all_that_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_run_is_reported_with_all_of_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = subprocess.CompletedProcess([], 4, "collected nothing\n", "no such file\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(

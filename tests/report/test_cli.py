@@ -74,7 +74,7 @@ def faster_by(observation: Observation, factor: float) -> Observation:
         (["calibrate", "--margin-db=x", "t.py"], "--margin-db: 'x' isn't a number of decibels, 0 or more"),
     ],
 )
-def test_wrong_usage_is_one_line_and_status_2(
+def test_wrong_usage_is_a_single_line_and_status_2(
     arguments: list[str],
     said: str,
     capsys: pytest.CaptureFixture[str],
@@ -121,7 +121,7 @@ def test_output_to_an_ascii_pipe_is_ascii(tmp_path: Path) -> None:
     assert b"\x1b" not in done.stdout
 
 
-def test_a_reader_that_leaves_is_no_problem(tmp_path: Path) -> None:
+def test_a_reader_leaving_early_is_no_problem(tmp_path: Path) -> None:
     path = written(
         tmp_path / "session.json", make.session(*[make.report(report_records.lumina(f"t{i}")) for i in range(900)])
     )
@@ -166,7 +166,7 @@ def test_show_says_what_the_session_said(
 # -- judge
 
 
-def test_a_session_is_as_it_was_against_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_session_is_the_same_against_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "session.json", make.all_pass())
     assert cli.main(["judge", path, path]) == 0
     out = capsys.readouterr().out
@@ -187,7 +187,7 @@ def test_more_work_is_worse_and_status_1(tmp_path: Path, capsys: pytest.CaptureF
     assert "work.component_calls" in capsys.readouterr().out
 
 
-def test_several_runs_of_a_case_are_its_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_runs_of_a_case_form_a_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [faster_by(report_records.flux("t"), factor) for factor in (1.0, 1.002, 0.998)]
     old = written(tmp_path / "old.json", make.session(*map(make.report, runs)))
     same = written(tmp_path / "same.json", make.session(make.report(report_records.flux("t"))))
@@ -203,7 +203,7 @@ def test_several_runs_of_a_case_are_its_baseline(tmp_path: Path, capsys: pytest.
     assert "time.slower" in capsys.readouterr().out
 
 
-def test_cases_on_one_side_only_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_cases_on_a_single_side_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     first, two, three = (make.report(report_records.lumina(f"test_{i}")) for i in range(3))
     new = written(tmp_path / "new.json", make.session(first, two))
     old = written(tmp_path / "old.json", make.session(two, three))

@@ -213,7 +213,7 @@ def test_outside_a_repository(
     assert "not a git repository" in capsys.readouterr().err
 
 
-def test_a_picture_that_is_gone_hides_no_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_picture_hides_no_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = changed_folders(tmp_path)
     for path in after.glob("*/*repainted*/*.png"):
         path.unlink()

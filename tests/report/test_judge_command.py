@@ -74,9 +74,7 @@ def files(tmp_path: Path) -> Files:
     return Files(tmp_path)
 
 
-def test_images_that_differ_and_arent_at_hand_are_no_success(
-    files: Files, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_differing_images_out_of_reach_are_no_success(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     old, new = files.write("old", of(PICTURE)), files.write("new", of(FAR))
     assert cli.main(["judge", new, old]) == UNJUDGED
     out = capsys.readouterr().out
@@ -107,7 +105,7 @@ def test_images_at_hand_are_compared(
     assert cli.main(["judge", new, old, "--images", old_folder]) == UNJUDGED
 
 
-def test_images_that_lie_beside_their_session_are_found(files: Files) -> None:
+def test_images_beside_the_session_are_located(files: Files) -> None:
     old = files.write("old", of(PICTURE), images="/where/it/ran/kept")
     new = files.write("new", of(FAR), images=files.keep("elsewhere", FAR))
     assert cli.main(["judge", new, old]) == UNJUDGED
@@ -130,7 +128,7 @@ def test_baselines_hold_images_and_may_be_judged_against(
     assert cli.main(["judge", same, *old]) == 0
 
 
-def test_an_image_is_never_taken_for_another(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_are_never_mixed_up(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     """Baselines that hold the case with other pixels are passed over; a kept file that changed is refused."""
     root = files.root / "baselines"
     Store(root).save(of(NEAR), Artifacts(images=(NEAR,)), None, False)
@@ -164,7 +162,7 @@ def test_what_is_worse_goes_before_what_is_not_judged(files: Files) -> None:
     assert cli.main(["judge", new, old]) == WORSE
 
 
-def test_a_case_that_is_defined_otherwise_is_not_judged(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_differently_defined_case_is_not_judged(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     observation = of(PICTURE)
     definition = msgspec.structs.replace(observation.case.definition, seed=77)
     other = msgspec.structs.replace(

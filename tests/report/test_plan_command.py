@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_values_are_literals_where_they_are_ones() -> None:
+def test_values_are_literals_if_python_reads_literals() -> None:
     settings = ["a=0.5", "b=3", "c=True", "d=false", "e=none", "f=a text", "g=[1, 2]", "h=x=y", "i="]
     assert call_arguments(settings) == {
         "a": 0.5, "b": 3, "c": True, "d": False, "e": None, "f": "a text", "g": [1, 2], "h": "x=y", "i": "",
@@ -44,7 +44,7 @@ def test_a_setting_without_a_name_is_refused(setting: str) -> None:
         ("L40S", "NVIDIA L40S"),
     ],
 )
-def test_devices_are_found_by_parts_of_their_names(name: str, full_name: str) -> None:
+def test_devices_are_matched_by_parts_of_their_names(name: str, full_name: str) -> None:
     assert peak_named(name).name == full_name
 
 
@@ -89,7 +89,7 @@ def test_what_cannot_be_used_is_named_with_the_remedy(
 
 
 @pytest.mark.parametrize("option", ["--steps=1", "--height=1", "--set=width=1"])
-def test_one_is_enough(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+def test_a_single_pipeline_is_enough(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
     planned: list[dict[str, Any]] = []
 
     def refuse(source: str, arguments: dict[str, Any], *_: object) -> None:

@@ -74,7 +74,7 @@ def test_figures_stand_in_columns(kind: Callable[[], Comparison]) -> None:
             assert total.end() == head.index("total") + len("total"), line
 
 
-def test_a_session_without_comparisons_says_nothing_of_them() -> None:
+def test_a_session_without_comparisons_has_no_section_for_comparisons() -> None:
     assert comparison_lines([], 80) == []
     assert "variants" not in plain(summary_lines(compared.session(), 80, verbose=False))
 
@@ -105,7 +105,7 @@ def test_properties_are_text_and_their_names_unique() -> None:
         assert all(type(name) is str and type(value) is str and value for name, value in named_values)
 
 
-def test_a_variant_that_changes_nothing_is_said_in_red_beside_its_speedup() -> None:
+def test_a_variant_changing_nothing_is_red_beside_the_speedup() -> None:
     comparison = compared.named()
     rows = [
         msgspec.structs.replace(variant, inert=variant.name != comparison.reference)

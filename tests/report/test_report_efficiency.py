@@ -69,7 +69,7 @@ def test_the_share_is_of_the_peak_of_the_dtype(dtype: str, peak: float) -> None:
 
 
 @pytest.mark.parametrize("device", [None, "NVIDIA H100", "Some GPU"])
-def test_no_share_is_made_up_for_a_device_that_isnt_known_exactly(device: str | None) -> None:
+def test_no_share_is_invented_for_an_unknown_device(device: str | None) -> None:
     efficiency = efficiency_of(on(report_records.flux("flux"), device))
     assert efficiency is not None
     assert efficiency.peak is None
@@ -101,7 +101,7 @@ def test_a_measured_peak_stands_in_where_none_is_published() -> None:
     assert (other.peak_rel, other.peak) == ({}, None)
 
 
-def test_products_that_may_be_rounded_have_no_published_peak() -> None:
+def test_products_possibly_rounded_have_no_published_peak() -> None:
     observation = msgspec.structs.replace(
         report_records.flux("flux"),
         case=msgspec.structs.replace(
@@ -128,7 +128,7 @@ def test_products_that_may_be_rounded_have_no_published_peak() -> None:
     ]
 
 
-def test_a_share_above_the_peak_is_told_as_impossible() -> None:
+def test_a_share_above_the_peak_is_reported_as_impossible() -> None:
     observation = report_records.flux("flux")
     assert observation.work is not None
     work = msgspec.structs.replace(observation.work, flops={"transformer": 10**18})
@@ -138,7 +138,7 @@ def test_a_share_above_the_peak_is_told_as_impossible() -> None:
     assert rate_text(efficiency, "denoise").endswith("of peak (impossible)")
 
 
-def test_energy_is_that_of_the_rounds_which_told_it() -> None:
+def test_energy_comes_from_the_rounds_with_a_reading() -> None:
     observation = report_records.flux("flux")
     energies = (900.0, None, 1000.0)
     rounds = tuple(
@@ -161,7 +161,7 @@ def test_a_case_without_rounds_or_work_has_no_figures() -> None:
     assert (efficiency.flops_per_s, efficiency.images_per_s, efficiency.energy_per_image_j) == ({}, None, None)
 
 
-def test_every_peak_is_found_by_its_name_and_no_two_share_one() -> None:
+def test_every_peak_is_matched_by_name_and_no_two_share_a_name() -> None:
     names = [name for peak in PEAKS.values() for name in (peak.name, *peak.reported)]
     assert len(names) == len(set(names))
     assert all(peak_reported(peak.name) is peak for peak in PEAKS.values())

@@ -184,9 +184,7 @@ def test_small_sessions_need_no_journal_to_be_read(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("torn", [b'{"test": "test_3", "ca', b"\xff\xfe", b"{"])
-def test_a_line_that_was_not_written_to_its_end_does_not_count(
-    torn: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_cut_short_does_not_count(torn: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "session.json"
     file, _, _ = grown(path, 3, monkeypatch)
     with (tmp_path / "session.json.journal").open("ab") as journal:
@@ -196,7 +194,7 @@ def test_a_line_that_was_not_written_to_its_end_does_not_count(
     assert ids(session_json.load(path)) == ["test_0", "test_1", "test_2", "test_3"]
 
 
-def test_another_sessions_journal_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_different_sessions_journal_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "session.json"
     grown(path, 3, monkeypatch)
     session_json.write(path, msgspec.structs.replace(make.interrupted(), started="2030-01-01T00:00:00+00:00"))
@@ -204,7 +202,7 @@ def test_another_sessions_journal_does_not_count(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("begun", [b"", b"\n", b'\n{"schema": 1, "diff', b"\n\xff"])
-def test_a_journal_that_was_hardly_begun_does_not_count(begun: bytes, tmp_path: Path) -> None:
+def test_a_journal_hardly_begun_does_not_count(begun: bytes, tmp_path: Path) -> None:
     path = tmp_path / "session.json"
     session_json.write(path, make.interrupted())
     (tmp_path / "session.json.journal").write_bytes(begun)
@@ -250,7 +248,7 @@ def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
     assert sorted(path_left.name for path_left in tmp_path.iterdir()) == ["file", "session.json"]
 
 
-def test_published_schema_is_that_of_the_records() -> None:
+def test_published_schema_matches_the_records() -> None:
     text = json.dumps(msgspec.json.schema(SessionReport), indent=2, ensure_ascii=False) + "\n"
     assert_equals_file(REPOSITORY / "docs" / "schema" / f"session-{SESSION_SCHEMA}.json", text)
 

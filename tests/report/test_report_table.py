@@ -45,7 +45,7 @@ def test_golden_table(how: Any) -> None:
     assert_golden(f"table.{ending}", written([comparison(), compared.named()], how))
 
 
-def test_rows_that_must_not_be_taken_at_their_figures_are_red() -> None:
+def test_rows_not_to_be_taken_at_face_value_are_red() -> None:
     red = [text_of(line).split()[0] for line in table_lines(comparison()) if line[0][1].get("red")]
     assert red == ["0.7", "0.5"]
 
@@ -72,7 +72,7 @@ def test_names_are_no_commands_of_latex_and_no_cells_of_markdown() -> None:
     assert latex_escaped("1.2×") == r"1.2$\times$"
 
 
-def test_the_command_prints_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "result.json"
     path.write_bytes(session_json.dump(compared.session(comparison())))
     assert main(["table", str(path), "--format", "latex"]) == 0

@@ -121,7 +121,7 @@ ROUND: tuple[str | int, ...] = ("runs", 0, "rounds", 1)
         (("layers", "attention_layers"), 0, "layers.attention_s is 0.1"),
     ],
 )
-def test_a_figure_that_cant_be_is_named(
+def test_an_impossible_figure_is_named(
     where: tuple[str | int, ...],
     value: Any,
     said: str | None,
@@ -138,20 +138,20 @@ def test_a_figure_that_cant_be_is_named(
     assert "Restore it from version control" in out
 
 
-def test_a_clock_that_is_a_little_ahead_is_no_finding(folder: Path) -> None:
+def test_a_clock_a_little_ahead_is_no_finding(folder: Path) -> None:
     edited(folder, "runs", 0, "started", value="2026-06-01T12:00:00Z")
     assert [checked_case.faults for checked_case in check(folder.parent.parent, NOW)] == [()]
     (fault,) = next(check(folder.parent.parent, NOW - datetime.timedelta(days=2))).faults
     assert "runs[0].started" in fault.problem
 
 
-def test_one_run_that_stands_twice(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_listed_twice(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = json.loads((folder / "baseline.json").read_text(encoding="utf-8"))["runs"][0]
     edited(folder, "runs", value=[run, run])
     assert "runs[1].id is 'run-0', but runs[0] is the same run" in printed_by_check(folder, capsys)
 
 
-def test_all_that_is_wrong_is_told_at_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_faults_are_reported_at_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edited(folder, "layers", "attention_layers", value=0)
     (folder / "image-0.png").unlink()
     (folder / "image-1.png").write_bytes(b"no picture")
@@ -163,7 +163,7 @@ def test_all_that_is_wrong_is_told_at_once(folder: Path, capsys: pytest.CaptureF
 
 
 @pytest.mark.parametrize("name", ["image-0.png", "image-1.png", "trace.safetensors"])
-def test_a_file_that_is_gone(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / name).unlink()
     assert f"{folder / name}: is missing" in printed_by_check(folder, capsys)
 
@@ -171,7 +171,7 @@ def test_a_file_that_is_gone(name: str, folder: Path, capsys: pytest.CaptureFixt
 @pytest.mark.parametrize(
     "name", ["image-2.png", "image-9.png", "Image.PNG", "old.safetensors", "image-0.png.g7", ".baseline.json.1.tmp"]
 )
-def test_a_file_that_no_record_names(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_named_in_no_record(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / name).write_bytes((folder / "image-0.png").read_bytes())
     assert f"{folder / name}: belongs to no image, part or trace of generation 1" in printed_by_check(folder, capsys)
 
@@ -190,7 +190,7 @@ def test_files_beside_no_record(where: str, folder: Path, capsys: pytest.Capture
     assert "1 ok, 0 bad, 1 file without a baseline" in out
 
 
-def test_a_record_at_the_wrong_depth_is_found_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_record_at_the_wrong_depth_is_detected_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = folder.parent.parent
     assert cli.main(["check", str(root.parent)]) == 1
     assert "baseline.json: belongs to no baseline: baselines are in <machine>/<case>/" in capsys.readouterr().out
@@ -242,7 +242,7 @@ DAMAGES = [without_the_end, with_more, with_a_wrong_checksum, with_truncated_pix
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_png_whose_pixels_still_have_their_digest(
+def test_a_damaged_png_with_pixels_of_the_right_digest(
     damage: Callable[[bytes], bytes], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = folder / "image-0.png"
@@ -254,7 +254,7 @@ def test_a_damaged_png_whose_pixels_still_have_their_digest(
 
 
 @pytest.mark.parametrize("length", [0, 1, 8, 20, 60])
-def test_a_png_that_breaks_off_anywhere(length: int, folder: Path) -> None:
+def test_a_png_broken_off_anywhere(length: int, folder: Path) -> None:
     data = (folder / "image-0.png").read_bytes()
     assert png_problem(data[:length]) is not None
     assert png_problem(data[: len(data) - 1 - length]) is not None
@@ -276,7 +276,7 @@ def rescaled(folder: Path, name: str, factor: float) -> None:
         ("moments", -(2.0**30), "which is impossible for an array"),
     ],
 )
-def test_a_trace_that_parses_and_is_damaged(
+def test_a_readable_and_damaged_trace(
     name: str, factor: float, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rescaled(folder, name, factor)
@@ -284,7 +284,7 @@ def test_a_trace_that_parses_and_is_damaged(
     assert said in printed_by_check(folder, capsys)
 
 
-def test_a_trace_without_one_of_its_arrays(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_trace_with_a_missing_array(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = folder / "trace.safetensors"
     arrays = load_file(path)
     del arrays["latents/0"]

@@ -191,7 +191,7 @@ except BaselineError as error:
     ("limit", "remedy"),
     [(0, "move it with TMPDIR"), (100, "Free some space there; nothing"), (1000, "Free some space there; nothing")],
 )
-def test_disk_that_really_takes_no_more(tmp_path: Path, limit: int, remedy: str) -> None:
+def test_disk_full_for_real(tmp_path: Path, limit: int, remedy: str) -> None:
     store = start(tmp_path)
     before = names(tmp_path)
     script = LIMITED.format(builders=str(BUILDERS), root=str(tmp_path), limit=limit)
@@ -265,7 +265,7 @@ def test_nothing_but_baselines_lies_in_the_folder(tmp_path: Path) -> None:
     ]
 
 
-def test_lock_that_is_held_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_held_lock_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pytest_diffbench.store import files
 
     monkeypatch.setattr(files, "_LOCK_TIMEOUT_S", 0.0)
@@ -274,7 +274,7 @@ def test_lock_that_is_held_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     start(tmp_path)
 
 
-def test_lock_that_cant_be_made_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_to_create_the_lock_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "file"))
     with pytest.raises(BaselineError, match="TMPDIR"):

@@ -33,5 +33,5 @@ def test_every_field_is_on_the_page(record: type[msgspec.Struct]) -> None:
     assert set(record.__struct_fields__) <= words
 
 
-def test_schema_on_the_page_is_this_one() -> None:
+def test_schema_on_the_page_is_the_current_schema() -> None:
     assert f"| `schema` | version of this file's layout: {records.BASELINE_SCHEMA} |" in PAGE

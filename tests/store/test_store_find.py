@@ -64,7 +64,7 @@ def test_ties_go_by_name(tmp_path: Path) -> None:
     assert Path(reference.path).parent.name == "gpu-a"
 
 
-def test_of_one_family_the_same_processor_comes_first(tmp_path: Path) -> None:
+def test_of_a_family_the_same_processor_comes_first(tmp_path: Path) -> None:
     store = Store(tmp_path)
     here = make_environment("cpu-b-2c-3f9a1c", "cpu")
     for machine in ("cpu-a-2c-3f9a1c", "cpu-b-2c-000000", "cpu-b-2c"):
@@ -93,7 +93,7 @@ def test_changed_definition_finds_the_old_baseline(tmp_path: Path) -> None:
     assert store.find(make_case(dtype="bfloat16"), HERE) is None
 
 
-def test_folder_of_another_case_is_refused(tmp_path: Path) -> None:
+def test_folder_of_a_different_case_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
     folder = save(store, HERE, make_case("other.py::test"))
     folder.rename(folder.parent / case_folder(make_case()))
@@ -124,7 +124,7 @@ def test_folder_without_baseline_json_is_no_baseline(tmp_path: Path) -> None:
         store.load(folder)
 
 
-def test_one_lookup_reads_one_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lookup_reads_a_single_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
     for index in range(5):
         save(store, HERE, make_case(f"t.py::test_{index}"))
@@ -155,7 +155,7 @@ def test_one_lookup_reads_one_baseline(tmp_path: Path, monkeypatch: pytest.Monke
     assert set(listed) == {tmp_path}
 
 
-def test_entries_are_sorted_and_load_reads_them(tmp_path: Path) -> None:
+def test_entries_are_sorted_and_load_reads_all(tmp_path: Path) -> None:
     store = Store(tmp_path)
     folders = [
         save(store, make_environment(machine), make_case(f"t.py::{test}"))
@@ -175,12 +175,12 @@ def test_entries_are_sorted_and_load_reads_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("machine", ["", ".", "..", "../up", "a/b", "a\\b", "c:", ".hidden", "a\0b"])
-def test_machine_that_cant_be_a_folder(tmp_path: Path, machine: str) -> None:
+def test_machine_unfit_for_a_folder_name(tmp_path: Path, machine: str) -> None:
     with pytest.raises(BaselineError, match="can't name a folder"):
         Store(tmp_path).find(make_case(), make_environment(machine))
 
 
-def test_root_that_is_a_file(tmp_path: Path) -> None:
+def test_root_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = Store(tmp_path / "file")
     with pytest.raises(BaselineError, match="--diffbench-baselines"):
@@ -219,7 +219,7 @@ assert "pytest" not in sys.modules
     assert done.returncode == 0, done.stderr
 
 
-def test_runs_of_other_cases_are_those_of_this_machine_and_bounded(tmp_path: Path) -> None:
+def test_runs_of_other_cases_are_from_the_local_machine_and_bounded(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.runs("cpu-here", 3) == {}
     ids = [f"test_{letter}.py::test" for letter in "abcdefghij"]

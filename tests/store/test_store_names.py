@@ -44,7 +44,7 @@ def test_two_ids_never_share_a_name(first: str, other: str) -> None:
         ("1" + "x" * 5000, "2" + "x" * 5000),
     ],
 )
-def test_ids_that_differ_only_in_odd_places_have_names_of_their_own(first: str, other: str) -> None:
+def test_ids_differing_only_in_odd_places_have_separate_names(first: str, other: str) -> None:
     assert case_folder(make_case(first)) != case_folder(make_case(other))
 
 
@@ -77,7 +77,7 @@ def test_what_names_a_folder(change: dict[str, Any], other_folder: bool) -> None
     assert (case_folder(make_case(**change)) != case_folder(make_case())) is other_folder
 
 
-def test_a_lora_names_a_folder_but_not_which() -> None:
+def test_a_lora_names_a_folder_without_the_digest() -> None:
     first, other = (make_case(tuning={"lora": digest}) for digest in ("sha256:1", "sha256:2"))
     assert case_folder(first) == case_folder(other) != case_folder(make_case())
 

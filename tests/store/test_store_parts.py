@@ -87,7 +87,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert faults(tmp_path) == []
 
 
-def test_frames_stand_under_each_other_in_a_picture_that_anything_opens(tmp_path: Path) -> None:
+def test_frames_are_stacked_in_a_picture_for_any_viewer(tmp_path: Path) -> None:
     folder, _ = stored(tmp_path, PARTS)
     with Image.open(folder / "returned-1-frames.png") as strip:
         assert strip.size == (120, 9 * 80)
@@ -95,7 +95,7 @@ def test_frames_stand_under_each_other_in_a_picture_that_anything_opens(tmp_path
         assert waveform.size == (800, 2 * 120)
 
 
-def test_a_new_generation_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
+def test_a_new_generation_leaves_nothing_of_the_old_generation(tmp_path: Path) -> None:
     stored(tmp_path, PARTS)
     folder, reference = stored(tmp_path, PARTS[4:])
     assert reference.baseline.generation == 2
@@ -137,14 +137,14 @@ def test_only_what_was_measured_is_saved(tmp_path: Path) -> None:
         ('"unrecognised": null', '"unrecognised": "str"', "output holds images or parts"),
     ],
 )
-def test_a_record_that_contradicts_itself_is_a_fault(tmp_path: Path, before: str, after: str, words: str) -> None:
+def test_a_self_contradicting_record_is_a_fault(tmp_path: Path, before: str, after: str, words: str) -> None:
     folder, _ = stored(tmp_path, PARTS[:1])
     text = (folder / "baseline.json").read_text()
     (folder / "baseline.json").write_text(re.sub(re.escape(before).replace(r"\[0", r"\[\s*0"), after, text))
     assert any(words in fault for fault in faults(tmp_path))
 
 
-def test_what_is_kept_beside_a_session_is_found_by_its_digest(tmp_path: Path) -> None:
+def test_what_is_kept_beside_a_session_is_located_by_digest(tmp_path: Path) -> None:
     observation, artifacts = measured(PARTS)
     keep(tmp_path, observation.output, artifacts)
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
@@ -160,7 +160,7 @@ def test_what_is_kept_beside_a_session_is_found_by_its_digest(tmp_path: Path) ->
     assert sum(bool(part) for part in kept([tmp_path], observation.case, observation.output).parts) == len(PARTS) - 1
 
 
-def test_a_case_that_returned_nothing_is_shown_beside_its_baseline(tmp_path: Path) -> None:
+def test_a_case_without_a_result_is_shown_beside_the_baseline(tmp_path: Path) -> None:
     stored(tmp_path, PARTS)
     observation, artifacts = measured(PARTS)
     sides = sides_of([], msgspec.structs.replace(observation, output=None), Store(tmp_path))
@@ -168,7 +168,7 @@ def test_a_case_that_returned_nothing_is_shown_beside_its_baseline(tmp_path: Pat
     assert_equal(sides.base.parts, artifacts.parts)
 
 
-def test_what_is_kept_is_found_in_baselines_too(tmp_path: Path) -> None:
+def test_what_is_kept_is_located_in_baselines_too(tmp_path: Path) -> None:
     stored(tmp_path, PARTS)
     observation, artifacts = measured(PARTS)
     assert_equal(kept([tmp_path], observation.case, observation.output).parts, artifacts.parts)

@@ -48,7 +48,7 @@ def test_a_ratio_is_stored_and_read_back(tmp_path: Path) -> None:
     assert reference_in(store).baseline.ratio == ratio("run-1")
 
 
-def test_each_run_adds_its_own(tmp_path: Path) -> None:
+def test_every_run_adds_a_ratio(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for run_id in ("run-1", "run-2", "run-3"):
         save(store, run_id, ratio(run_id))
@@ -63,7 +63,7 @@ def test_no_more_are_kept_than_runs(tmp_path: Path) -> None:
     assert runs_in(store) == [f"run-{number}" for number in range(2, MOST_RUNS + 2)]
 
 
-def test_another_reference_begins_anew(tmp_path: Path) -> None:
+def test_a_different_reference_begins_anew(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, "run-1", ratio("run-1"))
     other = make_case(FULL.id, arguments={"cfg_trunc_ratio": 0.7})
@@ -81,7 +81,7 @@ def test_a_plain_call_keeps_what_is_there_and_a_first_ratio_joins_old_runs(tmp_p
     assert runs_in(store) == ["run-2"]
 
 
-def test_a_new_generation_has_only_its_own(tmp_path: Path) -> None:
+def test_a_new_generation_has_only_new_ratios(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, "run-1", ratio("run-1"))
     assert save(store, "run-2", ratio("run-2"), make_artifacts(99)) == "new generation 2"

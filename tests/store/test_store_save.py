@@ -50,7 +50,7 @@ def save(
     return saved_text(store.save(observation, artifacts, previous, unchanged))
 
 
-def test_guidance_that_was_accepted_is_what_the_next_run_is_held_against(tmp_path: Path) -> None:
+def test_accepted_guidance_is_the_measure_of_the_next_run(tmp_path: Path) -> None:
     store = Store(tmp_path / "baselines")
     steps = {
         "unread": GuidanceStep(branches=("unknown",), used="unknown", sign=0),
@@ -138,7 +138,7 @@ def test_twenty_newest_runs_are_kept(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("distance", ["family", "any"])
 @pytest.mark.parametrize("unchanged", [True, False])
-def test_baseline_of_another_machine_is_never_added_to(tmp_path: Path, distance: Any, unchanged: bool) -> None:
+def test_baseline_of_a_different_machine_is_never_added_to(tmp_path: Path, distance: Any, unchanged: bool) -> None:
     store = Store(tmp_path)
     family = "cpu" if distance == "family" else "cuda"
     elsewhere = make_observation(OLD, run=make_run(environment=make_environment("another", family)))
@@ -152,7 +152,7 @@ def test_baseline_of_another_machine_is_never_added_to(tmp_path: Path, distance:
     assert before.items() <= files(tmp_path).items()
 
 
-def test_fewer_images_leave_no_old_ones(tmp_path: Path) -> None:
+def test_fewer_images_leave_no_old_images(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, make_artifacts(images=3), "run-1", None, False)
     save(store, make_artifacts(images=1), "run-2", reference_in(store), False)
@@ -167,7 +167,7 @@ def test_changed_definition_is_accepted_as_a_new_generation(tmp_path: Path) -> N
     assert reference_in(store).baseline.case == make_case(seed=9)
 
 
-def test_overtaken_saver_adds_its_run_to_what_is_equal(tmp_path: Path) -> None:
+def test_overtaken_saver_adds_the_run_to_what_is_equal(tmp_path: Path) -> None:
     # Two jobs measured the same new code, and the other one was quicker.
     store = Store(tmp_path)
     save(store, OLD, "run-1", None, False)
@@ -188,7 +188,7 @@ def test_overtaken_saver_adds_its_run_to_what_is_equal(tmp_path: Path) -> None:
         {"output": make_output(NEW)},
     ],
 )
-def test_overtaken_saver_with_something_else_starts_a_generation(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_overtaken_saver_with_a_different_result_starts_a_generation(tmp_path: Path, changes: dict[str, Any]) -> None:
     store = Store(tmp_path)
     save(store, OLD, "run-1", None, False)
     artifacts = OLD

@@ -80,7 +80,7 @@ class Saver:
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_seven_small_steps_are_told_and_reruns_are_not(tmp_path: Path, kind: str) -> None:
+def test_seven_small_steps_are_reported_and_reruns_are_not(tmp_path: Path, kind: str) -> None:
     field, content, words = CASES[kind]
     move = in_cells if kind == "map" else moved
     results = [move(content, step) for step in range(STEPS + 1)]
@@ -105,7 +105,7 @@ def assert_within_a_step(field: str, before: NDArray[Any], after: NDArray[Any]) 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("kind", CASES)
-def test_what_is_told_is_never_more_than_the_output_gate_would_find(kind: str, seed: int) -> None:
+def test_what_is_reported_is_never_more_than_the_output_gate_would_find(kind: str, seed: int) -> None:
     field, content, _ = CASES[kind]
     rule = KINDS["tensor" if kind == "small" else kind]
     start, other = (returned.read(field, moved(content, steps, seed))[0].kept for steps in (0, 5))
@@ -121,7 +121,7 @@ def test_what_is_told_is_never_more_than_the_output_gate_would_find(kind: str, s
         assert metric.error(figure.value) <= metric.error(whole[figure.metric]) * (1 + 1e-6), figure
 
 
-def test_another_shape_is_told_as_such(tmp_path: Path) -> None:
+def test_a_different_shape_is_reported_as_such(tmp_path: Path) -> None:
     saver = Saver(tmp_path, "audios")
     slides = [saver.save(returned.recording(seconds)[None]).slid for seconds in (3.0, 2.0, 1.0)]
     assert slides[-1] is not None

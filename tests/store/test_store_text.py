@@ -61,7 +61,7 @@ def test_not_finite_is_never_written(value: float) -> None:
         to_text({"a": [value]})
 
 
-def test_schema_comes_first_and_each_round_takes_one_line() -> None:
+def test_schema_comes_first_and_every_round_takes_a_single_line() -> None:
     lines = encode(make_baseline(), Path("b.json")).decode().splitlines()
     assert lines[1] == '  "schema": 1,'
     rounds = [line for line in lines if '"total_s"' in line]
@@ -69,7 +69,7 @@ def test_schema_comes_first_and_each_round_takes_one_line() -> None:
     assert all(line.startswith('        {"total_s": 1.1, ') and line.rstrip(",").endswith("}") for line in rounds)
 
 
-def test_added_run_adds_lines_and_changes_one() -> None:
+def test_added_run_adds_lines_and_changes_a_single_line() -> None:
     # The line before gains a comma: all that JSON allows.
     before = encode(make_baseline(2), Path("b.json")).decode().splitlines()
     after = encode(make_baseline(3), Path("b.json")).decode().splitlines()

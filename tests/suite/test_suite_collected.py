@@ -26,7 +26,7 @@ pytestmark = pytest.mark.usefixtures("quick_processes")
 BASELINES = Path(__file__).parents[2] / "baselines"
 
 
-def test_the_suite_has_the_cases_that_there_are_baselines_of(pytester: pytest.Pytester) -> None:
+def test_the_suite_has_the_cases_of_the_baselines(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--collect-only", "-q", "--diffbench", "--pyargs", "pytest_diffbench.suite")
     collected = {line.rpartition("suite/")[2] for line in result.outlines if "::" in line}
     store = Store(BASELINES)
@@ -82,7 +82,7 @@ SUITE: dict[str, tuple[Any, tuple[Any, ...]]] = {
 
 
 @pytest.mark.parametrize("name", SUITE)
-def test_each_call_is_the_one_that_the_baseline_is_of(name: str) -> None:
+def test_every_call_is_the_call_of_the_baseline(name: str) -> None:
     store = Store(BASELINES)
     stored = [store.load(folder).baseline.case for folder in store.entries()]
     test, parameters = SUITE[name]
@@ -164,9 +164,7 @@ def test_guidance_of_a_video_costs_a_second_call_a_step(weights: str, scale: flo
 @pytest.mark.parametrize(
     ("weights", "steps"), [("mini", FEW_STEPS), ("random", FEW_STEPS), ("plan", 30), ("pretrained", 30)]
 )
-def test_weights_that_were_published_or_are_only_counted_make_the_steps_of_their_authors(
-    weights: str, steps: int
-) -> None:
+def test_published_or_merely_counted_weights_take_the_steps_of_the_authors(weights: str, steps: int) -> None:
     tests: list[tuple[Any, tuple[Any, ...]]] = [
         (test_lumina2.test_cfg_trunc, (0.5,)),
         (test_lumina2.test_cfg_renorm, (True,)),
@@ -177,9 +175,7 @@ def test_weights_that_were_published_or_are_only_counted_make_the_steps_of_their
 
 
 @pytest.mark.parametrize(("steps", "ratio", "guided"), [(30, 0.7, 21), (20, 0.25, 5), (50, 0.58, 29), (4, 1.0, 4)])
-def test_a_ratio_promises_its_guided_steps_and_a_call_for_each_truncated_one(
-    steps: int, ratio: float, guided: int
-) -> None:
+def test_a_ratio_promises_guided_steps_and_a_call_per_truncated_step(steps: int, ratio: float, guided: int) -> None:
     def result(calls: int) -> Any:
         work = SimpleNamespace(steps=steps, denoiser_calls=calls)
         return SimpleNamespace(work=work, guidance=SimpleNamespace(guided_steps=guided))
@@ -201,7 +197,7 @@ def cases(pytester: pytest.Pytester) -> dict[str, CaseReport]:
 
 
 @pytest.mark.pipeline
-def test_whatever_a_folder_holds(pytester: pytest.Pytester, real_libraries: None) -> None:
+def test_folders_of_any_content(pytester: pytest.Pytester, real_libraries: None) -> None:
     stable_diffusion().save_pretrained(pytester.path / "saved")
     result = pytester.runpytest_inprocess(
         "--diffbench-save",
@@ -224,7 +220,7 @@ def test_whatever_a_folder_holds(pytester: pytest.Pytester, real_libraries: None
     assert calls == {"test_steps[1]": {"joint": 1}, "test_steps[2]": {"joint": 2}}
 
 
-def test_a_folder_whose_pipeline_takes_no_prompt(pytester: pytest.Pytester, real_libraries: None) -> None:
+def test_a_folder_with_a_pipeline_without_a_prompt(pytester: pytest.Pytester, real_libraries: None) -> None:
     from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
     blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (8,)}
@@ -246,7 +242,7 @@ def test_a_folder_whose_pipeline_takes_no_prompt(pytester: pytest.Pytester, real
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_a_pipeline_that_the_suite_cant_call_is_told_and_nothing_measured_fails(
+def test_a_pipeline_uncallable_by_the_suite_is_reported_and_nothing_measured_fails(
     pytester: pytest.Pytester, real_libraries: None, strict: bool
 ) -> None:
     pytester.makeconftest(
@@ -306,7 +302,7 @@ class Distilled:
     ) -> None: ...
 
 
-def test_a_true_scale_gets_the_negative_prompt_that_it_needs() -> None:
+def test_a_true_scale_gets_the_required_negative_prompt() -> None:
     calls: list[dict[str, Any]] = []
     folder_suite.test_guidance(measured(calls, {"on": 9, "off": 5}, {"on": 2, "off": 0}), Distilled())
     assert [(call["true_cfg_scale"], call.get("negative_prompt")) for call in calls] == [(4.0, ""), (1.0, None)]
@@ -340,7 +336,7 @@ def pytest_runtest_call(item):
 
 
 @pytest.mark.full
-def test_what_the_projects_tests_set_up_touches_no_benchmark_run_from_its_folder(tmp_path: Path) -> None:
+def test_set_up_for_the_projects_tests_touches_no_benchmark_run_from_the_folder(tmp_path: Path) -> None:
     """As `make bench` does, from the repository's root, whose conftest.py is loaded."""
     (tmp_path / "watch_pace.py").write_text(WATCH, encoding="utf-8")
     command = [

@@ -58,7 +58,7 @@ def test_an_outgrowth_moves_neither_centre_nor_extent() -> None:
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_a_ring_keeps_its_hole_and_hatching_leaves_none(style: Style) -> None:
+def test_a_ring_keeps_the_hole_and_hatching_leaves_none(style: Style) -> None:
     radius_px = 40.0
     areas_px = {}
     for shape in ("circle", "ring"):
@@ -71,7 +71,7 @@ def test_a_ring_keeps_its_hole_and_hatching_leaves_none(style: Style) -> None:
 
 
 @pytest.mark.parametrize("style", STYLES)
-def test_the_colour_is_that_of_the_marks_not_mixed_with_the_ground(style: Style) -> None:
+def test_the_colour_is_the_colour_of_the_marks_not_mixed_with_the_ground(style: Style) -> None:
     classified = classify(pictures.draw(Scene((DrawnObject("square", "red", 64, 64, 40),), "blue"), style))
     assert classified.objects[0].rgb == pytest.approx(COLOURS["red"], abs=8)
     assert classified.ground_rgb == pytest.approx(COLOURS["blue"])
@@ -88,7 +88,7 @@ def test_an_outline_with_a_faint_inside_is_filled(shape: str) -> None:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_thin_lines_are_one_object(shape: str) -> None:
+def test_thin_lines_are_a_single_object(shape: str) -> None:
     x, y = grid_px()
     distance = pictures.signed_distance_px(shape, x, y, 40.0)
     lines = np.mod(x + y, 10) < 2
@@ -103,12 +103,12 @@ def stretched(shape: str, ratio: float) -> NDArray[np.uint8]:
 
 
 @pytest.mark.parametrize("shape", SHAPES)
-def test_a_little_stretched_a_shape_keeps_its_name(shape: str) -> None:
+def test_a_little_stretched_shape_keeps_the_name(shape: str) -> None:
     assert [classified_object.shape for classified_object in classify(stretched(shape, 1.15)).objects] == [shape]
 
 
 @pytest.mark.parametrize("shape", ["circle", "square", "cross", "ring"])  # a stretched triangle still is one
-def test_much_stretched_it_has_none(shape: str) -> None:
+def test_a_much_stretched_shape_has_no_name(shape: str) -> None:
     assert [classified_object.shape for classified_object in classify(stretched(shape, 1.6)).objects] == [None]
 
 
@@ -176,7 +176,7 @@ def test_what_fits_no_shape_has_no_name_but_a_colour(name: str) -> None:
     assert (classified_object.shape, classified_object.colour) == (None, "green")
 
 
-def test_specks_are_no_objects_but_a_small_square_is_one() -> None:
+def test_specks_are_no_objects_but_a_small_square_is_an_object() -> None:
     picture = pictures.draw(ALONE)
     for index in range(6):
         picture[6 + 20 * index : 9 + 20 * index, 8:11] = COLOURS["blue"]
@@ -198,7 +198,7 @@ def test_an_object_of_two_colours_has_no_colour() -> None:
     assert (classified_object.shape, classified_object.colour) == ("circle", None)
 
 
-def test_an_object_cut_by_the_edge_is_found() -> None:
+def test_an_object_cut_by_the_edge_is_detected() -> None:
     (classified_object,) = classify(
         pictures.draw(Scene((DrawnObject("square", "blue", 64, 10, 20),), "orange"))
     ).objects
@@ -241,7 +241,7 @@ def with_object(scene: Scene, index: int = 0, **changes: object) -> Scene:
         (with_object(PAIR, 0, radius_px=24), {"count", "shape", "size", "place"}),
     ],
 )
-def test_each_wrong_fact_of_one_object_is_noticed(style: Style, drawn: Scene, wrong: set[str]) -> None:
+def test_every_wrong_fact_of_a_single_object_is_noticed(style: Style, drawn: Scene, wrong: set[str]) -> None:
     agreed = agreement(ALONE, classify(pictures.draw(drawn, style)))
     assert wrong_facts(agreed) == wrong
     assert agreed.order is None
@@ -268,13 +268,13 @@ FIRST, SECOND = PAIR.objects
         (Scene((FIRST, SECOND, DrawnObject("circle", "green", 64, 110, 10)), "white"), {"count"}),
     ],
 )
-def test_each_wrong_fact_of_two_objects_is_noticed(drawn: Scene, wrong: set[str]) -> None:
+def test_every_wrong_fact_of_two_objects_is_noticed(drawn: Scene, wrong: set[str]) -> None:
     agreed = agreement(PAIR, classify(pictures.draw(drawn)))
     assert wrong_facts(agreed) == wrong
     assert (agreed.size, agreed.place) == (None, None)
 
 
-def test_above_is_another_order_than_beside() -> None:
+def test_above_and_beside_are_different_orders() -> None:
     above = with_object(with_object(PAIR, 0, x_px=60, y_px=32), 1, x_px=66, y_px=96)
     upside_down = with_object(with_object(above, 0, y_px=96), 1, y_px=32)
     wrong_by_scene = [

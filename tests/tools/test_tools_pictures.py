@@ -39,7 +39,7 @@ def facts_in(caption: str) -> dict[str, str]:
     return {name: value for name, value in match.groupdict().items() if value}
 
 
-def test_captions_of_one_object_tell_the_truth() -> None:
+def test_captions_of_a_single_object_tell_the_truth() -> None:
     for scene, caption in drawn_by_lot(3000, objects=1):
         facts, (drawn_object,) = facts_in(caption), scene.objects
         assert (facts["colour"], facts["shape"]) == (drawn_object.colour, drawn_object.shape), caption
@@ -57,7 +57,7 @@ def test_captions_of_one_object_tell_the_truth() -> None:
             ), caption
 
 
-def test_captions_leave_things_out_now_and_then() -> None:
+def test_captions_leave_facts_out_now_and_then() -> None:
     named = [set(facts_in(caption)) for _, caption in drawn_by_lot(2000, objects=1)]
     shares = {fact: np.mean([fact in facts for facts in named]) for fact in ("size", "place", "ground")}
     assert shares == pytest.approx({"size": 0.6, "place": 0.46, "ground": 0.96}, abs=0.05)
@@ -143,7 +143,7 @@ def test_held_out_depends_on_what_captions_name_alone() -> None:
     assert len(by_facts) < 3900  # so some were asked more than once
 
 
-def test_held_out_stays_as_it_was_when_the_minis_were_trained() -> None:
+def test_held_out_scenes_are_unchanged_since_the_training_of_the_minis() -> None:
     middle_red = [
         (shape, ground)
         for shape, ground in itertools.product(SHAPES, COLOURS)
@@ -185,7 +185,7 @@ def test_captions_are_determined_by_scene_and_seed() -> None:
 
 @pytest.mark.parametrize("style", STYLES)
 @pytest.mark.parametrize("objects", [1, 2])
-def test_colours_are_exact_without_chance_and_near_with_it(style: Style, objects: int) -> None:
+def test_colours_are_exact_without_chance_and_near_with_chance(style: Style, objects: int) -> None:
     for scene, _ in drawn_by_lot(20, objects):
         exact = pictures.draw(scene, style).reshape(-1, 3)
         wanted = [COLOURS[name] for name in (scene.ground, *(drawn_object.colour for drawn_object in scene.objects))]
@@ -214,7 +214,7 @@ def test_most_pictures_are_strong_and_few_saturate() -> None:
 
 
 @pytest.mark.parametrize(("captioned", "mean", "spread"), [(True, 0.94, 0.0875), (False, 0.84, 0.065)])
-def test_odds_draw_pictures_of_the_contrasts_that_they_should(captioned: bool, mean: float, spread: float) -> None:
+def test_odds_draw_pictures_of_the_right_contrasts(captioned: bool, mean: float, spread: float) -> None:
     drawn = pictures.contrasts(40_000, np.random.default_rng(7))
     odds = pictures.contrast_odds(drawn, captioned=captioned)
     drawn_mean = float(np.average(drawn, weights=odds))
@@ -223,7 +223,7 @@ def test_odds_draw_pictures_of_the_contrasts_that_they_should(captioned: bool, m
     assert 1 / np.sum((odds / odds.sum()) ** 2) > 40_000 / 8  # enough of them are drawn about as often as others
 
 
-def test_the_stronger_a_picture_the_likelier_it_has_a_caption() -> None:
+def test_the_stronger_a_picture_the_likelier_a_caption() -> None:
     drawn = np.linspace(0.8, 1.6, 17)
     captioned, bare = (pictures.contrast_odds(drawn, captioned=has_caption) for has_caption in (True, False))
     assert (np.diff(np.log(captioned / bare)) > 0).all()
@@ -239,7 +239,7 @@ def test_any_colour_doesnt_care_for_names() -> None:
 
 
 @pytest.mark.parametrize("objects", [1, 2])
-def test_captions_are_careless_as_often_as_they_should_be(objects: int) -> None:
+def test_captions_are_careless_as_often_as_asked(objects: int) -> None:
     rng = np.random.default_rng(6)
     wrong = {"shape": 0, "colour": 0, "ground": 0}
     scenes = [scene for scene, _ in drawn_by_lot(4000, objects)]
@@ -262,7 +262,7 @@ def test_captions_are_careless_as_often_as_they_should_be(objects: int) -> None:
 
 
 @pytest.mark.parametrize("objects", [1, 2])
-def test_objects_touch_neither_the_edge_nor_each_other(objects: int) -> None:
+def test_objects_touch_neither_the_edge_nor_other_objects(objects: int) -> None:
     for scene, _ in drawn_by_lot(200, objects):
         picture = pictures.draw(scene)
         border = np.concatenate([picture[:3].reshape(-1, 3), picture[-3:].reshape(-1, 3)])

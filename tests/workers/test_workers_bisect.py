@@ -31,7 +31,7 @@ def test_the_wrong_order_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "git rev-parse failed" in capsys.readouterr().err
 
 
-def test_versions_are_those_between_the_two(tmp_path: Path) -> None:
+def test_versions_are_the_versions_between_the_two(tmp_path: Path) -> None:
     history = PackageHistory("some", ["1.0", "1.1", "1.10", "2.0"], scratch=tmp_path, pip_arguments=())
     assert history.revisions("1.1", "2.0") == ["1.1", "1.10", "2.0"]
     with pytest.raises(DiffbenchError, match=r"some 3\.0: there is no such version"):
@@ -56,7 +56,7 @@ def outcome_of(
     return bisect.Tests(["test_paint.py"], "work", folder).run(bisect.Place("python"), save=save)
 
 
-def test_what_is_worse_is_found_and_what_is_not_leaves_nothing(
+def test_what_is_worse_is_detected_and_what_is_not_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert outcome_of(tmp_path, monkeypatch, make.report(lumina("test_a"))) == Outcome()
@@ -67,7 +67,7 @@ def test_what_is_worse_is_found_and_what_is_not_leaves_nothing(
     }
 
 
-def test_a_revision_that_cannot_be_judged_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unjudgeable_revision_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = make.report(lumina("test_a"))
     stopped = CaseReport(observation=lumina("test_b"), verdicts=(), error="the device ran out of memory")
     refused = make.unbaselined(lumina("test_c"), saved=SaveOutcome(what="refused", why="the rounds spread"))

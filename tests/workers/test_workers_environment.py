@@ -82,7 +82,7 @@ def says(python: str, code: str) -> str:
         ("engine @ git+https://example.com/engine\n", "'engine @ git"),
     ],
 )
-def test_requirements_are_the_same_again_where_they_name_versions(
+def test_requirements_with_versions_are_the_same_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, problem: str | None
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -100,9 +100,7 @@ def test_requirements_are_the_same_again_where_they_name_versions(
         environment.make_environment("requirements.txt", None)
 
 
-def test_packages_below_any_path_are_found_whatever_encoding_it_is_read_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_packages_below_any_path_are_located_in_any_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packages = tmp_path / "Pakete für Übergröße 日本"
     packages.mkdir()
     (packages / "engine.py").write_text("PACE = 4\n")
@@ -123,7 +121,7 @@ def test_packages_below_any_path_are_found_whatever_encoding_it_is_read_in(
         ("broken.txt", "pip can't install it there: .*no-such-package-here"),
     ],
 )
-def test_what_cannot_be_made_leaves_nothing(
+def test_a_failure_to_create_leaves_nothing(
     repository: Path, capsys: pytest.CaptureFixture[str], what: str, message: str
 ) -> None:
     Path("broken.txt").write_text("no-such-package-here==1\n")

@@ -28,7 +28,7 @@ def command(config: pytest.Config, folder: Path, *paths: Path, interpreter: str 
     return Launcher(config).command(items(*paths), folder, interpreter)
 
 
-def test_the_session_is_repeated_for_its_file_alone(pytester: pytest.Pytester, tmp_path: Path) -> None:
+def test_the_session_is_repeated_for_a_single_file(pytester: pytest.Pytester, tmp_path: Path) -> None:
     ini = pytester.makeini("[pytest]\naddopts = -n 2 --strict-markers\n")
     test = pytester.makepyfile("def test(): ...")
     config = pytester.parseconfig("-k", "name", "--diffbench-save", "--diffbench-rounds=7", "-p", "no:anyio", "tests")
@@ -88,7 +88,7 @@ def test_installed_tests_go_by_their_modules_name(pytester: pytest.Pytester, tmp
     assert words[-1] == str(editable / "test_speed.py")
 
 
-def test_another_interpreter_is_led_to_nothing_of_this_environments(
+def test_a_different_interpreter_inherits_nothing_of_the_current_environment(
     pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("PYTHONPATH", "VIRTUAL_ENV", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "COV_CORE_SOURCE"):
@@ -108,14 +108,14 @@ def result_of(tmp_path: Path, *outcomes: Outcome) -> ProcessResult:
     return ProcessResult(("t.py::test",), tmp_path, Ended(0, 60.0, ""), (), outcomes, Done(tests=(), modules={}))
 
 
-def test_a_case_that_is_missing_is_explained_by_what_could_not_be_collected(tmp_path: Path) -> None:
+def test_a_missing_case_is_explained_by_the_failed_collection(tmp_path: Path) -> None:
     broken = Outcome(test="t.py", when="collect", outcome="failed", text="SyntaxError: oops")
     other = Outcome(test="t.py::test_other", when="call", outcome="failed", text="assert False")
     assert result_of(tmp_path, other, broken).case("t.py::test") == "the test wasn't found there: SyntaxError: oops"
     assert result_of(tmp_path, other).case("t.py::test") == "there is no such test"
 
 
-def test_this_interpreter_keeps_its_options_and_adds_none_twice(
+def test_the_current_interpreter_keeps_options_and_adds_none_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags: list[str] = []
@@ -129,7 +129,7 @@ def test_this_interpreter_keeps_its_options_and_adds_none_twice(
     assert _python(None, tmp_path) == [sys.executable]
 
 
-def test_a_measuring_process_leaves_out_all_tests_but_those_it_was_named(
+def test_a_measuring_process_leaves_out_all_tests_but_the_named_tests(
     pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exchange.give(tmp_path, exchange.Task(tests=("test_it.py::test_b",)))

@@ -52,7 +52,7 @@ WORK = Work(
     # Clopper and Pearson, 1934: .95 bounds as tables print them
     [(0, 10, 0.0, 0.3085), (10, 10, 0.6915, 1.0), (5, 10, 0.1871, 0.8129), (1, 20, 0.0013, 0.2487)],
 )
-def test_bounds_are_those_of_the_tables(successes: int, trials: int, low: float, high: float) -> None:
+def test_bounds_match_published_tables(successes: int, trials: int, low: float, high: float) -> None:
     estimated = rate(successes, trials)
     assert [estimated.low, estimated.high] == pytest.approx([low, high], abs=5e-5)
 
@@ -68,7 +68,7 @@ def test_nothing_is_known_without_a_trial() -> None:
     assert rate(0, 0) == rate(0, 0).__class__(seen=0, trials=0, low=0.0, high=1.0)
 
 
-def test_a_slowdown_is_only_planted_where_the_case_can_have_it() -> None:
+def test_a_slowdown_is_only_planted_where_possible_for_the_case() -> None:
     bare = make_observation()
     assert [Arm(0.2, kind).plant(bare) for kind in KINDS] == ["delay:0.2", None, None]
     layers = LayerTimes(attention_s=1.0, other_s=3.0, attention_layers=2)
@@ -118,7 +118,7 @@ def selftest(machine: Machine, rounds: int = 100, limits: Limits = FOUR) -> Self
     return trials.report()
 
 
-def test_it_finds_large_slowdowns_and_none_in_identical_code() -> None:
+def test_the_selftest_detects_large_slowdowns_and_none_in_identical_code() -> None:
     machine = Machine(5 + 2 * 40)
     report = selftest(machine, rounds=2)
     assert isinstance(report, SelftestReport)
@@ -148,7 +148,7 @@ def test_what_is_there_when_the_time_is_used_up_is_reported() -> None:
     assert "no trial" in "\n".join(lines(report))
 
 
-def test_without_a_baseline_it_says_why() -> None:
+def test_without_a_baseline_the_selftest_says_why() -> None:
     assert selftest(Machine(3)) == f"3 of {BASELINE_RUNS} runs for a baseline were made, then: there was no time"
     broken = Selftest(lambda _: "the test failed (call): no", Limits(), lambda _: None, pairs=4)
     broken.run(1)
@@ -156,7 +156,7 @@ def test_without_a_baseline_it_says_why() -> None:
     assert not broken.out_of_time
 
 
-def test_a_trial_of_pairs_goes_on_while_they_leave_it_open() -> None:
+def test_a_trial_of_pairs_goes_on_while_undecided() -> None:
     """As a session does, of which a trial is to tell."""
     noisy = selftest(Machine(10_000, spread_rel=0.5), rounds=1, limits=Limits())
     assert isinstance(noisy, SelftestReport)
@@ -170,7 +170,7 @@ def test_a_trial_of_pairs_goes_on_while_they_leave_it_open() -> None:
     assert calm.processes == processes_at_least(4) == BASELINE_RUNS + 5 * 2 * 4
 
 
-def test_a_trial_that_the_time_was_too_short_for_is_undecided() -> None:
+def test_a_trial_short_of_time_is_undecided() -> None:
     report = selftest(Machine(5 + 2 * 6, spread_rel=0.2), limits=Limits())
     assert isinstance(report, SelftestReport)
     (sound,) = report.arms
@@ -200,7 +200,7 @@ def test_an_interruption_keeps_what_is_there() -> None:
     assert early.report() == f"0 of {BASELINE_RUNS} runs for a baseline were made, then: it was interrupted"
 
 
-def test_it_gives_up_when_no_process_leaves_a_run_any_more() -> None:
+def test_the_selftest_gives_up_when_no_process_leaves_a_run_any_more() -> None:
     machine = Machine(BASELINE_RUNS + 8)
 
     def measure(plant: str | None) -> Observation | str | None:
@@ -271,7 +271,7 @@ def written(folder: Path) -> list[str]:
 A, B, C = (f"test_it.py::test_{name}" for name in "abc")
 
 
-def test_each_test_has_its_part_of_the_time(tmp_path: Path) -> None:
+def test_every_test_has_a_part_of_the_time(tmp_path: Path) -> None:
     launcher = Launcher()
     selftest = session(tmp_path, launcher, 1800, A, B, C)
     run: Any = SimpleNamespace(testsfailed=0)
@@ -281,7 +281,7 @@ def test_each_test_has_its_part_of_the_time(tmp_path: Path) -> None:
     assert "max-time" not in terminal_text(selftest)
 
 
-def test_time_that_a_test_does_not_need_goes_to_the_next(tmp_path: Path) -> None:
+def test_unneeded_time_of_a_test_goes_to_the_next(tmp_path: Path) -> None:
     launcher = Launcher(A)
     selftest = session(tmp_path, launcher, 1850, A, B, C)
     run: Any = SimpleNamespace(testsfailed=0)
@@ -337,7 +337,7 @@ def test_a_night_is_not_lost_to_an_interruption(tmp_path: Path) -> None:
         ("def test_it(): ...", "*none of the tests uses diffbench_pipeline*"),
     ],
 )
-def test_tests_that_it_can_do_nothing_with_are_a_usage_error(
+def test_tests_unfit_for_the_selftest_are_a_usage_error(
     pytester: pytest.Pytester, real_libraries: None, test: str, message: str
 ) -> None:
     path = pytester.makepyfile(test)

@@ -77,7 +77,7 @@ def test_whoever_lies_behind_catches_up() -> None:
         (places("X", 0), places("Y", 0), set()),
     ],
 )
-def test_nobody_waits_for_a_case_that_the_other_does_not_come_to(first: Script, other: Script, met: set[str]) -> None:
+def test_no_side_waits_for_a_case_missing_on_the_other_side(first: Script, other: Script, met: set[str]) -> None:
     went, cases_met = played(first, other)
     assert (len(went.split()), cases_met) == (len(first) + len(other), met)
 
@@ -116,7 +116,7 @@ def test_real_processes_go_by_turns(tmp_path: Path) -> None:
     assert met == {"X"}
 
 
-def test_one_that_dies_leaves_the_other_to_go_on(tmp_path: Path) -> None:
+def test_a_dying_side_leaves_the_other_side_to_go_on(tmp_path: Path) -> None:
     dies = ASKING.format(then="if place == 0: sys.exit('enough')")
     ended, met = ran(tmp_path, dies, ASKING.format(then="pass"))
     assert [process.in_words() for process in ended] == ["it ended with status 1: enough", "it ended with status 0"]
@@ -124,7 +124,7 @@ def test_one_that_dies_leaves_the_other_to_go_on(tmp_path: Path) -> None:
     assert met == frozenset()
 
 
-def test_a_child_that_outlives_its_parent_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_surviving_child_of_a_dead_parent_holds_no_side_up(tmp_path: Path) -> None:
     dies = ASKING.format(
         then="""if place == 0:
         import os, threading
@@ -159,7 +159,7 @@ def test_what_runs_too_long_is_ended_on_both_sides(tmp_path: Path, begun: list[s
 
 
 @pytest.mark.parametrize("dead", [0, 1])
-def test_where_one_comes_to_nothing_the_other_is_ended_at_once(tmp_path: Path, dead: int) -> None:
+def test_a_failed_side_ends_the_other_side_at_once(tmp_path: Path, dead: int) -> None:
     codes = ["import sys; sys.exit('no such module')", WAITING]
     ended, met = ran(tmp_path, *(codes if dead == 0 else codes[::-1]))
     assert ended[dead].in_words() == "it ended with status 1: no such module"
@@ -197,7 +197,7 @@ def test_where_the_second_cannot_be_started_the_first_is_ended(
     assert begun[0].poll() is not None
 
 
-def test_nobody_measures_where_nobody_decides_any_more() -> None:
+def test_no_side_measures_after_the_end_of_decisions() -> None:
     import socket
 
     server_end, client_end = socket.socketpair()

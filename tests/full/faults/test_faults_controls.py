@@ -51,14 +51,14 @@ def project(
     "fault",
     ["black_image", "noise", "other_seed", "other_prompt", "twice_as_bright", "red_cast", "black_patch"],
 )
-def test_another_picture_is_worse(project: Project, fault: str) -> None:
+def test_a_different_picture_is_worse(project: Project, fault: str) -> None:
     project.run("--diffbench", fault=fault).assert_outcomes(failed=1)
     assert project.verdict("output").decision == "worse", project.verdict("output")
     assert "output" in project.junit_failure()
 
 
 @pytest.mark.parametrize("fault", ["", "channels_last"], ids=["rerun", "channels last"])
-def test_the_same_picture_by_another_way_is_the_same(project: Project, fault: str) -> None:
+def test_the_same_picture_by_a_different_way_is_the_same(project: Project, fault: str) -> None:
     project.run("--diffbench", fault=fault).assert_outcomes(passed=1)
     assert project.verdict("output").decision == "same", project.verdict("output")
 

@@ -60,7 +60,7 @@ def run(project: pytest.Pytester, *options: str) -> CaseReport:
     return case
 
 
-def test_what_makes_it_slower_is_told(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cause_of_a_slowdown_is_named(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     for pace in ("0.99", "1.0", "1.01", "1.0", "0.995"):
         monkeypatch.setenv("DIFFBENCH_TEST_PACE", pace)
         saved = run(project, "--diffbench-save")
@@ -89,7 +89,7 @@ def test_what_makes_it_slower_is_told(project: pytest.Pytester, monkeypatch: pyt
     assert any(line.startswith(expected) for line in verdict.changes), verdict.changes
 
 
-def test_traces_are_written_for_each_case(project: pytest.Pytester) -> None:
+def test_traces_are_written_for_every_case(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_project="""
         import pytest
@@ -111,7 +111,7 @@ def test_traces_are_written_for_each_case(project: pytest.Pytester) -> None:
         assert {"diffbench:text_encode", "diffbench:denoise", "diffbench:vae_decode", "diffbench:step 1"} <= names
 
 
-def test_a_folder_that_cannot_be_made_is_told(project: pytest.Pytester) -> None:
+def test_a_failure_to_create_a_folder_is_reported(project: pytest.Pytester) -> None:
     project.makeconftest("def pytest_runtest_setup():\n    open('taken', 'w').close()\n")
     result = project.runpytest_inprocess("--diffbench", "--diffbench-profile=taken/traces")
     result.assert_outcomes(failed=1)

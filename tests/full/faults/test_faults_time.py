@@ -92,7 +92,7 @@ def test_half_as_much_time_again_in_the_denoiser_is_red_and_located(project: Pro
     result.stdout.fnmatch_lines(["*diffbench: worse in time*"])
 
 
-def test_the_same_pace_is_the_same_and_says_what_it_would_have_seen(project: Project) -> None:
+def test_the_same_pace_is_the_same_and_says_what_would_have_been_detected(project: Project) -> None:
     project.run("--diffbench", pace=1.005).assert_outcomes(passed=1)
     verdict = project.verdict()
     assert (verdict.decision, verdict.reason) == ("same", "time.same")

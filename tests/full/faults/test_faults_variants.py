@@ -126,7 +126,7 @@ def test_a_sweep_measures_what_counts_predict(project: Project) -> None:
     assert difference.latents_rel > 0
 
 
-def test_a_gain_that_went_missing_is_red_and_off_the_prediction(project: Project) -> None:
+def test_a_missing_gain_is_red_and_off_the_prediction(project: Project) -> None:
     for _ in range(3):
         project.run("--diffbench-save").assert_outcomes(passed=1)
     project.run("--diffbench").assert_outcomes(passed=1)

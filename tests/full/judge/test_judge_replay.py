@@ -86,7 +86,7 @@ def test_identical_code_never_alarms(count: int, noise_rel: float) -> None:
         assert answers["time.same"] > answers["time.blind"], "twenty runs know their spread"
 
 
-def test_a_calibration_that_sees_nothing_costs_few_alarms() -> None:
+def test_a_calibration_seeing_nothing_costs_few_alarms() -> None:
     """The worst there can be, in a session of one case that has no neighbours to tell of the machine's tail."""
     answers = [replay(recorded_runs("blind"), count) for count in WINDOWS]
     assert sum(answer.total() for answer in answers) == 198
@@ -105,7 +105,7 @@ def test_without_any_pace_half_as_much_again_is_red_once_ten_runs_show_what_the_
 
 
 @pytest.mark.parametrize("noise_rel", [0.0, 0.05])
-def test_a_planted_slowdown_is_found_or_left_open_and_more_runs_find_more(noise_rel: float) -> None:
+def test_a_planted_slowdown_is_detected_or_left_open_and_more_runs_find_more(noise_rel: float) -> None:
     slower_rel = {}
     for count in WINDOWS:
         answers = replay(recorded_runs("follows", noise_rel), count, planted=1.5)

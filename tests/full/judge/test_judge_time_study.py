@@ -99,7 +99,7 @@ def test_parts_are_judged_alike_too() -> None:
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_sessions_of_unchanged_code_stay_green_and_slowdowns_are_found(
+def test_sessions_of_unchanged_code_stay_green_and_slowdowns_are_detected(
     noise: time_noise.Noise, planted: str, least_rel: float
 ) -> None:
     """A sixtieth of the study: one alarm in these sessions is as much as chance allows."""
@@ -109,7 +109,7 @@ def test_sessions_of_unchanged_code_stay_green_and_slowdowns_are_found(
     assert tally.silent["+50 %"] == 0, "half as much time again was called the same"
 
 
-def test_rules_that_count_rounds_alarm_where_this_one_doesnt() -> None:
+def test_rules_counting_rounds_alarm_where_the_gate_doesnt() -> None:
     """The study can tell rules apart: what is known of the others shows in it."""
     rng = np.random.default_rng(3)
     sessions = [study._first_rounds(NOISES["gpu"], NOISES["gpu"].draw(rng, 3)) for _ in range(40)]

@@ -49,7 +49,7 @@ def _needs_backends_in_python() -> None:
         pytest.skip("this torch takes no accelerator made in Python")
 
 
-def test_it_is_a_machine_of_its_own_and_never_judged_by_the_hosts_memory() -> None:
+def test_an_unknown_device_is_a_separate_machine_and_never_judged_by_the_hosts_memory() -> None:
     facts = asked(
         """
         from pytest_diffbench.measure.machine import hardware_facts, machine_name
@@ -68,7 +68,7 @@ def test_it_is_a_machine_of_its_own_and_never_judged_by_the_hosts_memory() -> No
     assert facts["gauge"] in (None, "device_allocator")
 
 
-def test_it_is_waited_for_where_it_has_no_events() -> None:
+def test_a_device_without_events_is_waited_for() -> None:
     clock = asked(
         """
         from pytest_diffbench.measure.clock import clock_for
@@ -85,7 +85,7 @@ def test_it_is_waited_for_where_it_has_no_events() -> None:
     assert clock["seconds"] >= 0
 
 
-def test_its_state_is_put_back_and_its_cache_emptied() -> None:
+def test_state_is_put_back_and_the_cache_emptied() -> None:
     state = asked(
         """
         from pytest_diffbench.measure.state import preserved

@@ -110,7 +110,7 @@ def planted(pipeline: Any, plant: Plant) -> Iterator[None]:
 
 
 @pytest.mark.parametrize("kind", PLANTS)
-def test_more_work_is_counted_in_its_stage_and_nowhere_else(kind: str) -> None:
+def test_more_work_is_counted_in_the_stage_and_nowhere_else(kind: str) -> None:
     plant, arguments = PLANTS[kind], {"guidance_scale": 1.0}
     pipeline = new_mini("lumina2")
     before = full(pipeline, **arguments)
@@ -134,7 +134,7 @@ def full(pipeline: Any, **arguments: Any) -> dict[tuple[Stage, str], int]:
 
 
 @pytest.mark.parametrize("kind", PLANTS)
-def test_a_planted_slowdown_is_explained_by_its_stage_and_operator(kind: str, base: Observation) -> None:
+def test_a_planted_slowdown_is_explained_by_the_stage_and_operator(kind: str, base: Observation) -> None:
     plant = PLANTS[kind]
     pipeline = new_mini("lumina2")
 
@@ -180,7 +180,7 @@ def test_more_layers_in_some_steps_are_placed_by_steps_and_by_operator(monkeypat
     assert any((change.stage, change.name) == ("denoise", "aten::mm") for change in operators), operators
 
 
-def test_a_call_that_fails_under_the_profiler_loses_nothing() -> None:
+def test_a_failing_call_under_the_profiler_loses_nothing() -> None:
     pipeline = new_mini("lumina2")
     measurement = profiled(pipeline)
 
@@ -203,7 +203,7 @@ COMPILERS = [
 
 
 @pytest.mark.parametrize("backend", COMPILERS)
-def test_time_spent_compiling_is_told(backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_time_spent_compiling_is_reported(backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch._dynamo.reset()
     pipeline = new_mini("lumina2")

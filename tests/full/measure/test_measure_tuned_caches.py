@@ -33,9 +33,7 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("one_thread")]
         ("taylorseer:cache_interval=3,disable_cache_before_step=2", {2, 4, 5}),  # it refreshes at 3
     ],
 )
-def test_a_cache_saves_flops_in_the_steps_that_skip(
-    saved: Path, plain: Any, cache: str, skipping: set[int] | None
-) -> None:
+def test_a_cache_saves_flops_in_skipped_steps(saved: Path, plain: Any, cache: str, skipping: set[int] | None) -> None:
     spec = spec_of("flux", cache=cache)
     pipeline = load(spec, saved)
     observation, picture = measured(pipeline)

@@ -171,7 +171,7 @@ def test_the_command_is_installed(project: Project) -> None:
 
 
 @pytest.mark.pipeline
-def test_what_runs_is_the_wheel_and_it_paints_from_the_weights_that_it_brought(project: Project) -> None:
+def test_the_wheel_runs_and_paints_from_the_weights_in_the_wheel(project: Project) -> None:
     done = project.run("python", "-c", PAINT)
     assert done.returncode == 0, done.stderr
     where, version = done.stdout.splitlines()

@@ -37,7 +37,7 @@ def test_pictures_are_healthy(minis: dict[str, Any], name: str, steps: int) -> N
 @pytest.mark.parametrize(
     ("old", "new"), [("red", "yellow"), ("circle", "square"), ("blue", "green"), ("large", "small")]
 )
-def test_each_word_of_the_prompt_changes_the_picture(
+def test_every_word_of_the_prompt_changes_the_picture(
     minis: dict[str, Any], painted: dict[str, Any], name: str, old: str, new: str
 ) -> None:
     assert psnr_db(painted[name], paint(minis[name], name, PROMPT.replace(old, new))) < 30

@@ -66,7 +66,7 @@ def image_of(pipeline: Any, prompt: str = PROMPT, **more: Any) -> torch.Tensor:
     return torch.as_tensor(images).float()
 
 
-def test_the_same_weights_every_time_and_others_for_another_model(name: str, pipeline: Any) -> None:
+def test_the_same_weights_every_time_and_others_for_a_different_model(name: str, pipeline: Any) -> None:
     before = torch.get_rng_state(), torch.get_default_dtype()
     again = built(name)
     assert torch.get_rng_state().equal(before[0])
@@ -141,7 +141,7 @@ def test_rows_of_a_matrix_longer_than_the_table_are_unlike() -> None:
     assert cosines.abs().max() < 0.2
 
 
-def test_buffers_and_tables_are_those_of_a_constructed_model(name: str, pipeline: Any) -> None:
+def test_buffers_and_tables_match_a_constructed_model(name: str, pipeline: Any) -> None:
     compared = 0
     for key, part in NARROW[name].items():
         kind = getattr(import_module(part.library), part.class_name)
@@ -204,7 +204,7 @@ def test_prompts_are_felt(name: str, pipeline: Any) -> None:
     assert (picture - other).std() > 0.01
 
 
-def test_the_work_is_that_of_the_plan(name: str, pipeline: Any) -> None:
+def test_the_work_matches_the_plan(name: str, pipeline: Any) -> None:
     model = MODELS[name]
     planned = assemble(model, placeholder_components(model, torch.bfloat16, NARROW))
     planned.set_progress_bar_config(disable=True)
@@ -227,7 +227,7 @@ def test_guidance_of_a_video_shows_as_asked_in_bfloat16(scale: float) -> None:
     assert verdict.reason == "guidance.same"
 
 
-def test_too_little_memory_is_told_before_any_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_reported_before_any_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise AssertionError("allocated")
 
@@ -263,13 +263,13 @@ def test_offloading_needs_the_largest_component_on_the_device(monkeypatch: pytes
         random_weights.check_room("flux", components, "cuda", "model")
 
 
-def test_a_platform_that_tells_nothing_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_platform_without_figures_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random_weights, "free_bytes", lambda _: None)
     random_weights.check_room("flux", placeholder_components(MODELS["flux"], torch.bfloat16, NARROW), "mps")
 
 
 @pytest.mark.usefixtures("narrow_loads")
-def test_the_loader_places_and_tunes_them() -> None:
+def test_the_loader_places_and_tunes_random_weights() -> None:
     def loaded(**changes: Any) -> Any:
         return loader.load(PipelineSpec(model="lumina2", weights="random", device="cpu", dtype="float32", **changes))
 
@@ -293,7 +293,7 @@ def test_the_loader_places_and_tunes_them() -> None:
         ),
     ],
 )
-def test_options_whose_effect_depends_on_the_weights_are_refused(options: dict[str, Any], expected: str) -> None:
+def test_options_with_weight_dependent_effects_are_refused(options: dict[str, Any], expected: str) -> None:
     spec = PipelineSpec(model="flux", weights="random", device="cpu", dtype="bfloat16", tuning=Tuning(**options))
     with pytest.raises(PipelineError, match=expected):
         loader.load(spec)

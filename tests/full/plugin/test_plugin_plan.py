@@ -83,7 +83,7 @@ def test_a_full_size_model_is_judged_by_work_and_guided_steps(pytester: pytest.P
     )
 
 
-def test_gates_that_are_all_that_is_asked_say_that_nothing_was_seen(pytester: pytest.Pytester) -> None:
+def test_gates_alone_say_nothing_was_observed(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TEST)
     run(pytester, "--diffbench-save").assert_outcomes(passed=1)
     run(pytester, "--diffbench", "--diffbench-gates=time,memory").assert_outcomes(passed=1)
@@ -115,7 +115,7 @@ def test_gates_that_are_all_that_is_asked_say_that_nothing_was_seen(pytester: py
     ],
     ids=["truncation-that-stops-saving", "a-branch-that-is-called-in-vain"],
 )
-def test_a_fault_is_found_at_full_size(
+def test_a_fault_is_detected_at_full_size(
     pytester: pytest.Pytester, change: tuple[str, str], work: str, guidance: str
 ) -> None:
     test = pytester.makepyfile(TEST.partition("    assert")[0])

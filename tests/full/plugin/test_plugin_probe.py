@@ -60,7 +60,7 @@ def answered(project: Paced) -> CaseAnswer:
     return case
 
 
-def test_a_faster_call_is_believed_where_it_paints_what_its_baseline_painted(project: Paced) -> None:
+def test_a_faster_call_is_believed_if_the_picture_is_the_baselines(project: Paced) -> None:
     project.run("--diffbench", paces=[0.5] * 6)
     assert answered(project).word == "faster", project.case().observation.notes
     assert project.case().suspicions == ()
@@ -74,7 +74,7 @@ def test_a_faster_call_is_believed_where_it_paints_what_its_baseline_painted(pro
     assert {"prompt_ignored", "hidden_prompt_differs"} & set(answer.reasons)
 
 
-def test_what_another_environment_painted_is_painted_again(
+def test_a_picture_of_a_different_environment_is_painted_again(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, warm_python: WarmPython
 ) -> None:
     other, nothing = warm_python.environment(tmp_path / "other"), tmp_path / "nothing"

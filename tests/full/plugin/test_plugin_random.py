@@ -88,7 +88,7 @@ def test_the_suite_runs_at_full_size_on_a_gpu(pytester: pytest.Pytester) -> None
     assert case.efficiency.flops_per_s["denoise"] > 1e12
 
 
-def test_a_model_that_does_not_fit_is_told_of_in_one_sentence(
+def test_a_model_too_large_for_memory_is_reported_in_a_single_sentence(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(random_weights, "free_bytes", lambda _: 8 << 30)

@@ -216,7 +216,7 @@ def test_keys_go_through_cases_and_views(browser: Browser, pages: dict[str, str]
     assert browser.case() == "test_huge"
 
 
-def test_a_link_opens_its_case_and_zoom_moves_all_sides(browser: Browser, pages: dict[str, str]) -> None:
+def test_a_link_opens_the_case_and_zoom_moves_all_sides(browser: Browser, pages: dict[str, str]) -> None:
     browser.open(pages["file"])
     slug = slug_of(browser, WORST)
     browser.open(f"{pages['file']}#{slug}")
@@ -255,7 +255,7 @@ def test_frames_of_a_video_and_views_of_a_recording_can_be_picked(browser: Brows
     assert audio == pytest.approx(3, abs=0.1)
 
 
-def test_it_can_be_read_without_scripts(browser: Browser, pages: dict[str, str]) -> None:
+def test_the_page_can_be_read_without_scripts(browser: Browser, pages: dict[str, str]) -> None:
     browser.open(pages["file"], scripts=False)
     try:
         snapshot = browser.driver.execute_cdp_cmd("DOMSnapshot.captureSnapshot", {"computedStyles": ["display"]})

@@ -34,9 +34,7 @@ def project(
     return warm_python.environment(tmp_path / "base", write(pytester, monkeypatch, tmp_path))
 
 
-def test_what_differs_between_two_environments_is_found_where_it_is(
-    pytester: pytest.Pytester, project: Path, by: str
-) -> None:
+def test_differences_between_two_environments_are_located(pytester: pytest.Pytester, project: Path, by: str) -> None:
     check_what_differs(pytester, project, by, pairs=4)
 
 
@@ -96,7 +94,7 @@ interrupt("launch_interleaved", 4)
 """
 
 
-def test_an_interruption_keeps_the_pairs_that_are_there(pytester: pytest.Pytester, project: Path, by: str) -> None:
+def test_an_interruption_keeps_the_finished_pairs(pytester: pytest.Pytester, project: Path, by: str) -> None:
     pytester.makeconftest(INTERRUPTING)
     tests = ("-k", "test_steady or test_slower", by)
     result = run(pytester, f"--diffbench-against={project}", "--diffbench-pairs=5", *tests)
@@ -112,7 +110,7 @@ def test_an_interruption_keeps_the_pairs_that_are_there(pytester: pytest.Pyteste
     result.stdout.fnmatch_lines(["*test_slower*", "*interrupted*the session ended early*"])
 
 
-def test_a_side_that_measures_nothing_is_an_error_and_so_is_the_same_code_on_both(
+def test_a_side_without_measurements_is_an_error_and_so_is_the_same_code_on_both(
     pytester: pytest.Pytester, project: Path, by: str
 ) -> None:
     result = run(pytester, f"--diffbench-against={project}", by, "test_project_new.py")

@@ -74,7 +74,7 @@ def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_python: War
     assert not Path("baselines").exists(), "what was saved lies in a folder of its own"
 
 
-def test_the_version_of_a_package_is_found(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_version_of_a_package_is_located(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     versions = ["1.0", "1.1", "1.2", "1.9", "1.10", "2.0"]
@@ -96,7 +96,7 @@ def test_the_version_of_a_package_is_found(tmp_path: Path, capfd: pytest.Capture
     assert "pip can't list its versions" in capfd.readouterr().err
 
 
-def test_the_commit_of_an_installed_project_is_found(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_commit_of_an_installed_project_is_located(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     project = tmp_path / "project"
     project.mkdir()
     git(project, "init", "--quiet", "--initial-branch=main")

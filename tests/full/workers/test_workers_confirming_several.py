@@ -22,7 +22,7 @@ def test_one(diffbench):
 """
 
 
-def test_the_cases_of_a_test_share_its_part_of_the_error_budget(
+def test_the_cases_of_a_test_share_the_part_of_the_error_budget(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = Paced(pytester, monkeypatch, PACED + SEVERAL)

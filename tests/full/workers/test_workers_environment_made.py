@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_a_revision_is_installed_over_this_environments_packages(
+def test_a_revision_is_installed_over_the_current_environments_packages(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["env", "HEAD~1", OFFLINE]) == 0
@@ -35,7 +35,7 @@ def test_a_revision_is_installed_over_this_environments_packages(
     assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
-def test_an_environment_that_is_there_for_the_same_is_handed_back(
+def test_an_existing_environment_for_the_same_is_handed_back(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["env", "HEAD~1", "--into", "made", OFFLINE]
@@ -61,7 +61,7 @@ def test_an_environment_that_is_there_for_the_same_is_handed_back(
     assert "exists already, and doesn't say what it was made from." in capsys.readouterr().err
 
 
-def test_requirements_stand_before_this_environments_packages(
+def test_requirements_stand_before_the_current_environments_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     package(tmp_path / "package", "3")

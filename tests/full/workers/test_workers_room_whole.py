@@ -105,7 +105,7 @@ def test_case(diffbench):
 """
 
 
-def test_a_verdict_tells_what_stayed_beside_the_process_that_was_to_confirm_it(
+def test_a_verdict_names_what_stayed_beside_the_confirming_process(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real_libraries: None, quick_processes: None
 ) -> None:
     pytester.makeconftest("")

@@ -316,14 +316,14 @@ ELSEWHERE = [
         "a callback cuts guidance off: no fault",
         "`guidance.steered`, not red",
         "`guidance.steered`, not red",
-        (f"{_REAL}test_a_callback_that_cuts_guidance_off_is_described_and_no_fault",),
+        (f"{_REAL}test_a_callback_cutting_guidance_off_is_described_and_no_fault",),
     ),
     Elsewhere(
         "sglang #25848",
         "a cached difference of the branches is used again: no fault",
         "`guidance.steered`, not red",
         "`guidance.steered`, not red",
-        (f"{_REAL}test_a_difference_of_branches_that_is_reused_is_described",),
+        (f"{_REAL}test_a_reused_difference_of_branches_is_described",),
     ),
     Elsewhere(
         "newton #2534",
@@ -338,7 +338,7 @@ ELSEWHERE = [
         "`time.*`: what the machine explains is taken off",
         "",
         (
-            "tests/measure/test_measure_machine.py::test_two_processors_of_one_name_are_two_classes",
+            "tests/measure/test_measure_machine.py::test_two_processors_of_the_same_name_are_two_classes",
             f"{_TIME}test_a_slow_machine_is_told_from_slow_code",
         ),
     ),
@@ -354,7 +354,7 @@ ELSEWHERE = [
         "a golden image slides by small steps that are accepted",
         "told at each save: how far it is from the first",
         "",
-        ("tests/judge/test_judge_slide.py::test_a_picture_that_went_further_is_told_with_figures_and_limit",),
+        ("tests/judge/test_judge_slide.py::test_a_picture_further_off_is_reported_with_figures_and_limit",),
     ),
     Elsewhere(
         "mold #1485",

@@ -90,7 +90,7 @@ def test_a_folder_of_any_class(pytester: pytest.Pytester, name: str) -> None:
         assert (decisions["work"], decisions["output"]) == ("same", "same"), case.observation.case.id
 
 
-def test_more_work_is_found(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_work_is_detected(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     from diffusers import StableDiffusion3Pipeline
 
     folder = pytester.path / "saved"
@@ -108,7 +108,7 @@ def test_more_work_is_found(pytester: pytest.Pytester, monkeypatch: pytest.Monke
     result.stdout.fnmatch_lines(["*work*text_encoder*"])
 
 
-def test_the_named_models_do_not_fail_on_another_class(pytester: pytest.Pytester) -> None:
+def test_the_named_models_do_not_fail_on_a_different_class(pytester: pytest.Pytester) -> None:
     folder = pytester.path / "saved"
     zoo.build("StableDiffusion3Pipeline").save_pretrained(folder)
     suite = "pytest_diffbench.suite.test_flux"
@@ -119,7 +119,7 @@ def test_the_named_models_do_not_fail_on_another_class(pytester: pytest.Pytester
     result.assert_outcomes(errors=1)
 
 
-def test_without_such_a_folder_it_is_skipped(pytester: pytest.Pytester) -> None:
+def test_without_such_a_folder_the_test_is_skipped(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--diffbench", "--pyargs", SUITE, "-rs")
     result.assert_outcomes(skipped=4)
     result.stdout.fnmatch_lines(["*model='folder': --diffbench-models isn't given. Give*"])
@@ -130,7 +130,7 @@ def test_without_such_a_folder_it_is_skipped(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*models holds no model_index.json*"])
 
 
-def test_a_class_that_diffusers_does_not_have(pytester: pytest.Pytester) -> None:
+def test_a_class_unknown_to_diffusers(pytester: pytest.Pytester) -> None:
     folder = pytester.path / "saved"
     build_tiny("lumina2").save_pretrained(folder)
     index = json.loads((folder / "model_index.json").read_text())
@@ -148,7 +148,7 @@ def test_a_folder_has_no_mini(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*weights='mini': Lumina2Pipeline has only the weights in its folder*"])
 
 
-def test_a_folder_is_planned_without_its_weights(pytester: pytest.Pytester) -> None:
+def test_a_folder_is_planned_without_the_weights(pytester: pytest.Pytester) -> None:
     folder = pytester.path / "saved"
     build_tiny("flux").save_pretrained(folder)
     for weights in folder.glob("*/*.safetensors"):

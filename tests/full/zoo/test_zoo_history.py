@@ -66,7 +66,7 @@ def answers(historic: Historic, codes: tuple[str, ...], *, planted: bool = True)
 
 
 @pytest.mark.parametrize("historic", [entry for entry in HISTORY if entry.beside and not entry.benign], ids=title)
-def test_a_fault_of_the_past_is_found_beside_a_baseline(historic: Historic) -> None:
+def test_a_fault_of_the_past_is_detected_beside_a_baseline(historic: Historic) -> None:
     decisions_by_reason = {verdict.reason: verdict.decision for verdict in verdicts(historic, baseline=True)}
     assert {reason for reason in historic.beside if decisions_by_reason.get(reason) in ("worse", "unsure")} == set(
         historic.beside
@@ -74,7 +74,7 @@ def test_a_fault_of_the_past_is_found_beside_a_baseline(historic: Historic) -> N
 
 
 @pytest.mark.parametrize("historic", [entry for entry in HISTORY if entry.alone], ids=title)
-def test_a_fault_of_the_past_is_found_without_a_baseline(historic: Historic) -> None:
+def test_a_fault_of_the_past_is_detected_without_a_baseline(historic: Historic) -> None:
     codes = tuple(code for code in historic.alone if code in CODES)
     if codes:
         assert answers(historic, codes) == dict.fromkeys(codes, "broken")
@@ -85,7 +85,7 @@ def test_a_fault_of_the_past_is_found_without_a_baseline(historic: Historic) -> 
 @pytest.mark.parametrize(
     "historic", [entry for entry in HISTORY if entry.plant not in (None, global_noise)], ids=title
 )
-def test_it_is_not_found_where_it_is_fixed(historic: Historic) -> None:
+def test_a_fixed_fault_is_not_detected(historic: Historic) -> None:
     codes = tuple(code for code in historic.alone if code in CODES)
     if codes:
         assert answers(historic, codes, planted=False) == dict.fromkeys(codes, "holds")

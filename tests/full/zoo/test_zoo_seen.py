@@ -40,7 +40,7 @@ def frozen_heap() -> None:
 
 
 @pytest.mark.parametrize("name", zoo.ZOO)
-def test_a_class_is_seen_rightly(name: str) -> None:
+def test_a_class_is_observed_rightly(name: str) -> None:
     kind, pipeline = zoo.ZOO[name], zoo.build(name)
     assert type(pipeline).__name__ == name
     check_roles(pipeline)
@@ -138,7 +138,7 @@ def check_stages(observation: Observation, kind: zoo.Kind) -> None:
     assert sum(timed.stages_s.values()) == pytest.approx(timed.total_s)
 
 
-def test_the_zoo_is_as_large_as_it_is_said_to_be() -> None:
+def test_the_zoo_is_as_large_as_stated() -> None:
     assert len(zoo.ZOO) >= 40
 
 
