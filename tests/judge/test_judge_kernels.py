@@ -102,7 +102,7 @@ def test_a_merely_slower_operator_is_reported_where_the_rounds_are_slower_too() 
         assert with_operators(same, gate_input) is same
 
 
-def test_new_and_gone_operators_in_the_order_of_time() -> None:
+def test_new_and_gone_operators_are_sorted_by_time() -> None:
     base = profile(*BASE, row("aten::silu", 300, 0.05))
     now = profile(*BASE, row("aten::gelu", 300, 0.3), row("aten::cat", 1, 0.1))
     assert explained(base, now) == (
@@ -112,7 +112,7 @@ def test_new_and_gone_operators_in_the_order_of_time() -> None:
     )
 
 
-def test_an_operator_in_two_stages_is_listed_twice() -> None:
+def test_an_operator_in_two_stages_counts_as_two() -> None:
     now = profile(*BASE, row("aten::addmm", 7, 0.2, "text_encode"))
     assert explained(profile(*BASE), now) == (
         "text_encode: aten::addmm new, 7 calls, 200 ms, 100 % of the added time",
@@ -202,7 +202,7 @@ def kernels(*rows: tuple[str, str | None, int, float]) -> Profile:
     return Profile(kind="device", total_s=sum(row[3] for row in rows), operators=operators)
 
 
-def test_a_kernel_shared_by_two_operators_is_listed_for_both() -> None:
+def test_only_the_changed_operator_of_a_shared_kernel_is_named() -> None:
     base = kernels(("elementwise", "aten::mul", 900, 0.4), ("elementwise", "aten::silu", 100, 0.1))
     now = kernels(("elementwise", "aten::mul", 900, 0.4), ("elementwise", "aten::silu", 200, 0.2))
     assert explained(base, now) == (

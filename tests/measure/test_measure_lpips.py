@@ -89,13 +89,13 @@ def test_equal_images_are_0_and_more_noise_is_more(lpips: Lpips) -> None:
     assert distances[0] > 0
 
 
-def test_lpips_finds_two_alike_images_alike(lpips: Lpips) -> None:
+def test_lpips_is_symmetric(lpips: Lpips) -> None:
     image, noisy = pair()
     assert lpips(image, noisy) == pytest.approx(lpips(noisy, image))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 90), (63, 64, 1), (40, 30, 4)])
-def test_images_of_any_size_and_mode_are_converted(lpips: Lpips, shape: tuple[int, ...]) -> None:
+def test_images_of_any_size_and_mode_are_accepted(lpips: Lpips, shape: tuple[int, ...]) -> None:
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     measure = lpips_of_images(lpips).measure
     assert measure is not None

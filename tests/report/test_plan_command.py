@@ -89,7 +89,7 @@ def test_what_cannot_be_used_is_named_with_the_remedy(
 
 
 @pytest.mark.parametrize("option", ["--steps=1", "--height=1", "--set=width=1"])
-def test_a_single_pipeline_is_enough(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+def test_counts_of_1_are_accepted(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
     planned: list[dict[str, Any]] = []
 
     def refuse(source: str, arguments: dict[str, Any], *_: object) -> None:
@@ -98,7 +98,7 @@ def test_a_single_pipeline_is_enough(monkeypatch: pytest.MonkeyPatch, option: st
 
     monkeypatch.setattr(plan_command, "_planned", refuse)
     assert cli.main(["plan", "lumina2", option]) == 2
-    assert [1 in counts.values() for counts in planned] == [True]
+    assert [1 in arguments.values() for arguments in planned] == [True]
 
 
 @pytest.fixture(scope="module")

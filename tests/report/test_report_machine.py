@@ -47,7 +47,7 @@ def test_a_different_class_of_machine_is_a_line_for_time_a_line_for_memory_and_w
     ]
 
 
-def test_a_verdict_on_the_case_is_not_counted() -> None:
+def test_a_verdict_on_the_case_is_no_line_about_the_machine() -> None:
     assert machine_lines(cases(make.verdict("time", "slower", "worse"))) == []
 
 

@@ -79,7 +79,10 @@ def _branch(first_arguments: dict[str, torch.Tensor], second_arguments: dict[str
             continue
         halves = zip(tensor.chunk(2), other.chunk(2), strict=True)
         same = (
-            [first_half.shape == two.shape and first_half.equal(two) for first_half, two in halves]
+            [
+                first_half.shape == second_half.shape and first_half.equal(second_half)
+                for first_half, second_half in halves
+            ]
             if len(tensor) == batch
             else []
         )
