@@ -377,7 +377,7 @@ def _as_data(setting: Measured, facts: Iterable[str]) -> dict[str, object]:
             {
                 "caption": picture.written.caption,
                 "seed": picture.written.seed,
-                "classified": dataclasses.asdict(picture.classified),
+                "seen": dataclasses.asdict(picture.classified),
                 "right": dataclasses.asdict(picture.agreement),
             }
             for picture in setting.pictures
