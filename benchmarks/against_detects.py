@@ -26,7 +26,7 @@ import venv
 from pathlib import Path
 from typing import Any
 
-_LEAST_FOUND, _MOST_ALARMS = 0.95, 0.05
+_LEAST_DETECTED, _MOST_ALARMS = 0.95, 0.05
 _EVERY = 5
 
 _MODULE = '''"""How much of a denoiser's work this environment does twice."""
@@ -96,13 +96,13 @@ def _environment(folder: Path, every: int) -> Path:
     python = folder / ("Scripts/python.exe" if os.name == "nt" else "bin/python")
     if not python.exists():
         venv.create(folder, with_pip=False, symlinks=os.name != "nt")
-    found = subprocess.run(
+    interpreter = subprocess.run(
         [python, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
         capture_output=True,
         text=True,
         check=True,
     )
-    packages = Path(found.stdout.strip())
+    packages = Path(interpreter.stdout.strip())
     # `addsitedir` heeds the other folder's own .pth files, those of editable installations among them.
     (packages / "shared.pth").write_text(f"import site; site.addsitedir({sysconfig.get_path('purelib')!r})\n")
     (packages / "denoiser_work.py").write_text(_MODULE.format(every=every))
@@ -122,32 +122,34 @@ def _trial(project: Path, path: Path, head: Path, base: Path, pairs: int) -> Non
         raise SystemExit(f"{path.stem} ended with {done.returncode} and no results; see {path.with_suffix('.txt')}")
     report = json.loads(half.read_text())
     seconds = time.monotonic() - begin
-    verdicts = [one for case in report["cases"] for one in case["verdicts"] if one["gate"] == "time"]
+    verdicts = [verdict for case in report["cases"] for verdict in case["verdicts"] if verdict["gate"] == "time"]
     half.unlink()
     path.write_text(json.dumps({"seconds": seconds, "time": verdicts}, indent=1))
     print(
-        f"{path.stem}: {seconds:.0f} s: {', '.join(one['reason'] for one in verdicts)}", file=sys.stderr, flush=True
+        f"{path.stem}: {seconds:.0f} s: {', '.join(verdict['reason'] for verdict in verdicts)}",
+        file=sys.stderr,
+        flush=True,
     )
 
 
-def _tell(found: dict[str, list[dict[str, Any]]]) -> int:
+def _tell(trials_by_kind: dict[str, list[dict[str, Any]]]) -> int:
     print("| this environment | trials | worse | better | neither | reasons | median time of a trial |")
     print("|---|---|---|---|---|---|---|")
     met = True
-    for kind, trials in found.items():
-        decisions = [{one["decision"] for one in trial["time"]} for trial in trials]
-        worse = sum("worse" in one for one in decisions)
-        better = sum("better" in one and "worse" not in one for one in decisions)
-        reasons = collections.Counter(one["reason"] for trial in trials for one in trial["time"])
-        told = ", ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
+    for kind, trials in trials_by_kind.items():
+        decisions = [{verdict["decision"] for verdict in trial["time"]} for trial in trials]
+        worse = sum("worse" in decided for decided in decisions)
+        better = sum("better" in decided and "worse" not in decided for decided in decisions)
+        reasons = collections.Counter(verdict["reason"] for trial in trials for verdict in trial["time"])
+        counted_reasons = ", ".join(f"{count} x {reason}" for reason, count in reasons.most_common())
         seconds = statistics.median(trial["seconds"] for trial in trials)
         name = "a fifth more denoiser work" if kind == "planted" else "equal"
         print(
-            f"| {name} | {len(trials)} | {worse} | {better} | {len(trials) - worse - better} | {told}"
+            f"| {name} | {len(trials)} | {worse} | {better} | {len(trials) - worse - better} | {counted_reasons}"
             f" | {seconds:.0f} s |"
         )
         if kind == "planted":
-            met &= worse >= _LEAST_FOUND * len(trials)
+            met &= worse >= _LEAST_DETECTED * len(trials)
         else:
             met &= worse + better <= _MOST_ALARMS * len(trials)
     return int(not met)

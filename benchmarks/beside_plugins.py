@@ -256,7 +256,7 @@ ROWS = PLUGINS + OPTIONS
 
 
 @dataclasses.dataclass(frozen=True)
-class Seen:
+class Outcome:
     """What a row came to."""
 
     version: str
@@ -283,11 +283,11 @@ def main() -> int:
         saved = save(Path(scratch))
         environments = options.environments or Path(scratch, "environments")
         print("\n".join(HEAD), flush=True)
-        for row, seen in zip(rows, pool.map(lambda row: tried(row, saved, environments), rows), strict=True):
-            print(line(row, seen), flush=True)
-            if not seen.is_expected(row):
+        for row, outcome in zip(rows, pool.map(lambda row: tried(row, saved, environments), rows), strict=True):
+            print(line(row, outcome), flush=True)
+            if not outcome.is_expected(row):
                 expected = f"exit {row.status}, {row.cases} cases, verdicts {row.differs or 'as without'}"
-                others.append(f"{row.name} {row.arguments}: expected {expected}\n{seen.words}")
+                others.append(f"{row.name} {row.arguments}: expected {expected}\n{outcome.words}")
     print("\n".join(others), file=sys.stderr)
     return int(bool(others))
 
@@ -295,12 +295,12 @@ def main() -> int:
 HEAD = ("| beside | tried | exit | cases | verdicts | to know |", "|---|---|---:|---:|---|---|")
 
 
-def line(row: Row, seen: Seen) -> str:
+def line(row: Row, outcome: Outcome) -> str:
     """A row of the table."""
     tried_as = f"`{row.arguments}`" if row.arguments and row.arguments != row.name else ""
-    name = f"{row.name} {seen.version}".strip() if row in PLUGINS else f"`{row.name}`"
-    verdicts = seen.differs or ("as without" if seen.cases else "")
-    return f"| {name} | {tried_as} | {seen.status} | {seen.cases} | {verdicts} | {row.remark} |"
+    name = f"{row.name} {outcome.version}".strip() if row in PLUGINS else f"`{row.name}`"
+    verdicts = outcome.differs or ("as without" if outcome.cases else "")
+    return f"| {name} | {tried_as} | {outcome.status} | {outcome.cases} | {verdicts} | {row.remark} |"
 
 
 def save(scratch: Path) -> Path:
@@ -314,13 +314,13 @@ def save(scratch: Path) -> Path:
     return saved
 
 
-def tried(row: Row, saved: Path, environments: Path) -> Seen:
+def tried(row: Row, saved: Path, environments: Path) -> Outcome:
     """Try one row in a copy of the project."""
     packages, version = "", ""
     if row in PLUGINS:
         packages = "" if row.installed else _packages(row.name, environments)
         place = packages or sysconfig.get_path("purelib")
-        (version,) = {one.version for one in metadata.distributions(name=row.name, path=[place])}
+        (version,) = {distribution.version for distribution in metadata.distributions(name=row.name, path=[place])}
     project = Path(tempfile.mkdtemp(dir=saved.parent))
     shutil.copytree(saved, project, dirs_exist_ok=True)
     project.joinpath("session.json").unlink()
@@ -339,14 +339,14 @@ def tried(row: Row, saved: Path, environments: Path) -> Seen:
         _run(packages, project, "--diffbench", *row.first.split())
         project.joinpath("session.json").unlink(missing_ok=True)
     done = _run(packages, project, "--diffbench", *row.arguments.split())
-    usual, found = _reasons(saved), _reasons(project)
+    usual, reasons_by_case = _reasons(saved), _reasons(project)
     common = RESTLESS.union(*usual)
-    strange = Counter(reason for reasons in found for reason in reasons if reason not in common)
+    strange = Counter(reason for reasons in reasons_by_case for reason in reasons if reason not in common)
     differs = ", ".join(
-        f"`{reason}`" if count == len(found) else f"`{reason}` of {count}"
+        f"`{reason}`" if count == len(reasons_by_case) else f"`{reason}` of {count}"
         for reason, count in sorted(strange.items())
     )
-    return Seen(version, done.returncode, len(found), differs, f"{done.stdout}\n{done.stderr}")
+    return Outcome(version, done.returncode, len(reasons_by_case), differs, f"{done.stdout}\n{done.stderr}")
 
 
 def _run(packages: str, project: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -49,11 +49,11 @@ def main() -> int:
             with tempfile.TemporaryDirectory(prefix="history-") as folder:
                 commits = write_history(Path(folder), count, bad_at, fault, broken=tuple(broken))
                 begin_s = time.perf_counter()
-                found, gate, skipped, runs = _bisect(Path(folder), commits)
+                named_at, gate, skipped, runs = _bisect(Path(folder), commits)
                 times_s.append(time.perf_counter() - begin_s)
-            right += found == bad_at and gate == fault
+            right += named_at == bad_at and gate == fault
             print(
-                f"| {count} | {bad_at} | {fault} | {found} by {gate} | {skipped} | {runs} | {times_s[-1]:.1f} s |",
+                f"| {count} | {bad_at} | {fault} | {named_at} by {gate} | {skipped} | {runs} | {times_s[-1]:.1f} s |",
                 flush=True,
             )
         python.stop()
@@ -76,11 +76,11 @@ def _bisect(folder: Path, commits: list[str]) -> tuple[int, str, int, int]:
         str(folder / "test_paint.py"),
     ]
     with contextlib.chdir(folder), contextlib.redirect_stderr(io.StringIO()):
-        _, found = bisect.bisect(parser.parse_args(words), lambda *_: None)
-    gates = [finding.gate for finding in found.findings]
+        _, outcome = bisect.bisect(parser.parse_args(words), lambda *_: None)
+    gates = [finding.gate for finding in outcome.findings]
     # another picture follows from other guidance, and is told behind it
     gate = next((gate for gate in ("guidance", "work", "output") if gate in gates), "none")
-    return commits.index(found.first_bad), gate, len(found.skipped), found.runs
+    return commits.index(outcome.first_bad), gate, len(outcome.skipped), outcome.runs
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from typing import Any
 
 PROMPT = "a large red circle on a blue background"
 _EVERY = 5
-_LEAST_FOUND, _MOST_ALARMS = 0.95, 0.05
+_LEAST_DETECTED, _MOST_ALARMS = 0.95, 0.05
 
 
 def main() -> int:
@@ -38,47 +38,47 @@ def main() -> int:
     if options.one:
         print(json.dumps(_comparison(options.one == "planted", options.steps, options.seed)))
         return 0
-    found: dict[str, list[dict[str, Any]]] = {"planted": [], "sound": []}
+    results_by_kind: dict[str, list[dict[str, Any]]] = {"planted": [], "sound": []}
     for number in range(options.comparisons):
-        for kind, results in found.items():
+        for kind, results in results_by_kind.items():
             command = [sys.executable, __file__, "--one", kind, "--steps", str(options.steps), "--seed", str(number)]
             done = subprocess.run(command, capture_output=True, text=True, check=True)
             results.append(json.loads(done.stdout.splitlines()[-1]))
-            told = {name: value for name, value in results[-1].items() if name != "log_ratios"}
-            print(f"{number + 1}: {kind}: {told}", file=sys.stderr, flush=True)
+            summary = {name: value for name, value in results[-1].items() if name != "log_ratios"}
+            print(f"{number + 1}: {kind}: {summary}", file=sys.stderr, flush=True)
             if options.out:
-                options.out.write_text(json.dumps(found, indent=2) + "\n")
-    return _tell(found)
+                options.out.write_text(json.dumps(results_by_kind, indent=2) + "\n")
+    return _tell(results_by_kind)
 
 
-def _tell(found: dict[str, list[dict[str, Any]]]) -> int:
+def _tell(results_by_kind: dict[str, list[dict[str, Any]]]) -> int:
     print(
         "| second variant | comparisons | slower | faster | neither | median speed-up | median half width | blocks |"
     )
     print("|---|---|---|---|---|---|---|---|")
-    for kind, results in found.items():
-        slower = sum(one["high"] < 1 for one in results)
-        faster = sum(one["low"] > 1 for one in results)
-        middle = statistics.median(one["value"] for one in results)
-        width = statistics.median(one["high"] / one["value"] - 1 for one in results)
-        blocks = [round(one["blocks"]) for one in results]
-        spread = ", ".join(f"{blocks.count(one)} x {one}" for one in sorted(set(blocks)))
+    for kind, results in results_by_kind.items():
+        slower = sum(result["high"] < 1 for result in results)
+        faster = sum(result["low"] > 1 for result in results)
+        middle = statistics.median(result["value"] for result in results)
+        width = statistics.median(result["high"] / result["value"] - 1 for result in results)
+        blocks = [round(result["blocks"]) for result in results]
+        spread = ", ".join(f"{blocks.count(count)} x {count}" for count in sorted(set(blocks)))
         name = "a fifth more denoiser work" if kind == "planted" else "equal"
         print(
             f"| {name} | {len(results)} | {slower} | {faster} | {len(results) - slower - faster} | {middle:.3f}"
             f" | {100 * width:.1f} % | {spread} |"
         )
-    sound = found["sound"]
+    sound = results_by_kind["sound"]
     if len(sound) > 1:
-        between = statistics.stdev(math.log(one["value"]) for one in sound)
-        within = math.sqrt(statistics.fmean(one["standard_error"] ** 2 for one in sound))
+        between = statistics.stdev(math.log(result["value"]) for result in sound)
+        within = math.sqrt(statistics.fmean(result["standard_error"] ** 2 for result in sound))
         print(
             f"\nEqual variants: speed-ups spread by {100 * between:.2f} % between processes; the standard error"
             f" within one is {100 * within:.2f} %."
         )
-    caught = statistics.fmean(one["high"] < 1 for one in found["planted"])
-    alarms = statistics.fmean(one["high"] < 1 or one["low"] > 1 for one in sound)
-    return int(caught < _LEAST_FOUND or alarms > _MOST_ALARMS)
+    caught = statistics.fmean(result["high"] < 1 for result in results_by_kind["planted"])
+    alarms = statistics.fmean(result["high"] < 1 or result["low"] > 1 for result in sound)
+    return int(caught < _LEAST_DETECTED or alarms > _MOST_ALARMS)
 
 
 def _comparison(planted: bool, steps: int, seed: int) -> dict[str, Any]:

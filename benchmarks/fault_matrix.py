@@ -38,10 +38,14 @@ def main() -> int:
             continue
         subject = SUBJECTS[fault.subject]
         assert subject.accepted
-        found = verdicts(subject, measured(subject, fault.plant, rounds=2))
-        verdict = found[fault.gate]
+        verdicts_by_gate = verdicts(subject, measured(subject, fault.plant, rounds=2))
+        verdict = verdicts_by_gate[fault.gate]
         missed += verdict.reason not in fault.reasons
-        others = [one.reason for gate, one in found.items() if gate != fault.gate and one.decision == "worse"]
+        others = [
+            other.reason
+            for gate, other in verdicts_by_gate.items()
+            if gate != fault.gate and other.decision == "worse"
+        ]
         also = ", ".join(f"`{reason}`" for reason in others) or "-"
         print(f"| {fault.name} | {fault.subject} | `{verdict.reason}` | {_where(verdict)} | {also} |", flush=True)
     print(f"\n{missed} missed", file=sys.stderr)
@@ -55,9 +59,9 @@ def _where(verdict: Verdict) -> str:
         return f"`{place}`"
     if trace is not None:
         return "after the decoder"
-    told = verdict.message.partition(": ")[2].partition("; ")[0].rstrip(".") or verdict.message.rstrip(".")
+    difference = verdict.message.partition(": ")[2].partition("; ")[0].rstrip(".") or verdict.message.rstrip(".")
     # figures that follow from the weights say nothing of the place
-    return re.split(r" \((?:norm ratio|deviation ratio|residual) ", told)[0]
+    return re.split(r" \((?:norm ratio|deviation ratio|residual) ", difference)[0]
 
 
 if __name__ == "__main__":

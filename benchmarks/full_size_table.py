@@ -61,9 +61,9 @@ def main() -> int:
         if not number:
             print(_heading(spec), flush=True)
         if "stages" in options.sections:
-            seen = _observed(pipeline, spec, arguments, options.rounds)
-            complete &= seen.complete and bool(seen.run.rounds)
-            stages.append(_row(name, seen))
+            observation = _observed(pipeline, spec, arguments, options.rounds)
+            complete &= observation.complete and bool(observation.run.rounds)
+            stages.append(_row(name, observation))
             _tell(" | ".join(stages[-1]))
         if "lumina" in name and not any(title.startswith(("Trunc", "Renorm")) for title, _ in sections):
             sections += _guidance(name, pipeline, spec, arguments, options)
@@ -127,20 +127,20 @@ def _guidance(
             pipeline, spec, arguments | fixed, argument, values, options.blocks, options.precision
         )
 
-    found = []
+    tables = []
     if "truncation" in options.sections:
         ratios = swept("cfg_trunc_ratio", options.values, cfg_normalization=False)
-        found.append((f"Truncation, {name}, {ratios.blocks} blocks", truncation_sweep.table(ratios)))
-        _tell(found[-1][1])
+        tables.append((f"Truncation, {name}, {ratios.blocks} blocks", truncation_sweep.table(ratios)))
+        _tell(tables[-1][1])
     if "renorm" in options.sections:
         renorm = swept("cfg_normalization", [False, True], cfg_trunc_ratio=1.0)
         on = renorm["True"].speedup_rel
         cost = f"| {name} | {_of(renorm['False'])} | {_of(renorm['True'])} | {1 / on.value:.4f} "
         cost += f"| {1 / on.high:.4f} to {1 / on.low:.4f} |"
         head = "| model | off | on | time, on over off | 99 % interval |\n|---|---|---|---|---|"
-        found.append((f"Renorm, {name}, {renorm.blocks} blocks", f"{head}\n{cost}"))
-        _tell(found[-1][1])
-    return found
+        tables.append((f"Renorm, {name}, {renorm.blocks} blocks", f"{head}\n{cost}"))
+        _tell(tables[-1][1])
+    return tables
 
 
 def _of(variant: Any) -> str:
@@ -155,8 +155,8 @@ def _overhead(name: str, pipeline: Any, spec: PipelineSpec, arguments: dict[str,
     blocks = overhead.blocks_s(pipeline, arguments, spec.device, count)
     ratio, low, high = overhead.ratio_of([(sum(block[1:3]), block[0] + block[3]) for block in blocks])
     control, control_low, control_high = overhead.ratio_of([(block[3], block[0]) for block in blocks])
-    bare_s = statistics.median(one for block in blocks for one in (block[0], block[3]))
-    timed_s = statistics.median(one for block in blocks for one in block[1:3])
+    bare_s = statistics.median(round_s for block in blocks for round_s in (block[0], block[3]))
+    timed_s = statistics.median(round_s for block in blocks for round_s in block[1:3])
     head = "| model | calls | bare call | timed round | ratio | 95 % interval | bare against bare |"
     row = (
         f"| {name} | 2 x {2 * count} | {format_seconds(bare_s)} | {format_seconds(timed_s)} | {ratio:.4f} "
@@ -183,26 +183,28 @@ def _stages_table(rows: list[list[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
-def _row(name: str, seen: Observation) -> list[str]:
+def _row(name: str, observation: Observation) -> list[str]:
     from pytest_diffbench.report.efficiency import efficiency_of, rate_text
     from pytest_diffbench.report.units import format_bytes, format_seconds
 
-    run, steps = seen.run, len(seen.run.step_medians_s)
+    run, steps = observation.run, len(observation.run.step_medians_s)
     stages_s = run.stage_medians_s
     parts: tuple[Stage, ...] = ("text_encode", "denoise", "vae_decode", "unattributed")
     cells = [f"{name}, {steps} steps", format_seconds(run.median_s)]
     cells += [format_seconds(stages_s[stage]) if stage in stages_s else "not seen" for stage in parts]
     # Shares alone: that pass brackets hundreds of layers, which costs time itself.
-    attention_rel = None if seen.layers is None else seen.layers.attention_rel
+    attention_rel = None if observation.layers is None else observation.layers.attention_rel
     shares = (attention_rel, None if attention_rel is None else 1 - attention_rel)
-    cells += ["not seen" if one is None else f"{100 * one:.0f} %" for one in shares]
-    cells.append(_attention_share(seen.profile))
+    cells += ["not seen" if share is None else f"{100 * share:.0f} %" for share in shares]
+    cells.append(_attention_share(observation.profile))
     cells.append(
-        "not seen" if seen.memory is None else f"{format_bytes(seen.memory.peak_bytes)} ({seen.memory.source})"
+        "not seen"
+        if observation.memory is None
+        else f"{format_bytes(observation.memory.peak_bytes)} ({observation.memory.source})"
     )
-    found = efficiency_of(seen)
-    rated = found is not None and "denoise" in found.flops_per_s
-    cells.append(rate_text(found, "denoise") if found is not None and rated else "not seen")
+    efficiency = efficiency_of(observation)
+    rated = efficiency is not None and "denoise" in efficiency.flops_per_s
+    cells.append(rate_text(efficiency, "denoise") if efficiency is not None and rated else "not seen")
     return cells
 
 
@@ -210,11 +212,11 @@ def _attention_share(profile: Profile | None) -> str:
     """Share of operators that are attention's alone in the denoiser's time, as the profiled call has it."""
     if profile is None:
         return "not seen"
-    mine = [one for one in profile.operators if one.stage == "denoise"]
-    total_s = sum(one.self_s for one in mine)
+    denoising = [operator for operator in profile.operators if operator.stage == "denoise"]
+    total_s = sum(operator.self_s for operator in denoising)
     if not total_s:
         return "not seen"
-    share = sum(one.self_s for one in mine if _ATTENTION.search(one.name)) / total_s
+    share = sum(operator.self_s for operator in denoising if _ATTENTION.search(operator.name)) / total_s
     return f"{100 * share:.0f} % of {'kernels' if profile.kind == 'device' else 'operators'}"
 
 
@@ -223,9 +225,9 @@ def _heading(spec: PipelineSpec) -> str:
 
     from pytest_diffbench.measure.environment import environment_of
 
-    found = environment_of(spec.device, None)
-    device = found.hardware.get("device") or f"{found.hardware['cpu']}, {torch.get_num_threads()} threads"
-    software = " · ".join(f"{name} {found.software[name]}" for name in ("torch", "diffusers", "transformers"))
+    environment = environment_of(spec.device, None)
+    device = environment.hardware.get("device") or f"{environment.hardware['cpu']}, {torch.get_num_threads()} threads"
+    software = " · ".join(f"{name} {environment.software[name]}" for name in ("torch", "diffusers", "transformers"))
     return f"{device} · {spec.weights} weights · {spec.dtype} · {software}\n"
 
 

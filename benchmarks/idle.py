@@ -44,11 +44,11 @@ def main() -> int:
     for name, times in (("plugin idle", on), ("`-p no:diffbench`", off)):
         wall_s, cpu_s = zip(*times, strict=True)
         figures = (statistics.median(wall_s), min(wall_s), statistics.median(cpu_s), min(cpu_s))
-        print(f"| {name} | {pairs} | {' | '.join(f'{one * 1e3:.1f} ms' for one in figures)} |")
+        print(f"| {name} | {pairs} | {' | '.join(f'{figure_s * 1e3:.1f} ms' for figure_s in figures)} |")
     print()
     wall_ms, cpu_ms = _difference_ms(on, off, 0), _difference_ms(on, off, 1)
     print(
-        f"The plugin adds {_told(wall_ms)} of wall time and {_told(cpu_ms)} of CPU time: medians of {pairs} pairs,"
+        f"The plugin adds {_in_ms(wall_ms)} of wall time and {_in_ms(cpu_ms)} of CPU time: medians of {pairs} pairs,"
         f" with 95 % intervals. Goal: {options.limit_ms:g} ms."
     )
     return int(wall_ms[0] > options.limit_ms)
@@ -95,16 +95,16 @@ def _children_cpu_s() -> float:
 
 
 def _difference_ms(
-    on: list[tuple[float, float]], off: list[tuple[float, float]], which: int
+    on: list[tuple[float, float]], off: list[tuple[float, float]], clock: int
 ) -> tuple[float, float, float]:
     """Median over pairs of the difference, between the ends of its 95 % percentile bootstrap."""
-    values = [(a[which] - b[which]) * 1e3 for a, b in zip(on, off, strict=True)]
+    values = [(a[clock] - b[clock]) * 1e3 for a, b in zip(on, off, strict=True)]
     draw = random.Random(0)
     medians = sorted(statistics.median(draw.choices(values, k=len(values))) for _ in range(4000))
     return medians[100], statistics.median(values), medians[-101]
 
 
-def _told(difference: tuple[float, float, float]) -> str:
+def _in_ms(difference: tuple[float, float, float]) -> str:
     low, middle, high = difference
     return f"{middle:.1f} ms ({low:.1f} to {high:.1f} ms)"
 

@@ -44,12 +44,12 @@ def main(arguments: list[str] | None = None) -> int:
         session(options.folder, f"save-{number:02}", "--diffbench-save", *options.pytest)
     for number in range(options.sessions):
         session(options.folder, f"session-{number:02}", "--diffbench", *options.pytest)
-    seen = [json.loads(path.read_text()) for path in sorted(options.folder.glob("session-*.json"))]
+    sessions = [json.loads(path.read_text()) for path in sorted(options.folder.glob("session-*.json"))]
     if options.out is not None:
         paths = sorted(options.folder.glob("*.json"))
         lines = [line for path in paths for line in runs_of(json.loads(path.read_text()), path.stem)]
         options.out.write_text("".join(json.dumps(line) + "\n" for line in lines), encoding="utf-8")
-    return tell(seen)
+    return tell(sessions)
 
 
 def session(folder: Path, name: str, *options: str) -> None:
@@ -85,9 +85,9 @@ def runs_of(report: dict[str, Any], name: str) -> Iterable[dict[str, Any]]:
                 "case": case["observation"]["case"]["id"].rpartition("/")[2],
                 "confirmation": number,
                 "started": run["started"],
-                "totals_s": [round(one["total_s"], 6) for one in run["rounds"]],
-                "calibration_s": [round(one, 6) for one in run["calibration_s"]],
-                "cpu_s": [(one.get("telemetry") or {}).get("cpu_s") for one in run["rounds"]],
+                "totals_s": [round(timed["total_s"], 6) for timed in run["rounds"]],
+                "calibration_s": [round(pace_s, 6) for pace_s in run["calibration_s"]],
+                "cpu_s": [(timed.get("telemetry") or {}).get("cpu_s") for timed in run["rounds"]],
             }
 
 
@@ -100,20 +100,20 @@ def tell(sessions: list[dict[str, Any]]) -> int:
     confirmations = 0
     for number, report in enumerate(sessions):
         worse = [
-            f"{case['observation']['case']['id']}: {one['reason']}: {one['message']}"
+            f"{case['observation']['case']['id']}: {verdict['reason']}: {verdict['message']}"
             for case in report["cases"]
-            for one in case["verdicts"]
-            if one["decision"] == "worse"
+            for verdict in case["verdicts"]
+            if verdict["decision"] == "worse"
         ]
         if worse:
             reds.append((number, worse))
         for case in report["cases"]:
             confirmations += len(case.get("confirmations", ()))
-            for one in case["verdicts"]:
-                if one["gate"] == "time":
-                    decisions[one["reason"]] += 1
-                    if isinstance(one["details"].get("detectable_rel"), float):
-                        detectable.append(one["details"]["detectable_rel"])
+            for verdict in case["verdicts"]:
+                if verdict["gate"] == "time":
+                    decisions[verdict["reason"]] += 1
+                    if isinstance(verdict["details"].get("detectable_rel"), float):
+                        detectable.append(verdict["details"]["detectable_rel"])
     count, red = len(sessions), len(reds)
     bound = float(beta.ppf(0.975, red + 1, count - red)) if red < count else 1.0
     cases = sum(len(report["cases"]) for report in sessions)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 
     from minis.agreement import Agreement
-    from minis.classifier import Seen
+    from minis.classifier import Classified
     from minis.pictures import Scene
     from numpy.typing import NDArray
 
@@ -56,14 +56,14 @@ class Painted:
 
     Attributes:
         written: its caption.
-        seen: what the classifier says.
+        classified: what the classifier says.
         agreement: of both; size and place are None where the caption doesn't name them.
         saturated: share of pixels with a channel of 0 or 255.
         pixels: uint8 of shape (height, width, 3).
     """
 
     written: Written
-    seen: Seen
+    classified: Classified
     agreement: Agreement
     saturated: float
     pixels: NDArray[np.uint8]
@@ -101,7 +101,7 @@ class Measured:
     @property
     def colour_error(self) -> float:
         """Root of the mean over pictures of what `colour_error` has the root of."""
-        errors = [colour_error(picture.written.scene, picture.seen) for picture in self.pictures]
+        errors = [colour_error(picture.written.scene, picture.classified) for picture in self.pictures]
         return math.sqrt(np.mean(np.square(errors)))
 
     def colour_rms(self, other: Measured) -> float:
@@ -112,7 +112,7 @@ class Measured:
         from pytest_diffbench.outputs.image_metrics import colour_levels
 
         pairs = zip(self.pictures, other.pictures, strict=True)
-        return math.sqrt(np.mean([colour_levels(one.pixels, two.pixels) ** 2 for one, two in pairs]))
+        return math.sqrt(np.mean([colour_levels(own.pixels, others.pixels) ** 2 for own, others in pairs]))
 
 
 _PAIR_FACTS = {
@@ -147,23 +147,23 @@ def main() -> int:
     import torch
 
     torch.set_num_threads(options.threads)
-    ones, twos = written(captions, things=1), written(pairs, things=2)
+    singles, twos = written(captions, objects=1), written(pairs, objects=2)
     results: dict[str, object] = {}
     demands: list[Demand] = []
     for name in options.model or _MODELS:
-        ran_on, settings, two = _measure(name, ones, twos, options.batch)
+        ran_on, settings, two = _measure(name, singles, twos, options.batch)
         print(", ".join(f"{fact} {value}" for fact, value in ran_on.items()), end="\n\n")
         print_tables(name, settings, two)
         demands += demanded(name, settings)
         results[name] = {
             "ran_on": ran_on,
             "one_object": [
-                _as_data(one, FACTS)
+                _as_data(setting, FACTS)
                 | {
-                    "colour_error": one.colour_error,
-                    "colour_rms_to_recommended": one.colour_rms(settings[RECOMMENDED]),
+                    "colour_error": setting.colour_error,
+                    "colour_rms_to_recommended": setting.colour_rms(settings[RECOMMENDED]),
                 }
-                for one in settings.values()
+                for setting in settings.values()
             ],
             "two_objects": _as_data(two, _PAIR_FACTS),
         }
@@ -175,7 +175,7 @@ def main() -> int:
     return int(not all(demand.met for demand in demands))
 
 
-def written(count: int, *, things: int) -> list[Written]:
+def written(count: int, *, objects: int) -> list[Written]:
     """Draw by lot scenes that are held out from training, and write a caption for each, no two alike.
 
     Captions name shapes, colours and the ground; with two objects, which is left of or above the other too. Size and
@@ -184,11 +184,11 @@ def written(count: int, *, things: int) -> list[Written]:
     """
     from minis import pictures
 
-    rng = np.random.default_rng((_SCENE_SEED, things))
-    needed = ("background",) if things == 1 else ("left of", "above")
+    rng = np.random.default_rng((_SCENE_SEED, objects))
+    needed = ("background",) if objects == 1 else ("left of", "above")
     drawn: dict[str, Written] = {}
     while len(drawn) < count:
-        scene = pictures.scene(rng, things=things)
+        scene = pictures.scene(rng, objects=objects)
         if not pictures.held_out(scene):
             continue
         caption = pictures.caption(scene, rng)
@@ -199,7 +199,7 @@ def written(count: int, *, things: int) -> list[Written]:
 
 
 def _measure(
-    name: str, ones: Sequence[Written], twos: Sequence[Written], batch: int
+    name: str, singles: Sequence[Written], twos: Sequence[Written], batch: int
 ) -> tuple[dict[str, object], dict[str, Measured], Measured]:
     """Paint the captions of one object in each setting, and those of two as recommended; say on what that ran."""
     from tqdm import tqdm
@@ -222,9 +222,9 @@ def _measure(
         variants[TRUNCATED] = {"cfg_trunc_ratio": 0.5}
         variants[STRONG] = {"guidance_scale": 10.0}
         variants[STRONG_PLAIN] = {"guidance_scale": 10.0, "cfg_normalization": False}
-    with tqdm(total=len(variants) * len(ones) + len(twos), desc=name, unit="picture", mininterval=1) as bar:
+    with tqdm(total=len(variants) * len(singles) + len(twos), desc=name, unit="picture", mininterval=1) as bar:
         settings = {
-            variant: paint(variant, pipeline, ones, {**recommended, **changed}, batch, bar.update)
+            variant: paint(variant, pipeline, singles, {**recommended, **changed}, batch, bar.update)
             for variant, changed in variants.items()
         }
         return ran_on, settings, paint(RECOMMENDED, pipeline, twos, recommended, batch, bar.update)
@@ -257,28 +257,28 @@ def paint(
         for begin in range(0, len(captions), batch):
             some = captions[begin : begin + batch]
             images = pipeline(
-                [one.caption for one in some],
-                generator=[torch.Generator().manual_seed(one.seed) for one in some],
+                [prompt.caption for prompt in some],
+                generator=[torch.Generator().manual_seed(prompt.seed) for prompt in some],
                 **arguments,
             ).images
-            for one, image in zip(some, images, strict=True):
+            for prompt, image in zip(some, images, strict=True):
                 pixels = np.asarray(image)
-                seen = classify(pixels)
-                agreed = _as_named(one, agreement(one.scene, seen))
-                pictures.append(Painted(one, seen, agreed, saturated_share(pixels), pixels))
+                classified = classify(pixels)
+                agreed = _as_named(prompt, agreement(prompt.scene, classified))
+                pictures.append(Painted(prompt, classified, agreed, saturated_share(pixels), pixels))
             progress(len(some))
     return Measured(name, arguments, pictures, sum(batches))
 
 
-def _as_named(one: Written, agreed: Agreement) -> Agreement:
+def _as_named(prompt: Written, agreed: Agreement) -> Agreement:
     """Take back what is said of a size and a place that the caption doesn't name."""
     from minis.pictures import place_of, size_of
 
-    thing = one.scene.things[0]
+    drawn_object = prompt.scene.objects[0]
     return dataclasses.replace(
         agreed,
-        size=agreed.size if size_of(thing) in one.caption else None,
-        place=agreed.place if place_of(thing) in one.caption else None,
+        size=agreed.size if size_of(drawn_object) in prompt.caption else None,
+        place=agreed.place if place_of(drawn_object) in prompt.caption else None,
     )
 
 
@@ -302,7 +302,7 @@ def saturated_share(pixels: NDArray[np.uint8]) -> float:
     return float(np.mean(((pixels == 0) | (pixels == 255)).any(axis=-1)))
 
 
-def colour_error(scene: Scene, seen: Seen) -> float:
+def colour_error(scene: Scene, classified: Classified) -> float:
     """Root mean square of the difference between a picture's colours and its caption's, in steps of 8 bits.
 
     Each pixel of the scene counts, with the median colour of the painted ground or object. Where no object was found
@@ -310,14 +310,16 @@ def colour_error(scene: Scene, seen: Seen) -> float:
     """
     from minis import pictures
 
-    (thing,) = scene.things
+    (drawn_object,) = scene.objects
     y, x = np.mgrid[0 : pictures.SIDE_PX, 0 : pictures.SIDE_PX] + 0.5
-    distance = pictures.signed_distance_px(thing.shape, x - thing.x_px, y - thing.y_px, thing.radius_px)
+    distance = pictures.signed_distance_px(
+        drawn_object.shape, x - drawn_object.x_px, y - drawn_object.y_px, drawn_object.radius_px
+    )
     share = float(np.mean(distance < 0))
-    painted = seen.things[0].rgb if seen.things else seen.ground_rgb
+    painted = classified.objects[0].rgb if classified.objects else classified.ground_rgb
     squares = [
         np.mean((np.array(rgb) - pictures.COLOURS[name]) ** 2)
-        for rgb, name in ((painted, thing.colour), (seen.ground_rgb, scene.ground))
+        for rgb, name in ((painted, drawn_object.colour), (classified.ground_rgb, scene.ground))
     ]
     return math.sqrt(share * squares[0] + (1 - share) * squares[1])
 
@@ -336,9 +338,9 @@ def print_tables(name: str, settings: Mapping[str, Measured], two: Measured) -> 
     _print_shares(name, settings.values(), FACTS)
     titles = ("denoiser calls a picture", "saturated pixels", "colour error, of 255", "colour RMS to recommended")
     print(f"| {name} | {' | '.join(titles)} |\n|---|---|---|---|---|")
-    for one in settings.values():
-        cells = (f"{one.calls_a_picture:g}", f"{one.saturated:.2%}", f"{one.colour_error:.1f}")
-        print(f"| {one.name} | {' | '.join(cells)} | {one.colour_rms(settings[RECOMMENDED]):.1f} |")
+    for setting in settings.values():
+        cells = (f"{setting.calls_a_picture:g}", f"{setting.saturated:.2%}", f"{setting.colour_error:.1f}")
+        print(f"| {setting.name} | {' | '.join(cells)} | {setting.colour_rms(settings[RECOMMENDED]):.1f} |")
     print()
     _print_shares(f"{name}, two objects", [two], _PAIR_FACTS)
 
@@ -346,9 +348,9 @@ def print_tables(name: str, settings: Mapping[str, Measured], two: Measured) -> 
 def _print_shares(title: str, settings: Iterable[Measured], facts: Mapping[str, str]) -> None:
     print(f"| {title} | pictures | {' | '.join(facts.values())} |")
     print("|---" * (len(facts) + 2) + "|")
-    for one in settings:
-        cells = " | ".join(_share(*one.right(fact)) for fact in facts)
-        print(f"| {one.name} | {len(one.pictures)} | {cells} |")
+    for setting in settings:
+        cells = " | ".join(_share(*setting.right(fact)) for fact in facts)
+        print(f"| {setting.name} | {len(setting.pictures)} | {cells} |")
     print(flush=True)
 
 
@@ -359,14 +361,14 @@ def _share(right: int, of: int) -> str:
     return f"{right / of:.1%} ({low:.1%} to {high:.1%})"
 
 
-def _as_data(one: Measured, facts: Iterable[str]) -> dict[str, object]:
+def _as_data(setting: Measured, facts: Iterable[str]) -> dict[str, object]:
     """Figures of a setting and all that was seen, for JSON."""
-    counts = {fact: one.right(fact) for fact in facts}
+    counts = {fact: setting.right(fact) for fact in facts}
     return {
-        "setting": one.name,
-        "arguments": dict(one.arguments),
-        "denoiser_calls_a_picture": one.calls_a_picture,
-        "saturated_share": one.saturated,
+        "setting": setting.name,
+        "arguments": dict(setting.arguments),
+        "denoiser_calls_a_picture": setting.calls_a_picture,
+        "saturated_share": setting.saturated,
         "right": {
             fact: {"right": right, "pictures": of, "interval": wilson(right, of) if of else None}
             for fact, (right, of) in counts.items()
@@ -375,10 +377,10 @@ def _as_data(one: Measured, facts: Iterable[str]) -> dict[str, object]:
             {
                 "caption": picture.written.caption,
                 "seed": picture.written.seed,
-                "seen": dataclasses.asdict(picture.seen),
+                "seen": dataclasses.asdict(picture.classified),
                 "right": dataclasses.asdict(picture.agreement),
             }
-            for picture in one.pictures
+            for picture in setting.pictures
         ],
     }
 

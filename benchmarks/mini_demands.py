@@ -55,37 +55,37 @@ def demanded(name: str, settings: Mapping[str, Measured]) -> list[Demand]:
         demands.append(Demand(name, f"{FACTS[fact]} right in at least {least:.0%}", f"{share:.1%}", share >= least))
     gained, lost = changed(unguided, recommended, "colours_and_shape")
     chance = mcnemar(gained, lost)
-    told = f"gained in {gained} pictures, lost in {lost}, p = {chance:.2g}"
+    outcome = f"gained in {gained} pictures, lost in {lost}, p = {chance:.2g}"
     asked = f"all three right more often than at guidance 1, p < {_CHANCE:g} (McNemar)"
-    demands.append(Demand(name, asked, told, gained > lost and chance < _CHANCE))
+    demands.append(Demand(name, asked, outcome, gained > lost and chance < _CHANCE))
     if TRUNCATED not in settings:
         return demands
     truncated = settings[TRUNCATED]
     points = {fact: 100 * (truncated.share(fact) - recommended.share(fact)) for fact in _LEAST_SHARES}
-    told = ", ".join(f"{FACTS[fact]} {change:+.1f}" for fact, change in points.items())
+    outcome = ", ".join(f"{FACTS[fact]} {change:+.1f}" for fact, change in points.items())
     near = all(abs(change) <= _WITHIN_POINTS + 1e-9 for change in points.values())
-    demands.append(Demand(name, f"ratio 0.5 changes each by at most {_WITHIN_POINTS:g} points", told, near))
-    told = f"{truncated.calls_a_picture:g} against {recommended.calls_a_picture:g} a picture"
+    demands.append(Demand(name, f"ratio 0.5 changes each by at most {_WITHIN_POINTS:g} points", outcome, near))
+    outcome = f"{truncated.calls_a_picture:g} against {recommended.calls_a_picture:g} a picture"
     exact = truncated.calls == (1 - _SAVED_SHARE) * recommended.calls
-    demands.append(Demand(name, f"ratio 0.5 saves exactly {_SAVED_SHARE:.0%} of denoiser calls", told, exact))
+    demands.append(Demand(name, f"ratio 0.5 saves exactly {_SAVED_SHARE:.0%} of denoiser calls", outcome, exact))
     sound, burnt = settings[STRONG], settings[STRONG_PLAIN]
-    told = f"{burnt.saturated:.1%} of pixels saturated, colour error {burnt.colour_error:.1f}"
+    outcome = f"{burnt.saturated:.1%} of pixels saturated, colour error {burnt.colour_error:.1f}"
     asked = (
         f"guidance 10 without renorm saturates at least {_BURNT_SHARE:.0%}, {_BURNT_FACTOR:g} times the colour error"
     )
     met = burnt.saturated >= _BURNT_SHARE and burnt.colour_error >= _BURNT_FACTOR * sound.colour_error
-    demands.append(Demand(name, asked, told, met))
-    told = f"{sound.saturated:.1%} of pixels saturated, colour error {sound.colour_error:.1f}"
+    demands.append(Demand(name, asked, outcome, met))
+    outcome = f"{sound.saturated:.1%} of pixels saturated, colour error {sound.colour_error:.1f}"
     asked = f"guidance 10 with renorm saturates at most {_SOUND_SHARE:.0%}"
-    demands.append(Demand(name, asked, told, sound.saturated <= _SOUND_SHARE))
+    demands.append(Demand(name, asked, outcome, sound.saturated <= _SOUND_SHARE))
     return demands
 
 
 def changed(before: Measured, after: Measured, fact: str) -> tuple[int, int]:
     """Count the captions of which an attribute of `Agreement` became true, and of which it ceased to be."""
     pairs = [
-        (getattr(one.agreement, fact), getattr(other.agreement, fact))
-        for one, other in zip(before.pictures, after.pictures, strict=True)
+        (getattr(earlier.agreement, fact), getattr(other.agreement, fact))
+        for earlier, other in zip(before.pictures, after.pictures, strict=True)
     ]
     return pairs.count((False, True)), pairs.count((True, False))
 

@@ -76,11 +76,11 @@ def _print_caught(rules: dict[str, Rule | None], seeds: int) -> bool:
     for name in changes:
         cells = []
         for rule in rules:
-            seen = excesses[name, rule]
-            different = sum(one > 1 for one in seen)
-            cells.append(f"{different} of {len(seen)}" if seen else "not installed")
+            excesses_of_images = excesses[name, rule]
+            different = sum(excess > 1 for excess in excesses_of_images)
+            cells.append(f"{different} of {len(excesses_of_images)}" if excesses_of_images else "not installed")
             if rule == "this gate":
-                failed |= different != (0 if name in damage.BENIGN else len(seen))
+                failed |= different != (0 if name in damage.BENIGN else len(excesses_of_images))
         print(f"| {name}{' (benign)' if name in damage.BENIGN else ''} | {' | '.join(cells)} |")
     return failed
 
@@ -127,7 +127,7 @@ def _rules() -> dict[str, Rule | None]:
 def _gate(a: Image, b: Image) -> float:
     """The whole gate, verdict and message included."""
     against = make.reference(make.observation(output=make.output(a)), stored=make.artifacts(a))
-    answer = make.ask("output", make.observation(output=make.output(b)), against, mine=make.artifacts(b))
+    answer = make.ask("output", make.observation(output=make.output(b)), against, returned=make.artifacts(b))
     return math.inf if answer.decision == "worse" else 0.0
 
 
@@ -190,10 +190,10 @@ def _extra(name: str) -> Rule | None:
 
 def _scale_flip(excesses: dict[tuple[str, str], list[float]]) -> None:
     """Hold FLIP's means against the largest of the benign changes."""
-    largest = max((one for name in damage.BENIGN for one in excesses[name, "FLIP"]), default=1.0)
+    largest = max((excess for name in damage.BENIGN for excess in excesses[name, "FLIP"]), default=1.0)
     for (_, rule), means in excesses.items():
         if rule == "FLIP":
-            means[:] = [one / largest for one in means]
+            means[:] = [mean / largest for mean in means]
 
 
 if __name__ == "__main__":

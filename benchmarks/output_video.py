@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 _MOST_S = 5.0
 _MOST_BYTES = 3 * 2**29
 
-Made = TypeVar("Made")
+Result = TypeVar("Result")
 
 
 def main() -> int:
@@ -43,11 +43,11 @@ def main() -> int:
     shape = (options.frames, options.height, options.width, 3)
     rows: list[tuple[str, float]] = []
 
-    def timed(step: str, make: Callable[[], Made]) -> Made:
+    def timed(step: str, make: Callable[[], Result]) -> Result:
         begin_s = time.perf_counter()
-        made = make()
+        result = make()
         rows.append((step, time.perf_counter() - begin_s))
-        return made
+        return result
 
     base = _kept(_film(shape, seed=0))
     before_bytes = _peak_bytes()

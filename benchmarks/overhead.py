@@ -46,8 +46,8 @@ def main() -> int:
         ratio, low, high = ratio_of([(sum(block[1:3]), block[0] + block[3]) for block in blocks])
         control, control_low, control_high = ratio_of([(block[3], block[0]) for block in blocks])
         over |= low > options.limit
-        bare_s = statistics.median(one for block in blocks for one in (block[0], block[3]))
-        timed_s = statistics.median(one for block in blocks for one in block[1:3])
+        bare_s = statistics.median(round_s for block in blocks for round_s in (block[0], block[3]))
+        timed_s = statistics.median(round_s for block in blocks for round_s in block[1:3])
         print(
             f"| `{name}` | 2 x {2 * len(blocks)} | {steps} | {bare_s * 1e3:.1f} ms | {timed_s * 1e3:.1f} ms"
             f" | {ratio:.4f} | {low:.4f} to {high:.4f} | {control:.4f} ({control_low:.4f} to {control_high:.4f}) |",

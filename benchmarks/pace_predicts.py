@@ -67,10 +67,10 @@ def _ratios(model: str, steps: int, calls: int, repeats: int, threads: int) -> d
     ratios: dict[int, list[dict[str, float]]] = {beside: [] for beside in range(MOST_BESIDE + 1)}
     for _ in range(repeats):
         alone = _block(pipeline, steps, calls, pace)
-        for beside, found in ratios.items():
+        for beside, ratios_of_block in ratios.items():
             with _busy_loops(beside):
                 block = _block(pipeline, steps, calls, pace)
-            found.append({name: one_s / alone[name] for name, one_s in block.items()})
+            ratios_of_block.append({name: block_s / alone[name] for name, block_s in block.items()})
     return ratios
 
 
@@ -83,8 +83,8 @@ def _block(pipeline: Any, steps: int, calls: int, pace: Pace) -> dict[str, float
     waiting = Waiting()
     times_s: dict[str, list[float]] = {}
     for _ in range(calls):
-        for name, one_s in pace.read().items():
-            times_s.setdefault(name, []).append(one_s)
+        for name, kernel_s in pace.read().items():
+            times_s.setdefault(name, []).append(kernel_s)
         generator = torch.Generator().manual_seed(0)
         gc.collect()
         gc.disable()
@@ -97,7 +97,7 @@ def _block(pipeline: Any, steps: int, calls: int, pace: Pace) -> dict[str, float
         times_s.setdefault(WALL, []).append(wall_s)
         times_s.setdefault(NET, []).append(net_s(wall_s, waits_s, computed_s))
     medians_s = {name: statistics.median(all_s) for name, all_s in times_s.items()}
-    kernels_s = [one_s for name, one_s in medians_s.items() if name not in (WALL, NET)]
+    kernels_s = [kernel_s for name, kernel_s in medians_s.items() if name not in (WALL, NET)]
     return medians_s | {MEAN: statistics.geometric_mean(kernels_s)}
 
 
@@ -122,8 +122,8 @@ def _print(threads: int, ratios: dict[int, list[dict[str, float]]]) -> None:
     for beside, blocks in ratios.items():
         cells = []
         for name in names:
-            found = sorted(block[name] for block in blocks)
-            cells.append(f"{statistics.median(found):.2f} ({found[0]:.2f} to {found[-1]:.2f})")
+            block_ratios = sorted(block[name] for block in blocks)
+            cells.append(f"{statistics.median(block_ratios):.2f} ({block_ratios[0]:.2f} to {block_ratios[-1]:.2f})")
         what = ("nothing", "one busy loop", "two busy loops")[beside]
         print(f"| {what} | {' | '.join(cells)} |", flush=True)
     print()

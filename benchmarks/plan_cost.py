@@ -31,8 +31,8 @@ def main() -> int:
     missed = False
     for model, goal_s in GOALS_S.items():
         runs = [_planned(model) for _ in range(max(options.times, 1))]
-        wall_s, cpu_s, rss = zip(*(one[:3] for one in runs), strict=True)
-        flops = {one[3] for one in runs}
+        wall_s, cpu_s, rss = zip(*(run[:3] for run in runs), strict=True)
+        flops = {run[3] for run in runs}
         assert len(flops) == 1, "two plans of one call differ"
         print(
             f"| {model} | {min(wall_s):.1f} s | {statistics.median(wall_s):.1f} s | {statistics.median(cpu_s):.1f} s "

@@ -66,21 +66,21 @@ def main() -> int:
     print("| denoiser | processes | `worse` | `unsure` | `same` | `better` | reasons |")
     print("|---|---|---|---|---|---|---|")
     for share, verdicts in said.items():
-        decisions = collections.Counter(one.decision for one in verdicts)
-        reasons = collections.Counter(one.reason for one in verdicts).most_common()
+        decisions = collections.Counter(verdict.decision for verdict in verdicts)
+        reasons = collections.Counter(verdict.reason for verdict in verdicts).most_common()
         counts = " | ".join(str(decisions[name]) for name in ("worse", "unsure", "same", "better"))
-        told = ", ".join(f"`{reason}` {count}" for reason, count in reasons)
-        print(f"| {_kind(share)} | {len(verdicts)} | {counts} | {told} |")
+        counted_reasons = ", ".join(f"`{reason}` {count}" for reason, count in reasons)
+        print(f"| {_kind(share)} | {len(verdicts)} | {counts} | {counted_reasons} |")
     print()
     print(
         f"{options.baseline_runs} runs in the baseline, {refused} further refused while saving;"
         f" {time.perf_counter() - begin_s:.0f} s in all."
     )
     for share, verdicts in said.items():
-        for one in verdicts:
-            print(f"  {_kind(share)}: {one.reason}: {one.message}")
-    missed = any(one.decision in ("same", "better") for one in said[options.slower])
-    return int(missed or any(one.decision == "worse" for one in said[0.0]))
+        for verdict in verdicts:
+            print(f"  {_kind(share)}: {verdict.reason}: {verdict.message}")
+    missed = any(verdict.decision in ("same", "better") for verdict in said[options.slower])
+    return int(missed or any(verdict.decision == "worse" for verdict in said[0.0]))
 
 
 def _save(project: Path, wanted: int) -> int:
@@ -119,7 +119,7 @@ def _kind(slower: float) -> str:
 
 
 def _time_verdict(case: CaseReport) -> Verdict:
-    (verdict,) = [one for one in case.verdicts if one.gate == "time"]
+    (verdict,) = [verdict for verdict in case.verdicts if verdict.gate == "time"]
     return verdict
 
 

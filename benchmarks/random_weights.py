@@ -44,8 +44,8 @@ def main() -> int:
     options = parser.parse_args()
     rows, sound = _measured(options)
     print("| what | seen |\n|---|---|")
-    for what, seen in rows.items():
-        print(f"| {what} | {seen} |")
+    for what, row in rows.items():
+        print(f"| {what} | {row} |")
     return int(not sound)
 
 
@@ -67,7 +67,7 @@ def _measured(options: argparse.Namespace) -> tuple[dict[str, str], bool]:
     )
     built_s = time.perf_counter() - begin_s
     pipeline.set_progress_bar_config(disable=True)
-    parameters = sum(one.numel() for part in _modules(pipeline) for one in part.parameters())
+    parameters = sum(parameter.numel() for part in _modules(pipeline) for parameter in part.parameters())
     rows = {
         "model": f"{options.model}, {options.dtype}, {options.device}, {torch.get_num_threads()} threads"
         + (f", {options.layers} layers of each kind" if options.layers else ""),
@@ -77,7 +77,7 @@ def _measured(options: argparse.Namespace) -> tuple[dict[str, str], bool]:
     }
     if options.repeat:
         rows["denoiser's layers"] = _repeated(pipeline.transformer)
-    seen = _Seen(pipeline)
+    deviations = _Deviations(pipeline)
     gauge = gauge_for(options.device)
     if gauge is None:
         raise SystemExit(f"{options.device}: its allocator keeps no peaks.")
@@ -94,16 +94,18 @@ def _measured(options: argparse.Namespace) -> tuple[dict[str, str], bool]:
     ).images.float()
     rows["call"] = f"{time.perf_counter() - begin_s:.1f} s, {options.side} x {options.side} px, {options.steps} steps"
     rows[f"peak memory in the call ({gauge.source})"] = f"{gauge.read()[0] / 2**30:.2f} GiB"
-    rows["predictions"] = f"{seen.predictions[0]:.3f} to {seen.predictions[-1]:.3f}"
-    rows["latents after a step"] = f"{seen.latents[0]:.3f} to {seen.latents[-1]:.3f}"
-    if seen.apart:
-        rows["conditional less unconditional, of the conditional"] = f"{seen.apart[0]:.3f} to {seen.apart[-1]:.3f}"
+    rows["predictions"] = f"{deviations.predictions[0]:.3f} to {deviations.predictions[-1]:.3f}"
+    rows["latents after a step"] = f"{deviations.latents[0]:.3f} to {deviations.latents[-1]:.3f}"
+    if deviations.apart:
+        rows["conditional less unconditional, of the conditional"] = (
+            f"{deviations.apart[0]:.3f} to {deviations.apart[-1]:.3f}"
+        )
     rows["image"] = f"{image.std().item():.3f}, of [0, 1]"
     sound = bool(image.isfinite().all()) and image.std().item() > 0.02
-    return rows, sound and all(0.1 < one < 10 for one in (*seen.predictions, *seen.latents))
+    return rows, sound and all(0.1 < deviation < 10 for deviation in (*deviations.predictions, *deviations.latents))
 
 
-class _Seen:
+class _Deviations:
     """Standard deviations of what goes through the scheduler, and how far two branches of a step lie apart."""
 
     def __init__(self, pipeline: Any) -> None:
@@ -119,7 +121,7 @@ class _Seen:
             self.predictions.append(model_output.float().std().item())
             self.latents.append(result[0].float().std().item())
             if len(self._branches) == 2:
-                conditional, unconditional = (one.float() for one in self._branches)
+                conditional, unconditional = (prediction.float() for prediction in self._branches)
                 self.apart.append(((conditional - unconditional).std() / conditional.std()).item())
             self._branches.clear()
             return result
@@ -177,14 +179,14 @@ def _repeated(denoiser: Any) -> str:
         "single_transformer_blocks": "num_single_layers",
     }
     parameters = inspect.signature(type(denoiser).__init__).parameters
-    told = []
+    calls = []
     for name, key in whole.items():
         few = getattr(denoiser, name, None)
         if few is not None:
             count = parameters[key].default
             setattr(denoiser, name, torch.nn.ModuleList(few[i % len(few)] for i in range(count)))
-            told.append(f"{count} {name}")
-    return ", ".join(told)
+            calls.append(f"{count} {name}")
+    return ", ".join(calls)
 
 
 def _modules(pipeline: Any) -> list[Any]:

@@ -31,7 +31,7 @@ from pytest_diffbench.store import keep_sides  # noqa: E402
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-_MOST_MADE_S = 5.0
+_MOST_WRITING_S = 5.0
 _MOST_SHOWN_S = 1.0
 _MOST_BYTES = 40_000_000
 
@@ -60,10 +60,10 @@ def main() -> int:
     sources = [gallery.source()]
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "report.html"
-        took_s, cpu_s = _made(path, sources, options.repeats)
+        took_s, cpu_s = _written(path, sources, options.repeats)
         size_bytes = path.stat().st_size
         shown = _shown(path, options.repeats)
-        folder_s, folder_cpu_s = _made(Path(folder) / "page", sources, options.repeats)
+        folder_s, folder_cpu_s = _written(Path(folder) / "page", sources, options.repeats)
         kept_s = _keep(Path(folder), gallery)
         read_s, read_cpu_s = _read(Path(folder), options.repeats)
     rows = [
@@ -84,11 +84,11 @@ def main() -> int:
     print("\n".join(f"| {name} | {figure} |" for name, figure in rows))
     if not shown:
         print("\nNot opened: chromium, chromedriver and selenium are needed for that.")
-    within = took_s <= _MOST_MADE_S and size_bytes <= _MOST_BYTES
+    within = took_s <= _MOST_WRITING_S and size_bytes <= _MOST_BYTES
     return 0 if within and all(value_s <= _MOST_SHOWN_S for value_s in shown.values()) else 1
 
 
-def _made(path: Path, sources: Sequence[page.SessionSource], repeats: int) -> tuple[float, float]:
+def _written(path: Path, sources: Sequence[page.SessionSource], repeats: int) -> tuple[float, float]:
     """Wall and processor time of the quickest of several."""
     times: list[tuple[float, float]] = []
     for _ in range(repeats):

@@ -42,14 +42,14 @@ def main() -> int:
         for loop in loops:
             loop.kill()
             loop.wait()
-    saved = collections.Counter(str(saved_text(one.saved)) for one in cases)
-    untimed = sum(one.times_left_out is not None for one in cases)
+    saved = collections.Counter(str(saved_text(case.saved)) for case in cases)
+    untimed = sum(case.times_left_out is not None for case in cases)
     print(
         f"exit status {done.returncode}, {len(cases)} cases in {took_s:.0f} s: {dict(saved)}, {untimed} without times"
     )
-    for one in cases:
-        if one.times_left_out is not None:
-            print(f"  {one.observation.case.id}: {one.times_left_out}")
+    for case in cases:
+        if case.times_left_out is not None:
+            print(f"  {case.observation.case.id}: {case.times_left_out}")
     unsaved = len(cases) - saved["created"]
     if done.returncode or unsaved:
         print(done.stdout[-4000:])

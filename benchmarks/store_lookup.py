@@ -34,17 +34,17 @@ def main() -> int:
     failed = False
     print(f"{'runs each':>9}  {'looked up from':<14}  {'cases':>6}  {'total s':>8}  {'us a case':>9}")
     for runs in (1, 5, 20):
-        each_us: dict[str, list[float]] = {"own machine": [], "other family": []}
+        lookups_us: dict[str, list[float]] = {"own machine": [], "other family": []}
         for cases in sorted(options.cases):
             for looked_up_from, seconds in _lookups_s(cases, runs).items():
-                each_us[looked_up_from].append(seconds / cases * 1e6)
+                lookups_us[looked_up_from].append(seconds / cases * 1e6)
                 # Full baselines of 10,000 cases are 1 GB: what they take is the reading, and is shown only.
                 failed |= runs <= _USUAL_RUNS and seconds > options.limit_s
                 print(
                     f"{runs:>9}  {looked_up_from:<14}  {cases:>6}  {seconds:>8.3f}  {seconds / cases * 1e6:>9.1f}",
                     flush=True,
                 )
-        failed |= any(figures[-1] > 2 * figures[0] for figures in each_us.values())
+        failed |= any(figures[-1] > 2 * figures[0] for figures in lookups_us.values())
     print("over the limit" if failed else "within the limit")
     return int(failed)
 
@@ -108,7 +108,7 @@ def _case(index: int) -> Case:
 
 def _run(index: int) -> Run:
     stages_s = {"text_encode": 0.011, "denoise": 0.9 + index / 7, "vae_decode": 0.05, "unattributed": 0.001}
-    one = Round(
+    timed_round = Round(
         total_s=sum(stages_s.values()),
         stages_s=stages_s,  # type: ignore[arg-type]  # the names are stages
         steps_s=tuple((0.9 + index / 7) / (_STEPS + step) for step in range(_STEPS)),
@@ -118,7 +118,7 @@ def _run(index: int) -> Run:
         id=f"run-{index}",
         started="2026-01-01T00:00:00Z",
         warmup_s=(1.5, 1.25),
-        rounds=(one,) * _ROUNDS,
+        rounds=(timed_round,) * _ROUNDS,
         calibration_s=(0.0123,) * _ROUNDS,
         environment=_environment("cpu-model-2c"),
     )

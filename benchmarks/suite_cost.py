@@ -93,7 +93,9 @@ class Watch:
         self.parts = parts = Parts()
         start = ProgressLine.start
 
-        def told(line: ProgressLine, name: str, label: str, test: str = "") -> Callable[[str, int, int], None]:
+        def begin_nothing(
+            line: ProgressLine, name: str, label: str, test: str = ""
+        ) -> Callable[[str, int, int], None]:
             tell = start(line, name, label, test)
 
             def both(phase: str, done: int, total: int) -> None:
@@ -105,7 +107,7 @@ class Watch:
 
             return both
 
-        ProgressLine.start = told  # type: ignore[method-assign, assignment]
+        ProgressLine.start = begin_nothing  # type: ignore[method-assign, assignment]
         parts.around(session.DiffbenchSession, "pipeline_for", "loading pipelines")
         parts.around(session.DiffbenchSession, "_conclude", "judging and saving")
         parts.around(StoredBaselines, "wants_profile", "judging and saving")
@@ -125,9 +127,9 @@ class Watch:
     def pytest_sessionfinish(self) -> None:
         """Leave what was seen."""
         self.parts.begin(REST)
-        found = self.parts
+        parts = self.parts
         Path(os.environ[_OUTPUT]).write_text(
-            json.dumps([found.wall_s, found.cpu_s, found.calls, found.tests_s]), encoding="utf-8"
+            json.dumps([parts.wall_s, parts.cpu_s, parts.calls, parts.tests_s]), encoding="utf-8"
         )
 
 
@@ -157,8 +159,8 @@ def main() -> int:
     _print(sessions)
     if options.cases:
         print()
-        for name, (_, _, found) in sessions.items():
-            for test, took_s in found[3].items():
+        for name, (_, _, cost) in sessions.items():
+            for test, took_s in cost[3].items():
                 print(f"{name} {took_s:6.1f} s  {test}")
     return int(any(status for status, *_ in sessions.values()))
 
@@ -176,16 +178,16 @@ def _session(words: list[str], folder: str) -> tuple[int, float, list[dict[str, 
         print(done.stdout[-6000:], done.stderr[-2000:], sep="\n")
     if not output.exists():
         raise SystemExit("the session left nothing")
-    found = json.loads(output.read_text(encoding="utf-8"))
+    cost = json.loads(output.read_text(encoding="utf-8"))
     output.unlink()
-    return done.returncode, wall_s, found
+    return done.returncode, wall_s, cost
 
 
 def _print(sessions: dict[str, tuple[int, float, list[dict[str, float]]]]) -> None:
     print("| part |" + "".join(f" {name}: calls | wall | processor |" for name in sessions))
     print("|---|" + "---|---|---|" * len(sessions))
-    parts = list(dict.fromkeys(part for _, _, found in sessions.values() for part in found[0]))
-    for part in sorted(parts, key=lambda one: -sum(found[0].get(one, 0.0) for _, _, found in sessions.values())):
+    parts = list(dict.fromkeys(part for _, _, cost in sessions.values() for part in cost[0]))
+    for part in sorted(parts, key=lambda part: -sum(cost[0].get(part, 0.0) for _, _, cost in sessions.values())):
         cells = []
         for _, wall_s, (parts_s, cpu_s, calls, _) in sessions.values():
             # What comes before the first hook and after the last is the process's, too.
@@ -193,7 +195,7 @@ def _print(sessions: dict[str, tuple[int, float, list[dict[str, float]]]]) -> No
             number = f"{calls[part]}" if part in calls and part in _NAMES.values() else ""
             cells.append(f" {number} | {parts_s.get(part, 0.0) + rest_s:.1f} s | {cpu_s.get(part, 0.0):.1f} s |")
         print(f"| {part} |{''.join(cells)}")
-    whole = "".join(f" | {wall_s:.1f} s | {sum(found[1].values()):.1f} s |" for _, wall_s, found in sessions.values())
+    whole = "".join(f" | {wall_s:.1f} s | {sum(cost[1].values()):.1f} s |" for _, wall_s, cost in sessions.values())
     print(f"| **all** |{whole}")
 
 

@@ -106,8 +106,8 @@ def disturbed(
     def draw(rng: np.random.Generator, past_runs: int) -> Session:
         both = _gpu_processes(rng, (CASES, past_runs + MOST_RUNS), spread_rel)
         count = past_runs if days is None else days if days > 0 else max(1, past_runs // -days)
-        made = np.arange(past_runs) * count // past_runs
-        both.day[:] = np.concatenate([made, np.full(MOST_RUNS, TODAY)])
+        past_days = np.arange(past_runs) * count // past_runs
+        both.day[:] = np.concatenate([past_days, np.full(MOST_RUNS, TODAY)])
         if disturb is not None:
             factor = np.exp(disturb(rng, both.day))
             both.rounds_s[:] *= factor[..., None, None]
@@ -137,19 +137,19 @@ def modes(share: float, log_factor: float, *, by_case: bool) -> Callable[..., ND
     """
 
     def disturb(rng: np.random.Generator, day: NDArray[np.int64]) -> NDArray[np.float64]:
-        each = np.less(rng.random(day.shape), share)
+        disturbed_runs = np.less(rng.random(day.shape), share)
         if not by_case:
             shared = np.less(rng.random(day.shape[1]), share)
             first = day[0].tolist().index(TODAY)
-            each = np.concatenate(
-                [np.broadcast_to(shared[: first + 1], (len(day), first + 1)), each[:, first + 1 :]], 1
+            disturbed_runs = np.concatenate(
+                [np.broadcast_to(shared[: first + 1], (len(day), first + 1)), disturbed_runs[:, first + 1 :]], 1
             )
-        return np.where(each, log_factor, 0.0)
+        return np.where(disturbed_runs, log_factor, 0.0)
 
     return disturb
 
 
-def one_baseline_run(log_factor: float) -> Callable[..., NDArray[np.float64]]:
+def lucky_baseline_run(log_factor: float) -> Callable[..., NDArray[np.float64]]:
     """One run among each baseline's took another time."""
 
     def disturb(rng: np.random.Generator, day: NDArray[np.int64]) -> NDArray[np.float64]:
@@ -234,10 +234,10 @@ def recorded(quality: str, noise_rel: float, unseen: bool = False) -> Noise:
             pace[:] = np.nan
         return Processes(rounds_s[index][..., None, :], pace, usable[index], day)
 
-    told = {"blind": "calibration blind to the pace", "none": "no calibration"}.get(
+    calibration = {"blind": "calibration blind to the pace", "none": "no calibration"}.get(
         quality, f"calibration follows the pace, {100 * noise_rel:g} % noise"
     )
-    name = f"recorded, {told}" + (", disturbances never seen before" if unseen else "")
+    name = f"recorded, {calibration}" + (", disturbances never seen before" if unseen else "")
     return Noise(name, "cpu", ("total",), draw)
 
 
@@ -245,7 +245,9 @@ def _recording() -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
     from pytest_diffbench.judge import Limits, doubts
 
     rounds_s = np.array([json.loads(line)[WARMUP:] for line in RECORDING.read_text("utf-8").splitlines()])
-    usable = np.array([doubts(run_of(one[None, :], 0.02, ("total",), "cpu"), Limits()) is None for one in rounds_s])
+    usable = np.array(
+        [doubts(run_of(round_s[None, :], 0.02, ("total",), "cpu"), Limits()) is None for round_s in rounds_s]
+    )
     return rounds_s, usable
 
 

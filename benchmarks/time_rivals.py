@@ -46,7 +46,7 @@ def _criterion(old: Rounds, new: Rounds) -> NDArray[np.float64]:
     """Lower end of the 95 % bootstrap interval of the change, where a bootstrap t test of rounds gives p < .05."""
     rng = np.random.default_rng(5)
     scores = []
-    for a, b in zip(*(np.array_split(one[:, 0], max(1, len(old) // 2000)) for one in (old, new)), strict=True):
+    for a, b in zip(*(np.array_split(blocks[:, 0], max(1, len(old) // 2000)) for blocks in (old, new)), strict=True):
         pooled = np.concatenate([a, b], axis=-1)
         means, shuffled = [], []
         for _ in range(_RESAMPLES):
@@ -90,7 +90,7 @@ def _asv(old: Rounds, new: Rounds) -> NDArray[np.float64]:
 
 def _nvbench(old: Rounds, new: Rounds) -> NDArray[np.float64]:
     """Change of the means beyond the smaller of the two relative standard deviations."""
-    noise = np.minimum(*(one[:, 0].std(-1, ddof=1) / one[:, 0].mean(-1) for one in (old, new)))
+    noise = np.minimum(*(rounds_s[:, 0].std(-1, ddof=1) / rounds_s[:, 0].mean(-1) for rounds_s in (old, new)))
     return np.asarray(_mean(old, new) - noise)
 
 

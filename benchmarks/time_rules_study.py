@@ -83,7 +83,7 @@ class Gate:
     def baselines(self, past: Processes) -> list[_Past]:
         """Sum up the baselines of a session's cases, leaving out the runs at another pace."""
         medians = np.median(past.rounds_s, axis=-1)
-        found = []
+        pasts = []
         for all_s, all_paces_s, all_days in zip(medians, past.pace_s, past.day, strict=True):
             paced = not np.isnan(all_paces_s).any()
             usual_s = float(np.median(all_paces_s)) if paced else math.nan
@@ -96,25 +96,25 @@ class Gate:
                 scales.append((raw - np.log(paces_s / usual_s)[:, None]).T.tolist())
             histories = tuple(
                 [
-                    history_of(one, days, known.between.deviation, time_noise.TODAY)
-                    for one, known in zip(scale, self.experiences, strict=True)
+                    history_of(factor, days, known.between.deviation, time_noise.TODAY)
+                    for factor, known in zip(scale, self.experiences, strict=True)
                 ]
                 for scale in scales
             )
             base_s = dict(zip(self.names, np.exp(raw.mean(0)).tolist(), strict=True))
-            found.append(_Past(histories, usual_s, base_s, len(times_s)))
-        return found
+            pasts.append(_Past(histories, usual_s, base_s, len(times_s)))
+        return pasts
 
     def _paced(self, paces_s: NDArray[np.float64], usual_s: float) -> NDArray[np.bool_]:
         return np.asarray(np.abs(np.log(paces_s / usual_s)) <= math.log1p(self.limits.machine_rel))
 
     def neighbours(self, pasts: Sequence[_Past], case: int) -> Around:
         """What the other cases say about a figure on a scale; worked out when it is asked for."""
-        others = [one for n, one in enumerate(pasts) if n != case]
+        others = [other for n, other in enumerate(pasts) if n != case]
 
         @functools.cache
         def around(scale: int, figure: int) -> Peers:
-            return peers_of([one.histories[scale][figure] for one in others], self.experiences[figure])
+            return peers_of([past.histories[scale][figure] for past in others], self.experiences[figure])
 
         return around
 
@@ -130,17 +130,17 @@ class Gate:
             for pace_s in now.pace_s
         ]
         sound = [bool(usable) and pace.usual for usable, pace in zip(now.usable, paces, strict=True)]
-        made = 0
+        drawn = 0
         while True:
-            made += 1
-            used = [n for n in range(made) if sound[n]]
+            drawn += 1
+            used = [n for n in range(drawn) if sound[n]]
             may_buy = (
                 self.rule.confirmations > 0
                 and len(used) < self.rule.most_runs
-                and made < self.rule.most_runs + self.limits.time_spare_runs
+                and drawn < self.rule.most_runs + self.limits.time_spare_runs
             )
             # the others are evidence as far as the machine leaves it
-            used = used if len(used) > self.rule.confirmations else list(range(made))
+            used = used if len(used) > self.rule.confirmations else list(range(drawn))
             fresh = len(used) - (used[0] == 0)
             figures = [
                 time_rule.Figure(name, self._scales(n, past, around, bounds, paces, used), floors[name], share, fresh)
@@ -151,8 +151,8 @@ class Gate:
             if reason == "unconfirmed" and may_buy:
                 continue
             if not all(sound[n] for n in used) and not reason.endswith("slower"):
-                return Outcome("off", made)
-            return Outcome(reason, made, time_rule.detectable_rel(figures[0], self.rule, figures[0].floor_log))
+                return Outcome("off", drawn)
+            return Outcome(reason, drawn, time_rule.detectable_rel(figures[0], self.rule, figures[0].floor_log))
 
     def _scales(
         self,
@@ -220,7 +220,7 @@ class Tally:
     promises: int = 0
     kept: int = 0
     promised_rel: list[float] = dataclasses.field(default_factory=list)
-    found: dict[str, int] = dataclasses.field(default_factory=dict)
+    detected: dict[str, int] = dataclasses.field(default_factory=dict)
     silent: dict[str, int] = dataclasses.field(default_factory=dict)
 
 
@@ -230,7 +230,9 @@ def replay(
     """Play whole sessions of identical code, and in each once more its first case with slower code."""
     rng = np.random.default_rng(seed)
     gate, tally = Gate(noise, limits), Tally()
-    faults: dict[str, tuple[float, list[int] | None]] = {f"{100 * one:+g} %": (one, None) for one in PLANTED}
+    faults: dict[str, tuple[float, list[int] | None]] = {
+        f"{100 * slowdown:+g} %": (slowdown, None) for slowdown in PLANTED
+    }
     if len(noise.names) > 1:
         faults |= {
             "decode +30 %": (0.30, [NAMES.index("vae_decode")]),
@@ -264,7 +266,7 @@ def replay(
                             bad.rounds_s[..., FIRST_GROUP + 3, :] - now.rounds_s[..., FIRST_GROUP + 3, :]
                         )
                     said = gate.play(pasts[0], around, bad).reason
-                    tally.found[name] = tally.found.get(name, 0) + said.endswith("slower")
+                    tally.detected[name] = tally.detected.get(name, 0) + said.endswith("slower")
                     tally.silent[name] = tally.silent.get(name, 0) + (said in ("same", "faster"))
         tally.sessions += 1
         tally.alarmed += alarmed
@@ -280,13 +282,13 @@ def _first_rounds(noise: Noise, session: Session) -> Session:
 
 def rival_rows(sessions: Sequence[Session]) -> list[tuple[str, float, list[float], float, list[float]]]:
     """For each tool: alarmed sessions and found changes by default; and tuned to 1 % of sessions."""
-    old = np.stack([one.past.rounds_s for one in sessions])
-    new = np.stack([one.now.rounds_s for one in sessions])
+    old = np.stack([session.past.rounds_s for session in sessions])
+    new = np.stack([session.now.rounds_s for session in sessions])
     rows = []
     for rival in RIVALS:
         same = rival.score(old.reshape(-1, *old.shape[2:]), new.reshape(-1, *new.shape[2:]))
         worst = np.sort(same.reshape(len(sessions), CASES).max(-1))
-        slow = [rival.score(old[:, 0], new[:, 0] * (1 + one)) for one in PLANTED]
+        slow = [rival.score(old[:, 0], new[:, 0] * (1 + slowdown)) for slowdown in PLANTED]
         # at most 1 % of these very sessions lie above the threshold, which no tool could know beforehand
         fair = float(worst[len(worst) - 1 - len(worst) // 100])
         fair = fair if math.isfinite(fair) else 0.0
@@ -294,9 +296,9 @@ def rival_rows(sessions: Sequence[Session]) -> list[tuple[str, float, list[float
             (
                 rival.name,
                 float((worst > rival.default).mean()),
-                [float((one > rival.default).mean()) for one in slow],
+                [float((scores > rival.default).mean()) for scores in slow],
                 fair,
-                [float((one > fair).mean()) for one in slow],
+                [float((scores > fair).mean()) for scores in slow],
             )
         )
     return rows
@@ -341,7 +343,7 @@ NOISES = (
     time_noise.disturbed(
         "10 % of processes 1.5 times slower", disturb=time_noise.modes(0.1, math.log(1.5), by_case=True)
     ),
-    time_noise.disturbed("one baseline run at half the time", disturb=time_noise.one_baseline_run(-math.log(2))),
+    time_noise.disturbed("one baseline run at half the time", disturb=time_noise.lucky_baseline_run(-math.log(2))),
     time_noise.disturbed("heavy tails, Student's t of 3", disturb=time_noise.heavy_tails(0.01)),
     time_noise.disturbed("another host, pace follows", disturb=time_noise.other_host(math.log(1.63)), pace=True),
     time_noise.disturbed("another host, pace blind", disturb=time_noise.other_host(math.log(1.63))),
@@ -363,7 +365,7 @@ def main() -> None:
     options = parser.parse_args()
     begin_s = time.process_time()
     own, others = [], []
-    for noise in (one for one in NOISES if options.only in one.name):
+    for noise in (noise for noise in NOISES if options.only in noise.name):
         for past_runs in options.baseline_runs:
             tally, kept = replay(noise, past_runs, options.sessions, Limits())
             own.append((noise, past_runs, tally))
@@ -372,11 +374,11 @@ def main() -> None:
             others.append((noise, rival_rows(kept)))
         print(f"{noise.name}: {time.process_time() - begin_s:.0f} s", file=sys.stderr)
     print(f"{options.sessions} sessions of {CASES} cases in each row; 95 % intervals in brackets.\n")
-    changes = [f"{100 * one:+g} %" for one in PLANTED]
+    changes = [f"{100 * slowdown:+g} %" for slowdown in PLANTED]
     columns = ["noise", "baseline runs", "alarmed sessions", *changes, "runs bought", "unsure cases"]
     print(header([*columns, "would have seen", "and saw it"]))
     for noise, past_runs, tally in own:
-        cells = [share(tally.found[f"{100 * one:+g} %"], tally.sessions) for one in PLANTED]
+        cells = [share(tally.detected[f"{100 * slowdown:+g} %"], tally.sessions) for slowdown in PLANTED]
         promised = f"{100 * float(np.median(tally.promised_rel)):+.1f} %"
         bought, unsure = tally.bought / tally.sessions, tally.unsure / tally.sessions / CASES
         print(
@@ -386,21 +388,23 @@ def main() -> None:
     print("\n| noise | baseline runs | decode +30 % | last quarter of the steps +15 % |\n|---|---|---|---|")
     for noise, past_runs, tally in own:
         if len(noise.names) > 1:
-            parts = [share(tally.found[name], tally.sessions) for name in list(tally.found)[len(PLANTED) :]]
+            parts = [share(tally.detected[name], tally.sessions) for name in list(tally.detected)[len(PLANTED) :]]
             print(f"| {noise.name} | {past_runs} | {' | '.join(parts)} |")
     print("\n" + header(["noise", "rule", "alarmed sessions", *changes, "at 1 %: threshold", *changes]))
     for noise, rows in others:
-        mine = [tally for kind, _, tally in own if kind is noise]
-        for past_runs, tally in zip(options.baseline_runs, mine, strict=True):
-            cells = [f"{100 * tally.found[f'{100 * one:+g} %'] / tally.sessions:.0f} %" for one in PLANTED]
+        tallies = [tally for kind, _, tally in own if kind is noise]
+        for past_runs, tally in zip(options.baseline_runs, tallies, strict=True):
+            cells = [
+                f"{100 * tally.detected[f'{100 * slowdown:+g} %'] / tally.sessions:.0f} %" for slowdown in PLANTED
+            ]
             alarmed = f"{100 * tally.alarmed / tally.sessions:.1f} %"
             print(
                 f"| {noise.name} | **this gate, {past_runs} runs** | {alarmed} | {' | '.join(cells)} | as it is"
                 f" | {' | '.join(cells)} |"
             )
-        for name, alarmed_rel, found, fair, fair_found in rows:
-            cells = [f"{100 * one:.0f} %" for one in found]
-            fair_cells = [f"{100 * one:.0f} %" for one in fair_found]
+        for name, alarmed_rel, detected, fair, fair_detected in rows:
+            cells = [f"{100 * share:.0f} %" for share in detected]
+            fair_cells = [f"{100 * share:.0f} %" for share in fair_detected]
             print(
                 f"| {noise.name} | {name} | {100 * alarmed_rel:.1f} % | {' | '.join(cells)} | {100 * fair:.1f} %"
                 f" | {' | '.join(fair_cells)} |"

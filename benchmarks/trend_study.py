@@ -87,7 +87,7 @@ def pool(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.median(values - np.median(values, axis=1, keepdims=True), axis=0)
 
 
-def step_found(values: NDArray[np.float64], alpha: float) -> int | None:
+def detected_step(values: NDArray[np.float64], alpha: float) -> int | None:
     """After how many nights a step at `PLANT_NIGHT` is found."""
     for count in range(PLANT_NIGHT + 1, len(values) + 1):
         steps = changepoints.Values(values[:count]).changes(alpha, 0.01)
@@ -96,7 +96,7 @@ def step_found(values: NDArray[np.float64], alpha: float) -> int | None:
     return None
 
 
-def drift_found(values: NDArray[np.float64], alpha: float) -> float | None:
+def detected_drift(values: NDArray[np.float64], alpha: float) -> float | None:
     """By how many percent a drift that begins at `PLANT_NIGHT` has gone when a step or a drift is found."""
     for count in range(PLANT_NIGHT + 1, len(values) + 1):
         known = changepoints.Values(values[:count])
@@ -107,14 +107,14 @@ def drift_found(values: NDArray[np.float64], alpha: float) -> float | None:
     return None
 
 
-def found_row(scale: float, cases: int, count: int, planted: int, seed: int) -> list[str]:
+def detection_row(scale: float, cases: int, count: int, planted: int, seed: int) -> list[str]:
     """Plants steps and drifts in single cases and in models."""
     rng = np.random.default_rng(seed)
     alphas = judge.alpha_of(cases * (len(NOISY) + len(ROUGH))), judge.alpha_of(MODELS * len(NOISY))
     step = np.where(np.arange(count) >= PLANT_NIGHT, STEP_LOG, 0.0)
     ramp = WEEKLY_LOG / 7 * np.maximum(np.arange(count) - PLANT_NIGHT, 0)
     cells = []
-    for change, finder, goal in ((step, step_found, 3.0), (ramp, drift_found, 3.0)):
+    for change, finder, goal in ((step, detected_step, 3.0), (ramp, detected_drift, 3.0)):
         for pooled in (False, True):
             delays: list[float | None] = []
             while len(delays) < planted:
@@ -252,7 +252,7 @@ def main() -> None:
     given = parser.parse_args()
     scales = (1.0, 0.25, 0.1)
     head = ["noise between nights", "step, one case", "step, a model", "drift, one case", "drift, a model"]
-    rows = [found_row(scale, given.cases, given.nights, given.planted, given.seed) for scale in scales]
+    rows = [detection_row(scale, given.cases, given.nights, given.planted, given.seed) for scale in scales]
     print(
         table(
             [*head, "false alarms in 30 nights"],

@@ -54,8 +54,8 @@ def main() -> int:
         from pytest_diffbench.session.publishing import How, write_table
 
         write_table(compared.comparison, How(None, 0.99, options.precision, publish=options.publish))
-    rows = [one for one in compared if one.name != compared.reference]
-    agree = sum(one.agrees_with_prediction for one in rows)
+    rows = [variant for variant in compared if variant.name != compared.reference]
+    agree = sum(variant.agrees_with_prediction for variant in rows)
     print(
         f"\n{compared.blocks} blocks. {agree} of {len(rows)} predictions lie inside the interval that was measured."
     )
@@ -134,23 +134,23 @@ def table(compared: Compared) -> str:
         "| of denoise (99 %) | PSNR | SSIM |",
         "|---|---|---|---|---|---|---|---|---|",
     ]
-    for one in compared:
-        calls, saved_rel = one.denoiser_calls, one.work_saved_rel
+    for variant in compared:
+        calls, saved_rel = variant.denoiser_calls, variant.work_saved_rel
         cells = [
-            f"{one.name}",
+            f"{variant.name}",
             f"{calls}" + (f" (-{100 * saved_rel:.1f} %)" if saved_rel else ""),
-            f"{one.result.median_s * 1e3:.0f} ms",
-            f"{one.result.stages_s['denoise'] * 1e3:.0f} ms",
+            f"{variant.result.median_s * 1e3:.0f} ms",
+            f"{variant.result.stages_s['denoise'] * 1e3:.0f} ms",
         ]
-        if one.name == compared.reference:
+        if variant.name == compared.reference:
             cells += ["reference", "", "", "", ""]
         else:
-            difference = one.image_difference
-            inside = "" if one.agrees_with_prediction else " **outside**"
+            difference = variant.image_difference
+            inside = "" if variant.agrees_with_prediction else " **outside**"
             cells += [
-                _interval(one.speedup_rel),
-                f"{one.predicted_speedup_rel:.3f}{inside}",
-                _interval(one.stage_speedups_rel["denoise"]),
+                _interval(variant.speedup_rel),
+                f"{variant.predicted_speedup_rel:.3f}{inside}",
+                _interval(variant.stage_speedups_rel["denoise"]),
                 "equal" if difference.psnr_db is None else f"{difference.psnr_db:.1f} dB",
                 "" if difference.ssim is None else f"{difference.ssim:.3f}",
             ]

@@ -36,19 +36,19 @@ def main() -> int:
     names = parser.parse_args().only
     _be_quiet()
     print("| class | calls | time | hold | don't apply | undecided | broken |\n|---|---|---|---|---|---|---|")
-    found: dict[tuple[str, str], float | None] = {}
+    distances: dict[tuple[str, str], float | None] = {}
     verified = []
     for name in names:
         verification = verify(*_subject(name))
         verified.append(verification)
         print(_row(name, verification), flush=True)
         for check in verification.having("broken"):
-            found[name, check.code] = check.distance.distance_rel if check.distance is not None else None
-    print(f"\n{len(verified)} classes, median {statistics.median(one.calls for one in verified):.0f} calls")
-    return _by_hand(names, found)
+            distances[name, check.code] = check.distance.distance_rel if check.distance is not None else None
+    print(f"\n{len(verified)} classes, median {statistics.median(checked.calls for checked in verified):.0f} calls")
+    return _by_hand(names, distances)
 
 
-def _by_hand(names: list[str], found: dict[tuple[str, str], float | None]) -> int:
+def _by_hand(names: list[str], distances: dict[tuple[str, str], float | None]) -> int:
     """The table of faults; the status of the command."""
     known = [fault for fault in upstream_faults.FAULTS if fault.name in names]
     print("\n| class | invariant | what is wrong | by verify | by hand | upstream |\n|---|---|---|---|---|---|")
@@ -57,17 +57,23 @@ def _by_hand(names: list[str], found: dict[tuple[str, str], float | None]) -> in
         key = fault.name, fault.code
         pipeline, arguments = _subject(fault.name)
         arguments = fault.arguments(arguments)
-        if key not in found and fault.without:
+        if key not in distances and fault.without:
             (check,) = verify(pipeline, arguments, only=[fault.code]).having("broken") or (None,)
             if check is not None:
-                found[key] = check.distance.distance_rel if check.distance is not None else None
+                distances[key] = check.distance.distance_rel if check.distance is not None else None
         shown = fault.show(pipeline, **arguments)
-        if key not in found or not shown > 0:
+        if key not in distances or not shown > 0:
             unfound.append(f"{fault.name} {fault.code}")
-        by_verify = f"{found[key]:.2g}" if found.get(key) is not None else "found" if key in found else "not found"
+        by_verify = (
+            f"{distances[key]:.2g}"
+            if distances.get(key) is not None
+            else "found"
+            if key in distances
+            else "not found"
+        )
         cells = [f"`{fault.name}`", f"`{fault.code}`", fault.about, by_verify, f"{shown:.2g}", fault.upstream]
         print(f"| {' | '.join(cells)} |")
-    unknown = sorted(found.keys() - {(fault.name, fault.code) for fault in known})
+    unknown = sorted(distances.keys() - {(fault.name, fault.code) for fault in known})
     print(f"\nnot in the table: {unknown or 'none'}; not found, or not shown: {unfound or 'none'}")
     return 1 if unknown or unfound else 0
 

@@ -90,7 +90,7 @@ def main() -> int:
     chance = mcnemar(gained, lost)
     print(f"\nguidance gained both colours in {gained} videos and lost them in {lost}: p = {chance:.2g}")
     if options.out:
-        figures = {fact: [[getattr(one, fact) for one in side] for side in judged] for fact in _FACTS}
+        figures = {fact: [[getattr(agreement, fact) for agreement in side] for side in judged] for fact in _FACTS}
         options.out.write_text(json.dumps({"scales": scales, "right": figures}) + "\n", encoding="utf-8")
     return int(gained <= lost or chance >= _CHANCE)
 

@@ -134,12 +134,12 @@ def _print_times(options: argparse.Namespace) -> int:
     print("| class | stages | denoiser calls | other calls | steps | guided | call | unattributed |")
     print("|---|---|---|---|---|---|---|---|")
     for name in options.only:
-        seen = _measured(name, options.steps, options.rounds, guided=not options.plain)
-        total_s = statistics.median(timed.total_s for timed in seen.run.rounds)
-        share = statistics.median(timed.stages_s["unattributed"] for timed in seen.run.rounds) / total_s
+        observation = _measured(name, options.steps, options.rounds, guided=not options.plain)
+        total_s = statistics.median(timed.total_s for timed in observation.run.rounds)
+        share = statistics.median(timed.stages_s["unattributed"] for timed in observation.run.rounds) / total_s
         if share > _LIMIT and total_s >= _LONG_ENOUGH_S:
             over.append(name)
-        print(_row(name, seen, total_s, share), flush=True)
+        print(_row(name, observation, total_s, share), flush=True)
     print(f"\nover {_LIMIT:.0%} of at least {_LONG_ENOUGH_S * 1000:.0f} ms: {', '.join(over) or 'none'}")
     return 1 if over else 0
 
@@ -163,22 +163,24 @@ def _measured(name: str, steps: int, rounds: int, *, guided: bool) -> Observatio
     return zoo.measured(name, pipeline, asked, rounds=rounds)
 
 
-def _row(name: str, seen: Observation, total_s: float, share: float) -> str:
-    assert seen.work is not None
+def _row(name: str, observation: Observation, total_s: float, share: float) -> str:
+    assert observation.work is not None
     calls: dict[str, int] = {}
-    for group in seen.work.denoiser:
+    for group in observation.work.denoiser:
         key = f"{group.component} {group.branch}"
         calls[key] = calls.get(key, 0) + len(parse_steps(group.steps))
-    denoisers = {group.component for group in seen.work.denoiser}
-    others = {part: number for part, number in seen.work.component_calls.items() if part not in denoisers}
-    stages = [stage for stage in ("text_encode", "denoise", "vae_decode") if stage in seen.run.rounds[0].stages_s]
-    guided = seen.guidance.guided_steps if seen.guidance is not None else 0
+    denoisers = {group.component for group in observation.work.denoiser}
+    others = {part: number for part, number in observation.work.component_calls.items() if part not in denoisers}
+    stages = [
+        stage for stage in ("text_encode", "denoise", "vae_decode") if stage in observation.run.rounds[0].stages_s
+    ]
+    guided = observation.guidance.guided_steps if observation.guidance is not None else 0
     cells = [
         f"`{name}`",
         ", ".join(stages),
         ", ".join(f"{key} {number}" for key, number in calls.items()),
         ", ".join(f"{part} {number}" for part, number in others.items()),
-        str(seen.work.steps),
+        str(observation.work.steps),
         str(guided),
         f"{total_s * 1000:.0f} ms",
         f"{share:.1%}",

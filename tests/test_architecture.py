@@ -108,7 +108,9 @@ def imports_in(tree: ast.Module, module: str) -> Iterator[Import]:
             taken = () if origin == PACKAGE else tuple(alias.name for alias in node.names)
         elif ast.unparse(node.func).split(".")[-1] in ("import_module", "__import__"):
             names = [
-                one.value for one in node.args[:1] if isinstance(one, ast.Constant) and isinstance(one.value, str)
+                argument.value
+                for argument in node.args[:1]
+                if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
             ]
         for name in names:
             yield Import(name, node.lineno, id(node) in hidden, taken)
@@ -134,13 +136,13 @@ def dotted(path: Path) -> str:
 def modules_imported(path: Path) -> set[str]:
     """The package's own modules that a module imports when it runs, now or later."""
     modules: set[str] = set()
-    for one in imports_of(path):
-        if not one.typing_only and one.room is not None:
-            inner = {f"{one.name}.{name}" for name in one.names}
+    for imported in imports_of(path):
+        if not imported.typing_only and imported.room is not None:
+            inner = {f"{imported.name}.{name}" for name in imported.names}
             modules |= inner & BY_NAME.keys()
             if inner <= BY_NAME.keys() and inner:
                 continue  # `from room import module` takes nothing of the room itself
-            modules |= {one.name} & BY_NAME.keys()
+            modules |= {imported.name} & BY_NAME.keys()
     return modules
 
 
@@ -177,11 +179,15 @@ SAMPLE = textwrap.dedent(
 )
 
 
-def test_every_kind_of_import_is_seen() -> None:
-    found = list(imports_in(ast.parse(SAMPLE), f"{PACKAGE}.measure.sample"))
-    assert {one.top for one in found if one.typing_only} == {"pytest", "diffusers"}
-    assert {one.top for one in found if not one.typing_only} >= {"torch", "accelerate", "transformers"}
-    assert [one.room for one in found if one.room] == ["measure", "store", "records", "judge"]
+def test_every_kind_of_import_is_noticed() -> None:
+    imports = list(imports_in(ast.parse(SAMPLE), f"{PACKAGE}.measure.sample"))
+    assert {imported.top for imported in imports if imported.typing_only} == {"pytest", "diffusers"}
+    assert {imported.top for imported in imports if not imported.typing_only} >= {
+        "torch",
+        "accelerate",
+        "transformers",
+    }
+    assert [imported.room for imported in imports if imported.room] == ["measure", "store", "records", "judge"]
 
 
 def test_the_root_keeps_rooms_and_five_modules() -> None:
@@ -190,7 +196,7 @@ def test_the_root_keeps_rooms_and_five_modules() -> None:
     assert alone == {"__init__", "plugin", "hookspecs", "items", "errors"}
 
 
-def test_no_room_may_import_one_above_it() -> None:
+def test_no_room_may_import_a_room_above() -> None:
     order = list(MAY_IMPORT)
     upward = [
         (room, other) for room in order for other in MAY_IMPORT[room] if order.index(other) >= order.index(room)
@@ -200,41 +206,41 @@ def test_no_room_may_import_one_above_it() -> None:
 
 def test_only_pipelines_and_measure_import_the_libraries() -> None:
     offenders = [
-        f"{name_of(path)}:{one.line} imports {one.name}"
+        f"{name_of(path)}:{imported.line} imports {imported.name}"
         for path in MODULES
         if room_of(path) not in OBSERVERS
-        for one in imports_of(path)
-        if one.top in LIBRARIES and not one.typing_only
+        for imported in imports_of(path)
+        if imported.top in LIBRARIES and not imported.typing_only
     ]
     assert offenders == []
 
 
 def test_only_the_door_imports_pytest() -> None:
     offenders = [
-        f"{name_of(path)}:{one.line} imports {one.name}"
+        f"{name_of(path)}:{imported.line} imports {imported.name}"
         for path in MODULES
         if room_of(path) not in DOOR
-        for one in imports_of(path)
-        if one.top in ("pytest", "_pytest") and not one.typing_only
+        for imported in imports_of(path)
+        if imported.top in ("pytest", "_pytest") and not imported.typing_only
     ]
     assert offenders == []
 
 
-def test_rooms_import_only_what_they_may() -> None:
+def test_rooms_import_only_allowed_rooms() -> None:
     # A type from a room further on would be a dependency on it too, so type checkers' imports count here.
     public = {*api.__all__, "__version__"}
     offenders = [
-        f"{name_of(path)}:{one.line} imports {one.name}"
+        f"{name_of(path)}:{imported.line} imports {imported.name}"
         for path in MODULES
         if path != API
-        for one in imports_of(path)
-        if one.room is not None and one.room not in MAY_IMPORT[room_of(path)] | {room_of(path)} | public
+        for imported in imports_of(path)
+        if imported.room is not None and imported.room not in MAY_IMPORT[room_of(path)] | {room_of(path)} | public
     ]
     assert offenders == []
 
 
-def test_the_table_allows_nothing_that_is_not_used() -> None:
-    used = {(room_of(path), one.room) for path in MODULES for one in imports_of(path)}
+def test_the_table_allows_nothing_unused() -> None:
+    used = {(room_of(path), imported.room) for path in MODULES for imported in imports_of(path)}
     assert [
         pair for room, others in MAY_IMPORT.items() for other in others if (pair := (room, other)) not in used
     ] == []
@@ -262,14 +268,14 @@ def test_there_is_no_circle() -> None:
         "commands.main",
     ],
 )
-def test_it_is_imported_where_the_libraries_and_pytest_are_absent(module: str) -> None:
+def test_the_package_is_imported_where_the_libraries_and_pytest_are_absent(module: str) -> None:
     absent = sorted({*LIBRARIES, "pytest", "_pytest"})
     code = f"import sys\nfor name in {absent}: sys.modules[name] = None\nimport {PACKAGE}.{module}\nprint('imported')"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
     assert (done.stdout, done.returncode) == ("imported\n", 0), done.stderr
 
 
-def test_a_module_says_what_it_is_for() -> None:
+def test_a_module_states_the_purpose() -> None:
     first_lines = {
         name_of(path): (ast.get_docstring(parsed(path)) or "").partition("\n")[0].strip() for path in MODULES
     }

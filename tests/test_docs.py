@@ -31,7 +31,7 @@ def page(name: str) -> str:
     return (DOCS / name).read_text(encoding="utf-8")
 
 
-def told_default(field: dataclasses.Field[object]) -> str:
+def default_text(field: dataclasses.Field[object]) -> str:
     """A default as the tables write it."""
     match field.default:
         case None | ():
@@ -60,7 +60,7 @@ def settings_table() -> str:
                 option if "c" in sources else "",
                 f"`{field.name}`" if "m" in sources else "",
                 f"`diffbench_{field.name}`" if "i" in sources else "",
-                told_default(field),
+                default_text(field),
                 field.metadata["help"],
             )
         )
@@ -70,7 +70,7 @@ def settings_table() -> str:
 def marker_table() -> str:
     """The marker's arguments."""
     rows: list[tuple[str, ...]] = [
-        (f"`{field.name}`", told_default(field), field.metadata["help"])
+        (f"`{field.name}`", default_text(field), field.metadata["help"])
         for field in SETTINGS
         if "m" in field.metadata["sources"]
     ]
@@ -82,7 +82,7 @@ def marker_table() -> str:
     [("options.md", settings_table()), ("writing-benchmarks.md", marker_table())],
     ids=["settings", "marker"],
 )
-def test_a_table_is_that_of_the_settings(name: str, expected: str) -> None:
+def test_a_table_matches_the_settings(name: str, expected: str) -> None:
     assert expected in page(name), f"docs/{name} lacks this table:\n{expected}"
 
 
@@ -96,13 +96,15 @@ def test_every_option_on_a_page_exists(path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", COMMANDS)
-def test_every_command_and_its_options_are_on_a_page(name: str) -> None:
+def test_every_command_and_the_options_are_on_a_page(name: str) -> None:
     pages = [text for path in PAGES if f"diffbench {name}" in (text := path.read_text(encoding="utf-8"))]
     assert pages, f"diffbench {name} stands on no page"
     for action in COMMANDS[name]._actions:
         for option in set(action.option_strings) - {"-h", "--help"}:
-            told = re.compile(rf"(?<![\w-]){option}(?![\w-])")
-            assert any(told.search(text) for text in pages), f"diffbench {name} {option} stands on none of its pages"
+            whole_option = re.compile(rf"(?<![\w-]){option}(?![\w-])")
+            assert any(whole_option.search(text) for text in pages), (
+                f"diffbench {name} {option} stands on none of its pages"
+            )
 
 
 @pytest.mark.parametrize("path", PAGES, ids=lambda path: path.name)
@@ -123,7 +125,7 @@ def test_every_reason_on_a_page_exists(name: str) -> None:
     assert set(named) - {f"{gate}.md" for gate in gates} <= {*REASONS, *FORMER_NAMES.values()}
 
 
-def test_the_page_shows_the_examples_as_they_are() -> None:
+def test_the_page_shows_the_examples_unchanged() -> None:
     shown = re.findall(r"```python\n(.*?)```", page("writing-benchmarks.md"), flags=re.DOTALL)
     files = {path.name: path.read_text(encoding="utf-8") for path in EXAMPLES}
     assert len(files) >= 6
@@ -134,7 +136,7 @@ def test_the_page_shows_the_examples_as_they_are() -> None:
 
 def test_every_property_of_a_result_is_on_the_page() -> None:
     names = {name for name, value in vars(Result).items() if isinstance(value, property)}
-    told = set(
+    documented = set(
         re.findall(r"^\| `(\w+)` \|", page("writing-benchmarks.md").partition("## The result")[2], re.MULTILINE)
     )
-    assert told == names | {field.name for field in dataclasses.fields(Result)}
+    assert documented == names | {field.name for field in dataclasses.fields(Result)}

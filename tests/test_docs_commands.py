@@ -79,10 +79,10 @@ ELSEWHERE = {
 def commands(page: Path) -> list[str]:
     """Command lines of a page: scripts, lines of blocks without the remarks behind them, and those in sentences."""
     whole, blocks = page.read_text(encoding="utf-8"), r"^```(\w*)\n(.*?)^```"
-    found = re.findall(blocks, whole, flags=re.DOTALL | re.MULTILINE)
+    blocks_of_page = re.findall(blocks, whole, flags=re.DOTALL | re.MULTILINE)
     lines = [
         line.strip().removeprefix("$ ")
-        for kind, block in found
+        for kind, block in blocks_of_page
         if kind in ("", "console")
         for line in block.splitlines()
     ]
@@ -94,7 +94,9 @@ def commands(page: Path) -> list[str]:
         if re.search(r"\.py|\.json|[A-Z]{4}|--\w+[= ]\S|\.suite|^make \w|^pip ", text)
     ]
     lines = [re.split(r" {2,}|\s+#", line)[0] for line in lines]
-    return [line for line in (*lines, *(block for kind, block in found if kind == "sh")) if COMMAND.match(line)]
+    return [
+        line for line in (*lines, *(block for kind, block in blocks_of_page if kind == "sh")) if COMMAND.match(line)
+    ]
 
 
 def steps(recipe: Path) -> list[str]:
@@ -131,7 +133,7 @@ def test_cfg_trunc(diffbench, size):
     rows = np.arange(size, dtype=np.uint8)[:, None, None]
     diffbench(lambda size: [np.tile(rows, (1, size, 3))], size=size)
 """
-MINE = """
+OWN_TESTS = """
 import importlib.util
 from tiny_pipelines import build_tiny
 
@@ -147,7 +149,7 @@ def test_truncation(diffbench):
 """
 FILES = {
     "tests/benchmarks/test_paint.py": PAINT,
-    "benchmarks/test_mine.py": MINE,
+    "benchmarks/test_mine.py": OWN_TESTS,
     "engine/__init__.py": "SCALE = 4.0\n",
     "pyproject.toml": "[project]\nname = 'painter'\nversion = '1'\n[tool.setuptools]\npackages = ['engine']\n"
     "[tool.pytest.ini_options]\ntestpaths = ['tests']\naddopts = '--import-mode=importlib'\n"
@@ -220,9 +222,9 @@ def typed(line: str, folder: Path, variables: dict[str, str]) -> subprocess.Comp
 def project(warm_python: WarmPython, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, dict[str, str]]:
     """A project under version control, with baselines and with results of all kinds; variables of a quick shell."""
     with shared():
-        made = tmp_path_factory.mktemp("painter")
-        variables = shell(warm_python.executable, made / "tools", warm_python)
-        folder = made / "project"
+        painter = tmp_path_factory.mktemp("painter")
+        variables = shell(warm_python.executable, painter / "tools", warm_python)
+        folder = painter / "project"
         for name, text in FILES.items():
             path = folder / name
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -281,7 +283,7 @@ def test_a_printed_line_runs(line: str, project: tuple[Path, dict[str, str]], tm
 
 @pytest.mark.full
 @pytest.mark.parametrize("line", [line for line in RUN if SLOW.match(line)])
-def test_a_printed_line_that_takes_long_runs(line: str, project: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
+def test_a_long_running_printed_line(line: str, project: tuple[Path, dict[str, str]], tmp_path: Path) -> None:
     prepared, variables = project
     if line == COLD:
         variables = shell(Path(sys.executable), tmp_path / "tools")
@@ -289,7 +291,7 @@ def test_a_printed_line_that_takes_long_runs(line: str, project: tuple[Path, dic
 
 
 @pytest.mark.parametrize("line", OTHERS)
-def test_a_line_for_another_place_names_what_there_is(line: str, pytester: pytest.Pytester) -> None:
+def test_a_line_for_a_different_folder_names_existing_files(line: str, pytester: pytest.Pytester) -> None:
     words = shlex.split(line.partition("DIFFBENCH_REGENERATE_GOLDEN=1 ")[2] or line)
     if words[0] == "make":
         subprocess.run(["make", "-n", *words[1:]], cwd=ROOT, check=True, capture_output=True)
@@ -311,7 +313,7 @@ def test_a_line_for_another_place_names_what_there_is(line: str, pytester: pytes
             assert f'"{option}"' in source, f"{script} has no {option}"
 
 
-def test_each_exception_is_needed() -> None:
+def test_every_exception_is_needed() -> None:
     assert len(RUN) >= 70
     assert [pattern for pattern in ELSEWHERE if not any(re.fullmatch(pattern, line) for line in PRINTED)] == []
     assert STATUSES.keys() | {COLD} <= set(RUN)

@@ -11,7 +11,7 @@ sys.path.insert(0, str(ROOT / "benchmarks"))
 import beside_plugins  # noqa: E402 - a script
 
 
-def test_the_page_has_every_row_as_the_script_prints_it() -> None:
+def test_the_page_has_every_row_as_printed_by_the_script() -> None:
     page = (ROOT / "docs" / "plugins.md").read_text(encoding="utf-8")
     lines = page.splitlines()
     first = lines.index(beside_plugins.HEAD[0])
@@ -20,6 +20,6 @@ def test_the_page_has_every_row_as_the_script_prints_it() -> None:
     for line, row in zip(rows, beside_plugins.ROWS, strict=True):
         name = line.split("|")[1].strip()
         version = name.removeprefix(row.name).strip() if row in beside_plugins.PLUGINS else ""
-        seen = beside_plugins.Seen(version, row.status, row.cases, row.differs, "")
-        assert line == beside_plugins.line(row, seen)
+        outcome = beside_plugins.Outcome(version, row.status, row.cases, row.differs, "")
+        assert line == beside_plugins.line(row, outcome)
     assert len({row.name for row in beside_plugins.ROWS}) >= 30

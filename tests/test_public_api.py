@@ -17,12 +17,12 @@ HISTORY = {"decisions.md"}
 
 
 @pytest.mark.parametrize("name", pytest_diffbench.__all__)
-def test_it_is_exported(name: str) -> None:
+def test_every_public_name_is_exported(name: str) -> None:
     assert getattr(pytest_diffbench, name) is not None
     assert name in dir(pytest_diffbench)
 
 
-def test_another_name_is_refused_with_those_that_there_are() -> None:
+def test_an_unknown_name_is_refused_with_the_known_names() -> None:
     with pytest.raises(AttributeError, match=r"has no attribute 'Variants'\. It exports .*Variant"):
         pytest_diffbench.Variants  # noqa: B018
 
@@ -34,13 +34,13 @@ def test_importing_the_package_imports_nothing_else() -> None:
     assert not any(repr(name) in done.stdout for name in heavy), done.stdout
 
 
-def test_docs_name_each_of_them_and_import_no_others() -> None:
+def test_docs_name_all_exports_and_import_no_others() -> None:
     pages = {page.name: page.read_text(encoding="utf-8") for page in PAGES if page.name not in HISTORY}
     imported = [
-        (page, found[0])
+        (page, match[0])
         for page, text in pages.items()
-        for found in re.finditer(r"from pytest_diffbench\.\S+ import .*|import pytest_diffbench\.\S+", text)
+        for match in re.finditer(r"from pytest_diffbench\.\S+ import .*|import pytest_diffbench\.\S+", text)
     ]
     assert imported == []
-    told = "\n".join(pages.values())
-    assert [name for name in pytest_diffbench.__all__ if not re.search(rf"\b{name}\b", told)] == []
+    text_of_pages = "\n".join(pages.values())
+    assert [name for name in pytest_diffbench.__all__ if not re.search(rf"\b{name}\b", text_of_pages)] == []

@@ -9,7 +9,7 @@ from pytest_diffbench.records import BASELINE_SCHEMA, SESSION_SCHEMA, Environmen
 
 def run(*steps_s: tuple[float, ...]) -> Run:
     environment = Environment(machine="m", family="cpu", hardware={}, settings={}, software={}, state={})
-    rounds = tuple(Round(total_s=1.0, steps_s=one) for one in steps_s)
+    rounds = tuple(Round(total_s=1.0, steps_s=steps) for steps in steps_s)
     return Run(id="a", started="2026-01-01T00:00:00+00:00", rounds=rounds, environment=environment)
 
 
@@ -27,7 +27,7 @@ def test_steps_have_medians_where_every_round_has_as_many() -> None:
     ("attention_s", "other_s", "layers", "share_rel"),
     [(1.0, 3.0, 2, 0.25), (0.0, 3.0, 2, 0.0), (0.0, 3.0, 0, None), (0.0, 0.0, 2, None)],
 )
-def test_attention_has_a_share_where_there_is_any_and_it_was_timed(
+def test_timed_attention_has_a_share(
     attention_s: float, other_s: float, layers: int, share_rel: float | None
 ) -> None:
     assert LayerTimes(attention_s=attention_s, other_s=other_s, attention_layers=layers).attention_rel == share_rel

@@ -29,7 +29,7 @@ TIMES = st.lists(st.floats(0.001, 1000), max_size=12)
         ([0.0020, 0.0012], False),  # less than the interpreter's own
     ],
 )
-def test_a_call_much_faster_than_the_one_before_is_still_warming_up(times_s: list[float], falling: bool) -> None:
+def test_a_call_much_faster_than_the_previous_call_is_still_warming_up(times_s: list[float], falling: bool) -> None:
     assert still_falling(times_s) is falling
 
 
@@ -56,22 +56,22 @@ def test_what_is_doubted(times_s: list[float], doubt: str | None) -> None:
     assert doubt_about(times_s) == doubt
 
 
-def test_drift_of_any_order_comes_by_chance_as_often_as_it_says() -> None:
-    found = [drift_rel([1.0 + place for place in order]) is not None for order in itertools.permutations(range(6))]
-    assert sum(found) == 2  # of 720: up and down
-    found = [drift_rel([1.0 + place for place in order]) is not None for order in itertools.permutations(range(7))]
-    assert sum(found) / len(found) <= 0.005
+def test_drift_of_any_order_comes_by_chance_as_often_as_stated() -> None:
+    drifting = [drift_rel([1.0 + place for place in order]) is not None for order in itertools.permutations(range(6))]
+    assert sum(drifting) == 2  # of 720: up and down
+    drifting = [drift_rel([1.0 + place for place in order]) is not None for order in itertools.permutations(range(7))]
+    assert sum(drifting) / len(drifting) <= 0.005
 
 
-def test_orders_are_counted_as_they_are() -> None:
+def test_orders_are_counted_exactly() -> None:
     for count in range(7):
-        found = [0] * (count * (count - 1) // 2 + 1)
+        orders_by_count = [0] * (count * (count - 1) // 2 + 1)
         for order in itertools.permutations(range(count)):
-            found[sum(one > other for one, other in itertools.combinations(order, 2))] += 1
-        assert steadiness._orders_by_inversions(count) == tuple(found)
+            orders_by_count[sum(first > other for first, other in itertools.combinations(order, 2))] += 1
+        assert steadiness._orders_by_inversions(count) == tuple(orders_by_count)
 
 
-def test_counted_and_normal_chances_agree_where_they_meet() -> None:
+def test_counted_and_normal_chances_agree_at_the_boundary() -> None:
     for score in range(0, 442, 2):  # of 60 times, down to half a percent
         counted = steadiness._counted_chance(60, score)
         normal = steadiness._normal_chance(60, score)
@@ -81,7 +81,7 @@ def test_counted_and_normal_chances_agree_where_they_meet() -> None:
     assert steadiness._normal_chance(60, 440) > steadiness._DRIFT_CHANCE > steadiness._normal_chance(60, 442)
 
 
-def test_a_score_is_the_pairs_that_rise_less_those_that_fall() -> None:
+def test_a_score_is_the_rising_pairs_less_the_falling_pairs() -> None:
     draw = random.Random(4)
     times_s = [draw.randint(1, 9) / 8 for _ in range(40)]
     pairs = list(itertools.combinations(times_s, 2))
@@ -91,9 +91,9 @@ def test_a_score_is_the_pairs_that_rise_less_those_that_fall() -> None:
 def test_thousands_of_times_are_doubted_as_a_few_are() -> None:
     draw = random.Random(9)
     noise = [[draw.gauss(1, 0.04) for _ in range(2000)] for _ in range(40)]
-    assert sum(drift_rel(one) is not None for one in noise) <= 1
-    assert [doubt_about(one) for one in noise] == [None] * 40
-    growing = [one * (1 + 0.3 * i / 1999) for i, one in enumerate(noise[0])]
+    assert sum(drift_rel(times) is not None for times in noise) <= 1
+    assert [doubt_about(times) for times in noise] == [None] * 40
+    growing = [time_s * (1 + 0.3 * i / 1999) for i, time_s in enumerate(noise[0])]
     assert drift_rel(growing) == pytest.approx(0.3, abs=0.02)
     assert "drift of +" in (doubt_about(growing) or "")
     assert "drift of -" in (doubt_about(growing[::-1]) or "")
@@ -113,24 +113,24 @@ def test_thinned_slopes_have_the_median_of_all(count: int) -> None:
 @pytest.mark.parametrize("count", [5, 6, 8, 11, 16, 21, 30])
 def test_a_gap_in_normal_noise_is_rare(count: int) -> None:
     draw = random.Random(count)
-    found = sum(gap_between_modes([draw.gauss(10, 1) for _ in range(count)]) is not None for _ in range(5000))
-    assert found / 5000 <= 0.005
+    gaps = sum(gap_between_modes([draw.gauss(10, 1) for _ in range(count)]) is not None for _ in range(5000))
+    assert gaps / 5000 <= 0.005
 
 
 @pytest.mark.parametrize("count", [11, 21])
-def test_what_is_planted_is_mostly_found(count: int) -> None:
+def test_planted_drift_is_mostly_detected(count: int) -> None:
     draw = random.Random(count)
     drifts = [[draw.gauss(1, 0.02) * (1 + 0.3 * i / count) for i in range(count)] for _ in range(300)]
     modes = [[draw.gauss(1, 0.02) * (1 + 0.3 * (i % 2)) for i in range(count)] for _ in range(300)]
-    assert sum("drift" in (doubt_about(one) or "") for one in drifts) > 280
-    assert sum("two modes" in (doubt_about(one) or "") for one in modes) > 280
+    assert sum("drift" in (doubt_about(times) or "") for times in drifts) > 280
+    assert sum("two modes" in (doubt_about(times) or "") for times in modes) > 280
 
 
 @given(TIMES, st.floats(2, 50))
 def test_slower_by_a_factor_is_no_less_doubted(times_s: list[float], factor: float) -> None:
     # Only the floor for tiny calls has a unit.
     if doubt_about(times_s) is not None:
-        assert doubt_about([factor * one for one in times_s]) is not None
+        assert doubt_about([factor * time_s for time_s in times_s]) is not None
 
 
 @given(st.floats(0.001, 1000), st.integers(0, 12))

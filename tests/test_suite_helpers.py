@@ -41,7 +41,7 @@ def test_what_tests_share_is_counted_apart_once() -> None:
     assert meter.cost_s() < spent_s / 2
 
 
-def test_a_forked_python_is_a_process_of_its_own(
+def test_a_forked_python_is_a_separate_process(
     warm_python: WarmPython, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("PYTHONPATH", str(tmp_path))
@@ -54,7 +54,7 @@ def test_a_forked_python_is_a_process_of_its_own(
 
 
 @pytest.mark.skipif(not warm.SUPPORTED, reason="nothing is forked here")
-def test_pytest_in_a_venv_is_forked_and_all_else_is_run_by_its_own_interpreter(
+def test_pytest_in_a_venv_is_forked_and_all_else_is_run_by_own_interpreter(
     warm_python: WarmPython, tmp_path: Path
 ) -> None:
     python = warm_python.taking_over(make_environment)(tmp_path / "venv")
@@ -71,7 +71,7 @@ def test_pytest_in_a_venv_is_forked_and_all_else_is_run_by_its_own_interpreter(
 
 
 @pytest.mark.parametrize(("tests", "workers"), [(1001, 3), (50, 2), (7, 4), (3, 4), (0, 2)])
-def test_each_worker_begins_with_some_of_the_dearest_tests(tests: int, workers: int) -> None:
+def test_every_worker_begins_with_some_of_the_dearest_tests(tests: int, workers: int) -> None:
     dear = [start for start in DEAREST for _ in range(2)][:tests]
     ids = [f"cheap::{number}" for number in range(tests - len(dear))] + [f"{start}::x" for start in dear]
     items: list[Any] = [SimpleNamespace(nodeid=name) for name in ids]
@@ -86,7 +86,7 @@ def test_each_worker_begins_with_some_of_the_dearest_tests(tests: int, workers: 
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
-def test_signals_reach_a_forked_python_and_it_dies_with_its_client(
+def test_signals_reach_a_forked_python_and_the_fork_dies_with_the_client(
     warm_python: WarmPython, number: signal.Signals
 ) -> None:
     code = "import sys; print(flush=True); sys.stdin.read()"

@@ -70,14 +70,14 @@ class Recorder:
     def _recording(self, function: Callable[..., Any]) -> Callable[..., Any]:
         @functools.wraps(function)
         def recording(*args: Any, **kwargs: Any) -> Any:
-            made = function(*args, **kwargs)
+            result = function(*args, **kwargs)
             if not self._test:
-                return made
+                return result
             with self._path.open("a", encoding="utf-8") as file:
-                for verdict in made if isinstance(made, tuple) else (made,):
+                for verdict in result if isinstance(result, tuple) else (result,):
                     entry = {"test": self._test, "by": function.__name__} | _entry(verdict)
                     file.write(json.dumps(entry, sort_keys=True) + "\n")
-            return made
+            return result
 
         return recording
 
@@ -87,10 +87,10 @@ def _replace_everywhere(module: str, name: str, wrap: Callable[[Callable[..., An
     __import__(module)
     original = getattr(sys.modules[module], name)
     wrapped = wrap(original)
-    for each in [one for key, one in sys.modules.items() if key.startswith("pytest_diffbench")]:
-        for attribute, value in list(vars(each).items()):
+    for package_module in [module for key, module in sys.modules.items() if key.startswith("pytest_diffbench")]:
+        for attribute, value in list(vars(package_module).items()):
             if value is original:
-                setattr(each, attribute, wrapped)
+                setattr(package_module, attribute, wrapped)
 
 
 def _entry(verdict: Any) -> Entry:
@@ -135,7 +135,7 @@ def load(path: Path) -> dict[str, list[Entry]]:
 
 def decisions(entries: list[Entry]) -> list[tuple[Any, ...]]:
     """What a test decided, in order."""
-    return [(one["by"], one["decision"], _RENAMED.get(one["reason"], one["reason"])) for one in entries]
+    return [(entry["by"], entry["decision"], _RENAMED.get(entry["reason"], entry["reason"])) for entry in entries]
 
 
 def moved(before: Entry, after: Entry) -> list[str]:
@@ -143,13 +143,13 @@ def moved(before: Entry, after: Entry) -> list[str]:
     old, new = before["figures"], after["figures"]
     lines = [f"{name} is gone" for name in old if name not in new]
     for name in old.keys() & new.keys():
-        one, other = old[name], new[name]
-        if isinstance(one, str) or isinstance(other, str):
-            same = one == other
+        old_figure, new_figure = old[name], new[name]
+        if isinstance(old_figure, str) or isinstance(new_figure, str):
+            same = old_figure == new_figure
         else:
-            same = math.isclose(one, other, rel_tol=1e-9, abs_tol=1e-12)
+            same = math.isclose(old_figure, new_figure, rel_tol=1e-9, abs_tol=1e-12)
         if not same:
-            lines.append(f"{name}: {one} -> {other}")
+            lines.append(f"{name}: {old_figure} -> {new_figure}")
     return sorted(lines)
 
 
@@ -171,12 +171,12 @@ def main(argv: list[str] | None = None) -> int:
     for test in common:
         if test in differing:
             continue
-        for one, other in zip(before[test], after[test], strict=True):
-            if one["gate"] in ("time", "memory") and not options.time_figures:
+        for old_verdict, new_verdict in zip(before[test], after[test], strict=True):
+            if old_verdict["gate"] in ("time", "memory") and not options.time_figures:
                 continue
-            compared += len(one["figures"])
-            if lines := moved(one, other):
-                shifted.setdefault(test, []).extend(f"{one['reason']}: {line}" for line in lines)
+            compared += len(old_verdict["figures"])
+            if lines := moved(old_verdict, new_verdict):
+                shifted.setdefault(test, []).extend(f"{old_verdict['reason']}: {line}" for line in lines)
     for test in differing:
         print(f"{test}\n  before {decisions(before[test])}\n  after  {decisions(after[test])}")
     for test, lines in shifted.items():

@@ -121,7 +121,7 @@ def defects_in(path: Path) -> Iterator[Defect]:
                     yield make(node, text, at_import=False)
             case ast.BoolOp(op=operator, values=values) if inside:
                 word = " or " if isinstance(operator, ast.And) else " and "
-                yield make(node, word.join(f"({ast.unparse(one)})" for one in values), at_import=False)
+                yield make(node, word.join(f"({ast.unparse(value)})" for value in values), at_import=False)
             case ast.If(test=test) if inside and _is_safe(test):
                 yield make(test, "False", at_import=False)
             case ast.Constant(value=bool()):
@@ -147,12 +147,12 @@ def _is_safe(node: ast.AST) -> bool:
     """Whether an expression means the same within a `lambda`."""
     unsafe = (ast.NamedExpr, ast.Yield, ast.YieldFrom, ast.Await, ast.Starred)
     return not any(
-        isinstance(one, unsafe) or (isinstance(one, ast.Name) and one.id in ("super", "locals"))
-        for one in ast.walk(node)
+        isinstance(part, unsafe) or (isinstance(part, ast.Name) and part.id in ("super", "locals"))
+        for part in ast.walk(node)
     )
 
 
-def draw(each: int, seed: int) -> list[Defect]:
+def draw(count: int, seed: int) -> list[Defect]:
     """Draw defects, as many for each folder of the package, no two of which overlap."""
     rooms: dict[str, list[Path]] = {}
     for path in sorted((ROOT / PACKAGE).rglob("*.py")):
@@ -162,26 +162,30 @@ def draw(each: int, seed: int) -> list[Defect]:
     for room, paths in sorted(rooms.items()):
         possible = [defect for path in paths for defect in defects_in(path)]
         random.Random(f"{seed} {room}").shuffle(possible)
-        mine: list[Defect] = []
+        room_defects: list[Defect] = []
         for defect in possible:
-            if len(mine) < each and not any(
-                one.path == defect.path and one.begin < defect.end and defect.begin < one.end for one in mine
+            if len(room_defects) < count and not any(
+                other.path == defect.path and other.begin < defect.end and defect.begin < other.end
+                for other in room_defects
             ):
-                mine.append(defect)
-        chosen += mine
+                room_defects.append(defect)
+        chosen += room_defects
     return chosen
 
 
-def plant(folder: Path, each: int, seed: int) -> None:
+def plant(folder: Path, count: int, seed: int) -> None:
     """Make a copy of the checkout with defects in it, and their list beside it."""
-    defects = draw(each, seed)
+    defects = draw(count, seed)
     shutil.copytree(
         ROOT, folder / "tree", ignore=shutil.ignore_patterns(".venv", "__pycache__", ".git"), symlinks=True
     )
     (folder / "tree" / "mutants.py").write_text(AT, encoding="utf-8")
-    for path in {one.path for one in defects}:
+    for path in {defect.path for defect in defects}:
         source = (ROOT / path).read_bytes()
-        there = sorted((one for one in enumerate(defects) if one[1].path == path), key=lambda one: -one[1].begin)
+        there = sorted(
+            (numbered for numbered in enumerate(defects) if numbered[1].path == path),
+            key=lambda numbered: -numbered[1].begin,
+        )
         for number, defect in there:
             sound = source[defect.begin : defect.end].decode()
             call = f'__import__("mutants").at({number}, lambda: ({sound}), lambda: ({defect.text}))'
@@ -189,7 +193,8 @@ def plant(folder: Path, each: int, seed: int) -> None:
         compile(source, path, "exec")
         (folder / "tree" / path).write_bytes(source)
     listed = [
-        one._asdict() | {"sound": (ROOT / one.path).read_bytes()[one.begin : one.end].decode()} for one in defects
+        defect._asdict() | {"sound": (ROOT / defect.path).read_bytes()[defect.begin : defect.end].decode()}
+        for defect in defects
     ]
     (folder / "defects.json").write_text(json.dumps(listed, indent=1), encoding="utf-8")
     print(f"{len(defects)} defects in {folder / 'tree'}")
@@ -213,15 +218,15 @@ def record(folder: Path, arguments: list[str]) -> int:
 def met(folder: Path) -> dict[int, list[str]]:
     """Tests that came by each defect, the quick ones first; all tests where it takes effect at an import."""
     defects = json.loads((folder / "defects.json").read_text(encoding="utf-8"))
-    found: dict[int, set[str]] = {number: set() for number in range(len(defects))}
+    tests_by_defect: dict[int, set[str]] = {number: set() for number in range(len(defects))}
     costs: dict[str, float] = {}
     for line in (folder / "met.tsv").read_text(encoding="utf-8").splitlines():
         first, test, *rest = line.split("\t")
         if first == "cost":
             costs[test] = float(rest[0])
         elif test:
-            found[int(first)].add(test)
-    found |= {number: set(costs) for number, defect in enumerate(defects) if defect["at_import"]}
+            tests_by_defect[int(first)].add(test)
+    tests_by_defect |= {number: set(costs) for number, defect in enumerate(defects) if defect["at_import"]}
     # A room's own tests are the likeliest to find it: they go first among tests that cost about the same.
     return {
         number: sorted(
@@ -232,7 +237,7 @@ def met(folder: Path) -> dict[int, list[str]]:
                 not _is_of(test, defects[number]["path"]),
             ),
         )
-        for number, tests in found.items()
+        for number, tests in tests_by_defect.items()
     }
 
 
@@ -286,16 +291,16 @@ def run(folder: Path, only: list[int], given: list[str], most: int, out: str) ->
     """Wake each defect, and say which test finds it."""
     defects = json.loads((folder / "defects.json").read_text(encoding="utf-8"))
     tests = dict.fromkeys(range(len(defects)), given) if given else met(folder)
-    found: dict[int, str | None] = {}
+    finders: dict[int, str | None] = {}
 
-    def one(number: int) -> None:
+    def run_defect(number: int) -> None:
         chosen = tests[number][:most]
         # What takes effect at an import needs an interpreter that has imported nothing.
         python = sys.executable if defects[number]["at_import"] else str(warm.executable)
-        found[number] = find(folder, number, chosen, python)
+        finders[number] = find(folder, number, chosen, python)
         defect = defects[number]
         what = f"{defect['path']}:{defect['line']} `{defect['sound'][:60]}` -> `{defect['text'][:60]}`"
-        said = found[number] or "NOT FOUND"
+        said = finders[number] or "NOT FOUND"
         print(f"{number:3} {len(chosen):4} tests  {what}  {said[:200]}", flush=True)
 
     sys.path.insert(0, str(folder / "tree" / "tests" / "helpers"))
@@ -303,10 +308,10 @@ def run(folder: Path, only: list[int], given: list[str], most: int, out: str) ->
 
     with tempfile.TemporaryDirectory(prefix="warm-") as scratch, concurrent.futures.ThreadPoolExecutor(2) as pool:
         warm = WarmPython.start(Path(scratch))
-        list(pool.map(one, only or range(len(defects))))
+        list(pool.map(run_defect, only or range(len(defects))))
         warm.stop()
-    (folder / out).write_text(json.dumps(found, indent=1), encoding="utf-8")
-    print(f"{sum(map(bool, found.values()))} of {len(found)} found")
+    (folder / out).write_text(json.dumps(finders, indent=1), encoding="utf-8")
+    print(f"{sum(map(bool, finders.values()))} of {len(finders)} found")
 
 
 def main() -> None:

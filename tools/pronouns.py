@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
 
 ROOT = Path(__file__).parent.parent
 WORDS = frozenset(
@@ -58,27 +58,31 @@ def is_pronoun(name: str) -> bool:
     return not hasattr(builtins, name) and any(word in WORDS for word in words)
 
 
+def count(paths: Iterable[Path]) -> tuple[int, list[tuple[Path, int, str]]]:
+    """Count all identifiers in files and folders, and list the pronouns among them: path, line, name."""
+    total = 0
+    pronouns: list[tuple[Path, int, str]] = []
+    for path in sorted(file for given in paths for file in ([given] if given.is_file() else given.rglob("*.py"))):
+        for name, line in identifiers(ast.parse(path.read_text(encoding="utf-8"))):
+            total += 1
+            if is_pronoun(name):
+                pronouns.append((path, line, name))
+    return total, pronouns
+
+
 def main(argv: list[str] | None = None) -> int:
     """Print the share, and the names with `--list`."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("paths", nargs="*", type=Path, default=[ROOT / "pytest_diffbench"])
     parser.add_argument("--list", action="store_true", help="print each place")
     options = parser.parse_args(argv)
-    total, names = 0, collections.Counter[str]()
-    places: list[str] = []
-    for path in sorted(
-        file for given in options.paths for file in ([given] if given.is_file() else given.rglob("*.py"))
-    ):
-        for name, line in identifiers(ast.parse(path.read_text(encoding="utf-8"))):
-            total += 1
-            if is_pronoun(name):
-                names[name] += 1
-                places.append(f"{path}:{line}: {name}")
+    total, pronouns = count(options.paths)
     if options.list:
-        print("\n".join(places))
-    share = 1000 * names.total() / max(total, 1)
-    print(f"{names.total()} of {total} identifiers are pronouns: {share:.1f} of 1,000")
-    print(", ".join(f"{name} {count}" for name, count in names.most_common(40)))
+        print("\n".join(f"{path}:{line}: {name}" for path, line, name in pronouns))
+    share = 1000 * len(pronouns) / max(total, 1)
+    print(f"{len(pronouns)} of {total} identifiers are pronouns: {share:.1f} of 1,000")
+    names = collections.Counter(name for _, _, name in pronouns)
+    print(", ".join(f"{name} {times}" for name, times in names.most_common(40)))
     return 0
 
 

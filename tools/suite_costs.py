@@ -138,8 +138,8 @@ class Costs:
                 for name, count in names.items():
                     owner: Any = sys.modules[module]
                     *outer, last = name.split(".")
-                    for one in outer:
-                        owner = getattr(owner, one, None)
+                    for attribute in outer:
+                        owner = getattr(owner, attribute, None)
                     if owner is not None and hasattr(owner, last):
                         self._counters_of(owner, last, count, f"{count[:-1]}_s")
 
@@ -238,7 +238,7 @@ def table(lines: Iterable[Mapping[str, Any]], key: Callable[[str], str]) -> None
             group[name] += line.get(name, 0)
     print(f"{'':<58}{'tests':>7}" + "".join(f"{name:>15}" for name in TABLE_KEYS))
     for name, group in sorted(sums.items(), key=lambda pair: -pair[1]["wall_s"])[:40]:
-        print(f"{name[-57:]:<58}{group['tests']:>7}" + "".join(f"{group[one]:>15.1f}" for one in TABLE_KEYS))
+        print(f"{name[-57:]:<58}{group['tests']:>7}" + "".join(f"{group[key]:>15.1f}" for key in TABLE_KEYS))
 
 
 def main() -> None:
@@ -259,7 +259,7 @@ def main() -> None:
         kinds[" ".join(line["heavy"]) or "none"].append(line)
     print("\nprocesses, by what they had imported at their end")
     for kind, of_kind in sorted(kinds.items(), key=lambda pair: -len(pair[1])):
-        sums = [sum(one.get(name, 0) for one in of_kind) for name in ("wall_s", "processor_s", "import_s")]
+        sums = [sum(row.get(name, 0) for row in of_kind) for name in ("wall_s", "processor_s", "import_s")]
         print(f"  {kind:<60} {len(of_kind):>5}  wall {sums[0]:.0f} s, own {sums[1]:.0f} s, imports {sums[2]:.0f} s")
 
 

@@ -45,17 +45,17 @@ def project(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, accepted: Path, real_libraries: None
 ) -> Project:
     project = Project(pytester, monkeypatch, TEST_FILE)
-    mine = pytester.path / "baselines"
+    own_baselines = pytester.path / "baselines"
     if accepted.exists():
-        shutil.copytree(accepted, mine)
+        shutil.copytree(accepted, own_baselines)
     else:
         with suite_budget.shared():
             project.run("--diffbench-save").assert_outcomes(passed=2)
-        shutil.copytree(mine, accepted)
+        shutil.copytree(own_baselines, accepted)
     return project
 
 
-def test_unbroken_it_is_the_same(project: Project) -> None:
+def test_the_unbroken_pipeline_is_the_same(project: Project) -> None:
     project.run("--diffbench").assert_outcomes(passed=2)
     decisions = project.decisions()
     assert {decisions[gate] for gate in ("work", "guidance", "output")} == {"same"}
@@ -76,16 +76,16 @@ def test_unbroken_it_is_the_same(project: Project) -> None:
         pytest.param("nan_decoder", {"output": "output.not_finite"}, {"work", "guidance"}, marks=pytest.mark.full),
     ],
 )
-def test_a_fault_is_red_by_its_gate_for_its_reason(
+def test_a_fault_is_red_by_the_right_gate_for_the_right_reason(
     project: Project, fault: str, red: dict[Gate, str], untouched: set[Gate]
 ) -> None:
     project.run("--diffbench", "-k", "test_case", fault=fault).assert_outcomes(failed=1, deselected=1)
     decisions = project.decisions()
-    told = {gate: project.verdict(gate).reason for gate in untouched}
+    reasons = {gate: project.verdict(gate).reason for gate in untouched}
     assert {gate for gate in red if decisions[gate] == "worse"} == set(red)
     assert {gate: project.verdict(gate).reason for gate in red} == red
     # what blackens a picture or breaks a number is an operator more
-    assert {gate for gate in untouched if decisions[gate] == "same" or told[gate] == "work.operators"} == untouched
+    assert {gate for gate in untouched if decisions[gate] == "same" or reasons[gate] == "work.operators"} == untouched
     message = project.junit_failure()
     assert "diffbench: worse in" in message
     assert all(gate in message for gate in red)
@@ -107,7 +107,7 @@ def test_what_is_wrong_by_itself_is_never_saved(project: Project, fault: str) ->
     assert {path: path.read_bytes() for path in stored} == stored
 
 
-def test_a_pipeline_that_raises_fails_with_its_own_error_and_the_next_runs(project: Project) -> None:
+def test_a_raising_pipeline_fails_with_the_original_error_and_the_next_runs(project: Project) -> None:
     result = project.run("--diffbench", fault="raises")
     result.assert_outcomes(passed=1, failed=1)
     assert "the decoder has had enough" in project.junit_failure()
@@ -116,7 +116,7 @@ def test_a_pipeline_that_raises_fails_with_its_own_error_and_the_next_runs(proje
 
 
 @pytest.mark.full
-def test_running_out_of_memory_is_one_clear_sentence(project: Project) -> None:
+def test_running_out_of_memory_is_a_single_clear_sentence(project: Project) -> None:
     result = project.run("--diffbench", fault="out_of_memory")
     result.assert_outcomes(passed=1, failed=1)
     message = project.junit_failure()
@@ -132,7 +132,7 @@ def test_an_interruption_loses_nothing(project: Project) -> None:
     result = project.run("--diffbench", fault="interrupted", subprocess=True)
     assert result.ret == pytest.ExitCode.INTERRUPTED
     assert project.session.interrupted
-    by_name = {one.observation.case.id.rpartition("::")[2]: one for one in project.session.cases}
+    by_name = {case.observation.case.id.rpartition("::")[2]: case for case in project.session.cases}
     assert by_name["test_after_it"].verdicts
     assert by_name["test_case"].error == "KeyboardInterrupt"
     assert not by_name["test_case"].observation.complete

@@ -24,7 +24,7 @@ def test_the_examples_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyP
     saved = pytester.runpytest_inprocess("--diffbench-save", "--diffbench-json=session.json")
     saved.assert_outcomes(passed=8)
     session = session_json.load(pytester.path / "session.json")
-    assert {saved_text(one.saved) for one in session.cases} == {"created"}
+    assert {saved_text(case.saved) for case in session.cases} == {"created"}
     assert len(session.cases) == 12
 
     compared = pytester.runpytest_inprocess("--diffbench", "--diffbench-json=session.json")
@@ -35,7 +35,7 @@ def test_the_examples_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyP
         assert "worse" not in decisions.values()
 
     lines = [json.loads(line) for line in (pytester.path / "log.jsonl").read_text(encoding="utf-8").splitlines()]
-    assert [line["case"] for line in lines[:12]] == [one.observation.case.id for one in session.cases]
+    assert [line["case"] for line in lines[:12]] == [case.observation.case.id for case in session.cases]
     assert all(line["median_s"] > 0 for line in lines)
 
     idle = pytester.runpytest_inprocess()

@@ -29,7 +29,7 @@ FEW = "--diffbench-rounds=1 --diffbench-pairs=1 --diffbench-max-time=90 --diffbe
 """What keeps it short, and off how busy the machine is. It changes no line that is typed."""
 
 
-def is_for_another_place(line: str) -> bool:
+def is_for_other_folder(line: str) -> bool:
     """A line that needs a clone or the network, memory for twelve thousand million weights, or minutes.
 
     What takes minutes has tests of its own: tests/full/workers makes other environments, tests/full/plugin plans,
@@ -42,15 +42,17 @@ def is_for_another_place(line: str) -> bool:
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A newcomer's project under version control: each block of Python is a file of tests."""
-    made = tmp_path_factory.mktemp("newcomer")
-    (made / "pyproject.toml").write_text(PYPROJECT)
+    newcomer = tmp_path_factory.mktemp("newcomer")
+    (newcomer / "pyproject.toml").write_text(PYPROJECT)
     blocks = [block for kind, block in BLOCKS if kind == "python"]
     assert len(blocks) >= 2
     for number, block in enumerate(blocks):
-        (made / f"test_snippet_{number}.py").write_text(block, encoding="utf-8")  # whatever name the page gives it
+        (newcomer / f"test_snippet_{number}.py").write_text(
+            block, encoding="utf-8"
+        )  # whatever name the page gives it
     for arguments in ("init -q -b main", "add .", "-c user.name=n -c user.email=n@n commit -qm begin"):
-        subprocess.run(["git", *arguments.split()], cwd=made, check=True)
-    return made
+        subprocess.run(["git", *arguments.split()], cwd=newcomer, check=True)
+    return newcomer
 
 
 @pytest.fixture(scope="module")
@@ -65,20 +67,20 @@ def variables(folder: Path, warm_python: WarmPython) -> dict[str, str]:
 
 @pytest.mark.pipeline
 def test_every_line_runs_as_printed(folder: Path, variables: dict[str, str]) -> None:
-    run = [line for line in TYPED if not is_for_another_place(line)]
+    run = [line for line in TYPED if not is_for_other_folder(line)]
     assert len(run) >= 6
     for line in run:
         done = typed(line, folder, variables)
-        told = f"{line}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
+        printed = f"{line}\n{done.stdout[-6000:]}\n{done.stderr[-3000:]}"
         if "weights=pretrained" in line:  # there are none
-            assert done.returncode == pytest.ExitCode.TESTS_FAILED, told
+            assert done.returncode == pytest.ExitCode.TESTS_FAILED, printed
             assert "Tests download nothing. On a machine with access to the hub" in " ".join(done.stdout.split()), (
-                told
+                printed
             )
             continue
-        assert done.returncode == 0, told
-        assert "warning" not in done.stdout.rpartition("=====")[2], told
+        assert done.returncode == 0, printed
+        assert "warning" not in done.stdout.rpartition("=====")[2], printed
         if line == "pytest --diffbench-save":
-            assert "2 passed" in done.stdout, told
+            assert "2 passed" in done.stdout, printed
             assert (folder / "baselines").is_dir()
     assert "diffbench" in (folder / "summary.md").read_text(encoding="utf-8")

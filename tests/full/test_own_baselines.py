@@ -27,7 +27,7 @@ def test_every_baseline_reads_whole() -> None:
 
 @pytest.mark.pipeline
 @pytest.mark.usefixtures("few_blocks", "real_libraries")
-def test_the_suite_still_computes_them(pytester: pytest.Pytester) -> None:
+def test_the_suite_still_computes_the_baselines(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess(
         "--diffbench",
         "--diffbench-rounds=1",
@@ -49,7 +49,7 @@ def test_the_suite_still_computes_them(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.pipeline
-def test_the_suite_still_computes_them_at_full_size(pytester: pytest.Pytester, real_libraries: None) -> None:
+def test_the_suite_still_computes_the_baselines_at_full_size(pytester: pytest.Pytester, real_libraries: None) -> None:
     result = pytester.runpytest_inprocess(
         "--diffbench",
         "--diffbench-weights=plan",

@@ -20,12 +20,12 @@ COND, UNCOND = drawn(1, 5, 16, seed=1), drawn(1, 5, 16, seed=2)
 @pytest.fixture
 def finder() -> BranchFinder:
     """One that knows the prompt's embedding and the negative one."""
-    made = BranchFinder()
-    made.encoded([COND, UNCOND])
-    return made
+    branch_finder = BranchFinder()
+    branch_finder.encoded([COND, UNCOND])
+    return branch_finder
 
 
-def test_the_order_in_a_joint_batch_is_that_of_its_embeddings(finder: BranchFinder) -> None:
+def test_the_order_in_a_joint_batch_matches_the_embeddings(finder: BranchFinder) -> None:
     twice = LATENTS.repeat(2, 1, 1, 1)
     for halves, order in (((UNCOND, COND), "uncond_cond"), ((COND, UNCOND), "cond_uncond")):
         finder.next_step()
@@ -55,10 +55,10 @@ def test_the_prompt_in_both_halves_is_unknown(finder: BranchFinder) -> None:
     assert finder.branch_of({"sample": twice, "text": torch.cat([COND, COND])}) == "unknown"
 
 
-def test_a_call_beside_a_joint_one_is_unknown(finder: BranchFinder) -> None:
+def test_a_call_beside_a_joint_call_is_unknown(finder: BranchFinder) -> None:
     joint = {"sample": LATENTS.repeat(2, 1, 1, 1), "text": torch.cat([UNCOND, COND])}
     alone = {"sample": LATENTS, "text": COND}
-    assert [finder.branch_of(one, "unet") for one in (joint, alone)] == ["joint", "unknown"]
+    assert [finder.branch_of(arguments, "unet") for arguments in (joint, alone)] == ["joint", "unknown"]
     assert finder.branch_of(alone, "controlnet") == "cond"
     finder.next_step()
     assert finder.branch_of(alone, "unet") == "cond"
@@ -71,7 +71,7 @@ def test_equal_samples_of_two_prompts_are_no_joint_batch(finder: BranchFinder) -
     assert other.branch_of({"sample": LATENTS.repeat(2, 1, 1, 1), "text": both}) == "cond"
 
 
-def test_a_third_prediction_in_the_mix_is_told_by_its_share() -> None:
+def test_a_third_prediction_in_the_mix_is_recognised_by_the_share() -> None:
     cond, uncond, perturbed = (drawn(1, 4, 8, 8, seed=seed) for seed in (5, 6, 7))
     mixed = uncond + 4.0 * (cond - uncond)
     calls = [("cond", cond), ("uncond", uncond), ("cond", perturbed)]
@@ -87,7 +87,7 @@ def test_a_third_prediction_in_the_mix_is_told_by_its_share() -> None:
     assert idle.scale == pytest.approx(4.0, rel=1e-5)
 
 
-def test_of_calls_that_steer_the_latents_the_newest_counts() -> None:
+def test_of_calls_steering_the_latents_the_newest_counts() -> None:
     """As Attend-and-Excite has it: a call for each gradient step, then those that the step takes."""
     steering = [("cond", drawn(1, 4, 8, 8, seed=seed)) for seed in range(10, 14)]
     cond, uncond = drawn(1, 4, 8, 8, seed=5), drawn(1, 4, 8, 8, seed=6)
@@ -121,7 +121,7 @@ def test_a_prediction_in_a_list_is_a_batch() -> None:
     assert alone.equal(samples[0])
 
 
-def test_the_class_that_a_call_comes_from() -> None:
+def test_the_class_of_a_calls_origin() -> None:
     class Parent:
         def __call__(self) -> None: ...
 

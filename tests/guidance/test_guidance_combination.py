@@ -51,7 +51,7 @@ def unpacked(tokens: torch.Tensor) -> torch.Tensor:
     ],
     ids=["frames behind", "frames before", "frame", "folded", "tokens", "tokens and frames", "channels", "twice"],
 )
-def test_a_scale_is_read_in_another_layout(
+def test_a_scale_is_read_in_a_different_layout(
     shape: tuple[int, ...], layout: Callable[[torch.Tensor], torch.Tensor]
 ) -> None:
     cond, uncond = drawn(*shape, seed=1), drawn(*shape, seed=2)
@@ -88,7 +88,7 @@ def test_three_predictions_in_a_batch_have_their_shares() -> None:
     assert step.shares == pytest.approx((7.5, -6.0, -0.5), rel=1e-5)
 
 
-def test_a_scale_that_grows_from_frame_to_frame_is_a_span() -> None:
+def test_a_scale_growing_from_frame_to_frame_is_a_span() -> None:
     cond, uncond = drawn(1, 3, 4, 8, 8, seed=1), drawn(1, 3, 4, 8, 8, seed=2)
     scales = torch.tensor([1.0, 2.0, 3.0]).reshape(1, 3, 1, 1, 1)
     step = derive_step(apart(cond, uncond), uncond + scales * (cond - uncond))
@@ -105,13 +105,13 @@ def test_what_is_no_combination_stays_unknown() -> None:
     assert combination_of(apart(cond, uncond), latents, latents) is None, "no prediction takes part"
 
 
-def test_predictions_that_are_all_but_the_same_say_nothing() -> None:
+def test_almost_equal_predictions_say_nothing() -> None:
     cond = drawn(*VIDEO, seed=1)
     uncond = cond * (1 + 1e-9)
     assert combination_of(apart(cond.double(), uncond.double()), cond.double() + 0.01, None) is None
 
 
-def test_both_branches_in_one_batch_are_handed_apart() -> None:
+def test_both_branches_in_a_batch_are_handed_apart() -> None:
     cond, uncond = drawn(*VIDEO, seed=1), drawn(*VIDEO, seed=2)
     assert handed_apart(apart(cond, uncond), torch.cat([uncond, cond]))
     assert not handed_apart(apart(cond, uncond), torch.cat([uncond, uncond]))

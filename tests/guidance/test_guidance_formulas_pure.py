@@ -61,17 +61,17 @@ def call(defaults: dict[str, Any], takes: str = "", **passed: Any) -> Call:
     # at 50 steps, shift 6 and threshold .25 the authors guide 34 steps, which in diffusers is a ratio of about .67
     [(0.25, 34, 16), (1.0, 50, 0), (0.0, 0, 50)],
 )
-def test_what_the_authors_and_the_paper_would_do_is_told(ratio: float, authors: int, paper: int) -> None:
-    told = lumina2(call(LUMINA, cfg_trunc_ratio=ratio)).references
-    assert told["authors"].startswith(f"{authors} of 50 steps guided at their threshold {ratio:g}")
-    assert told["paper"].startswith(f"{paper} of 50 steps guided")
-    assert "shrink" in told["authors"]
+def test_what_the_authors_and_the_paper_would_do_is_reported(ratio: float, authors: int, paper: int) -> None:
+    references = lumina2(call(LUMINA, cfg_trunc_ratio=ratio)).references
+    assert references["authors"].startswith(f"{authors} of 50 steps guided at their threshold {ratio:g}")
+    assert references["paper"].startswith(f"{paper} of 50 steps guided")
+    assert "shrink" in references["authors"]
     assert "shrink" not in lumina2(call(LUMINA, cfg_trunc_ratio=ratio, cfg_normalization=False)).references["authors"]
     assert lumina2(call(LUMINA, guidance_scale=1.0)).references == {}
 
 
 @pytest.mark.parametrize(
-    ("model", "made", "told"),
+    ("model", "user_call", "pointed_out"),
     [
         ("Lumina2Pipeline", call(LUMINA), []),
         ("Lumina2Pipeline", call(LUMINA, cfg_trunc_ratio=0.5, negative_prompt="x", cfg_normalization=True), []),
@@ -100,14 +100,16 @@ def test_what_the_authors_and_the_paper_would_do_is_told(ratio: float, authors: 
         ("ZImagePipeline", call(Z_IMAGE, cfg_truncation=1.0), ["cfg_truncation 1 (truncates no step)"]),
     ],
 )  # fmt: skip
-def test_arguments_without_effect_are_pointed_out(model: str, made: Call, told: list[str]) -> None:
-    assert list(map(inert_argument, inert(made, FORMULAS[model](made)))) == told
+def test_arguments_without_effect_are_pointed_out(model: str, user_call: Call, pointed_out: list[str]) -> None:
+    assert list(map(inert_argument, inert(user_call, FORMULAS[model](user_call)))) == pointed_out
 
 
-def test_a_threshold_so_near_the_end_that_no_step_is_cut_is_pointed_out() -> None:
+def test_a_threshold_too_near_the_end_for_any_cut_is_pointed_out() -> None:
     times = (1000.0, 750.0, 500.0, 250.0)  # the last at .75
-    made = Call(arguments=Z_IMAGE | {"cfg_truncation": 0.8}, passed={"cfg_truncation": 0.8}, timesteps=times)
-    assert list(map(inert_argument, inert(made, z_image(made)))) == ["cfg_truncation 0.8 (truncates no step)"]
+    user_call = Call(arguments=Z_IMAGE | {"cfg_truncation": 0.8}, passed={"cfg_truncation": 0.8}, timesteps=times)
+    assert list(map(inert_argument, inert(user_call, z_image(user_call)))) == [
+        "cfg_truncation 0.8 (truncates no step)"
+    ]
     cut = Call(arguments=Z_IMAGE | {"cfg_truncation": 0.7}, passed={"cfg_truncation": 0.7}, timesteps=times)
     assert z_image(cut).guided == {0, 1, 2}
     assert inert(cut, z_image(cut)) == ()
@@ -118,7 +120,7 @@ def test_truncation_by_time_needs_the_times() -> None:
         z_image(Call(arguments=Z_IMAGE | {"cfg_truncation": 0.5}, passed={}, timesteps=(None,) * 4))
 
 
-def test_a_model_that_takes_the_scale_itself_is_not_guided() -> None:
+def test_a_model_with_the_scale_as_input_is_not_guided() -> None:
     arguments = {"num_inference_steps": 4, "guidance_scale": 8.0, "guidance_rescale": 0.0}
     expected = stable_diffusion(call(arguments, "sample timestep_cond"))
     assert (expected.enabled, expected.guided) == (False, frozenset())
@@ -135,17 +137,17 @@ def test_the_example_of_register_runs(registry: None) -> None:
     assert expected.renorm == "none"
 
 
-def never(made: Call) -> Expected:
+def never(user_call: Call) -> Expected:
     return Expected(
-        steps=made.steps(), guided=frozenset(), scale=1.0, sign=1, enabled=False, truncation="never guided"
+        steps=user_call.steps(), guided=frozenset(), scale=1.0, sign=1, enabled=False, truncation="never guided"
     )
 
 
 def test_a_class_is_registered_by_itself_or_by_name_and_once(registry: None) -> None:
-    class Mine:
+    class OwnPipeline:
         pass
 
-    register(Mine, never)
+    register(OwnPipeline, never)
     register("Mine", never)
     assert FORMULAS["Mine"] is never
     with pytest.raises(OptionError, match="Mine already has a guidance formula"):
@@ -154,7 +156,7 @@ def test_a_class_is_registered_by_itself_or_by_name_and_once(registry: None) -> 
         register("Lumina2Pipeline", never)
 
 
-def test_a_formula_is_that_of_the_class_else_of_the_one_that_has_the_call(registry: None) -> None:
+def test_the_formula_of_the_class_comes_before_the_formula_of_the_call(registry: None) -> None:
     def guidance(pipeline: str, call_class: str | None) -> Guidance:
         return Guidance(pipeline=pipeline, call_class=call_class, arguments={}, dtype_eps=1.0, steps=())
 
@@ -165,7 +167,7 @@ def test_a_formula_is_that_of_the_class_else_of_the_one_that_has_the_call(regist
     assert formula_of(guidance("House", "Lumina2Pipeline")) is never
 
 
-def test_a_test_sees_what_each_step_did() -> None:
+def test_a_test_sees_what_every_step_did() -> None:
     steps = (
         GuidanceStep(branches=("joint",), used="guided", sign=1, scale=4.0, cosine=0.9, norm_ratio=1.2),
         GuidanceStep(branches=("cond",), used="cond", sign=1, norm_ratio=1.0),
@@ -174,12 +176,12 @@ def test_a_test_sees_what_each_step_did() -> None:
     record = Guidance(pipeline="Any", arguments={"a": 1}, dtype_eps=1e-7, steps=steps)
     old = msgspec.json.decode(msgspec.json.encode(record), type=Guidance)
     assert old == record
-    seen = _result(record).guidance
-    assert (seen.guided_steps, seen.pipeline, seen.arguments) == (1, "Any", {"a": 1})
-    assert [step.guided for step in seen.steps] == [True, False, False]
-    assert [step.branch for step in seen.steps] == ["joint", "cond", "unknown"]
-    told = [(step.scale, step.cosine, step.norm_ratio) for step in seen.steps[:2]]
-    assert told == [(4.0, 0.9, 1.2), (None, None, 1.0)]
+    guidance = _result(record).guidance
+    assert (guidance.guided_steps, guidance.pipeline, guidance.arguments) == (1, "Any", {"a": 1})
+    assert [step.guided for step in guidance.steps] == [True, False, False]
+    assert [step.branch for step in guidance.steps] == ["joint", "cond", "unknown"]
+    step_figures = [(step.scale, step.cosine, step.norm_ratio) for step in guidance.steps[:2]]
+    assert step_figures == [(4.0, 0.9, 1.2), (None, None, 1.0)]
 
 
 def test_a_record_of_an_older_version_is_read() -> None:

@@ -37,7 +37,7 @@ def imported() -> None:
 
 
 @pytest.mark.parametrize(
-    ("build", "arguments", "told"),
+    ("build", "arguments", "words"),
     [
         (make.stable_diffusion, BLUE, "3 of 3 steps guided (guidance at every step), 3 denoiser calls, scale 7.5"),
         (
@@ -71,10 +71,10 @@ def imported() -> None:
         ),
     ],
 )
-def test_a_sound_pipeline_does_as_asked(build: Callable[[], Any], arguments: dict[str, Any], told: str) -> None:
+def test_a_sound_pipeline_does_as_asked(build: Callable[[], Any], arguments: dict[str, Any], words: str) -> None:
     verdict = make.judged(build(), **arguments)
     assert verdict.reason == "guidance.same", verdict.message
-    assert told in verdict.message
+    assert words in verdict.message
 
 
 @pytest.mark.parametrize(
@@ -106,7 +106,7 @@ def test_a_sound_pipeline_does_as_asked(build: Callable[[], Any], arguments: dic
         (make.qwen_image, BLUE, _NORMS, _NORMS_COLUMNS, "renorm_wrong"),
     ],
 )  # fmt: skip
-def test_a_planted_fault_has_its_reason(
+def test_a_planted_fault_has_the_right_reason(
     build: Callable[[], Any], arguments: dict[str, Any], before: str, after: str, reason: str | None
 ) -> None:
     verdict = make.judged(make.broken(build, before, after), **arguments)
@@ -119,17 +119,17 @@ def test_guidance_by_skipped_layers_is_not_covered() -> None:
     verdict = make.judged(make.stable_diffusion_3(), **arguments)
     assert verdict.reason == "guidance.no_formula"
     assert "skip_guidance_layers" in verdict.message
-    seen = make.observed(make.stable_diffusion_3(), **arguments)
-    assert seen.guidance is not None
+    observation = make.observed(make.stable_diffusion_3(), **arguments)
+    assert observation.guidance is not None
     # The first step skips nothing. In the others a third prediction is part of the mix.
-    assert [(step.branches, step.used) for step in seen.guidance.steps] == [
+    assert [(step.branches, step.used) for step in observation.guidance.steps] == [
         (("joint",), "guided"),
         (("joint", "unknown"), "mixed"),
         (("joint", "unknown"), "mixed"),
     ]
 
 
-def test_a_scheduler_may_take_more_steps_than_it_is_asked_for() -> None:
+def test_a_scheduler_may_take_more_steps_than_requested() -> None:
     import diffusers
 
     pipeline = make.broken(make.stable_diffusion, _STEP, _STEP)
@@ -139,12 +139,12 @@ def test_a_scheduler_may_take_more_steps_than_it_is_asked_for() -> None:
     assert "5 of 5 steps guided" in verdict.message
 
 
-def test_a_loop_that_ends_early_is_a_fault() -> None:
+def test_an_early_end_of_the_loop_is_a_fault() -> None:
     verdict = make.judged(make.broken(make.stable_diffusion, "enumerate(timesteps)", "enumerate(timesteps[:-1])"))
     assert verdict.reason == "guidance.steps"
 
 
-def test_a_scale_that_the_model_does_not_take_is_pointed_out() -> None:
+def test_a_scale_unknown_to_the_model_is_pointed_out() -> None:
     takes = make.judged(make.flux(), guidance_scale=3.5)
     assert takes.details.inert == ()
     without = make.judged(make.flux(guidance_embeds=False), guidance_scale=3.5)
@@ -153,10 +153,10 @@ def test_a_scale_that_the_model_does_not_take_is_pointed_out() -> None:
     assert "No effect: guidance_scale 3.5 (the model takes no guidance scale)." in without.message
 
 
-def test_cosine_and_norm_ratio_are_those_of_the_predictions() -> None:
-    seen = make.observed(make.lumina2(), cfg_trunc_ratio=0.7)
-    assert seen.guidance is not None
-    first, _, last = seen.guidance.steps
+def test_cosine_and_norm_ratio_match_the_predictions() -> None:
+    observation = make.observed(make.lumina2(), cfg_trunc_ratio=0.7)
+    assert observation.guidance is not None
+    first, _, last = observation.guidance.steps
     assert first.cosine is not None
     assert 0.9 < first.cosine < 1 - 1e-6
     assert first.norm_ratio == pytest.approx(1, abs=1e-6)
@@ -183,24 +183,24 @@ def gated(pipeline: Any) -> Any:
     )(pipeline)
 
 
-def test_a_difference_of_branches_that_is_reused_is_described(real_libraries: None) -> None:
+def test_a_reused_difference_of_branches_is_described(real_libraries: None) -> None:
     asked = BLUE | {"true_cfg_scale": 3.0}
     pipeline = make.flux()
     with gated(pipeline):
-        seen, verdict = make.observed(pipeline, **asked), make.judged(pipeline, **asked)
-    assert seen.guidance is not None
-    assert [(one.used, one.branches) for one in seen.guidance.steps] == [
+        observation, verdict = make.observed(pipeline, **asked), make.judged(pipeline, **asked)
+    assert observation.guidance is not None
+    assert [(step.used, step.branches) for step in observation.guidance.steps] == [
         ("guided", ("cond", "uncond")),
         ("reused", ("cond",)),
         ("reused", ("cond",)),
     ]
-    assert [one.scale for one in seen.guidance.steps] == pytest.approx([3.0, 3.0, 3.0], rel=1e-4)
+    assert [step.scale for step in observation.guidance.steps] == pytest.approx([3.0, 3.0, 3.0], rel=1e-4)
     assert (verdict.reason, verdict.decision) == ("guidance.steered", "incomparable"), verdict.message
     assert "The difference between the branches of an earlier step was reused in steps 1-2." in verdict.message
     assert "steps 1-2 guided at scale 3 by the branch difference of an earlier step (cond)" in verdict.message
 
 
-def test_calls_that_something_else_answers_are_told(real_libraries: None) -> None:
+def test_calls_answered_elsewhere_are_reported(real_libraries: None) -> None:
     pipeline = make.flux()
     sound = pipeline.transformer.forward
     kept: list[Any] = []
@@ -213,19 +213,19 @@ def test_calls_that_something_else_answers_are_told(real_libraries: None) -> Non
         return kept[-1]
 
     with plants.replaced(pipeline.transformer, "forward", forward):
-        seen = make.observed(pipeline)
-    assert seen.remarks == ("transformer: 2 of 3 calls computed nothing: something answered in its place",)
+        observation = make.observed(pipeline)
+    assert observation.remarks == ("transformer: 2 of 3 calls computed nothing: something answered in its place",)
 
 
-def test_a_callback_that_cuts_guidance_off_is_described_and_no_fault(real_libraries: None) -> None:
+def test_a_callback_cutting_guidance_off_is_described_and_no_fault(real_libraries: None) -> None:
     pipeline = make.stable_diffusion()
     verdict = make.judged(pipeline, **cutoff(0.4), num_inference_steps=4)
     assert (verdict.reason, verdict.decision) == ("guidance.steered", "incomparable"), verdict.message
     assert "callback_on_step_end takes part in each step" in verdict.message
-    seen = make.observed(make.stable_diffusion(), **cutoff(0.4), num_inference_steps=4)
-    assert seen.guidance is not None
-    assert 0 < seen.guidance.guided_steps < 4
+    observation = make.observed(make.stable_diffusion(), **cutoff(0.4), num_inference_steps=4)
+    assert observation.guidance is not None
+    assert 0 < observation.guidance.guided_steps < 4
     # its settings are part of the definition
     other = make.observed(make.stable_diffusion(), **cutoff(0.8), num_inference_steps=4)
-    assert seen.case.definition != other.case.definition
-    assert seen.remarks == ()
+    assert observation.case.definition != other.case.definition
+    assert observation.remarks == ()

@@ -28,16 +28,16 @@ def tiny() -> Any:
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "words"),
     [
         ({"guidance_scale": 4.0}, "3 of 3 steps guided (guidance at every step), 6 denoiser calls, scale 4"),
         ({"guidance_scale": 1.0}, "0 of 3 steps guided (guidance_scale 1 switches guidance off), 3 denoiser calls."),
     ],
 )
-def test_a_sound_pipeline_does_as_asked(arguments: dict[str, Any], told: str) -> None:
+def test_a_sound_pipeline_does_as_asked(arguments: dict[str, Any], words: str) -> None:
     verdict = make.judged(tiny(), **SIZE, **arguments)
     assert verdict.reason == "guidance.same", verdict.message
-    assert told in verdict.message
+    assert words in verdict.message
 
 
 @pytest.mark.parametrize(
@@ -49,7 +49,7 @@ def test_a_sound_pipeline_does_as_asked(arguments: dict[str, Any], told: str) ->
         ("self.scheduler.step(noise_pred,", "self.scheduler.step(-noise_pred,", "sign"),
     ],
 )
-def test_a_fault_has_its_reason(before: str, after: str, reason: str) -> None:
+def test_a_fault_has_the_right_reason(before: str, after: str, reason: str) -> None:
     verdict = make.judged(make.broken(tiny, before, after), **SIZE, guidance_scale=4.0)
     assert verdict.reason == f"guidance.{reason}", verdict.message
     assert verdict.decision == "worse"

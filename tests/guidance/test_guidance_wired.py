@@ -21,7 +21,7 @@ TRUNCATED: dict[str, Any] = {"cfg_truncation": 0.3, "num_inference_steps": 4}
 
 
 @pytest.mark.parametrize(
-    ("arguments", "told"),
+    ("arguments", "words"),
     [
         ({}, "3 of 3 steps guided (truncation off), 3 denoiser calls, scale 6 ± 0.0006, no renorm."),
         ({"guidance_scale": 0.5}, "scale 1.5"),
@@ -35,10 +35,10 @@ TRUNCATED: dict[str, Any] = {"cfg_truncation": 0.3, "num_inference_steps": 4}
         ({"cfg_truncation": None}, "3 of 3 steps guided"),
     ],
 )
-def test_a_sound_z_image_does_as_asked(arguments: dict[str, Any], told: str) -> None:
+def test_a_sound_z_image_does_as_asked(arguments: dict[str, Any], words: str) -> None:
     verdict = make.judged(make.z_image(), **arguments)
     assert verdict.reason == "guidance.same", verdict.message
-    assert told in verdict.message
+    assert words in verdict.message
 
 
 @pytest.mark.parametrize(
@@ -55,7 +55,9 @@ def test_a_sound_z_image_does_as_asked(arguments: dict[str, Any], told: str) -> 
         (TRUNCATED, "_precomputed_t_norms[i] > self._cfg_truncation", "i > 1", "missing_steps"),
     ],
 )
-def test_a_fault_in_z_image_has_its_reason(arguments: dict[str, Any], before: str, after: str, reason: str) -> None:
+def test_a_fault_in_z_image_has_the_right_reason(
+    arguments: dict[str, Any], before: str, after: str, reason: str
+) -> None:
     verdict = make.judged(make.broken(make.z_image, before, after), **BLUE, **arguments)
     assert verdict.reason == f"guidance.{reason}", verdict.message
 
@@ -88,18 +90,18 @@ def test_embeddings_in_the_wrong_order_are_the_wrong_branch(
 
 
 def test_a_z_image_batch_is_counted_in_samples() -> None:
-    seen = make.observed(make.z_image(), **BLUE)
-    assert seen.work is not None
-    assert [(group.branch, group.batch) for group in seen.work.denoiser] == [("joint", 2)]
+    observation = make.observed(make.z_image(), **BLUE)
+    assert observation.work is not None
+    assert [(group.branch, group.batch) for group in observation.work.denoiser] == [("joint", 2)]
 
 
-def test_timesteps_are_those_of_the_scheduler() -> None:
-    seen = make.observed(make.z_image())
-    assert seen.guidance is not None
-    assert [step.timestep for step in seen.guidance.steps] == make.z_image().scheduler.timesteps.tolist()
+def test_timesteps_match_the_scheduler() -> None:
+    observation = make.observed(make.z_image())
+    assert observation.guidance is not None
+    assert [step.timestep for step in observation.guidance.steps] == make.z_image().scheduler.timesteps.tolist()
 
 
-def test_a_subclass_that_inherits_the_call_inherits_the_formula() -> None:
+def test_a_subclass_inheriting_the_call_inherits_the_formula() -> None:
     pipeline = make.broken(make.lumina2, "(i + 1) / num_inference_steps", "(i + 1) / num_inference_steps")
     sound = type(make.lumina2())
     pipeline.__class__ = type("HousePipeline", (sound,), {})

@@ -34,7 +34,7 @@ _ENCODE = """\
         ) = self.encode_prompt(
             prompt,
 """
-_ENCODE_ANOTHER = """\
+_ENCODE_OTHER = """\
         ) = self.encode_prompt(
             "a large yellow square on a green background",
 """
@@ -47,7 +47,7 @@ FAULTS: dict[str, tuple[str, str]] = {
     "wrong_branch": (_CONDITIONAL_CALL, _WRONG_BRANCH_CALL),
     "extra_decode": (_DECODE, _DECODE * 2),
     "other_seed": (_PREPARE, "        generator = torch.Generator().manual_seed(4711)\n" + _PREPARE),
-    "other_prompt": (_ENCODE, _ENCODE_ANOTHER),
+    "other_prompt": (_ENCODE, _ENCODE_OTHER),
     # the decoder's images lie between -1 and 1, so that a level of 255 is 2 / 255
     "noise": (
         _DECODE,

@@ -51,7 +51,7 @@ class Project:
 
     def case(self, name: str = "test_case") -> CaseReport:
         """A case of the last run by its test's name."""
-        return next(one for one in self.session.cases if one.observation.case.id.endswith(f"::{name}"))
+        return next(case for case in self.session.cases if case.observation.case.id.endswith(f"::{name}"))
 
     def verdict(self, gate: Gate) -> Any:
         """What a gate said of `test_case`."""

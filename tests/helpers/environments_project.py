@@ -58,13 +58,13 @@ def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
 
 def cases(pytester: pytest.Pytester) -> dict[str, CaseReport]:
     return {
-        one.observation.case.id.partition("::")[2]: one
-        for one in session_json.load(pytester.path / "session.json").cases
+        case.observation.case.id.partition("::")[2]: case
+        for case in session_json.load(pytester.path / "session.json").cases
     }
 
 
 def verdict(case: CaseReport, gate: str) -> Any:
-    return next(one for one in case.verdicts if one.gate == gate)
+    return next(verdict for verdict in case.verdicts if verdict.gate == gate)
 
 
 def write(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, folder: Path) -> Path:
@@ -98,23 +98,27 @@ def check_what_differs(pytester: pytest.Pytester, project: Path, by: str, pairs:
     """
     result = run(pytester, f"--diffbench-against={project}", by, f"--diffbench-pairs={pairs}", "--junitxml=junit.xml")
     result.assert_outcomes(passed=3, failed=2)
-    found = cases(pytester)
-    slower, steady = found["test_slower[a::b [c]]"], found["test_slower[a::b [c]]#steady"]
+    cases_by_name = cases(pytester)
+    slower, steady = cases_by_name["test_slower[a::b [c]]"], cases_by_name["test_slower[a::b [c]]#steady"]
     assert verdict(slower, "time").reason == "time.slower", verdict(slower, "time")
     assert verdict(slower, "time").details.ratio == pytest.approx(1.5, rel=0.01)
     assert verdict(slower, "time").details.by_turns is by.endswith("rounds")
     assert verdict(slower, "output").reason == "output.same_bits"
     assert (len(slower.pairs), slower.against, slower.baseline_path) == (pairs, str(project), str(project))
-    assert [verdict(one, "time").reason for one in (steady, found["test_steady"])] == ["time.same"] * 2
+    assert [verdict(case, "time").reason for case in (steady, cases_by_name["test_steady"])] == ["time.same"] * 2
 
-    other_picture = found["test_other_picture"]
+    other_picture = cases_by_name["test_other_picture"]
     assert (verdict(other_picture, "output").reason, verdict(other_picture, "time").reason) == (
         "output.differs",
         "time.same",
     )
-    broken, new = found["test_broken_before"], found["test_new"]
+    broken, new = cases_by_name["test_broken_before"], cases_by_name["test_new"]
     for case, why in ((broken, "the test failed (call): *assert *"), (new, "*wasn't found there: *added*")):
-        assert {one.decision for one in case.verdicts} <= {"unbaselined", "incomparable", "same"}
+        assert {verdict_of_gate.decision for verdict_of_gate in case.verdicts} <= {
+            "unbaselined",
+            "incomparable",
+            "same",
+        }
         assert verdict(case, "time").reason == "time.no_baseline"
         pytest.LineMatcher([verdict(case, "time").message]).fnmatch_lines([f"*{why}*"])
     assert not (pytester.path / "baselines").exists()

@@ -23,13 +23,15 @@ def check_caught(fault: Fault) -> None:
     with suite_budget.shared():
         assert subject.accepted  # measured before anything is broken, once for all of its faults
     rounds = 2 if "output.nondeterministic" in fault.reasons else 1
-    found = verdicts(subject, measured(subject, fault.plant, rounds=rounds))
-    verdict = found[fault.gate]
+    verdicts_by_gate = verdicts(subject, measured(subject, fault.plant, rounds=rounds))
+    verdict = verdicts_by_gate[fault.gate]
     assert verdict.reason in fault.reasons, verdict.message
     assert verdict.decision in ("worse", "unsure")
     assert verdict.decision == "worse" or verdict.reason in DOUBTED
     assert fault.words in "; ".join([verdict.message, *verdict.changes])
-    assert {gate: found[gate].message for gate in fault.green if found[gate].decision == "worse"} == {}
+    assert {
+        gate: verdicts_by_gate[gate].message for gate in fault.green if verdicts_by_gate[gate].decision == "worse"
+    } == {}
     if fault.place == BEHIND:
         assert verdict.details.trace.place is None
         assert "First divergence: after the decoder" in verdict.message

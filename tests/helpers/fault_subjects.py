@@ -135,13 +135,13 @@ def measured(
 
 def verdicts(
     subject: Subject,
-    seen: tuple[Observation, Artifacts],
+    measurement: tuple[Observation, Artifacts],
     *,
     distance: Distance = "machine",
     limits: Limits | None = None,
 ) -> dict[Gate, Any]:
     """What the gates say of a measurement beside the subject's own."""
-    observation, artifacts = seen
+    observation, artifacts = measurement
     then, kept = subject.accepted
     baseline = Baseline(
         case=Case(id=then.case.id, definition=observation.case.definition),
@@ -159,17 +159,17 @@ def measured_afresh(python: Path, name: str, threads: int, folder: Path) -> tupl
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(sys.path)}
     command = [str(python), str(Path(__file__)), name, str(threads), str(folder)]
     subprocess.run(command, check=True, env=environment)
-    seen = msgspec.json.decode((folder / "observation.json").read_bytes(), type=Observation)
+    observation = msgspec.json.decode((folder / "observation.json").read_bytes(), type=Observation)
     with np.load(folder / "images.npz") as images, np.load(folder / "trace.npz") as trace:
-        return seen, Artifacts(images=tuple(images.values()), trace=dict(trace))
+        return observation, Artifacts(images=tuple(images.values()), trace=dict(trace))
 
 
-def _measure_for_another_process(name: str, threads: str, folder: str) -> None:
-    seen, artifacts = measured(SUBJECTS[name], threads=int(threads))
-    (Path(folder) / "observation.json").write_bytes(msgspec.json.encode(seen))
+def _measure_for_caller(name: str, threads: str, folder: str) -> None:
+    observation, artifacts = measured(SUBJECTS[name], threads=int(threads))
+    (Path(folder) / "observation.json").write_bytes(msgspec.json.encode(observation))
     np.savez(Path(folder) / "images.npz", *artifacts.images)
     np.savez(Path(folder) / "trace.npz", **artifacts.trace)  # type: ignore[arg-type]  # names of arrays
 
 
 if __name__ == "__main__":
-    _measure_for_another_process(*sys.argv[1:])
+    _measure_for_caller(*sys.argv[1:])

@@ -106,12 +106,12 @@ def _repeat_a_step(scheduler: object) -> None:
         setattr(scheduler, name, torch.cat([values[:4], values[3:]]))
 
 
-def _sigmas_off_by_one(scheduler: Any) -> None:
+def _sigmas_shifted_by_index(scheduler: Any) -> None:
     sigmas = scheduler.sigmas
     scheduler.sigmas = torch.cat([sigmas[1:], sigmas[-1:]])
 
 
-def _nan_at_one_place(tensor: torch.Tensor) -> torch.Tensor:
+def _single_nan(tensor: torch.Tensor) -> torch.Tensor:
     broken = tensor.clone()
     broken.view(-1)[7] = float("nan")
     return broken
@@ -250,7 +250,7 @@ FAULTS: tuple[Fault, ...] = (
     work(
         "masks of ones in attention",
         "flux",
-        pieces.masks_of_ones,
+        pieces.masks_all_true,
         "attention_mask",
         "transformer attention calls with a mask: 0 -> 36 of 36",
     ),
@@ -323,7 +323,7 @@ FAULTS: tuple[Fault, ...] = (
     output(
         "NaN in the unconditional prediction of step 2",
         "lumina2",
-        plant.after("transformer.forward", _nan_at_one_place, call=5),
+        plant.after("transformer.forward", _single_nan, call=5),
         "prediction/2/uncond",
         "not_finite",
         "unconditional prediction, step 2",
@@ -343,7 +343,7 @@ FAULTS: tuple[Fault, ...] = (
         "schedule",
         "sigmas at steps",
     ),
-    work("sigmas off by one", "lumina2", plant.schedule(_sigmas_off_by_one), "schedule", "sigmas at steps"),
+    work("sigmas off by one", "lumina2", plant.schedule(_sigmas_shifted_by_index), "schedule", "sigmas at steps"),
     output(
         "latents scaled by 1.02 in step 3",
         "lumina2",
@@ -383,7 +383,7 @@ FAULTS: tuple[Fault, ...] = (
     output(
         "NaN in the decoder",
         "lumina2",
-        plant.after("vae.decode", _nan_at_one_place),
+        plant.after("vae.decode", _single_nan),
         "decoded",
         "not_finite",
         "decoder output",

@@ -82,7 +82,7 @@ def stable_diffusion() -> Any:
     import diffusers
 
     with _seeded():
-        made = diffusers.StableDiffusionPipeline(
+        pipeline = diffusers.StableDiffusionPipeline(
             unet=_unet(cross_attention_dim=_WIDTH),
             vae=tiny_autoencoder(),
             text_encoder=tiny_clip(projected=False),
@@ -92,7 +92,7 @@ def stable_diffusion() -> Any:
             feature_extractor=None,
             requires_safety_checker=False,
         )
-    return quiet(made)
+    return quiet(pipeline)
 
 
 @functools.cache
@@ -102,7 +102,7 @@ def stable_diffusion_xl() -> Any:
 
     with _seeded():
         tokenizer = build_tokenizer(77, add_bos=True, add_eos=True)
-        made = diffusers.StableDiffusionXLPipeline(
+        pipeline = diffusers.StableDiffusionXLPipeline(
             unet=_unet(
                 cross_attention_dim=2 * _WIDTH,
                 addition_embed_type="text_time",
@@ -117,7 +117,7 @@ def stable_diffusion_xl() -> Any:
             scheduler=diffusers.DDIMScheduler(steps_offset=1, clip_sample=False),
             add_watermarker=False,
         )
-    return quiet(made)
+    return quiet(pipeline)
 
 
 @functools.cache
@@ -127,7 +127,7 @@ def stable_diffusion_3() -> Any:
 
     with _seeded():
         tokenizer = build_tokenizer(77, add_bos=True, add_eos=True)
-        made = diffusers.StableDiffusion3Pipeline(
+        pipeline = diffusers.StableDiffusion3Pipeline(
             transformer=diffusers.SD3Transformer2DModel(
                 sample_size=16,
                 patch_size=2,
@@ -149,7 +149,7 @@ def stable_diffusion_3() -> Any:
             text_encoder_3=None,
             tokenizer_3=None,
         )
-    return quiet(made)
+    return quiet(pipeline)
 
 
 @functools.cache
@@ -162,7 +162,7 @@ def flux(*, guidance_embeds: bool = True) -> Any:
         t5: Any = transformers.T5Config(
             vocab_size=vocabulary_size(), d_model=_WIDTH, d_kv=8, d_ff=_WIDTH, num_layers=1, num_heads=4
         )
-        made = diffusers.FluxPipeline(
+        pipeline = diffusers.FluxPipeline(
             transformer=diffusers.FluxTransformer2DModel(
                 patch_size=1,
                 in_channels=16,
@@ -182,7 +182,7 @@ def flux(*, guidance_embeds: bool = True) -> Any:
             text_encoder_2=transformers.T5EncoderModel(t5),
             tokenizer_2=build_tokenizer(77, add_bos=False, add_eos=True),
         )
-    return quiet(made)
+    return quiet(pipeline)
 
 
 @functools.cache
@@ -201,7 +201,7 @@ def lumina2() -> Any:
             num_key_value_heads=2,
             head_dim=8,
         )
-        made = diffusers.Lumina2Pipeline(
+        pipeline = diffusers.Lumina2Pipeline(
             transformer=_stirred(
                 diffusers.Lumina2Transformer2DModel(
                     sample_size=8,
@@ -223,7 +223,7 @@ def lumina2() -> Any:
             text_encoder=transformers.Gemma2Model(gemma),
             tokenizer=build_tokenizer(256, add_bos=True, add_eos=False),
         )
-    return quiet(made)
+    return quiet(pipeline)
 
 
 @functools.cache
@@ -251,7 +251,7 @@ def qwen_image() -> Any:
                 "out_hidden_size": 32,
             },
         )
-        made = diffusers.QwenImagePipeline(
+        pipeline = diffusers.QwenImagePipeline(
             transformer=diffusers.QwenImageTransformer2DModel(
                 patch_size=2,
                 in_channels=16,
@@ -269,7 +269,7 @@ def qwen_image() -> Any:
             text_encoder=transformers.Qwen2_5_VLForConditionalGeneration(config),
             tokenizer=build_tokenizer(256, add_bos=True, add_eos=False),
         )
-    return quiet(made)
+    return quiet(pipeline)
 
 
 @functools.cache
@@ -290,7 +290,7 @@ def z_image() -> Any:
         )
         tokenizer = build_tokenizer(256, add_bos=True, add_eos=False)
         tokenizer.chat_template = "{% for message in messages %}{{ message['content'] }}{% endfor %}"
-        made = diffusers.ZImagePipeline(
+        pipeline = diffusers.ZImagePipeline(
             transformer=_stirred(
                 diffusers.ZImageTransformer2DModel(
                     in_channels=4,
@@ -309,7 +309,7 @@ def z_image() -> Any:
             text_encoder=transformers.Qwen3Model(qwen),
             tokenizer=tokenizer,
         )
-    return quiet(made)
+    return quiet(pipeline)
 
 
 @contextlib.contextmanager

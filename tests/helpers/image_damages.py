@@ -28,8 +28,8 @@ def photograph(size_px: int, seed: int = 0) -> NDArray[np.uint8]:
     rng = np.random.default_rng(seed)
     y, x = np.mgrid[0:size_px, 0:size_px] / size_px
     # most of a photograph's contrast is brightness, shared by its channels
-    shared = _one_over_f(rng, size_px)
-    image = np.stack([0.8 * shared + 0.4 * _one_over_f(rng, size_px) for _ in range(3)], axis=-1)
+    shared = _pink_noise(rng, size_px)
+    image = np.stack([0.8 * shared + 0.4 * _pink_noise(rng, size_px) for _ in range(3)], axis=-1)
     image = rng.uniform(90, 150, 3) + 32 * image
     image[y > rng.uniform(0.5, 0.8)] += rng.uniform(-35, 35, 3)
     for _ in range(3):
@@ -45,11 +45,14 @@ def drawing(size_px: int, seed: int = 0) -> NDArray[np.uint8]:
     scale = size_px / pictures.SIDE_PX
     y, x = np.mgrid[0:size_px, 0:size_px] + 0.5
     image = np.broadcast_to(np.array(pictures.COLOURS[scene.ground], np.float64), (size_px, size_px, 3)).copy()
-    for thing in scene.things:
+    for drawn_object in scene.objects:
         away_px = pictures.signed_distance_px(
-            thing.shape, x - scale * thing.x_px, y - scale * thing.y_px, scale * thing.radius_px
+            drawn_object.shape,
+            x - scale * drawn_object.x_px,
+            y - scale * drawn_object.y_px,
+            scale * drawn_object.radius_px,
         )
-        image += np.clip(0.5 - away_px, 0, 1)[..., None] * (np.array(pictures.COLOURS[thing.colour]) - image)
+        image += np.clip(0.5 - away_px, 0, 1)[..., None] * (np.array(pictures.COLOURS[drawn_object.colour]) - image)
     return _rounded(image)
 
 
@@ -63,18 +66,20 @@ def _scene(rng: np.random.Generator) -> pictures.Scene:
             rng.choice(["small", "medium", "large"])
         ]
         x, y = (middle + offset * rng.integers(-1, 2) for _ in range(2))
-        return pictures.Scene((pictures._thing(rng, colours[0], x, y, radius),), str(ground))
+        return pictures.Scene((pictures._drawn_object(rng, colours[0], x, y, radius),), str(ground))
     centres = [(middle - 32.0, middle), (middle + 32.0, middle)]
     if rng.random() < 0.5:
         centres = [(y, x) for x, y in centres]
-    things = (pictures._thing(rng, colour, x, y, 22.0) for colour, (x, y) in zip(colours, centres, strict=True))
-    return pictures.Scene(tuple(things), str(ground))
+    objects = (
+        pictures._drawn_object(rng, colour, x, y, 22.0) for colour, (x, y) in zip(colours, centres, strict=True)
+    )
+    return pictures.Scene(tuple(objects), str(ground))
 
 
 PICTURES: dict[str, Callable[[int, int], NDArray[np.uint8]]] = {"photograph": photograph, "drawing": drawing}
 
 
-def _one_over_f(rng: np.random.Generator, size_px: int) -> NDArray[np.float64]:
+def _pink_noise(rng: np.random.Generator, size_px: int) -> NDArray[np.float64]:
     """Noise whose amplitude falls with frequency, of mean 0 and deviation 1."""
     frequency = np.hypot(np.fft.fftfreq(size_px)[:, None], np.fft.rfftfreq(size_px)[None])
     frequency[0, 0] = np.inf

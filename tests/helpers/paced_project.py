@@ -66,7 +66,7 @@ def pace():
         pytest.skip("it is Sunday")
 '''
 
-ONE_TEST = PACED + "\ndef test_case(diffbench):\n    diffbench(paint)\n"
+SINGLE_TEST = PACED + "\ndef test_case(diffbench):\n    diffbench(paint)\n"
 
 
 class Paced:
@@ -76,7 +76,7 @@ class Paced:
         self,
         pytester: pytest.Pytester,
         monkeypatch: pytest.MonkeyPatch,
-        test_file: str = ONE_TEST,
+        test_file: str = SINGLE_TEST,
         saved: Path | None = None,
     ) -> None:
         from pytest_diffbench.measure import clock, telemetry
@@ -89,15 +89,15 @@ class Paced:
         monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
         self.pytester = pytester
         pytester.makepyfile(test_project=test_file)
-        mine = pytester.path / "baselines"
+        own_baselines = pytester.path / "baselines"
         if saved is not None and saved.exists():
-            shutil.copytree(saved, mine)
+            shutil.copytree(saved, own_baselines)
             return
         with suite_budget.shared() if saved is not None else contextlib.nullcontext():
             for pace in (0.99, 1.0, 1.01, 1.0, 0.995):
                 assert self.run("--diffbench-save", paces=[pace]).ret == 0
         if saved is not None:
-            shutil.copytree(mine, saved)
+            shutil.copytree(own_baselines, saved)
 
     def run(self, *arguments: str, paces: list[float | str], subprocess: bool = False) -> pytest.RunResult:
         """Run in this process, or in another where this one mustn't be interrupted.
@@ -122,4 +122,4 @@ class Paced:
         return case
 
     def time(self) -> Any:
-        return next(one for one in self.case().verdicts if one.gate == "time")
+        return next(verdict for verdict in self.case().verdicts if verdict.gate == "time")

@@ -125,7 +125,7 @@ def image(change: Callable[[Pixels], Pixels]) -> Plant:
         sound = pipeline.image_processor.postprocess
 
         def broken(*args: Any, **kwargs: Any) -> Any:
-            return [Image.fromarray(change(np.asarray(one))) for one in sound(*args, **kwargs)]
+            return [Image.fromarray(change(np.asarray(image))) for image in sound(*args, **kwargs)]
 
         with replaced(pipeline.image_processor, "postprocess", broken):
             yield
@@ -160,9 +160,9 @@ def embedding(number: int, change: Callable[[torch.Tensor], torch.Tensor]) -> Pl
 
         @functools.wraps(sound)
         def broken(*args: Any, **kwargs: Any) -> Any:
-            found = list(sound(*args, **kwargs))
-            found[number] = change(found[number])
-            return tuple(found)
+            outputs = list(sound(*args, **kwargs))
+            outputs[number] = change(outputs[number])
+            return tuple(outputs)
 
         with replaced(pipeline, "encode_prompt", broken):
             yield
@@ -242,7 +242,7 @@ def rounded(component: str, dtype: torch.dtype) -> Plant:
 
         @functools.wraps(forward)
         def cast_forward(*args: Any, **kwargs: Any) -> Any:
-            output = forward(*_cast(args, dtype), **{name: _cast(one, dtype) for name, one in kwargs.items()})
+            output = forward(*_cast(args, dtype), **{name: _cast(value, dtype) for name, value in kwargs.items()})
             return _cast(output, before)
 
         # what the pipeline asks a text encoder for, to cast its embeddings
@@ -262,7 +262,7 @@ def _cast(value: Any, dtype: torch.dtype) -> Any:
     if isinstance(value, torch.Tensor):
         return value.to(dtype) if value.is_floating_point() else value
     if isinstance(value, tuple):
-        return tuple(_cast(one, dtype) for one in value)
+        return tuple(_cast(item, dtype) for item in value)
     if isinstance(value, dict):
         for key in list(value):
             value[key] = _cast(value[key], dtype)
@@ -333,7 +333,7 @@ def argument_of_noise(make: Callable[[], torch.Generator]) -> Plant:
         @functools.wraps(sound)
         def broken(*args: Any, **kwargs: Any) -> Any:
             other = make()
-            args = tuple(other if isinstance(one, torch.Generator) else one for one in args)
+            args = tuple(other if isinstance(argument, torch.Generator) else argument for argument in args)
             return sound(*args, **{k: other if isinstance(v, torch.Generator) else v for k, v in kwargs.items()})
 
         with replaced(pipeline, "prepare_latents", broken):

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 @contextlib.contextmanager
-def masks_of_ones(_pipeline: Any) -> Iterator[None]:
+def masks_all_true(_pipeline: Any) -> Iterator[None]:
     """Hand attention a mask that hides nothing, wherever it was handed none."""
     fused = torch.nn.functional.scaled_dot_product_attention
 
@@ -31,8 +31,8 @@ def modules_walked(pipeline: Any) -> Iterator[None]:
     """Look at every module of the denoiser before each of its calls."""
 
     def walk(module: Any, _args: Any) -> None:
-        for one in module.modules():
-            one.extra_repr()
+        for submodule in module.modules():
+            submodule.extra_repr()
 
     hook = pipeline.transformer.register_forward_pre_hook(walk)
     try:
@@ -48,8 +48,8 @@ def cast_twice(pipeline: Any) -> Iterator[None]:
     def there_and_back(_module: Any, _args: Any, output: Any) -> Any:
         return output.double().to(output.dtype)
 
-    layers = [one for one in pipeline.transformer.modules() if isinstance(one, torch.nn.Linear)]
-    hooks = [one.register_forward_hook(there_and_back) for one in layers]
+    layers = [module for module in pipeline.transformer.modules() if isinstance(module, torch.nn.Linear)]
+    hooks = [layer.register_forward_hook(there_and_back) for layer in layers]
     try:
         yield
     finally:

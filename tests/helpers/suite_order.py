@@ -10,12 +10,12 @@ if TYPE_CHECKING:
     import pytest
 
 DEAREST = (
-    "tests/full/test_own_baselines.py::test_the_suite_still_computes_them",
+    "tests/full/test_own_baselines.py::test_the_suite_still_computes_the_baselines",
     "tests/full/test_docs_examples.py",
     "tests/full/package/test_package_wheel.py",
     "tests/full/test_docs_readme.py",
     "tests/full/workers",
-    "tests/test_docs_commands.py::test_a_printed_line_that_takes_long_runs",
+    "tests/test_docs_commands.py::test_a_long_running_printed_line",
     "tests/full/faults/test_faults_benign.py",
 )
 """Beginnings of ids of the tests that take longest; most wait for processes. Workers begin with them, so that none is
@@ -29,8 +29,8 @@ def dearest_first(items: Sequence[pytest.Item], workers: int) -> list[pytest.Ite
     others = [item for item in items if id(item) not in chosen]
     ordered: list[pytest.Item] = []
     for worker in range(workers):
-        mine = [item for group in groups[worker::workers] for item in group]  # whole: many share their fixtures
-        count = (len(items) - len(ordered)) // (workers - worker) - len(mine)  # as xdist deals them
-        ordered += mine + others[: max(0, count)]
+        own_items = [item for group in groups[worker::workers] for item in group]  # whole: many share their fixtures
+        count = (len(items) - len(ordered)) // (workers - worker) - len(own_items)  # as xdist deals them
+        ordered += own_items + others[: max(0, count)]
         others = others[max(0, count) :]
     return ordered

@@ -166,13 +166,13 @@ class WarmPython:
             make: makes a venv in a folder; returns its interpreter.
         """
 
-        def made(folder: Path) -> Path:
+        def make_warm(folder: Path) -> Path:
             python = make(folder)
             (packages,) = folder.glob("lib/python*/site-packages")
             own = python.rename(python.with_name("python-itself"))
             return _write_client(python, self.folder / "socket", self.account, str(packages), venv=own)
 
-        return made if SUPPORTED else make
+        return make_warm if SUPPORTED else make
 
     @property
     def spent_s(self) -> float:
@@ -229,7 +229,7 @@ def _write_client(program: Path, address: Path, account: str, *places: str, venv
 
 def spent_s() -> float:
     """Processor time of all processes that this process's warm Pythons were asked for and that have ended."""
-    return sum(one.spent_s for one in _RUNNING)
+    return sum(process.spent_s for process in _RUNNING)
 
 
 def _serve(address: Path) -> None:
@@ -255,8 +255,8 @@ def _serve(address: Path) -> None:
         for key, _ in selector.select():
             kind, link, pid = key.data
             if kind == "over":
-                for one in running:
-                    os.kill(one, signal.SIGKILL)
+                for child in running:
+                    os.kill(child, signal.SIGKILL)
                 return
             if kind == "client":
                 link, _ = listener.accept()

@@ -42,10 +42,10 @@ def checked(*only: str, name: str = "lumina2", **more: Any) -> Verification:
     return verify(tiny(name), SMALL, only=only, **more)
 
 
-def test_a_fault_of_diffusers_is_found_without_a_baseline() -> None:
-    found = checked("batch.prompts", KNOWN, "off.unconditional_calls")
-    assert [check.code for check in found.having("broken")] == [KNOWN]
-    assert {check.code for check in found.having("holds")} == {"batch.prompts", "off.unconditional_calls"}
+def test_a_fault_of_diffusers_is_detected_without_a_baseline() -> None:
+    verification = checked("batch.prompts", KNOWN, "off.unconditional_calls")
+    assert [check.code for check in verification.having("broken")] == [KNOWN]
+    assert {check.code for check in verification.having("holds")} == {"batch.prompts", "off.unconditional_calls"}
 
 
 def test_what_does_not_apply_says_why() -> None:
@@ -54,7 +54,7 @@ def test_what_does_not_apply_says_why() -> None:
     assert "no unconditional call was made (true_cfg_scale=1)" in undecided_sentence(check)
 
 
-def test_a_call_leaves_the_pipeline_as_it_was() -> None:
+def test_a_call_leaves_the_pipeline_unchanged() -> None:
     pipeline = tiny("lumina2")
     pipeline(**SMALL)  # notes its arguments on itself
     before = dict(vars(pipeline))
@@ -66,9 +66,7 @@ def test_a_call_leaves_the_pipeline_as_it_was() -> None:
     ("asked", "scale", "off"),
     [(7.5, 7.4, 1.0), (7.5, 8.6, 0.0), (7.5, 7.3, None), (1.2, 1.19, 1.0), (0.5, 0.5, 1.0), (0.5, 0.47, None)],
 )
-def test_a_scale_that_is_read_is_the_argument_up_to_two_percent(
-    asked: float, scale: float, off: float | None
-) -> None:
+def test_a_scale_read_is_the_argument_up_to_two_percent(asked: float, scale: float, off: float | None) -> None:
     steps = (judge_factories.guided_step(scale=scale),)
     reference = SimpleNamespace(work=judge_factories.work(), guidance=judge_factories.guidance(steps))
     without = SimpleNamespace(work=judge_factories.work([judge_factories.group("cond", "0-29")]))
@@ -89,12 +87,12 @@ def test_a_scale_that_is_read_is_the_argument_up_to_two_percent(
 
 
 @pytest.mark.full
-def test_a_waived_fault_keeps_its_reason() -> None:
-    found = checked(KNOWN, waive={KNOWN: "diffusers #13634"})
-    assert not found.having("broken")
-    (check,) = found.having("broken", waived=True)
+def test_a_waived_fault_keeps_the_reason() -> None:
+    verification = checked(KNOWN, waive={KNOWN: "diffusers #13634"})
+    assert not verification.having("broken")
+    (check,) = verification.having("broken", waived=True)
     assert check.waived == "diffusers #13634"
-    assert "waived  batch.prompts_and_images" in plain(verification_lines(found, 120))
+    assert "waived  batch.prompts_and_images" in plain(verification_lines(verification, 120))
 
 
 @pytest.mark.parametrize(
@@ -105,12 +103,12 @@ def test_a_waived_fault_keeps_its_reason() -> None:
         ({"waive": {KNOWN: " "}}, f"waive: '{KNOWN}' has no reason"),
     ],
 )
-def test_codes_that_there_are_not(more: dict[str, Any], words: str) -> None:
+def test_unknown_codes(more: dict[str, Any], words: str) -> None:
     with pytest.raises(OptionError, match=words):
         verify(tiny("lumina2"), SMALL, **more)
 
 
-def test_a_call_that_fails_is_no_finding() -> None:
+def test_a_failing_call_is_no_finding() -> None:
     with pytest.raises(MeasureError, match=r"Lumina2Pipeline failed at the call .*Give the arguments that it needs"):
         verify(tiny("lumina2"), SMALL | {"prompt": None})
 
@@ -120,7 +118,7 @@ def test_a_target_without_outputs_is_refused() -> None:
         verify(lambda: None, {})
 
 
-def test_every_invariant_has_its_words_and_stands_in_the_docs() -> None:
+def test_every_invariant_has_words_and_stands_in_the_docs() -> None:
     assert list(CLAIMS) == list(CODES)
     docs = (ROOT / "docs" / "verify.md").read_text(encoding="utf-8")
     for code, claim in CLAIMS.items():
@@ -161,7 +159,7 @@ def test_a_broken_invariant_says_what_how_much_where_the_limit_and_what_to_do() 
     assert text.endswith("1 broken")
 
 
-def test_outputs_that_cant_be_compared_are_said_to_differ() -> None:
+def test_incomparable_outputs_are_called_different() -> None:
     gap = OutputDistance(distance_rel=None, limit_rel=1e-4)
     assert "different sizes, or values that aren't finite" in text_of(check("broken", distance=gap))
 
@@ -194,21 +192,21 @@ def test_the_text_of_a_failed_test_names_the_way_to_accept() -> None:
     ],
     ids=["neither", "expected", "observed", "a distance"],
 )
-def test_figures_are_told_where_there_are_any(facts: dict[str, Any], said: str | None) -> None:
+def test_figures_are_reported_where_there_are_any(facts: dict[str, Any], said: str | None) -> None:
     text = broken_text(verification(check("broken", where=("steps 0-2",), **facts)))
     assert "steps 0-2" in text
     assert said in text if said is not None else "Observed" not in text
 
 
-def test_an_answer_that_no_check_has_is_not_listed() -> None:
+def test_an_answer_without_a_check_is_not_listed() -> None:
     labels = {line.split()[0] for line in text_of(check("broken")).splitlines() if line.strip()}
     assert "broken" in labels
     assert not labels & {"waived", "unable", "holds", "n/a"}
 
 
 def test_the_json_can_be_read_back() -> None:
-    found = verification(check("broken", distance=OutputDistance(distance_rel=None, limit_rel=1e-4)))
-    assert msgspec.json.decode(as_json(found), type=Verification) == found
+    verified = verification(check("broken", distance=OutputDistance(distance_rel=None, limit_rel=1e-4)))
+    assert msgspec.json.decode(as_json(verified), type=Verification) == verified
 
 
 # -- the command
@@ -239,12 +237,14 @@ def test_what_cannot_be_used_is_named(
     [([], cli.WORSE), pytest.param(["--waive", f"{KNOWN}=known upstream"], cli.FINE, marks=pytest.mark.full)],
     ids=["found", "waived"],
 )
-def test_the_command_finds_it_in_the_mini(more: list[str], status: int, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_detects_the_fault_in_the_mini(
+    more: list[str], status: int, capsys: pytest.CaptureFixture[str]
+) -> None:
     arguments = ["lumina2", "--only", KNOWN, "--steps", "1", "--one-process", "--json", *more]
     assert cli.main(["verify", *arguments]) == status
-    found = json.loads(capsys.readouterr().out)
-    assert found["source"] == "lumina2"
-    assert [check["answer"] for check in found["checks"]] == ["broken"]
+    verification = json.loads(capsys.readouterr().out)
+    assert verification["source"] == "lumina2"
+    assert [check["answer"] for check in verification["checks"]] == ["broken"]
 
 
 # -- the fixture
@@ -279,7 +279,7 @@ def test_the_fixture_fails_a_test_and_prints_what_was_waived(pytester: pytest.Py
         ]
     )
     session = session_json.load(pytester.path / "session.json")
-    assert [found.test for found in session.verifications] == [
+    assert [verification.test for verification in session.verifications] == [
         "test_verified.py::test_waived",
         "test_verified.py::test_broken",
     ]

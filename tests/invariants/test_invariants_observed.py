@@ -30,7 +30,7 @@ def test_components_are_taken_down_and_neither_steps_nor_the_pipelines_own_metho
 
 
 @pytest.mark.parametrize("within", [lambda x: x, lambda x: {"a": {"b": x}}, lambda x: [1, (x, None)]])
-def test_inputs_are_told_apart_by_every_tensor_within_them(within: Any) -> None:
+def test_inputs_are_distinguished_by_every_tensor_within(within: Any) -> None:
     site = Site("transformer", None, "denoiser", None)
     changed = torch.zeros(10_000)
     changed[5_000] = 1.0  # which a printed tensor leaves out
@@ -41,9 +41,9 @@ def test_inputs_are_told_apart_by_every_tensor_within_them(within: Any) -> None:
     assert first == again != other
 
 
-def test_roundings_go_up_and_down_and_leave_numbers_and_single_vectors_as_they_are() -> None:
-    ones, whole, vector = torch.ones(4, 64), torch.ones(4, 64, dtype=torch.int64), torch.ones(64)
-    (changed, *_), nested = jitter(torch.nn.Identity(), (ones,), {"whole": whole, "vector": [vector]})
+def test_roundings_go_up_and_down_and_leave_numbers_and_single_vectors_unchanged() -> None:
+    rows, whole, vector = torch.ones(4, 64), torch.ones(4, 64, dtype=torch.int64), torch.ones(64)
+    (changed, *_), nested = jitter(torch.nn.Identity(), (rows,), {"whole": whole, "vector": [vector]})
     gaps = (changed - 1) / torch.finfo(torch.float32).eps
     assert set(gaps.flatten().tolist()) == {-8.0, 8.0}
     assert nested["whole"].equal(whole)

@@ -165,11 +165,11 @@ def shifted_by_size(pipeline: Any) -> contextlib.AbstractContextManager[None]:
 
 
 def without_mask(pipeline: Any) -> Any:
-    def ones(arguments: dict[str, Any]) -> dict[str, Any]:
+    def masks_all_true(arguments: dict[str, Any]) -> dict[str, Any]:
         mask = arguments["encoder_attention_mask"]
         return arguments | {"encoder_attention_mask": torch.ones_like(mask)}
 
-    return plants.argument("transformer.forward", ones)(pipeline)
+    return plants.argument("transformer.forward", masks_all_true)(pipeline)
 
 
 def deaf_callback(_pipeline: Any) -> contextlib.AbstractContextManager[None]:
@@ -272,13 +272,13 @@ def check_of(code: str, pipeline: Any, plant: Any, **more: Any) -> Check:
 
 
 @pytest.mark.parametrize("planted", map(tiered, PLANTED))
-def test_a_fault_of_its_kind_breaks_an_invariant(planted: Planted) -> None:
+def test_a_fault_of_every_kind_breaks_an_invariant(planted: Planted) -> None:
     check = check_of(planted.code, planted.build(), planted.plant)
     assert check.answer == "broken", check
     assert planted.words in "; ".join(check.where), check
 
 
-def test_a_sound_pipeline_keeps_all_that_apply() -> None:
+def test_a_sound_pipeline_keeps_all_applicable_invariants() -> None:
     checks = verify(zoo.stable_diffusion(), SMALL | {"num_inference_steps": 2, "height": 32, "width": 32}).checks
     obstacles = {check.code: check.obstacle for check in checks if check.answer != "holds"}
     assert obstacles == {
@@ -294,14 +294,14 @@ def test_a_sound_pipeline_keeps_all_that_apply() -> None:
 @pytest.mark.parametrize(
     "planted", [planted for planted in PLANTED if planted.plant is not None], ids=lambda planted: planted.code
 )
-def test_the_sound_pipeline_keeps_it(planted: Planted) -> None:
+def test_the_sound_pipeline_keeps_the_invariant(planted: Planted) -> None:
     check = check_of(planted.code, planted.build(), None)
     assert check.answer == ("not_applicable" if planted.code == "schedule.shift" else "holds"), check
 
 
 @pytest.mark.full
 @pytest.mark.parametrize(("by", "answer"), [(0.0, "holds"), (0.1, "broken")])
-def test_another_process_is_compared(by: float, answer: str) -> None:
+def test_a_different_process_is_compared(by: float, answer: str) -> None:
     pipeline = zoo.stable_diffusion()
     generator = torch.Generator("cpu").manual_seed(0)
     images = pipeline(**SMALL, generator=generator, output_type="np").images
@@ -309,7 +309,7 @@ def test_another_process_is_compared(by: float, answer: str) -> None:
     assert check.answer == answer, check
 
 
-def test_a_sample_of_tokens_has_its_shift_by_their_number() -> None:
+def test_a_sample_of_tokens_has_a_shift_by_the_number_of_tokens() -> None:
     scheduler = diffusers.FlowMatchEulerDiscreteScheduler(use_dynamic_shifting=True)
     check = check_of(
         "schedule.shift", build_tiny("flux"), lambda pipeline: plants.replaced(pipeline, "scheduler", scheduler)
@@ -318,7 +318,7 @@ def test_a_sample_of_tokens_has_its_shift_by_their_number() -> None:
     assert check.observed == check.expected == 16  # 64 pixels a side are 8 latents, and a token is two by two of them
 
 
-def test_a_mix_by_one_wastes_calls_and_leaves_the_picture() -> None:
+def test_a_mix_by_1_wastes_calls_and_leaves_the_picture() -> None:
     """As OmniGen has it: at a scale of 1, u + (c - u) is the conditional prediction but for rounding."""
 
     def mixes(pipeline: Any) -> contextlib.AbstractContextManager[None]:

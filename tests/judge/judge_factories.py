@@ -86,13 +86,13 @@ def run(
     for total_s in times:
         denoise_s = total_s - 0.1 - decode_s - 0.01
         extra = slow_steps or {}
-        each_s = (denoise_s - sum(extra.values())) / STEPS
+        step_s = (denoise_s - sum(extra.values())) / STEPS
         stages = {"text_encode": 0.1, "denoise": denoise_s, "vae_decode": decode_s, "unattributed": 0.01}
         rounds.append(
             Round(
                 total_s=total_s,
                 stages_s=stages if denoise_s > 0 else {},  # type: ignore[arg-type]  # names of stages
-                steps_s=tuple(each_s + extra.get(step, 0.0) for step in range(STEPS)) if denoise_s > 0 else (),
+                steps_s=tuple(step_s + extra.get(step, 0.0) for step in range(STEPS)) if denoise_s > 0 else (),
             )
         )
     return Run(
@@ -124,24 +124,24 @@ def work(denoiser: Sequence[CallGroup] | None = None, **changed: Any) -> Work:
         else (group("cond", f"0-{STEPS - 1}"), group("uncond", f"0-{GUIDED - 1}"))
     )
     fields: dict[str, Any] = {"steps": STEPS, "denoiser": groups}
-    made = Work(
+    counted = Work(
         **fields,
         component_calls={"text_encoder": 2, "transformer": 0, "vae.decode": 1},
         flops={"text_encoder": TFLOP // 2, "transformer": 0, "vae.decode": 2 * TFLOP},
         parameters={"text_encoder": 2_000_000, "transformer": 5_000_000, "vae": 1_000_000},
         attention_parameters={"transformer": 1_000_000},
     )
-    made = msgspec.structs.replace(
-        made,
-        component_calls=made.component_calls | {"transformer": made.denoiser_calls},
-        flops=made.flops | {"transformer": sum(_calls(one) * one.flops for one in groups)},
+    counted = msgspec.structs.replace(
+        counted,
+        component_calls=counted.component_calls | {"transformer": counted.denoiser_calls},
+        flops=counted.flops | {"transformer": sum(_calls(group) * group.flops for group in groups)},
     )
-    return msgspec.structs.replace(made, **changed)
+    return msgspec.structs.replace(counted, **changed)
 
 
-def _calls(one: CallGroup) -> int:
+def _calls(group: CallGroup) -> int:
     return Work(
-        steps=1, denoiser=(one,), component_calls={}, flops={}, parameters={}, attention_parameters={}
+        steps=1, denoiser=(group,), component_calls={}, flops={}, parameters={}, attention_parameters={}
     ).denoiser_calls
 
 
@@ -265,24 +265,24 @@ def artifacts(*images: NDArray[np.uint8], **entries: float) -> Artifacts:
 
 
 def reference(
-    seen: Observation | None = None,
+    base: Observation | None = None,
     *,
     stored: Artifacts | None = None,
     runs: Sequence[Run] | None = None,
     distance: Distance = "machine",
     **changed: Any,
 ) -> Reference:
-    """A baseline of five runs that spread by 1 %, accepted from `seen`."""
-    seen = seen or observation()
+    """A baseline of five runs that spread by 1 %, accepted from `base`."""
+    base = base or observation()
     fields: dict[str, Any] = {
-        "case": seen.case,
+        "case": base.case,
         "runs": tuple(runs)
         if runs is not None
         else tuple(run(12.0 * (1 + part / 100)) for part in (0, 1, -1, 0.5, -0.5)),
-        "work": seen.work,
-        "output": seen.output,
-        "memory": seen.memory,
-        "layers": seen.layers,
+        "work": base.work,
+        "output": base.output,
+        "memory": base.memory,
+        "layers": base.layers,
     }
     kept = stored if stored is not None else artifacts()
     return Reference(
@@ -300,10 +300,10 @@ def judge_all(*args: Any, **kwargs: Any) -> tuple[Any, ...]:
 
 def ask(
     gate: Gate,
-    seen: Observation,
+    measured: Observation,
     against: Reference | None = None,
     *,
-    mine: Artifacts | None = None,
+    returned: Artifacts | None = None,
     limits: Limits | None = None,
     saving: bool = False,
     more_runs: Sequence[Run] = (),
@@ -314,8 +314,8 @@ def ask(
 ) -> Any:
     """The verdict of one gate, after a trip through JSON, which every verdict must survive."""
     (answer,) = judge(
-        seen,
-        mine or artifacts(),
+        measured,
+        returned or artifacts(),
         against,
         limits or Limits(),
         [gate],

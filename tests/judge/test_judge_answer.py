@@ -100,7 +100,7 @@ def test_what_rules_out_a_gain_stands_for_all() -> None:
     assert answer(session).word == "wrong"
 
 
-def test_the_command_ends_with_a_status_of_its_own_for_each_word(
+def test_the_command_ends_with_a_separate_status_for_every_word(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert ANSWERED.keys() == set(WORDS)
@@ -111,8 +111,8 @@ def test_the_command_ends_with_a_status_of_its_own_for_each_word(
     assert capsys.readouterr().out == "faster\n"
     path.write_bytes(session_json.dump(compared(suspicions=("seed_ignored",))))
     assert main(["answer", str(path), "--json"]) == ANSWERED["wrong"]
-    told = msgspec.json.decode(capsys.readouterr().out)
-    assert (told["word"], told["cases"][0]["reasons"]) == ("wrong", ["seed_ignored"])
+    answer = msgspec.json.decode(capsys.readouterr().out)
+    assert (answer["word"], answer["cases"][0]["reasons"]) == ("wrong", ["seed_ignored"])
     assert main(["answer", str(tmp_path / "absent.json")]) == 2
 
 
@@ -136,6 +136,6 @@ def test_what_the_reference_does_as_well_is_nothing_to_suspect(changed: dict[str
     assert suspicions(probed(), probed(**changed)) == ()
 
 
-def test_another_picture_of_the_hidden_prompt_is_one() -> None:
+def test_another_picture_of_the_hidden_prompt_is_suspected() -> None:
     assert suspicions(probed(), probed(), hidden_differs=True) == ("hidden_prompt_differs",)
     assert suspicions(probed(), probed()) == ()

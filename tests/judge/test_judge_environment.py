@@ -16,7 +16,7 @@ def _changes(before: Environment, after: Environment) -> tuple[str, ...]:
     return reference(runs=[run(12.0, env=before)]).changed_since(after)
 
 
-def test_another_class_of_machine_is_a_single_change_that_names_the_facts() -> None:
+def test_a_foreign_class_of_machine_is_a_single_change_with_the_facts() -> None:
     before = environment(machine="cpu-amd-1", hardware=_HARDWARE, software={"torch": "2.12.0"})
     other = {"cpu": "Intel", "cpu_family": "6", "cpu_model": "207", "caches": "L2 2048K", "memory_gib": 24}
     after = environment(machine="cpu-intel-2", hardware=other, software={"torch": "2.13.0"})
@@ -27,14 +27,14 @@ def test_another_class_of_machine_is_a_single_change_that_names_the_facts() -> N
     )
 
 
-def test_a_fact_or_two_of_the_hardware_are_told_with_their_values() -> None:
+def test_a_fact_or_two_of_the_hardware_are_reported_with_their_values() -> None:
     before = environment(machine="cuda-1", hardware={"device": "H200", "power_limit_w": 700})
     after = environment(machine="cuda-2", hardware={"device": "H200", "power_limit_w": 600})
 
     assert _changes(before, after) == ("power_limit_w 700 -> 600",)
 
 
-def test_what_is_missing_on_a_side_is_told() -> None:
+def test_what_is_missing_on_a_side_is_reported() -> None:
     before = environment(software={"torch": "2.13.0", "accelerate": "1.15.0"}, settings={})
     after = environment(software={"torch": "2.13.0"}, settings={"threads": 2})
 

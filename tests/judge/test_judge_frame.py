@@ -17,11 +17,11 @@ from pytest_diffbench.judge.limits import TierLimits
 from pytest_diffbench.records import GATES, Case, Definition
 
 
-def test_one_verdict_a_gate_in_their_order() -> None:
+def test_a_verdict_per_gate_in_order() -> None:
     asked = make.judge_all(make.observation(), make.artifacts(), make.reference(), Limits(), ["time", "work", "time"])
-    assert [one.gate for one in asked] == ["work", "time"]
+    assert [verdict.gate for verdict in asked] == ["work", "time"]
     everything = make.judge_all(make.observation(), make.artifacts(), make.reference(), Limits(), GATES)
-    assert [(one.gate, one.decision) for one in everything] == [(gate, "same") for gate in GATES]
+    assert [(verdict.gate, verdict.decision) for verdict in everything] == [(gate, "same") for gate in GATES]
     assert make.judge_all(make.observation(), make.artifacts(), None, Limits(), []) == ()
 
 
@@ -31,16 +31,16 @@ def test_an_unknown_gate_is_refused() -> None:
 
 
 def test_an_incomplete_measurement_says_why() -> None:
-    seen = make.observation(complete=False, notes=("interrupted in round 2",))
-    for answer in make.judge_all(seen, make.artifacts(), make.reference(), Limits(), GATES):
+    observation = make.observation(complete=False, notes=("interrupted in round 2",))
+    for answer in make.judge_all(observation, make.artifacts(), make.reference(), Limits(), GATES):
         assert answer.decision == "unsure"
         assert "interrupted in round 2" in answer.message
 
 
 def test_a_changed_definition_names_fields_for_all_gates_but_guidance() -> None:
     changed = make.definition(num_inference_steps=20, joint_attention_kwargs={"scale": 0.5})
-    seen = make.observation(case=Case(id="case", definition=changed))
-    for answer in make.judge_all(seen, make.artifacts(), make.reference(), Limits(), GATES):
+    observation = make.observation(case=Case(id="case", definition=changed))
+    for answer in make.judge_all(observation, make.artifacts(), make.reference(), Limits(), GATES):
         if answer.gate == "guidance":
             assert answer.decision == "same"
         else:
@@ -50,10 +50,10 @@ def test_a_changed_definition_names_fields_for_all_gates_but_guidance() -> None:
 
 
 def test_judging_is_pure() -> None:
-    seen, against = make.observation(), make.reference()
-    first = make.judge_all(seen, make.artifacts(), against, Limits(), GATES)
-    assert first == make.judge_all(seen, make.artifacts(), against, Limits(), GATES)
-    assert seen == make.observation()
+    observation, against = make.observation(), make.reference()
+    first = make.judge_all(observation, make.artifacts(), against, Limits(), GATES)
+    assert first == make.judge_all(observation, make.artifacts(), against, Limits(), GATES)
+    assert observation == make.observation()
 
 
 @pytest.mark.parametrize(
@@ -70,7 +70,7 @@ def test_judging_is_pure() -> None:
         (None, "unknown", True),
     ],
 )
-def test_definitions_are_compared_as_json_sees_them(old: Any, new: Any, changed: bool) -> None:
+def test_definitions_are_compared_as_read_from_json(old: Any, new: Any, changed: bool) -> None:
     before, after = make.definition(extra=old), make.definition(extra=new)
     assert bool(definition_changes(before, after)) is changed
     assert bool(definition_changes(after, before)) is changed
@@ -129,7 +129,7 @@ def test_limits_of_image_metrics_keep_to_their_range(name: str, tiers: tuple[flo
         Limits(metric_limits={name: TierLimits(*tiers)})
 
 
-def test_limits_are_one_frozen_table_with_zero_allowed() -> None:
+def test_limits_are_a_single_frozen_table_with_zero_allowed() -> None:
     limits = Limits(memory_rel=0, time_floor_s=0)
     assert limits.memory_rel == 0
     with pytest.raises(dataclasses.FrozenInstanceError):

@@ -41,7 +41,7 @@ def test_a_pass_says_what_was_asked_for_and_how_exactly() -> None:
     assert answer.details.predicted_saved_calls_rel == 0.25
 
 
-def test_ratio_one_is_truncation_off() -> None:
+def test_ratio_1_is_truncation_off() -> None:
     answer = lumina(30, cfg_trunc_ratio=1.0)
     assert "30 of 30 steps guided (truncation off), 60 denoiser calls" in answer.message
     assert answer.details.predicted_saved_calls_rel == 0
@@ -61,7 +61,7 @@ def test_guided_steps_follow_the_pipelines_own_predicate(count: int, ratio: floa
         assert lumina(guided - 1, count, cfg_trunc_ratio=ratio).reason == "guidance.missing_steps"
 
 
-def test_guidance_that_is_off_expects_conditional_calls_alone() -> None:
+def test_guidance_off_expects_conditional_calls_alone() -> None:
     off = lumina(0, guidance_scale=1.0)
     assert off.reason == "guidance.same"
     assert off.details.predicted_saved_calls_rel == 0
@@ -104,13 +104,13 @@ def test_the_tolerance_follows_the_dtype(eps: float, ratio: float, reason: str) 
     assert judged(record).reason == reason
 
 
-def test_a_clamp_that_only_shrinks_isnt_renorm() -> None:
+def test_a_merely_shrinking_clamp_isnt_renorm() -> None:
     answer = lumina(15, step=make.guided_step(norm_ratio_min=0.8, norm_ratio_max=1.0))
     assert answer.reason == "guidance.renorm_wrong"
     assert "norm ratio 0.8 to 1, expected 1 ± 0.0001" in answer.message
 
 
-def test_one_step_without_renorm_is_enough_and_named() -> None:
+def test_a_single_step_without_renorm_is_enough_and_named() -> None:
     bare = make.guided_step(gain_min=1.0, gain_max=1.0, norm_ratio_min=1.2, norm_ratio_max=1.9)
     steps = [make.guided_step()] * 3 + [bare] + [make.guided_step()] * 11 + [make.plain_step()] * 15
     answer = judged(make.guidance(steps))
@@ -141,18 +141,18 @@ def test_an_unread_scale_or_sign_is_mentioned_and_passes() -> None:
     )
 
 
-def test_norms_that_werent_read_leave_renorm_open() -> None:
+def test_unread_norms_leave_renorm_open() -> None:
     assert lumina(15, step=make.guided_step(norm_ratio_min=None)).reason == "guidance.unknown"
 
 
 @pytest.mark.parametrize("value", [None, "unknown", True, float("nan")])
-def test_an_argument_that_isnt_known_is_named(value: Any) -> None:
+def test_an_unknown_argument_is_named(value: Any) -> None:
     answer = lumina(15, guidance_scale=value)
     assert answer.reason == "guidance.unknown"
     assert "guidance_scale" in answer.message
 
 
-def test_a_nan_in_what_was_seen_never_passes() -> None:
+def test_a_nan_in_what_was_observed_never_passes() -> None:
     nan = float("nan")
     assert lumina(15, step=make.guided_step(scale=nan)).reason == "guidance.scale"
     assert lumina(15, step=make.guided_step(norm_ratio_max=nan)).decision == "worse"
@@ -204,7 +204,7 @@ def planned(guided: int, count: int = 30, branches: tuple[Branch, ...] = ("cond"
     return make.ask("guidance", make.observation(guidance=record, case=Case(id="case", definition=definition)))
 
 
-def test_of_a_plan_it_says_what_was_seen_and_what_not() -> None:
+def test_a_plan_states_what_was_observed_and_what_not() -> None:
     answer = planned(15)
     assert (answer.decision, answer.reason) == ("incomparable", "guidance.planned")
     assert "15 of 30 steps guided (cfg_trunc_ratio 0.5), 45 denoiser calls" in answer.message
@@ -212,13 +212,13 @@ def test_of_a_plan_it_says_what_was_seen_and_what_not() -> None:
     assert answer.changes == ()
 
 
-def test_faults_in_the_branches_of_a_plan_are_found() -> None:
+def test_faults_in_the_branches_of_a_plan_are_detected() -> None:
     assert planned(16).reason == "guidance.extra_steps"
     assert planned(14).reason == "guidance.missing_steps"
     assert planned(15, branches=("cond", "uncond")).reason == "guidance.wasted_call"
 
 
-def test_a_plan_that_cannot_be_followed_is_unsure() -> None:
+def test_an_unfollowable_plan_is_unsure() -> None:
     steps = [GuidanceStep(branches=("unknown",), used="unknown", sign=0)] * 30
     definition = msgspec.structs.replace(make.definition(), weights="plan")
     record = make.guidance(steps, num_inference_steps=30)

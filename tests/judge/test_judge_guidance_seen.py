@@ -30,7 +30,7 @@ def plain(*branches: Any) -> GuidanceStep:
     return GuidanceStep(branches=branches or ("cond",), used="cond", sign=1)
 
 
-def seen(*steps: GuidanceStep, pipeline: str = "OwnPipeline", **arguments: Any) -> Guidance:
+def read_guidance(*steps: GuidanceStep, pipeline: str = "OwnPipeline", **arguments: Any) -> Guidance:
     return Guidance(pipeline=pipeline, arguments=arguments, dtype_eps=2**-23, steps=steps)
 
 
@@ -45,11 +45,11 @@ def judged(now: Guidance, base: Guidance | None, **arguments: Any) -> Any:
 FOUR = (guided(), guided(), plain(), plain())
 
 
-def test_steps_that_did_the_same_stand_together() -> None:
+def test_equal_steps_stand_together() -> None:
     rescaled = guided(gain_min=0.4, gain_max=0.9, norm_ratio_min=1.0, norm_ratio_max=1.0 + 2**-22)
     other = guided(gain_min=0.4, gain_max=0.9)
-    groups = seen(guided(4.0), guided(4.0 + 1e-5), rescaled, other, plain(), guided(7.5)).groups()
-    assert [(one.steps, one.used, one.renorm) for one in groups] == [
+    groups = read_guidance(guided(4.0), guided(4.0 + 1e-5), rescaled, other, plain(), guided(7.5)).groups()
+    assert [(group.steps, group.used, group.renorm) for group in groups] == [
         ("0-1", "guided", "none"),
         ("2", "guided", "rows"),
         ("3", "guided", "other"),
@@ -59,18 +59,18 @@ def test_steps_that_did_the_same_stand_together() -> None:
     assert groups[0].scale == pytest.approx(4.0, abs=1e-4)
 
 
-def test_what_was_seen_is_described_where_nothing_is_known() -> None:
-    found = judged(seen(*FOUR), None)
-    assert (found.reason, found.decision) == ("guidance.no_formula", "incomparable")
-    assert "steps 0-1 guided at scale 4 (cond + uncond); steps 2-3 conditional only (cond)" in found.message
+def test_what_was_observed_is_described_where_nothing_is_known() -> None:
+    verdict = judged(read_guidance(*FOUR), None)
+    assert (verdict.reason, verdict.decision) == ("guidance.no_formula", "incomparable")
+    assert "steps 0-1 guided at scale 4 (cond + uncond); steps 2-3 conditional only (cond)" in verdict.message
 
 
 def test_the_same_as_in_the_baseline_is_the_same() -> None:
-    found = judged(seen(*FOUR), seen(*FOUR))
-    assert (found.reason, found.decision) == ("guidance.same", "same")
-    assert "As in the baseline" in found.message
+    verdict = judged(read_guidance(*FOUR), read_guidance(*FOUR))
+    assert (verdict.reason, verdict.decision) == ("guidance.same", "same")
+    assert "As in the baseline" in verdict.message
     # a reading that is off by rounding
-    assert judged(seen(guided(4.0004), *FOUR[1:]), seen(*FOUR)).reason == "guidance.same"
+    assert judged(read_guidance(guided(4.0004), *FOUR[1:]), read_guidance(*FOUR)).reason == "guidance.same"
 
 
 @pytest.mark.parametrize(
@@ -93,10 +93,10 @@ def test_the_same_as_in_the_baseline_is_the_same() -> None:
         ((guided(None), *FOUR[1:]), "unreadable scale"),  # type: ignore[arg-type]  # as it is read of equal branches
     ],
 )
-def test_whatever_changed_is_worse_and_named_with_its_steps(now: tuple[GuidanceStep, ...], words: str) -> None:
-    found = judged(seen(*now), seen(*FOUR))
-    assert (found.reason, found.decision) == ("guidance.changed", "worse")
-    assert words in found.message
+def test_any_change_is_worse_and_named_with_the_steps(now: tuple[GuidanceStep, ...], words: str) -> None:
+    verdict = judged(read_guidance(*now), read_guidance(*FOUR))
+    assert (verdict.reason, verdict.decision) == ("guidance.changed", "worse")
+    assert words in verdict.message
 
 
 MIX = GuidanceStep(branches=("unknown",), used="mixed", sign=1, shares=(7.5, -6.0, -0.5))
@@ -129,11 +129,11 @@ MIX = GuidanceStep(branches=("unknown",), used="mixed", sign=1, shares=(7.5, -6.
     ],
     ids=["shares", "span", "denoiser", "converted", "not converted"],
 )
-def test_whatever_is_read_by_a_fit_is_compared(now: GuidanceStep, base: GuidanceStep, words: str) -> None:
-    found = judged(seen(now), seen(base))
-    assert (found.reason, found.decision) == ("guidance.changed", "worse")
-    assert words in found.message
-    assert judged(seen(base), seen(base)).reason == "guidance.same"
+def test_everything_read_by_a_fit_is_compared(now: GuidanceStep, base: GuidanceStep, words: str) -> None:
+    verdict = judged(read_guidance(now), read_guidance(base))
+    assert (verdict.reason, verdict.decision) == ("guidance.changed", "worse")
+    assert words in verdict.message
+    assert judged(read_guidance(base), read_guidance(base)).reason == "guidance.same"
 
 
 UNREAD = GuidanceStep(branches=("unknown",), used="unknown", sign=0)
@@ -156,28 +156,28 @@ CONVERTED = guided(converted=True)
 def test_what_the_baseline_could_not_read_and_now_can_be_is_no_longer_the_same(
     now: GuidanceStep, unread: GuidanceStep, words: str
 ) -> None:
-    found = judged(seen(now, plain()), seen(unread, plain()))
-    assert (found.reason, found.decision) == ("guidance.newly_read", "unsure")
-    assert words in found.message
-    assert judged(seen(unread, plain()), seen(unread, plain())).reason == "guidance.same"
+    verdict = judged(read_guidance(now, plain()), read_guidance(unread, plain()))
+    assert (verdict.reason, verdict.decision) == ("guidance.newly_read", "unsure")
+    assert words in verdict.message
+    assert judged(read_guidance(unread, plain()), read_guidance(unread, plain())).reason == "guidance.same"
     # a change beside it is one
-    assert judged(seen(now, guided()), seen(unread, plain())).reason == "guidance.changed"
+    assert judged(read_guidance(now, guided()), read_guidance(unread, plain())).reason == "guidance.changed"
 
 
 @pytest.mark.parametrize("now", [plain(), guided(), MIX], ids=["conditional", "guided", "mix of other branches"])
 def test_what_was_read_before_fits_were_is_a_change(now: GuidanceStep) -> None:
-    assert judged(seen(now), seen(UNREAD_BRANCHES)).reason == "guidance.changed"
+    assert judged(read_guidance(now), read_guidance(UNREAD_BRANCHES)).reason == "guidance.changed"
 
 
 @pytest.mark.parametrize("base", [MIX, CONVERTED, guided(), plain()], ids=["mix", "converted", "guided", "plain"])
 def test_what_the_baseline_could_read_and_now_cannot_be_is_worse(base: GuidanceStep) -> None:
     unread = GuidanceStep(branches=base.branches, used="unknown", sign=0)
-    found = judged(seen(unread), seen(base))
-    assert (found.reason, found.decision) == ("guidance.changed", "worse")
-    assert "-> matching neither branch" in found.message
+    verdict = judged(read_guidance(unread), read_guidance(base))
+    assert (verdict.reason, verdict.decision) == ("guidance.changed", "worse")
+    assert "-> matching neither branch" in verdict.message
 
 
-def test_a_formula_leaves_to_the_baseline_what_it_cannot_read() -> None:
+def test_a_formula_leaves_unreadable_guidance_to_the_baseline() -> None:
     read, mixed = make.guided_step(), make.guided_step(used="mixed", shares=(4.0, -3.0))
     unread = make.guided_step(used="unknown")
 
@@ -185,9 +185,11 @@ def test_a_formula_leaves_to_the_baseline_what_it_cannot_read() -> None:
         return make.guidance([step, make.plain_step()], num_inference_steps=2, cfg_trunc_ratio=0.5)
 
     for now in (unread, mixed):
-        found = judged(lumina(now), lumina(read))
-        assert (found.reason, found.decision) == ("guidance.changed", "worse")
-        assert "The formula for Lumina2Pipeline cannot decide: prediction at step 0 matches neither" in found.message
+        verdict = judged(lumina(now), lumina(read))
+        assert (verdict.reason, verdict.decision) == ("guidance.changed", "worse")
+        assert (
+            "The formula for Lumina2Pipeline cannot decide: prediction at step 0 matches neither" in verdict.message
+        )
         assert judged(lumina(now), lumina(now)).reason == "guidance.unknown", "nothing was lost"
         assert judged(lumina(now), None).reason == "guidance.unknown"
         assert judged(lumina(now), lumina(unread)).reason == "guidance.unknown"
@@ -196,13 +198,13 @@ def test_a_formula_leaves_to_the_baseline_what_it_cannot_read() -> None:
 
 def test_a_baseline_of_before_denoisers_were_named_is_the_same() -> None:
     named = guided(components=("transformer",))
-    assert judged(seen(named), seen(guided())).reason == "guidance.same", "it names no denoisers"
+    assert judged(read_guidance(named), read_guidance(guided())).reason == "guidance.same", "it names no denoisers"
 
 
 @pytest.mark.parametrize(("second", "scale", "odd"), [(3.0, 3.0, False), (3.0, 4.0, True), (None, 4.0, False)])
-def test_each_denoiser_has_a_scale_of_its_own(second: float | None, scale: float, odd: bool) -> None:
+def test_every_denoiser_has_a_separate_scale(second: float | None, scale: float, odd: bool) -> None:
     steps = (guided(4.0, components=("transformer",)), guided(scale, components=("transformer_2",)))
-    call = seen(*steps, guidance_scale=4.0, guidance_scale_2=second)
+    call = read_guidance(*steps, guidance_scale=4.0, guidance_scale_2=second)
     assert bool(contradictions(call)) is odd
     if odd:
         words = "guidance_scale_2 is 3, but 1 step of transformer_2 mixed at scale 4"
@@ -222,10 +224,10 @@ def test_each_denoiser_has_a_scale_of_its_own(second: float | None, scale: float
         ((4.2, 4.2), {"guidance_scale": 7.0, "true_cfg_scale": 4.0}, True),
     ],
 )
-def test_a_scale_that_nobody_asked_for_is_red_without_formula_and_baseline(
+def test_an_unrequested_scale_is_red_without_formula_and_baseline(
     scales: tuple[float, ...], arguments: dict[str, Any], odd: bool
 ) -> None:
-    call = seen(*map(guided, scales), **arguments)
+    call = read_guidance(*map(guided, scales), **arguments)
     answer = judged(call, None)
     assert (answer.reason == "guidance.not_as_asked") is odd, answer.message
     assert judged(call, call).reason == "guidance.same", "once it is saved, it is what was accepted"
@@ -254,14 +256,17 @@ def test_a_callback_of_the_callers_steers_the_call() -> None:
 @pytest.mark.parametrize(
     ("guidance", "odd"),
     [
-        (seen(plain(), guidance_scale=4.0, negative_prompt="fog"), "but no step was guided"),
-        (seen(plain("joint"), guidance_scale=1.0), "but both branches were called in 1 step"),
-        (seen(plain("cond", "uncond"), plain(), true_cfg_scale=1.0, guidance_scale=4.0), "true_cfg_scale is 1"),
-        (seen(plain(), guidance_scale=4.0), None),  # distilled
-        (seen(guided(), guidance_scale=4.0, negative_prompt="fog"), None),
-        (seen(plain(), guidance_scale=1.0, negative_prompt="fog"), None),
-        (seen(guided(1.0), guidance_scale=1.0), None),  # it says that it was guided
-        (seen(plain("joint")), None),
+        (read_guidance(plain(), guidance_scale=4.0, negative_prompt="fog"), "but no step was guided"),
+        (read_guidance(plain("joint"), guidance_scale=1.0), "but both branches were called in 1 step"),
+        (
+            read_guidance(plain("cond", "uncond"), plain(), true_cfg_scale=1.0, guidance_scale=4.0),
+            "true_cfg_scale is 1",
+        ),
+        (read_guidance(plain(), guidance_scale=4.0), None),  # distilled
+        (read_guidance(guided(), guidance_scale=4.0, negative_prompt="fog"), None),
+        (read_guidance(plain(), guidance_scale=1.0, negative_prompt="fog"), None),
+        (read_guidance(guided(1.0), guidance_scale=1.0), None),  # it says that it was guided
+        (read_guidance(plain("joint")), None),
     ],
 )
 def test_what_contradicts_the_arguments_is_said_without_a_baseline(guidance: Guidance, odd: str | None) -> None:

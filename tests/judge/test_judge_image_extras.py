@@ -68,8 +68,8 @@ def judged(
     against = make.reference(
         make.observation(output=make.output(image)), stored=make.artifacts(image), distance=distance
     )
-    seen = make.observation(output=make.output(changed))
-    return make.ask("output", seen, against, mine=make.artifacts(changed), limits=limits, metrics=metrics)
+    observation = make.observation(output=make.output(changed))
+    return make.ask("output", observation, against, returned=make.artifacts(changed), limits=limits, metrics=metrics)
 
 
 def error(metric: ImageMetric, reference: NDArray[np.uint8], image: NDArray[np.uint8]) -> float:
@@ -112,20 +112,20 @@ def test_layout_and_memory_order_change_nothing(metric: ImageMetric) -> None:
     image = photograph()[:96]  # not square, so that swapped axes would show
     noisy = damage.noise(6)(image)
     usual = measured(metric, image, noisy)
-    views = [np.asfortranarray(one) for one in (image, noisy)]
-    turned = [np.ascontiguousarray(one[:, :, ::-1])[:, :, ::-1] for one in (image, noisy)]
+    views = [np.asfortranarray(view) for view in (image, noisy)]
+    turned = [np.ascontiguousarray(view[:, :, ::-1])[:, :, ::-1] for view in (image, noisy)]
     assert measured(metric, views[0], views[1]) == measured(metric, turned[0], turned[1]) == usual
 
 
-def test_grey_is_that_grey_in_colour(metric: ImageMetric) -> None:
-    grey, noisy = (one[:, :, 0] for one in (photograph(), damage.noise(6)(photograph())))
-    colour = [np.repeat(one[:, :, None], 3, axis=2) for one in (grey, noisy)]
+def test_grey_is_the_same_grey_in_colour(metric: ImageMetric) -> None:
+    grey, noisy = (picture[:, :, 0] for picture in (photograph(), damage.noise(6)(photograph())))
+    colour = [np.repeat(picture[:, :, None], 3, axis=2) for picture in (grey, noisy)]
     assert measured(metric, grey, noisy) == measured(metric, grey[:, :, None], noisy[:, :, None])
     assert measured(metric, grey, noisy) == measured(metric, colour[0], colour[1])
 
 
 @pytest.mark.parametrize("level", [0, 255])
-def test_a_hole_in_alpha_is_seen_on_black_and_on_white(metric: ImageMetric, level: int) -> None:
+def test_a_hole_in_alpha_is_noticed_on_black_and_on_white(metric: ImageMetric, level: int) -> None:
     image = np.full((64, 64, 4), level, dtype=np.uint8)
     image[..., 3] = 255
     holed = image.copy()
@@ -133,7 +133,7 @@ def test_a_hole_in_alpha_is_seen_on_black_and_on_white(metric: ImageMetric, leve
     assert error(metric, image, holed) > metric.error(metric.drift)
 
 
-def test_only_bytes_come_in_so_that_no_range_can_be_wrong_and_nan_is_no_equal(metric: ImageMetric) -> None:
+def test_only_bytes_come_in_so_no_range_can_be_wrong_and_nan_is_no_equal(metric: ImageMetric) -> None:
     image = photograph()
     unit = image / 255
     unit[:8, :8] = np.nan
@@ -144,7 +144,7 @@ def test_only_bytes_come_in_so_that_no_range_can_be_wrong_and_nan_is_no_equal(me
         measured(metric, image, image[:64])
 
 
-def test_it_leaves_no_trace(metric: ImageMetric, capfd: pytest.CaptureFixture[str]) -> None:
+def test_a_metric_leaves_no_trace(metric: ImageMetric, capfd: pytest.CaptureFixture[str]) -> None:
     image, noisy = photograph(), damage.noise(6)(photograph())
     kept = image.copy(), noisy.copy()
     before = np.geterr(), str(np.random.get_state())
@@ -156,7 +156,7 @@ def test_it_leaves_no_trace(metric: ImageMetric, capfd: pytest.CaptureFixture[st
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_package_brings_no_heavy_one_along(metric: ImageMetric) -> None:
+def test_a_package_brings_no_heavy_import_along(metric: ImageMetric) -> None:
     code = (
         f"import sys, {PACKAGES[metric.name]}\n"
         "print(sorted({'torch', 'matplotlib', 'cv2', 'pytest', 'tensorflow'} & set(sys.modules)))"
@@ -166,19 +166,21 @@ def test_a_package_brings_no_heavy_one_along(metric: ImageMetric) -> None:
 
 
 @pytest.mark.full
-def test_flips_worst_tile_shows_the_patch_that_its_mean_hides() -> None:
+def test_flips_worst_tile_shows_the_patch_hidden_by_the_mean() -> None:
     evaluator = pytest.importorskip("flip_evaluator", reason="needs the extra flip")
     image = damage.photograph(512)
     lost, noisy = damage.patch()(image), damage.rounding(image)
-    means = [evaluator.evaluate(image / np.float32(255), one / np.float32(255), "LDR")[1] for one in (lost, noisy)]
+    means = [
+        evaluator.evaluate(image / np.float32(255), changed / np.float32(255), "LDR")[1] for changed in (lost, noisy)
+    ]
     assert means[0] < means[1]
-    found = measured(METRICS["flip"], image, lost)
-    assert found.value > 0.2
-    assert found.tile is not None
-    assert (found.tile.left_px, found.tile.top_px, found.tile.width_px) == (256, 128, 64)
+    flip = measured(METRICS["flip"], image, lost)
+    assert flip.value > 0.2
+    assert flip.tile is not None
+    assert (flip.tile.left_px, flip.tile.top_px, flip.tile.width_px) == (256, 128, 64)
 
 
-def test_ssimulacra2_has_all_its_scales_in_small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_ssimulacra2_has_all_the_scales_in_small_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
     package = pytest.importorskip("ssimulacra2.ssimulacra2", reason="needs the extra ssimulacra2")
     scales: list[int] = []
     score = package.Msssim.score
@@ -197,7 +199,7 @@ def test_ssimulacra2_has_all_its_scales_in_small_pictures(monkeypatch: pytest.Mo
 # -- what surrounds them
 
 
-def test_the_lists_of_names_are_one() -> None:
+def test_the_lists_of_names_are_equal() -> None:
     assert options.METRICS == OPTIONAL
     assert set(METRICS) <= set(TOLERANCES)
 
@@ -209,7 +211,7 @@ def test_canvases_are_rgb_and_two_for_transparency() -> None:
     assert (np.unique(black[0]).tolist(), np.unique(white[0]).tolist()) == ([0], [204])
 
 
-def test_an_image_is_continued_by_its_mirror_image() -> None:
+def test_an_image_is_continued_by_the_mirror_image() -> None:
     row = np.arange(3, dtype=np.uint8).reshape(1, 3, 1)
     assert mirrored(row, 5)[:, :, 0].tolist() == [[0, 1, 2, 2, 1]] * 5
     assert mirrored(row, 1) is row
@@ -218,14 +220,14 @@ def test_an_image_is_continued_by_its_mirror_image() -> None:
 def test_of_an_error_map_the_worst_tile_is_named_and_nan_is_the_worst() -> None:
     errors = np.zeros((100, 70))
     errors[60:, 40:] = 0.5
-    found = worst_tile_mean(errors, 64)
-    assert found.tile is not None
-    assert (found.tile.left_px, found.tile.top_px) == (35, 50)
+    tile = worst_tile_mean(errors, 64)
+    assert tile.tile is not None
+    assert (tile.tile.left_px, tile.tile.top_px) == (35, 50)
     errors[0, 0] = np.nan
-    found = worst_tile_mean(errors, 64)
-    assert found.tile is not None
-    assert math.isnan(found.value)
-    assert (found.tile.left_px, found.tile.top_px) == (0, 0)
+    tile = worst_tile_mean(errors, 64)
+    assert tile.tile is not None
+    assert math.isnan(tile.value)
+    assert (tile.tile.left_px, tile.tile.top_px) == (0, 0)
 
 
 @pytest.mark.parametrize(
@@ -237,7 +239,7 @@ def test_of_an_error_map_the_worst_tile_is_named_and_nan_is_the_worst() -> None:
         ("lpips", 0.0, 0.001, "LPIPS 0.0010 (limit 0)"),
     ],
 )
-def test_each_has_a_limit_of_its_own(name: str, good: float, bad: float, words: str) -> None:
+def test_every_metric_has_a_separate_limit(name: str, good: float, bad: float, words: str) -> None:
     assert judged([fixed(name, good)]).decision == "same"
     answer = judged([fixed(name, bad)])
     assert (answer.decision, answer.reason) == ("worse", "output.differs")
@@ -247,7 +249,7 @@ def test_each_has_a_limit_of_its_own(name: str, good: float, bad: float, words: 
 @pytest.mark.parametrize("name", OPTIONAL)
 @pytest.mark.parametrize("value", [math.nan, math.inf, -math.inf])
 @pytest.mark.parametrize("distance", ["machine", "any"])
-def test_what_is_no_number_is_worse_whatever_is_allowed(name: str, value: float, distance: Distance) -> None:
+def test_not_a_number_is_worse_at_any_limit(name: str, value: float, distance: Distance) -> None:
     answer = judged([fixed(name, value)], distance)
     assert answer.reason == "output.differs", answer.message
     assert answer.details.images[0][name].value is None
@@ -273,7 +275,7 @@ def test_several_images_are_judged_by_the_worst() -> None:
     assert figures(pictures[1])["ssimulacra2"].value == 40.0
 
 
-def test_a_test_loosens_its_limit_with_the_marker_and_never_makes_the_far_one_stricter() -> None:
+def test_a_test_loosens_a_limit_with_the_marker_and_never_tightens_the_far_limit() -> None:
     from pytest_diffbench.judge.output.loosening import checked, limit_fields, looser_than_default
 
     given = checked({"flip": 0.3, "ssimulacra2": 70, "lpips": 0.05})
@@ -284,15 +286,15 @@ def test_a_test_loosens_its_limit_with_the_marker_and_never_makes_the_far_one_st
     assert looser_than_default(checked({"ssimulacra2": 95})) == []
 
 
-def test_another_machine_has_the_limits_of_drift_and_past_them_there_is_no_excuse_by_these_alone() -> None:
+def test_a_foreign_machine_has_the_limits_of_drift_and_no_excuse_past_the_limits() -> None:
     assert judged([fixed("flip", 0.09)], "any").reason == "output.within_tolerance"
     assert judged([fixed("flip", 0.9)], "any").reason == "output.decoder"
 
 
 def test_where_the_case_drifts_the_limits_of_drift_hold() -> None:
     noise = RerunNoise(rounds=5, identical=False, psnr_db=35.0)
-    found = tolerance("machine", noise, noise, Limits(), ["flip", "ssimulacra2"])
-    assert (found.images["flip"], found.images["ssimulacra2"]) == (0.1, 75.0)
+    tolerated = tolerance("machine", noise, noise, Limits(), ["flip", "ssimulacra2"])
+    assert (tolerated.images["flip"], tolerated.images["ssimulacra2"]) == (0.1, 75.0)
 
 
 def test_equal_bits_need_no_metric() -> None:
@@ -302,7 +304,7 @@ def test_equal_bits_need_no_metric() -> None:
     assert judged([METRICS["flip"].measured_by(refuse)], change=lambda image: image).reason == "output.same_bits"
 
 
-def test_a_metric_is_one_entry_that_limits_calibration_and_reports_go_over(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_metric_is_a_single_entry_for_limits_calibration_and_reports(monkeypatch: pytest.MonkeyPatch) -> None:
     from pytest_diffbench.commands.calibrate import Evidence, proposed
     from pytest_diffbench.judge.output import loosening
     from pytest_diffbench.report.figures import image_figures

@@ -37,8 +37,8 @@ def slow_ssim(a: NDArray[np.float64], b: NDArray[np.float64], side: int) -> floa
             x = a[top : top + side, left : left + side].ravel().tolist()
             y = b[top : top + side, left : left + side].ravel().tolist()
             mx, my, count = math.fsum(x) / len(x), math.fsum(y) / len(y), max(len(x) - 1, 1)
-            vx = math.fsum((one - mx) ** 2 for one in x) / count
-            vy = math.fsum((one - my) ** 2 for one in y) / count
+            vx = math.fsum((value - mx) ** 2 for value in x) / count
+            vy = math.fsum((value - my) ** 2 for value in y) / count
             cov = math.fsum((p - mx) * (q - my) for p, q in zip(x, y, strict=True)) / count
             values.append((2 * mx * my + c1) * (2 * cov + c2) / ((mx * mx + my * my + c1) * (vx + vy + c2)))
     return math.fsum(values) / len(values)
@@ -52,7 +52,7 @@ def test_ssim_equals_the_definition(seed: int, height_px: int, width_px: int, de
     assert distance(a, b)["ssim"].value == pytest.approx(expected, abs=1e-9)
 
 
-def test_ssim_of_more_rows_than_one_strip_equals_the_definition() -> None:
+def test_ssim_of_several_strips_equals_the_definition() -> None:
     a = random_image(3, 150, 9, None)
     b = make.noisy(a, 30)
     expected = slow_ssim(luma(a), luma(b), 7)
@@ -69,12 +69,12 @@ def test_ssim_of_small_images_takes_the_largest_odd_window(size_px: tuple[int, i
 @pytest.mark.parametrize(("a", "b"), [(10, 20), (0, 255), (200, 200)])
 def test_flat_images_have_closed_forms(a: int, b: int) -> None:
     first, second = np.full((16, 16, 3), a, np.uint8), np.full((16, 16, 3), b, np.uint8)
-    found = distance(first, second)
+    measured = distance(first, second)
     c1 = 6.5025
-    assert found["ssim"].value == pytest.approx((2 * a * b + c1) / (a * a + b * b + c1), abs=1e-9)
-    assert found["colour_levels"].value == abs(a - b)
+    assert measured["ssim"].value == pytest.approx((2 * a * b + c1) / (a * a + b * b + c1), abs=1e-9)
+    assert measured["colour_levels"].value == abs(a - b)
     expected = math.inf if a == b else 20 * math.log10(255 / abs(a - b))
-    assert found["psnr_db"].value == pytest.approx(expected)
+    assert measured["psnr_db"].value == pytest.approx(expected)
 
 
 def test_a_black_image_isnt_near_because_uint8_wrapped_around() -> None:
@@ -82,7 +82,7 @@ def test_a_black_image_isnt_near_because_uint8_wrapped_around() -> None:
     assert psnr_db(white, black) == psnr_db(black, white) == 0.0
 
 
-def test_psnr_of_one_changed_value() -> None:
+def test_psnr_of_a_single_changed_value() -> None:
     a = np.zeros((10, 10), np.uint8)
     b = a.copy()
     b[3, 4] = 255
@@ -92,16 +92,16 @@ def test_psnr_of_one_changed_value() -> None:
 @given(seeds, sizes_px, st.sampled_from([None, 1, 3, 4]))
 def test_an_image_is_equal_to_itself(seed: int, size_px: tuple[int, int], channels: int | None) -> None:
     a = random_image(seed, *size_px, channels)
-    found = distance(a, a.copy())
-    assert found["psnr_db"].value == math.inf
-    assert found["colour_levels"].value == 0
-    assert found["ssim"].value == pytest.approx(1, abs=1e-12)
-    assert found["tile_ssim"].value == pytest.approx(1, abs=1e-12)
+    measured = distance(a, a.copy())
+    assert measured["psnr_db"].value == math.inf
+    assert measured["colour_levels"].value == 0
+    assert measured["ssim"].value == pytest.approx(1, abs=1e-12)
+    assert measured["tile_ssim"].value == pytest.approx(1, abs=1e-12)
 
 
 @given(seeds, seeds, sizes_px, st.sampled_from([None, 1, 3, 4]))
-def test_the_distance_is_symmetric(one: int, two: int, size_px: tuple[int, int], channels: int | None) -> None:
-    a, b = random_image(one, *size_px, channels), random_image(two, *size_px, channels)
+def test_the_distance_is_symmetric(first_seed: int, two: int, size_px: tuple[int, int], channels: int | None) -> None:
+    a, b = random_image(first_seed, *size_px, channels), random_image(two, *size_px, channels)
     there, back = distance(a, b), distance(b, a)
     assert there["psnr_db"].value == back["psnr_db"].value
     assert there["colour_levels"].value == back["colour_levels"].value
@@ -113,31 +113,31 @@ def test_the_distance_is_symmetric(one: int, two: int, size_px: tuple[int, int],
 @given(seeds)
 def test_more_noise_is_further_away(seed: int) -> None:
     image = make.picture()
-    found = [distance(image, make.noisy(image, deviation, seed)) for deviation in (1, 3, 9, 27)]
-    for nearer, further in itertools.pairwise(found):
+    distances = [distance(image, make.noisy(image, deviation, seed)) for deviation in (1, 3, 9, 27)]
+    for nearer, further in itertools.pairwise(distances):
         assert nearer["psnr_db"].value > further["psnr_db"].value
         assert nearer["ssim"].value > further["ssim"].value
         assert nearer["tile_ssim"].value > further["tile_ssim"].value
 
 
-def test_a_lost_patch_shows_in_the_worst_tile_with_its_place() -> None:
+def test_a_lost_patch_shows_in_the_worst_tile_with_a_place() -> None:
     image = make.picture(size_px=512)
     broken = image.copy()
     broken[192:256, 320:384] = 0
-    found = distance(image, broken)
-    tile = found["tile_ssim"].tile
+    measured = distance(image, broken)
+    tile = measured["tile_ssim"].tile
     assert tile is not None
-    assert found["ssim"].value > 0.97, "which is why the mean alone doesn't do"
-    assert found["tile_ssim"].value < 0.1
+    assert measured["ssim"].value > 0.97, "which is why the mean alone doesn't do"
+    assert measured["tile_ssim"].value < 0.1
     assert (tile.left_px, tile.top_px, tile.width_px, tile.height_px) == (320, 192, 64, 64)
 
 
 def test_a_colour_cast_shows_in_the_mean_colour() -> None:
     image = np.minimum(make.picture(), 240)
     cast = image + np.array([8, 0, 0], np.uint8)
-    found = distance(image, cast)
-    assert found["ssim"].value > 0.95
-    assert found["colour_levels"].value == pytest.approx(8)
+    measured = distance(image, cast)
+    assert measured["ssim"].value > 0.95
+    assert measured["colour_levels"].value == pytest.approx(8)
 
 
 @given(seeds, sizes_px, st.integers(1, 9))
@@ -150,7 +150,7 @@ def test_tiles_cover_every_window_once(seed: int, size_px: tuple[int, int], tile
     for (row, column), value in np.ndenumerate(similarity):
         place = ((row + margins[0]) // tile_px * tile_px, (column + margins[1]) // tile_px * tile_px)
         means.setdefault(place, []).append(float(value))
-    assert ssim == pytest.approx(min(math.fsum(one) / len(one) for one in means.values()), abs=1e-9)
+    assert ssim == pytest.approx(min(math.fsum(values) / len(values) for values in means.values()), abs=1e-9)
     assert tile.left_px + tile.width_px <= width_px
     assert tile.top_px + tile.height_px <= height_px
 

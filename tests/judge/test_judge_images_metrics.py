@@ -39,9 +39,9 @@ def random_image(seed: int, size_px: tuple[int, int], channels: int | None = 3) 
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 
-def worst_excess(found: ImageDistance) -> float:
+def worst_excess(measured: ImageDistance) -> float:
     same = RerunNoise(rounds=2, identical=True)
-    return max(check.excess for check in checks([found], tolerance("machine", same, same, Limits())))
+    return max(check.excess for check in checks([measured], tolerance("machine", same, same, Limits())))
 
 
 def slow_gaps(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> list[int]:
@@ -76,12 +76,10 @@ def test_the_percentile_is_a_value_of_the_sorted_differences(
 
 
 @given(seeds, st.tuples(st.integers(9, 48), st.integers(9, 48)), st.integers(5, 24))
-def test_the_worst_tile_is_the_one_with_the_largest_percentile(
-    seed: int, size_px: tuple[int, int], tile_px: int
-) -> None:
+def test_the_worst_tile_has_the_largest_percentile(seed: int, size_px: tuple[int, int], tile_px: int) -> None:
     a = random_image(seed, size_px)
     b = damage.noise(20, seed)(a)
-    levels, found = image_metrics.worst_tile_p99(a, b, tile_px)
+    levels, tile = image_metrics.worst_tile_p99(a, b, tile_px)
 
     def of_tile(top: int, left: int, bottom: int, right: int) -> int:
         gaps = slow_gaps(a[top:bottom, left:right], b[top:bottom, left:right])
@@ -92,13 +90,13 @@ def test_the_worst_tile_is_the_one_with_the_largest_percentile(
     edges = [[cell * size // count for cell in range(count + 1)] for size, count in pairs]
     tiles = [
         of_tile(top, left, bottom, right)
-        for (top, bottom), (left, right) in itertools.product(*(itertools.pairwise(one) for one in edges))
+        for (top, bottom), (left, right) in itertools.product(*(itertools.pairwise(edges_px) for edges_px in edges))
     ]
     assert levels == max(tiles)
-    place = (found.top_px, found.left_px, found.top_px + found.height_px, found.left_px + found.width_px)
+    place = (tile.top_px, tile.left_px, tile.top_px + tile.height_px, tile.left_px + tile.width_px)
     assert of_tile(*place) == levels
-    assert found.width_px <= tile_px
-    assert found.height_px <= tile_px
+    assert tile.width_px <= tile_px
+    assert tile.height_px <= tile_px
 
 
 @given(seeds, st.tuples(st.integers(1, 150), st.integers(1, 150)))
@@ -112,7 +110,7 @@ def test_colour_is_the_rms_of_cell_means_of_the_worst_channel(seed: int, size_px
     assert image_metrics.colour_levels(a, b) == pytest.approx(max(rms))
 
 
-def test_colours_that_moved_within_the_picture_are_seen_though_the_mean_stays() -> None:
+def test_colours_moved_within_the_picture_are_noticed_though_the_mean_stays() -> None:
     image = np.full((128, 128, 3), 100, np.uint8)
     image[:, :64] = 120
     mirrored = image[:, ::-1].copy()
@@ -129,7 +127,7 @@ def hash_distance_bits(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> int:
 
 
 @given(seeds, st.tuples(st.integers(9, 80), st.integers(9, 80)))
-def test_the_hash_is_that_of_scipys_cosine_transform(seed: int, size_px: tuple[int, int]) -> None:
+def test_the_hash_matches_scipys_cosine_transform(seed: int, size_px: tuple[int, int]) -> None:
     image = random_image(seed, size_px)
     brightness = image @ np.array([0.299, 0.587, 0.114])
     small = slow_means(brightness, min(32, size_px[0]), min(32, size_px[1]))
@@ -139,21 +137,21 @@ def test_the_hash_is_that_of_scipys_cosine_transform(seed: int, size_px: tuple[i
 
 
 @given(seeds, seeds, sizes_px, channels)
-def test_the_distance_of_hashes_counts_no_bit_that_is_equal(
-    one: int, two: int, size_px: tuple[int, int], channels: int | None
+def test_the_distance_of_hashes_counts_no_equal_bit(
+    first_seed: int, two: int, size_px: tuple[int, int], channels: int | None
 ) -> None:
-    a, b = random_image(one, size_px, channels), random_image(two, size_px, channels)
+    a, b = random_image(first_seed, size_px, channels), random_image(two, size_px, channels)
     assert 0 <= hash_distance_bits(a, b) <= np.count_nonzero(hash_bits(a) != hash_bits(b)) <= 64
 
 
-def test_frequencies_that_are_zero_but_for_rounding_dont_count() -> None:
+def test_frequencies_of_zero_but_for_rounding_dont_count() -> None:
     flat = np.full((128, 128, 3), 128, np.uint8)
     noisy = [damage.noise(1, seed)(flat) for seed in (1, 2)]
     assert np.count_nonzero(hash_bits(noisy[0]) != hash_bits(noisy[1])) > 10
     assert hash_distance_bits(*noisy) == 0
 
 
-def test_another_composition_has_another_hash_and_another_tone_hasnt() -> None:
+def test_a_different_composition_has_a_different_hash_and_a_different_tone_hasnt() -> None:
     image = damage.photograph(128)
     assert hash_distance_bits(image, damage.gain(image)) == 0
     for other in (damage.photograph(128, 1), np.ascontiguousarray(image[:, ::-1])):
@@ -161,7 +159,7 @@ def test_another_composition_has_another_hash_and_another_tone_hasnt() -> None:
 
 
 @given(seeds, st.tuples(st.integers(7, 40), st.integers(7, 40)), st.floats(0, 60))
-def test_ssim_equals_one_made_of_scipys_filters(seed: int, size_px: tuple[int, int], deviation: float) -> None:
+def test_ssim_equals_ssim_from_scipys_filters(seed: int, size_px: tuple[int, int], deviation: float) -> None:
     first = random_image(seed, size_px, None)
     second = damage.noise(deviation, seed)(first)
     a, b = first.astype(np.float64), second.astype(np.float64)
@@ -184,39 +182,45 @@ def test_ssim_and_psnr_equal_scikit_images(kind: str) -> None:
     image = damage.PICTURES[kind](128, 0)
     for change in damage.DAMAGES.values():
         damaged = change(image)
-        found = distance(image, damaged)
-        lumas = [image_metrics.luma(one) for one in (image, damaged)]
-        assert found["ssim"].value == pytest.approx(oracle.structural_similarity(*lumas, data_range=255), abs=1e-6)
-        assert found["psnr_db"].value == pytest.approx(oracle.peak_signal_noise_ratio(image, damaged, data_range=255))
+        measured = distance(image, damaged)
+        lumas = [image_metrics.luma(picture) for picture in (image, damaged)]
+        assert measured["ssim"].value == pytest.approx(oracle.structural_similarity(*lumas, data_range=255), abs=1e-6)
+        assert measured["psnr_db"].value == pytest.approx(
+            oracle.peak_signal_noise_ratio(image, damaged, data_range=255)
+        )
 
 
 @given(seeds, sizes_px, channels)
-def test_every_metric_of_equal_images_is_at_its_best(
+def test_every_metric_of_equal_images_has_the_best_value(
     seed: int, size_px: tuple[int, int], channels: int | None
 ) -> None:
     image = random_image(seed, size_px, channels)
-    found = distance(image, image.copy())
-    assert found["psnr_db"].value == math.inf
-    assert (found["p999_levels"].value, found["tile_p99_levels"].value, found["colour_levels"].value) == (0, 0, 0)
-    assert (found["seam_levels"].value, found["hash_bits"].value) == (0, 0)
-    assert [found["ssim"].value, found["tile_ssim"].value] == pytest.approx([1, 1], abs=1e-12)
-    assert worst_excess(found) == pytest.approx(0, abs=1e-9)
+    measured = distance(image, image.copy())
+    assert measured["psnr_db"].value == math.inf
+    assert (measured["p999_levels"].value, measured["tile_p99_levels"].value, measured["colour_levels"].value) == (
+        0,
+        0,
+        0,
+    )
+    assert (measured["seam_levels"].value, measured["hash_bits"].value) == (0, 0)
+    assert [measured["ssim"].value, measured["tile_ssim"].value] == pytest.approx([1, 1], abs=1e-12)
+    assert worst_excess(measured) == pytest.approx(0, abs=1e-9)
 
 
-def numbers(found: ImageDistance) -> list[float]:
+def numbers(measured: ImageDistance) -> list[float]:
     """All figures of a vector, places left out."""
-    return [measurement.value for measurement in found.values()]
+    return [measurement.value for measurement in measured.values()]
 
 
 @given(seeds, seeds, sizes_px, channels)
-def test_every_metric_is_symmetric(one: int, two: int, size_px: tuple[int, int], channels: int | None) -> None:
-    a, b = random_image(one, size_px, channels), random_image(two, size_px, channels)
+def test_every_metric_is_symmetric(first_seed: int, two: int, size_px: tuple[int, int], channels: int | None) -> None:
+    a, b = random_image(first_seed, size_px, channels), random_image(two, size_px, channels)
     assert numbers(distance(a, b)) == pytest.approx(numbers(distance(b, a)), abs=1e-9)
 
 
-def falls_and_rises(found: list[ImageDistance]) -> None:
+def falls_and_rises(distances: list[ImageDistance]) -> None:
     """More damage is never better: similarities fall, differences rise, and so does what the gate judges by."""
-    for less, more in itertools.pairwise(found):
+    for less, more in itertools.pairwise(distances):
         assert more["psnr_db"].value <= less["psnr_db"].value
         assert more["ssim"].value <= less["ssim"].value + 1e-9
         assert more["tile_ssim"].value <= less["tile_ssim"].value + 1e-9
@@ -242,12 +246,12 @@ def test_more_of_a_damage_is_never_better(kind: str, seed: int) -> None:
 def test_nothing_wraps_around_in_uint8() -> None:
     white, black = np.full((64, 64, 3), 255, np.uint8), np.zeros((64, 64, 3), np.uint8)
     for a, b in ((white, black), (black, white)):
-        found = distance(a, b)
+        measured = distance(a, b)
         names = ("psnr_db", "p999_levels", "tile_p99_levels", "colour_levels")
-        assert [found[name].value for name in names] == [0, 255, 255, 255]
+        assert [measured[name].value for name in names] == [0, 255, 255, 255]
 
 
-def test_twice_the_brightness_is_far_away_though_its_cosine_distance_is_nothing() -> None:
+def test_twice_the_brightness_is_far_away_though_the_cosine_distance_is_nothing() -> None:
     image = damage.photograph(128) // 2
     twice = image * np.uint8(2)
     a, b = image.ravel().astype(float), twice.ravel().astype(float)
@@ -269,7 +273,7 @@ def test_twice_the_brightness_is_far_away_though_its_cosine_distance_is_nothing(
 @pytest.mark.parametrize(
     "values", [np.full((8, 8, 3), np.nan), np.full((8, 8, 3), 0.5), np.zeros((8, 8, 3), np.int16)]
 )
-def test_no_metric_takes_another_range_or_nan(metric: Callable[..., Any], values: NDArray[Any]) -> None:
+def test_no_metric_takes_a_different_range_or_nan(metric: Callable[..., Any], values: NDArray[Any]) -> None:
     image = np.zeros((8, 8, 3), np.uint8)
     for pair in ((values, values), (image, values), (values, image)):
         with pytest.raises(ValueError, match="uint8"):

@@ -33,27 +33,27 @@ def brighter_rows(image: NDArray[np.uint8], rows: Sequence[int], levels: float =
 @pytest.mark.parametrize("kind", damage.PICTURES)
 @pytest.mark.parametrize("row", [1, 2, 40, 64, 125])
 @pytest.mark.parametrize("levels", [6, -6])
-def test_a_line_is_found_at_its_place_in_either_direction(kind: str, row: int, levels: int) -> None:
+def test_a_line_is_located_in_either_direction(kind: str, row: int, levels: int) -> None:
     image = np.clip(damage.PICTURES[kind](128, 0), 6, 249)
     damaged = brighter_rows(image, [row], levels)
-    found = find_seam(image, damaged)
-    assert found.levels > LEAST_LEVELS
+    seam = find_seam(image, damaged)
+    assert seam.levels > LEAST_LEVELS
     # a line has two sides, and on texture either may stand out more
-    assert (found.orientation, found.period_px) == ("horizontal", None)
-    assert found.position_px in (row, row + 1)
+    assert (seam.orientation, seam.period_px) == ("horizontal", None)
+    assert seam.position_px in (row, row + 1)
     turned = find_seam(image.swapaxes(0, 1), damaged.swapaxes(0, 1))
-    assert (turned.levels, turned.orientation, turned.position_px) == (found.levels, "vertical", found.position_px)
+    assert (turned.levels, turned.orientation, turned.position_px) == (seam.levels, "vertical", seam.position_px)
 
 
 @given(st.integers(3, 124), st.booleans())
-def test_a_step_is_found_between_its_tiles(place: int, across: bool) -> None:
+def test_a_step_is_detected_between_the_tiles(place: int, across: bool) -> None:
     # plain, since an edge of the picture itself hides a step that lies on it
     image = np.full((128, 128, 3), 120, np.uint8)
     damaged = image.copy()
     (damaged[:, place:] if across else damaged[place:])[...] += np.uint8(6)
-    found = find_seam(image, damaged)
-    assert found.levels == pytest.approx(6)
-    assert (found.orientation, found.position_px) == ("vertical" if across else "horizontal", place)
+    seam = find_seam(image, damaged)
+    assert seam.levels == pytest.approx(6)
+    assert (seam.orientation, seam.position_px) == ("vertical" if across else "horizontal", place)
 
 
 @pytest.mark.parametrize(
@@ -69,7 +69,7 @@ def test_a_step_is_found_between_its_tiles(place: int, across: bool) -> None:
         ([64], None),
     ],
 )
-def test_lines_on_one_grid_have_a_period(rows: list[int], period_px: int | None) -> None:
+def test_lines_on_a_grid_have_a_period(rows: list[int], period_px: int | None) -> None:
     image = np.full((128, 128, 3), 100, np.uint8)
     assert find_seam(image, brighter_rows(image, rows)).period_px == period_px
 
@@ -77,17 +77,17 @@ def test_lines_on_one_grid_have_a_period(rows: list[int], period_px: int | None)
 @pytest.mark.parametrize("kind", damage.PICTURES)
 @pytest.mark.parametrize("size_px", damage.SIZES_PX)
 @pytest.mark.parametrize("change", [damage.seam_lines, damage.seam_steps])
-def test_seams_between_tiles_are_found_on_every_picture(kind: str, size_px: int, change: damage.Change) -> None:
+def test_seams_between_tiles_are_detected_on_every_picture(kind: str, size_px: int, change: damage.Change) -> None:
     image = damage.PICTURES[kind](size_px, 0)
-    found = find_seam(image, change(image))
+    seam = find_seam(image, change(image))
     tile_px = size_px // 4
-    assert LEAST_LEVELS < found.levels < 7
-    assert found.position_px % tile_px in (0, 1)
+    assert LEAST_LEVELS < seam.levels < 7
+    assert seam.position_px % tile_px in (0, 1)
     if (kind, size_px) == ("photograph", 128):
         # parts of 8 px average too little of its texture to show every line
-        assert found.period_px in (tile_px, None)
+        assert seam.period_px in (tile_px, None)
     else:
-        assert found.period_px == tile_px
+        assert seam.period_px == tile_px
 
 
 @pytest.mark.parametrize("kind", damage.PICTURES)
@@ -97,7 +97,7 @@ def test_noise_tone_and_objects_are_no_seams(kind: str, name: str) -> None:
     assert find_seam(image, (damage.BENIGN | damage.DAMAGES)[name](image)).levels < 0.5
 
 
-def test_an_edge_that_both_pictures_have_is_no_seam_when_it_moves_or_is_blurred() -> None:
+def test_a_moved_or_blurred_edge_of_both_pictures_is_no_seam() -> None:
     image = np.full((128, 128, 3), 60, np.uint8)
     image[50:] = 180
     moved = np.roll(image, 1, axis=0)
@@ -116,18 +116,18 @@ def test_a_line_over_less_than_half_of_the_picture_is_an_object() -> None:
 
 
 @given(st.integers(0, 2**16), st.sampled_from([None, 1, 3, 4]), st.floats(0, 20))
-def test_it_equals_the_definition_line_by_line(seed: int, channels: int | None, levels: float) -> None:
+def test_the_result_equals_the_definition_line_by_line(seed: int, channels: int | None, levels: float) -> None:
     rng = np.random.default_rng(seed)
     shape = (32, 24) if channels is None else (32, 24, channels)
     a = rng.integers(0, 256, shape, dtype=np.uint8)
     b = brighter_rows(damage.noise(3, seed)(a), [9, 21], levels)
     rows = slow_jumps(a, b)
     columns = slow_jumps(a.swapaxes(0, 1), b.swapaxes(0, 1))
-    found = find_seam(a, b)
-    assert found.levels == pytest.approx(max(*rows, *columns), abs=1e-9)
-    if found.levels > 1e-9:
-        lines = rows if found.orientation == "horizontal" else columns
-        assert lines[found.position_px - 1] == pytest.approx(found.levels, abs=1e-9)
+    seam = find_seam(a, b)
+    assert seam.levels == pytest.approx(max(*rows, *columns), abs=1e-9)
+    if seam.levels > 1e-9:
+        lines = rows if seam.orientation == "horizontal" else columns
+        assert lines[seam.position_px - 1] == pytest.approx(seam.levels, abs=1e-9)
 
 
 def slow_jumps(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> list[float]:
@@ -167,7 +167,8 @@ def slow_jumps(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> list[float]:
         for line in range(last + 1)
     ]
     return [
-        max(of_gap[line] - 2 * min(max(one[n] for n in near[line]) for one in own), 0) for line in range(last + 1)
+        max(of_gap[line] - 2 * min(max(line_jumps[n] for n in near[line]) for line_jumps in own), 0)
+        for line in range(last + 1)
     ]
 
 
@@ -175,20 +176,20 @@ def slow_jumps(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> list[float]:
 def test_a_higher_step_is_a_stronger_seam(seed: int) -> None:
     image = np.clip(damage.drawing(128, seed), 0, 215)
     planted = (0, 1, 3, 6, 12, 40)
-    found = [find_seam(image, brighter_rows(image, [64], levels)).levels for levels in planted]
-    assert found == sorted(found)
+    levels_by_step = [find_seam(image, brighter_rows(image, [64], levels)).levels for levels in planted]
+    assert levels_by_step == sorted(levels_by_step)
     # an edge of the picture itself near the line hides some of it, and none adds to it
-    assert all(levels <= most + 1e-9 for levels, most in zip(found, planted, strict=True))
+    assert all(levels <= most + 1e-9 for levels, most in zip(levels_by_step, planted, strict=True))
 
 
 @pytest.mark.parametrize("seed", range(5))
-def test_a_high_step_is_found_where_no_edge_hides_it(seed: int) -> None:
+def test_a_high_step_is_detected_where_no_edge_hides_the_step(seed: int) -> None:
     image = np.clip(damage.drawing(128, seed), 0, 215)
     assert find_seam(image, brighter_rows(image, [64], 0)).levels < 1
     assert find_seam(image, brighter_rows(image, [64], 40)).levels > 10
 
 
-def test_a_seam_along_an_edge_of_the_picture_is_hidden_by_it() -> None:
+def test_a_seam_along_an_edge_of_the_picture_is_hidden() -> None:
     image = np.full((128, 128, 3), 60, np.uint8)
     image[64:] = 180
     assert find_seam(image, brighter_rows(image, [64])).levels == 0

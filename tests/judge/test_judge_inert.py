@@ -37,11 +37,11 @@ def test_equal_in_all_is_inert() -> None:
     assert is_inert(REFERENCE, REFERENCE, AS_FAST) is True
 
 
-def test_a_cache_that_never_hits_is_inert_though_it_is_attached() -> None:
+def test_an_attached_cache_without_hits_is_inert() -> None:
     assert is_inert(with_work(engagements=(CACHE,)), REFERENCE, AS_FAST) is True
 
 
-def test_operators_that_are_added_are_no_effect() -> None:
+def test_added_operators_are_no_effect() -> None:
     assert is_inert(with_work(operators={"transformer": {"add": 11, "mean": 3}}), REFERENCE, AS_FAST) is True
 
 
@@ -68,11 +68,11 @@ def test_any_difference_is_an_effect(variant: Any) -> None:
     assert is_inert(variant, REFERENCE, AS_FAST) is False
 
 
-def test_a_gain_beyond_chance_is_an_effect_that_was_not_seen() -> None:
+def test_a_gain_beyond_chance_is_an_unobserved_effect() -> None:
     assert is_inert(REFERENCE, REFERENCE, Speedup(value=1.2, low=1.1, high=1.3)) is False
 
 
-def test_other_latents_are_an_effect_that_the_picture_does_not_show() -> None:
+def test_other_latents_are_an_effect_invisible_in_the_picture() -> None:
     assert is_inert(REFERENCE, REFERENCE, AS_FAST, same_latents=False) is False
 
 
@@ -85,7 +85,7 @@ def test_other_kernels_are_an_effect_where_both_were_looked_at() -> None:
 
 
 @pytest.mark.parametrize("part", ["work", "output"])
-def test_what_was_not_seen_is_not_judged(part: str) -> None:
+def test_what_was_not_observed_is_not_judged(part: str) -> None:
     assert is_inert(msgspec.structs.replace(REFERENCE, **{part: None}), REFERENCE, AS_FAST) is None
     uncounted = msgspec.structs.replace(REFERENCE, work=make.work())
     assert is_inert(uncounted, uncounted, AS_FAST) is None

@@ -22,7 +22,7 @@ def row(name: str, calls: int, self_s: float, stage: Stage = "denoise") -> Opera
 
 
 def profile(*rows: Operator, left_out_s: float = 0.0) -> Profile:
-    return Profile(kind="cpu", total_s=sum(one.self_s for one in rows) + left_out_s, operators=rows)
+    return Profile(kind="cpu", total_s=sum(row.self_s for row in rows) + left_out_s, operators=rows)
 
 
 BASE = (
@@ -38,13 +38,13 @@ BASE = (
 def changed(name: str, calls: int | None = None, self_s: float | None = None, pace: float = 1.0) -> Profile:
     """The base at another pace, with one row changed."""
     rows = []
-    for one in BASE:
-        mine = one.name == name
+    for operator in BASE:
+        named = operator.name == name
         rows.append(
             msgspec.structs.replace(
-                one,
-                calls=calls if mine and calls is not None else one.calls,
-                self_s=pace * (self_s if mine and self_s is not None else one.self_s),
+                operator,
+                calls=calls if named and calls is not None else operator.calls,
+                self_s=pace * (self_s if named and self_s is not None else operator.self_s),
             )
         )
     return profile(*rows)
@@ -54,7 +54,7 @@ def test_nothing_changed_is_nothing_to_tell() -> None:
     assert explained(profile(*BASE), profile(*BASE)) == ()
 
 
-def test_an_operator_that_is_called_more_often_is_told_with_its_counts() -> None:
+def test_a_more_often_called_operator_is_reported_with_the_counts() -> None:
     assert explained(profile(*BASE), changed("aten::addmm", 5040, 2.4)) == (
         "denoise: aten::addmm 4,200 -> 5,040 calls (+20 %), 100 % of the added time",
     )
@@ -67,22 +67,22 @@ def test_the_pace_of_the_machine_makes_no_operator_slow(pace: float) -> None:
     assert line == "denoise: aten::copy_ 900 -> 1,800 calls (+100 %), 100 % of the added time"
 
 
-def test_a_pace_that_all_share_is_told() -> None:
+def test_a_common_pace_is_reported() -> None:
     (line,) = explained(profile(*BASE), changed("", pace=1.5))
     assert line == "operators called as often as before: +50 % in the median"
 
 
-def test_an_operator_that_is_slower_by_itself_is_told_with_its_times() -> None:
+def test_an_operator_slower_by_itself_is_reported_with_the_times() -> None:
     (line,) = explained(profile(*BASE), changed("aten::convolution", self_s=0.9))
     assert line == "vae_decode: aten::convolution 500 ms -> 900 ms (+80 %) in 16 calls, 100 % of the added time"
 
 
-def test_the_noise_of_a_single_round_is_not_told() -> None:
+def test_the_noise_of_a_single_round_is_not_reported() -> None:
     assert explained(profile(*BASE), changed("aten::addmm", self_s=2.4)) == ()  # 20 % slower
     assert explained(profile(*BASE), changed("aten::copy_", self_s=0.15)) == ()  # 1 % of the whole
 
 
-def test_an_operator_that_is_only_slower_is_told_where_the_rounds_are_slower_too() -> None:
+def test_a_merely_slower_operator_is_reported_where_the_rounds_are_slower_too() -> None:
     now = changed("aten::convolution", self_s=0.9)
     assert explained(profile(*BASE), now, slower_in=STAGES[2:3]) == ()
     assert len(explained(profile(*BASE), now, slower_in=STAGES[3:4])) == 1
@@ -90,8 +90,10 @@ def test_an_operator_that_is_only_slower_is_told_where_the_rounds_are_slower_too
     assert len(explained(profile(*BASE), more, slower_in=())) == 1  # counts don't err
     for decode_s, lines in ((0.5, 0), (0.9, 1)):
         reference = make.reference(profile=profile(*BASE))
-        seen = make.observation(run=make.run(12.0, decode_s=decode_s), profile=now)
-        gate_input = GateInput(observation=seen, artifacts=make.artifacts(), reference=reference, limits=Limits())
+        observation = make.observation(run=make.run(12.0, decode_s=decode_s), profile=now)
+        gate_input = GateInput(
+            observation=observation, artifacts=make.artifacts(), reference=reference, limits=Limits()
+        )
         slower = verdict("time.slower", details=TimeDetails())
         details = with_operators(slower, gate_input).details
         assert isinstance(details, TimeDetails)
@@ -100,7 +102,7 @@ def test_an_operator_that_is_only_slower_is_told_where_the_rounds_are_slower_too
         assert with_operators(same, gate_input) is same
 
 
-def test_new_and_gone_operators_in_the_order_of_what_they_carry() -> None:
+def test_new_and_gone_operators_are_sorted_by_time() -> None:
     base = profile(*BASE, row("aten::silu", 300, 0.05))
     now = profile(*BASE, row("aten::gelu", 300, 0.3), row("aten::cat", 1, 0.1))
     assert explained(base, now) == (
@@ -110,14 +112,14 @@ def test_new_and_gone_operators_in_the_order_of_what_they_carry() -> None:
     )
 
 
-def test_one_operator_in_two_stages_is_two_things() -> None:
+def test_an_operator_in_two_stages_counts_as_two() -> None:
     now = profile(*BASE, row("aten::addmm", 7, 0.2, "text_encode"))
     assert explained(profile(*BASE), now) == (
         "text_encode: aten::addmm new, 7 calls, 200 ms, 100 % of the added time",
     )
 
 
-def test_a_small_row_that_a_full_table_may_have_left_out_is_not_called_new_or_gone() -> None:
+def test_a_small_row_possibly_cut_from_a_full_table_is_not_called_new_or_gone() -> None:
     small, large = row("aten::neg", 5, 0.05), row("aten::sort", 5, 0.6)
     full = profile(*BASE, left_out_s=0.2)
     assert explained(full, profile(*BASE, small)) == ()
@@ -126,7 +128,7 @@ def test_a_small_row_that_a_full_table_may_have_left_out_is_not_called_new_or_go
     assert "aten::neg new" in explained(profile(*BASE), profile(*BASE, small))[0]
 
 
-def test_of_many_changes_the_largest_are_told() -> None:
+def test_of_many_changes_the_largest_are_reported() -> None:
     more = [row(f"op{n:02}", 1, 0.1 * (n + 1)) for n in range(9)]
     lines = explained(profile(*BASE), profile(*BASE, *more))
     assert [line.split()[1] for line in lines[:-1]] == [f"op{n:02}" for n in (8, 7, 6, 5, 4, 3)]
@@ -147,11 +149,11 @@ def test_empty_tables_and_rows_without_time() -> None:
 
 def test_a_question_without_two_profiles_has_no_lines() -> None:
     now = profile(*BASE, row("aten::gelu", 300, 0.3))
-    for base, mine, lines in ((None, now, 0), (profile(*BASE), None, 0), (profile(*BASE), now, 1)):
+    for base, current, lines in ((None, now, 0), (profile(*BASE), None, 0), (profile(*BASE), now, 1)):
         reference = make.reference()
         stored = msgspec.structs.replace(reference.baseline, profile=base)
         gate_input = GateInput(
-            observation=make.observation(profile=mine),
+            observation=make.observation(profile=current),
             artifacts=make.artifacts(),
             reference=type(reference)(stored, reference.distance, reference.path, make.artifacts),
             limits=Limits(),
@@ -176,7 +178,7 @@ ROWS = st.lists(
         st.floats(0, 10),
         st.sampled_from(STAGES),
     ),
-    unique_by=lambda one: (one.stage, one.name),
+    unique_by=lambda row: (row.stage, row.name),
 )
 
 
@@ -200,7 +202,7 @@ def kernels(*rows: tuple[str, str | None, int, float]) -> Profile:
     return Profile(kind="device", total_s=sum(row[3] for row in rows), operators=operators)
 
 
-def test_one_kernel_of_two_operators_is_told_apart() -> None:
+def test_only_the_changed_operator_of_a_shared_kernel_is_named() -> None:
     base = kernels(("elementwise", "aten::mul", 900, 0.4), ("elementwise", "aten::silu", 100, 0.1))
     now = kernels(("elementwise", "aten::mul", 900, 0.4), ("elementwise", "aten::silu", 200, 0.2))
     assert explained(base, now) == (
@@ -208,7 +210,7 @@ def test_one_kernel_of_two_operators_is_told_apart() -> None:
     )
 
 
-def test_a_baseline_that_does_not_tell_what_launched_its_kernels_is_compared_by_their_names() -> None:
+def test_a_baseline_without_launching_operators_is_compared_by_kernel_names() -> None:
     base = kernels(("elementwise", None, 1000, 0.5), ("gemm", None, 10, 1.0))
     now = kernels(
         ("elementwise", "aten::mul", 900, 0.4), ("elementwise", "aten::silu", 100, 0.1), ("gemm", "aten::mm", 20, 2.0)

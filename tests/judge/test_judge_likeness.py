@@ -39,9 +39,9 @@ def shown(kind: str, change: float = 0.0, content: Any = None) -> Shown:
 
 
 def difference(now: Shown, base: Shown) -> ImageDifference:
-    found = image_difference(now, base)
-    assert found is not None
-    return found
+    compared = image_difference(now, base)
+    assert compared is not None
+    return compared
 
 
 def test_every_kind_has_a_metric_for_tables() -> None:
@@ -51,7 +51,7 @@ def test_every_kind_has_a_metric_for_tables() -> None:
 
 
 @pytest.mark.parametrize("kind", CONTENTS)
-def test_a_part_is_compared_by_the_metrics_of_its_kind(kind: str) -> None:
+def test_a_part_is_compared_by_the_metrics_of_the_parts_kind(kind: str) -> None:
     base = shown(kind)
     equal = difference(shown(kind), base)
     assert (equal.same_bits, equal.parts, equal.worst) == (True, {}, None)
@@ -67,7 +67,7 @@ def test_a_part_is_compared_by_the_metrics_of_its_kind(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", CONTENTS)
-def test_the_nearer_part_is_more_alike_and_an_equal_one_most(kind: str) -> None:
+def test_the_nearer_part_is_more_alike_and_an_equal_part_most(kind: str) -> None:
     base = shown(kind)
     equal, near, far = (difference(shown(kind, change), base) for change in (0.0, 0.02, 0.5))
     assert is_more_alike(near, far)
@@ -77,7 +77,7 @@ def test_the_nearer_part_is_more_alike_and_an_equal_one_most(kind: str) -> None:
     assert not is_more_alike(equal, equal)
 
 
-def test_metrics_that_contradict_each_other_rank_nothing() -> None:
+def test_contradicting_metrics_rank_nothing() -> None:
     noisy = ImageDifference(same_bits=False, parts={"video_psnr_db": 35.0, "video_ssim": 0.8})
     shifted = ImageDifference(same_bits=False, parts={"video_psnr_db": 30.0, "video_ssim": 0.9})
     assert not is_more_alike(noisy, shifted)
@@ -120,12 +120,12 @@ def test_of_several_parts_the_worst_counts() -> None:
     ],
 )
 def test_what_cant_be_compared_says_why(now: Any, problem: str) -> None:
-    found = difference(now(), shown("video"))
-    assert found.problem is not None
-    assert found.problem.startswith(problem)
-    assert not found.same_bits
-    assert not same_picture(found)
-    assert not is_more_alike(found, difference(shown("video", 0.5), shown("video")))
+    compared = difference(now(), shown("video"))
+    assert compared.problem is not None
+    assert compared.problem.startswith(problem)
+    assert not compared.same_bits
+    assert not same_picture(compared)
+    assert not is_more_alike(compared, difference(shown("video", 0.5), shown("video")))
 
 
 def test_images_and_parts_are_judged_together() -> None:
@@ -133,10 +133,10 @@ def test_images_and_parts_are_judged_together() -> None:
     film = shown("video")
     both = Shown(Artifacts(images=(picture,), parts=film.artifacts.parts), film.parts)
     noisy = shown("video", 0.5)
-    found = difference(Shown(Artifacts(images=(picture,), parts=noisy.artifacts.parts), noisy.parts), both)
-    assert (found.same_bits, found.psnr_db, found.ssim) == (False, None, 1.0)
-    assert isinstance(found.worst, msgspec.Struct)
-    assert found.worst.metric in PART_METRICS
+    compared = difference(Shown(Artifacts(images=(picture,), parts=noisy.artifacts.parts), noisy.parts), both)
+    assert (compared.same_bits, compared.psnr_db, compared.ssim) == (False, None, 1.0)
+    assert isinstance(compared.worst, msgspec.Struct)
+    assert compared.worst.metric in PART_METRICS
     other = Shown(Artifacts(images=(255 - picture,), parts=film.artifacts.parts), film.parts)
     assert difference(other, both).parts == {}
     assert difference(other, both).psnr_db is not None

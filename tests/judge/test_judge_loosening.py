@@ -30,7 +30,7 @@ def limits(given: dict[str, float], reason: str | None = "int8 attention") -> Li
     return Limits(**limit_fields(checked(given), reason))
 
 
-def test_every_threshold_of_this_machine_can_be_changed() -> None:
+def test_every_threshold_of_the_local_machine_can_be_changed() -> None:
     default = tolerance("machine", AGREEING, AGREEING, Limits(), OPTIONAL)
     allowed = default.figures() | default.parts
     assert set(TOLERANCES) == {*allowed, "trace_first_rel"}
@@ -39,7 +39,7 @@ def test_every_threshold_of_this_machine_can_be_changed() -> None:
         assert changed.figures() | changed.parts == allowed | {name: 1}
 
 
-def test_another_machine_is_never_left_stricter() -> None:
+def test_a_different_machine_is_never_left_stricter() -> None:
     far = tolerance("any", AGREEING, AGREEING, limits({"psnr_db": 25, "colour_levels": 2, "ssim": 0.9}))
     assert (far.images["psnr_db"], far.images["colour_levels"], far.images["ssim"]) == (
         25,
@@ -75,13 +75,13 @@ def test_looser_is_less_for_likeness_and_more_for_distance() -> None:
 
 def test_the_history_grows_by_what_changed_and_says_why() -> None:
     first = history_with(limits(LOOSER), (), WHEN)
-    assert [tolerance_change(one) for one in first] == [
+    assert [tolerance_change(line) for line in first] == [
         "tolerance psnr_db 40 -> 35 since 2026-01-31: int8 attention",
         "tolerance tile_p99_levels 8 -> 24 since 2026-01-31: int8 attention",
     ]
     assert history_with(limits(LOOSER), first, WHEN) == first
     second = history_with(limits({"psnr_db": 30}, "fewer steps"), first, WHEN)
-    assert [tolerance_change(one).partition(" since")[0] for one in second[2:]] == [
+    assert [tolerance_change(line).partition(" since")[0] for line in second[2:]] == [
         "tolerance psnr_db 35 -> 30",
         "tolerance tile_p99_levels 24 -> 8",
     ]
@@ -92,15 +92,15 @@ def test_the_history_grows_by_what_changed_and_says_why() -> None:
     assert history_with(limits({"psnr_db": 45}, None), (), WHEN)[0].reason.startswith("stricter")
 
 
-def test_a_verdict_lists_the_history_and_what_it_lacks() -> None:
+def test_a_verdict_lists_the_history_and_the_gaps() -> None:
     image = make.noisy(make.BASE_IMAGE, 3)  # about 38 dB
-    seen = make.observation(output=make.output(image))
-    strict = make.ask("output", seen, make.reference(), mine=make.artifacts(image))
+    observation = make.observation(output=make.output(image))
+    strict = make.ask("output", observation, make.reference(), returned=make.artifacts(image))
     assert strict.reason == "output.differs"
     given = limits(
         {"psnr_db": 35, "tile_p99_levels": 24, "p999_levels": 24, "colour_levels": 3, "ssim": 0.8, "tile_ssim": 0.7}
     )
-    loose = make.ask("output", seen, make.reference(), mine=make.artifacts(image), limits=given)
+    loose = make.ask("output", observation, make.reference(), returned=make.artifacts(image), limits=given)
     assert loose.reason == "output.within_tolerance", loose.message
     assert "PSNR 35 dB" in loose.message
     assert (

@@ -13,8 +13,8 @@ GIB, MIB = make.GIB, make.MIB
 
 
 def judged(now: Memory, base: Memory | None = None, **changed: Any) -> Any:
-    seen = make.observation(memory=now)
-    return make.ask("memory", seen, make.reference(make.observation(memory=base or make.memory()), **changed))
+    observation = make.observation(memory=now)
+    return make.ask("memory", observation, make.reference(make.observation(memory=base or make.memory()), **changed))
 
 
 def bare(peak_bytes: int, **changed: Any) -> Memory:
@@ -42,12 +42,12 @@ def test_limits_by_source(source: Any, base_bytes: int, growth_bytes: int, decis
     assert ("Rough" in answer.message) == (source == "process_rss")
 
 
-def test_a_pass_says_what_it_would_have_seen() -> None:
+def test_a_pass_says_what_would_have_been_detected() -> None:
     answer = judged(make.memory())
     assert answer.message == "Same memory: peak 8.00 GiB. A change of 164 MiB (+2.0 %) would have been detected."
 
 
-def test_the_stage_that_holds_the_new_peak_carries_it() -> None:
+def test_the_stage_with_the_new_peak_carries_the_change() -> None:
     stages = make.memory().stages | {"denoise": StageMemory(peak_bytes=10 * GIB)}
     answer = judged(make.memory(10 * GIB, stages=stages))
     assert answer.reason == "memory.peak"
@@ -55,7 +55,7 @@ def test_the_stage_that_holds_the_new_peak_carries_it() -> None:
     assert "denoise: peak 7.00 GiB -> 10.0 GiB (+43 %)" in answer.changes
 
 
-def test_a_smaller_peak_names_the_stage_that_gave_it_up() -> None:
+def test_a_smaller_peak_names_the_stage_behind_the_fall() -> None:
     answer = judged(make.memory(7 * GIB))
     assert answer.decision == "better"
     assert "Most of it in vae_decode (8.00 GiB -> 7.00 GiB (-12 %))" in answer.message
@@ -68,23 +68,23 @@ def test_a_stage_below_the_peak_is_judged_where_the_source_is_exact() -> None:
     assert rough.reason == "memory.same"
 
 
-def test_a_stage_that_was_seen_on_one_side_only_is_told() -> None:
+def test_a_stage_on_a_single_side_is_reported() -> None:
     answer = judged(make.memory(stages={"denoise": StageMemory(peak_bytes=7 * GIB)}))
     assert answer.decision == "same"
     assert "vae_decode: memory not measured in this run" in answer.changes
 
 
-def test_reservation_is_told_first_and_judged_beyond_a_tenth() -> None:
-    told = judged(make.memory(reserved_bytes=9 * GIB + GIB // 2))
-    assert told.decision == "same"
-    assert "reserved: 9.00 GiB -> 9.50 GiB (+5.6 %)" in told.changes
+def test_reservation_is_reported_first_and_judged_beyond_a_tenth() -> None:
+    verdict = judged(make.memory(reserved_bytes=9 * GIB + GIB // 2))
+    assert verdict.decision == "same"
+    assert "reserved: 9.00 GiB -> 9.50 GiB (+5.6 %)" in verdict.changes
     assert judged(make.memory(reserved_bytes=10 * GIB)).reason == "memory.reserved"
 
 
-def test_facts_that_differ_are_named() -> None:
+def test_differing_facts_are_named() -> None:
     env = make.environment(hardware={"name": "another", "memory_bytes": 16 * GIB})
-    seen = make.observation(run=make.run(env=env))
-    answer = make.ask("memory", seen, make.reference())
+    observation = make.observation(run=make.run(env=env))
+    answer = make.ask("memory", observation, make.reference())
     assert "name: 'test processor' -> 'another'" in answer.message
     software = make.observation(run=make.run(env=make.environment(software={"torch": "2.14.0"})))
     assert make.ask("memory", software, make.reference()).decision == "same"
@@ -108,9 +108,9 @@ def test_a_baseline_without_memory_is_no_baseline() -> None:
         (6 * 2**20, None, "memory.same"),
     ],
 )
-def test_tensors_that_a_stage_makes(source: Any, before: int | None, after: int | None, reason: str) -> None:
+def test_tensors_allocated_by_a_stage(source: Any, before: int | None, after: int | None, reason: str) -> None:
     """A decoder with three times the workspace, in a resident set that it hardly shows in."""
-    kept, seen = (
+    kept, measured = (
         make.memory(
             source=source,
             stages={
@@ -120,7 +120,7 @@ def test_tensors_that_a_stage_makes(source: Any, before: int | None, after: int 
         )
         for workspace in (before, after)
     )
-    answer = make.ask("memory", make.observation(memory=seen), make.reference(make.observation(memory=kept)))
+    answer = make.ask("memory", make.observation(memory=measured), make.reference(make.observation(memory=kept)))
     assert answer.reason == reason
     if reason == "memory.workspace":
         assert "More memory for a stage's tensors: vae_decode" in answer.message

@@ -16,20 +16,20 @@ SOFTWARE = {"torch": "2.13.0", "diffusers": "0.42.1", "transformers": "5.23.0", 
 def judged(now: dict[str, Any], before: dict[str, Any], **software: str) -> Any:
     """The work gate's answer, with versions of the software now that differ from `SOFTWARE`."""
     there, here = (make.environment(software=SOFTWARE | changed) for changed in ({}, software))
-    seen = make.observation(work=make.work(**now), run=make.run(env=here))
+    observation = make.observation(work=make.work(**now), run=make.run(env=here))
     base = make.observation(work=make.work(**before), run=make.run(env=there))
-    return make.ask("work", seen, make.reference(base, runs=[base.run]))
+    return make.ask("work", observation, make.reference(base, runs=[base.run]))
 
 
 def operators(**changed: int) -> dict[str, Any]:
     names = {"masked": MASKED_ATTENTION}
     return {
         "operators": PLAIN
-        | {"transformer": PLAIN["transformer"] | {names.get(one, one): count for one, count in changed.items()}}
+        | {"transformer": PLAIN["transformer"] | {names.get(name, name): count for name, count in changed.items()}}
     }
 
 
-def test_equal_operators_are_told_with_their_number() -> None:
+def test_equal_operators_are_reported_with_their_number() -> None:
     answer = judged({"operators": PLAIN}, {"operators": PLAIN})
     assert answer.reason == "work.same"
     assert "207 operators. Any change would have been detected" in answer.message
@@ -41,7 +41,7 @@ def test_a_baseline_without_operators_is_said_to_have_none() -> None:
     assert "Any change would have been detected (operators not at all: the baseline has none yet" in answer.message
 
 
-def test_a_pass_says_what_it_would_not_have_seen() -> None:
+def test_a_pass_says_what_would_not_have_been_detected() -> None:
     counted = {"operators": PLAIN, "python_calls": {"transformer": 1000}}
     assert "Any change would have been detected (Python calls beyond 5 % only)." in judged(counted, counted).message
     assert judged(counted, counted, diffusers="another").message.endswith(
@@ -60,18 +60,18 @@ def test_more_operators_elsewhere_do_not_turn_a_fix_of_guidance_into_a_regressio
     assert "vae.decode operators: 30 -> 31 (clone 0 -> 1)" in answer.message
 
 
-def test_another_operator_is_named_with_its_component() -> None:
+def test_a_different_operator_is_named_with_the_component() -> None:
     answer = judged(operators(add=64, clone=1), operators())
     assert (answer.decision, answer.reason) == ("unsure", "work.operators")
     assert "transformer operators: 177 -> 182 (add 60 -> 64, clone 0 -> 1)" in answer.message
     assert "vae" not in answer.message
 
 
-def test_as_many_others_are_seen() -> None:
+def test_as_many_others_are_noticed() -> None:
     assert judged(operators(add=59, sub=1), operators()).reason == "work.operators"
 
 
-def test_fewer_operators_are_the_same_and_told() -> None:
+def test_fewer_operators_are_the_same_and_reported() -> None:
     answer = judged(operators(add=40), operators())
     assert answer.reason == "work.same"
     assert "207 -> 187 operators" in answer.message
@@ -81,7 +81,7 @@ def test_fewer_operators_are_the_same_and_told() -> None:
 @pytest.mark.parametrize(
     ("attention", "masked", "reason"), [(1, 16, "work.attention_mask"), (17, 0, "work.same"), (10, 0, "work.same")]
 )
-def test_masks_are_worse_only_where_as_many_calls_are_made(attention: int, masked: int, reason: str) -> None:
+def test_masks_are_worse_only_with_as_many_calls(attention: int, masked: int, reason: str) -> None:
     answer = judged(operators(attention=attention, masked=masked), operators())
     assert answer.reason == reason
     if masked:
@@ -94,14 +94,16 @@ def test_a_mask_less_is_less_work() -> None:
 
 @pytest.mark.parametrize("package", ["torch", "diffusers", "transformers"])
 @pytest.mark.parametrize(("add", "reason"), [(76, "work.same"), (90, "work.operators")])
-def test_another_release_is_allowed_a_tenth(package: str, add: int, reason: str) -> None:
+def test_a_different_release_is_allowed_a_tenth(package: str, add: int, reason: str) -> None:
     assert judged(operators(add=add), operators(), **{package: "another"}).reason == reason
 
 
-def test_operators_of_another_kind_of_device_are_not_compared() -> None:
-    seen = make.observation(work=make.work(**operators(add=600)), run=make.run(env=make.environment(family="cuda")))
+def test_operators_of_a_different_kind_of_device_are_not_compared() -> None:
+    observation = make.observation(
+        work=make.work(**operators(add=600)), run=make.run(env=make.environment(family="cuda"))
+    )
     base = make.observation(work=make.work(**operators()), run=make.run(env=make.environment(family="cpu")))
-    assert make.ask("work", seen, make.reference(base, runs=[base.run])).reason == "work.same"
+    assert make.ask("work", observation, make.reference(base, runs=[base.run])).reason == "work.same"
 
 
 @pytest.mark.parametrize(
@@ -125,7 +127,7 @@ def test_python_calls_may_grow_by_a_twentieth(calls: int, software: dict[str, st
 
 
 @pytest.mark.parametrize("missing", ["here", "in the baseline"])
-def test_what_one_side_lacks_is_not_compared(missing: str) -> None:
+def test_what_a_side_lacks_is_not_compared(missing: str) -> None:
     full = {"operators": PLAIN, "python_calls": {"transformer": 1000}, "compiled": {"graphs": 3}}
     sides: tuple[dict[str, Any], dict[str, Any]] = ({}, full) if missing == "here" else (full, {})
     answer = judged(*sides)

@@ -34,12 +34,12 @@ def judged(
     trace: dict[str, float] | None = None,
 ) -> Any:
     """Judge images against as many copies of the baseline's image."""
-    seen = make.observation(output=make.output(*images, **(now or {})))
+    observation = make.observation(output=make.output(*images, **(now or {})))
     old = [IMAGE] * len(images)
     against = make.reference(
         make.observation(output=make.output(*old, **(base or {}))), stored=make.artifacts(*old), distance=distance
     )
-    return make.ask("output", seen, against, mine=make.artifacts(*images, **(trace or {})))
+    return make.ask("output", observation, against, returned=make.artifacts(*images, **(trace or {})))
 
 
 def drifted(
@@ -57,9 +57,9 @@ def test_not_finite_wins_over_everything_and_says_where() -> None:
 def test_hard_gates_need_no_baseline_and_no_equal_definition() -> None:
     black = np.zeros((64, 64, 3), np.uint8)
     case = Case(id="case", definition=make.definition(num_inference_steps=2))
-    seen = make.observation(output=make.output(IMAGE, black), case=case)
+    observation = make.observation(output=make.output(IMAGE, black), case=case)
     for against in (None, make.reference()):
-        answer = make.ask("output", seen, against, mine=make.artifacts(IMAGE, black))
+        answer = make.ask("output", observation, against, returned=make.artifacts(IMAGE, black))
         assert answer.reason == "output.constant"
         assert "image 1" in answer.message
 
@@ -85,12 +85,14 @@ def test_a_small_difference_is_within_tolerance_and_shows_figure_and_limits() ->
     assert "PSNR 40 dB" in answer.message
 
 
-def test_a_lost_patch_is_named_with_its_place() -> None:
+def test_a_lost_patch_is_named_with_the_place() -> None:
     image = make.picture(size_px=512)
     broken = image.copy()
     broken[128:192, 256:320] = 0
     against = make.reference(make.observation(output=make.output(image)), stored=make.artifacts(image))
-    answer = make.ask("output", make.observation(output=make.output(broken)), against, mine=make.artifacts(broken))
+    answer = make.ask(
+        "output", make.observation(output=make.output(broken)), against, returned=make.artifacts(broken)
+    )
     assert answer.reason == "output.differs"
     assert "64 x 64 px at (256, 128)" in answer.message
     assert answer.details.images[0]["tile_ssim"].tile.top_px == 128
@@ -111,7 +113,7 @@ def test_a_colour_cast_is_caught() -> None:
 
 
 @pytest.mark.parametrize("distance", ["family", "any"])
-def test_another_machine_is_an_excuse_down_to_a_bound(distance: Distance) -> None:
+def test_a_different_machine_is_an_excuse_down_to_a_bound(distance: Distance) -> None:
     drift = {"scale": 0.03}
     assert judged(make.noisy(IMAGE, 2), distance=distance, trace=drift).reason == "output.within_tolerance"
     cast = np.minimum(IMAGE, 240) + np.uint8(15)
@@ -120,7 +122,7 @@ def test_another_machine_is_an_excuse_down_to_a_bound(distance: Distance) -> Non
 
 
 @pytest.mark.parametrize("distance", ["family", "any"])
-def test_on_another_machine_latents_are_compared_before_pixels(distance: Distance) -> None:
+def test_on_a_different_machine_latents_are_compared_before_pixels(distance: Distance) -> None:
     faint = make.noisy(IMAGE, 2)
     cast = np.minimum(IMAGE, 240) + np.uint8(15)
     same = judged(faint, distance=distance)
@@ -133,7 +135,7 @@ def test_on_another_machine_latents_are_compared_before_pixels(distance: Distanc
     assert (far.decision, far.reason) == ("unsure", "output.other_machine")
     assert far.message.startswith("Final latents 20 % apart (limit 10 %). ")
     assert "The other machine may be the cause. First divergence: latents, step 7" in far.message
-    assert all("across machines" in one.message for one in (same, decoder, far))
+    assert all("across machines" in verdict.message for verdict in (same, decoder, far))
 
 
 @pytest.mark.parametrize(
@@ -146,7 +148,7 @@ def test_on_another_machine_latents_are_compared_before_pixels(distance: Distanc
         ({"scale": 0.02, "from_step": 4}, "trace", "First divergence: latents, step 4 (jumps from 0 % to 2 %"),
     ],
 )
-def test_a_picture_that_came_about_in_another_way_is_worse(trace: dict[str, float], reason: str, words: str) -> None:
+def test_a_picture_painted_in_a_different_way_is_worse(trace: dict[str, float], reason: str, words: str) -> None:
     answer = judged(make.noisy(IMAGE, 1), trace=trace)
     assert answer.reason == f"output.{reason}"
     assert words in answer.message
@@ -158,25 +160,25 @@ def test_what_identical_calls_drift_by_is_no_other_way() -> None:
     assert answer.reason == "output.within_tolerance"
 
 
-def test_half_precision_explains_its_own_rounding_and_no_more() -> None:
+def test_half_precision_explains_own_rounding_and_no_more() -> None:
     def judged_in_half(texts: float) -> Any:
         case = Case(id="case", definition=msgspec.structs.replace(make.definition(), dtype="bfloat16"))
         image = make.noisy(IMAGE, 1)
-        seen = make.observation(output=make.output(image), case=case)
+        observation = make.observation(output=make.output(image), case=case)
         against = make.reference(make.observation(case=case), stored=make.artifacts(IMAGE))
-        return make.ask("output", seen, against, mine=make.artifacts(image, texts=texts)).reason
+        return make.ask("output", observation, against, returned=make.artifacts(image, texts=texts)).reason
 
     assert judged_in_half(0.02) == "output.within_tolerance"
     assert judged_in_half(0.03) == "output.trace"
 
 
-def test_the_first_place_that_isnt_finite_is_named_from_the_trace() -> None:
+def test_the_first_place_with_non_finite_values_is_named_from_the_trace() -> None:
     names = ("text/0", "prediction/0/cond", "prediction/0/uncond", "latents/0")
     trace = {name: np.ones(4, np.float32) for name in names}
     lost = {"prediction/0/uncond": 3.0, "latents/0": 9.0}
     trace["moments"] = np.array([[2, 1, 0, 1, 1, lost.get(name, 0)] for name in sorted(names)], np.float32)
-    seen = make.observation(output=make.output(IMAGE, finite=False, not_finite_where="latents, step 0"))
-    answer = make.ask("output", seen, mine=Artifacts(images=(IMAGE,), trace=trace))
+    observation = make.observation(output=make.output(IMAGE, finite=False, not_finite_where="latents, step 0"))
+    answer = make.ask("output", observation, returned=Artifacts(images=(IMAGE,), trace=trace))
     assert answer.reason == "output.not_finite"
     assert "first at: unconditional prediction, step 0." in answer.message
     assert (answer.details.where, answer.details.place) == ("latents, step 0", "prediction/0/uncond")
@@ -190,7 +192,7 @@ def test_the_limit_follows_the_baselines_own_noise_down_to_a_bound() -> None:
     assert judged(make.noisy(IMAGE, 60), base={"rerun": drifted(12.0)}).reason == "output.rerun_noise"
 
 
-def test_code_that_became_random_cant_excuse_itself() -> None:
+def test_newly_random_code_cant_excuse_itself() -> None:
     image = make.noisy(IMAGE, 4)
     assert judged(image, now={"rerun": drifted(30.0)}).reason == "output.nondeterministic"
     # where the baseline's rounds weren't repeated, this run's noise is all there is
@@ -203,10 +205,10 @@ def test_code_that_became_random_cant_excuse_itself() -> None:
     assert judged(make.noisy(IMAGE, 1), now={"rerun": drifted(52.0)}).reason == "output.within_tolerance"
 
 
-def test_noise_of_a_flat_picture_has_the_ssim_that_the_limit_takes_from_its_psnr() -> None:
+def test_noise_of_a_flat_picture_has_the_ssim_derived_from_psnr() -> None:
     flat = np.full((256, 256), 128, np.uint8)
-    found = distance(flat, make.noisy(flat, 6))
-    assert flat_ssim(found["psnr_db"].value) == pytest.approx(found["ssim"].value, abs=0.02)
+    measured = distance(flat, make.noisy(flat, 6))
+    assert flat_ssim(measured["psnr_db"].value) == pytest.approx(measured["ssim"].value, abs=0.02)
 
 
 def test_size_and_mode_say_both_values() -> None:
@@ -221,15 +223,18 @@ def test_images_with_alpha_are_compared() -> None:
     clear = alpha.copy()
     clear[:, :, 3] = 0
     against = make.reference(make.observation(output=make.output(alpha)), stored=make.artifacts(alpha))
-    seen = make.observation(output=make.output(clear))
-    assert make.ask("output", seen, against, mine=make.artifacts(clear)).reason == "output.differs"
+    observation = make.observation(output=make.output(clear))
+    assert make.ask("output", observation, against, returned=make.artifacts(clear)).reason == "output.differs"
 
 
-def test_pixels_that_werent_kept_are_told() -> None:
-    seen = make.observation(output=make.output(make.noisy(IMAGE, 1)))
-    assert make.ask("output", seen, make.reference(), mine=Artifacts(trace=make.trace())).reason == "output.not_kept"
+def test_unkept_pixels_are_reported() -> None:
+    observation = make.observation(output=make.output(make.noisy(IMAGE, 1)))
+    assert (
+        make.ask("output", observation, make.reference(), returned=Artifacts(trace=make.trace())).reason
+        == "output.not_kept"
+    )
     empty = make.reference(stored=Artifacts())
-    answer = make.ask("output", seen, empty, mine=make.artifacts(make.noisy(IMAGE, 1)))
+    answer = make.ask("output", observation, empty, returned=make.artifacts(make.noisy(IMAGE, 1)))
     assert (answer.reason, answer.decision) == ("output.not_kept", "incomparable")
 
 
@@ -245,23 +250,23 @@ def test_pixels_that_werent_kept_are_told() -> None:
         (0.8, "any", "output.differs"),
     ],
 )
-def test_a_result_of_latents_is_judged_by_them(scale: float, distance: Distance, reason: str) -> None:
+def test_a_result_of_latents_is_judged_by_latents(scale: float, distance: Distance, reason: str) -> None:
     case = Case(id="case", definition=make.definition(output_type="latent"))
-    seen = make.observation(output=make.output(), case=case)
-    against = make.reference(seen, stored=Artifacts(trace=make.trace()), distance=distance)
-    answer = make.ask("output", seen, against, mine=Artifacts(trace=make.trace(scale)))
+    observation = make.observation(output=make.output(), case=case)
+    against = make.reference(observation, stored=Artifacts(trace=make.trace()), distance=distance)
+    answer = make.ask("output", observation, against, returned=Artifacts(trace=make.trace(scale)))
     assert answer.reason == reason
 
 
-def test_latents_of_another_shape_or_without_a_trace_never_pass() -> None:
+def test_latents_of_a_different_shape_or_without_a_trace_never_pass() -> None:
     case = Case(id="case", definition=make.definition(output_type="latent"))
     base = make.observation(output=make.output(), case=case)
-    seen = make.observation(output=make.output(latents_shape=(1, 16, 4, 4)), case=case)
+    observation = make.observation(output=make.output(latents_shape=(1, 16, 4, 4)), case=case)
     against = make.reference(base, stored=Artifacts(trace=make.trace()))
-    assert make.ask("output", seen, against, mine=Artifacts(trace=make.trace())).reason == "output.size"
-    assert make.ask("output", base, against, mine=make.artifacts()).reason == "output.not_kept"
+    assert make.ask("output", observation, against, returned=Artifacts(trace=make.trace())).reason == "output.size"
+    assert make.ask("output", base, against, returned=make.artifacts()).reason == "output.not_kept"
     bare = Artifacts(trace={"text/0": np.ones(4, np.float32)})
-    assert make.ask("output", base, against, mine=bare).reason == "output.not_kept"
+    assert make.ask("output", base, against, returned=bare).reason == "output.not_kept"
 
 
 @pytest.mark.parametrize(
@@ -293,8 +298,11 @@ def test_growth_isnt_called_a_jump() -> None:
 
 
 def test_traces_of_nothing_say_so() -> None:
-    found = find_divergence({}, make.trace(), 1e-6)
-    assert (found.latents_rel, "unknown" in divergence(found.details())) == (None, True)
+    divergence_of_nothing = find_divergence({}, make.trace(), 1e-6)
+    assert (divergence_of_nothing.latents_rel, "unknown" in divergence(divergence_of_nothing.details())) == (
+        None,
+        True,
+    )
 
 
 @pytest.mark.parametrize(

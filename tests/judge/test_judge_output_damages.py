@@ -36,14 +36,14 @@ def judged(
     changed = {} if rerun is None else {"rerun": rerun}
     old = make.observation(output=make.output(image, **changed))
     against = make.reference(old, stored=make.artifacts(image), distance=distance)
-    seen = make.observation(output=make.output(damaged))
-    return make.ask("output", seen, against, mine=make.artifacts(damaged, scale=drift_rel), limits=limits)
+    observation = make.observation(output=make.output(damaged))
+    return make.ask("output", observation, against, returned=make.artifacts(damaged, scale=drift_rel), limits=limits)
 
 
 @pytest.mark.parametrize("size_px", damage.SIZES_PX)
 @pytest.mark.parametrize("kind", damage.PICTURES)
 @pytest.mark.parametrize("name", damage.DAMAGES)
-def test_every_damage_is_worse_on_this_machine(name: str, kind: str, size_px: int) -> None:
+def test_every_damage_is_worse_on_the_same_machine(name: str, kind: str, size_px: int) -> None:
     image = picture(kind, size_px)
     answer = judged(image, damage.DAMAGES[name](image))
     assert (answer.decision, answer.reason) == ("worse", "output.differs"), answer.message
@@ -76,7 +76,7 @@ def test_noise_of_45_db_is_the_same_even_on_a_flat_picture(name: str, kind: str,
         ("shifted by a row", "64 x 64 px at ("),
     ],
 )
-def test_the_worst_metric_is_named_with_its_place_and_limit(name: str, words: str) -> None:
+def test_the_worst_metric_is_named_with_the_place_and_limit(name: str, words: str) -> None:
     image = picture("drawing", 128)
     assert words in judged(image, damage.DAMAGES[name](image)).message
 
@@ -88,7 +88,7 @@ def test_the_others_beyond_their_limits_are_listed() -> None:
     assert any(change.startswith("image 0: seam 6.0/255") for change in answer.changes)
 
 
-def test_the_details_hold_the_vector_and_its_limits() -> None:
+def test_the_details_hold_the_metrics_and_limits() -> None:
     image = picture("drawing", 128)
     details = judged(image, damage.seam_lines(image)).details
     names = {name for name, metric in METRICS.items() if metric.package is None}
@@ -99,19 +99,19 @@ def test_the_details_hold_the_vector_and_its_limits() -> None:
 
 
 @pytest.mark.parametrize("name", ["red +8", "seam lines +6", "black patch"])
-def test_on_another_machine_the_same_metrics_ask_for_a_look_where_latents_drift(name: str) -> None:
+def test_on_a_different_machine_the_same_metrics_ask_for_a_look_where_latents_drift(name: str) -> None:
     image = picture("drawing", 512)
     assert judged(image, damage.DAMAGES[name](image), "any", drift_rel=0.05).reason == "output.other_machine"
     assert judged(image, damage.DAMAGES[name](image), "any").reason == "output.decoder"
 
 
 @pytest.mark.parametrize("name", ["gamma 1.03", "blur 1 px"])
-def test_on_another_machine_what_drift_may_do_is_the_same(name: str) -> None:
+def test_on_a_different_machine_what_drift_may_do_is_the_same(name: str) -> None:
     image = picture("drawing", 512)
     assert judged(image, damage.DAMAGES[name](image), "family").reason == "output.within_tolerance"
 
 
-def test_percentiles_follow_small_rerun_noise_that_psnr_needs_no_allowance_for() -> None:
+def test_percentiles_follow_small_rerun_noise_within_the_allowance_of_psnr() -> None:
     image = picture("drawing", 512)
     blurred = damage.blurred(image)
     noise = RerunNoise(rounds=5, identical=False, psnr_db=distance(image, blurred)["psnr_db"].value)
@@ -127,22 +127,22 @@ def test_percentiles_follow_small_rerun_noise_that_psnr_needs_no_allowance_for()
     ("psnr_db", "expected"),
     [(90.0, (8, 8, 1.0)), (50.0, (22.8, 22.8, 1.97)), (40.0, (72.0, 72.0, 6.0)), (25.0, (128, 128, 6.0))],
 )
-def test_the_allowance_for_rerun_noise_grows_with_it_between_the_two_tiers(
+def test_the_allowance_for_rerun_noise_grows_with_the_noise_between_the_two_tiers(
     psnr_db: float, expected: tuple[float, float, float]
 ) -> None:
     noise = RerunNoise(rounds=5, identical=False, psnr_db=psnr_db)
-    found = tolerance("machine", noise, noise, Limits())
+    tolerated = tolerance("machine", noise, noise, Limits())
     names = ("p999_levels", "tile_p99_levels", "colour_levels")
-    assert [found.images[name] for name in names] == pytest.approx(expected, rel=0.01)
+    assert [tolerated.images[name] for name in names] == pytest.approx(expected, rel=0.01)
 
 
 def test_a_limit_of_nothing_allows_nothing() -> None:
     image = picture("drawing", 128)
-    found = judged(
+    verdict = judged(
         image, damage.rounding(image), limits=Limits(metric_limits={"p999_levels": TierLimits(0.0, 128.0)})
     )
-    assert found.decision == "worse"
-    assert "p99.9 difference 1/255" in found.message
+    assert verdict.decision == "worse"
+    assert "p99.9 difference 1/255" in verdict.message
     assert over(0.0, 0.0) == 0.0
     assert over(1e-9, 0.0) == math.inf
 
@@ -150,5 +150,5 @@ def test_a_limit_of_nothing_allows_nothing() -> None:
 def test_beyond_every_excuse_counts_psnr_and_ssim_alone() -> None:
     image = picture("photograph", 128)
     allowed = tolerance("any", RerunNoise(rounds=1, identical=True), RerunNoise(rounds=1, identical=True), Limits())
-    found = checks([distance(image, damage.swapped(image))], allowed.broken(Limits()))
-    assert all(check.excess <= 1 for check in found if check.figure.metric not in ("psnr_db", "ssim"))
+    exceeded = checks([distance(image, damage.swapped(image))], allowed.broken(Limits()))
+    assert all(check.excess <= 1 for check in exceeded if check.figure.metric not in ("psnr_db", "ssim"))

@@ -43,7 +43,7 @@ def judged(both: Sequence[tuple[Run, Run]], family: str = "cuda", **more: Any) -
     return answer
 
 
-def test_the_same_speed_is_the_same_whatever_the_machine_does() -> None:
+def test_the_same_speed_is_the_same_on_any_machine() -> None:
     answer = judged(pairs(6))
     assert answer.reason == "time.same"
     assert ", 6 pairs of runs. A slowdown of +" in answer.message
@@ -51,9 +51,9 @@ def test_the_same_speed_is_the_same_whatever_the_machine_does() -> None:
     assert not wants_runs(answer)
 
 
-def test_what_would_have_been_seen_is_seen() -> None:
-    seen_rel = judged(pairs(10)).details.detectable_rel
-    assert judged(pairs(10, 1 + seen_rel)).reason == "time.slower"
+def test_the_stated_detectable_change_is_detected() -> None:
+    detectable_rel = judged(pairs(10)).details.detectable_rel
+    assert judged(pairs(10, 1 + detectable_rel)).reason == "time.slower"
 
 
 def test_slower_names_the_part_and_how_many_pairs_agree() -> None:
@@ -83,13 +83,13 @@ def test_a_stage_and_steps_are_judged_alone() -> None:
 def clocked(both: Sequence[tuple[Run, Run]], base_mhz: float, head_mhz: float) -> list[tuple[Run, Run]]:
     def read(run: Run, mhz: float) -> Run:
         telemetry = Telemetry(sm_clock_mhz=mhz)
-        rounds = tuple(msgspec.structs.replace(one, telemetry=telemetry) for one in run.rounds)
+        rounds = tuple(msgspec.structs.replace(timed, telemetry=telemetry) for timed in run.rounds)
         return msgspec.structs.replace(run, rounds=rounds)
 
     return [(read(base, base_mhz), read(head, head_mhz)) for base, head in both]
 
 
-def test_a_slowdown_that_vanishes_in_clock_cycles_is_the_clocks() -> None:
+def test_a_slowdown_absent_in_clock_cycles_is_the_clocks() -> None:
     answer = judged(clocked(pairs(6, 1.10), 1980, 1800))
     assert (answer.decision, answer.reason) == ("unsure", "time.clocks")
     assert "the device's clock fell from 1,980 to 1,800 MHz" in answer.message
@@ -106,7 +106,7 @@ def test_few_pairs_ask_for_more(count: int) -> None:
     assert wants_runs(answer)
 
 
-def test_a_dead_run_takes_its_pair_with_it() -> None:
+def test_a_dead_run_drops_the_whole_pair() -> None:
     dead = msgspec.structs.replace(make.run(), rounds=())
     broken = msgspec.structs.replace(make.run(), rounds=(Round(total_s=math.nan),))
     left = judged([*pairs(4), (dead, make.run()), (make.run(), broken)])
@@ -117,7 +117,7 @@ def test_a_dead_run_takes_its_pair_with_it() -> None:
     assert not wants_runs(nothing)
 
 
-def test_pairs_that_cannot_be_used_are_made_again_within_a_bound() -> None:
+def test_unusable_pairs_are_repeated_within_a_bound() -> None:
     limits = Limits(time_max_pairs=6, time_spare_pairs=4)
     left_out = [(make.run(), make.run(totals_s=[12, 14, 16, 18, 20]))]
     some = pairs(3)
@@ -129,7 +129,7 @@ def test_pairs_that_cannot_be_used_are_made_again_within_a_bound() -> None:
     assert not wants_runs(hopeless)
 
 
-def test_a_machine_that_changes_pace_within_a_pair_takes_it_out() -> None:
+def test_a_change_of_pace_within_a_pair_drops_the_pair() -> None:
     torn = [(base, msgspec.structs.replace(head, calibration_s=(0.05,))) for base, head in pairs(5, 1.5)]
     assert judged(torn).reason == "time.few_pairs"
 
@@ -137,7 +137,7 @@ def test_a_machine_that_changes_pace_within_a_pair_takes_it_out() -> None:
 def restless(count: int, ratio: float = 1.0, seed: int = 0) -> list[tuple[Run, Run]]:
     """Pairs made round by round on a machine whose pace jumps by a third, between rounds or between their sides."""
     chance = random.Random(seed)
-    found, pace = [], 1.0
+    drawn_pairs, pace = [], 1.0
     for _ in range(count):
         sides: tuple[list[float], list[float]] = ([], [])
         for n in range(5):
@@ -146,8 +146,8 @@ def restless(count: int, ratio: float = 1.0, seed: int = 0) -> list[tuple[Run, R
                     pace = 1.33 if pace == 1.0 else 1.0
                 sides[side].append(12.0 * pace * math.exp(chance.gauss(0, 0.01)) * (ratio if side else 1.0))
         base, head = (make.run(totals_s=times_s, env=make.environment("cpu")) for times_s in sides)
-        found.append((base, head))
-    return found
+        drawn_pairs.append((base, head))
+    return drawn_pairs
 
 
 def test_what_happens_to_both_rounds_of_a_pair_drops_out() -> None:
@@ -173,28 +173,28 @@ def test_pairs_at_different_paces_tell_where_the_slowdown_lies() -> None:
 def scaled(run: Run, factor: float) -> Run:
     rounds = tuple(
         msgspec.structs.replace(
-            one,
-            total_s=one.total_s * factor,
-            stages_s={name: time_s * factor for name, time_s in one.stages_s.items()},
-            steps_s=tuple(time_s * factor for time_s in one.steps_s),
+            timed,
+            total_s=timed.total_s * factor,
+            stages_s={name: time_s * factor for name, time_s in timed.stages_s.items()},
+            steps_s=tuple(time_s * factor for time_s in timed.steps_s),
         )
-        for one in run.rounds
+        for timed in run.rounds
     )
     return msgspec.structs.replace(run, rounds=rounds)
 
 
-def test_rounds_of_two_levels_on_one_side_alone_are_not_steady() -> None:
+def test_rounds_of_two_levels_on_a_single_side_are_not_steady() -> None:
     base, head = make.run(12.0), make.run(12.0)
     rounds = tuple(
-        scaled(msgspec.structs.replace(head, rounds=(one,)), 1.5 if n % 2 else 1.0).rounds[0]
-        for n, one in enumerate(head.rounds)
+        scaled(msgspec.structs.replace(head, rounds=(timed,)), 1.5 if n % 2 else 1.0).rounds[0]
+        for n, timed in enumerate(head.rounds)
     )
     answer = judged([(base, msgspec.structs.replace(head, rounds=rounds))] * 6, "cpu", by_turns=True)
     assert answer.reason == "time.few_pairs"
     assert answer.changes == ("6 pairs left out: the ratio of its rounds was not steady",)
 
 
-def test_a_side_that_still_warms_up_in_its_rounds_is_not_steady() -> None:
+def test_a_side_still_warming_up_in_the_rounds_is_not_steady() -> None:
     base, head = (
         msgspec.structs.replace(make.run(totals_s=totals_s), warmup_s=(warmup_s,))
         for totals_s, warmup_s in (((12.0,) * 5, 12.0), ((15.0, 14.4, 13.9, 13.5, 13.2), 16.0))
@@ -204,12 +204,12 @@ def test_a_side_that_still_warms_up_in_its_rounds_is_not_steady() -> None:
     assert judged([(head, head)] * 6, "cpu", by_turns=True).reason == "time.same"
 
 
-def test_levels_that_only_a_tiny_call_can_have_are_no_matter() -> None:
+def test_levels_possible_only_for_a_tiny_call_are_no_matter() -> None:
     base, head = make.run(totals_s=(0.002,) * 5), make.run(totals_s=(0.002, 0.0023, 0.002, 0.0023, 0.002))
     assert "left out" not in " ".join(judged([(base, head)] * 6, "cpu", by_turns=True).changes)
 
 
-def test_rounds_that_have_no_partner_make_no_pair() -> None:
+def test_rounds_without_a_partner_are_no_pair() -> None:
     base, head = make.run(12.0), make.run(12.0)
     fewer = msgspec.structs.replace(head, rounds=head.rounds[1:])
     assert judged([(base, fewer)] * 6, "cpu", by_turns=True).reason == "time.few_pairs"
@@ -224,7 +224,7 @@ def test_other_settings_are_named() -> None:
     assert judged([(make.run(), make.run(env=torch))] * 6, "cpu").reason == "time.same"
 
 
-def test_evidence_that_points_one_way_asks_for_a_further_pair() -> None:
+def test_biased_evidence_asks_for_a_further_pair() -> None:
     wild = [make.run(12.0 * factor) for factor in (1.12, 1.22, 1.04, 1.20, 1.05)]
     answer = judged([(make.run(), head) for head in wild], "cpu")
     assert answer.reason == "time.unconfirmed"
@@ -259,8 +259,8 @@ def test_alarms_are_as_rare_and_finds_as_frequent_as_promised(ratio: float, leas
         while True:
             factors = [math.exp(rng.gauss(0, 0.01)) for _ in range(2)]
             base, head = (
-                msgspec.structs.replace(make.run(), rounds=(Round(total_s=12.0 * one),) * 3)
-                for one in (factors[0], factors[1] * ratio)
+                msgspec.structs.replace(make.run(), rounds=(Round(total_s=12.0 * factor),) * 3)
+                for factor in (factors[0], factors[1] * ratio)
             )
             both.append((base, head))
             answer = judge_pairs(both, Limits(), 20, "cuda")

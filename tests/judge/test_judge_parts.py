@@ -57,9 +57,9 @@ def judged(
     steady = RerunNoise(rounds=5, identical=True)
     accepted = make.observation(output=returned.output_of(base, rerun=base_rerun or steady))
     reference = make.reference(accepted, stored=stored or returned.artifacts_of(base), distance=distance)
-    seen = make.observation(output=returned.output_of(now, rerun=rerun or steady))
-    (found,) = judge(seen, returned.artifacts_of(now), reference, limits or Limits(), ["output"])
-    return worded(found)
+    observation = make.observation(output=returned.output_of(now, rerun=rerun or steady))
+    (verdict,) = judge(observation, returned.artifacts_of(now), reference, limits or Limits(), ["output"])
+    return worded(verdict)
 
 
 def on_field(field: str, damaged: Any, **changed: Any) -> Verdict:
@@ -151,17 +151,17 @@ DAMAGES: list[tuple[str, str, Any, list[str]]] = [
 
 @pytest.mark.parametrize(("field", "damaged", "words"), [row[1:] for row in DAMAGES], ids=[row[0] for row in DAMAGES])
 def test_a_damage_is_red_and_named(field: str, damaged: Any, words: list[str]) -> None:
-    found = on_field(field, damaged)
-    assert (found.reason, found.decision) == ("output.differs", "worse"), found.message
+    verdict = on_field(field, damaged)
+    assert (verdict.reason, verdict.decision) == ("output.differs", "worse"), verdict.message
     for part in words:
-        assert part in found.message
+        assert part in verdict.message
 
 
 @pytest.mark.parametrize("field", ORIGINALS)
 def test_the_same_result_is_the_same(field: str) -> None:
-    found = on_field(field, ORIGINALS[field].copy())
-    assert found.reason == "output.same_bits"
-    assert "bit-identical" in found.message
+    verdict = on_field(field, ORIGINALS[field].copy())
+    assert verdict.reason == "output.same_bits"
+    assert "bit-identical" in verdict.message
 
 
 def noise(field: str, share: float) -> Any:
@@ -173,9 +173,9 @@ def noise(field: str, share: float) -> Any:
 
 @pytest.mark.parametrize("field", ORIGINALS)
 def test_a_little_noise_is_within_tolerance(field: str) -> None:
-    found = on_field(field, noise(field, 0.003))
-    assert found.reason == "output.within_tolerance", found.message
-    assert "Closest to its limit" in found.message
+    verdict = on_field(field, noise(field, 0.003))
+    assert verdict.reason == "output.within_tolerance", verdict.message
+    assert "Closest to its limit" in verdict.message
 
 
 @pytest.mark.parametrize("field", ORIGINALS)
@@ -183,7 +183,7 @@ def test_a_lot_of_noise_is_beyond(field: str) -> None:
     assert on_field(field, noise(field, 0.2)).decision == "worse"
 
 
-def test_frames_in_another_form_are_the_same_frames() -> None:
+def test_frames_in_a_different_form_are_the_same_frames() -> None:
     levels = (FILM * 255).round().astype(np.uint8)
     base = returned.read("frames", FILM)
     pictures = returned.read("frames", [list(levels)], pictures=True)
@@ -204,9 +204,9 @@ def test_frames_in_another_form_are_the_same_frames() -> None:
     ],
 )
 def test_hard_gates_of_a_video(frames: Any, hertz: float | None, reason: str, words: str) -> None:
-    found = judged(returned.read("frames", frames, rates=Rates(video_hz=hertz)), returned.read("frames", FILM))
-    assert (found.reason, found.decision) == (reason, "worse")
-    assert words in found.message
+    verdict = judged(returned.read("frames", frames, rates=Rates(video_hz=hertz)), returned.read("frames", FILM))
+    assert (verdict.reason, verdict.decision) == (reason, "worse")
+    assert words in verdict.message
 
 
 @pytest.mark.parametrize(
@@ -220,12 +220,12 @@ def test_hard_gates_of_a_video(frames: Any, hertz: float | None, reason: str, wo
     ],
 )
 def test_hard_gates_of_audio(samples: Any, hertz: int, reason: str, words: str) -> None:
-    found = judged(returned.read("audio", samples, rates=Rates(audio_hz=hertz)), returned.read("audio", RECORDING))
-    assert (found.reason, found.decision) == (reason, "worse")
-    assert words in found.message
+    verdict = judged(returned.read("audio", samples, rates=Rates(audio_hz=hertz)), returned.read("audio", RECORDING))
+    assert (verdict.reason, verdict.decision) == (reason, "worse")
+    assert words in verdict.message
 
 
-def test_frames_that_are_missing_or_put_in_are_named() -> None:
+def test_missing_or_inserted_frames_are_named() -> None:
     whole, shorter = returned.read("frames", FILM), returned.read("frames", np.delete(FILM, 4, axis=0))
     assert "Frame 4 (500 ms) of the baseline is missing, and all others are equal" in judged(shorter, whole).message
     assert "Frame 4 (500 ms) was put in, and all others are equal" in judged(whole, shorter).message
@@ -234,7 +234,7 @@ def test_frames_that_are_missing_or_put_in_are_named() -> None:
 
 
 @pytest.mark.parametrize("content", [DEPTH / DEPTH.max(), np.abs(EMBEDDINGS[0]) / 8])
-def test_a_part_that_was_taken_for_an_image_is_no_loss(content: Any) -> None:
+def test_a_part_taken_for_an_image_is_no_loss(content: Any) -> None:
     field = "prediction" if content.ndim == 4 else "image_embeds"
     parts = returned.read(field, content.astype(np.float32))
     pixels = to_uint8_arrays(content.astype(np.float32))
@@ -244,17 +244,17 @@ def test_a_part_that_was_taken_for_an_image_is_no_loss(content: Any) -> None:
     )
     reference = make.reference(make.observation(output=make.output(images=images)))
     for now, reason in ((parts, "not_in_baseline"), (returned.read(field, content / 2), "lost")):
-        seen = make.observation(output=returned.output_of(now))
-        (found,) = judge(seen, returned.artifacts_of(now), reference, Limits(), ["output"])
-        assert found.reason == f"output.{reason}"
+        observation = make.observation(output=returned.output_of(now))
+        (verdict,) = judge(observation, returned.artifacts_of(now), reference, Limits(), ["output"])
+        assert verdict.reason == f"output.{reason}"
 
 
-def test_a_rate_that_nobody_stated_before_is_no_fault() -> None:
+def test_a_rate_without_a_stated_baseline_is_no_fault() -> None:
     base = returned.read("frames", FILM, rates=Rates())
     assert judged(returned.read("frames", FILM), base).reason == "output.same_bits"
 
 
-def test_a_lost_part_is_named_and_so_is_a_further_one() -> None:
+def test_a_lost_part_is_named_and_so_is_an_added_part() -> None:
     both = [*returned.read("frames", FILM), *returned.read("audio", RECORDING)]
     alone = both[:1]
     lost = judged(alone, both)
@@ -266,8 +266,8 @@ def test_a_lost_part_is_named_and_so_is_a_further_one() -> None:
 
 def test_the_worst_of_several_parts_is_named() -> None:
     base = [*returned.read("frames", FILM), *returned.read("audio", RECORDING)]
-    found = judged([base[0], *returned.read("audio", -RECORDING)], base)
-    assert found.message.startswith("Audio 'audio' differs")
+    verdict = judged([base[0], *returned.read("audio", -RECORDING)], base)
+    assert verdict.message.startswith("Audio 'audio' differs")
 
 
 def accepted_before(**fields: Any) -> Verdict:
@@ -275,14 +275,14 @@ def accepted_before(**fields: Any) -> Verdict:
     old = make.output(**({"latents_shape": None, "latents_dtype": None} | fields))
     reference = make.reference(make.observation(output=old))
     parts = returned.read("frames", FILM)
-    seen = make.observation(output=returned.output_of(parts))
-    (found,) = judge(seen, returned.artifacts_of(parts), reference, Limits(), ["output"])
-    return worded(found)
+    observation = make.observation(output=returned.output_of(parts))
+    (verdict,) = judge(observation, returned.artifacts_of(parts), reference, Limits(), ["output"])
+    return worded(verdict)
 
 
 def test_a_baseline_without_the_part_is_never_the_same() -> None:
-    found = accepted_before()
-    assert (found.reason, found.decision) == ("output.not_in_baseline", "incomparable")
+    verdict = accepted_before()
+    assert (verdict.reason, verdict.decision) == ("output.not_in_baseline", "incomparable")
     frames = [np.ascontiguousarray(frame) for frame in returned.read("frames", FILM)[0].kept.arrays["sketches"]]
     as_images = tuple(
         msgspec.structs.replace(image, digest=image_digest(frame))
@@ -294,14 +294,16 @@ def test_a_baseline_without_the_part_is_never_the_same() -> None:
     assert "this run video 'frames' (12 frames of 64 x 48 px, 8 per second)" in lost.message
 
 
-def test_images_are_judged_before_a_part_that_the_baseline_lacks() -> None:
+def test_images_are_judged_before_a_part_absent_in_the_baseline() -> None:
     image, part = make.picture(), returned.read("audio", RECORDING)
     reference = make.reference(make.observation(output=make.output(image)))
     for shown, reason in ((image, "output.not_in_baseline"), (make.noisy(image, 60), "output.differs")):
-        seen = make.observation(output=make.output(shown, parts=tuple(each.facts for each in part)))
+        observation = make.observation(
+            output=make.output(shown, parts=tuple(shown_part.facts for shown_part in part))
+        )
         arrays = Artifacts(images=(shown,), parts=returned.artifacts_of(part).parts)
-        (found,) = judge(seen, arrays, reference, Limits(), ["output"])
-        assert found.reason == reason
+        (verdict,) = judge(observation, arrays, reference, Limits(), ["output"])
+        assert verdict.reason == reason
 
 
 @pytest.mark.parametrize(
@@ -313,14 +315,14 @@ def test_what_is_not_recognised_is_never_the_same(
 ) -> None:
     now = make.output(latents_shape=latents_shape, unrecognised="list of 3 str")
     reference = None if no_base else make.reference(make.observation(output=now))
-    (found,) = judge(make.observation(output=now), Artifacts(), reference, Limits(), ["output"])
-    assert (found.reason, found.decision) == (reason, "incomparable")
-    assert "list of 3 str" in worded(found).message
+    (verdict,) = judge(make.observation(output=now), Artifacts(), reference, Limits(), ["output"])
+    assert (verdict.reason, verdict.decision) == (reason, "incomparable")
+    assert "list of 3 str" in worded(verdict).message
 
 
-def test_values_that_were_not_kept_leave_the_question_open() -> None:
-    found = on_field("latents", -LATENTS, stored=Artifacts(parts=({},)))
-    assert (found.reason, found.decision) == ("output.not_kept", "incomparable")
+def test_unkept_values_leave_the_question_open() -> None:
+    verdict = on_field("latents", -LATENTS, stored=Artifacts(parts=({},)))
+    assert (verdict.reason, verdict.decision) == ("output.not_kept", "incomparable")
 
 
 def drifting(field: str, share: float) -> tuple[RerunNoise, list[ReadPart]]:
@@ -335,28 +337,28 @@ def test_what_identical_calls_drift_by_is_tolerated(field: str) -> None:
     drift, other = drifting(field, 0.08)
     base = returned.read(field, ORIGINALS[field])
     assert judged(other, base).decision == "worse"
-    found = judged(other, base, rerun=drift, base_rerun=drift)
-    assert found.decision == "same", found.message
+    verdict = judged(other, base, rerun=drift, base_rerun=drift)
+    assert verdict.decision == "same", verdict.message
     far = judged(returned.read(field, noise(field, 0.5)), base, rerun=drift, base_rerun=drift)
     assert far.decision == "worse", far.message
 
 
 @pytest.mark.parametrize("field", ["frames", "audio", "prediction", "latents"])
-def test_calls_that_used_to_agree_and_no_longer_do_are_red(field: str) -> None:
+def test_newly_disagreeing_calls_are_red(field: str) -> None:
     drift, _ = drifting(field, 0.05)
-    found = on_field(field, ORIGINALS[field], rerun=drift)
-    assert (found.reason, found.decision) == ("output.nondeterministic", "worse")
-    assert "not the same number or size" not in found.message
+    verdict = on_field(field, ORIGINALS[field], rerun=drift)
+    assert (verdict.reason, verdict.decision) == ("output.nondeterministic", "worse")
+    assert "not the same number or size" not in verdict.message
 
 
-def test_noise_that_hides_everything_makes_a_difference_say_nothing() -> None:
+def test_noise_hiding_everything_makes_a_difference_say_nothing() -> None:
     drift, other = drifting("audio", 1.0)
-    found = judged(other, returned.read("audio", RECORDING), base_rerun=drift, rerun=drift)
-    assert (found.reason, found.decision) == ("output.rerun_noise", "unsure")
+    verdict = judged(other, returned.read("audio", RECORDING), base_rerun=drift, rerun=drift)
+    assert (verdict.reason, verdict.decision) == ("output.rerun_noise", "unsure")
 
 
 @pytest.mark.parametrize("field", ["frames", "audio", "prediction", "latents"])
-def test_another_kind_of_machine_may_drift_further(field: str) -> None:
+def test_a_different_kind_of_machine_may_drift_further(field: str) -> None:
     near = on_field(field, noise(field, 0.08), distance="machine")
     far = on_field(field, noise(field, 0.08), distance="any")
     assert (near.decision, far.decision) == ("worse", "same"), far.message
@@ -388,12 +390,12 @@ def test_a_mask_may_be_constant_and_a_result_may_not() -> None:
 
 
 def test_details_have_every_figure_as_data() -> None:
-    found: Any = on_field("frames", with_frames(swapped_frames)).details
-    assert {figure.metric for figure in found.parts} >= {"video_psnr_db", "video_flicker_levels"}
-    (swapped,) = [finding for finding in found.findings if finding.code == "swapped_frames"]
+    details: Any = on_field("frames", with_frames(swapped_frames)).details
+    assert {figure.metric for figure in details.parts} >= {"video_psnr_db", "video_flicker_levels"}
+    (swapped,) = [finding for finding in details.findings if finding.code == "swapped_frames"]
     assert (swapped.part, swapped.place.frame, swapped.other) == (0, 3, 7)
-    assert "video_psnr_db" in found.allowed
-    assert "psnr_db" not in found.allowed
+    assert "video_psnr_db" in details.allowed
+    assert "psnr_db" not in details.allowed
 
 
 def test_records_without_parts_keep_their_form() -> None:

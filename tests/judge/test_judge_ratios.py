@@ -57,13 +57,13 @@ def judged(
 
     `fresh` are the ratios of further processes, `stored` those of the baseline.
     """
-    mine = now if isinstance(now, Ratio) else ratio(now)
+    measured = now if isinstance(now, Ratio) else ratio(now)
     run = make.run(median_s, env=env, calibration_s=calibration_s)
     reference = make.reference(distance=distance)
     base = msgspec.structs.replace(reference.baseline, ratio=ratio(*stored, **changed) if stored else None)
     return make.ask(
         "time",
-        make.observation(ratio=mine, run=run),
+        make.observation(ratio=measured, run=run),
         dataclasses.replace(reference, baseline=base),
         limits=limits,
         more_runs=[run] * len(fresh),
@@ -82,11 +82,11 @@ def judged(
         (1.60, THREE, "time.ratio_better"),
     ],
 )
-def test_a_ratio_is_held_against_those_of_the_baseline(now: float, stored: tuple[float, ...], reason: str) -> None:
+def test_a_ratio_is_held_against_the_baselines_ratios(now: float, stored: tuple[float, ...], reason: str) -> None:
     assert judged(now, *stored, fresh=(now, now)).reason == reason
 
 
-def test_one_process_alone_asks_for_more_and_fails_nothing() -> None:
+def test_a_process_alone_asks_for_more_and_fails_nothing() -> None:
     first = judged(1.15, *THREE)
     assert (first.reason, first.decision) == ("time.ratio_unconfirmed", "unsure")
     assert wants_runs(first)
@@ -104,7 +104,7 @@ def test_fresh_processes_have_to_agree() -> None:
     assert not wants_runs(judged(1.05, *THREE, fresh=(1.10, 1.33, 1.32, 1.32)))
 
 
-def test_a_process_alone_decides_where_none_may_confirm_it() -> None:
+def test_a_process_alone_decides_where_none_may_confirm() -> None:
     alone = Limits(time_confirmations=0, time_max_runs=1)
     assert judged(1.15, *THREE, limits=alone).reason == "time.ratio_worse"
 
@@ -117,12 +117,12 @@ def test_too_few_stored_ratios_tell_nothing_of_their_spread(stored: tuple[float,
     assert not wants_runs(answer)
 
 
-def test_many_decisions_share_one_chance_of_error() -> None:
+def test_many_decisions_share_a_single_chance_of_error() -> None:
     alone, among = (judged(1.30, *THREE, family_size=count).details.allowed_rel for count in (1, 1000))
     assert among > 1.2 * alone
 
 
-def test_a_variant_that_is_faster_itself_has_got_no_worse() -> None:
+def test_a_variant_faster_by_itself_has_got_no_worse() -> None:
     # a denoiser that got three times as fast in both: (9 + 1) / (4.5 + 1) -> (3 + 1) / (1.5 + 1)
     overtaken = judged(4 / 2.5, *[10 / 5.5] * 3, fresh=(4 / 2.5, 4 / 2.5), median_s=12 * 2.5 / 5.5)
     assert (overtaken.reason, overtaken.decision) == ("time.ratio_overtaken", "unsure")
@@ -153,19 +153,19 @@ def test_the_tolerance_widens_with_the_distance(distance: Distance, expected: st
     assert judged(0.95, *THREE, fresh=(0.95, 0.95), distance=distance).decision == "worse"
 
 
-def test_other_settings_are_another_machine_of_the_same_kind() -> None:
+def test_other_settings_are_a_different_machine_of_the_same_kind() -> None:
     other = make.environment(settings={"threads": 2, "attention_backend": "native"})
     assert judged(1.20, *THREE, fresh=(1.20, 1.20)).decision == "worse"
     assert judged(1.20, *THREE, fresh=(1.20, 1.20), env=other).decision == "same"
     assert judged(1.20, *THREE, fresh=(1.20, 1.20), env=other).details.distance == "family"
 
 
-def test_a_green_gate_would_have_seen_what_it_says() -> None:
+def test_a_green_gate_would_have_detected_what_the_message_says() -> None:
     green = judged(1.33, *THREE)
-    seen_rel = green.details.detectable_rel
-    lost = 1.33 / (1 + seen_rel)
+    detectable_rel = green.details.detectable_rel
+    lost = 1.33 / (1 + detectable_rel)
     assert judged(lost, *THREE, fresh=[lost] * 4).decision == "worse"
-    assert f"A loss of +{100 * seen_rel:.0f} % of time would" in green.message
+    assert f"A loss of +{100 * detectable_rel:.0f} % of time would" in green.message
 
 
 def test_a_wide_interval_is_no_sameness() -> None:
@@ -173,13 +173,13 @@ def test_a_wide_interval_is_no_sameness() -> None:
     assert judged(1.33, *THREE, error=0.5).reason == "time.ratio_blind"
 
 
-def test_runs_that_differ_allow_more() -> None:
+def test_differing_runs_allow_more() -> None:
     close = judged(1.33, 1.32, 1.33, 1.34).details.allowed_rel
     far = judged(1.33, 1.20, 1.33, 1.50).details.allowed_rel
     assert far > 2.5 * close
 
 
-def test_another_reference_is_never_compared() -> None:
+def test_a_different_reference_is_never_compared() -> None:
     other = Case(id=FULL.id, definition=make.definition(cfg_trunc_ratio=0.7))
     answer = judged(ratio(1.33, reference=other), 1.33)
     assert answer.reason == "time.ratio_reference"
@@ -199,7 +199,7 @@ def _decisions(count: int, spread: float, error: float, lost_rel: float, seeds: 
     for seed in seeds:
         draw = random.Random(seed)
         drawn = [1.33 * math.exp(draw.gauss(0, spread) + draw.gauss(0, error)) for _ in range(count + 5)]
-        stored, now = drawn[:count], [one / (1 + lost_rel) for one in drawn[count:]]
+        stored, now = drawn[:count], [ratio_rel / (1 + lost_rel) for ratio_rel in drawn[count:]]
         fresh = 0
         answer = judged(ratio(now[0], error=error), *stored, error=error)
         while wants_runs(answer):
@@ -220,8 +220,8 @@ def test_equal_code_is_hardly_ever_called_otherwise(count: int) -> None:
 
 
 @pytest.mark.parametrize("count", [3, pytest.param(10, marks=pytest.mark.full)])
-def test_what_would_have_been_seen_is_found(count: int) -> None:
+def test_the_stated_detectable_change_is_detected(count: int) -> None:
     stored = [1.33 * math.exp(0.02 * score) for score in (-1, 0, 1, *[-1, 1] * 10)[:count]]
-    seen_rel = judged(ratio(1.33, error=0.01), *stored, error=0.01).details.detectable_rel
-    ended = _decisions(count, spread=0.02, error=0.01, lost_rel=1.1 * seen_rel, seeds=range(200))
+    detectable_rel = judged(ratio(1.33, error=0.01), *stored, error=0.01).details.detectable_rel
+    ended = _decisions(count, spread=0.02, error=0.01, lost_rel=1.1 * detectable_rel, seeds=range(200))
     assert ended.count("worse") >= 0.9 * len(ended)

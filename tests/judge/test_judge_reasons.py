@@ -45,15 +45,17 @@ DOCS = Path(__file__).parents[2] / "docs" / "verdicts.md"
 
 @dataclasses.dataclass(frozen=True)
 class Scenario:
-    seen: Observation
+    observation: Observation
     against: Reference | None
-    mine: Artifacts | None = None
+    artifacts: Artifacts | None = None
     fresh: int = 0
     """Runs of fresh processes that repeat the first."""
 
 
-def on(seen: Observation | None = None, against: Reference | None = None, mine: Artifacts | None = None) -> Scenario:
-    return Scenario(seen or make.observation(), against or make.reference(), mine)
+def on(
+    observation: Observation | None = None, against: Reference | None = None, artifacts: Artifacts | None = None
+) -> Scenario:
+    return Scenario(observation or make.observation(), against or make.reference(), artifacts)
 
 
 def other_definition() -> Observation:
@@ -86,10 +88,10 @@ NOTHING = make.output(latents_shape=None, latents_dtype=None)
 def with_parts(field: str, content: Any, against: Reference | None = None, **value: Any) -> Scenario:
     """A film against the film that was accepted."""
     parts, film = returned.read(field, content, **value), returned.read("frames", returned.film())
-    seen = make.observation(output=returned.output_of(parts))
+    observation = make.observation(output=returned.output_of(parts))
     accepted = make.observation(output=returned.output_of(film))
     reference = against or make.reference(accepted, stored=returned.artifacts_of(film))
-    return on(seen, reference, returned.artifacts_of(parts))
+    return on(observation, reference, returned.artifacts_of(parts))
 
 
 def half(guided: Any, plain: Any = None) -> list[Any]:
@@ -122,24 +124,24 @@ def confirmed(scenario: Scenario) -> Scenario:
 
 def crowded(median_s: float, waited_s: float) -> Run:
     run = make.run(median_s)
-    seen = Telemetry(waited_s=waited_s)
+    telemetry = Telemetry(waited_s=waited_s)
     return msgspec.structs.replace(
-        run, rounds=tuple(msgspec.structs.replace(one, telemetry=seen) for one in run.rounds)
+        run, rounds=tuple(msgspec.structs.replace(timed, telemetry=telemetry) for timed in run.rounds)
     )
 
 
 def apart(*medians_s: float, days: int) -> list[Run]:
     """Runs of so many days, as evenly as may be."""
     return [
-        make.run(one, started=f"2025-12-{1 + n * days // len(medians_s):02}T0{n}:00:00Z")
-        for n, one in enumerate(medians_s)
+        make.run(median_s, started=f"2025-12-{1 + n * days // len(medians_s):02}T0{n}:00:00Z")
+        for n, median_s in enumerate(medians_s)
     ]
 
 
 def clocked(median_s: float, sm_clock_mhz: float) -> Run:
     run = make.run(median_s)
     telemetry = Telemetry(sm_clock_mhz=sm_clock_mhz)
-    rounds = tuple(msgspec.structs.replace(one, telemetry=telemetry) for one in run.rounds)
+    rounds = tuple(msgspec.structs.replace(timed, telemetry=telemetry) for timed in run.rounds)
     return msgspec.structs.replace(run, rounds=rounds)
 
 
@@ -150,19 +152,19 @@ def without_first(run: Run, total_s: float) -> Run:
 def unattributed(run: Run, share_rel: float) -> Run:
     rounds = tuple(
         Round(
-            total_s=one.total_s,
-            stages_s={"denoise": one.total_s * (1 - share_rel), "unattributed": one.total_s * share_rel},
+            total_s=timed.total_s,
+            stages_s={"denoise": timed.total_s * (1 - share_rel), "unattributed": timed.total_s * share_rel},
         )
-        for one in run.rounds
+        for timed in run.rounds
     )
     return msgspec.structs.replace(run, rounds=rounds)
 
 
 def with_ratio(now: Ratio, base: Ratio, *, median_s: float = 12.0, fresh: int = 0) -> Scenario:
-    seen = make.observation(ratio=now, run=make.run(median_s))
+    observation = make.observation(ratio=now, run=make.run(median_s))
     reference = make.reference()
     baseline = msgspec.structs.replace(reference.baseline, ratio=base)
-    return dataclasses.replace(on(seen, dataclasses.replace(reference, baseline=baseline)), fresh=fresh)
+    return dataclasses.replace(on(observation, dataclasses.replace(reference, baseline=baseline)), fresh=fresh)
 
 
 def ratio(speedup: float, error: float = 0.003, **arguments: Any) -> Ratio:
@@ -171,8 +173,8 @@ def ratio(speedup: float, error: float = 0.003, **arguments: Any) -> Ratio:
 
 
 def stored(speedup: float) -> Ratio:
-    one = ratio(speedup)
-    return msgspec.structs.replace(one, runs=one.runs * 3)
+    stored_ratio = ratio(speedup)
+    return msgspec.structs.replace(stored_ratio, runs=stored_ratio.runs * 3)
 
 
 IMAGE = make.BASE_IMAGE
@@ -288,7 +290,7 @@ SCENARIOS: dict[str, Scenario] = {
     "output.kind": with_parts("frames", 3 * returned.film()),
     "output.length": with_parts("frames", returned.film(frames=11)),
     "output.rate": with_parts("frames", returned.film(), rates=Rates(video_hz=16.0)),
-    "output.not_kept": on(make.observation(output=make.output(make.noisy(IMAGE, 1))), mine=Artifacts()),
+    "output.not_kept": on(make.observation(output=make.output(make.noisy(IMAGE, 1))), artifacts=Artifacts()),
     "output.not_finite": on(make.observation(output=make.output(IMAGE, finite=False))),
     "output.no_images": on(make.observation(output=make.output())),
     "output.lost": on(make.observation(output=make.output(latents_shape=None, no_images="NoneType is no image"))),
@@ -296,7 +298,7 @@ SCENARIOS: dict[str, Scenario] = {
         IMAGE, rerun=msgspec.structs.replace(noise(25), drew_from=("torch on the CPU",))
     ),
     "output.constant": with_image(np.zeros((128, 128, 3), np.uint8)),
-    "output.count": on(make.observation(output=make.output(IMAGE, IMAGE)), mine=make.artifacts(IMAGE, IMAGE)),
+    "output.count": on(make.observation(output=make.output(IMAGE, IMAGE)), artifacts=make.artifacts(IMAGE, IMAGE)),
     "output.size": with_image(make.picture(size_px=96)),
     "output.mode": with_image(IMAGE[:, :, 0]),
     "output.same_bits": on(),
@@ -313,7 +315,7 @@ SCENARIOS: dict[str, Scenario] = {
     ),
     "output.trace": on(
         make.observation(output=make.output(make.noisy(IMAGE, 1))),
-        mine=make.artifacts(make.noisy(IMAGE, 1), texts=0.01),
+        artifacts=make.artifacts(make.noisy(IMAGE, 1), texts=0.01),
     ),
     "output.decoder": with_image(np.minimum(IMAGE, 247) + np.uint8(8), make.reference(distance="family")),
     "output.other_machine": on(
@@ -371,10 +373,17 @@ PAIRED = {"time.few_pairs": lambda: judge_pairs([(make.run(), make.run())], Limi
 
 def asked(reason: str) -> Any:
     scenario = SCENARIOS[reason]
-    gate = next(one for one in GATES if reason.startswith(f"{one}."))
-    fresh = [scenario.seen.run] * scenario.fresh
-    ratios = scenario.seen.ratio.runs * scenario.fresh if scenario.seen.ratio is not None else ()
-    return make.ask(gate, scenario.seen, scenario.against, mine=scenario.mine, more_runs=fresh, more_ratios=ratios)
+    gate = next(name for name in GATES if reason.startswith(f"{name}."))
+    fresh = [scenario.observation.run] * scenario.fresh
+    ratios = scenario.observation.ratio.runs * scenario.fresh if scenario.observation.ratio is not None else ()
+    return make.ask(
+        gate,
+        scenario.observation,
+        scenario.against,
+        returned=scenario.artifacts,
+        more_runs=fresh,
+        more_ratios=ratios,
+    )
 
 
 def test_every_reason_has_a_scenario() -> None:
@@ -382,7 +391,7 @@ def test_every_reason_has_a_scenario() -> None:
 
 
 @pytest.mark.parametrize("reason", REASONS)
-def test_reason_is_reached_with_its_decision(reason: str) -> None:
+def test_reason_is_reached_with_the_decision(reason: str) -> None:
     answer = worded(PAIRED[reason]()) if reason in PAIRED else asked(reason)
     assert (answer.reason, answer.decision) == (reason, REASONS[reason].decision)
     assert answer.message[-1] in ".!", "a message is a sentence"
@@ -390,7 +399,7 @@ def test_reason_is_reached_with_its_decision(reason: str) -> None:
     assert ".." not in answer.message
 
 
-def test_a_reason_that_was_renamed_tells_its_former_name() -> None:
+def test_a_renamed_reason_states_the_former_name() -> None:
     for reason, former in FORMER_NAMES.items():
         assert former not in REASONS
         assert verdict(reason).formerly == former
@@ -408,12 +417,12 @@ def table_row(reason: Reason) -> str:
 
 
 @pytest.mark.parametrize("reason", REASONS.values(), ids=REASONS)
-def test_a_reason_that_needs_a_reader_says_what_to_do(reason: Reason) -> None:
+def test_a_reason_for_a_reader_says_what_to_do(reason: Reason) -> None:
     assert bool(reason.remedy) == (reason.decision != "same")
     assert not reason.remedy or (reason.remedy[0].isupper() and reason.remedy[-1] == ".")
 
 
-def test_a_baseline_whose_images_cannot_be_read_is_no_verdict_but_an_error() -> None:
+def test_unreadable_baseline_images_are_no_verdict_but_an_error() -> None:
     scenario = with_image(make.noisy(IMAGE, 1), dataclasses.replace(make.reference(), artifacts=unreadable))
     with pytest.raises(BaselineError, match=r"image-0\.png"):
-        make.ask("output", scenario.seen, scenario.against, mine=scenario.mine)
+        make.ask("output", scenario.observation, scenario.against, returned=scenario.artifacts)

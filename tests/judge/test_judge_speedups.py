@@ -27,13 +27,13 @@ def test_looks_begin_with_whole_pairs_and_double() -> None:
 def test_an_interval_by_hand() -> None:
     # Mean .1, ±.01 within each pair: pairs agree, so that the blocks' own error counts, .01 * sqrt(6/5) / sqrt(6).
     logs = [0.11, 0.09, 0.09, 0.11, 0.11, 0.09]
-    found = estimate(logs, CONFIDENCE)
-    assert found.centre_log == pytest.approx(0.1)
-    assert found.standard_error_log == pytest.approx(0.01 * math.sqrt(6 / 5) / math.sqrt(6))
+    estimated = estimate(logs, CONFIDENCE)
+    assert estimated.centre_log == pytest.approx(0.1)
+    assert estimated.standard_error_log == pytest.approx(0.01 * math.sqrt(6 / 5) / math.sqrt(6))
     # Half of 1 % is spent on the first look: t(.9975, 5) = 4.7733.
-    half_log = 4.7733 * found.standard_error_log
-    assert (found.low_log, found.high_log) == pytest.approx((0.1 - half_log, 0.1 + half_log), rel=1e-4)
-    speedup = found.speedup()
+    half_log = 4.7733 * estimated.standard_error_log
+    assert (estimated.low_log, estimated.high_log) == pytest.approx((0.1 - half_log, 0.1 + half_log), rel=1e-4)
+    speedup = estimated.speedup()
     assert (speedup.low, speedup.value, speedup.high) == pytest.approx(
         [math.exp(0.1 + side * half_log) for side in (-1, 0, 1)], rel=1e-4
     )
@@ -57,10 +57,10 @@ def test_a_rank_interval_by_hand() -> None:
     # Of 2^12 = 4096 ways, the signed ranks of 12 blocks sum to 0, 1 and 2 in one each, to 3 and 4 in two each. With
     # .00125 on each side sums up to 3 are left out, 5 / 4096 = .00122, and 4 isn't: the fourth mean is the end.
     logs = [0.01 * number for number in range(12)]
-    found = estimate(logs, CONFIDENCE, 1)
+    estimated = estimate(logs, CONFIDENCE, 1)
     means = sorted((a + b) / 2 for at, a in enumerate(logs) for b in logs[at:])
-    assert found.centre_log == pytest.approx(0.055)
-    assert (found.low_log, found.high_log) == (means[3], means[-4])
+    assert estimated.centre_log == pytest.approx(0.055)
+    assert (estimated.low_log, estimated.high_log) == (means[3], means[-4])
 
 
 def test_ranks_agree_with_scipy() -> None:
@@ -68,15 +68,15 @@ def test_ranks_agree_with_scipy() -> None:
 
     draw = random.Random(5)
     logs = [draw.gauss(0.1, 0.05) for _ in range(12)]
-    found = estimate(logs, CONFIDENCE, 1)
-    for end_log, inside in ((found.low_log, -1e-9), (found.high_log, 1e-9)):
-        beyond = [one - (end_log + inside) for one in logs]
-        within = [one - (end_log - inside) for one in logs]
+    estimated = estimate(logs, CONFIDENCE, 1)
+    for end_log, inside in ((estimated.low_log, -1e-9), (estimated.high_log, 1e-9)):
+        beyond = [log_ratio - (end_log + inside) for log_ratio in logs]
+        within = [log_ratio - (end_log - inside) for log_ratio in logs]
         assert stats.wilcoxon(beyond, method="exact").pvalue <= 0.0025
         assert stats.wilcoxon(within, method="exact").pvalue > 0.0025
 
 
-def test_counted_and_normal_ranks_agree_where_they_meet() -> None:
+def test_counted_and_normal_ranks_agree_at_the_boundary() -> None:
     for miss in (0.0025, 0.005, 0.025, 0.25):
         counted, normal = speedups._counted_ranks(100, miss), speedups._normal_ranks(100, miss)
         assert normal == pytest.approx(counted, rel=0.006)
@@ -86,7 +86,7 @@ def test_counted_and_normal_ranks_agree_where_they_meet() -> None:
 
 @pytest.mark.parametrize("count", [201, 202, 203])
 @pytest.mark.parametrize("digits", [1, 15])
-def test_means_that_are_searched_for_are_those_of_the_list(count: int, digits: int) -> None:
+def test_searched_means_match_the_list(count: int, digits: int) -> None:
     draw = random.Random(count)
     logs = [round(draw.gauss(0.1, 0.5), digits) for _ in range(count)]
     means = speedups._Means(logs)
@@ -96,31 +96,33 @@ def test_means_that_are_searched_for_are_those_of_the_list(count: int, digits: i
         assert means.at(rank) == pytest.approx(every[rank - 1], abs=1e-12)
 
 
-def test_thousands_of_blocks_have_a_narrow_interval_that_holds_the_truth() -> None:
+def test_thousands_of_blocks_have_a_narrow_interval_holding_the_truth() -> None:
     draw = random.Random(2)
     logs = [draw.gauss(0.1, 0.05) + (2 if number % 50 == 3 else 0) for number in range(4000)]
-    found = estimate(logs, CONFIDENCE, 2)
-    assert found.blocks == 4000
-    assert found.low_log < 0.1 + 0.002 < found.high_log  # one block in fifty was held up
-    assert found.half_width_rel < 0.004
-    assert found.low_log < found.centre_log < found.high_log
+    estimated = estimate(logs, CONFIDENCE, 2)
+    assert estimated.blocks == 4000
+    assert estimated.low_log < 0.1 + 0.002 < estimated.high_log  # one block in fifty was held up
+    assert estimated.half_width_rel < 0.004
+    assert estimated.low_log < estimated.centre_log < estimated.high_log
     equal = estimate([0.25] * 2000, CONFIDENCE, 2)
     assert (equal.low_log, equal.centre_log, equal.high_log) == (0.25, 0.25, 0.25)
 
 
-def test_rounds_that_were_held_up_hardly_move_a_rank_interval() -> None:
+def test_rounds_held_up_hardly_move_a_rank_interval() -> None:
     draw = random.Random(3)
     logs = [draw.gauss(0.1, 0.02) for _ in range(24)]
-    held_up = [one + (3.0 if number in (4, 17) else 0.0) for number, one in enumerate(logs)]
-    plain, busy = (estimate(each, CONFIDENCE, 2) for each in (logs, held_up))
+    held_up = [log_ratio + (3.0 if number in (4, 17) else 0.0) for number, log_ratio in enumerate(logs)]
+    plain, busy = (estimate(ratios, CONFIDENCE, 2) for ratios in (logs, held_up))
     assert busy.centre_log == pytest.approx(plain.centre_log, abs=0.01)
     assert busy.high_log - busy.low_log < 2 * (plain.high_log - plain.low_log)
 
 
-def test_scaling_all_times_changes_nothing_and_swapping_sides_turns_it_round() -> None:
+def test_scaling_all_times_changes_nothing_and_swapping_sides_inverts_the_ratio() -> None:
     reference_s, variant_s = [1.0, 1.1, 0.9, 1.3, 1.0, 1.2], [0.8, 0.85, 0.7, 1.0, 0.81, 0.9]
     plain = estimate(log_ratios(reference_s, variant_s), CONFIDENCE)
-    scaled = estimate(log_ratios([1e3 * one for one in reference_s], [1e3 * one for one in variant_s]), CONFIDENCE)
+    scaled = estimate(
+        log_ratios([1e3 * time_s for time_s in reference_s], [1e3 * time_s for time_s in variant_s]), CONFIDENCE
+    )
     turned = estimate(log_ratios(variant_s, reference_s), CONFIDENCE)
     assert scaled.centre_log == pytest.approx(plain.centre_log)
     assert scaled.high_log == pytest.approx(plain.high_log)
@@ -128,7 +130,7 @@ def test_scaling_all_times_changes_nothing_and_swapping_sides_turns_it_round() -
     assert turned.speedup().low == pytest.approx(1 / plain.speedup().high)
 
 
-def test_equal_times_are_one_for_certain() -> None:
+def test_equal_times_are_a_ratio_of_1_for_certain() -> None:
     assert estimate(log_ratios([1.0] * 6, [1.0] * 6), CONFIDENCE).speedup().low == 1.0
 
 
@@ -139,7 +141,7 @@ def test_a_monstrous_interval_stays_a_number() -> None:
 
 
 @pytest.mark.parametrize("logs", [[], [0.1]])
-def test_one_block_has_no_interval(logs: list[float]) -> None:
+def test_a_single_block_has_no_interval(logs: list[float]) -> None:
     with pytest.raises(ValueError, match="two blocks or more"):
         estimate(logs, CONFIDENCE)
 
@@ -157,20 +159,20 @@ def quiet(draw: random.Random, count: int) -> list[float]:
 
 
 def wandering(draw: random.Random, count: int) -> list[float]:
-    pace, found = 0.0, []
+    pace, paces = 0.0, []
     for _ in range(count):
         pace += draw.gauss(0, 0.03)
-        found.append(pace)
-    return found
+        paces.append(pace)
+    return paces
 
 
 def clinging(draw: random.Random, count: int) -> list[float]:
     """Each round's pace is nine tenths of the last one's: autocorrelated, and back in the end."""
-    pace, found = draw.gauss(0, 0.07), []
+    pace, paces = draw.gauss(0, 0.07), []
     for _ in range(count):
         pace = 0.9 * pace + draw.gauss(0, 0.03)
-        found.append(pace)
-    return found
+        paces.append(pace)
+    return paces
 
 
 def heating(draw: random.Random, count: int) -> list[float]:
@@ -182,12 +184,12 @@ def bursting(draw: random.Random, count: int) -> list[float]:
 
 
 def two_modes(draw: random.Random, count: int) -> list[float]:
-    slow, found = 0.0, []
+    slow, paces = 0.0, []
     for _ in range(count):
         if draw.random() < 0.15:
             slow = 0.5 - slow
-        found.append(slow + draw.gauss(0, 0.01))
-    return found
+        paces.append(slow + draw.gauss(0, 0.01))
+    return paces
 
 
 MACHINES = [quiet, wandering, clinging, heating, bursting, two_modes]
@@ -208,10 +210,10 @@ def measured(
         sign = draw.choice((-1, 1))
         logs += [true_log + sign * (first[0] - first[1]), true_log + sign * (first[3] - first[2])]
     for look, count in enumerate(counts):
-        found = estimate(logs[:count], CONFIDENCE, look)
-        if found.half_width_rel <= PRECISION_REL:
+        estimated = estimate(logs[:count], CONFIDENCE, look)
+        if estimated.half_width_rel <= PRECISION_REL:
             break
-    return found, found.low_log <= true_log <= found.high_log
+    return estimated, estimated.low_log <= true_log <= estimated.high_log
 
 
 def shares(pace: Callable[[random.Random, int], list[float]], true_log: float, seeds: Sequence[int]) -> float:
@@ -220,7 +222,7 @@ def shares(pace: Callable[[random.Random, int], list[float]], true_log: float, s
 
 
 @pytest.mark.parametrize("pace", MACHINES)
-def test_the_interval_holds_the_truth_as_often_as_it_says(
+def test_the_interval_holds_the_truth_as_often_as_stated(
     pace: Callable[[random.Random, int], list[float]],
 ) -> None:
     # Of 1,500 at 99 %, 98.3 % or fewer would come up once in a hundred times by chance alone.
@@ -232,8 +234,8 @@ def test_the_simulation_can_tell_a_bad_interval() -> None:
     seeds = range(400)
     missed = 0
     for seed in seeds:
-        found, _ = measured(quiet, 0.3, random.Random(seed))
-        missed += abs(found.centre_log - 0.3) > (found.high_log - found.low_log) / 4
+        estimated, _ = measured(quiet, 0.3, random.Random(seed))
+        missed += abs(estimated.centre_log - 0.3) > (estimated.high_log - estimated.low_log) / 4
     assert missed / len(seeds) > 0.05
 
 
@@ -248,6 +250,6 @@ def test_the_simulation_can_tell_a_bad_interval() -> None:
         (two_modes, 1.25, 0.7),
     ],
 )
-def test_more_time_is_found(pace: Callable[[random.Random, int], list[float]], more: float, power: float) -> None:
-    found = [measured(pace, -math.log(more), random.Random(seed))[0] for seed in range(300)]
-    assert sum(one.speedup().high < 1 for one in found) >= power * len(found)
+def test_more_time_is_detected(pace: Callable[[random.Random, int], list[float]], more: float, power: float) -> None:
+    estimates = [measured(pace, -math.log(more), random.Random(seed))[0] for seed in range(300)]
+    assert sum(estimated.speedup().high < 1 for estimated in estimates) >= power * len(estimates)

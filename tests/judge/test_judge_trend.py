@@ -38,7 +38,7 @@ def noisy(deviation: float = 0.01, count: int = NIGHTS) -> np.ndarray[Any, np.dt
     return np.exp(np.random.default_rng(5).normal(0, deviation, count))
 
 
-def test_a_step_is_found_with_its_night_size_and_suspects() -> None:
+def test_a_step_is_detected_with_night_size_and_suspects() -> None:
     values = noisy()
     values[40:] *= 1.06
     (step,) = trends([series(values)])
@@ -53,7 +53,7 @@ def test_a_step_is_found_with_its_night_size_and_suspects() -> None:
     assert step.chance < 1e-6
 
 
-def test_a_step_back_is_better_and_both_are_told() -> None:
+def test_a_step_back_is_better_and_both_are_reported() -> None:
     values = noisy()
     values[20:40] *= 1.08
     back, there = trends([series(values)])
@@ -61,7 +61,7 @@ def test_a_step_back_is_better_and_both_are_told() -> None:
     assert there.since < back.since
 
 
-def test_ten_steps_of_one_percent_are_a_drift_of_ten() -> None:
+def test_ten_steps_of_1_percent_are_a_drift_of_10() -> None:
     values = noisy(0.01) * 1.01 ** (np.arange(NIGHTS) // 6)
     drift = next(item for item in trends([series(values)]) if item.kind == "drift")
     assert drift.change == pytest.approx(1.01**9.5 - 1, abs=0.02)
@@ -76,7 +76,7 @@ def test_noise_with_busy_nights_is_neither(seed: int) -> None:
     assert len(alarms) <= 1
 
 
-def test_one_night_alone_is_no_step_and_neither_are_two_busy_ones_in_a_row() -> None:
+def test_a_night_alone_is_no_step_and_neither_are_two_busy_nights_in_a_row() -> None:
     values = noisy()
     values[-1] *= 1.5
     assert trends([series(values)]) == []
@@ -84,14 +84,14 @@ def test_one_night_alone_is_no_step_and_neither_are_two_busy_ones_in_a_row() -> 
     assert trends([series(values)]) == []
 
 
-def test_a_count_without_noise_is_told_at_once() -> None:
+def test_a_count_without_noise_is_reported_at_once() -> None:
     calls = np.full(NIGHTS, 30.0)
     calls[-1:] = 45
     (step,) = trends([series(calls, "work.denoiser_calls")])
     assert (round(step.change, 9), step.chance, step.runs, step.worse) == (0.5, 0.0, 1, True)
 
 
-def test_a_distance_in_decibels_is_worse_when_it_falls() -> None:
+def test_a_falling_distance_in_decibels_is_worse() -> None:
     psnr = np.full(NIGHTS, 200.0)
     psnr[50:] = 42.0
     (step,) = trends([series(psnr, "output.psnr_db")])
@@ -107,7 +107,7 @@ def test_what_slows_the_whole_machine_is_no_step_of_the_code() -> None:
     assert [item.figure for item in by_pace([series(total), series(pace, "pace.matmul_s")])] == ["time.total_s"]
 
 
-def test_what_all_cases_of_a_model_have_in_common_is_found_in_their_noise() -> None:
+def test_what_all_cases_of_a_model_have_in_common_is_detected_in_their_noise() -> None:
     rng = np.random.default_rng(1)
     logs = rng.normal(0, 0.05, (40, 45))
     logs[:, 41:] += np.log(1.04)
@@ -141,7 +141,7 @@ def test_more_series_ask_for_more_evidence() -> None:
     assert alpha_of(1) == alpha_of(20)
 
 
-def test_a_drift_needs_an_anchor_and_as_many_new_values_behind_it() -> None:
+def test_a_drift_needs_an_anchor_and_as_many_new_values_after() -> None:
     values = [1.0] * LEAST_BEFORE + [2.0] * LATEST
     drift = Values(values).drift(1e-6)
     assert drift is not None

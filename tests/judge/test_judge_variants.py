@@ -34,11 +34,11 @@ def variant(
 ) -> Measured:
     """A variant of six rounds on a machine whose pace changes alike for all, and a little for itself."""
     totals_s = [total_s * pace * math.exp(jitter * (-1) ** number) for number, pace in enumerate(JITTER)]
-    seen = make.observation(
+    observation = make.observation(
         case=Case(id=f"case#{name}", definition=make.definition()), run=make.run(totals_s=totals_s), work=work
     )
     artifacts = Artifacts(images=(image,) if image is not None else (), trace=make.trace())
-    return Measured(name=name, observation=seen, artifacts=artifacts, **changed)
+    return Measured(name=name, observation=observation, artifacts=artifacts, **changed)
 
 
 def compared(*variants: Measured, reference: str = "full") -> Comparison:
@@ -46,7 +46,7 @@ def compared(*variants: Measured, reference: str = "full") -> Comparison:
 
 
 def row(comparison: Comparison, name: str) -> VariantReport:
-    return next(one for one in comparison.variants if one.name == name)
+    return next(candidate for candidate in comparison.variants if candidate.name == name)
 
 
 def test_a_speedup_is_the_references_time_over_the_variants() -> None:
@@ -62,7 +62,7 @@ def test_a_speedup_is_the_references_time_over_the_variants() -> None:
     assert half.stage_speedups_rel.keys() == {"text_encode", "denoise", "vae_decode"}
 
 
-def test_the_reference_is_one_and_equal_to_itself() -> None:
+def test_the_reference_is_a_single_row_and_equal_to_itself() -> None:
     full = row(compared(variant("full"), variant("half", 7.5)), "full")
     assert full.speedup_rel is not None
     assert (full.speedup_rel.low, full.speedup_rel.value, full.speedup_rel.high) == (1, 1, 1)
@@ -74,14 +74,14 @@ def test_the_reference_is_one_and_equal_to_itself() -> None:
 
 def test_a_prediction_by_hand() -> None:
     # T = 12 s, D = 12 - .1 - .5 - .01 = 11.39 s, a quarter of the calls saved: 12 / (12 - 11.39 / 4) = 1.3111.
-    seen = make.observation(run=make.run(12.0))
-    assert predicted_speedup(seen, 0.25) == pytest.approx(12 / (12 - 11.39 / 4))
-    assert predicted_speedup(seen, 0.0) == 1
-    assert predicted_speedup(seen, -0.2) == pytest.approx(12 / (12 + 11.39 / 5))
+    observation = make.observation(run=make.run(12.0))
+    assert predicted_speedup(observation, 0.25) == pytest.approx(12 / (12 - 11.39 / 4))
+    assert predicted_speedup(observation, 0.0) == 1
+    assert predicted_speedup(observation, -0.2) == pytest.approx(12 / (12 + 11.39 / 5))
     blind = msgspec.structs.replace(
-        seen.run, rounds=tuple(msgspec.structs.replace(one, stages_s={}) for one in seen.run.rounds)
+        observation.run, rounds=tuple(msgspec.structs.replace(timed, stages_s={}) for timed in observation.run.rounds)
     )
-    assert predicted_speedup(msgspec.structs.replace(seen, run=blind), 0.25) is None
+    assert predicted_speedup(msgspec.structs.replace(observation, run=blind), 0.25) is None
 
 
 def test_work_saved_counts_calls_and_flops() -> None:
@@ -104,30 +104,30 @@ def test_without_flops_calls_predict() -> None:
 
     full = bare(make.group("cond", "0-29", flops=0), make.group("uncond", "0-29", flops=0))
     half = bare(make.group("cond", "0-29", flops=0), make.group("uncond", "0-14", flops=0))
-    found = row(compared(variant("full", work=full), variant("half", 8.0, work=half)), "half")
-    assert (found.work_saved_rel, found.flops_saved_rel, found.predicted_from) == (0.25, None, "calls")
+    half_row = row(compared(variant("full", work=full), variant("half", 8.0, work=half)), "half")
+    assert (half_row.work_saved_rel, half_row.flops_saved_rel, half_row.predicted_from) == (0.25, None, "calls")
 
 
 def test_a_target_without_components_has_times_and_images_alone() -> None:
-    found = row(compared(variant("full", work=None), variant("half", 8.0, work=None)), "half")
-    assert found.speedup_rel is not None
-    assert found.work_saved_rel is None
-    assert found.predicted_speedup_rel is None
-    assert found.agrees_with_prediction is None
+    half_row = row(compared(variant("full", work=None), variant("half", 8.0, work=None)), "half")
+    assert half_row.speedup_rel is not None
+    assert half_row.work_saved_rel is None
+    assert half_row.predicted_speedup_rel is None
+    assert half_row.agrees_with_prediction is None
 
 
-def test_likeness_is_that_of_the_images() -> None:
+def test_likeness_matches_the_images() -> None:
     noisy = make.noisy(PICTURE, 20)
-    found = row(compared(variant("full"), variant("half", image=noisy)), "half").image_difference
-    assert found is not None
-    assert not found.same_bits
-    assert found.psnr_db == pytest.approx(22.2, abs=0.5)
-    assert found.ssim is not None
-    assert 0 < found.ssim < 0.9
-    assert found.worst is not None
-    assert isinstance(found.worst, MetricLimit)
-    assert found.worst.image == 0
-    assert found.problem is None
+    likeness = row(compared(variant("full"), variant("half", image=noisy)), "half").image_difference
+    assert likeness is not None
+    assert not likeness.same_bits
+    assert likeness.psnr_db == pytest.approx(22.2, abs=0.5)
+    assert likeness.ssim is not None
+    assert 0 < likeness.ssim < 0.9
+    assert likeness.worst is not None
+    assert isinstance(likeness.worst, MetricLimit)
+    assert likeness.worst.image == 0
+    assert likeness.problem is None
 
 
 @pytest.mark.parametrize(
@@ -139,20 +139,20 @@ def test_likeness_is_that_of_the_images() -> None:
         ((), "different number of images: 1, 0"),
     ],
 )
-def test_images_that_cannot_be_compared_say_why(images: tuple[NDArray[np.uint8], ...], problem: str) -> None:
-    found = image_difference(Shown(Artifacts(images=images)), variant("full").shown)
-    assert found is not None
-    assert found.problem == problem
-    assert found.psnr_db is None
+def test_incomparable_images_say_why(images: tuple[NDArray[np.uint8], ...], problem: str) -> None:
+    likeness = image_difference(Shown(Artifacts(images=images)), variant("full").shown)
+    assert likeness is not None
+    assert likeness.problem == problem
+    assert likeness.psnr_db is None
 
 
-def test_latents_are_compared_where_both_kept_them() -> None:
+def test_latents_are_compared_if_both_sides_kept_latents() -> None:
     whole = np.ones(100, np.float32)
     base = Artifacts(images=(), trace={"latents/final": whole})
-    mine = Artifacts(images=(), trace={"latents/final": 1.1 * whole})
-    found = image_difference(Shown(mine), Shown(base))
-    assert found is not None
-    assert found.latents_rel == pytest.approx(0.1)
+    artifacts = Artifacts(images=(), trace={"latents/final": 1.1 * whole})
+    likeness = image_difference(Shown(artifacts), Shown(base))
+    assert likeness is not None
+    assert likeness.latents_rel == pytest.approx(0.1)
     assert image_difference(Shown(), Shown()) is None
 
 
@@ -164,7 +164,7 @@ def test_slower_and_less_alike_is_dominated() -> None:
         variant("fast", 6.0, make.noisy(PICTURE, 40), jitter=0.002),
         variant("slow", 12.0, make.noisy(PICTURE, 1), jitter=0.002),
     )
-    assert {one.name: one.dominated_by for one in comparison.variants} == {
+    assert {compared_variant.name: compared_variant.dominated_by for compared_variant in comparison.variants} == {
         "full": (),
         "good": (),
         "bad": ("good",),
@@ -182,7 +182,7 @@ def test_a_difference_of_time_within_chance_dominates_nothing() -> None:
     assert row(comparison, "bad").dominated_by == ()
 
 
-def test_a_variant_that_broke_off_has_its_error_and_no_figures() -> None:
+def test_a_variant_cut_short_has_an_error_and_no_figures() -> None:
     broken = variant("half", error="RuntimeError: no")
     comparison = compared(variant("full"), broken, variant("third", 8.0))
     assert row(comparison, "half").speedup_rel is None
@@ -190,9 +190,9 @@ def test_a_variant_that_broke_off_has_its_error_and_no_figures() -> None:
     assert row(comparison, "third").speedup_rel is not None
 
 
-def test_without_its_reference_nothing_is_compared() -> None:
+def test_without_the_reference_nothing_is_compared() -> None:
     comparison = compared(variant("full", error="RuntimeError: no"), variant("half"))
-    assert all(one.speedup_rel is None for one in comparison.variants)
+    assert all(compared_variant.speedup_rel is None for compared_variant in comparison.variants)
 
 
 def test_a_comparison_survives_json() -> None:

@@ -17,11 +17,11 @@ COND, UNCOND = make.group("cond", "0-29"), make.group("uncond", "0-14")
 
 
 def judged(*groups: CallGroup, against: Any = None, **changed: Any) -> Any:
-    seen = make.observation(work=make.work(groups or None, **changed))
-    return make.ask("work", seen, against or make.reference())
+    observation = make.observation(work=make.work(groups or None, **changed))
+    return make.ask("work", observation, against or make.reference())
 
 
-def test_equal_work_says_what_it_was() -> None:
+def test_equal_work_lists_the_work() -> None:
     answer = judged()
     assert answer.message == (
         "Same work: 45 denoiser calls in 30 steps, 812.5 TFLOP. Any change would have been detected."
@@ -52,7 +52,7 @@ def test_less_work_is_better_but_points_at_the_other_gates() -> None:
     assert "output and guidance gates" in REASONS[answer.reason].remedy
 
 
-def test_more_of_one_and_less_of_another_is_worse_and_says_both() -> None:
+def test_a_mix_of_more_and_less_is_worse_and_says_both() -> None:
     calls = make.work().component_calls | {"vae.decode": 2, "text_encoder": 1}
     answer = judged(component_calls=calls)
     assert (answer.decision, answer.reason) == ("worse", "work.component_calls")
@@ -60,7 +60,7 @@ def test_more_of_one_and_less_of_another_is_worse_and_says_both() -> None:
     assert "text_encoder calls: 2 -> 1" in answer.message
 
 
-def test_joint_calls_in_place_of_two_are_less_where_they_cost_no_more() -> None:
+def test_joint_calls_in_place_of_two_are_less_at_no_higher_cost() -> None:
     guided, plain = make.group("joint", "0-14", batch=2, flops=36 * make.TFLOP), make.group("cond", "15-29")
     answer = judged(guided, plain)
     assert answer.reason == "work.less"
@@ -68,7 +68,7 @@ def test_joint_calls_in_place_of_two_are_less_where_they_cost_no_more() -> None:
     assert "45 -> 30 denoiser calls" in answer.message
 
 
-def test_joint_calls_that_cost_more_than_two_are_another_use_of_branches() -> None:
+def test_joint_calls_costing_more_than_two_are_a_different_use_of_branches() -> None:
     guided, plain = make.group("joint", "0-14", batch=2, flops=37 * make.TFLOP), make.group("cond", "15-29")
     answer = judged(guided, plain)
     assert answer.reason == "work.branches"
@@ -108,7 +108,7 @@ def test_a_single_flop_shows() -> None:
 
 @pytest.mark.parametrize("where", [{"family": "cuda"}, {"software": {"torch": "2.12.0"}}, {"software": {}}])
 @pytest.mark.parametrize(("factor", "reason"), [(1.009, "work.same"), (1.02, "work.flops"), (0.98, "work.less")])
-def test_flops_get_an_allowance_under_another_torch_or_family(where: Any, factor: float, reason: str) -> None:
+def test_flops_get_an_allowance_under_a_different_torch_or_family(where: Any, factor: float, reason: str) -> None:
     flops = {name: int(count * factor) for name, count in make.work().flops.items()}
     against = make.reference(runs=[make.run(env=make.environment(**where))], distance="any")
     answer = judged(flops=flops, against=against)
@@ -117,23 +117,23 @@ def test_flops_get_an_allowance_under_another_torch_or_family(where: Any, factor
         assert "FLOPs beyond 1 % only" in answer.message
 
 
-def test_the_newest_run_says_under_which_torch_the_baseline_stands() -> None:
+def test_the_newest_run_names_the_torch_of_the_baseline() -> None:
     old, new = make.run(env=make.environment(software={"torch": "2.12.0"})), make.run()
     flops = {name: int(count * 1.005) for name, count in make.work().flops.items()}
     assert judged(flops=flops, against=make.reference(runs=[old, new])).reason == "work.flops"
     assert judged(flops=flops, against=make.reference(runs=[new, old])).reason == "work.same"
 
 
-def test_fewer_recognised_attention_parameters_are_only_told() -> None:
+def test_fewer_recognised_attention_parameters_are_only_reported() -> None:
     answer = judged(attention_parameters={"transformer": 0})
     assert answer.decision == "same"
     assert "parameters recognised as attention: 1,000,000 -> 0" in answer.changes[0]
 
 
-def test_nothing_seen_on_both_sides_is_never_the_same() -> None:
+def test_nothing_observed_on_both_sides_is_never_the_same() -> None:
     empty = make.work([], component_calls={}, flops={})
-    seen = make.observation(work=empty)
-    assert make.ask("work", seen, make.reference(seen)).reason == "work.not_seen"
+    observation = make.observation(work=empty)
+    assert make.ask("work", observation, make.reference(observation)).reason == "work.not_seen"
 
 
 def test_a_baseline_without_work_is_no_baseline() -> None:
@@ -164,4 +164,4 @@ def test_different_calls_always_differ_and_mirror(a: Any, b: Any) -> None:
     there, back = call_differences(groups_of(a), groups_of(b)), call_differences(groups_of(b), groups_of(a))
     assert bool(there) == (sorted(a) != sorted(b))
     mirrored = {"more": "less", "less": "more", "other": "other"}
-    assert sorted(mirrored[one.direction] for one in there) == sorted(one.direction for one in back)
+    assert sorted(mirrored[finding.direction] for finding in there) == sorted(finding.direction for finding in back)

@@ -139,12 +139,12 @@ def stable_diffusion(kind: str = "") -> Any:
         }
         if xl:
             parts |= {"text_encoder_2": tiny_clip(projected=True), "tokenizer_2": parts["tokenizer"]}
-            made = diffusers.StableDiffusionXLPipeline(**parts, add_watermarker=False)
+            pipeline = diffusers.StableDiffusionXLPipeline(**parts, add_watermarker=False)
         else:
             parts |= {"safety_checker": None, "feature_extractor": None}
             name = "StableDiffusionImg2ImgPipeline" if kind == "Img2Img" else "StableDiffusionPipeline"
-            made = getattr(diffusers, name)(**parts, requires_safety_checker=False)
-    return quiet(made)
+            pipeline = getattr(diffusers, name)(**parts, requires_safety_checker=False)
+    return quiet(pipeline)
 
 
 @functools.cache
@@ -167,7 +167,7 @@ def stable_diffusion_3() -> Any:
             out_channels=4,
         )
         tokenizer = build_tokenizer(77, add_bos=True, add_eos=True)
-        made = diffusers.StableDiffusion3Pipeline(
+        pipeline = diffusers.StableDiffusion3Pipeline(
             transformer=transformer,
             scheduler=diffusers.FlowMatchEulerDiscreteScheduler(),
             vae=tiny_autoencoder(),
@@ -178,4 +178,4 @@ def stable_diffusion_3() -> Any:
             text_encoder_3=None,
             tokenizer_3=None,
         )
-    return quiet(made)
+    return quiet(pipeline)

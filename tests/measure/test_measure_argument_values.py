@@ -73,26 +73,26 @@ PAIRS: dict[str, tuple[Any, Any]] = {
 
 
 @pytest.mark.parametrize("kind", PAIRS)
-def test_another_value_reads_differently_and_is_json(kind: str) -> None:
-    one, other = PAIRS[kind]
-    assert describe(one) == describe(one)
-    assert describe(one) != describe(other)
-    assert json.loads(json.dumps(describe(one), allow_nan=False)) == describe(one)
-    assert not held_by_class_alone(describe(one))
+def test_a_different_value_reads_differently_and_is_json(kind: str) -> None:
+    value, other = PAIRS[kind]
+    assert describe(value) == describe(value)
+    assert describe(value) != describe(other)
+    assert json.loads(json.dumps(describe(value), allow_nan=False)) == describe(value)
+    assert not held_by_class_alone(describe(value))
 
 
 def test_a_set_has_no_order_and_layout_no_meaning() -> None:
     assert describe({"b", "a", "c"}) == describe({"c", "b", "a"})
-    made = [lambda value: value + 1, lambda  value:  value  +  1, lambda value: value - 1]  # fmt: skip  # one line
+    lambdas = [lambda value: value + 1, lambda  value:  value  +  1, lambda value: value - 1]  # fmt: skip  # one line
     spread = [
         lambda value: (
             value + 1  # a comment
         ),
         lambda value: value + 1,
     ]
-    one, spaced, other = (describe(each)["digest"] for each in made)
-    assert one == spaced != other
-    first, second = (describe(each)["digest"] for each in spread)
+    plain, spaced, other = (describe(function)["digest"] for function in lambdas)
+    assert plain == spaced != other
+    first, second = (describe(items)["digest"] for items in spread)
     assert first == second
 
 
@@ -103,7 +103,7 @@ def test_functions_of_libraries_go_by_their_name() -> None:
     assert describe(str.lower) != describe(str.upper)
 
 
-def test_what_goes_by_its_class_alone_is_known_to() -> None:
+def test_values_identified_by_class_alone_are_listed() -> None:
     class Counting:
         def __init__(self, calls: int) -> None:
             self.calls = calls
@@ -125,11 +125,11 @@ sys.stdout.write(json.dumps(describe(values)))
 """
 
 
-def test_it_reads_the_same_in_another_process() -> None:
-    told = {
+def test_a_digest_is_the_same_in_a_second_process() -> None:
+    digests = {
         subprocess.run(
             [sys.executable, "-c", CODE], env=os.environ | {"PYTHONHASHSEED": seed}, capture_output=True, check=True
         ).stdout
         for seed in ("1", "2")
     }
-    assert len(told) == 1
+    assert len(digests) == 1

@@ -45,7 +45,7 @@ def _attention(query: torch.Tensor, key: torch.Tensor, value: torch.Tensor) -> t
         return torch.nn.functional.scaled_dot_product_attention(query, key, value).transpose(1, 2).contiguous()
 
 
-def test_a_model_has_the_flops_that_it_has_with_torchs_own_kernel(request: pytest.FixtureRequest) -> None:
+def test_a_model_has_the_flops_of_torchs_own_kernel(request: pytest.FixtureRequest) -> None:
     pipeline = new_mini("flux")
     before = observe(pipeline, PROMPT, **SMALL).work
     request.getfixturevalue("foreign_attention")
@@ -59,12 +59,12 @@ def test_a_model_has_the_flops_that_it_has_with_torchs_own_kernel(request: pytes
     assert name == "foreign_kernels::attention"
 
 
-def test_flops_are_those_of_two_products() -> None:
+def test_flops_match_two_products() -> None:
     # scores: 10 x 12 of width 8; their product with values of width 4; for 3 heads of 2 pictures
     assert attention_flops((2, 10, 3, 8), (2, 12, 3, 8), (2, 12, 3, 4)) == 2 * 2 * 3 * 10 * 12 * (8 + 4)
 
 
-def test_the_dispatcher_is_left_as_it_was() -> None:
+def test_the_dispatcher_is_left_unchanged() -> None:
     before = dict(attention_dispatch._AttentionBackendRegistry._backends)
     with Census():
         assert attention_dispatch._AttentionBackendRegistry._backends != before

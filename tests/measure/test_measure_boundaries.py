@@ -96,7 +96,7 @@ def test_roles_follow_from_what_components_can_do() -> None:
     }
 
 
-def test_every_passage_is_seen_in_order() -> None:
+def test_every_passage_is_noticed_in_order() -> None:
     pipeline, log = Pipeline(), Log()
     with observed(sites_of(pipeline), log):
         pipeline()
@@ -120,17 +120,17 @@ def test_nothing_stays_behind(fails: bool) -> None:
     assert log.lines == []
 
 
-def test_a_method_that_was_patched_already_stays_patched() -> None:
+def test_a_method_patched_before_stays_patched() -> None:
     pipeline = Pipeline()
     scheduler = pipeline.components["scheduler"]
-    mine = scheduler.step
-    scheduler.step = mine
+    patched = scheduler.step
+    scheduler.step = patched
     with observed(sites_of(pipeline), Log()):
-        assert scheduler.step is not mine
-    assert vars(scheduler)["step"] is mine
+        assert scheduler.step is not patched
+    assert vars(scheduler)["step"] is patched
 
 
-def test_a_compiled_module_is_bracketed_outside_its_graph() -> None:
+def test_a_compiled_module_is_bracketed_outside_the_graph() -> None:
     net, log = nn.Linear(2, 2), Log()
     net._compiled_call_impl = compiled = lambda x: x  # what module.compile() sets
     with observed([Site("net", None, "denoiser", net)], log):
@@ -145,7 +145,7 @@ def test_a_plain_function_has_no_parts() -> None:
     assert list(sites_of(print)) == []
 
 
-def test_attention_is_found_by_name_or_by_its_processor() -> None:
+def test_attention_is_recognised_by_name_or_by_the_processor() -> None:
     net = denoisers_of(Pipeline())["net"]
     assert [type(layer) for layer in attention_modules(net)] == [SelfAttention]
     odd = nn.Sequential(nn.Linear(2, 2))
@@ -178,7 +178,7 @@ def test_branches_follow_the_order_of_encoding() -> None:
     assert finder.branch_of({"encoder_hidden_states": prompt, "pooled": pooled}) == "cond"
 
 
-def test_changed_embeddings_are_told_apart_by_content() -> None:
+def test_changed_embeddings_are_distinguished_by_content() -> None:
     finder = BranchFinder()
     first, second = torch.rand(1, 3, 4), torch.rand(1, 3, 4)
     calls = [finder.branch_of({"sample": torch.rand(1, 4, 8, 8), "context": text}) for text in (first, second, first)]
@@ -215,11 +215,11 @@ class Parts:
         ({"net": ControlNet()}, {"net": "denoiser"}),  # a network that is steered in itself
     ],
 )
-def test_who_predicts_is_told_a_time_and_nobody_else(parts: dict[str, Any], roles: dict[str, str]) -> None:
+def test_only_the_denoiser_gets_a_time(parts: dict[str, Any], roles: dict[str, str]) -> None:
     assert {site.component: site.role for site in sites_of(Parts(**parts))} == roles
 
 
-def test_a_part_under_two_names_is_one() -> None:
+def test_a_part_under_two_names_is_counted_once() -> None:
     net, scheduler = Timed(), Scheduler()
     pipeline = Parts(prior=net, prior_scheduler=scheduler, net=net, scheduler=scheduler)
     assert [site.name for site in sites_of(pipeline)] == ["prior", "prior_scheduler.step"]
@@ -232,7 +232,7 @@ def test_a_part_under_two_names_is_one() -> None:
 
 def test_a_second_noisy_sample_is_no_conditioning() -> None:
     finder, text = BranchFinder(), torch.randn(1, 8, 16)
-    seen = []
+    branches = []
     for _ in range(4):
         finder.next_step()
         arguments = {
@@ -240,5 +240,5 @@ def test_a_second_noisy_sample_is_no_conditioning() -> None:
             "audio_hidden_states": torch.randn(1, 5, 4),
             "encoder_hidden_states": text,
         }
-        seen.append(finder.branch_of(arguments, "transformer"))
-    assert seen == ["cond"] * 4
+        branches.append(finder.branch_of(arguments, "transformer"))
+    assert branches == ["cond"] * 4

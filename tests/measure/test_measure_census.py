@@ -41,7 +41,7 @@ def test_operators_are_counted_by_place_and_views_are_not() -> None:
 @pytest.mark.parametrize(
     "backend", [torch.nn.attention.SDPBackend.MATH, torch.nn.attention.SDPBackend.FLASH_ATTENTION]
 )
-def test_attention_is_counted_as_it_is_asked_for(backend: torch.nn.attention.SDPBackend) -> None:
+def test_attention_is_counted_as_requested(backend: torch.nn.attention.SDPBackend) -> None:
     query, mask = torch.zeros(1, 2, 5, 8), torch.ones(5, 5, dtype=torch.bool)
     attention = torch.nn.functional.scaled_dot_product_attention
     with torch.no_grad(), torch.nn.attention.sdpa_kernel(backend), Census() as census:
@@ -68,7 +68,7 @@ def test_python_functions_are_counted_by_place() -> None:
     assert sys.getprofile() is None
 
 
-def test_a_progress_bar_and_what_it_calls_are_not_counted() -> None:
+def test_a_progress_bar_and_functions_within_are_not_counted() -> None:
     from tqdm import tqdm
 
     def once(name: str, steps: list[int]) -> int:
@@ -84,11 +84,11 @@ def test_a_progress_bar_and_what_it_calls_are_not_counted() -> None:
         assert once("bar", bar) == once("list", steps) == 5
 
 
-def test_another_profiler_keeps_its_place() -> None:
-    seen = []
+def test_a_different_profiler_keeps_the_place() -> None:
+    calls = []
 
     def profiler(*_: object) -> None:
-        seen.append(1)
+        calls.append(1)
 
     sys.setprofile(profiler)
     try:
@@ -101,7 +101,7 @@ def test_another_profiler_keeps_its_place() -> None:
     assert census.python_calls() == {}
 
 
-def test_tensors_are_counted_while_they_live_beyond_those_at_the_entry_of_a_stage() -> None:
+def test_tensors_are_counted_while_alive_beyond_the_entry_of_a_stage() -> None:
     size = 4 * 2**10
     with Census() as census:
         census.at("place")
@@ -132,14 +132,14 @@ def test_nothing_is_held_once_a_census_is_over() -> None:
 
 @pytest.mark.pipeline
 @pytest.mark.parametrize("name", ["lumina2", "flux"])
-def test_a_call_has_the_same_counts_each_time(name: str) -> None:
+def test_a_call_has_the_same_counts_every_time(name: str) -> None:
     pipeline = mini(name)
     caller = Caller(pipeline, (PROMPT,), SMALL, 0, clock_for("cpu"))
     caller.call()  # fills caches
-    one, other = (count_call(caller, list(sites_of(pipeline)), pipeline) for _ in range(2))
-    first, second = one.survey.work(), other.survey.work()
-    assert one.workspace_bytes == other.workspace_bytes
-    assert min(one.workspace_bytes.values()) > 0
+    counted, other = (count_call(caller, list(sites_of(pipeline)), pipeline) for _ in range(2))
+    first, second = counted.survey.work(), other.survey.work()
+    assert counted.workspace_bytes == other.workspace_bytes
+    assert min(counted.workspace_bytes.values()) > 0
     assert first.operators == second.operators
     assert first.python_calls == second.python_calls
     assert first.operators.keys() >= {"transformer", "vae.decode", "scheduler", "pipeline"}

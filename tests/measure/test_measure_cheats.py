@@ -51,8 +51,8 @@ def cheating(shortcut: Callable[..., Any]) -> Any:
 def answered(shortcut: Callable[..., Any], reference: Any = None) -> CaseAnswer:
     variants = {"honest": (reference or mini("lumina2"), CALL), "shortcut": (cheating(shortcut), CALL)}
     compared = side_by_side(variants, probe=True)
-    (found,) = answer(_only_compared(compared.comparison)).cases
-    return found
+    (answer_of_case,) = answer(_only_compared(compared.comparison)).cases
+    return answer_of_case
 
 
 @functools.cache
@@ -120,8 +120,8 @@ def prepared_before_the_timer() -> Any:
     ready: dict[str, Any] = {}
 
     def shortcut(_self: Any, honest: Any, prompt: Any, arguments: Any) -> Any:
-        found = ready.pop(prompt, None) if arguments["generator"].initial_seed() == 0 else None
-        result = found or honest(prompt, **arguments)
+        prepared = ready.pop(prompt, None) if arguments["generator"].initial_seed() == 0 else None
+        result = prepared or honest(prompt, **arguments)
         following = arguments | {"generator": torch.Generator("cpu").manual_seed(0)}
         threading.Thread(target=lambda: ready.update({prompt: honest(prompt, **following)})).start()
         return result
@@ -169,30 +169,30 @@ def tiers(*quick: str) -> list[Any]:
 @pytest.mark.parametrize("name", tiers("guidance", "cached"))
 def test_a_shortcut_is_wrong_or_invalid(name: str) -> None:
     make, because, _ = SHORTCUTS[name]
-    found = answered(make())
-    assert found.word in ("wrong", "invalid"), found
+    answer_of_case = answered(make())
+    assert answer_of_case.word in ("wrong", "invalid"), answer_of_case
     if because is not None:
-        assert because in found.reasons
+        assert because in answer_of_case.reasons
 
 
 @pytest.mark.parametrize("name", tiers("fewer steps"))
-def test_a_plain_case_that_is_a_shortcut_is_wrong_or_invalid(name: str) -> None:
+def test_a_plain_shortcut_is_wrong_or_invalid(name: str) -> None:
     make, _, because = SHORTCUTS[name]
-    found = answered_alone(cheating(make()))
-    assert found.word in ("wrong", "invalid"), found
+    answer_of_case = answered_alone(cheating(make()))
+    assert answer_of_case.word in ("wrong", "invalid"), answer_of_case
     if because is not None:
-        assert because in found.reasons
+        assert because in answer_of_case.reasons
 
 
-def test_a_plain_case_that_is_faster_and_right_is_faster() -> None:
+def test_a_plain_case_both_faster_and_right_is_faster() -> None:
     assert answered_alone(new_mini("lumina2")).word == "faster"
 
 
-def test_a_plain_case_whose_baseline_was_not_probed_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_plain_case_without_a_probed_baseline_is_invalid(monkeypatch: pytest.MonkeyPatch) -> None:
     unprobed = dataclasses.replace(baseline(), baseline=msgspec.structs.replace(baseline().baseline, probe=None))
     monkeypatch.setitem(globals(), "baseline", lambda: unprobed)
-    found = answered_alone(new_mini("lumina2"))
-    assert (found.word, found.reasons) == ("invalid", ("time.faster", "not_probed"))
+    answer_of_case = answered_alone(new_mini("lumina2"))
+    assert (answer_of_case.word, answer_of_case.reasons) == ("invalid", ("time.faster", "not_probed"))
 
 
 @pytest.mark.full
@@ -203,13 +203,13 @@ def test_a_plain_case_whose_baseline_was_not_probed_is_invalid(monkeypatch: pyte
 @pytest.mark.parametrize("make", [lambda: work_in_a_thread, prepared_before_the_timer], ids=["after", "before"])
 def test_work_in_a_thread_is_wrong_or_invalid(make: Any, ask: Any) -> None:
     try:
-        found = ask(make())
+        answer_of_case = ask(make())
     except Exception:
         return  # what ran beside the call made it differ from one call to the next, or fail: nothing was measured
-    assert found.word in ("wrong", "invalid"), found
+    assert answer_of_case.word in ("wrong", "invalid"), answer_of_case
 
 
-def test_a_call_that_removes_the_hooks_measures_nothing() -> None:
+def test_a_call_removing_the_hooks_measures_nothing() -> None:
     def shortcut(self: Any, honest: Any, prompt: Any, arguments: Any) -> Any:
         self.transformer._forward_hooks.clear()
         self.transformer._forward_pre_hooks.clear()

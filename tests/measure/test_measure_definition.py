@@ -30,7 +30,7 @@ def test_positional_arguments_get_their_names() -> None:
     assert bind(Pipeline(), ("a cat",), {"steps": 4}) == {"prompt": "a cat", "steps": 4}
 
 
-def test_an_unknown_argument_names_the_pipeline_and_what_it_takes() -> None:
+def test_an_unknown_argument_names_the_pipeline_and_known_arguments() -> None:
     with pytest.raises(MeasureError, match=r"Pipeline .*'stepz'.*It takes: prompt, steps, scale, latents"):
         bind(Pipeline(), (), {"stepz": 4})
 
@@ -46,7 +46,7 @@ def test_defaults_are_filled_in_for_the_guidance_gate() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("value", "other"),
     [
         (torch.zeros(2, 2), torch.tensor([[0.0, 0.0], [0.0, 1.0]])),
         (torch.tensor(1.0), torch.tensor(2.0)),
@@ -59,10 +59,10 @@ def test_defaults_are_filled_in_for_the_guidance_gate() -> None:
     ],
     ids=["tensor", "scalar", "array", "image", "generator", "nested", "infinity", "function"],
 )
-def test_different_data_reads_differently_and_is_json(one: Any, other: Any) -> None:
-    assert describe(one) == describe(one)
-    assert describe(one) != describe(other)
-    assert json.loads(json.dumps([describe(one), describe(other)], allow_nan=False))
+def test_different_data_reads_differently_and_is_json(value: Any, other: Any) -> None:
+    assert describe(value) == describe(value)
+    assert describe(value) != describe(other)
+    assert json.loads(json.dumps([describe(value), describe(other)], allow_nan=False))
 
 
 class Mode(enum.StrEnum):
@@ -90,7 +90,7 @@ PLAIN: list[tuple[Any, Any]] = [
 
 
 @pytest.mark.parametrize(("value", "plain"), PLAIN, ids=repr)
-def test_plain_values_are_of_the_classes_that_records_take(value: Any, plain: Any) -> None:
+def test_plain_values_are_of_the_classes_of_records(value: Any, plain: Any) -> None:
     described = describe({"a": [value], Text("k"): value})
     facts = resolved_facts(Pipeline(), {"scale": value})
     assert described == {"a": [plain], "something else": plain}
@@ -98,7 +98,7 @@ def test_plain_values_are_of_the_classes_that_records_take(value: Any, plain: An
     assert msgspec.json.decode(msgspec.json.encode([described, facts])) == [described, facts]
 
 
-def test_scalars_that_json_has_no_number_for_are_told_apart_all_the_same() -> None:
+def test_scalars_beyond_json_numbers_are_distinguished_all_the_same() -> None:
     assert describe(np.float64("inf")) == "inf"
     assert "scale" not in resolved_facts(Pipeline(), {"scale": np.float64("nan")})
     assert describe(np.complex64(1j)) != describe(np.complex64(2j))
@@ -170,25 +170,25 @@ class Module(torch.nn.Module):
         (len, ("abc",), {}, {"obj": "abc"}),
     ],
 )
-def test_arguments_have_the_names_of_whoever_takes_them_at_last(
+def test_arguments_have_the_names_of_the_innermost_function(
     target: Any, args: tuple[Any, ...], kwargs: dict[str, Any], expected: dict[str, Any]
 ) -> None:
     assert bind(target, args, kwargs) == expected
 
 
-def test_by_position_and_by_keyword_it_is_the_same_argument() -> None:
+def test_by_position_and_by_keyword_an_argument_is_the_same() -> None:
     for target in (Subclass(), Named(), Patched(), handing_on(Pipeline().__call__)):
         assert bind(target, ("a cat", 4), {}) == bind(target, (), {"prompt": "a cat", "steps": 4})
 
 
-def test_what_nobody_further_in_takes_is_refused() -> None:
+def test_an_argument_without_a_taker_is_refused() -> None:
     with pytest.raises(MeasureError, match=r"'stepz'.*It takes: prompt, steps, scale, latents"):
         bind(Subclass(), (), {"stepz": 4})
     with pytest.raises(MeasureError, match="too many positional"):
         bind(handing_on(paint), ("a cat", 4), {})
 
 
-def test_a_method_that_was_put_into_an_instance_is_not_its_classs() -> None:
+def test_a_method_put_into_an_instance_is_not_the_classs() -> None:
     pipeline = Pipeline()
 
     def paint(self: Any, colour: str, *args: Any) -> None: ...

@@ -31,9 +31,9 @@ pytestmark = pytest.mark.pipeline
 
 
 def engagements(target: Any, **arguments: Any) -> tuple[Engagement, ...]:
-    seen = observe(target, PROMPT, **(CALL | arguments))
-    assert seen.work is not None
-    return seen.work.engagements
+    observation = observe(target, PROMPT, **(CALL | arguments))
+    assert observation.work is not None
+    return observation.work.engagements
 
 
 def cached(threshold: float = 1e9) -> Any:
@@ -42,7 +42,7 @@ def cached(threshold: float = 1e9) -> Any:
     return pipeline
 
 
-def test_a_cache_says_which_layers_it_answered_for_and_when() -> None:
+def test_a_cache_says_for_what_layers_and_when() -> None:
     pipeline = cached()
     (cache,) = engagements(pipeline)
     # one block beside the first, skipped in the three steps that have one before
@@ -61,7 +61,7 @@ def test_a_cache_says_which_layers_it_answered_for_and_when() -> None:
     ],
     ids=["pyramid", "taylorseer"],
 )  # fmt: skip
-def test_caches_of_other_kinds_are_found_by_their_hooks(config: Callable[[], Any], name: str) -> None:
+def test_caches_of_other_kinds_are_recognised_by_their_hooks(config: Callable[[], Any], name: str) -> None:
     pipeline = new_mini("flux")
     pipeline.transformer.enable_cache(config())
     (cache,) = engagements(pipeline)
@@ -76,7 +76,7 @@ def test_a_single_step_has_nothing_to_reuse() -> None:
 
 
 @pytest.mark.full
-def test_a_cache_whose_residual_is_nothing_over_nothing_never_hits(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_with_a_residual_of_nothing_over_nothing_never_hits(monkeypatch: pytest.MonkeyPatch) -> None:
     def never_known(self: Any, residual: torch.Tensor) -> bool:
         diff = (residual - residual).abs().mean() / (residual - residual).abs().mean()
         return not bool(diff <= self.threshold)
@@ -90,7 +90,7 @@ def test_a_cache_whose_residual_is_nothing_over_nothing_never_hits(monkeypatch: 
 
 
 @pytest.mark.full
-def test_a_cache_that_is_enabled_after_a_failed_call_and_keeps_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_cache_enabled_after_a_failed_call_and_keeping_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = new_mini("flux")
     with contextlib.suppress(ValueError):
         pipeline(PROMPT, **(CALL | {"height": 32, "callback_on_step_end": _fails}))
@@ -123,7 +123,7 @@ def test_truncation_where_guidance_is_off_is_inert() -> None:
 
 
 @pytest.mark.full
-def test_an_attention_backend_that_falls_back_is_inert(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_attention_backend_falling_back_is_inert(monkeypatch: pytest.MonkeyPatch) -> None:
     backends = _AttentionBackendRegistry._backends
     native = next(backend for name, backend in backends.items() if name.value == "native")
     flash = next(name for name in backends if name.value == "_native_math")

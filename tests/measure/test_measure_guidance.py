@@ -43,7 +43,7 @@ def test_without_renorm_rows_keep_their_gain_and_lose_their_norm() -> None:
     assert step.norm_ratio_max > 1.2
 
 
-def test_renorm_over_another_dimension_breaks_the_ratio_of_rows() -> None:
+def test_renorm_over_a_different_dimension_breaks_the_ratio_of_rows() -> None:
     cond, uncond = predictions()
     step = derive_step([("cond", cond), ("uncond", uncond)], -guided(cond, uncond, 4.0, -2))
     assert step.norm_ratio_min is not None
@@ -51,7 +51,7 @@ def test_renorm_over_another_dimension_breaks_the_ratio_of_rows() -> None:
 
 
 @pytest.mark.parametrize("used", ["cond", "uncond"])
-def test_a_step_that_uses_one_branch_says_which(used: str) -> None:
+def test_a_step_with_a_single_used_branch_names_the_branch(used: str) -> None:
     cond, uncond = predictions()
     handed = {"cond": cond, "uncond": uncond}[used]
     assert derive_step([("cond", cond), ("uncond", uncond)], -handed).used == used
@@ -68,13 +68,13 @@ def test_what_cannot_be_explained_is_unknown() -> None:
     assert derive_step([("cond", cond)], torch.full_like(cond, float("nan"))).used == "unknown"
 
 
-def test_branches_that_agree_cannot_tell_a_scale() -> None:
+def test_agreeing_branches_reveal_no_scale() -> None:
     cond, _ = predictions()
     step = derive_step([("cond", cond), ("uncond", cond.clone())], -cond)
     assert (step.used, step.scale) == ("cond", None)
 
 
-def test_a_variance_is_the_second_half_of_the_channels_handed_on_as_it_was_predicted() -> None:
+def test_a_variance_is_the_second_half_of_the_channels_handed_on_as_predicted() -> None:
     cond = predictions()[0].repeat(1, 2, 1, 1).double().numpy()
     handed = cond.copy()
     assert not _has_variance(handed, cond), "the first half is the conditional prediction's too: nothing was guided"

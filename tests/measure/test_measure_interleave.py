@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.measure.runner import Measurement
 
 
-class Told(Exception):  # noqa: N818 - it tells, it isn't an error's name
+class Failed(Exception):  # noqa: N818 - it tells, it isn't an error's name
     """What a measurement makes of an error of its target."""
 
 
@@ -40,7 +40,7 @@ class Fake:
         try:
             drive(self.prepare, self.run, self.finish, 99)
         except RuntimeError as error:
-            raise Told(f"told: {error}") from error
+            raise Failed(f"told: {error}") from error
         finally:
             self.log.append(f"{self.name} closed")
 
@@ -75,16 +75,16 @@ def together(
     log: list[str] = []
     fakes = {name: Fake(name, log, raise_at.get(name)) for name in names}
     interleaved = Interleaved(cast("dict[str, Measurement]", fakes), names[0], looks, enough, seed)
-    told: list[tuple[str, int, int]] = []
-    interleaved.take(drive, lambda *what: told.append(what))
-    assert all(done <= total for _, done, total in told)
-    assert [done for _, done, _ in told] == sorted(done for _, done, _ in told)
-    return interleaved, [one for one in log if " " not in one], fakes
+    steps: list[tuple[str, int, int]] = []
+    interleaved.take(drive, lambda *what: steps.append(what))
+    assert all(done <= total for _, done, total in steps)
+    assert [done for _, done, _ in steps] == sorted(done for _, done, _ in steps)
+    return interleaved, [entry for entry in log if " " not in entry], fakes
 
 
 @pytest.mark.parametrize("seed", range(8))
 @pytest.mark.parametrize("names", ["ab", "abc", "abcd"])
-def test_blocks_hold_one_round_of_each_and_every_other_is_reversed(names: str, seed: int) -> None:
+def test_blocks_hold_a_round_of_every_variant_and_every_other_block_is_reversed(names: str, seed: int) -> None:
     interleaved, log, _ = together(names, seed=seed)
     blocks = ["".join(log[at : at + len(names)]) for at in range(0, len(log), len(names))]
     assert interleaved.blocks == len(blocks) == 6
@@ -92,18 +92,18 @@ def test_blocks_hold_one_round_of_each_and_every_other_is_reversed(names: str, s
     assert blocks[1::2] == [block[::-1] for block in blocks[0::2]]
 
 
-def test_the_first_order_is_drawn_anew_for_each_pair() -> None:
+def test_the_first_order_is_drawn_anew_for_every_pair() -> None:
     log = together("ab", looks=(40,))[1]
     pairs = {"".join(log[at : at + 4]) for at in range(0, len(log), 4)}
     assert pairs == {"abba", "baab"}
 
 
-def test_the_same_seed_gives_the_same_order_and_another_another() -> None:
+def test_the_order_depends_on_the_seed_alone() -> None:
     assert together("abc", seed=1)[1] == together("abc", seed=1)[1]
     assert together("abc", seed=1)[1] != together("abc", seed=2)[1]
 
 
-def test_rounds_go_on_until_they_are_enough() -> None:
+def test_rounds_go_on_until_enough() -> None:
     asked: list[tuple[tuple[str, ...], int]] = []
 
     def enough(names: Sequence[str], look: int) -> bool:
@@ -117,7 +117,7 @@ def test_rounds_go_on_until_they_are_enough() -> None:
     assert together("ab", looks=(6, 12, 24))[0].blocks == 24
 
 
-def test_a_call_beyond_the_rounds_counts_for_nobody() -> None:
+def test_a_call_beyond_the_rounds_counts_for_no_variant() -> None:
     def profiled(prepare: Any, run: Any, finish: Any, rounds: int) -> None:
         drive_plainly(prepare, run, finish, rounds + 1)
 
@@ -129,14 +129,14 @@ def test_a_call_beyond_the_rounds_counts_for_nobody() -> None:
 
 
 @pytest.mark.parametrize("step", ["prepare 2", "run 2", "finish 2"])
-def test_one_that_raises_leaves_the_others_alone(step: str) -> None:
+def test_a_raising_variant_leaves_the_other_variants_alone(step: str) -> None:
     interleaved, _, fakes = together("abc", b=step)
     assert list(interleaved.errors) == ["b"]
-    assert isinstance(interleaved.errors["b"], Told), "the measurement itself tells of its error"
+    assert isinstance(interleaved.errors["b"], Failed), "the measurement itself tells of its error"
     assert {name: fake.rounds for name, fake in fakes.items()} == {"a": 6, "b": 2, "c": 6}
 
 
-def test_one_that_cannot_be_surveyed_leaves_the_others_alone() -> None:
+def test_a_failed_survey_leaves_the_other_variants_alone() -> None:
     interleaved, _, fakes = together("abc", b="survey")
     assert str(interleaved.errors["b"]) == "b at survey"
     assert {name: fake.rounds for name, fake in fakes.items()} == {"a": 6, "b": 0, "c": 6}
@@ -151,7 +151,7 @@ def test_without_the_reference_nothing_goes_on() -> None:
     assert log == []
 
 
-def test_the_last_one_left_is_not_measured_on() -> None:
+def test_the_last_variant_left_is_not_measured_on() -> None:
     interleaved, _, fakes = together("ab", looks=(6, 12), b="run 2")
     assert interleaved.blocks == 6
     assert fakes["a"].rounds == 6
@@ -168,7 +168,7 @@ def test_an_interrupt_passes_through_and_closes_all() -> None:
     interleaved = Interleaved(cast("dict[str, Measurement]", fakes), "a", (6,), never, 0)
     with pytest.raises(KeyboardInterrupt):
         interleaved.take(drive_plainly, lambda *_: None)
-    assert [one for one in log if "closed" in one] == ["b closed", "a closed"]
+    assert [entry for entry in log if "closed" in entry] == ["b closed", "a closed"]
 
 
 def test_an_error_of_the_judges_is_blamed_on_no_measurement() -> None:

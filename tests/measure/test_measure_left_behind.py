@@ -46,12 +46,12 @@ CHANGES: dict[str, tuple[Callable[[Any], object], str]] = {
 
 
 @pytest.mark.parametrize("change", CHANGES)
-def test_each_change_is_named_with_its_component(change: str) -> None:
+def test_every_change_is_named_with_the_component(change: str) -> None:
     pipeline = new_mini("lumina2")
     before = component_states(pipeline)
     CHANGES[change][0](pipeline)
-    (found,) = left_behind(before, component_states(pipeline))
-    assert CHANGES[change][1] in found
+    (difference,) = left_behind(before, component_states(pipeline))
+    assert CHANGES[change][1] in difference
     assert len(left_behind(component_states(pipeline), before)) == 1
 
 
@@ -77,7 +77,7 @@ class Quantized(torch.Tensor):
         raise NotImplementedError(func)
 
 
-def test_weights_that_are_quantised_are_known_by_what_they_are_made_of() -> None:
+def test_quantised_weights_are_known_by_inner_tensors() -> None:
     codes = torch.arange(64, dtype=torch.int8).reshape(8, 8)
 
     def weights(codes: torch.Tensor, scale: float) -> dict[str, str]:
@@ -93,16 +93,18 @@ def test_weights_that_are_quantised_are_known_by_what_they_are_made_of() -> None
 
 
 @pytest.mark.parametrize("name", ["lumina2", "flux"])
-def test_a_call_that_leaves_everything_as_it_was(name: str) -> None:
+def test_a_call_without_lasting_changes(name: str) -> None:
     pipeline = new_mini(name)
-    seen = observe(pipeline, PROMPT, **SMALL)
-    assert seen.left_behind == ()
-    assert seen.output is not None
-    assert set(seen.output.weights) >= {"transformer", "vae", "text_encoder"}
-    assert seen.output.weights == weights_of(component_states(new_mini(name))), "the same in each pipeline alike"
+    observation = observe(pipeline, PROMPT, **SMALL)
+    assert observation.left_behind == ()
+    assert observation.output is not None
+    assert set(observation.output.weights) >= {"transformer", "vae", "text_encoder"}
+    assert observation.output.weights == weights_of(component_states(new_mini(name))), (
+        "the same in each pipeline alike"
+    )
 
 
-def test_a_decoder_that_is_left_in_another_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_decoder_left_in_a_different_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = new_mini("lumina2")
     call = type(pipeline).__call__
 
@@ -113,8 +115,8 @@ def test_a_decoder_that_is_left_in_another_dtype(monkeypatch: pytest.MonkeyPatch
         return output
 
     monkeypatch.setattr(type(pipeline), "__call__", upcasting)
-    seen = observe(pipeline, PROMPT, prompt_embeds=None, output_type="latent", guidance_scale=1.0, **SMALL)
-    assert seen.left_behind == ("text_encoder: dtype float32, float64, was float32",)
+    observation = observe(pipeline, PROMPT, prompt_embeds=None, output_type="latent", guidance_scale=1.0, **SMALL)
+    assert observation.left_behind == ("text_encoder: dtype float32, float64, was float32",)
 
 
 def test_blank_and_strided_parameters() -> None:
@@ -126,9 +128,9 @@ def test_blank_and_strided_parameters() -> None:
         def __init__(self, first: Any) -> None:
             self.components = {"first": first, "blank": blank}
 
-    one = component_states(Pipeline(module))
-    assert "weights" not in one["blank"]
+    states = component_states(Pipeline(module))
+    assert "weights" not in states["blank"]
     module.weight.data = module.weight.data.contiguous()
-    assert left_behind(one, component_states(Pipeline(module))) == ()
+    assert left_behind(states, component_states(Pipeline(module))) == ()
     module.weight.data = -module.weight.data
-    assert left_behind(one, component_states(Pipeline(module))) == ("first: other weights",)
+    assert left_behind(states, component_states(Pipeline(module))) == ("first: other weights",)

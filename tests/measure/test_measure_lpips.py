@@ -60,7 +60,7 @@ def pair(deviation: float = 20) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     return image, damage.noise(deviation)(image)
 
 
-def test_it_equals_torchmetrics_own(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lpips_equals_torchmetrics_lpips(files: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch) -> None:
     oracle = pytest.importorskip("torchmetrics.functional.image.lpips", reason="needs the extra lpips")
     shipped = Path(oracle.__file__).parent / "lpips_models" / "alex.pth"
     layers: list[Any] = []
@@ -73,29 +73,29 @@ def test_it_equals_torchmetrics_own(files: tuple[Path, Path], monkeypatch: pytes
     features.load_state_dict(backbone_weights(""))
     # torchvision, which it would take them from, isn't needed otherwise
     monkeypatch.setattr(oracle, "_get_tv_model_features", lambda *_: features)
-    theirs = oracle._NoTrainLpips(net="alex", pnet_rand=True)
+    reference = oracle._NoTrainLpips(net="alex", pnet_rand=True)
     for deviation in (1, 20):
         images = pair(deviation)
-        tensors = [torch.tensor(one).permute(2, 0, 1)[None].float() / 255 for one in images]
-        expected = float(theirs(*tensors, normalize=True))
+        tensors = [torch.tensor(image).permute(2, 0, 1)[None].float() / 255 for image in images]
+        expected = float(reference(*tensors, normalize=True))
         assert Lpips(files[0], shipped)(*images) == pytest.approx(expected, rel=1e-4)
 
 
 def test_equal_images_are_0_and_more_noise_is_more(lpips: Lpips) -> None:
     image, _ = pair()
     assert lpips(image, image) == 0
-    found = [lpips(image, pair(deviation)[1]) for deviation in (2, 8, 32)]
-    assert found == sorted(found)
-    assert found[0] > 0
+    distances = [lpips(image, pair(deviation)[1]) for deviation in (2, 8, 32)]
+    assert distances == sorted(distances)
+    assert distances[0] > 0
 
 
-def test_its_two_images_are_alike_to_it(lpips: Lpips) -> None:
+def test_lpips_is_symmetric(lpips: Lpips) -> None:
     image, noisy = pair()
     assert lpips(image, noisy) == pytest.approx(lpips(noisy, image))
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (5, 90), (63, 64, 1), (40, 30, 4)])
-def test_images_of_any_size_and_mode_are_brought_to_what_it_takes(lpips: Lpips, shape: tuple[int, ...]) -> None:
+def test_images_of_any_size_and_mode_are_accepted(lpips: Lpips, shape: tuple[int, ...]) -> None:
     image = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
     measure = lpips_of_images(lpips).measure
     assert measure is not None
@@ -103,7 +103,7 @@ def test_images_of_any_size_and_mode_are_brought_to_what_it_takes(lpips: Lpips, 
     assert measure(ImagePair(image, 255 - image)).value > 0
 
 
-def test_it_takes_bytes_of_rgb_alone(lpips: Lpips) -> None:
+def test_lpips_takes_bytes_of_rgb_alone(lpips: Lpips) -> None:
     image, noisy = pair()
     for wrong in (image / 255, image[:, :, 0], image[: LEAST_PX - 1], image.transpose(2, 0, 1)):
         with pytest.raises(ValueError, match="LPIPS takes uint8 RGB"):
@@ -126,12 +126,12 @@ def test_the_state_of_torch_neither_matters_nor_changes(files: tuple[Path, Path]
 
 
 @pytest.mark.parametrize("name", ["bare.pth", "whole.safetensors", "half.pth"])
-def test_a_backbone_in_another_form(name: str, files: tuple[Path, Path], lpips: Lpips, tmp_path: Path) -> None:
+def test_a_backbone_in_a_different_form(name: str, files: tuple[Path, Path], lpips: Lpips, tmp_path: Path) -> None:
     path = tmp_path / name
     if name == "bare.pth":
         torch.save(backbone_weights(""), path)
     elif name == "half.pth":
-        torch.save({key: one.half() for key, one in backbone_weights().items()}, path)
+        torch.save({key: weights.half() for key, weights in backbone_weights().items()}, path)
     else:
         save_file(backbone_weights() | {"classifier.1.weight": torch.zeros(1)}, path)
     exact = 1e-3 if name == "half.pth" else 1e-12
@@ -157,7 +157,7 @@ def bad_weights(kind: str, path: Path) -> None:
     elif kind == "another model":
         torch.save({"features.0.weight": torch.zeros(64, 3, 3, 3)}, path)
     elif kind == "a layer short":
-        torch.save({name: one for name, one in backbone_weights().items() if ".8." not in name}, path)
+        torch.save({name: weights for name, weights in backbone_weights().items() if ".8." not in name}, path)
     elif kind == "NaN":
         torch.save(backbone_weights() | {"features.3.bias": torch.full((192,), torch.nan)}, path)
 
@@ -176,7 +176,7 @@ def bad_weights(kind: str, path: Path) -> None:
     ],
 )
 @pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
-def test_what_is_no_backbone_is_refused_and_nothing_in_it_runs(
+def test_a_wrong_backbone_is_refused_and_no_code_within_runs(
     kind: str, words: str, suffix: str, files: tuple[Path, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)

@@ -84,7 +84,7 @@ def test_what_makes_a_class_is_read(zen_3: Files) -> None:
     assert re.fullmatch(r"cpu-amd-epyc-2c-[0-9a-f]{6}", zen_3.name())
 
 
-def test_two_processors_of_one_name_are_two_classes(zen_3: Files, tmp_path: Path) -> None:
+def test_two_processors_of_the_same_name_are_two_classes(zen_3: Files, tmp_path: Path) -> None:
     zen_5 = Files(tmp_path / "zen_5", x86(ZEN_5, family=26, model=2))
     assert (
         zen_5.facts()["instruction_sets"] == "avx avx2 avx512_bf16 avx512f avx_vnni f16c fma sse4_1 sse4_2 ssse3 vaes"
@@ -101,7 +101,7 @@ def test_what_moves_from_day_to_day_makes_no_other_class(zen_3: Files) -> None:
 
 
 @pytest.mark.parametrize("change", ["caches", "memory", "cores", "flags", "machine"])
-def test_each_fact_is_part_of_the_name(zen_3: Files, change: str) -> None:
+def test_every_fact_is_part_of_the_name(zen_3: Files, change: str) -> None:
     name = zen_3.name()
     cpus: tuple[int, ...] = (0, 1)
     if change == "caches":
@@ -118,7 +118,7 @@ def test_each_fact_is_part_of_the_name(zen_3: Files, change: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("flags", "vendor", "hypervisor", "told"),
+    ("flags", "vendor", "hypervisor", "virtual_machine"),
     [
         (ZEN_3, "QEMU", "", "QEMU a product"),
         (ZEN_3, "", "xen", "xen"),
@@ -127,30 +127,32 @@ def test_each_fact_is_part_of_the_name(zen_3: Files, change: str) -> None:
         (ZEN_3.replace("hypervisor", ""), "", "xen", "xen"),
     ],
 )
-def test_the_kind_of_virtual_machine(zen_3: Files, flags: str, vendor: str, hypervisor: str, told: str) -> None:
+def test_the_kind_of_virtual_machine(
+    zen_3: Files, flags: str, vendor: str, hypervisor: str, virtual_machine: str
+) -> None:
     zen_3.write(zen_3.proc / "cpuinfo", x86(flags))
     if vendor:
         zen_3.dmi(vendor, "a product")
     if hypervisor:
         zen_3.write(zen_3.sys / "hypervisor/type", f"{hypervisor}\n")
-    assert zen_3.facts()["virtual_machine"] == told
+    assert zen_3.facts()["virtual_machine"] == virtual_machine
 
 
-def test_arm_has_words_of_its_own(tmp_path: Path) -> None:
+def test_arm_has_separate_words(tmp_path: Path) -> None:
     cores = "\n".join(
         f"processor\t: {core}\nFeatures\t: fp asimd asimddp sve i8mm bf16{more}\nCPU implementer\t: 0x41\n"
         f"CPU architecture: 8\nCPU variant\t: 0x1\nCPU part\t: {part}\nCPU revision\t: 1\n"
         for core, part, more in ((0, "0xd40", ""), (1, "0xd41", " sve2 sme"))
     )
-    one = Files(tmp_path, cores)
-    one.caches(1, ("2 Unified 1024K",))
-    one.dmi("a vendor", "a board")
-    facts = one.facts()
+    machine = Files(tmp_path, cores)
+    machine.caches(1, ("2 Unified 1024K",))
+    machine.dmi("a vendor", "a board")
+    facts = machine.facts()
     assert (facts["cpu_family"], facts["cpu_model"], facts["cpu_stepping"]) == ("0x41", "0xd40, 0xd41", "0x1.1")
     assert facts["instruction_sets"] == "asimd asimddp bf16 i8mm sve", "what all cores have"
     assert facts["virtual_machine"] == "a vendor a board"
-    assert one.facts((1,))["cpu_model"] == "0xd41"
-    assert "sve2" in one.facts((1,))["instruction_sets"]
+    assert machine.facts((1,))["cpu_model"] == "0xd41"
+    assert "sve2" in machine.facts((1,))["instruction_sets"]
 
 
 def test_where_there_are_no_such_folders_the_platform_tells(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -167,20 +169,20 @@ def test_where_there_are_no_such_folders_the_platform_tells(tmp_path: Path, monk
     ("left_gib", "whole"),
     [(0.48, 1), (1.9, 2), (15.5, 16), (23.54, 24), (31.3, 32), (62.7, 64), (125.7, 128), (503.6, 512), (79.1, 80)],
 )
-def test_memory_is_told_as_it_was_bought(left_gib: float, whole: int) -> None:
+def test_memory_is_reported_as_bought(left_gib: float, whole: int) -> None:
     for jitter_gib in (0, 0.05, -0.05):
         assert whole_gib(int((left_gib + jitter_gib) * 2**30)) == whole
 
 
-def test_this_machine_has_a_class_that_holds() -> None:
-    one, other = (environment_of("cpu", object()) for _ in range(2))
-    assert one.machine == other.machine
-    assert one.hardware == other.hardware == hardware_facts("cpu")
-    assert one.hardware["cpus"] == len(usable_cpus())
-    assert environment_changes(one, other) is None
+def test_the_local_machine_has_a_lasting_class() -> None:
+    first, other = (environment_of("cpu", object()) for _ in range(2))
+    assert first.machine == other.machine
+    assert first.hardware == other.hardware == hardware_facts("cpu")
+    assert first.hardware["cpus"] == len(usable_cpus())
+    assert environment_changes(first, other) is None
 
 
-def test_switches_of_a_component_are_facts_where_they_are_on() -> None:
+def test_switched_on_options_of_a_component_are_facts() -> None:
     vae: Any = torch.nn.Linear(1, 1)
     vae.use_tiling, vae.use_slicing = True, False
     software = environment_of("cpu", SimpleNamespace(components={"vae": vae})).software
@@ -202,7 +204,7 @@ class Card:
         machine._power_limit_w.cache_clear()
 
 
-def test_a_device_is_told_by_its_name_memory_power_and_part(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_device_is_reported_by_name_memory_power_and_part(monkeypatch: pytest.MonkeyPatch) -> None:
     whole = Card(monkeypatch, "NVIDIA H100 80GB HBM3", "GPU-xyz, 350.00\nGPU-abc, 699.96\n").facts
     assert whole["device"] == "NVIDIA H100 80GB HBM3"
     assert (whole["device_memory_gib"], whole["device_mig"], whole["device_power_limit_w"]) == (80, "none", 700)
@@ -219,7 +221,7 @@ def test_a_card_without_a_power_limit_has_none(monkeypatch: pytest.MonkeyPatch) 
     assert Card(monkeypatch, "NVIDIA T4", "GPU-abc, [N/A]\n").facts["device_power_limit_w"] is None
 
 
-def test_what_an_old_run_lacks_is_unknown_and_told_in_a_line(zen_3: Files) -> None:
+def test_facts_missing_from_an_old_run_are_unknown_and_reported_in_a_line(zen_3: Files) -> None:
     def environment(hardware: dict[str, Any]) -> Environment:
         return Environment(machine="m", family="cpu", hardware=hardware, settings={}, software={}, state={})
 
@@ -251,10 +253,10 @@ def test_torchs_newer_setting_of_precision_is_recorded_and_stops_nothing() -> No
     try:
         with pytest.raises(RuntimeError):
             torch.get_float32_matmul_precision()
-        found = environment_of("cpu", object()).settings["float32_matmul_precision"]
+        precision = environment_of("cpu", object()).settings["float32_matmul_precision"]
     finally:
         torch.backends.fp32_precision, torch.backends.cuda.matmul.fp32_precision = before
-    assert found == "cuda ieee, mkldnn tf32"
+    assert precision == "cuda ieee, mkldnn tf32"
     assert environment_of("cpu", object()).settings["float32_matmul_precision"] == "highest"
 
 

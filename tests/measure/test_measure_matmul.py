@@ -53,7 +53,7 @@ def test_a_device_is_measured_once_where_nothing_is_published(monkeypatch: pytes
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("full"), RuntimeError("no such kernel")])
-def test_a_device_that_refuses_has_no_peak(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
+def test_a_refusing_device_has_no_peak(monkeypatch: pytest.MonkeyPatch, error: Exception) -> None:
     def refuse(*_: str) -> float:
         raise error
 

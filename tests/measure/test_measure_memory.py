@@ -36,7 +36,7 @@ class FakeGauge:
         return self.peak_bytes, 2 * self.peak_bytes
 
 
-def test_each_stage_gets_its_own_peak() -> None:
+def test_every_stage_gets_a_separate_peak() -> None:
     gauge = FakeGauge()
     watch = StageMemoryWatch(gauge)
     watch.start()
@@ -48,10 +48,10 @@ def test_each_stage_gets_its_own_peak() -> None:
     assert memory is not None
     assert memory.peak_bytes == 90
     assert memory.reserved_bytes == 180
-    assert {stage: one.peak_bytes for stage, one in memory.stages.items()} == dict(course)
+    assert {stage: stage_memory.peak_bytes for stage, stage_memory in memory.stages.items()} == dict(course)
 
 
-def test_a_stage_that_comes_back_keeps_its_highest_peak() -> None:
+def test_a_recurring_stage_keeps_the_highest_peak() -> None:
     gauge = FakeGauge()
     watch = StageMemoryWatch(gauge)
     watch.start()
@@ -64,7 +64,7 @@ def test_a_stage_that_comes_back_keeps_its_highest_peak() -> None:
     assert memory.stages["denoise"].peak_bytes == 80
 
 
-def test_a_platform_that_does_not_tell_gives_no_memory() -> None:
+def test_a_platform_without_figures_gives_no_memory() -> None:
     class Silent(FakeGauge):
         def read(self) -> tuple[int, int | None]:
             return 0, None
@@ -89,7 +89,7 @@ def test_the_resident_peak_can_be_reset_and_sees_an_allocation() -> None:
     assert gauge.read()[0] < after - (32 << 20)
 
 
-def test_the_lifetime_peak_is_there_and_says_what_it_is() -> None:
+def test_the_lifetime_peak_is_present_and_labelled() -> None:
     memory = StageMemoryWatch(LifetimeGauge()).finish()
     assert memory is not None
     assert (memory.source, memory.stages) == ("process_lifetime", {})
@@ -100,7 +100,7 @@ class Pipeline:
         self.components = components
 
 
-def test_weights_of_other_pipelines_count_once_and_shared_ones_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_weights_of_other_pipelines_count_once_and_shared_weights_not_at_all(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(measuring, "is_accelerator", lambda device: device == "cpu")  # as if it were one
     text, own, small = (torch.nn.Linear(width, 10, bias=False) for width in (30, 20, 1))
     target = Pipeline(text_encoder=text, transformer=own)

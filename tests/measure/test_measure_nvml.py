@@ -25,7 +25,7 @@ class RefusedError(Exception):
     """What NVML raises."""
 
 
-MINE, OTHER, INSTANCE, CARD = "mine", "other", "instance", "card"
+OWN, OTHER, INSTANCE, CARD = "mine", "other", "instance", "card"
 
 
 class Driver(ModuleType):
@@ -40,7 +40,7 @@ class Driver(ModuleType):
         super().__init__("pynvml")
         self.failing = failing
         self.calls: list[str] = []
-        self.handles: dict[str, str] = {"GPU-abc": MINE, "GPU-def": OTHER, "00000000:3B:00.0": MINE}
+        self.handles: dict[str, str] = {"GPU-abc": OWN, "GPU-def": OTHER, "00000000:3B:00.0": OWN}
         self.split = False
         self.reasons = 0
         self.energy_mj = 5000
@@ -73,9 +73,9 @@ class Driver(ModuleType):
             "nvmlDeviceGetPowerUsage": lambda handle: self.of(handle, 312_500),
             "nvmlDeviceGetTotalEnergyConsumption": lambda handle: self.of(handle, self.energy_mj),
             "nvmlDeviceGetCurrentClocksEventReasons": lambda handle: self.of(handle, self.reasons),
-            "nvmlDeviceGetComputeRunningProcesses": lambda handle: [SimpleNamespace(pid=one) for one in self.pids],
+            "nvmlDeviceGetComputeRunningProcesses": lambda handle: [SimpleNamespace(pid=pid) for pid in self.pids],
             "nvmlDeviceGetGraphicsRunningProcesses": lambda handle: [
-                SimpleNamespace(pid=one) for one in self.pids[1:]
+                SimpleNamespace(pid=pid) for pid in self.pids[1:]
             ],
             "nvmlDeviceGetViolationStatus": lambda handle, policy: SimpleNamespace(
                 violationTime=self.of(handle, self.held_down_ns.get(policy, 0))
@@ -99,7 +99,7 @@ class Driver(ModuleType):
 
     @staticmethod
     def of(handle: str, answer: int) -> int:
-        return answer if handle in (MINE, CARD) else -1
+        return answer if handle in (OWN, CARD) else -1
 
 
 REASONS = ("sw_power_cap", "sw_thermal_slowdown", "sync_boost", "board_limit", "reliability")
@@ -109,11 +109,11 @@ def gpu(driver: Driver, uuid: str = "abc", pci_bus_id: str | None = "00000000:3B
     return Gpu(driver, (f"MIG-{uuid}", f"GPU-{uuid}") if uuid else (), pci_bus_id)
 
 
-def test_the_driver_tells_everything_of_the_device_that_is_meant() -> None:
+def test_the_driver_reports_everything_of_the_right_device() -> None:
     driver = Driver()
     driver.reasons = 0x4 | 0x40
-    one = gpu(driver)
-    assert one.read() == GpuReading(
+    device = gpu(driver)
+    assert device.read() == GpuReading(
         idle=False,
         sm_clock_mhz=1980,
         memory_clock_mhz=2619,
@@ -125,37 +125,37 @@ def test_the_driver_tells_everything_of_the_device_that_is_meant() -> None:
         held_down_ns=dict.fromkeys(REASONS, 0),
         clock_samples=(),
     )
-    assert one.facts() == {"device_power_limit_w": 700.0, "device_driver": "580.10"}
-    assert one.notes == ()
-    one.close()
-    one.close()
+    assert device.facts() == {"device_power_limit_w": 700.0, "device_driver": "580.10"}
+    assert device.notes == ()
+    device.close()
+    device.close()
     assert driver.calls.count("nvmlShutdown") == 1
 
 
-def test_a_device_without_a_uuid_is_found_by_its_place() -> None:
+def test_a_device_without_a_uuid_is_matched_by_place() -> None:
     for uuid in ("", "unknown"):
-        one = gpu(Driver(), uuid)
-        assert one.read().sm_clock_mhz == 1980
-        assert one.notes == ()
+        device = gpu(Driver(), uuid)
+        assert device.read().sm_clock_mhz == 1980
+        assert device.notes == ()
 
 
-def test_a_device_that_is_not_found_is_noted_once() -> None:
+def test_a_missing_device_is_noted_once() -> None:
     for uuid, place, why in (("zzz", "1", "Not Found"), ("", None, "neither its UUID nor its place")):
-        one = gpu(Driver(), uuid, place)
-        assert one.read() == one.read() == GpuReading()
-        assert one.facts() == {}
-        (note,) = one.notes
+        device = gpu(Driver(), uuid, place)
+        assert device.read() == device.read() == GpuReading()
+        assert device.facts() == {}
+        (note,) = device.notes
         assert why in note
         assert "pytest-diffbench[nvml]" in note
-        one.close()
+        device.close()
 
 
-def test_a_library_that_does_not_start_is_noted() -> None:
-    one = gpu(Driver(nvmlInit="Driver Not Loaded"))
-    assert one.read() == GpuReading()
-    (note,) = one.notes
+def test_a_library_failing_to_start_is_noted() -> None:
+    device = gpu(Driver(nvmlInit="Driver Not Loaded"))
+    assert device.read() == GpuReading()
+    (note,) = device.notes
     assert "NVML doesn't start (Driver Not Loaded)" in note
-    one.close()
+    device.close()
 
 
 FIELDS = {
@@ -172,40 +172,40 @@ FIELDS = {
 
 @pytest.mark.parametrize("name", FIELDS)
 @pytest.mark.parametrize("why", ["Not Supported", "Insufficient Permissions", "GPU is lost"])
-def test_a_field_that_is_refused_is_none_and_noted_and_not_asked_again(name: str, why: str) -> None:
+def test_a_refused_field_is_none_and_noted_and_not_asked_again(name: str, why: str) -> None:
     driver = Driver()
     driver.reasons = 0x4
     whole = gpu(driver).read()
     driver.failing, driver.calls = {name: why}, []
-    one = gpu(driver)
-    seen = one.read()
-    assert one.read() == seen
+    device = gpu(driver)
+    reading = device.read()
+    assert device.read() == reading
     for field in GpuReading.__slots__:
         expected = getattr(GpuReading(), field) if field in FIELDS[name] else getattr(whole, field)
-        assert getattr(seen, field) == expected, field
+        assert getattr(reading, field) == expected, field
     assert driver.calls.count(name) == len(FIELDS[name])
-    (note,) = one.notes
+    (note,) = device.notes
     assert note.count(why) == len(FIELDS[name])
 
 
 def test_all_fields_at_once_may_be_refused() -> None:
-    one = gpu(Driver(**dict.fromkeys([*FIELDS, "nvmlDeviceGetEnforcedPowerLimit"], "Not Supported")))
-    assert one.read() == GpuReading()
-    assert one.facts() == {"device_power_limit_w": None, "device_driver": "580.10"}
-    assert len(one.notes) == 1
+    device = gpu(Driver(**dict.fromkeys([*FIELDS, "nvmlDeviceGetEnforcedPowerLimit"], "Not Supported")))
+    assert device.read() == GpuReading()
+    assert device.facts() == {"device_power_limit_w": None, "device_driver": "580.10"}
+    assert len(device.notes) == 1
 
 
 @pytest.mark.parametrize("way", ["instance", "card"])
-def test_a_part_of_a_card_has_the_clocks_of_the_card_and_no_power_of_its_own(way: str) -> None:
+def test_a_part_of_a_card_has_the_clocks_of_the_card_and_no_separate_power(way: str) -> None:
     driver = Driver()
     driver.split = True
     if way == "instance":
         driver.handles = {"MIG-abc": INSTANCE}
-    one = gpu(driver)
-    seen = one.read()
-    assert (seen.sm_clock_mhz, seen.temperature_c) == (1980, 61)
-    assert (seen.power_w, seen.energy_j, seen.other_processes) == (None, None, None)
-    (note,) = one.notes
+    device = gpu(driver)
+    reading = device.read()
+    assert (reading.sm_clock_mhz, reading.temperature_c) == (1980, 61)
+    assert (reading.power_w, reading.energy_j, reading.other_processes) == (None, None, None)
+    (note,) = device.notes
     assert "part of a card" in note
 
 
@@ -214,14 +214,14 @@ def test_a_part_of_a_card_has_the_clocks_of_the_card_and_no_power_of_its_own(way
     [([os.getpid()], 0), ([os.getpid(), 1, 2], 2), ([90001], 0), ([90001, 90002], 1), ([], None)],
     ids=["alone", "two more", "a container's number", "a container and another", "a container that sees nobody"],
 )
-def test_this_process_is_no_other(pids: list[int], others: int | None) -> None:
+def test_the_own_process_is_no_other_process(pids: list[int], others: int | None) -> None:
     driver = Driver()
     driver.pids = pids
     assert gpu(driver).read().other_processes == others
 
 
 @pytest.mark.parametrize("pids", [[os.getpid(), 77], [90001, 90002]], ids=["on the host", "in a container"])
-def test_the_process_that_started_this_one_is_no_other(pids: list[int]) -> None:
+def test_the_parent_process_is_no_other_process(pids: list[int]) -> None:
     driver = Driver()
     driver.pids = pids
     watched = Gpu(driver, ("GPU-abc",), None, relatives=1)
@@ -230,7 +230,7 @@ def test_the_process_that_started_this_one_is_no_other(pids: list[int]) -> None:
     assert watched.read().other_processes == 1
 
 
-def test_before_a_rename_reasons_had_another_name() -> None:
+def test_before_a_rename_reasons_had_a_different_name() -> None:
     driver = Driver()
     driver.reasons = 0x8
     names = vars(driver)
@@ -248,12 +248,12 @@ def test_of_two_readings_of_a_device_the_worse_is_kept() -> None:
         other_processes=2,
         throttle_reasons=("sw_power_cap",),
     )
-    seen = telemetry(host(), host(), before, after)
-    assert (seen.temperature_c, seen.power_w) == (70, 300)
-    assert (seen.energy_j, seen.other_processes, seen.throttle_reasons) == (25, 2, ("sw_power_cap",))
+    reading = telemetry(host(), host(), before, after)
+    assert (reading.temperature_c, reading.power_w) == (70, 300)
+    assert (reading.energy_j, reading.other_processes, reading.throttle_reasons) == (25, 2, ("sw_power_cap",))
 
 
-def test_the_clocks_of_a_resting_device_are_not_those_of_the_round() -> None:
+def test_the_clocks_of_a_resting_device_are_not_the_rounds_clocks() -> None:
     driver = Driver()
     driver.reasons = 0x1
     idle = gpu(driver).read()
@@ -265,7 +265,7 @@ def test_the_clocks_of_a_resting_device_are_not_those_of_the_round() -> None:
     assert telemetry(host(), host(), resting, slow).memory_clock_mhz == 2619
 
 
-def test_the_clock_of_a_round_is_the_median_of_the_drivers_samples_within_it() -> None:
+def test_the_clock_of_a_round_is_the_median_of_the_drivers_samples_within() -> None:
     driver = Driver()
     watched = gpu(driver)
     driver.samples = [(10, 345), (20, 345)]
@@ -275,25 +275,25 @@ def test_the_clock_of_a_round_is_the_median_of_the_drivers_samples_within_it() -
     assert telemetry(host(), host(), before, after).sm_clock_mhz == 1755
 
 
-def test_a_cap_while_the_device_worked_is_seen_though_it_rests_when_it_is_read() -> None:
+def test_a_cap_during_work_is_noticed_though_the_device_rests_when_read() -> None:
     driver = Driver()
     watched = gpu(driver)
     driver.held_down_ns = {Driver.NVML_PERF_POLICY_POWER: 5_000_000, Driver.NVML_PERF_POLICY_THERMAL: 7}
     before = watched.read()
     driver.held_down_ns[Driver.NVML_PERF_POLICY_POWER] += 800_000_000
     driver.held_down_ns[Driver.NVML_PERF_POLICY_THERMAL] += 1_000_000
-    seen = telemetry(host(), host(), before, watched.read(), round_s=2.0)
-    assert seen.held_down_s == {"sw_power_cap": 0.8, "sw_thermal_slowdown": 0.001}
-    assert seen.throttled_by == ("sw_power_cap",), "a two-thousandth of the round is no slowdown"
+    reading = telemetry(host(), host(), before, watched.read(), round_s=2.0)
+    assert reading.held_down_s == {"sw_power_cap": 0.8, "sw_thermal_slowdown": 0.001}
+    assert reading.throttled_by == ("sw_power_cap",), "a two-thousandth of the round is no slowdown"
 
 
 def test_what_is_read_at_rest_is_no_reason_where_the_driver_counts() -> None:
     driver = Driver()
     driver.reasons = 0x40 | 0x2  # hot at rest, and clocks that somebody set
     watched = gpu(driver)
-    seen = telemetry(host(), host(), watched.read(), watched.read(), round_s=1.0)
-    assert seen.throttle_reasons == ("applications_clocks_setting",)
-    assert seen.throttled_by == ()
+    reading = telemetry(host(), host(), watched.read(), watched.read(), round_s=1.0)
+    assert reading.throttle_reasons == ("applications_clocks_setting",)
+    assert reading.throttled_by == ()
 
 
 class NothingNewError(RefusedError):
@@ -302,7 +302,7 @@ class NothingNewError(RefusedError):
     value = 6
 
 
-def test_a_round_without_a_sample_has_no_clock_and_the_next_one_is_asked_again(
+def test_a_round_without_a_sample_has_no_clock_and_the_next_round_is_read_again(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     driver = Driver()
@@ -322,7 +322,7 @@ def test_a_round_without_a_sample_has_no_clock_and_the_next_one_is_asked_again(
     assert watched.notes == ()
 
 
-def test_a_card_that_counts_some_policies_alone_tells_those(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_card_with_some_policy_counters_reports_the_counted_policies(monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver()
     counted = driver.nvmlDeviceGetViolationStatus
 
@@ -337,7 +337,7 @@ def test_a_card_that_counts_some_policies_alone_tells_those(monkeypatch: pytest.
     assert set(held_down_ns) == {"sw_power_cap", "sw_thermal_slowdown", "board_limit"}
 
 
-def test_a_counter_of_energy_that_began_anew_tells_nothing() -> None:
+def test_a_counter_of_energy_begun_anew_says_nothing() -> None:
     assert telemetry(host(), host(), GpuReading(energy_j=9), GpuReading(energy_j=1)).energy_j is None
 
 
@@ -349,24 +349,24 @@ def device(monkeypatch: pytest.MonkeyPatch) -> SimpleNamespace:
     return properties
 
 
-def test_another_order_of_devices_is_no_matter(device: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_different_order_of_devices_is_no_matter(device: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     driver = Driver()
-    driver.handles = {"GPU-def": OTHER, "GPU-abc": MINE}  # the first is somebody else's
+    driver.handles = {"GPU-def": OTHER, "GPU-abc": OWN}  # the first is somebody else's
     monkeypatch.setitem(sys.modules, "pynvml", driver)
     watch = TelemetryWatch("cuda:0")
     watch.before()
     driver.energy_mj += 250_000
-    seen = watch.after()
-    assert seen is not None
-    assert (seen.memory_clock_mhz, seen.energy_j) == (2619, 250)
+    reading = watch.after()
+    assert reading is not None
+    assert (reading.memory_clock_mhz, reading.energy_j) == (2619, 250)
     assert watch.facts() == {"device_driver": "580.10"}
     watch.close()
 
 
-def test_torch_before_it_told_uuids_tells_the_place(device: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_torch_without_uuids_is_matched_by_place(device: SimpleNamespace, monkeypatch: pytest.MonkeyPatch) -> None:
     del device.uuid
     driver = Driver()
-    driver.handles = {"00000000:3B:00.0": MINE}
+    driver.handles = {"00000000:3B:00.0": OWN}
     monkeypatch.setitem(sys.modules, "pynvml", driver)
     assert Gpu.of("cuda:0").read().sm_clock_mhz == 1980
 
@@ -378,9 +378,9 @@ def test_without_the_package_a_note_says_what_to_install(
     monkeypatch.setitem(sys.modules, "pynvml", module)
     watch = TelemetryWatch("cuda:0")
     watch.before()
-    seen = watch.after()
-    assert seen is not None
-    assert (seen.sm_clock_mhz, watch.facts()) == (None, {})
+    reading = watch.after()
+    assert reading is not None
+    assert (reading.sm_clock_mhz, watch.facts()) == (None, {})
     (note,) = watch.notes
     assert "pip install 'pytest-diffbench[nvml]'" in note
     watch.close()

@@ -49,7 +49,7 @@ def planned(pipeline: Any, **arguments: Any) -> PipelinePlan:
 
 
 @pytest.mark.parametrize("name", ["lumina2", "flux", pytest.param("stable_diffusion", marks=pytest.mark.full)])
-def test_flops_are_those_of_torchs_own_counter(name: str, tmp_path: Path) -> None:
+def test_flops_match_torchs_own_counter(name: str, tmp_path: Path) -> None:
     pipeline = getattr(tiny, name)()
     counter = FlopCounterMode(display=False, custom_mapping=_plain(flop_formulas()))
     with counter:
@@ -108,14 +108,14 @@ def calls_of(pipeline: Any, **arguments: Any) -> tuple[int, PipelinePlan]:
     return len(ran), plan
 
 
-def test_like_calls_run_once_and_count_each_time(tmp_path: Path) -> None:
+def test_like_calls_run_once_and_count_every_time(tmp_path: Path) -> None:
     pipeline = without_weights(tiny.lumina2(), tmp_path)
     ran, plan = calls_of(pipeline, num_inference_steps=10)
     assert (ran, plan.work.denoiser_calls) == (2, 20)
     assert plan.work.flops["transformer"] == sum(10 * group.flops for group in plan.work.denoiser)
 
 
-def test_a_time_step_that_is_a_view_of_all_time_steps_makes_no_call_another(tmp_path: Path) -> None:
+def test_a_view_of_all_time_steps_leaves_calls_equal(tmp_path: Path) -> None:
     pipeline = without_weights(build_tiny("wan"), tmp_path)
     size = {"height": 32, "width": 32, "num_frames": 5, "max_sequence_length": 16}
     few, many = (calls_of(pipeline, num_inference_steps=steps, **size) for steps in (3, 9))
@@ -123,7 +123,7 @@ def test_a_time_step_that_is_a_view_of_all_time_steps_makes_no_call_another(tmp_
     assert (few[1].work.denoiser_calls, many[1].work.denoiser_calls) == (6, 18)
 
 
-def test_a_denoiser_that_looks_at_the_time_step_is_run_at_every_step(tmp_path: Path) -> None:
+def test_a_denoiser_reading_the_time_step_is_run_at_every_step(tmp_path: Path) -> None:
     pipeline = without_weights(tiny.lumina2(), tmp_path)
     layers = pipeline.transformer.layers
     inner = layers[0].forward
@@ -182,7 +182,7 @@ def test_a_cache_of_attention_counts_as_in_a_real_run(tmp_path: Path) -> None:
 # -- what can't be planned
 
 
-def test_a_cache_that_looks_at_residuals_is_named(tmp_path: Path) -> None:
+def test_a_residual_reading_cache_is_named(tmp_path: Path) -> None:
     import diffusers
 
     pipeline = without_weights(tiny.flux(), tmp_path)
@@ -193,7 +193,7 @@ def test_a_cache_that_looks_at_residuals_is_named(tmp_path: Path) -> None:
         planned(pipeline)
 
 
-def test_who_needs_values_is_named_with_the_place(tmp_path: Path) -> None:
+def test_a_function_in_need_of_values_is_named_with_the_place(tmp_path: Path) -> None:
     pipeline = without_weights(tiny.lumina2(), tmp_path)
     layer = pipeline.transformer.layers[0]
     inner = layer.forward

@@ -59,9 +59,9 @@ def ticks(monkeypatch: pytest.MonkeyPatch) -> Clock:
 
 @pytest.fixture
 def denoiser(ticks: Clock, monkeypatch: pytest.MonkeyPatch) -> Denoiser:
-    made = Denoiser(ticks)
-    monkeypatch.setattr(planting, "denoisers_of", lambda _: {"transformer": made})
-    return made
+    denoiser_with_clock = Denoiser(ticks)
+    monkeypatch.setattr(planting, "denoisers_of", lambda _: {"transformer": denoiser_with_clock})
+    return denoiser_with_clock
 
 
 def took_s(denoiser: Denoiser, calls: int = 1) -> float:

@@ -25,7 +25,7 @@ def pixel(picture: bytes) -> Any:
     return Image.open(io.BytesIO(picture)).getpixel((0, 0))
 
 
-def test_of_a_video_three_frames_are_kept_and_made_again() -> None:
+def test_of_a_video_three_frames_are_kept_and_painted_again() -> None:
     saved = probe(film, ("a square",), {}, clock_for("cpu"), HIDDEN).probe
     shade = (len(HIDDEN.prompt) * 7 + HIDDEN.seeds[0]) % 200
     assert [pixel(picture) for picture in saved.pictures] == [(shade, number, 9) for number in (0, 4, 8)]
@@ -36,7 +36,7 @@ def test_of_a_video_three_frames_are_kept_and_made_again() -> None:
     assert again.pictures != saved.pictures
 
 
-def test_a_video_that_knows_its_prompt_makes_other_frames_of_another() -> None:
+def test_a_video_pipeline_with_a_known_prompt_paints_other_frames_for_other_prompts() -> None:
     saved = probe(film, ("a square",), {}, clock_for("cpu"), HIDDEN).probe
 
     def knows(prompt: str, generator: Any) -> Any:

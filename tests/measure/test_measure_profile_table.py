@@ -68,51 +68,54 @@ def profile_of(*events: dict[str, Any], roles: Any = None) -> Profile | None:
 
 
 def rows_of(*events: dict[str, Any]) -> dict[tuple[str, str], tuple[int, float]]:
-    made = profile_of(*CALL, *events)
-    assert made is not None
-    assert msgspec.json.decode(msgspec.json.encode(made), type=Profile) == made
-    return {(one.stage, one.name): (one.calls, round(one.self_s * 1e6, 3)) for one in made.operators}
+    profile = profile_of(*CALL, *events)
+    assert profile is not None
+    assert msgspec.json.decode(msgspec.json.encode(profile), type=Profile) == profile
+    return {
+        (operator.stage, operator.name): (operator.calls, round(operator.self_s * 1e6, 3))
+        for operator in profile.operators
+    }
 
 
-def test_the_time_of_operators_within_is_theirs() -> None:
-    found = rows_of(
+def test_the_time_of_inner_operators_is_subtracted() -> None:
+    rows = rows_of(
         event("aten::linear", 310, 350),
         event("aten::addmm", 315, 345),
         event("aten::copy_", 320, 325),
         event("aten::copy_", 330, 335),
     )
-    assert found == {
+    assert rows == {
         ("denoise", "aten::linear"): (1, 10),
         ("denoise", "aten::addmm"): (1, 20),
         ("denoise", "aten::copy_"): (2, 10),
     }
 
 
-def test_threads_do_not_nest_in_each_other() -> None:
-    found = rows_of(event("outer", 310, 390), event("other", 320, 340, tid=2))
-    assert found == {("denoise", "outer"): (1, 80), ("denoise", "other"): (1, 20)}
+def test_threads_do_not_nest() -> None:
+    rows = rows_of(event("outer", 310, 390), event("other", 320, 340, tid=2))
+    assert rows == {("denoise", "outer"): (1, 80), ("denoise", "other"): (1, 20)}
 
 
-def test_an_operator_belongs_to_the_stage_that_it_begins_in() -> None:
+def test_an_operator_belongs_to_the_stage_at_the_begin() -> None:
     begun = {50: "unattributed", 100: "text_encode", 250: "unattributed", 300: "denoise", 420: "denoise"}
     begun |= {550: "denoise", 799: "denoise", 800: "unattributed", 850: "unattributed", 900: "vae_decode"}
     begun |= {1000: "unattributed", 2000: "unattributed"}
-    found = rows_of(*(event(f"op{at_us}", at_us, at_us + 0.5) for at_us in begun))
-    assert {name: stage for stage, name in found} == {f"op{at_us}": stage for at_us, stage in begun.items()}
+    rows = rows_of(*(event(f"op{at_us}", at_us, at_us + 0.5) for at_us in begun))
+    assert {name: stage for stage, name in rows} == {f"op{at_us}": stage for at_us, stage in begun.items()}
 
 
-def test_a_kernel_belongs_to_the_stage_that_launched_it_and_hides_the_host() -> None:
-    found = rows_of(
+def test_a_kernel_belongs_to_the_launching_stage_and_hides_the_host() -> None:
+    rows = rows_of(
         event("aten::addmm", 310, 350),
         event("cudaLaunchKernel", 320, 321, "cuda_runtime", correlation=5),
         event("void gemm<128, float>(int*)", 860, 950, "kernel", tid=9, correlation=5),
         event("Memcpy HtoD (Pageable -> Device)", 120, 130, "gpu_memcpy", tid=9, correlation=99),
     )
-    assert found == {("denoise", "gemm"): (1, 90), ("text_encode", "Memcpy HtoD"): (1, 10)}
+    assert rows == {("denoise", "gemm"): (1, 90), ("text_encode", "Memcpy HtoD"): (1, 10)}
 
 
-def test_a_kernel_names_the_innermost_operator_that_launched_it() -> None:
-    made = profile_of(
+def test_a_kernel_names_the_innermost_launching_operator() -> None:
+    profile = profile_of(
         *CALL,
         event("aten::linear", 310, 350, external_id=1),
         event("aten::addmm", 315, 345, external_id=2),
@@ -121,34 +124,36 @@ def test_a_kernel_names_the_innermost_operator_that_launched_it() -> None:
         event("void gemm<128, float>(int*)", 950, 960, "kernel", tid=9, correlation=6, external_id=1),
         event("void fill<int>(int*)", 960, 961, "kernel", tid=9, correlation=7),
     )
-    assert made is not None
-    assert [(one.label, one.calls) for one in made.operators] == [
+    assert profile is not None
+    assert [(operator.label, operator.calls) for operator in profile.operators] == [
         ("gemm of aten::addmm", 1),
         ("gemm of aten::linear", 1),
         ("fill", 1),
     ]
-    assert msgspec.json.decode(msgspec.json.encode(made), type=Profile) == made
+    assert msgspec.json.decode(msgspec.json.encode(profile), type=Profile) == profile
 
 
-def test_a_stage_keeps_its_most_expensive_rows_and_the_total_holds_them_all() -> None:
+def test_a_stage_keeps_the_most_expensive_rows_and_the_total_holds_all_rows() -> None:
     many = [event(f"op{n:03}", 301 + n, 301 + n + (n + 1) / 1000) for n in range(ROWS_A_STAGE + 20)]
-    made = profile_of(*CALL, *many, event("decode", 910, 911))
-    assert made is not None
-    names = [one.name for one in made.operators if one.stage == "denoise"]
+    profile = profile_of(*CALL, *many, event("decode", 910, 911))
+    assert profile is not None
+    names = [operator.name for operator in profile.operators if operator.stage == "denoise"]
     assert names == [f"op{n:03}" for n in reversed(range(20, ROWS_A_STAGE + 20))]
-    assert [one.self_s for one in made.operators] == sorted((one.self_s for one in made.operators), reverse=True)
-    assert made.total_s == pytest.approx(1e-6 + sum(n + 1 for n in range(ROWS_A_STAGE + 20)) / 1e9)
+    assert [operator.self_s for operator in profile.operators] == sorted(
+        (operator.self_s for operator in profile.operators), reverse=True
+    )
+    assert profile.total_s == pytest.approx(1e-6 + sum(n + 1 for n in range(ROWS_A_STAGE + 20)) / 1e9)
 
 
 def test_of_two_calls_alike_the_quieter_operators_are_kept() -> None:
     def rows(*named: tuple[str, float]) -> list[Row]:
         return [Row("denoise", name, None, self_us) for name, self_us in named]
 
-    one, other = rows(("a", 10), ("a", 900), ("b", 5)), rows(("a", 700), ("a", 20), ("b", 5))
-    assert quieter(one, other) == rows(("a", 10), ("a", 20), ("b", 5))
+    first, other = rows(("a", 10), ("a", 900), ("b", 5)), rows(("a", 700), ("a", 20), ("b", 5))
+    assert quieter(first, other) == rows(("a", 10), ("a", 20), ("b", 5))
     unlike = rows(("b", 1), ("a", 1), ("a", 1))
-    assert quieter(one, unlike) == one
-    assert quieter(one, other[:2]) == one
+    assert quieter(first, unlike) == first
+    assert quieter(first, other[:2]) == first
 
 
 def test_stages_and_steps_are_drawn_on_a_track_of_their_own() -> None:
@@ -156,9 +161,9 @@ def test_stages_and_steps_are_drawn_on_a_track_of_their_own() -> None:
     drawn = json.loads(with_spans(whole, Timeline(whole, ROLES).spans()))
     assert drawn["traceEvents"][-len(CALL) - 2 :] == json.loads(whole)["traceEvents"]
     assert drawn["traceName"] == "t"
-    track = [one for one in drawn["traceEvents"] if one["tid"] == "diffbench"]
+    track = [event for event in drawn["traceEvents"] if event["tid"] == "diffbench"]
     assert track[0] == {"ph": "M", "pid": 7, "tid": "diffbench", "name": "thread_name", "args": {"name": "diffbench"}}
-    spans = {one["name"]: (one["ts"] - START_US, one["dur"]) for one in track[1:]}
+    spans = {span["name"]: (span["ts"] - START_US, span["dur"]) for span in track[1:]}
     expected = {
         "diffbench:text_encode": (100, 100),
         "diffbench:denoise": (300, 500),
@@ -169,10 +174,10 @@ def test_stages_and_steps_are_drawn_on_a_track_of_their_own() -> None:
     assert {name: pytest.approx(span, abs=0.01) for name, span in expected.items()} == spans
 
 
-def test_a_call_without_components_has_one_stage_and_no_track() -> None:
-    made = profile_of(event("aten::mm", 310, 320), roles={})
-    assert made is not None
-    assert [(one.stage, one.name) for one in made.operators] == [("unattributed", "aten::mm")]
+def test_a_call_without_components_has_a_single_stage_and_no_track() -> None:
+    profile = profile_of(event("aten::mm", 310, 320), roles={})
+    assert profile is not None
+    assert [(operator.stage, operator.name) for operator in profile.operators] == [("unattributed", "aten::mm")]
     assert Timeline(text(event("aten::mm", 310, 320)), {}).spans() == b""
 
 

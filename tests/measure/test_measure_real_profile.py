@@ -67,7 +67,7 @@ def profiler_is_on() -> bool:
 
 def calls(profile: Profile | None) -> dict[tuple[Stage, str], int]:
     assert profile is not None
-    return {(one.stage, one.name): one.calls for one in profile.operators}
+    return {(operator.stage, operator.name): operator.calls for operator in profile.operators}
 
 
 @pytest.fixture(scope="module")
@@ -83,61 +83,63 @@ def test_two_calls_alike_have_equal_counts_in_every_row(base: Observation) -> No
     again = take(profiled(mini("lumina2"))).profile
     assert base.profile is not None
     assert again is not None
-    assert not [one for one in explain(base.profile, again, most=100).changes if one.calls[0] != one.calls[1]]
-    mine, theirs = calls(base.profile), calls(again)
-    both = set(mine) & set(theirs)
+    assert not [
+        change for change in explain(base.profile, again, most=100).changes if change.calls[0] != change.calls[1]
+    ]
+    base_calls, later_calls = calls(base.profile), calls(again)
+    both = set(base_calls) & set(later_calls)
     assert len(both) > 80
-    assert {place: mine[place] for place in both} == {place: theirs[place] for place in both}
+    assert {place: base_calls[place] for place in both} == {place: later_calls[place] for place in both}
 
 
-def test_stages_of_the_table_are_those_of_the_rounds(base: Observation) -> None:
+def test_stages_of_the_table_match_the_rounds(base: Observation) -> None:
     assert base.profile is not None
     assert base.profile.kind == "cpu"
-    assert {one.stage for one in base.profile.operators} == set(base.run.rounds[0].stages_s)
-    assert 0 < sum(one.self_s for one in base.profile.operators) <= base.profile.total_s * (1 + 1e-9)
+    assert {operator.stage for operator in base.profile.operators} == set(base.run.rounds[0].stages_s)
+    assert 0 < sum(operator.self_s for operator in base.profile.operators) <= base.profile.total_s * (1 + 1e-9)
     assert base.notes == ()
 
 
 def test_a_trace_shows_stages_and_steps(tmp_path: Path) -> None:
     file = tmp_path / "case.json.gz"
-    seen = take(profiled(mini("flux"), file))
+    observation = take(profiled(mini("flux"), file))
     events = json.loads(gzip.decompress(file.read_bytes()))["traceEvents"]
-    spans = {one["name"]: one for one in events if one["tid"] == "diffbench" and one["ph"] == "X"}
+    spans = {event["name"]: event for event in events if event["tid"] == "diffbench" and event["ph"] == "X"}
     steps = [f"diffbench:step {step}" for step in range(STEPS)]
     assert list(spans) == ["diffbench:text_encode", "diffbench:denoise", "diffbench:vae_decode", *steps]
     begins = [spans[name]["ts"] for name in steps]
     assert begins == sorted(begins)
     assert begins[0] == spans["diffbench:denoise"]["ts"]
-    names = [one["name"] for one in events if one.get("cat") == "user_annotation"]
+    names = [event["name"] for event in events if event.get("cat") == "user_annotation"]
     assert names.count("diffbench:transformer") == names.count("diffbench:scheduler.step") == STEPS
     # what the table holds can be counted in the trace
     denoise = spans["diffbench:denoise"]
     inside = [
-        one["name"]
-        for one in events
-        if one.get("cat") == "cpu_op" and denoise["ts"] <= one["ts"] < denoise["ts"] + denoise["dur"]
+        event["name"]
+        for event in events
+        if event.get("cat") == "cpu_op" and denoise["ts"] <= event["ts"] < denoise["ts"] + denoise["dur"]
     ]
-    assert inside.count(ATTENTION) == calls(seen.profile)["denoise", ATTENTION]
+    assert inside.count(ATTENTION) == calls(observation.profile)["denoise", ATTENTION]
 
 
 @pytest.mark.full
-def test_a_trace_that_cannot_be_written_is_noted(tmp_path: Path) -> None:
-    seen = take(profiled(mini("lumina2"), tmp_path / "no such folder" / "case.json.gz"))
-    assert seen.profile is not None
-    (note,) = seen.notes
+def test_an_unwritable_trace_is_noted(tmp_path: Path) -> None:
+    observation = take(profiled(mini("lumina2"), tmp_path / "no such folder" / "case.json.gz"))
+    assert observation.profile is not None
+    (note,) = observation.notes
     assert "no such folder" in note
     assert "can't be written" in note
 
 
-def test_another_profiler_is_left_alone() -> None:
+def test_a_different_profiler_is_left_alone() -> None:
     measurement = prepared(lambda: torch.ones(3, 8, 8) @ torch.ones(8, 8))
     measurement._plan = dataclasses.replace(measurement._plan, profile=True)
     with torch.profiler.profile() as other:
-        seen = take(measurement)
-    assert seen.profile is None
-    assert len(seen.run.rounds) == 1
-    assert any("another profiler was active" in note for note in seen.notes)
-    assert any(one.key == "aten::matmul" for one in other.key_averages())
+        observation = take(measurement)
+    assert observation.profile is None
+    assert len(observation.run.rounds) == 1
+    assert any("another profiler was active" in note for note in observation.notes)
+    assert any(average.key == "aten::matmul" for average in other.key_averages())
 
 
 @pytest.mark.parametrize(
@@ -148,7 +150,7 @@ def test_another_profiler_is_left_alone() -> None:
         pytest.param("export_chrome_trace", marks=pytest.mark.full),
     ],
 )
-def test_a_profiler_that_fails_loses_nothing(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_profiler_loses_nothing(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     original = getattr(torch.profiler.profile, where)
 
     def fail(self: Any, *args: Any) -> None:
@@ -157,16 +159,16 @@ def test_a_profiler_that_fails_loses_nothing(where: str, monkeypatch: pytest.Mon
         raise RuntimeError("CUPTI is busy\nand more")
 
     monkeypatch.setattr(torch.profiler.profile, where, fail)
-    seen = take(profiled(mini("lumina2")))
-    assert seen.profile is None
-    assert len(seen.run.rounds) == 1
-    (note,) = seen.notes
+    observation = take(profiled(mini("lumina2")))
+    assert observation.profile is None
+    assert len(observation.run.rounds) == 1
+    (note,) = observation.notes
     assert note == "not profiled: the call under torch's profiler failed (RuntimeError: CUPTI is busy)."
     assert not profiler_is_on()
 
 
 @pytest.mark.full
-def test_an_interruption_of_the_profile_is_one(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interruption_of_the_profile_is_an_interruption(monkeypatch: pytest.MonkeyPatch) -> None:
     measurement = profiled(mini("lumina2"))
 
     def interrupt(*_: Any) -> Any:
@@ -181,8 +183,8 @@ def test_an_interruption_of_the_profile_is_one(monkeypatch: pytest.MonkeyPatch) 
 @pytest.mark.full
 def test_a_profile_can_be_taken_later_and_once() -> None:
     measurement = prepared(mini("lumina2"), PROMPT, **SMALL)
-    seen = take(measurement)
-    assert seen.profile is None
+    observation = take(measurement)
+    assert observation.profile is None
     generator = torch.get_rng_state()
     measurement.take_profile()
     first = measurement.observation(complete=True).profile
@@ -191,7 +193,7 @@ def test_a_profile_can_be_taken_later_and_once() -> None:
     assert measurement.observation(complete=True).profile is first
     assert torch.get_rng_state().equal(generator)
     assert msgspec.structs.replace(measurement.observation(complete=True), profile=None) == msgspec.structs.replace(
-        seen, run=measurement.observation(complete=True).run
+        observation, run=measurement.observation(complete=True).run
     )
 
 
@@ -199,8 +201,8 @@ def test_a_callable_without_components_is_profiled_too() -> None:
     measurement = prepared(lambda: torch.ones(3, 8, 8) @ torch.ones(8, 8))
     take(measurement)
     measurement.take_profile()
-    found = calls(measurement.observation(complete=True).profile)
-    assert found["unattributed", "aten::matmul"] == 1
+    counts = calls(measurement.observation(complete=True).profile)
+    assert counts["unattributed", "aten::matmul"] == 1
 
 
 @pytest.mark.full

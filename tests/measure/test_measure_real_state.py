@@ -88,14 +88,14 @@ def test_nothing_stays_behind_after_a_success() -> None:
     assert picture(pipeline) == image
 
 
-def test_a_heap_that_nobody_froze_is_not_frozen_afterwards() -> None:
+def test_a_heap_left_unfrozen_before_is_not_frozen_afterwards() -> None:
     gc.unfreeze()
     observe(lambda: None)
     assert gc.get_freeze_count() == 0
     gc.freeze()  # as it was, or what follows is slow
 
 
-SEEN = {
+KEPT_AT_CALL = {
     1: (False, False, 0),  # in the survey
     2: (True, True, 0),  # in the call that is counted; layers are timed while the survey looks on
     3: (True, True, 0),  # in the first round
@@ -118,57 +118,59 @@ def test_an_interruption_leaves_nothing_behind_and_loses_nothing(call: int, erro
     assert state(pipeline) == before
     assert generator.get_state().equal(position)
     assert picture(pipeline) == image
-    seen = read_back(measurement, complete=False)
-    assert not seen.complete
-    survey, layers, rounds = SEEN[call]
-    assert [part is not None for part in (seen.work, seen.guidance, seen.output, seen.memory)] == [survey] * 4
-    assert (seen.layers is not None, len(seen.run.rounds)) == (layers, rounds)
-    assert (seen.run.warmup is not None) == (rounds > 0), "nothing is said of a warm-up that there was none of"
+    observation = read_back(measurement, complete=False)
+    assert not observation.complete
+    survey, layers, rounds = KEPT_AT_CALL[call]
+    assert [
+        part is not None for part in (observation.work, observation.guidance, observation.output, observation.memory)
+    ] == [survey] * 4
+    assert (observation.layers is not None, len(observation.run.rounds)) == (layers, rounds)
+    assert (observation.run.warmup is not None) == (rounds > 0), "nothing is said of a warm-up that there was none of"
     assert len(measurement.artifacts().images) == survey
 
 
-def test_rounds_go_on_until_they_are_enough() -> None:
+def test_rounds_go_on_until_enough() -> None:
     asked: list[int] = []
 
     def enough(times_s: Sequence[float]) -> bool:
         asked.append(len(times_s))
         return len(times_s) == 4
 
-    told: list[str] = []
+    phases: list[str] = []
     measurement = prepared(lambda: 1, rounds=2, enough=enough)
-    measurement.take(drive_plainly, lambda phase, *_: told.append(phase))
+    measurement.take(drive_plainly, lambda phase, *_: phases.append(phase))
     assert len(read_back(measurement, complete=True).run.rounds) == 4
     assert asked == [2, 3, 4]
-    assert [one for one in told if "round" in one] == ["round 1/2", "round 2/2", "round 3/3", "round 4/4"]
+    assert [phase for phase in phases if "round" in phase] == ["round 1/2", "round 2/2", "round 3/3", "round 4/4"]
 
 
-def test_where_only_the_output_is_wanted_one_call_is_surveyed_and_timed_and_nothing_is_counted() -> None:
+def test_output_only_means_a_single_surveyed_and_timed_call_without_counts() -> None:
     whole = observe(mini("lumina2"), PROMPT, **SMALL)
     calls: list[object] = []
     handle = mini("lumina2").vae.decoder.register_forward_pre_hook(lambda *_: calls.append(None))
     try:
-        seen = observe(mini("lumina2"), PROMPT, output_only=True, **SMALL)
+        observation = observe(mini("lumina2"), PROMPT, output_only=True, **SMALL)
     finally:
         handle.remove()
-    assert len(calls) == len(seen.run.rounds) == 1
-    assert seen.guidance == whole.guidance
-    assert seen.memory is not None
+    assert len(calls) == len(observation.run.rounds) == 1
+    assert observation.guidance == whole.guidance
+    assert observation.memory is not None
     assert whole.output is not None
-    assert seen.output is not None
-    assert seen.output.images == whole.output.images
-    assert seen.work is not None
-    assert (seen.work.steps, seen.work.operators, seen.layers) == (2, {}, None)
+    assert observation.output is not None
+    assert observation.output.images == whole.output.images
+    assert observation.work is not None
+    assert (observation.work.steps, observation.work.operators, observation.layers) == (2, {}, None)
 
 
-def test_before_it_begins_there_is_nothing_to_tell() -> None:
+def test_before_the_begin_the_record_is_empty() -> None:
     measurement = prepared(mini("lumina2"), PROMPT, **SMALL)
-    seen = read_back(measurement, complete=False)
-    assert (seen.work, seen.output, seen.run.rounds) == (None, None, ())
+    observation = read_back(measurement, complete=False)
+    assert (observation.work, observation.output, observation.run.rounds) == (None, None, ())
     assert measurement.artifacts().images == ()
 
 
 @pytest.mark.parametrize("call", [1, 3])
-def test_out_of_memory_is_told_with_the_remedy_and_holds_no_tensor(call: int) -> None:
+def test_out_of_memory_is_reported_with_the_remedy_and_holds_no_tensor(call: int) -> None:
     pipeline = mini("lumina2")
     picture(pipeline)
     before = state(pipeline)
@@ -187,7 +189,7 @@ def test_out_of_memory_is_told_with_the_remedy_and_holds_no_tensor(call: int) ->
     assert "and more" not in str(caught.value)
     gc.collect()
     assert held
-    assert [one for one in held if one() is not None] == []
+    assert [reference for reference in held if reference() is not None] == []
     handle.remove()
     assert state(pipeline) == before
     read_back(measurement, complete=False)
@@ -211,14 +213,14 @@ class Painter:
 
 
 @pytest.mark.parametrize("library", ["torch", "numpy", "python"])
-def test_global_randomness_is_the_same_in_each_round_and_put_back(library: str) -> None:
+def test_global_randomness_is_the_same_in_every_round_and_put_back(library: str) -> None:
     before = state()
-    seen = observe(Painter(library=library), 16, rounds=3)
+    observation = observe(Painter(library=library), 16, rounds=3)
     assert state() == before
-    assert len({one.output_digest for one in seen.run.rounds}) == 1
-    assert seen.output is not None
-    assert seen.output.rerun.identical
-    assert seen.case.definition.arguments == {"size": 16}
+    assert len({timed.output_digest for timed in observation.run.rounds}) == 1
+    assert observation.output is not None
+    assert observation.output.rerun.identical
+    assert observation.case.definition.arguments == {"size": 16}
 
 
 @pytest.mark.parametrize(
@@ -231,24 +233,24 @@ def test_global_randomness_is_the_same_in_each_round_and_put_back(library: str) 
     ],
     ids=["function", "callable class", "bound method", "numpy"],
 )
-def test_any_callable_that_returns_images(target: Callable[..., Any], name: str, images: int) -> None:
-    seen = observe(target, rounds=2)
-    assert seen.case.definition.pipeline.endswith(name)
-    assert seen.output is not None
-    assert len(seen.output.images) == images
-    assert seen.output.rerun.identical
-    assert (seen.work, seen.guidance, seen.layers) == (None, None, None)
-    assert all(one.stages_s == {} for one in seen.run.rounds)
-    assert any("no components" in note for note in seen.notes)
+def test_any_callable_returning_images(target: Callable[..., Any], name: str, images: int) -> None:
+    observation = observe(target, rounds=2)
+    assert observation.case.definition.pipeline.endswith(name)
+    assert observation.output is not None
+    assert len(observation.output.images) == images
+    assert observation.output.rerun.identical
+    assert (observation.work, observation.guidance, observation.layers) == (None, None, None)
+    assert all(timed.stages_s == {} for timed in observation.run.rounds)
+    assert any("no components" in note for note in observation.notes)
 
 
 @pytest.mark.parametrize("value", [None, "a text", []], ids=str)
-def test_what_returns_nothing_that_is_known_has_no_digest(value: Any) -> None:
-    seen = observe(lambda: value, rounds=2)
-    assert seen.output is not None
-    assert (seen.output.images, seen.output.tensors) == ((), ())
-    assert seen.output.no_images
-    assert [one.output_digest for one in seen.run.rounds] == [None, None]
+def test_an_unrecognised_result_has_no_digest(value: Any) -> None:
+    observation = observe(lambda: value, rounds=2)
+    assert observation.output is not None
+    assert (observation.output.images, observation.output.tensors) == ((), ())
+    assert observation.output.no_images
+    assert [timed.output_digest for timed in observation.run.rounds] == [None, None]
 
 
 @pytest.mark.parametrize(
@@ -261,43 +263,46 @@ def test_what_returns_nothing_that_is_known_has_no_digest(value: Any) -> None:
     ],
     ids=["latents", "frames", "nested", "0 to 255"],
 )
-def test_what_returns_no_images_has_its_tensors(value: Any, names: list[str], shapes: list[tuple[int, ...]]) -> None:
+def test_results_without_images_keep_tensors(value: Any, names: list[str], shapes: list[tuple[int, ...]]) -> None:
     measurement = prepared(lambda: value, rounds=2)
-    seen = take(measurement)
-    assert seen.output is not None
-    assert [one.name for one in seen.output.tensors] == names
-    assert [one.shape for one in seen.output.tensors] == shapes
-    assert all(one.constant for one in seen.output.tensors)
-    assert seen.output.rerun.identical
-    assert seen.run.rounds[0].output_digest
+    observation = take(measurement)
+    assert observation.output is not None
+    assert [tensor.name for tensor in observation.output.tensors] == names
+    assert [tensor.shape for tensor in observation.output.tensors] == shapes
+    assert all(tensor.constant for tensor in observation.output.tensors)
+    assert observation.output.rerun.identical
+    assert observation.run.rounds[0].output_digest
     assert [name for name in measurement.artifacts().trace if name.startswith("returned/")] == [
         f"returned/{i}" for i in range(len(names))
     ]
 
 
-def test_a_generator_that_the_callable_asks_for_is_made_and_one_by_position_is_rewound() -> None:
+def test_a_requested_generator_is_supplied_and_a_positional_generator_is_rewound() -> None:
     painter = Painter()
-    made = observe(painter.paint, rounds=2)
-    assert made.output is not None
-    assert made.output.rerun.identical
+    observation = observe(painter.paint, rounds=2)
+    assert observation.output is not None
+    assert observation.output.rerun.identical
     generator = torch.Generator().manual_seed(0)
     given = observe(painter.paint, 16, generator, rounds=2)
     assert given.output is not None
     assert given.output.rerun.identical
-    assert given.output.images == made.output.images  # the case's seed is 0, too
+    assert given.output.images == observation.output.images  # the case's seed is 0, too
 
 
 def test_not_a_number_stays_out_of_the_record() -> None:
     pipeline = new_mini("lumina2")
     pipeline.transformer.norm_out.linear_2.bias.fill_(float("nan"))
-    seen = observe(pipeline, PROMPT, **SMALL)
-    assert seen.output is not None
-    assert (seen.output.finite, seen.output.not_finite_where) == (False, "scheduler.step model_output, step 0")
-    assert seen.guidance is not None
-    assert [step.used for step in seen.guidance.steps] == ["unknown"] * 2
+    observation = observe(pipeline, PROMPT, **SMALL)
+    assert observation.output is not None
+    assert (observation.output.finite, observation.output.not_finite_where) == (
+        False,
+        "scheduler.step model_output, step 0",
+    )
+    assert observation.guidance is not None
+    assert [step.used for step in observation.guidance.steps] == ["unknown"] * 2
 
 
-def test_infinity_in_the_branch_that_is_not_used() -> None:
+def test_infinity_in_the_unused_branch() -> None:
     from pytest_diffbench.measure.guidance import derive_step
 
     cond = torch.randn(1, 4, 8, 8, generator=torch.Generator().manual_seed(0))
@@ -312,13 +317,13 @@ def test_infinity_in_the_branch_that_is_not_used() -> None:
 
 @pytest.mark.full
 def test_taking_is_repeatable() -> None:
-    one, other = (take(prepared(mini("lumina2"), PROMPT, **SMALL)) for _ in range(2))
-    assert (one.work, one.guidance, one.output) == (other.work, other.guidance, other.output)
+    first, other = (take(prepared(mini("lumina2"), PROMPT, **SMALL)) for _ in range(2))
+    assert (first.work, first.guidance, first.output) == (other.work, other.guidance, other.output)
 
 
 @pytest.mark.full
 @pytest.mark.pace
-def test_variants_share_kernels_that_none_has_in_its_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_variants_share_kernels_outside_of_the_memory_of_any(monkeypatch: pytest.MonkeyPatch) -> None:
     happened: list[str] = []
     make = pace._prepared
 
@@ -334,8 +339,8 @@ def test_variants_share_kernels_that_none_has_in_its_memory(monkeypatch: pytest.
         drive_plainly, lambda phase, *_: happened.append(phase) if "survey" in phase else None
     )
     assert happened == ["one: survey", "two: survey", "kernels"]
-    for one in measurements.values():
-        run = one.observation(complete=True).run
+    for measurement in measurements.values():
+        run = measurement.observation(complete=True).run
         assert run.calibration_s == ()
         assert {name: len(times_s) for name, times_s in run.pace_s.items()} == dict.fromkeys(KERNELS, 2)
     shared.read()

@@ -46,28 +46,28 @@ PIPELINES: dict[str, Callable[[], Any]] = {
 
 @pytest.mark.parametrize("name", PIPELINES)
 def test_stages_add_up_and_little_is_left_over(name: str) -> None:
-    seen = observe(PIPELINES[name](), PROMPT, rounds=3, **SMALL)
-    for one in seen.run.rounds:
-        assert sorted(one.stages_s) == ["denoise", "text_encode", "unattributed", "vae_decode"]
-        assert sum(one.stages_s.values()) == pytest.approx(one.total_s, rel=1e-6)
-        assert len(one.steps_s) == 2
-        assert sum(one.steps_s) <= one.stages_s["denoise"] + 1e-9
+    observation = observe(PIPELINES[name](), PROMPT, rounds=3, **SMALL)
+    for timed in observation.run.rounds:
+        assert sorted(timed.stages_s) == ["denoise", "text_encode", "unattributed", "vae_decode"]
+        assert sum(timed.stages_s.values()) == pytest.approx(timed.total_s, rel=1e-6)
+        assert len(timed.steps_s) == 2
+        assert sum(timed.steps_s) <= timed.stages_s["denoise"] + 1e-9
     # Of the best round: whatever interrupts a busy machine may fall between the stages.
-    assert min(one.stages_s["unattributed"] / one.total_s for one in seen.run.rounds) < 0.25
+    assert min(timed.stages_s["unattributed"] / timed.total_s for timed in observation.run.rounds) < 0.25
 
 
 def test_layers_and_attention_parameters() -> None:
     for name, count in {"lumina2": 4, "flux": 2}.items():
         pipeline = mini(name)
-        seen = observe(pipeline, PROMPT, **SMALL)
-        assert seen.layers is not None
-        assert seen.layers.attention_layers == count
-        assert seen.layers.attention_rel is not None
-        assert 0 < seen.layers.attention_rel < 1
-        assert seen.work is not None
+        observation = observe(pipeline, PROMPT, **SMALL)
+        assert observation.layers is not None
+        assert observation.layers.attention_layers == count
+        assert observation.layers.attention_rel is not None
+        assert 0 < observation.layers.attention_rel < 1
+        assert observation.work is not None
         by_name = sum(p.numel() for path, p in pipeline.transformer.named_parameters() if ".attn." in path)
-        assert seen.work.attention_parameters == {"transformer": by_name}
-        assert seen.work.parameters["transformer"] == sum(p.numel() for p in pipeline.transformer.parameters())
+        assert observation.work.attention_parameters == {"transformer": by_name}
+        assert observation.work.parameters["transformer"] == sum(p.numel() for p in pipeline.transformer.parameters())
 
 
 class LoggedClock:
@@ -108,15 +108,15 @@ def test_what_the_survey_does_lies_outside_of_the_layers_times(monkeypatch: pyte
         survey_call(caller, list(sites_of(pipeline)), pipeline, ["cpu"])
     first, *passages = log
     assert first == "mark"  # the call begins
-    told = [i for i, event in enumerate(passages) if event != "mark"]
-    assert len(told) == 2 * 4
-    for enters, leaves in zip(told[::2], told[1::2], strict=True):
+    places = [i for i, event in enumerate(passages) if event != "mark"]
+    assert len(places) == 2 * 4
+    for enters, leaves in zip(places[::2], places[1::2], strict=True):
         assert (passages[enters], passages[leaves]) == ("enter", "leave")
         assert passages[enters + 1 : leaves] == ["mark"] * (2 + 2 * 4)  # the denoiser, and its attention layers
-    assert len(passages) == sum(2 + 2 * 4 + 2 for _ in told[::2])  # no layer is timed anywhere else
+    assert len(passages) == sum(2 + 2 * 4 + 2 for _ in places[::2])  # no layer is timed anywhere else
 
 
-def test_layers_have_a_call_of_their_own_where_a_survey_would_show_in_them() -> None:
+def test_layers_have_a_separate_call_if_a_survey_would_show() -> None:
     pipeline = mini("lumina2")
     assert timer_for_survey(pipeline, "cuda", LoggedClock([])) is None
     assert timer_for_survey(pipeline, "cpu", LoggedClock([])) is not None
@@ -155,15 +155,15 @@ def independent_flops(pipeline: Any, monkeypatch: pytest.MonkeyPatch, *args: Any
 def test_flops_equal_an_independent_count(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = mini(name)
     settings = {**SMALL, "num_inference_steps": 1}
-    seen = observe(pipeline, PROMPT, **settings)
-    assert seen.work is not None
+    observation = observe(pipeline, PROMPT, **settings)
+    assert observation.work is not None
     expected = independent_flops(pipeline, monkeypatch, PROMPT, **settings)
-    assert [group.flops for group in seen.work.denoiser] == expected
-    assert seen.work.flops["transformer"] == sum(expected)
+    assert [group.flops for group in observation.work.denoiser] == expected
+    assert observation.work.flops["transformer"] == sum(expected)
 
 
 @pytest.mark.parametrize("name", ["lumina2", "flux"])
-def test_flops_equal_those_of_the_counter_of_torch(name: str) -> None:
+def test_flops_equal_torchs_own_counter(name: str) -> None:
     pipeline = mini(name)
     with FlopMeter() as meter:
         pipeline(PROMPT, **SMALL)
@@ -184,10 +184,10 @@ def without_operators(work: Work | None) -> Work:
 
 @pytest.mark.full
 def test_flops_do_not_depend_on_the_kernel_of_attention() -> None:
-    seen = observe(mini("lumina2"), PROMPT, **SMALL)
+    observation = observe(mini("lumina2"), PROMPT, **SMALL)
     with sdpa_kernel(SDPBackend.MATH):
         in_full = observe(mini("lumina2"), PROMPT, **SMALL)
-    assert without_operators(in_full.work) == without_operators(seen.work)
+    assert without_operators(in_full.work) == without_operators(observation.work)
 
 
 @pytest.mark.parametrize("heads", [4, 2], ids=["all heads", "grouped heads"])
@@ -213,10 +213,10 @@ def test_the_survey_of_what_is_compiled_runs_compiled_code() -> None:
 
     pipeline = new_mini("lumina2")
     pipeline.transformer.layers[0].compile(backend=backend)
-    seen = observe(pipeline, PROMPT, guidance_scale=1.0, **SMALL)
-    assert seen.work is not None
+    observation = observe(pipeline, PROMPT, guidance_scale=1.0, **SMALL)
+    assert observation.work is not None
     # One graph a call, in three of four passes: the one that counts FLOPs runs eagerly.
-    assert len(ran) == 3 * seen.work.denoiser_calls
+    assert len(ran) == 3 * observation.work.denoiser_calls
 
 
 @pytest.mark.full
@@ -244,9 +244,9 @@ def test_hooks_of_accelerate_keep_working() -> None:
         remove_hook_from_module(part)
 
 
-def test_memory_is_told_stage_by_stage() -> None:
-    seen = observe(mini("lumina2"), PROMPT, **SMALL)
-    assert seen.memory is not None
-    if seen.memory.source == "process_rss":
-        assert set(seen.memory.stages) == {"text_encode", "denoise", "vae_decode", "unattributed"}
-        assert max(stage.peak_bytes for stage in seen.memory.stages.values()) == seen.memory.peak_bytes
+def test_memory_is_reported_stage_by_stage() -> None:
+    observation = observe(mini("lumina2"), PROMPT, **SMALL)
+    assert observation.memory is not None
+    if observation.memory.source == "process_rss":
+        assert set(observation.memory.stages) == {"text_encode", "denoise", "vae_decode", "unattributed"}
+        assert max(stage.peak_bytes for stage in observation.memory.stages.values()) == observation.memory.peak_bytes

@@ -27,11 +27,11 @@ CALL: dict[str, Any] = {"num_inference_steps": 3, "height": 64, "width": 64}
 
 
 def judged(now: Observation, base: Observation) -> Any:
-    (found,) = make.judge_all(now, make.artifacts(), make.reference(base), Limits(), ["work"])
-    return found
+    (verdict,) = make.judge_all(now, make.artifacts(), make.reference(base), Limits(), ["work"])
+    return verdict
 
 
-def test_the_schedule_is_what_each_step_was_handed() -> None:
+def test_the_schedule_is_what_every_step_was_handed() -> None:
     pipeline = new_mini("lumina2")
     work = observe(pipeline, PROMPT, **CALL).work
     assert work is not None
@@ -40,20 +40,20 @@ def test_the_schedule_is_what_each_step_was_handed() -> None:
     assert work.idle_steps == ""
 
 
-def test_another_schedule_of_as_many_steps_is_named_by_its_first_step() -> None:
+def test_a_different_schedule_of_as_many_steps_is_named_by_the_first_step() -> None:
     base = observe(mini("lumina2"), PROMPT, **CALL)
     pipeline = new_mini("lumina2")
     pipeline.scheduler = diffusers.FlowMatchEulerDiscreteScheduler(shift=9.0)
     now = observe(pipeline, PROMPT, **CALL)
-    found = judged(now, base)
-    assert (found.reason, found.decision) == ("work.schedule", "worse")
-    assert "timesteps at steps" in found.message
-    assert "sigmas at steps" in found.message
+    verdict = judged(now, base)
+    assert (verdict.reason, verdict.decision) == ("work.schedule", "worse")
+    assert "timesteps at steps" in verdict.message
+    assert "sigmas at steps" in verdict.message
     assert judged(base, base).reason == "work.same"
 
 
 @pytest.mark.full
-def test_a_mask_of_another_dtype_is_another_argument(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mask_of_a_different_dtype_is_a_changed_argument(monkeypatch: pytest.MonkeyPatch) -> None:
     base = observe(mini("lumina2"), PROMPT, **CALL)
     pipeline = new_mini("lumina2")
     encode = pipeline.encode_prompt
@@ -63,39 +63,39 @@ def test_a_mask_of_another_dtype_is_another_argument(monkeypatch: pytest.MonkeyP
         return prompt, mask.to(torch.int32), negative, negative_mask
 
     monkeypatch.setattr(pipeline, "encode_prompt", with_numbers)
-    found = judged(observe(pipeline, PROMPT, **CALL), base)
-    assert found.reason == "work.shapes"
-    assert "encoder_attention_mask dtype int64 -> int32" in found.message
+    verdict = judged(observe(pipeline, PROMPT, **CALL), base)
+    assert verdict.reason == "work.shapes"
+    assert "encoder_attention_mask dtype int64 -> int32" in verdict.message
 
 
-def test_a_step_that_returns_its_input_is_remarked_on(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_returning_the_input_is_remarked_on(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = new_mini("lumina2")
     step = type(pipeline.scheduler).step
 
     def idle_at_the_end(self: Any, prediction: Any, timestep: Any, sample: Any, **kwargs: Any) -> Any:
-        found = step(self, prediction, timestep, sample, **kwargs)
-        return (sample.clone(),) if self.step_index == 3 else found
+        result = step(self, prediction, timestep, sample, **kwargs)
+        return (sample.clone(),) if self.step_index == 3 else result
 
     monkeypatch.setattr(type(pipeline.scheduler), "step", idle_at_the_end)
-    seen = observe(pipeline, PROMPT, **CALL)
-    assert seen.work is not None
-    assert seen.work.idle_steps == "2"
-    assert seen.remarks == ("step 2 returned the very sample that went in: the denoiser was called in vain",)
+    observation = observe(pipeline, PROMPT, **CALL)
+    assert observation.work is not None
+    assert observation.work.idle_steps == "2"
+    assert observation.remarks == ("step 2 returned the very sample that went in: the denoiser was called in vain",)
 
 
 @pytest.mark.parametrize(("threshold", "hits"), [(0.0, False), pytest.param(1e9, True, marks=pytest.mark.full)])
-def test_a_cache_that_never_hits_is_worse_without_any_baseline(threshold: float, hits: bool) -> None:
+def test_a_cache_without_hits_is_worse_without_any_baseline(threshold: float, hits: bool) -> None:
     pipeline = new_mini("flux")
     pipeline.transformer.enable_cache(diffusers.FirstBlockCacheConfig(threshold=threshold))
-    seen = observe(pipeline, PROMPT, **CALL)
-    assert seen.work is not None
-    (cache,) = seen.work.engagements
+    observation = observe(pipeline, PROMPT, **CALL)
+    assert observation.work is not None
+    (cache,) = observation.work.engagements
     assert (cache.component, cache.kind, cache.name) == ("transformer", "cache", "FirstBlockCache")
     assert cache.inert is not hits
     assert (cache.skipped_steps, cache.chances) == ("1-2" if hits else "", 2)
-    found = make.ask("work", seen, None)
-    assert found.reason == ("work.no_baseline" if hits else "work.inert")
-    assert ("never hit" in found.message) is not hits
+    verdict = make.ask("work", observation, None)
+    assert verdict.reason == ("work.no_baseline" if hits else "work.inert")
+    assert ("never hit" in verdict.message) is not hits
     plain = observe(mini("flux"), PROMPT, **CALL)
     assert plain.work is not None
     assert plain.work.engagements == ()

@@ -17,9 +17,9 @@ if TYPE_CHECKING:
 
 def passages(*spans: tuple[Role, float, float]) -> list[Passage]:
     """Entrances and exits in the order of their time; nested spans are fine."""
-    found = [Passage(role, True, begin) for role, begin, _ in spans]
-    found += [Passage(role, False, end) for role, _, end in spans]
-    return sorted(found, key=lambda one: (one.at_s, one.entered))
+    passages_of_spans = [Passage(role, True, begin) for role, begin, _ in spans]
+    passages_of_spans += [Passage(role, False, end) for role, _, end in spans]
+    return sorted(passages_of_spans, key=lambda passage: (passage.at_s, passage.entered))
 
 
 def test_stages_and_unattributed_add_up_to_the_total() -> None:
@@ -40,7 +40,7 @@ def test_stages_and_unattributed_add_up_to_the_total() -> None:
     assert sum(times.stages_s.values()) == pytest.approx(7.0)
 
 
-def test_a_step_lasts_from_the_end_of_the_one_before() -> None:
+def test_a_step_lasts_from_the_end_of_the_previous_step() -> None:
     times = attribute(
         passages(("denoiser", 1.0, 2.0), ("step", 2.0, 2.5), ("denoiser", 3.0, 4.0), ("step", 4.0, 4.5)), 5.0
     )
@@ -71,17 +71,17 @@ def test_an_autoencoder_within_the_loop_is_not_denoising() -> None:
     assert times.stages_s == pytest.approx({"denoise": 3.0, "vae_encode": 2.0, "unattributed": 0.0})
 
 
-def test_helpers_keep_the_stage_around_them() -> None:
+def test_helpers_keep_the_surrounding_stage() -> None:
     times = attribute(passages(("other", 0.0, 1.0), ("denoiser", 1.0, 2.0), ("step", 2.0, 3.0)), 4.0)
     assert times.stages_s == pytest.approx({"denoise": 2.0, "unattributed": 2.0})
 
 
-def test_a_target_whose_parts_are_not_seen_has_no_stages() -> None:
+def test_a_target_without_observed_parts_has_no_stages() -> None:
     assert attribute([], 3.0).stages_s == {}
     assert attribute(passages(("other", 0.0, 1.0)), 3.0).stages_s == {}
 
 
-def test_the_timer_reads_a_clock_that_tests_can_replace(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_timer_reads_a_clock_replaceable_by_tests(monkeypatch: pytest.MonkeyPatch) -> None:
     ticks = itertools.count(step=1_000_000_000)
     monkeypatch.setattr(clock, "now_ns", lambda: next(ticks))
     timer = BoundaryTimer(clock.HostClock())

@@ -40,12 +40,12 @@ class Generators:
 @pytest.mark.parametrize("kind", ["cuda", "xpu", "mps"])
 def test_an_accelerator_s_generators_are_put_back(monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
     kinds = {name: Generators(awake=name == kind) for name in ("cuda", "xpu", "mps")}
-    mine: dict[str, Any] = {"state": "host"}
+    host: dict[str, Any] = {"state": "host"}
 
     def manual_seed(seed: int) -> None:
-        mine["state"] = f"seeded {seed}"
-        for one in kinds.values():
-            one.states = [f"seeded {seed}"] * (2 if one is not kinds["mps"] else 1)
+        host["state"] = f"seeded {seed}"
+        for generators in kinds.values():
+            generators.states = [f"seeded {seed}"] * (2 if generators is not kinds["mps"] else 1)
 
     torch = types.ModuleType("torch")
     vars(torch).update(
@@ -55,8 +55,8 @@ def test_an_accelerator_s_generators_are_put_back(monkeypatch: pytest.MonkeyPatc
             is_available=lambda: True, current_accelerator=lambda: types.SimpleNamespace(type=kind)
         ),
         manual_seed=manual_seed,
-        get_rng_state=lambda: mine["state"],
-        set_rng_state=lambda state: mine.update(state=state),
+        get_rng_state=lambda: host["state"],
+        set_rng_state=lambda state: host.update(state=state),
         get_num_threads=lambda: 1,
         set_num_threads=lambda _: None,
     )
@@ -66,7 +66,7 @@ def test_an_accelerator_s_generators_are_put_back(monkeypatch: pytest.MonkeyPatc
         seed_everything(7)
         assert kinds[kind].get_rng_state() == "seeded 7"
     assert kinds[kind].get_rng_state() == before
-    assert mine["state"] == "host"
+    assert host["state"] == "host"
     if kind != "mps":
         assert kinds[kind].states == ["before 0", "before 1"]
 

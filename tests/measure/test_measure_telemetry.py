@@ -25,15 +25,15 @@ def host(process_s: float = 0.0, at: tuple[int, ...] | None = None, mhz: float |
 
 def test_time_of_the_machine_is_shared_out() -> None:
     # 200 ticks: 100 busy, of which this process had 60; 20 stolen.
-    seen = telemetry(
+    reading = telemetry(
         host(1.0, ticks(user=1000, idle=500, steal=7)),
         host(1.0 + 60 / HERTZ, ticks(user=1080, idle=580, steal=27, system=20)),
         None,
         None,
     )
-    assert seen.cpu_s == pytest.approx(60 / HERTZ)
-    assert seen.steal_rel == pytest.approx(0.1)
-    assert seen.others_rel == pytest.approx(0.2)
+    assert reading.cpu_s == pytest.approx(60 / HERTZ)
+    assert reading.steal_rel == pytest.approx(0.1)
+    assert reading.others_rel == pytest.approx(0.2)
 
 
 @pytest.mark.parametrize(
@@ -46,15 +46,15 @@ def test_time_of_the_machine_is_shared_out() -> None:
         (ticks(1000, 10, 5), ticks(1090, 100, 4)),
     ],
 )
-def test_a_share_that_cannot_be_told_is_none(before: Any, after: Any) -> None:
-    seen = telemetry(host(0, before), host(0.1, after), None, None)
-    assert (seen.steal_rel, seen.others_rel) == (None, None)
-    assert seen.cpu_s == pytest.approx(0.1)
+def test_an_unknown_share_is_none(before: Any, after: Any) -> None:
+    reading = telemetry(host(0, before), host(0.1, after), None, None)
+    assert (reading.steal_rel, reading.others_rel) == (None, None)
+    assert reading.cpu_s == pytest.approx(0.1)
 
 
-def test_a_process_that_had_it_all_leaves_nothing_below_zero() -> None:
-    seen = telemetry(host(0, ticks(0, 0)), host(101 / HERTZ, ticks(100, 100)), None, None)
-    assert seen.others_rel == 0
+def test_a_process_with_the_whole_machine_leaves_nothing_below_zero() -> None:
+    reading = telemetry(host(0, ticks(0, 0)), host(101 / HERTZ, ticks(100, 100)), None, None)
+    assert reading.others_rel == 0
 
 
 def test_of_two_clocks_the_slower_is_kept() -> None:
@@ -85,9 +85,9 @@ def files(tmp_path: Path) -> Files:
 
 
 def test_linux_tells_ticks_and_the_clock_of_the_core_at_hand(files: Files) -> None:
-    seen = files.read()
-    assert seen.ticks == (10, 1, 2, 300, 4, 5, 6, 7)
-    assert seen.mhz == 2000.25
+    reading = files.read()
+    assert reading.ticks == (10, 1, 2, 300, 4, 5, 6, 7)
+    assert reading.mhz == 2000.25
     cpufreq = files.sys / "devices/system/cpu/cpu39/cpufreq"
     cpufreq.mkdir(parents=True)
     (cpufreq / "scaling_cur_freq").write_text("3141592\n")
@@ -113,12 +113,12 @@ def test_a_strange_clock_tells_nothing(files: Files, name: str, content: str) ->
 
 
 def test_without_proc_there_is_only_the_process_itself(tmp_path: Path) -> None:
-    seen = Host(tmp_path / "none", tmp_path / "none").read()
-    assert (seen.ticks, seen.mhz) == (None, None)
-    assert seen.process_s > 0
+    reading = Host(tmp_path / "none", tmp_path / "none").read()
+    assert (reading.ticks, reading.mhz) == (None, None)
+    assert reading.process_s > 0
 
 
-def test_a_clock_that_is_slow_to_tell_is_not_asked_for_long(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_slow_clock_is_not_asked_for_long(files: Files, monkeypatch: pytest.MonkeyPatch) -> None:
     now_s = 0.0
 
     def tick() -> float:
@@ -127,17 +127,17 @@ def test_a_clock_that_is_slow_to_tell_is_not_asked_for_long(files: Files, monkey
         return now_s
 
     monkeypatch.setattr("pytest_diffbench.measure.telemetry.time.perf_counter", tick)
-    one = Host(files.proc, files.sys)
-    assert [one.read().mhz for _ in range(5)] == [2000.25] * 3 + [None] * 2
+    host = Host(files.proc, files.sys)
+    assert [host.read().mhz for _ in range(5)] == [2000.25] * 3 + [None] * 2
 
 
-def test_on_this_machine_a_round_is_watched_without_notes() -> None:
+def test_on_the_local_machine_a_round_is_watched_without_notes() -> None:
     watch = TelemetryWatch("cpu")
     assert watch.after() is None
     watch.before()
-    seen = watch.after()
-    assert seen is not None
-    assert seen.cpu_s is not None
+    reading = watch.after()
+    assert reading is not None
+    assert reading.cpu_s is not None
     assert (watch.notes, watch.facts()) == ((), {})
     watch.close()
 

@@ -23,10 +23,10 @@ def test_norms_and_distances_survive() -> None:
         estimates.append(np.linalg.norm(sketch(a) - sketch(b)) / (a - b).norm().item())
     # One estimate has a relative standard deviation of about 1 / sqrt(2 * SKETCH_SIZE) = 4.4 %.
     assert np.mean(estimates) == pytest.approx(1, abs=0.03)
-    assert max(abs(one - 1) for one in estimates) < 0.2
+    assert max(abs(ratio - 1) for ratio in estimates) < 0.2
 
 
-def test_it_is_linear() -> None:
+def test_a_sketch_is_linear() -> None:
     a, b = random_tensor(0, 1000), random_tensor(1, 1000)
     assert sketch(2 * a - b) == pytest.approx(2 * sketch(a) - sketch(b), abs=1e-4)
 
@@ -43,18 +43,18 @@ GOLDEN = {60: 7.0, 79: -2.0, 155: -4.0, 225: -6.0, 234: -5.0, 236: 3.0, 244: -1.
 
 def projected_at_once(tensor: torch.Tensor) -> np.ndarray[tuple[int], np.dtype[np.float64]]:
     """The same projection, written down as its definition: over the whole tensor, element by element."""
-    found = np.zeros(SKETCH_SIZE)
+    sketch = np.zeros(SKETCH_SIZE)
     for position, value in enumerate(tensor.flatten().tolist()):
         mixed = (position + 1) * 0x9E3779B97F4A7C15 % 2**64
         mixed = (mixed ^ (mixed >> 30)) * 0xBF58476D1CE4E5B9 % 2**64
         mixed = (mixed ^ (mixed >> 27)) * 0x94D049BB133111EB % 2**64
         mixed ^= mixed >> 31
-        found[mixed % SKETCH_SIZE] += value if mixed >> 63 else -value
-    return found
+        sketch[mixed % SKETCH_SIZE] += value if mixed >> 63 else -value
+    return sketch
 
 
 @pytest.mark.parametrize("size", [0, 1, 1000, (1 << 16) - 1, 1 << 16, (1 << 17) + 5])
-def test_parts_of_a_tensor_add_up_to_it(size: int) -> None:
+def test_parts_of_a_tensor_add_up_to_the_whole(size: int) -> None:
     tensor = 3 + random_tensor(0, size)
     sketched, moments = digest(tensor)
     assert sketched == pytest.approx(projected_at_once(tensor), rel=1e-5, abs=1e-3)
@@ -69,24 +69,24 @@ def test_a_mean_far_from_zero_costs_the_deviation_no_digits() -> None:
     assert moments["std"] == pytest.approx(tensor.numpy().std(), rel=1e-5)
 
 
-def test_values_that_are_not_finite_are_counted_and_left_out() -> None:
+def test_non_finite_values_are_counted_and_left_out() -> None:
     tensor = random_tensor(0, 4, 1000)
     rest = tensor.clone()
     for position, value in enumerate((float("nan"), float("inf"), -float("inf"))):
         tensor[position, 7] = value
         rest[position, 7] = 0
     sketched, moments = digest(tensor)
-    found = dict(zip(MOMENT_NAMES, moments, strict=True))
+    values_by_name = dict(zip(MOMENT_NAMES, moments, strict=True))
     assert sketched == pytest.approx(sketch(rest))
-    assert found["not_finite"] == 3
-    assert found["max"] == rest.max()
-    assert found["mean"] == pytest.approx(float(rest.sum()) / 3997, rel=1e-4)
+    assert values_by_name["not_finite"] == 3
+    assert values_by_name["max"] == rest.max()
+    assert values_by_name["mean"] == pytest.approx(float(rest.sum()) / 3997, rel=1e-4)
     nothing, lost = digest(torch.full((5,), float("nan")))
     assert not nothing.any()
     assert lost.tolist() == [0, 0, 0, 0, 0, 5]
 
 
-def test_what_float32_cannot_hold_is_cut_to_its_largest() -> None:
+def test_what_float32_cannot_hold_is_cut_to_the_largest() -> None:
     sketched, moments = digest(torch.full((1000,), 3e38))
     assert np.isfinite(sketched).all()
     assert np.isfinite(moments).all()
@@ -96,12 +96,12 @@ def test_what_float32_cannot_hold_is_cut_to_its_largest() -> None:
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16, torch.float64, torch.int64])
 def test_dtypes_and_strides_do_not_matter(dtype: torch.dtype) -> None:
     tensor = (10 * random_tensor(0, 1, 8, 16, 16)).to(dtype)
-    one, other = digest(tensor), digest(tensor.to(memory_format=torch.channels_last))
-    assert (one[0] == other[0]).all()
-    assert one[0] == pytest.approx(sketch(tensor.float()), rel=1e-6, abs=1e-4)
+    whole, other = digest(tensor), digest(tensor.to(memory_format=torch.channels_last))
+    assert (whole[0] == other[0]).all()
+    assert whole[0] == pytest.approx(sketch(tensor.float()), rel=1e-6, abs=1e-4)
 
 
-def test_a_tensor_is_found_where_pipelines_put_it() -> None:
+def test_a_tensor_is_located_in_any_output_of_pipelines() -> None:
     tensor = torch.ones(2)
     assert first_tensor((tensor, 1)) is tensor
     assert first_tensor({"sample": tensor}) is tensor

@@ -60,12 +60,12 @@ def traced(pipeline: Any) -> dict[str, NDArray[np.float32]]:
 @contextlib.contextmanager
 def planted(module: Any, call: int, calls: int, change: Callable[[torch.Tensor], torch.Tensor]) -> Iterator[None]:
     """Change what a module returns in one of the calls that a pipeline makes of it, in every run of the pipeline."""
-    seen = 0
+    calls_so_far = 0
 
     def hook(_module: Any, _args: Any, output: Any) -> Any:
-        nonlocal seen
-        seen += 1
-        if (seen - 1) % calls != call:
+        nonlocal calls_so_far
+        calls_so_far += 1
+        if (calls_so_far - 1) % calls != call:
             return output
         if isinstance(output, tuple):
             return (change(output[0]), *output[1:])
@@ -79,9 +79,9 @@ def planted(module: Any, call: int, calls: int, change: Callable[[torch.Tensor],
         handle.remove()
 
 
-def text_of(found: Divergence) -> str:
+def text_of(difference: Divergence) -> str:
     """The sentence about it, without its beginning."""
-    return divergence(found.details()).removeprefix("First divergence: ")
+    return divergence(difference.details()).removeprefix("First divergence: ")
 
 
 def diverged(now: dict[str, Any], base: dict[str, Any]) -> Divergence:
@@ -110,7 +110,7 @@ def test_what_is_recorded_of_two_calls_a_step(lumina: tuple[Any, dict[str, Any]]
     assert len(save(trace)) < 100_000
 
 
-def test_what_is_recorded_of_one_call_a_step_and_two_encoders(flux: tuple[Any, dict[str, Any]]) -> None:
+def test_what_is_recorded_of_a_single_call_a_step_and_two_encoders(flux: tuple[Any, dict[str, Any]]) -> None:
     _, trace = flux
     assert {name for name in trace if name.startswith("prediction")} == {f"prediction/{n}/cond" for n in range(STEPS)}
     encoders = {"text/text_encoder/0", "text/text_encoder/0/1", "text/text_encoder_2/0"}
@@ -138,13 +138,13 @@ def test_a_change_of_the_unconditional_branch_at_step_3_is_named(
 ) -> None:
     pipeline, base = lumina
     with planted(pipeline.transformer, 7, 2 * STEPS, change):
-        found = diverged(traced(pipeline), base)
-    assert (found.place, found.course) == ("prediction/3/uncond", "jump")
-    assert text_of(found).startswith("unconditional prediction, step 3 (jumps from 0 % to ")
-    assert text_of(found).endswith("conditional prediction equal; latents before it equal")
-    assert words in text_of(found)
-    assert bool(found.change.kind) is bool(words)
-    gaps_rel = dict(found.series)
+        difference = diverged(traced(pipeline), base)
+    assert (difference.place, difference.course) == ("prediction/3/uncond", "jump")
+    assert text_of(difference).startswith("unconditional prediction, step 3 (jumps from 0 % to ")
+    assert text_of(difference).endswith("conditional prediction equal; latents before it equal")
+    assert words in text_of(difference)
+    assert bool(difference.change.kind) is bool(words)
+    gaps_rel = dict(difference.series)
     assert gaps_rel["latents/2"] == gaps_rel["prediction/3/cond"] == 0 < gaps_rel["latents/3"]
 
 
@@ -156,21 +156,23 @@ def test_a_change_of_the_unconditional_half_of_a_joint_call_is_named() -> None:
         return torch.cat([0.5 * x[: len(x) // 2], x[len(x) // 2 :]])
 
     with planted(pipeline.unet, 3, STEPS, first_half):
-        found = diverged(traced(pipeline), base)
-    assert found.place == "prediction/3/joint-uncond"
-    assert "scaled by 0.5" in text_of(found)
-    assert "conditional half of the joint prediction equal" in text_of(found)
+        difference = diverged(traced(pipeline), base)
+    assert difference.place == "prediction/3/joint-uncond"
+    assert "scaled by 0.5" in text_of(difference)
+    assert "conditional half of the joint prediction equal" in text_of(difference)
 
 
-def test_a_change_of_one_encoder_is_named(flux: tuple[Any, dict[str, Any]]) -> None:
+def test_a_change_of_a_single_encoder_is_named(flux: tuple[Any, dict[str, Any]]) -> None:
     pipeline, base = flux
     with planted(pipeline.text_encoder_2, 0, 1, lambda x: 1.1 * x):
-        found = diverged(traced(pipeline), base)
-    assert found.place == "text/text_encoder_2/0"
-    assert text_of(found) == "output of text_encoder_2 (10 % apart, scaled by 1.1); output of text_encoder equal"
+        difference = diverged(traced(pipeline), base)
+    assert difference.place == "text/text_encoder_2/0"
+    assert text_of(difference) == "output of text_encoder_2 (10 % apart, scaled by 1.1); output of text_encoder equal"
 
 
-def test_a_change_of_the_scheduler_is_told_from_one_of_the_denoiser(flux: tuple[Any, dict[str, Any]]) -> None:
+def test_a_change_of_the_scheduler_is_distinguished_from_a_change_of_the_denoiser(
+    flux: tuple[Any, dict[str, Any]],
+) -> None:
     pipeline, base = flux
     sound = pipeline.scheduler.step
     calls = 0
@@ -183,11 +185,11 @@ def test_a_change_of_the_scheduler_is_told_from_one_of_the_denoiser(flux: tuple[
 
     pipeline.scheduler.step = step
     try:
-        found = diverged(traced(pipeline), base)
+        difference = diverged(traced(pipeline), base)
     finally:
         del pipeline.scheduler.step
-    assert found.place == "latents/2"
-    assert "scaled by 1.05); predictions of that step equal" in text_of(found)
+    assert difference.place == "latents/2"
+    assert "scaled by 1.05); predictions of that step equal" in text_of(difference)
 
 
 def test_a_change_of_what_the_decoder_is_handed_and_of_the_decoder(flux: tuple[Any, dict[str, Any]]) -> None:
@@ -214,8 +216,8 @@ def test_a_denoiser_without_a_scheduler_is_recorded_too() -> None:
 
         def __call__(self) -> torch.Tensor:
             with torch.no_grad():
-                found: torch.Tensor = self.net(self.net(torch.ones(1, 4)))
-            return found.clamp(0, 1).reshape(1, 1, 2, 2)
+                prediction: torch.Tensor = self.net(self.net(torch.ones(1, 4)))
+            return prediction.clamp(0, 1).reshape(1, 1, 2, 2)
 
     measurement = prepared(Sampler())
     take(measurement)
@@ -244,22 +246,22 @@ def test_rounds_and_the_pass_over_layers_record_nothing(monkeypatch: pytest.Monk
     assert set(digested) == {"survey"}
 
 
-def test_a_result_shows_entries_with_moments_and_the_distance_to_another(
+def test_a_result_shows_entries_with_moments_and_the_distance_to_a_second_result(
     lumina: tuple[Any, dict[str, Any]],
 ) -> None:
     pipeline, base = lumina
     measurement = prepared(pipeline, PROMPT, **CALL)
     with planted(pipeline.transformer, 7, 2 * STEPS, lambda x: 0.5 * x):
-        seen = take(measurement)
-    one, other = Result(seen, measurement.artifacts()), Result(seen, Artifacts(trace=base))
-    names = [entry.name for entry in one.trace]
+        observation = take(measurement)
+    result, other = Result(observation, measurement.artifacts()), Result(observation, Artifacts(trace=base))
+    names = [entry.name for entry in result.trace]
     assert names[0] == "text/text_encoder/0"
     assert names[-3:] == ["latents/final", "decoder_input", "decoded"]
-    final = one.trace["latents/final"].astype(np.float64)
-    entry = next(entry for entry in one.trace if entry.name == "latents/final")
+    final = result.trace["latents/final"].astype(np.float64)
+    entry = next(entry for entry in result.trace if entry.name == "latents/final")
     assert entry.norm == pytest.approx(np.linalg.norm(final), rel=1e-5)
     assert entry.std == pytest.approx(final.std(), rel=1e-4)
-    gaps_rel = one.trace.distance(other.trace)
+    gaps_rel = result.trace.distance(other.trace)
     assert gaps_rel["latents/2"] == gaps_rel["prediction/3/cond"] == 0
     assert gaps_rel["prediction/3/uncond"] == pytest.approx(0.5, rel=1e-5)
     assert gaps_rel["latents/3"] > 0

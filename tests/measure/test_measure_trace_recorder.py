@@ -18,7 +18,7 @@ from pytest_diffbench.records.artifacts import MOMENT_NAMES, MOMENTS
 if TYPE_CHECKING:
     from pytest_diffbench.records import Branch
 
-ONE_MEGABYTE = 1_000_000
+MEGABYTE = 1_000_000
 
 
 def some(seed: int, *shape: int) -> torch.Tensor:
@@ -47,7 +47,7 @@ def test_fifty_steps_with_two_branches_take_less_than_a_megabyte(width: int, lea
     recorder.decoder("decoded", final)
     arrays = recorder.arrays()
     assert ("latents/final" in arrays) == (width == 64)
-    assert least_bytes < len(save(arrays)) <= ONE_MEGABYTE
+    assert least_bytes < len(save(arrays)) <= MEGABYTE
 
 
 def test_every_name_is_a_place_and_a_row_of_moments() -> None:
@@ -82,7 +82,7 @@ def test_every_name_is_a_place_and_a_row_of_moments() -> None:
 
 
 @pytest.mark.parametrize("cond_first", [False, True])
-def test_halves_of_a_joint_prediction_are_told_apart(cond_first: bool) -> None:
+def test_halves_of_a_joint_prediction_are_distinguished(cond_first: bool) -> None:
     recorder, both = TraceRecorder(), some(0, 4, 8)
     recorder.prediction(0, "unet", "joint", both, cond_first=cond_first)
     arrays = recorder.arrays()
@@ -107,18 +107,18 @@ def test_repeated_calls_several_denoisers_and_decodes_have_names_of_their_own() 
     }
 
 
-def test_an_encoder_that_writes_text_does_not_fill_the_trace() -> None:
+def test_an_encoder_writing_text_does_not_fill_the_trace() -> None:
     recorder = TraceRecorder()
     for _ in range(500):
         recorder.encoder("text_encoder", [some(0, 1, 4)])
     assert len(recorder.arrays()) == 16 + 1
 
 
-def test_nothing_seen_is_an_empty_trace() -> None:
+def test_nothing_observed_is_an_empty_trace() -> None:
     assert TraceRecorder().arrays() == {}
 
 
-def test_not_finite_predictions_leave_a_trace_that_can_be_stored() -> None:
+def test_non_finite_predictions_leave_a_storable_trace() -> None:
     recorder = TraceRecorder()
     recorder.prediction(0, "unet", "uncond", torch.full((1, 4), float("nan")))
     arrays = recorder.arrays()

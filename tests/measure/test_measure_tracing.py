@@ -43,13 +43,13 @@ def test_nothing_traces() -> None:
     assert "traced_by" not in environment_of("cpu", len).state
 
 
-def test_a_trace_function_is_named_by_its_package(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_trace_function_is_named_by_the_package(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ignore, "__module__", "coverage.pytracer")
     sys.settrace(ignore)
-    found = tracers()
+    names = tracers()
     state = environment_of("cpu", len).state
     sys.settrace(None)
-    assert found == ("coverage",)
+    assert names == ("coverage",)
     assert state["traced_by"] == "coverage"
 
 
@@ -57,16 +57,16 @@ def test_methods_and_profile_functions_are_named(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setattr(ignore, "__module__", "_pydevd_bundle.trace")
     sys.settrace(Debugger().dispatch)
     sys.setprofile(ignore)
-    found = tracers()
+    names = tracers()
     sys.settrace(None)
     sys.setprofile(None)
-    assert found == ("pydevd_bundle", __name__)
+    assert names == ("pydevd_bundle", __name__)
 
 
 def test_the_interpreters_own_profiler_is_named() -> None:
     with cProfile.Profile():
-        found = tracers()
-    assert found  # by another name in each version of Python
+        names = tracers()
+    assert names  # by another name in each version of Python
 
 
 def test_traced_allocations_are_named() -> None:

@@ -58,13 +58,13 @@ def measured(pipeline: Any, device: str = "cpu", **call: Any) -> tuple[Observati
     """The record of a call and its picture; what every pipeline must show is held here."""
     measurement = prepared(pipeline, PROMPT, device=device, **CALL | call)
     measurement.take(drive_plainly, lambda *_: None)
-    seen = read_back(measurement, complete=True)
-    assert seen.work is not None
-    assert seen.guidance is not None
-    assert seen.guidance.call_class == call_class_of(pipeline)
-    assert set(seen.run.rounds[0].stages_s) == {"text_encode", "denoise", "vae_decode", "unattributed"}
-    assert seen.work.steps == len(seen.run.rounds[0].steps_s) == STEPS
-    return seen, measurement.artifacts().images[0]
+    observation = read_back(measurement, complete=True)
+    assert observation.work is not None
+    assert observation.guidance is not None
+    assert observation.guidance.call_class == call_class_of(pipeline)
+    assert set(observation.run.rounds[0].stages_s) == {"text_encode", "denoise", "vae_decode", "unattributed"}
+    assert observation.work.steps == len(observation.run.rounds[0].steps_s) == STEPS
+    return observation, measurement.artifacts().images[0]
 
 
 @pytest.fixture(scope="module")
@@ -73,29 +73,29 @@ def plain(saved: Path) -> dict[str, tuple[Observation, Any]]:
     return {name: measured(load(spec_of(name), saved)) for name in ("flux", "lumina2")}
 
 
-def calls(seen: Observation) -> dict[tuple[str, str], int]:
-    assert seen.work is not None
-    found: dict[tuple[str, str], int] = {}
-    for group in seen.work.denoiser:
+def calls(observation: Observation) -> dict[tuple[str, str], int]:
+    assert observation.work is not None
+    counts: dict[tuple[str, str], int] = {}
+    for group in observation.work.denoiser:
         key = (group.component, group.branch)
-        found[key] = found.get(key, 0) + len(parse_steps(group.steps))
-    return found
+        counts[key] = counts.get(key, 0) + len(parse_steps(group.steps))
+    return counts
 
 
-def assert_same_work(seen: Observation, before: Observation) -> None:
-    assert seen.work is not None
+def assert_same_work(observation: Observation, before: Observation) -> None:
+    assert observation.work is not None
     assert before.work is not None
-    assert calls(seen) == calls(before)
-    assert seen.work.flops == before.work.flops
-    assert seen.work.component_calls == before.work.component_calls
-    assert seen.work.parameters == before.work.parameters
-    assert seen.guidance is not None
+    assert calls(observation) == calls(before)
+    assert observation.work.flops == before.work.flops
+    assert observation.work.component_calls == before.work.component_calls
+    assert observation.work.parameters == before.work.parameters
+    assert observation.guidance is not None
     assert before.guidance is not None
-    assert seen.guidance.guided_steps == before.guidance.guided_steps
+    assert observation.guidance.guided_steps == before.guidance.guided_steps
 
 
 @pytest.mark.full
-def test_an_attention_backend_is_the_one_that_runs(saved: Path, plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_selected_attention_backend_runs(saved: Path, plain: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     from diffusers.models import attention_dispatch
 
     registry = attention_dispatch._AttentionBackendRegistry
@@ -112,10 +112,10 @@ def test_an_attention_backend_is_the_one_that_runs(saved: Path, plain: Any, monk
     pipeline = load(spec, saved)
     assert resolved(pipeline, spec) == {"attention": "_native_math"}
     assert registry._active_backend is native, "the process's own backend is for the pipelines that come after"
-    seen, picture = measured(pipeline)
+    observation, picture = measured(pipeline)
     assert ran
-    assert seen.run.environment.software["transformer.attention_backend"] == "_native_math"
-    assert_same_work(seen, plain["flux"][0])
+    assert observation.run.environment.software["transformer.attention_backend"] == "_native_math"
+    assert_same_work(observation, plain["flux"][0])
     assert psnr_db(picture, plain["flux"][1]) > 40
 
 
@@ -126,25 +126,25 @@ def test_channels_last_and_slices_paint_the_same_picture(saved: Path, plain: Any
     pipeline = load(spec, saved)
     assert resolved(pipeline, spec) == {"channels_last": True, "vae_slicing": True}
     assert pipeline.vae.decoder.conv_in.weight.is_contiguous(memory_format=torch.channels_last)
-    seen, picture = measured(pipeline)
-    assert_same_work(seen, plain[name][0])
+    observation, picture = measured(pipeline)
+    assert_same_work(observation, plain[name][0])
     assert psnr_db(picture, plain[name][1]) > 40
 
 
 @pytest.mark.full
-def test_a_cache_that_never_skips_changes_nothing(saved: Path, plain: Any) -> None:
-    seen, picture = measured(load(spec_of("flux", cache="first-block:0"), saved))
-    assert_same_work(seen, plain["flux"][0])
+def test_a_cache_without_skips_changes_nothing(saved: Path, plain: Any) -> None:
+    observation, picture = measured(load(spec_of("flux", cache="first-block:0"), saved))
+    assert_same_work(observation, plain["flux"][0])
     assert psnr_db(picture, plain["flux"][1]) > 40
 
 
-def test_guidance_is_seen_through_a_cache(saved: Path) -> None:
+def test_guidance_is_noticed_through_a_cache(saved: Path) -> None:
     pipeline = load(spec_of("flux", cache="first-block:100", attention="native", vae_slicing=True), saved)
-    seen, _ = measured(pipeline, true_cfg_scale=4.0, negative_prompt="a blue square")
-    assert calls(seen) == {("transformer", "cond"): STEPS, ("transformer", "uncond"): STEPS}
-    assert seen.guidance is not None
-    assert seen.guidance.guided_steps == STEPS
-    assert [step.scale for step in seen.guidance.steps] == pytest.approx([4.0] * STEPS, rel=1e-3)
+    observation, _ = measured(pipeline, true_cfg_scale=4.0, negative_prompt="a blue square")
+    assert calls(observation) == {("transformer", "cond"): STEPS, ("transformer", "uncond"): STEPS}
+    assert observation.guidance is not None
+    assert observation.guidance.guided_steps == STEPS
+    assert [step.scale for step in observation.guidance.steps] == pytest.approx([4.0] * STEPS, rel=1e-3)
 
 
 @pytest.mark.parametrize(
@@ -161,7 +161,7 @@ def test_what_can_have_no_effect_is_refused(saved: Path, options: dict[str, Any]
 
 
 @pytest.mark.parametrize("option", ["vae_tiling", "vae_slicing", "channels_last"])
-def test_an_option_is_seen_on_a_pipeline_once_it_is_applied(option: str) -> None:
+def test_an_applied_option_is_noticed_on_a_pipeline(option: str) -> None:
     pipeline, spec = build_tiny("lumina2"), spec_with("lumina2", {option: True})
     with pytest.raises(PipelineError, match=f"{option}=True: nothing of it is to be seen"):
         check_applied(pipeline, spec)
@@ -197,17 +197,17 @@ def test_a_lora_changes_the_picture_and_costs_work(saved: Path, plain: Any, tmp_
     spec = spec_of(name, lora=str(make_lora(tmp_path, name)))
     pipeline = load(spec, saved)
     assert str(resolved(pipeline, spec)["lora"]).startswith("sha256:")
-    seen, picture = measured(pipeline)
+    observation, picture = measured(pipeline)
     before = plain[name][0].work
-    assert seen.work is not None
-    assert calls(seen) == calls(plain[name][0])
-    assert seen.work.flops["transformer"] > before.flops["transformer"]
-    assert seen.work.parameters["transformer"] > before.parameters["transformer"]
-    assert seen.work.flops["vae.decode"] == before.flops["vae.decode"]
+    assert observation.work is not None
+    assert calls(observation) == calls(plain[name][0])
+    assert observation.work.flops["transformer"] > before.flops["transformer"]
+    assert observation.work.parameters["transformer"] > before.parameters["transformer"]
+    assert observation.work.flops["vae.decode"] == before.flops["vae.decode"]
     assert psnr_db(picture, plain[name][1]) < 60
 
 
-def test_a_lora_for_another_model_is_refused(saved: Path, tmp_path: Path) -> None:
+def test_a_lora_for_a_different_model_is_refused(saved: Path, tmp_path: Path) -> None:
     pytest.importorskip("peft")
     path = make_lora(tmp_path, "flux")
     with pytest.raises(PipelineError, match=r"lora\.safetensors' can't be loaded into Lumina2Pipeline"):
@@ -236,8 +236,8 @@ def test_quantised_weights_are_fewer_bytes_and_the_same_work(saved: Path, plain:
     assert resolved(pipeline, spec) == {"quantize": f"torchao:{kind}"}
     before = weight_bytes(load(spec_of(name), saved).transformer)
     assert weight_bytes(pipeline.transformer) < 0.5 * before
-    seen, picture = measured(pipeline)
-    assert_same_work(seen, plain[name][0])
+    observation, picture = measured(pipeline)
+    assert_same_work(observation, plain[name][0])
     assert 15 < psnr_db(picture, plain[name][1]) < 80
 
 
@@ -245,11 +245,11 @@ def test_quantised_weights_are_fewer_bytes_and_the_same_work(saved: Path, plain:
 @pytest.mark.parametrize("name", ["flux", "lumina2"])
 def test_offload_by_groups_saves_memory_on_a_device(saved: Path, name: str) -> None:
     whole, _ = measured(load(spec_of(name, "cuda"), saved), "cuda")
-    seen, _ = measured(load(spec_of(name, "cuda", offload="group"), saved), "cuda")
-    assert_same_work(seen, whole)
-    assert seen.memory is not None
+    observation, _ = measured(load(spec_of(name, "cuda", offload="group"), saved), "cuda")
+    assert_same_work(observation, whole)
+    assert observation.memory is not None
     assert whole.memory is not None
-    assert seen.memory.peak_bytes < whole.memory.peak_bytes
+    assert observation.memory.peak_bytes < whole.memory.peak_bytes
 
 
 @pytest.mark.gpu
@@ -259,8 +259,8 @@ def test_attention_backends_of_a_device(saved: Path, backend: str) -> None:
     spec = spec_of("flux", "cuda", "bfloat16", attention=backend)
     pipeline = load(spec, saved)
     assert resolved(pipeline, spec) == {"attention": backend}
-    seen, _ = measured(pipeline, "cuda")
-    assert_same_work(seen, whole)
+    observation, _ = measured(pipeline, "cuda")
+    assert_same_work(observation, whole)
 
 
 @pytest.mark.gpu
@@ -270,5 +270,5 @@ def test_options_of_a_device(saved: Path, options: dict[str, Any]) -> None:
         pytest.importorskip("bitsandbytes")
     pipeline = load(spec_of("flux", "cuda", "bfloat16", **options), saved)
     assert list(denoisers_in(pipeline)) == ["transformer"]
-    seen, _ = measured(pipeline, "cuda")
-    assert calls(seen) == {("transformer", "cond"): STEPS}
+    observation, _ = measured(pipeline, "cuda")
+    assert calls(observation) == {("transformer", "cond"): STEPS}

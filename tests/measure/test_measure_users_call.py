@@ -152,9 +152,9 @@ def replaced_forward(self: Habits, sample: torch.Tensor) -> torch.Tensor:
     forward = type(self.unet).forward
 
     def negated(unet: Any, *args: Any, **kwargs: Any) -> Any:
-        found = forward(unet, *args, **kwargs)
-        found.sample = -found.sample
-        return found
+        prediction = forward(unet, *args, **kwargs)
+        prediction.sample = -prediction.sample
+        return prediction
 
     self.unet.forward = types.MethodType(negated, self.unet)
     try:
@@ -172,8 +172,8 @@ def moved(self: Habits, sample: torch.Tensor) -> torch.Tensor:
 
 
 HABITS: dict[str, Callable[[Habits, torch.Tensor], torch.Tensor]] = {
-    one.__name__: one
-    for one in (
+    habit.__name__: habit
+    for habit in (
         plain,
         copied_scheduler,
         two_schedulers,
@@ -189,7 +189,7 @@ HABITS: dict[str, Callable[[Habits, torch.Tensor], torch.Tensor]] = {
     )
 }
 
-STEPS_SEEN = {"copied_scheduler": 2 * STEPS, "copied_pipeline": 2 * STEPS}
+OBSERVED_STEPS = {"copied_scheduler": 2 * STEPS, "copied_pipeline": 2 * STEPS}
 
 
 def habits(scheduler: Any = None) -> Habits:
@@ -203,26 +203,26 @@ def habits(scheduler: Any = None) -> Habits:
             down_block_types=("DownBlock2D", "DownBlock2D"),
             up_block_types=("UpBlock2D", "UpBlock2D"),
         )
-    made: Habits = quiet(Habits(unet.eval(), scheduler or diffusers.FlowMatchEulerDiscreteScheduler()))
-    return made
+    built: Habits = quiet(Habits(unet.eval(), scheduler or diffusers.FlowMatchEulerDiscreteScheduler()))
+    return built
 
 
 @pytest.mark.parametrize("habit", HABITS)
 @pytest.mark.parametrize("scheduler", ["FlowMatchEulerDiscreteScheduler", "DDIMScheduler"])
-def test_whatever_a_call_does_to_its_components_it_returns_what_a_user_gets(habit: str, scheduler: str) -> None:
+def test_a_call_may_change_components_and_returns_what_a_user_gets(habit: str, scheduler: str) -> None:
     bare = habits(getattr(diffusers, scheduler)())(habit, generator=torch.Generator().manual_seed(0)).images[0]
     measurement = prepared(habits(getattr(diffusers, scheduler)()), habit, rounds=2)
-    seen = take(measurement)
+    observation = take(measurement)
     (image,) = measurement.artifacts().images
     assert (image == (255 * bare).round().astype(np.uint8)).all()
-    assert seen.work is not None
-    assert seen.output is not None
-    assert seen.output.rerun.identical
+    assert observation.work is not None
+    assert observation.output is not None
+    assert observation.output.rerun.identical
     if habit != "pickled_components":
-        assert seen.work.steps == STEPS_SEEN.get(habit, STEPS)
+        assert observation.work.steps == OBSERVED_STEPS.get(habit, STEPS)
 
 
-def test_schedulers_that_step_together_make_one_step() -> None:
+def test_schedulers_stepping_together_count_as_a_single_step() -> None:
     work = observe(habits(), "two_schedulers").work
     assert work is not None
     assert (work.steps, work.denoiser_calls) == (STEPS, STEPS)
@@ -233,16 +233,16 @@ class Log:
     """Keeps what it's told."""
 
     def __init__(self) -> None:
-        self.told: list[str] = []
+        self.sites: list[str] = []
 
     def enter(self, site: Any, args: Any, kwargs: Any) -> None:
-        self.told.append(site.name)
+        self.sites.append(site.name)
 
     def leave(self, site: Any, output: Any) -> None:
         pass
 
 
-def test_what_a_call_kept_reports_to_nobody_afterwards() -> None:
+def test_objects_kept_by_a_call_report_nothing_afterwards() -> None:
     pipeline, log = habits(), Log()
     with observed(sites_of(pipeline), log):
         step = pipeline.scheduler.step  # bound while it's observed
@@ -252,11 +252,11 @@ def test_what_a_call_kept_reports_to_nobody_afterwards() -> None:
     pipeline.scheduler.set_timesteps(STEPS)
     sample, t = torch.zeros(1, 3, 16, 16), pipeline.scheduler.timesteps[0]
     step(twin(sample, t).sample, t, sample)
-    assert log.told == []
+    assert log.sites == []
     assert pickle.loads(pickle.dumps(twin))(sample, t).sample.equal(twin(sample, t).sample)
 
 
-def test_a_callable_among_the_instances_attributes_is_observed_and_copied_as_it_is() -> None:
+def test_a_callable_among_the_instances_attributes_is_observed_and_copied_unchanged() -> None:
     pipeline, log = habits(), Log()
     scheduler = pipeline.scheduler
     scheduler.step = original = types.MethodType(type(scheduler).step, scheduler)
@@ -265,7 +265,7 @@ def test_a_callable_among_the_instances_attributes_is_observed_and_copied_as_it_
         assert pickle.loads(pickle.dumps(scheduler)).__dict__["step"].__self__ is not scheduler
         pipeline("plain", generator=torch.Generator().manual_seed(0))
     assert twin.__dict__["step"].__self__ is twin
-    assert log.told.count("scheduler.step") == STEPS
+    assert log.sites.count("scheduler.step") == STEPS
     assert vars(scheduler)["step"] is original
 
 
@@ -290,7 +290,7 @@ CALLS = ("survey", "layers", "warm-up 1", "warm-up 2", "round 1", "round 2", "ro
         ([], {}, False),
     ],
 )
-def test_watching_is_blamed_where_results_go_by_it_and_by_nothing_else(
+def test_observing_is_blamed_only_if_results_depend_on_the_observer(
     odd: list[str], again: dict[str, float], changed: bool
 ) -> None:
     calls = [returned(name, 1.0 if name in odd else 0.0) for name in CALLS]
@@ -301,21 +301,21 @@ def test_watching_is_blamed_where_results_go_by_it_and_by_nothing_else(
     assert follow_manner(calls, makers) is changed
 
 
-def test_calls_are_grouped_by_what_they_returned() -> None:
+def test_calls_are_grouped_by_results() -> None:
     calls = [returned("survey", 0.0), returned("round 1", 1.0), returned("layers", None), returned("round 2", 0.0)]
     assert alike(calls) == (("survey", "round 2"), ("round 1",))
     assert not follow_manner([returned("survey", None)], {})
 
 
-def test_a_measurement_that_changes_the_call_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_measurement_changing_the_call_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
     pipeline = habits()
     forward = type(pipeline.unet).forward
 
     def shy(self: Any, *args: Any, **kwargs: Any) -> Any:
-        found = forward(self, *args, **kwargs)
+        prediction = forward(self, *args, **kwargs)
         if self._forward_hooks:  # whoever looks is shown another picture
-            found.sample = -found.sample
-        return found
+            prediction.sample = -prediction.sample
+        return prediction
 
     monkeypatch.setattr(type(pipeline.unet), "forward", shy)
     measurement = prepared(pipeline, "plain", rounds=2, plain_call=True)
@@ -325,14 +325,14 @@ def test_a_measurement_that_changes_the_call_is_refused(monkeypatch: pytest.Monk
         take(measurement)
 
 
-def test_a_generator_that_decides_nothing_is_seen() -> None:
+def test_a_generator_without_effect_is_noticed() -> None:
     pipeline = new_mini("lumina2")
     pipeline.scheduler = diffusers.FlowMatchEulerDiscreteScheduler(stochastic_sampling=True)
-    seen = observe(pipeline, PROMPT, rounds=2, **SMALL).output
-    assert seen is not None
-    assert seen.rerun.drew_from == ("torch on the CPU",)
-    assert not seen.rerun.identical
-    assert len(seen.rerun.alike) == seen.rerun.rounds
+    output = observe(pipeline, PROMPT, rounds=2, **SMALL).output
+    assert output is not None
+    assert output.rerun.drew_from == ("torch on the CPU",)
+    assert not output.rerun.identical
+    assert len(output.rerun.alike) == output.rerun.rounds
     # without one the global generators are seeded, and every call is the same
     without = observe(pipeline, PROMPT, rounds=2, generator=None, **SMALL).output
     assert without is not None
@@ -352,16 +352,16 @@ def test_whichever_global_generator_is_drawn_from(library: str) -> None:
     def paint(generator: torch.Generator | None = None) -> torch.Tensor:
         return torch.rand(3, 8, 8, generator=generator) * float(draws[library]())
 
-    seen = observe(paint, rounds=2).output
-    assert seen is not None
-    assert len(seen.rerun.drew_from) == 1
-    assert not seen.rerun.identical
+    output = observe(paint, rounds=2).output
+    assert output is not None
+    assert len(output.rerun.drew_from) == 1
+    assert not output.rerun.identical
 
 
-def test_a_generator_that_decides_everything_leaves_the_global_ones_alone() -> None:
-    seen = observe(mini("lumina2"), PROMPT, rounds=2, **SMALL).output
-    assert seen is not None
-    assert (seen.rerun.identical, seen.rerun.drew_from, seen.rerun.alike) == (True, (), ())
+def test_a_decisive_generator_leaves_the_global_generators_alone() -> None:
+    output = observe(mini("lumina2"), PROMPT, rounds=2, **SMALL).output
+    assert output is not None
+    assert (output.rerun.identical, output.rerun.drew_from, output.rerun.alike) == (True, (), ())
 
 
 async def later() -> Any:
@@ -369,25 +369,25 @@ async def later() -> Any:
     return torch.zeros(3, 8, 8)
 
 
-def one_by_one() -> Any:
+def yielding() -> Any:
     yield torch.zeros(3, 8, 8)
 
 
-@pytest.mark.parametrize(("target", "kind"), [(later, "coroutine"), (one_by_one, "generator")])
+@pytest.mark.parametrize(("target", "kind"), [(later, "coroutine"), (yielding, "generator")])
 def test_what_has_not_run_is_refused(target: Callable[..., Any], kind: str) -> None:
     with pytest.raises(MeasureError, match=f"returned a {kind}, which hasn't run: nothing of it was measured"):
         observe(target, rounds=2)
 
 
 @pytest.mark.parametrize("name", ["lumina2", "flux"])
-def test_latents_that_were_asked_for_are_what_is_judged(name: str) -> None:
+def test_requested_latents_are_judged(name: str) -> None:
     pipeline = mini(name)
     measurement = prepared(pipeline, PROMPT, output_type="latent", rounds=2, **SMALL)
-    seen = take(measurement)
+    observation = take(measurement)
     latents = pipeline(PROMPT, output_type="latent", generator=torch.Generator().manual_seed(0), **SMALL).images
-    assert seen.output is not None
-    (facts,) = seen.output.tensors
+    assert observation.output is not None
+    (facts,) = observation.output.tensors
     assert (facts.name, facts.shape) == ("images", tuple(latents.shape))
-    assert seen.run.rounds[0].output_digest == facts.digest
+    assert observation.run.rounds[0].output_digest == facts.digest
     norm = float(np.linalg.norm(measurement.artifacts().trace["returned/0"]))
     assert norm == pytest.approx(float(latents.norm()), rel=0.2)

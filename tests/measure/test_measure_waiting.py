@@ -49,7 +49,7 @@ def test_threads_come_and_go() -> None:
     assert waited_s({"1": 5}, {"1": 5}) == 0
 
 
-def test_where_nothing_is_counted_nothing_is_told(tasks: Path, tmp_path: Path) -> None:
+def test_where_nothing_is_counted_nothing_is_reported(tasks: Path, tmp_path: Path) -> None:
     waiting = Waiting(tmp_path)
     assert Waiting(tmp_path / "nowhere").read() is None
     assert waiting.read() is None
@@ -64,7 +64,7 @@ def test_where_nothing_is_counted_nothing_is_told(tasks: Path, tmp_path: Path) -
     assert waited_s({"1": 1}, None) is None
 
 
-def test_a_thread_that_ends_meanwhile_is_left_out(tasks: Path, tmp_path: Path) -> None:
+def test_a_thread_ending_meanwhile_is_left_out(tasks: Path, tmp_path: Path) -> None:
     thread(tasks, "11", "900 100 3\n")
     (tasks / "12").mkdir()
     assert Waiting(tmp_path).read() == {"11": 100}
@@ -82,19 +82,19 @@ def test_files_are_closed(tasks: Path, tmp_path: Path) -> None:
     assert len(list(descriptors.iterdir())) == before
 
 
-def test_a_thread_beside_a_busy_loop_on_its_core_waits() -> None:
+def test_a_thread_beside_a_busy_loop_on_the_same_core_waits() -> None:
     if not hasattr(os, "sched_setaffinity") or Waiting().read() is None:
         pytest.skip("the system doesn't count what threads wait")
     core = min(os.sched_getaffinity(0))
     loop = f"import os; os.sched_setaffinity(0, {{{core}}}); print('on', flush=True)\nwhile True: pass"
     with subprocess.Popen([sys.executable, "-c", loop], stdout=subprocess.PIPE) as other:
         try:
-            seen = _watched_beside(other, core)
+            reading = _watched_beside(other, core)
         finally:
             other.kill()
-    assert seen is not None
-    assert seen.waited_s is not None
-    assert seen.waited_s > 0
+    assert reading is not None
+    assert reading.waited_s is not None
+    assert reading.waited_s > 0
 
 
 def _watched_beside(other: subprocess.Popen[bytes], core: int) -> Telemetry | None:
@@ -116,8 +116,8 @@ def _watched_beside(other: subprocess.Popen[bytes], core: int) -> Telemetry | No
     watch.before()
     spinning.start()
     done.wait()
-    seen = watch.after()
+    reading = watch.after()
     ended.set()
     spinning.join()
     watch.close()
-    return seen
+    return reading

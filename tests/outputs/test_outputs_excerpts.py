@@ -9,7 +9,7 @@ from pytest_diffbench.outputs.excerpts import MOST_PX, decoded, excerpts
 
 
 @pytest.mark.parametrize("shape", [(MOST_PX, 5, 3), (7, MOST_PX), (4, 4, 4), (4, 4, 1)])
-def test_a_small_image_is_kept_as_it_is(shape: tuple[int, ...]) -> None:
+def test_a_small_image_is_kept_unchanged(shape: tuple[int, ...]) -> None:
     image = np.random.default_rng(0).integers(0, 256, shape, np.uint8)
     (kept,) = decoded(excerpts([image]))
     assert np.array_equal(kept, image[:, :, 0] if shape[2:] == (1,) else image)
@@ -20,7 +20,7 @@ def test_a_small_image_is_kept_as_it_is(shape: tuple[int, ...]) -> None:
     [(300, 200, slice(86, 214), slice(36, 164)), (60, 256, slice(0, 60), slice(64, 192))],
     ids=["both sides", "one side"],
 )
-def test_of_a_large_one_its_means_and_its_middle_are_kept(
+def test_of_a_large_image_the_means_and_the_middle_are_kept(
     height: int, width: int, rows: slice, columns: slice
 ) -> None:
     image = np.random.default_rng(0).integers(0, 256, (height, width, 3), np.uint8)

@@ -45,7 +45,7 @@ def draw(*shape: int, low: float = 0.0, high: float = 1.0) -> Any:
     return np.random.default_rng(0).uniform(low, high, shape)
 
 
-def seen(name: str, content: Any, **value: Any) -> list[tuple[str, str, tuple[int, ...]]]:
+def parts_read(name: str, content: Any, **value: Any) -> list[tuple[str, str, tuple[int, ...]]]:
     return [(part.kind, part.name, part.array.shape) for part in parts_of(Value(name=name, content=content, **value))]
 
 
@@ -93,7 +93,7 @@ PICTURES = [np.uint8(255 * draw(8, 6, 3)) for _ in range(4)]
     ],
 )
 def test_what_is_recognised_as_what(name: str, content: Any, value: dict[str, Any], parts: list[Any]) -> None:
-    assert seen(name, content, **value) == parts
+    assert parts_read(name, content, **value) == parts
 
 
 @pytest.mark.parametrize(
@@ -123,11 +123,11 @@ def test_first_and_last_frames_are_kept_whole_and_every_frame_has_a_digest() -> 
     assert part.kept.arrays["sketches"].shape == (40, 60, 96, 3)
 
 
-def test_a_patch_lost_in_a_frame_that_is_not_kept_is_found() -> None:
+def test_a_patch_lost_in_an_unkept_frame_is_detected() -> None:
     frames = np.stack([returned.film(1, 240, 320)[0]] * 40)
     damaged = frames.copy()
     damaged[7, 100:164, 100:164] = 0
-    base, now = (returned.read("frames", each)[0].kept for each in (frames, damaged))
+    base, now = (returned.read("frames", frames)[0].kept for frames in (frames, damaged))
     assert 7 not in base.kept_pieces
     comparison = KINDS["video"].compare(now, base)
     figures = {figure.metric: figure for figure in comparison.figures}
@@ -137,7 +137,7 @@ def test_a_patch_lost_in_a_frame_that_is_not_kept_is_found() -> None:
     assert largest.place.frame == 7
 
 
-def test_a_moment_of_long_audio_has_its_place_in_the_whole() -> None:
+def test_a_moment_of_long_audio_has_the_place_in_the_whole() -> None:
     samples = draw(1, 3_000_000, low=-1).astype(np.float32)
     damaged = samples.copy()
     base = returned.read("audio", samples)[0].kept
@@ -151,7 +151,7 @@ def test_a_moment_of_long_audio_has_its_place_in_the_whole() -> None:
     assert worst.place.first_sample // audio.BLOCK == block
 
 
-def test_a_gap_in_audio_that_is_not_kept_is_found() -> None:
+def test_a_gap_in_unkept_audio_is_detected() -> None:
     samples = draw(1, 3_000_000, low=-1).astype(np.float32)
     base = returned.read("audio", samples)[0].kept
     block = next(number for number in range(len(base.piece_digests)) if number not in base.kept_pieces)
@@ -159,12 +159,12 @@ def test_a_gap_in_audio_that_is_not_kept_is_found() -> None:
     damaged[0, block * audio.BLOCK : (block + 1) * audio.BLOCK] = 0
     comparison = KINDS["audio"].compare(returned.read("audio", damaged)[0].kept, base)
     figures = {figure.metric: figure for figure in comparison.figures}
-    found = figures["audio_spectrum_db"]
+    measured = figures["audio_spectrum_db"]
     assert figures["audio_snr_db"].value == np.inf
-    assert PART_METRICS["audio_spectrum_db"].excess(found.value, 1.5) > 1
-    assert found.place is not None
-    assert found.place.first_sample is not None
-    assert found.place.first_sample // audio.BLOCK == block
+    assert PART_METRICS["audio_spectrum_db"].excess(measured.value, 1.5) > 1
+    assert measured.place is not None
+    assert measured.place.first_sample is not None
+    assert measured.place.first_sample // audio.BLOCK == block
     assert comparison.findings[0].place is not None
     assert comparison.findings[0].place.first_sample == block * audio.BLOCK
 
@@ -240,9 +240,11 @@ def test_a_kind_is_a_class_and_a_registration(with_points: None) -> None:
     assert base[0].facts.kind == "points"
     assert parts.judged(returned.read("points", cloud), base).reason == "output.same_bits"
     assert parts.judged(returned.read("points", cloud + 0.01), base).reason == "output.within_tolerance"
-    found = parts.judged(returned.read("points", cloud + 0.3), base)
-    assert found.reason == "output.differs"
-    assert "Cloud of points 'points' differs from the baseline: largest distance 0.52 m (limit 0.1)" in found.message
+    verdict = parts.judged(returned.read("points", cloud + 0.3), base)
+    assert verdict.reason == "output.differs"
+    assert (
+        "Cloud of points 'points' differs from the baseline: largest distance 0.52 m (limit 0.1)" in verdict.message
+    )
 
 
 def test_a_kind_is_registered_once_and_gone_when_taken_out(with_points: None) -> None:
@@ -251,7 +253,7 @@ def test_a_kind_is_registered_once_and_gone_when_taken_out(with_points: None) ->
     assert list(KINDS).index("points") < list(KINDS).index("latents")
     unregister("points")
     assert "points_distance" not in PART_METRICS
-    assert seen("points", draw(20, 3))[0][0] == "tensor"
+    assert parts_read("points", draw(20, 3))[0][0] == "tensor"
     register(Points())  # for the fixture to take out
 
 
@@ -271,7 +273,7 @@ def bound(metric: Metric, limit: float) -> str:
     return f"{'from' if metric.higher_is_better else 'up to'} {metric.limit_text(limit)}"
 
 
-def test_a_record_and_its_arrays_make_up_what_is_kept() -> None:
+def test_a_record_and_arrays_make_up_what_is_kept() -> None:
     (part,) = returned.read("frames", draw(4, 8, 6, 3), rates=Rates(video_hz=8.0))
     again = recorded(part.facts, part.kept.arrays)
     assert again == part.kept

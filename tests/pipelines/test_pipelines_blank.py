@@ -38,12 +38,12 @@ OPERATIONS: list[Callable[[Any], Any]] = [
 
 
 @pytest.mark.parametrize("operation", OPERATIONS, ids=[str(i) for i in range(len(OPERATIONS))])
-def test_the_layout_is_that_of_a_real_result(operation: Callable[[Any], Any]) -> None:
+def test_the_layout_matches_a_real_result(operation: Callable[[Any], Any]) -> None:
     real = operation(torch.ones(2, 6, 8))
     with torch.no_grad(), PlaceholderMode():
-        made = operation(placeholder(2, 6, 8))
-    assert isinstance(made, Placeholder)
-    assert (made.shape, made.stride(), made.dtype) == (real.shape, real.stride(), real.dtype)
+        result = operation(placeholder(2, 6, 8))
+    assert isinstance(result, Placeholder)
+    assert (result.shape, result.stride(), result.dtype) == (real.shape, real.stride(), real.dtype)
 
 
 def test_what_no_blank_goes_into_is_computed() -> None:
@@ -55,15 +55,15 @@ def test_what_no_blank_goes_into_is_computed() -> None:
         assert not isinstance(torch.zeros(20, 20), Placeholder)
 
 
-def test_in_inference_mode_the_same_operations_are_seen_as_without_gradients() -> None:
-    seen: list[list[str]] = []
+def test_in_inference_mode_the_same_operations_are_recorded_as_without_gradients() -> None:
+    operations: list[list[str]] = []
     for mode in (torch.no_grad, torch.inference_mode):
         ran: list[str] = []
         with mode(), PlaceholderMode(Ledger(), lambda func, *_, ran=ran: ran.append(str(func))):
             torch.nn.functional.linear(placeholder(2, 6, 8), placeholder(4, 8), placeholder(4))
-        seen.append(ran)
-    assert seen[0] == seen[1]
-    assert "aten.addmm.default" in seen[0]
+        operations.append(ran)
+    assert operations[0] == operations[1]
+    assert "aten.addmm.default" in operations[0]
 
 
 class Curious(torch.nn.Module):
@@ -82,12 +82,12 @@ class Curious(torch.nn.Module):
         (Curious(), "_local_scalar_dense.*in Curious at pipelines/test_pipelines_blank.py:"),
     ],
 )
-def test_who_reads_a_blank_is_told_which_operation_and_where(reads: Callable[[Any], Any], operation: str) -> None:
+def test_a_read_of_a_blank_names_the_operation_and_the_place(reads: Callable[[Any], Any], operation: str) -> None:
     with torch.no_grad(), PlaceholderMode(), pytest.raises(NotPlannableError, match=operation):
         reads(placeholder(4, 4))
 
 
-def test_a_real_tensor_that_a_blank_was_written_into_is_blank_from_then_on() -> None:
+def test_a_real_tensor_with_a_blank_written_into_is_blank_from_then_on() -> None:
     with torch.no_grad(), PlaceholderMode():
         padded = torch.zeros(2, 4)
         assert not isinstance(padded * 2, Placeholder)
@@ -97,7 +97,7 @@ def test_a_real_tensor_that_a_blank_was_written_into_is_blank_from_then_on() -> 
             padded.sum().item()
 
 
-def test_bytes_are_counted_while_a_blank_or_a_view_of_it_is_alive() -> None:
+def test_bytes_are_counted_while_a_blank_or_a_view_is_alive() -> None:
     ledger = Ledger()
     with torch.no_grad(), PlaceholderMode(ledger):
         whole = torch.zeros(1024, 1024, 2)
@@ -111,7 +111,7 @@ def test_bytes_are_counted_while_a_blank_or_a_view_of_it_is_alive() -> None:
     assert (ledger.live_bytes, ledger.peak_bytes) == (0, 12 << 20)
 
 
-def test_a_cast_of_a_module_replaces_its_blanks() -> None:
+def test_a_cast_of_a_module_replaces_the_blanks() -> None:
     layer = torch.nn.Linear(4, 4)
     layer.weight = torch.nn.Parameter(placeholder(4, 4), requires_grad=False)
     torch.__future__.set_overwrite_module_params_on_conversion(True)
@@ -139,7 +139,7 @@ def test_equal_operations_on_equal_values_have_equal_names() -> None:
         assert not same(torch.rand_like(a), torch.rand_like(a))
 
 
-def test_entries_of_a_batch_keep_their_names_on_the_way_into_it_and_out_again() -> None:
+def test_entries_of_a_batch_keep_names_on_the_way_in_and_out() -> None:
     with torch.no_grad(), PlaceholderMode():
         cond, uncond, latents = placeholder(1, 7, 4), placeholder(1, 7, 4), placeholder(1, 4, 8, 8)
         both = torch.cat([uncond, cond])
@@ -171,6 +171,8 @@ def test_writing_in_place_changes_the_names_of_all_views() -> None:
 def test_real_values_go_into_names() -> None:
     with torch.no_grad(), PlaceholderMode():
         table = placeholder(10, 4)
-        one, other = torch.tensor([[1, 2]]), torch.tensor([[1, 3]])
-        assert same(torch.nn.functional.embedding(one, table), torch.nn.functional.embedding(one.clone(), table))
-        assert not same(torch.nn.functional.embedding(one, table), torch.nn.functional.embedding(other, table))
+        indices, other = torch.tensor([[1, 2]]), torch.tensor([[1, 3]])
+        assert same(
+            torch.nn.functional.embedding(indices, table), torch.nn.functional.embedding(indices.clone(), table)
+        )
+        assert not same(torch.nn.functional.embedding(indices, table), torch.nn.functional.embedding(other, table))

@@ -34,7 +34,7 @@ def test_what_the_kernel_takes_for_available(tmp_path: Path) -> None:
     ],
     ids=["version 2", "version 1"],
 )
-def test_a_container_leaves_what_its_limit_and_its_dropped_files_leave(
+def test_a_container_leaves_what_the_limit_and_the_dropped_files_leave(
     tmp_path: Path, folder: str, names: tuple[str, str]
 ) -> None:
     write(tmp_path, proc__meminfo=MEMINFO)
@@ -51,11 +51,11 @@ def test_a_container_without_a_limit_leaves_the_machines(tmp_path: Path) -> None
     assert free_bytes("cpu", tmp_path) == 16_000_000 * 1024
 
 
-def test_a_platform_that_tells_nothing(tmp_path: Path) -> None:
+def test_a_platform_without_figures(tmp_path: Path) -> None:
     assert free_bytes("cpu", tmp_path) is None
     assert free_bytes("mps", tmp_path) is None
 
 
-def test_this_machine_tells_something_sensible() -> None:
+def test_the_local_machine_reports_a_sensible_figure() -> None:
     free = free_bytes("cpu")
     assert free is None or 1 << 20 < free < 1 << 46

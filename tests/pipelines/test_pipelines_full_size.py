@@ -35,9 +35,9 @@ def name(request: pytest.FixtureRequest) -> str:
 
 @pytest.fixture(scope="module")
 def pipeline(name: str) -> Any:
-    made = build_full_size(MODELS[name], torch.bfloat16)
-    made.set_progress_bar_config(disable=True)
-    return made
+    pipeline = build_full_size(MODELS[name], torch.bfloat16)
+    pipeline.set_progress_bar_config(disable=True)
+    return pipeline
 
 
 @pytest.fixture(scope="module")
@@ -50,14 +50,17 @@ def test_every_registered_model_has_a_configuration() -> None:
     assert PARTS.keys() == MODELS.keys()
 
 
-def test_parameters_are_those_of_the_published_models_and_blank(name: str, pipeline: Any) -> None:
+def test_parameters_match_the_published_models_and_blank(name: str, pipeline: Any) -> None:
     modules = {key: part for key, part in pipeline.components.items() if isinstance(part, torch.nn.Module)}
     assert {
         key: sum(parameter.numel() for parameter in module.parameters()) for key, module in modules.items()
     } == PARAMETERS[name]
     for module in modules.values():
-        assert all(isinstance(one, Placeholder) and one.dtype == torch.bfloat16 for one in module.parameters())
-        assert not any(one.is_meta for one in module.buffers())
+        assert all(
+            isinstance(parameter, Placeholder) and parameter.dtype == torch.bfloat16
+            for parameter in module.parameters()
+        )
+        assert not any(buffer.is_meta for buffer in module.buffers())
 
 
 def test_building_leaves_the_random_state_alone() -> None:
@@ -78,9 +81,9 @@ def test_calls_and_tokens_of_a_recommended_call(name: str, plan: PipelinePlan) -
 
 
 @pytest.mark.pipeline
-def test_a_denoiser_call_is_as_much_work_as_its_layers(name: str, plan: PipelinePlan) -> None:
+def test_a_denoiser_call_is_as_much_work_as_the_layers(name: str, plan: PipelinePlan) -> None:
     # What torch's registry has a formula for, which leaves out the fused attention of a CPU, plus that attention.
-    (group,) = [one for one in plan.work.denoiser if one.branch == "cond"]
+    (group,) = [group for group in plan.work.denoiser if group.branch == "cond"]
     tokens = plan.tokens["transformer cond"]
     layers, width, rest = {"lumina2": (26, 2304, 18.1e12), "flux": (57, 3072, 59.5e12)}[name]
     attention = 4 * layers * tokens**2 * width

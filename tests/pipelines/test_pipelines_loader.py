@@ -75,7 +75,7 @@ def test_auto_prefers_cuda_then_mps(two_gpus: None, monkeypatch: pytest.MonkeyPa
     assert resolve_device("auto") == resolve_device("mps") == "mps"
 
 
-def test_named_devices_that_exist(two_gpus: None) -> None:
+def test_existing_named_devices(two_gpus: None) -> None:
     assert [resolve_device(name) for name in ("cpu", "cuda", "cuda:0", "cuda:1")] == [
         "cpu",
         "cuda",
@@ -92,7 +92,7 @@ def test_index_beyond_the_devices_there_are(two_gpus: None) -> None:
 
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps"])
-def test_device_that_the_machine_has_not(no_gpu: None, name: str) -> None:
+def test_device_absent_from_the_machine(no_gpu: None, name: str) -> None:
     with pytest.raises(PipelineError, match=rf"device='{name}': torch .* finds no .* --diffbench-device=auto"):
         resolve_device(name)
 
@@ -109,7 +109,7 @@ def test_unknown_device(name: str, nearest: str | None) -> None:
 
 @pytest.mark.pipeline
 @pytest.mark.parametrize("model", MODELS)
-def test_load_leaves_the_process_as_it_was(model: str) -> None:
+def test_load_leaves_the_process_unchanged(model: str) -> None:
     before = torch.get_rng_state(), torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
     pipeline: Any = load(spec_with(model=model, dtype="bf16"))
     after = torch.get_rng_state(), torch.get_default_dtype(), torch.is_grad_enabled(), torch.get_num_threads()
@@ -130,14 +130,14 @@ def test_a_loaded_mini_paints_the_very_same_picture(model: str, tmp_path: Any) -
     built.save_pretrained(tmp_path)
     loaded: Any = load(spec_with(model=model, weights="pretrained"), tmp_path)
     arguments: dict[str, Any] = {**MODELS[model].mini_recommended, "num_inference_steps": 4, "output_type": "pt"}
-    one, other = (
+    picture, other = (
         pipeline("a red circle", generator=torch.Generator().manual_seed(0), **arguments)[0]
         for pipeline in (built, loaded)
     )
-    assert torch.equal(one, other)
+    assert torch.equal(picture, other)
 
 
-def test_a_plan_of_a_folder_is_of_the_class_and_size_in_it(tmp_path: Path, real_libraries: None) -> None:
+def test_a_plan_of_a_folder_has_the_class_and_size_in_the_folder(tmp_path: Path, real_libraries: None) -> None:
     tiny = build_tiny("flux")
     tiny.save_pretrained(tmp_path)
     planned: Any = load(spec_with(model=FOLDER_MODEL, weights="plan"), tmp_path)
@@ -147,7 +147,7 @@ def test_a_plan_of_a_folder_is_of_the_class_and_size_in_it(tmp_path: Path, real_
     assert weight.shape == tiny.transformer.proj_out.weight.shape
 
 
-def test_weights_that_cannot_be_loaded() -> None:
+def test_unloadable_weights() -> None:
     with pytest.raises(PipelineError, match=r"weights='own' can't be loaded .* mini, plan, random or pretrained"):
         load(spec_with(weights="own"))
 

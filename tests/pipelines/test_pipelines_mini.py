@@ -52,12 +52,12 @@ def paint(pipeline: Any, name: str, prompt: str | list[str] = PROMPT, seed: int 
     return pipeline(prompt, **{**defaults, **arguments}).images
 
 
-def psnr_db(one: Any, other: Any) -> float:
+def psnr_db(image: Any, other: Any) -> float:
     """Peak signal-to-noise ratio of pictures in [0, 1]: 10 log10(1 / mean squared error)."""
-    return float(-10 * np.log10(np.mean((one.astype(np.float64) - other) ** 2) + 1e-30))
+    return float(-10 * np.log10(np.mean((image.astype(np.float64) - other) ** 2) + 1e-30))
 
 
-def test_they_are_the_real_classes(minis: dict[str, Any]) -> None:
+def test_minis_are_the_real_classes(minis: dict[str, Any]) -> None:
     assert [type(minis[name]).__name__ for name in ALL] == [model.pipeline_class for model in MODELS.values()]
     assert all(isinstance(pipeline, DiffusionPipeline) for pipeline in minis.values())
     assert minis["flux"].transformer.config.guidance_embeds
@@ -112,7 +112,7 @@ def test_rounding_is_not_amplified(minis: dict[str, Any], name: str) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", NAMES)
-def test_several_prompts_and_images_each(minis: dict[str, Any], name: str) -> None:
+def test_several_prompts_with_several_images(minis: dict[str, Any], name: str) -> None:
     images = paint(minis[name], name, [PROMPT, "a small white cross on a black background"], num_images_per_prompt=2)
     assert images.shape == (4, 128, 128, 3)
     assert all(psnr_db(images[i], images[j]) < 40 for i in range(4) for j in range(i))
@@ -120,7 +120,7 @@ def test_several_prompts_and_images_each(minis: dict[str, Any], name: str) -> No
 
 @pytest.mark.full
 @pytest.mark.parametrize("name", NAMES)
-def test_a_picture_does_not_depend_on_its_batch(minis: dict[str, Any], painted: dict[str, Any], name: str) -> None:
+def test_a_picture_does_not_depend_on_the_batch(minis: dict[str, Any], painted: dict[str, Any], name: str) -> None:
     generators = [torch.Generator().manual_seed(seed) for seed in (7, 0)]
     images = paint(minis[name], name, ["a small white cross on a black background", PROMPT], generator=generators)
     assert psnr_db(images[1:], painted[name]) > 60
@@ -134,7 +134,7 @@ def test_other_sizes_and_long_prompts(minis: dict[str, Any], name: str) -> None:
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_building_leaves_the_process_as_it_was_and_repeats_itself(minis: dict[str, Any], name: str) -> None:
+def test_building_leaves_the_process_unchanged_and_is_repeatable(minis: dict[str, Any], name: str) -> None:
     torch.manual_seed(12345)
     torch.set_default_dtype(torch.float64)
     before = torch.get_rng_state()
@@ -151,12 +151,12 @@ def test_building_leaves_the_process_as_it_was_and_repeats_itself(minis: dict[st
         assert all(torch.equal(built[key], rebuilt[key]) for key in built)
 
 
-def test_minis_of_one_class_paint_different_pictures(painted: dict[str, Any]) -> None:
+def test_minis_of_the_same_class_paint_different_pictures(painted: dict[str, Any]) -> None:
     assert psnr_db(*(painted[name] for name in LUMINAS)) < 30
 
 
 @pytest.mark.parametrize("name", ALL)
-def test_they_are_ready_to_be_called_and_not_to_be_trained(minis: dict[str, Any], name: str) -> None:
+def test_minis_are_ready_for_calls_and_not_for_training(minis: dict[str, Any], name: str) -> None:
     modules = {key: part for key, part in minis[name].components.items() if isinstance(part, torch.nn.Module)}
     assert modules.keys() == MODELS[name].mini.keys()
     for module in modules.values():

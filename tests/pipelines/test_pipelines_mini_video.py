@@ -40,11 +40,11 @@ def paint(pipeline: Any, prompt: str | list[str] = PROMPT, seed: int = 0, **argu
     return pipeline(prompt, **{**defaults, **arguments}).frames
 
 
-def rms(one: Any, other: Any) -> float:
-    return float(np.sqrt(np.mean((one.astype(np.float64) - other) ** 2)))
+def rms(frames: Any, other: Any) -> float:
+    return float(np.sqrt(np.mean((frames.astype(np.float64) - other) ** 2)))
 
 
-def test_it_is_made_of_the_real_classes(mini: Any) -> None:
+def test_the_video_mini_consists_of_the_real_classes(mini: Any) -> None:
     names = {name: type(part).__name__ for name, part in mini.components.items() if part is not None}
     assert names == {
         "text_encoder": "UMT5EncoderModel",
@@ -103,7 +103,7 @@ def test_other_sizes_lengths_and_long_prompts(mini: Any) -> None:
     assert np.isfinite(videos).all()
 
 
-def test_its_words_of_motion_are_tokens_and_those_of_the_others_stay_as_they_were() -> None:
+def test_words_of_motion_are_tokens_and_the_other_minis_words_are_unchanged() -> None:
     tokenizer = umt5_tokenizer()
     tokens = tokenizer.tokenize("a video of a red circle moving up")
     assert tokens == ["▁a", "▁video", "▁of", "▁a", "▁red", "▁circle", "▁moving", "▁up"]

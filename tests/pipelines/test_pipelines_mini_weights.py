@@ -55,7 +55,7 @@ def message_of(name: str = "flux") -> str:
     return str(caught.value)
 
 
-def test_every_file_is_listed_with_its_checksum_and_none_lies_beside() -> None:
+def test_every_file_is_listed_with_the_checksum_and_none_lies_beside() -> None:
     listed = json.loads((SHIPPED / CHECKSUMS).read_text(encoding="utf-8"))
     assert {path.name for path in SHIPPED.iterdir()} == {*listed, CHECKSUMS}
     assert {path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in WEIGHTS} == listed
@@ -70,7 +70,7 @@ def test_all_files_together_are_small() -> None:
 
 
 @pytest.mark.parametrize("path", WEIGHTS, ids=lambda path: path.stem)
-def test_they_are_finite_and_in_half_precision(path: Path) -> None:
+def test_weights_are_finite_and_in_half_precision(path: Path) -> None:
     for name, tensor in load_file(path).items():
         assert tensor.dtype == torch.float16 or not tensor.is_floating_point(), name
         assert torch.isfinite(tensor).all(), name
@@ -102,7 +102,7 @@ def test_a_damaged_file_is_named(copy: Path, file: str, damage: Callable[[Path],
     assert "damaged" in message
 
 
-def test_a_file_that_is_not_listed_is_named(copy: Path) -> None:
+def test_an_unlisted_file_is_named(copy: Path) -> None:
     listed = json.loads((copy / CHECKSUMS).read_text(encoding="utf-8"))
     del listed["vae.safetensors"]
     (copy / CHECKSUMS).write_text(json.dumps(listed), encoding="utf-8")
@@ -130,7 +130,7 @@ def test_without_any_folder_the_list_is_named(copy: Path) -> None:
 
 
 @pytest.mark.usefixtures("real_libraries")  # else its cost is that of importing them, where it comes first
-def test_one_damaged_file_stops_only_the_minis_that_it_belongs_to(copy: Path) -> None:
+def test_a_damaged_file_stops_only_dependent_minis(copy: Path) -> None:
     flip_a_bit(copy / "flux-transformer.safetensors")
     message_of("flux")
     build_mini(MODELS["lumina2"])
@@ -144,7 +144,7 @@ def test_the_revision_names_the_weights() -> None:
 
 
 @pytest.mark.parametrize("file", USED)
-def test_another_file_is_another_revision_of_the_minis_that_it_belongs_to(copy: Path, file: str) -> None:
+def test_a_changed_file_changes_the_revision_of_dependent_minis(copy: Path, file: str) -> None:
     before = {name: revision(model) for name, model in MODELS.items()}
     flip_a_bit(copy / file)
     list_anew(copy)
@@ -152,7 +152,7 @@ def test_another_file_is_another_revision_of_the_minis_that_it_belongs_to(copy: 
     assert changed == {name for name, model in MODELS.items() if file in model.mini.values()}
 
 
-def test_what_the_list_says_in_another_order_is_the_same_revision(copy: Path) -> None:
+def test_what_the_list_says_in_a_different_order_is_the_same_revision(copy: Path) -> None:
     before = revision(MODELS["lumina2"])
     listed = json.loads((copy / CHECKSUMS).read_text(encoding="utf-8"))
     (copy / CHECKSUMS).write_text(json.dumps(dict(reversed(listed.items()))), encoding="utf-8")

@@ -90,7 +90,7 @@ def paint(pipeline: Any, name: str, **arguments: Any) -> Any:
 
 @pytest.mark.pipeline
 @pytest.mark.parametrize("name", MODELS)
-def test_a_saved_pipeline_is_found_by_name_and_loads_with_diffusers_alone(saved: Path, name: str) -> None:
+def test_a_saved_pipeline_is_located_by_name_and_loads_with_diffusers_alone(saved: Path, name: str) -> None:
     built = build_tiny(name)
     pipeline: Any = load_pretrained(spec_for(name), MODELS[name], saved)
     assert type(pipeline) is type(built)
@@ -98,16 +98,16 @@ def test_a_saved_pipeline_is_found_by_name_and_loads_with_diffusers_alone(saved:
 
     plain: Any = DiffusionPipeline
     plain = plain.from_pretrained(str(saved / name), use_safetensors=True)
-    one, other = (
+    picture, other = (
         np.asarray(paint(p, name, output_type="pil")[0], dtype=np.int16)  # of a video all frames
         for p in (built, plain)
     )
-    assert np.abs(one - other).max() <= 1  # a mapped file's addresses may tip the rounding of a pixel
+    assert np.abs(picture - other).max() <= 1  # a mapped file's addresses may tip the rounding of a pixel
 
 
 @pytest.mark.pipeline
 @pytest.mark.parametrize("where", ["the folder itself", "named after the hub id", "source of the spec"])
-def test_other_places_a_pipeline_is_found(copy: Path, tmp_path: Path, where: str) -> None:
+def test_other_places_of_a_pipeline(copy: Path, tmp_path: Path, where: str) -> None:
     if where == "named after the hub id":
         copy.rename(tmp_path / "Lumina-Image-2.0")
         pipeline = load_pretrained(spec_for("lumina2"), LUMINA, tmp_path)
@@ -164,7 +164,7 @@ def test_malformed_index(copy: Path, content: str, expected: str) -> None:
     assert expected in message_of(copy)
 
 
-def test_another_class_than_the_registered_one(saved: Path) -> None:
+def test_a_class_other_than_the_registered_class(saved: Path) -> None:
     with pytest.raises(PipelineError, match=r"'FluxPipeline', but model='lumina2' is a Lumina2Pipeline"):
         load_pretrained(spec_for("lumina2"), LUMINA, saved / "flux")
 
@@ -180,7 +180,7 @@ def test_another_class_than_the_registered_one(saved: Path) -> None:
     ],
     ids=["pipeline class", "component", "installed module", "module beside the weights", "pipeline module"],
 )
-def test_code_that_comes_with_the_weights_is_refused(copy: Path, plant: Callable[[Path], object]) -> None:
+def test_code_beside_the_weights_is_refused(copy: Path, plant: Callable[[Path], object]) -> None:
     code = f"import pathlib; pathlib.Path({str(copy / 'ran')!r}).touch()"
     for place in (copy / "evil.py", copy / "transformer" / "evil.py"):
         place.write_text(code)
@@ -233,7 +233,7 @@ def test_damaged_weights(copy: Path, damage: Callable[[bytes], bytes], expected:
 
 
 @pytest.mark.pipeline
-def test_what_the_library_cannot_load_is_told_in_its_words(copy: Path) -> None:
+def test_a_failure_of_the_library_to_load_is_reported_in_the_librarys_words(copy: Path) -> None:
     edit_json(copy / "transformer" / "config.json", hidden_size=96)
     message = message_of(copy)
     assert "Lumina2Pipeline.from_pretrained failed" in message
@@ -287,7 +287,7 @@ def test_offline_with_half_a_snapshot(hub_cache: Path, saved: Path, monkeypatch:
         (ConnectionError, "isn't in the hub's cache and couldn't be downloaded (ConnectionError: no)"),
     ],
 )
-def test_hub_that_refuses_or_is_out_of_reach(
+def test_hub_refusing_or_out_of_reach(
     hub_cache: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception], expected: str
 ) -> None:
     def fail(*_: object, **__: object) -> None:
@@ -301,9 +301,7 @@ def test_hub_that_refuses_or_is_out_of_reach(
     assert "hf download black-forest-labs/FLUX.1-dev" in str(caught.value)
 
 
-def test_download_is_checked_before_it_is_loaded(
-    hub_cache: Path, copy: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_download_is_checked_before_loading(hub_cache: Path, copy: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def download(*_: object, use_safetensors: bool) -> str:
         assert use_safetensors
         return str(copy)
@@ -343,6 +341,6 @@ def test_digest_sees_what_changed(saved: Path, copy: Path, change: str) -> None:
 
 
 @pytest.mark.pipeline
-def test_revision_of_pipelines_that_were_built_in_code() -> None:
+def test_revision_of_pipelines_built_in_code() -> None:
     lumina, again, neta = (revision(build_tiny(name)) for name in ("lumina2", "lumina2", "neta-lumina"))
     assert lumina == again != neta

@@ -7,7 +7,7 @@ import torch
 from pytest_diffbench.pipelines.random_weights import fill
 
 
-def test_a_parameter_longer_than_the_table_goes_round_it() -> None:
+def test_a_parameter_longer_than_the_table_wraps_around() -> None:
     table = torch.arange(1.0, 8.0)
     layer = torch.nn.Linear(4, 8, bias=False)  # 32 elements of 7 draws; 1 / sqrt(4) is the scale
     fill(layer, "any", table)
@@ -24,7 +24,7 @@ class GemmaNorm(torch.nn.Module):
         self.weight = torch.nn.Parameter(torch.full((4,), 7.0))
 
 
-def test_gains_are_one_biases_nothing_and_the_rest_is_drawn_by_its_fan_in() -> None:
+def test_gains_are_1_biases_0_and_the_rest_is_drawn_by_fan_in() -> None:
     layers = torch.nn.ModuleDict(
         {
             "norm": torch.nn.LayerNorm(4),

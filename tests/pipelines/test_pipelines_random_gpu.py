@@ -37,7 +37,7 @@ def memory_given_back() -> Iterator[None]:
 
 def weights_bytes(name: str) -> int:
     components = placeholder_components(MODELS[name], torch.bfloat16)
-    return sum(one.numel() * 2 for module in components.values() for one in module.parameters())
+    return sum(parameter.numel() * 2 for module in components.values() for parameter in module.parameters())
 
 
 def need(device: str, needed_bytes: int) -> None:
@@ -58,18 +58,18 @@ def image_of(pipeline: Any, **arguments: Any) -> torch.Tensor:
 
 @pytest.mark.parametrize("name", ["lumina2", "flux"])
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float32], ids=["bfloat16", "float32"])
-def test_weights_and_tables_are_those_of_the_cpu(name: str, dtype: torch.dtype) -> None:
+def test_weights_and_tables_match_the_cpu(name: str, dtype: torch.dtype) -> None:
     here = build_random(MODELS[name], dtype, "cpu", parts=NARROW).components
     there = build_random(MODELS[name], dtype, "cuda", parts=NARROW).components
     for key, module in here.items():
         if not isinstance(module, torch.nn.Module):
             continue
         other = there[key]
-        assert all(one.is_cuda for one in (*other.parameters(), *other.buffers()))
+        assert all(tensor.is_cuda for tensor in (*other.parameters(), *other.buffers()))
         values = dict(other.named_parameters()) | dict(other.named_buffers())
-        mine = dict(module.named_parameters()) | dict(module.named_buffers())
-        assert mine.keys() == values.keys()
-        assert all(value.equal(values[path].cpu()) for path, value in mine.items())
+        tensors = dict(module.named_parameters()) | dict(module.named_buffers())
+        assert tensors.keys() == values.keys()
+        assert all(value.equal(values[path].cpu()) for path, value in tensors.items())
 
 
 @pytest.mark.parametrize("name", ["lumina2", "flux"])
@@ -94,7 +94,7 @@ def test_a_model_of_full_size_paints_at_full_size(name: str) -> None:
     assert image.isfinite().all()
     assert image.std() > 0.02
     assert len(latents) == 4
-    assert all(0.1 < one < 10 for one in latents), latents
+    assert all(0.1 < deviation < 10 for deviation in latents), latents
 
 
 def test_a_model_of_full_size_is_offloaded() -> None:

@@ -70,7 +70,7 @@ def test_recommended_arguments_cannot_be_changed_by_a_test() -> None:
         model_named("flux").recommended["height"] = 1  # type: ignore[index]  # that it can't is the test
 
 
-def test_each_mini_has_a_denoiser_of_its_own() -> None:
+def test_every_mini_has_a_separate_denoiser() -> None:
     assert len({model.mini["transformer"] for model in MODELS.values()}) == len(MODELS)
 
 
@@ -101,7 +101,7 @@ def test_register(monkeypatch: pytest.MonkeyPatch) -> None:
     register(new)  # importing twice does no harm
 
 
-def test_register_refuses_a_name_that_is_taken() -> None:
+def test_register_refuses_a_taken_name() -> None:
     flux = MODELS["flux"]
     with pytest.raises(PipelineError, match=r"'flux' is already registered, for black-forest-labs/FLUX.1-dev"):
         register(dataclasses.replace(flux, hub_id="somebody/else"))

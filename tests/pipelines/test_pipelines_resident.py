@@ -41,7 +41,7 @@ def no_automatic_collection() -> Iterator[None]:
     gc.enable()
 
 
-def test_equal_specs_share_one_pipeline() -> None:
+def test_equal_specs_share_a_pipeline() -> None:
     resident = Resident()
     first = resident.get(SPEC, Fake)
     again = resident.get(PipelineSpec(model="lumina2", weights="mini", device="cpu", dtype="float32"), Fake)
@@ -59,7 +59,7 @@ def test_unequal_specs_do_not(change: dict[str, Any]) -> None:
     assert resident.get(PipelineSpec(**{**arguments, **change}), Fake) is not first
 
 
-def test_old_one_is_gone_before_the_new_one_is_built(no_automatic_collection: None) -> None:
+def test_the_old_pipeline_is_gone_before_the_new_pipeline_is_built(no_automatic_collection: None) -> None:
     resident = Resident()
     old = weakref.ref(resident.get(SPEC, Fake))
     alive: list[object] = []
@@ -108,7 +108,7 @@ def test_release_removes_hooks_and_can_be_repeated() -> None:
     assert not pipeline.hooked
 
 
-def test_things_without_hooks_are_released_too(no_automatic_collection: None) -> None:
+def test_objects_without_hooks_are_released_too(no_automatic_collection: None) -> None:
     resident = Resident()
     old = weakref.ref(resident.get(SPEC, lambda: torch.nn.Linear(2, 2)))
     resident.release()
@@ -117,19 +117,19 @@ def test_things_without_hooks_are_released_too(no_automatic_collection: None) ->
 
 @pytest.mark.pipeline
 @pytest.mark.usefixtures("real_libraries")
-def test_real_pipeline_and_its_modules_are_gone(no_automatic_collection: None) -> None:
+def test_real_pipeline_and_the_modules_are_gone(no_automatic_collection: None) -> None:
     resident = Resident()
     pipeline: Any = resident.get(SPEC, lambda: load(SPEC))
     pipeline("a red circle", num_inference_steps=1, height=64, width=64)
     modules = [component for component in pipeline.components.values() if isinstance(component, torch.nn.Module)]
     old = [
-        weakref.ref(thing)
-        for thing in (pipeline, *modules, modules[0].get_parameter(next(iter(modules[0].state_dict()))))
+        weakref.ref(kept)
+        for kept in (pipeline, *modules, modules[0].get_parameter(next(iter(modules[0].state_dict()))))
     ]
     assert len(old) == 5
     del pipeline, modules
     resident.get(OTHER, lambda: load(OTHER))
-    assert [thing() for thing in old] == [None] * 5
+    assert [reference() for reference in old] == [None] * 5
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")

@@ -51,10 +51,10 @@ def in_authors_layout(transformer: Any) -> dict[str, torch.Tensor]:
     named: dict[str, torch.Tensor] = {}
     for name, tensor in transformer.state_dict().items():
         other = name
-        for ours, theirs in _AUTHORS_NAMES:
-            if ours in (".linear_1.", ".linear_2.", ".linear_3.") and ".feed_forward." not in name:
+        for published, authors in _AUTHORS_NAMES:
+            if published in (".linear_1.", ".linear_2.", ".linear_3.") and ".feed_forward." not in name:
                 continue
-            other = other.replace(ours, theirs)
+            other = other.replace(published, authors)
         named[other] = tensor.contiguous()
     for name in [name for name in named if ".to_q." in name]:
         parts = [named.pop(name.replace("to_q", part)) for part in ("to_q", "to_k", "to_v")]
@@ -157,7 +157,7 @@ def _without(name: str) -> Callable[[dict[str, torch.Tensor]], dict[str, torch.T
     ],
     ids=["one missing", "one too many", "another model", "another width"],
 )
-def test_weights_that_do_not_fit_are_named(
+def test_unfitting_weights_are_named(
     folder: Path, neta: Any, change: Callable[[dict[str, torch.Tensor]], dict[str, torch.Tensor]], expected: str
 ) -> None:
     file = write(folder / "one.safetensors", change(in_authors_layout(neta.transformer)))
@@ -167,14 +167,14 @@ def test_weights_that_do_not_fit_are_named(
 
 
 @pytest.mark.parametrize("name", ["", "neta-lumina", NETA.hub_id.rpartition("/")[2]])
-def test_a_file_without_a_pipeline_around_it_is_found(tmp_path: Path, name: str) -> None:
+def test_a_file_without_a_surrounding_pipeline_is_located(tmp_path: Path, name: str) -> None:
     assert single_file(tmp_path, NETA) is None
     (tmp_path / name).mkdir(exist_ok=True)
     file = write(tmp_path / name / "one.safetensors", {"a": torch.ones(1)})
     assert single_file(tmp_path, NETA) == single_file(file, NETA) == file
 
 
-def test_two_files_are_one_too_many(folder: Path) -> None:
+def test_two_files_are_too_many(folder: Path) -> None:
     for name in ("one", "other"):
         save_file({"a": torch.ones(1)}, folder / f"{name}.safetensors")
     with pytest.raises(PipelineError, match=r"there are 2 single-file checkpoints .*one\.safetensors, other"):
@@ -202,7 +202,7 @@ def test_half_a_file(folder: Path, neta: Any) -> None:
         load_pretrained(spec_for(), NETA, file)
 
 
-def test_a_file_without_the_rest_of_its_pipeline(tmp_path: Path, neta: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_file_without_the_rest_of_the_pipeline(tmp_path: Path, neta: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     file = write(tmp_path / "one.safetensors", in_authors_layout(neta.transformer))

@@ -38,7 +38,7 @@ def test_different_texts_have_different_tokens(tokenizer: Any) -> None:
     assert len({tuple(tokenizer(text).input_ids) for text in TEXTS}) == len(TEXTS)
 
 
-def test_frequent_words_are_one_token(tokenizer: Any) -> None:
+def test_frequent_words_are_a_single_token(tokenizer: Any) -> None:
     assert len(tokenizer.tokenize(TEXTS[1])) == 7
 
 
@@ -66,7 +66,7 @@ def test_marks_begin_and_end_as_asked(add_bos: bool, add_eos: bool) -> None:
     assert tokens == ["<bos>"] * add_bos + ["▁red"] + ["<eos>"] * add_eos
 
 
-def test_saved_and_loaded_it_is_the_same(tokenizer: Any, tmp_path: Path) -> None:
+def test_a_saved_and_loaded_tokenizer_is_the_same(tokenizer: Any, tmp_path: Path) -> None:
     tokenizer.save_pretrained(tmp_path)
     loaded = AutoTokenizer.from_pretrained(tmp_path, local_files_only=True)
     assert loaded(TEXTS).input_ids == tokenizer(TEXTS).input_ids
@@ -74,7 +74,7 @@ def test_saved_and_loaded_it_is_the_same(tokenizer: Any, tmp_path: Path) -> None
     assert len(loaded) == vocabulary_size()
 
 
-def test_the_models_read_as_many_tokens_as_their_authors_gave_them() -> None:
+def test_the_models_read_as_many_tokens_as_the_authors_models() -> None:
     from pytest_diffbench.pipelines import architectures
 
     lengths = {name: getattr(architectures, name) for name in ("CLIP_TOKENS", "_T5_TOKENS", "_GEMMA_TOKENS")}

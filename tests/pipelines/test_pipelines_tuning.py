@@ -56,7 +56,7 @@ def all_packages(monkeypatch: pytest.MonkeyPatch) -> None:
     ],
     ids=repr,
 )
-def test_what_cannot_be_had_is_named_with_its_remedy(options: dict[str, Any], expected: str) -> None:
+def test_what_cannot_be_had_is_named_with_the_remedy(options: dict[str, Any], expected: str) -> None:
     with pytest.raises(PipelineError, match=expected):
         check_tuning(spec_with(**options))
 
@@ -64,7 +64,7 @@ def test_what_cannot_be_had_is_named_with_its_remedy(options: dict[str, Any], ex
 @pytest.mark.parametrize(
     ("value", "package"), [("int8", "torchao"), ("nf4", "bitsandbytes"), ("torchao:float8", "torchao")]
 )
-def test_a_quantiser_that_is_not_installed(no_packages: None, value: str, package: str) -> None:
+def test_an_uninstalled_quantiser(no_packages: None, value: str, package: str) -> None:
     with pytest.raises(
         PipelineError, match=rf"quantize='{value}' needs the package {package}, .*pip install {package}"
     ):
@@ -134,16 +134,16 @@ def test_parameters_of_a_cache(value: str, given: dict[str, Any]) -> None:
     assert parse_cache(value)[1] == given
 
 
-def test_two_ways_of_writing_a_cache_are_one() -> None:
+def test_two_spellings_of_a_cache_are_the_same() -> None:
     assert cache_text("first-block:.10") == cache_text("first-block:threshold=0.1") == "first-block:threshold=0.1"
     assert cache_text("taylorseer:max_order=2,cache_interval=3") == "taylorseer:cache_interval=3,max_order=2"
 
 
-def test_a_lora_is_known_by_what_is_in_it(tmp_path: Path) -> None:
-    one, same, other = (tmp_path / f"{name}.safetensors" for name in ("one", "same", "other"))
-    one.write_bytes(b"x")
+def test_a_lora_is_known_by_content(tmp_path: Path) -> None:
+    first, same, other = (tmp_path / f"{name}.safetensors" for name in ("one", "same", "other"))
+    first.write_bytes(b"x")
     same.write_bytes(b"x")
     other.write_bytes(b"y")
-    assert lora_digest(one) == lora_digest(same) != lora_digest(other)
-    one.write_bytes(b"yy")
-    assert lora_digest(one) != lora_digest(same)
+    assert lora_digest(first) == lora_digest(same) != lora_digest(other)
+    first.write_bytes(b"yy")
+    assert lora_digest(first) != lora_digest(same)

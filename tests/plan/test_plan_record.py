@@ -17,7 +17,7 @@ class Target:
         return self.components["used"](torch.zeros(size, 4))  # type: ignore[no-any-return]  # of a module
 
 
-def test_a_component_that_is_not_called_has_weights_and_no_work(real_libraries: None) -> None:
+def test_an_uncalled_component_has_weights_and_no_work(real_libraries: None) -> None:
     parts = {part.name: part for part in plan_of(Target(), {"size": 3}, source="a test", dtype="float32").parts}
     idle, used = parts["idle"], parts["used"]
     assert (idle.calls, idle.flops, idle.activations_peak_bytes) == (0, 0, 0)

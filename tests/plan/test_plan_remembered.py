@@ -44,11 +44,11 @@ def calls(*places: torch.Tensor) -> tuple[Layer, Planner]:
     ],
     ids=["one number", "real numbers", "equal", "other numbers", "another mask", "another shape"],
 )
-def test_values_count_where_they_may_decide_about_shapes(first: Any, second: Any, ran: int) -> None:
+def test_values_count_if_shapes_may_depend_on_values(first: Any, second: Any, ran: int) -> None:
     assert calls(first, second, first)[0].ran == ran
 
 
-def test_a_remembered_call_takes_the_memory_that_it_took() -> None:
+def test_a_remembered_call_takes_the_memory_of_the_first_call() -> None:
     place = torch.tensor([1])
     _, once = calls(place)
     layer, again = calls(*[place] * 4)

@@ -32,7 +32,7 @@ def prediction(mode: PlaceholderMode, call: int, batch: int = 1) -> Placeholder:
     ids=["guided", "cond", "uncond", "unknown"],
 )
 @pytest.mark.parametrize("joint", [None, "cond_uncond", "uncond_cond"])
-def test_a_step_used_what_its_input_depends_on(mixed: Callable[[Any, Any], Any], used: str, joint: Any) -> None:
+def test_a_step_used_what_the_input_depends_on(mixed: Callable[[Any, Any], Any], used: str, joint: Any) -> None:
     with torch.no_grad(), PlaceholderMode() as mode:
         if joint is None:
             halves: list[Any] = [prediction(mode, 1), prediction(mode, 2)]

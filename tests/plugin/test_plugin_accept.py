@@ -86,7 +86,7 @@ def notes(files: dict[str, Any]) -> list[dict[str, Any]]:
     return [note for content in files.values() if isinstance(content, dict) for note in content["acceptances"]]
 
 
-def test_it_leaves_what_a_save_of_the_same_results_leaves(
+def test_accepting_leaves_what_a_save_of_the_same_results_leaves(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     saved, accepted = project.path / "saved", project.path / "accepted"
@@ -178,7 +178,7 @@ def test_what_a_save_refuses_is_refused(
 
 @pytest.mark.parametrize("pattern", ["*.png", "trace-*", "[!t]*.safetensors"])
 @pytest.mark.parametrize("damage", ["other bytes", "gone"])
-def test_files_that_were_tampered_with_or_are_gone_are_refused(
+def test_tampered_or_missing_files_are_refused(
     project: pytest.Pytester, capsys: pytest.CaptureFixture[str], pattern: str, damage: str
 ) -> None:
     run(project, "ci")

@@ -110,7 +110,7 @@ def session(project: pytest.Pytester) -> SessionReport:
 
 
 def ids(project: pytest.Pytester) -> list[str]:
-    return [one.observation.case.id for one in session(project).cases]
+    return [case.observation.case.id for case in session(project).cases]
 
 
 @pytest.mark.parametrize(
@@ -118,7 +118,7 @@ def ids(project: pytest.Pytester) -> list[str]:
     [RERUNS_THE_PROTOCOL, RETRIES_WITHIN_THE_REPORT, LOGS_THE_LAST_ALONE],
     ids=["protocol", "report", "last alone"],
 )
-def test_the_last_attempt_at_a_test_is_its_record(project: pytest.Pytester, plugin: str) -> None:
+def test_the_last_attempt_at_a_test_is_the_record(project: pytest.Pytester, plugin: str) -> None:
     project.makeconftest(plugin)
     project.makepyfile(test_paint=TARGET + FAILS_FIRST)
     result = run(project, "--diffbench-save", "--junitxml=junit.xml")
@@ -135,13 +135,13 @@ def test_the_last_attempt_at_a_test_is_its_record(project: pytest.Pytester, plug
     result.stdout.fnmatch_lines(["run again     test_paint.py::test_paint: 2 attempts, of which the last counts"])
     assert "- `test_paint.py::test_paint`: 2 attempts" in comment.page(session(project), comment.Links())
     *_, last = ET.parse(project.path / "junit.xml").getroot().findall(".//testcase[@name='test_paint']")
-    properties = [(one.get("name"), one.get("value")) for one in last.iter("property")]
+    properties = [(element.get("name"), element.get("value")) for element in last.iter("property")]
     assert ("diffbench.attempts", "2") in properties
     assert ("diffbench.saved", "created") in properties
     assert len({name for name, _ in properties}) == len(properties), "of both attempts"
 
 
-def test_a_session_adds_one_run_to_a_baseline_however_often_a_test_is_run(project: pytest.Pytester) -> None:
+def test_a_session_adds_a_single_run_to_a_baseline_however_often_a_test_is_run(project: pytest.Pytester) -> None:
     project.makeconftest(RERUNS_THE_PROTOCOL)
     project.makepyfile(
         test_paint=TARGET
@@ -182,7 +182,7 @@ def test_other(diffbench):
 
 
 @pytest.mark.full
-def test_repeats_of_a_test_are_one_case(project: pytest.Pytester) -> None:
+def test_repeats_of_a_test_are_a_single_case(project: pytest.Pytester) -> None:
     project.makepyfile(test_paint=TARGET + PARAMETRISED)
     names = [f"test_paint.py::{name}" for name in ("test_paint[1-2]", "test_paint[2-2]", "test_other")]
     run(project, "--diffbench-save").assert_outcomes(passed=3)
@@ -192,7 +192,7 @@ def test_repeats_of_a_test_are_one_case(project: pytest.Pytester) -> None:
     assert sorted(ids(project)) == sorted([*names, *names]), "each repeat is judged, and told of"
 
 
-def test_repeats_of_a_test_add_one_run_to_its_baseline(project: pytest.Pytester) -> None:
+def test_repeats_of_a_test_add_a_single_run_to_the_baseline(project: pytest.Pytester) -> None:
     project.makepyfile(test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint)\n")
     project.makeconftest(REPEATS)
     run(project, "--diffbench-save").assert_outcomes(passed=2)
@@ -210,10 +210,10 @@ def test_a_further_process_measures_a_repeated_test_once(
     exchange.give(tmp_path, exchange.Task(tests=("test_paint.py::test_paint",)))
     monkeypatch.setenv(exchange.VARIABLE, str(tmp_path))
     project.runpytest_inprocess("--diffbench", "--diffbench-rounds=1")
-    assert [type(one).__name__ for one in exchange.read_lines(tmp_path)] == ["Measured", "Done"]
+    assert [type(message).__name__ for message in exchange.read_lines(tmp_path)] == ["Measured", "Done"]
 
 
-def test_an_attempt_that_disagrees_with_what_the_session_has_saved_is_refused(project: pytest.Pytester) -> None:
+def test_an_attempt_in_disagreement_with_the_sessions_save_is_refused(project: pytest.Pytester) -> None:
     project.makeconftest(RERUNS_THE_PROTOCOL.replace("while any(one.failed for one in reports)", "if True"))
     project.makepyfile(
         test_paint=TARGET + "def test_paint(diffbench):\n"

@@ -41,14 +41,14 @@ def run(project: pytest.Pytester, *arguments: str) -> pytest.RunResult:
     return project.runpytest_inprocess("--diffbench-rounds=1", "--diffbench-gates=output", *arguments)
 
 
-def test_a_test_that_uses_pytest_benchmark_itself(project: pytest.Pytester) -> None:
+def test_a_test_using_pytest_benchmark_directly(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_paint=TARGET + "def test_paint(benchmark, diffbench):\n    benchmark(paint)\n    diffbench(paint)\n"
     )
     run(project, "--diffbench-save").assert_outcomes(passed=1)
 
 
-def test_another_plugins_benchmark_fixture(project: pytest.Pytester) -> None:
+def test_a_foreign_plugins_benchmark_fixture(project: pytest.Pytester) -> None:
     """As pytest-codspeed's, which takes the place of pytest-benchmark."""
     project.makeconftest("import pytest\n@pytest.fixture\ndef benchmark():\n    return lambda function: function()\n")
     run(project, "--diffbench-save", "-p", "no:benchmark").assert_outcomes(passed=1)
@@ -56,7 +56,7 @@ def test_another_plugins_benchmark_fixture(project: pytest.Pytester) -> None:
 
 @pytest.mark.full
 @pytest.mark.parametrize("first", [True, False], ids=["named before", "named after"])
-def test_the_plugin_may_be_named_beside_its_entry_point(project: pytest.Pytester, first: bool) -> None:
+def test_the_plugin_may_be_named_beside_the_entry_point(project: pytest.Pytester, first: bool) -> None:
     if not first:
         project.makeconftest("pytest_plugins = ['pytest_diffbench.plugin']\n")
     named = ("-p", "pytest_diffbench.plugin") if first else ()
@@ -83,12 +83,12 @@ def test_times_under_a_tracer_are_not_saved_and_the_rest_is(project: pytest.Pyte
     result = project.runpytest_inprocess("--diffbench", "--diffbench-json=session.json")
     result.assert_outcomes(passed=1)
     (case,) = session_json.load(project.path / "session.json").cases
-    reasons = {one.gate: one.reason for one in case.verdicts}
+    reasons = {verdict.gate: verdict.reason for verdict in case.verdicts}
     assert reasons["time"] in ("time.no_baseline", "time.traced")
     assert reasons["output"] == "output.same_bits"
 
 
-def test_benchmarks_are_marked_for_plugins_that_run_tests_in_threads(project: pytest.Pytester) -> None:
+def test_benchmarks_are_marked_for_plugins_running_tests_in_threads(project: pytest.Pytester) -> None:
     project.makeconftest(
         "class Threads:\n    def pytest_collection_finish(self, session):\n"
         "        for item in session.items:\n"
@@ -114,7 +114,7 @@ def test_a_profiler_in_c_does_not_break_the_rounds(project: pytest.Pytester) -> 
     result.stdout.fnmatch_lines(["not timed * traced the call, *"])
 
 
-def test_a_clock_that_is_frozen_is_one_clear_failure(project: pytest.Pytester) -> None:
+def test_a_frozen_clock_is_a_single_clear_failure(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_paint=TARGET + "import time\n"
         "def test_paint(diffbench, monkeypatch):\n"
@@ -135,25 +135,25 @@ def test_collecting_alone_leaves_the_file_of_the_last_session(project: pytest.Py
 
 
 @pytest.mark.parametrize(
-    ("marker", "options", "told"),
+    ("marker", "options", "message"),
     [
         ("seed=2**80", (), "*test_paint: the marker's seed is a whole number, at most 9223372036854775807, not *"),
         ("threads=100000", (), "*the marker's threads is a whole number, at most 1024, not 100000*"),
         ("", ("--diffbench-threads=100000",), "*--diffbench-threads is a whole number, at most 1024, not '100000'*"),
     ],
 )
-def test_numbers_that_torch_cannot_take_are_refused(
-    project: pytest.Pytester, marker: str, options: tuple[str, ...], told: str
+def test_numbers_beyond_torchs_range_are_refused(
+    project: pytest.Pytester, marker: str, options: tuple[str, ...], message: str
 ) -> None:
     project.makepyfile(
         test_paint=TARGET + f"@pytest.mark.diffbench({marker})\ndef test_paint(diffbench):\n    diffbench(paint)\n"
     )
     result = run(project, "--diffbench-save", *options)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([told])
+    result.stderr.fnmatch_lines([message])
 
 
-def test_a_pipeline_that_raises_shows_its_own_frames_alone(project: pytest.Pytester) -> None:
+def test_a_raising_pipeline_shows_own_frames_alone(project: pytest.Pytester) -> None:
     project.makepyfile(test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint, fails=True)\n")
     result = run(project, "--diffbench-save")
     result.assert_outcomes(failed=1)
@@ -163,16 +163,16 @@ def test_a_pipeline_that_raises_shows_its_own_frames_alone(project: pytest.Pytes
     result.stdout.no_fnmatch_line("*pytest_diffbench*.py:*")
 
 
-@pytest.mark.parametrize("which", ["reference", "other"])
-def test_a_variant_that_raises_is_named_with_its_error(project: pytest.Pytester, which: str) -> None:
-    variants = {"reference": "{'a': {'fails': True}, 'b': {}}", "other": "{'a': {}, 'b': {'fails': True}}"}[which]
+@pytest.mark.parametrize("failing", ["reference", "other"])
+def test_a_raising_variant_is_named_with_the_error(project: pytest.Pytester, failing: str) -> None:
+    variants = {"reference": "{'a': {'fails': True}, 'b': {}}", "other": "{'a': {}, 'b': {'fails': True}}"}[failing]
     project.makepyfile(
         test_paint=TARGET
         + f"def test_paint(diffbench):\n    diffbench.compare(paint, variants={variants}, precision_rel=9)\n"
     )
     result = run(project, "--diffbench-save")
     result.assert_outcomes(failed=1)
-    name = {"reference": "a", "other": "b"}[which]
+    name = {"reference": "a", "other": "b"}[failing]
     result.stdout.fnmatch_lines([f"*variant '{name}' raised ZeroDivisionError: no paint is left*"])
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
 
@@ -180,9 +180,9 @@ def test_a_variant_that_raises_is_named_with_its_error(project: pytest.Pytester,
 def test_a_plain_callable_needs_no_diffusers(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in [name for name in sys.modules if name.partition(".")[0] == "diffusers"]:
         monkeypatch.delitem(sys.modules, name)
-    found = environment.environment_of("cpu", len)
+    environment_facts = environment.environment_of("cpu", len)
     assert "diffusers" not in sys.modules
-    assert found.settings.get("attention_backend") is None
+    assert environment_facts.settings.get("attention_backend") is None
 
 
 def words_after(result: pytest.RunResult, mark: str) -> list[str]:
@@ -190,7 +190,7 @@ def words_after(result: pytest.RunResult, mark: str) -> list[str]:
     return shlex.split(line.partition(mark)[2])
 
 
-def test_a_suggested_command_does_what_it_says_from_where_it_is_pasted(
+def test_a_suggested_command_works_from_the_folder_of_pasting(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project.makeini("[pytest]\n")
@@ -214,6 +214,6 @@ def test_a_suggested_command_does_what_it_says_from_where_it_is_pasted(
 
 def test_the_sessions_file_knows_the_command_too(project: pytest.Pytester) -> None:
     run(project, "--diffbench", "--diffbench-json=session.json", "--diffbench-strict")
-    found = session_json.load(project.path / "session.json")
-    assert found.command == ("pytest", "--diffbench-rounds=1", "--diffbench-gates=output")
-    assert found.root == ""
+    report = session_json.load(project.path / "session.json")
+    assert report.command == ("pytest", "--diffbench-rounds=1", "--diffbench-gates=output")
+    assert report.root == ""

@@ -87,36 +87,36 @@ def session(project: pytest.Pytester) -> SessionReport:
 
 
 def comparison(project: pytest.Pytester) -> Comparison:
-    (found,) = session(project).comparisons
-    return found
+    (compared,) = session(project).comparisons
+    return compared
 
 
 def rows(project: pytest.Pytester) -> dict[str, VariantReport]:
-    return {one.name: one for one in comparison(project).variants}
+    return {variant.name: variant for variant in comparison(project).variants}
 
 
 def cases(project: pytest.Pytester) -> dict[str, CaseReport]:
-    return {one.observation.case.id.partition("#")[2]: one for one in session(project).cases}
+    return {case.observation.case.id.partition("#")[2]: case for case in session(project).cases}
 
 
 def time_verdict(report: CaseReport) -> Any:
-    return next(one for one in report.verdicts if one.gate == "time")
+    return next(verdict for verdict in report.verdicts if verdict.gate == "time")
 
 
 def time_reason(report: CaseReport) -> Any:
     return time_verdict(report).reason
 
 
-def test_each_variant_is_a_case_and_all_are_a_comparison(project: pytest.Pytester) -> None:
+def test_every_variant_is_a_case_and_all_are_a_comparison(project: pytest.Pytester) -> None:
     write(project, COMPARE)
     result = run(project, "--diffbench-save", "--junitxml=junit.xml")
     result.assert_outcomes(passed=1)
-    assert {name: saved_text(one.saved) for name, one in cases(project).items()} == {
+    assert {name: saved_text(case.saved) for name, case in cases(project).items()} == {
         "full": "created",
         "half": "created",
     }
-    found = comparison(project)
-    assert (found.id, found.reference, found.blocks) == ("test_paint.py::test_paint", "full", 6)
+    compared = comparison(project)
+    assert (compared.id, compared.reference, compared.blocks) == ("test_paint.py::test_paint", "full", 6)
     assert rows(project)["half"].case_id == "test_paint.py::test_paint#half"
     assert len(rows(project)["half"].log_ratios) == 6
     ratio = cases(project)["half"].observation.ratio
@@ -125,12 +125,12 @@ def test_each_variant_is_a_case_and_all_are_a_comparison(project: pytest.Pyteste
     assert cases(project)["full"].observation.ratio is None
     result.stdout.fnmatch_lines(["*variants*interleaved*", "*speed-up (99 %)*", "*half *1.99? (*"])
     root = ET.parse(project.path / "junit.xml").getroot()
-    properties = {one.get("name"): one.get("value") for one in root.findall(".//property")}
+    properties = {element.get("name"): element.get("value") for element in root.findall(".//property")}
     assert float(str(properties["diffbench.variant[half].speedup_rel_low"])) > 1.9
 
 
 @pytest.mark.full
-def test_another_reference_makes_the_ratio_incomparable(project: pytest.Pytester) -> None:
+def test_a_different_reference_makes_the_ratio_incomparable(project: pytest.Pytester) -> None:
     body = "def test_paint(diffbench):\n    diffbench.compare(paint, variants="
     body += '{{"full": {{"shade": {}}}, "half": {{"seconds": 0.05}}}}, seconds=0.1)\n'
     write(project, body.format(150))
@@ -153,7 +153,7 @@ def test_a_noisy_machine_is_measured_longer(project: pytest.Pytester) -> None:
     run(project, "--diffbench", "--diffbench-gates=guidance").assert_outcomes(passed=1)
 
 
-def test_a_variant_that_raises_leaves_the_others_and_fails_the_test(project: pytest.Pytester) -> None:
+def test_a_raising_variant_leaves_the_others_and_fails_the_test(project: pytest.Pytester) -> None:
     body = """
 def test_paint(diffbench):
     diffbench.compare(paint, variants={"full": {}, "bad": {"shade": 1, "fail_at": 5}, "half": {"seconds": 0.05}})
@@ -168,15 +168,15 @@ def test_paint(diffbench):
     half = rows(project)["half"].speedup_rel
     assert half is not None
     assert half.low > 1.9
-    found = cases(project)
-    assert found["bad"].error == "RuntimeError: out of paint"
-    assert 0 < len(found["bad"].observation.run.rounds) < 6
-    assert len(found["half"].observation.run.rounds) == 6
-    assert found["half"].error is None
+    cases_by_name = cases(project)
+    assert cases_by_name["bad"].error == "RuntimeError: out of paint"
+    assert 0 < len(cases_by_name["bad"].observation.run.rounds) < 6
+    assert len(cases_by_name["half"].observation.run.rounds) == 6
+    assert cases_by_name["half"].error is None
     assert not (project.path / "baselines").exists()
 
 
-def test_a_reference_that_raises_ends_all(project: pytest.Pytester) -> None:
+def test_a_raising_reference_ends_all(project: pytest.Pytester) -> None:
     body = (
         "def test_paint(diffbench):\n    diffbench.compare(paint, variants={'a': {'fail_at': 5}, 'b': {'shade': 1}})"
     )
@@ -184,7 +184,7 @@ def test_a_reference_that_raises_ends_all(project: pytest.Pytester) -> None:
     result = run(project, "--diffbench")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*'a' raised RuntimeError: out of paint. It is the reference*"])
-    assert all(one.speedup_rel is None for one in comparison(project).variants)
+    assert all(variant.speedup_rel is None for variant in comparison(project).variants)
     assert "the reference 'a' raised" in str(cases(project)["b"].error)
 
 
@@ -195,9 +195,9 @@ def test_an_interrupt_keeps_what_was_measured(project: pytest.Pytester) -> None:
     write(project, body + "'error': KeyboardInterrupt}})")
     with pytest.raises(KeyboardInterrupt):
         run(project, "--diffbench")
-    found = cases(project)
-    assert {name: one.error for name, one in found.items()} == {"a": "interrupted", "b": "interrupted"}
-    assert all(one.observation.run.rounds for one in found.values())
+    cases_by_name = cases(project)
+    assert {name: case.error for name, case in cases_by_name.items()} == {"a": "interrupted", "b": "interrupted"}
+    assert all(case.observation.run.rounds for case in cases_by_name.values())
     assert session(project).comparisons == ()
 
 
@@ -210,7 +210,7 @@ def test_images_of_different_sizes_are_no_crash(project: pytest.Pytester) -> Non
     result.stdout.fnmatch_lines(["*b: output not compared, different size*"])
 
 
-def test_a_variant_may_have_a_target_of_its_own(project: pytest.Pytester) -> None:
+def test_a_variant_may_have_a_separate_target(project: pytest.Pytester) -> None:
     body = """
 def other(size=32, seconds=0.1):
     return paint(size, 90, seconds / 2)
@@ -222,11 +222,11 @@ def test_paint(diffbench):
 """
     write(project, body)
     run(project, "--diffbench-save").assert_outcomes(passed=1)
-    assert {one.observation.case.definition.pipeline for one in session(project).cases} == {"paint", "other"}
+    assert {case.observation.case.definition.pipeline for case in session(project).cases} == {"paint", "other"}
 
 
 @pytest.mark.full
-def test_it_stands_beside_plain_calls_and_other_comparisons(project: pytest.Pytester) -> None:
+def test_a_comparison_stands_beside_plain_calls_and_other_comparisons(project: pytest.Pytester) -> None:
     body = """
 def test_paint(diffbench):
     diffbench(paint, shade=10)
@@ -237,7 +237,7 @@ def test_paint(diffbench):
     write(project, body)
     run(project, "--diffbench-save").assert_outcomes(passed=1)
     assert set(cases(project)) == {"", "a", "b", "again:a", "again:b", "plain"}
-    assert [one.id for one in session(project).comparisons] == [
+    assert [compared.id for compared in session(project).comparisons] == [
         "test_paint.py::test_paint",
         "test_paint.py::test_paint#again",
     ]
@@ -245,7 +245,7 @@ def test_paint(diffbench):
     run(project, "--diffbench", "--benchmark-disable").assert_outcomes(passed=1)
 
 
-def test_a_sweep_has_a_row_for_each_value(project: pytest.Pytester) -> None:
+def test_a_sweep_has_a_row_for_every_value(project: pytest.Pytester) -> None:
     body = """
 def test_paint(diffbench):
     s = diffbench.sweep(paint, 32, "seconds", [0.1, 0.05, 0.2], shade=7, reference=0.05)
@@ -287,7 +287,7 @@ BAD = {
 """Calls, and patterns of what is said of them, as `fnmatch` takes them."""
 
 
-def test_bad_input_is_one_sentence_before_anything_runs(project: pytest.Pytester) -> None:
+def test_bad_input_is_a_single_sentence_before_anything_runs(project: pytest.Pytester) -> None:
     body = f"""
 CALLS_ASKED = {list(BAD)!r}
 
@@ -306,9 +306,9 @@ def test_paint(diffbench):
     project.makepyfile(test_paint=HEAD + body)
     run(project, "--diffbench")
     assert session(project).cases == ()
-    told = json.loads((project.path / "told.json").read_text())
+    errors = json.loads((project.path / "told.json").read_text())
     for call, pattern in BAD.items():
-        assert fnmatch.fnmatchcase(told[call], pattern), (call, told[call])
+        assert fnmatch.fnmatchcase(errors[call], pattern), (call, errors[call])
 
 
 def test_a_second_comparison_needs_a_label(project: pytest.Pytester) -> None:
@@ -319,7 +319,7 @@ def test_a_second_comparison_needs_a_label(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*has already been compared*needs its own label*"])
 
 
-def test_an_unknown_variant_is_named_with_those_that_are_known(project: pytest.Pytester) -> None:
+def test_an_unknown_variant_is_named_with_the_known_variants(project: pytest.Pytester) -> None:
     body = "def test_paint(diffbench):\n    diffbench.compare(paint, variants={'a': {}, 'b': {}})['c']\n"
     write(project, body)
     result = run(project, "--diffbench")
@@ -381,9 +381,9 @@ def test_videos_are_compared_by_their_own_metrics(project: pytest.Pytester) -> N
     }
     assert "39.7 dB" in table["near"]
     assert "equal" in table["equal"].split()[1:]
-    found = rows(project)
-    assert found["far"].image_difference is not None
-    assert found["far"].image_difference.psnr_db is None
+    rows_by_name = rows(project)
+    assert rows_by_name["far"].image_difference is not None
+    assert rows_by_name["far"].image_difference.psnr_db is None
 
 
 def test_variants_of_a_plan_are_skipped_since_nothing_is_timed(project: pytest.Pytester) -> None:

@@ -24,7 +24,7 @@ class Target(SimpleNamespace):
     ("target", "dtype"),
     [(Target(dtype=torch.bfloat16), "bfloat16"), (Target(dtype=None), "unknown"), (Target(), "unknown")],
 )
-def test_a_target_of_the_tests_own_has_the_dtype_that_it_tells(target: Target, dtype: str) -> None:
+def test_a_target_of_the_tests_own_has_the_stated_dtype(target: Target, dtype: str) -> None:
     device, definition = definition_of(target, None, {"steps": 4}, Settings(device="cpu", seed=3))
     assert device == "cpu"
     assert (definition.weights, definition.dtype, definition.seed) == ("own", dtype, 3)
@@ -41,7 +41,7 @@ def test_a_target_of_the_tests_own_has_the_dtype_that_it_tells(target: Target, d
         ("random", "cpu", 2, 2),
     ],
 )
-def test_a_mini_on_a_cpu_has_one_thread_unless_others_are_asked_for(
+def test_a_mini_on_a_cpu_has_a_single_thread_unless_others_are_requested(
     weights: Any, device: str, asked: int | None, threads: int | None
 ) -> None:
     definition = Definition(pipeline="P", weights=weights, dtype="float32", seed=0, arguments={})

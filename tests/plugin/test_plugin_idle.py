@@ -39,7 +39,7 @@ def test_benchmarks_are_skipped_before_their_fixtures(pytester: pytest.Pytester)
 
 
 @pytest.mark.parametrize("name", ["diffbench", "diffbench_pipeline"])
-def test_a_fixture_that_is_asked_for_while_a_test_runs_needs_the_marker(pytester: pytest.Pytester, name: str) -> None:
+def test_a_fixture_requested_while_a_test_runs_needs_the_marker(pytester: pytest.Pytester, name: str) -> None:
     pytester.makepyfile(f"def test_it(request):\n    request.getfixturevalue({name!r})\n")
     idle = pytester.runpytest_inprocess("-rs")
     idle.assert_outcomes(skipped=1)
@@ -78,7 +78,7 @@ def test_without_the_plugin_a_hook_has_to_be_optional(pytester: pytest.Pytester,
 
 def test_help_says_every_default(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--help")
-    told = " ".join(" ".join(result.outlines).split())
+    help_text = " ".join(" ".join(result.outlines).split())
     for name in (*options.names("c"), *options.names("i")):
         field = options.Settings.__dataclass_fields__[name]
         match field.default:
@@ -86,9 +86,9 @@ def test_help_says_every_default(pytester: pytest.Pytester) -> None:
                 default = ""
             case tuple(several):
                 default = f" (default: {','.join(several)})"
-            case one:
-                default = f" (default: {one})"
-        assert f"{field.metadata['help']}{default}" in told
+            case value:
+                default = f" (default: {value})"
+        assert f"{field.metadata['help']}{default}" in help_text
 
 
 @pytest.mark.full
@@ -105,7 +105,7 @@ def test_the_marker_is_documented_and_strict(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["@pytest.mark.diffbench(model=..., *): benchmark of a diffusion pipeline*"])
 
 
-def test_gate_names_are_those_of_the_records() -> None:
+def test_gate_names_match_the_records() -> None:
     assert options.GATE_NAMES == GATES
 
 

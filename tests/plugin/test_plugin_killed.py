@@ -67,31 +67,31 @@ def session(project: pytest.Pytester) -> SessionReport:
     return session_json.load(project.path / "session.json")
 
 
-def names(found: SessionReport) -> list[str]:
-    return [one.observation.case.id.partition("::")[2] for one in found.cases]
+def names(report: SessionReport) -> list[str]:
+    return [case.observation.case.id.partition("::")[2] for case in report.cases]
 
 
 def assert_baselines_are_sound(project: pytest.Pytester, *cases: str) -> None:
     store = Store(project.path / "baselines")
     stored = [store.load(folder) for folder in store.entries()]
-    assert sorted(one.baseline.case.id.partition("::")[2] for one in stored) == sorted(cases)
-    assert all(one.artifacts().images for one in stored)
+    assert sorted(entry.baseline.case.id.partition("::")[2] for entry in stored) == sorted(cases)
+    assert all(entry.artifacts().images for entry in stored)
 
 
 @pytest.mark.parametrize("name", ["SIGTERM", "SIGKILL"])
-def test_a_killed_session_loses_nothing_that_was_measured(project: pytest.Pytester, name: str) -> None:
+def test_a_killed_session_loses_nothing_measured(project: pytest.Pytester, name: str) -> None:
     (project.path / "session.json").write_text("of another session")
     result = run(project, f"os.kill(os.getpid(), signal.{name})")
     assert result.ret == -getattr(signal, name)
-    found = session(project)
-    assert found.interrupted
-    assert names(found) == ["test_first"]
-    assert saved_text(found.cases[0].saved) == "created"
-    assert found.counts["unbaselined"]
+    report = session(project)
+    assert report.interrupted
+    assert names(report) == ["test_first"]
+    assert saved_text(report.cases[0].saved) == "created"
+    assert report.counts["unbaselined"]
     assert_baselines_are_sound(project, "test_first")
 
 
-def test_so_does_one_that_leaves_without_a_word(project: pytest.Pytester) -> None:
+def test_a_worker_without_last_words_loses_the_test_at_hand_alone(project: pytest.Pytester) -> None:
     """As pytest-timeout's method `thread` does."""
     run(project, "os._exit(1)")
     assert session(project).interrupted
@@ -99,25 +99,25 @@ def test_so_does_one_that_leaves_without_a_word(project: pytest.Pytester) -> Non
 
 
 @pytest.mark.full
-def test_a_time_limit_that_raises_ends_its_test_alone(project: pytest.Pytester) -> None:
+def test_a_raising_time_limit_ends_a_single_test(project: pytest.Pytester) -> None:
     """As pytest-timeout's method `signal` does."""
     run(project, "import pytest; pytest.fail('Timeout')").assert_outcomes(passed=2, failed=1)
-    found = session(project)
-    assert not found.interrupted
-    assert names(found) == ["test_first", "test_second", "test_third"]
-    assert found.cases[1].error is not None
+    report = session(project)
+    assert not report.interrupted
+    assert names(report) == ["test_first", "test_second", "test_third"]
+    assert report.cases[1].error is not None
 
 
 def test_a_killed_worker_loses_the_test_at_hand_alone(project: pytest.Pytester) -> None:
     result = run(project, "os.kill(os.getpid(), signal.SIGKILL)", "-n1", "--max-worker-restart=1")
     result.stdout.fnmatch_lines(["*worker 'gw0' crashed while running 'test_paint.py::test_second'*"])
-    found = session(project)
-    assert found.interrupted, "a test that was begun has left nothing"
-    assert names(found) == ["test_first", "test_third"]
+    report = session(project)
+    assert report.interrupted, "a test that was begun has left nothing"
+    assert names(report) == ["test_first", "test_third"]
     result.stdout.fnmatch_lines(["interrupted *"])
 
 
-def test_workers_hand_over_each_test_as_it_ends(project: pytest.Pytester) -> None:
+def test_workers_hand_over_every_test_at_the_end_of_the_test(project: pytest.Pytester) -> None:
     """The whole session is killed, workers and all, while one of them is in its second test."""
     project.makeconftest("import os\nos.environ.setdefault('CONTROLLER', str(os.getpid()))\n")
     result = run(project, "os.kill(int(os.environ['CONTROLLER']), signal.SIGKILL); os._exit(1)", "-n1")
@@ -127,7 +127,7 @@ def test_workers_hand_over_each_test_as_it_ends(project: pytest.Pytester) -> Non
 
 
 @pytest.mark.full
-def test_a_session_that_ends_by_itself_leaves_no_journal(project: pytest.Pytester) -> None:
+def test_a_session_with_a_normal_end_leaves_no_journal(project: pytest.Pytester) -> None:
     run(project, "pass").assert_outcomes(passed=3)
     assert not session(project).interrupted
     assert [path.name for path in project.path.glob("*session.json*")] == ["session.json"]

@@ -42,7 +42,7 @@ def run(pytester: pytest.Pytester, *arguments: str, more: int = 0, marker: str =
 
 def output_verdict(pytester: pytest.Pytester) -> Any:
     (case,) = session_json.load(pytester.path / "session.json").cases
-    return next(one for one in case.verdicts if one.gate == "output")
+    return next(verdict for verdict in case.verdicts if verdict.gate == "output")
 
 
 @pytest.fixture
@@ -57,7 +57,7 @@ def without_packages(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("without_packages")
 @pytest.mark.parametrize("name", PACKAGES)
-def test_a_package_that_is_missing_is_named_with_the_command_before_anything_runs(
+def test_a_missing_package_is_named_with_the_command_before_anything_runs(
     pytester: pytest.Pytester, name: str
 ) -> None:
     result = run(pytester, "--diffbench", f"--diffbench-metrics={name}")
@@ -76,7 +76,7 @@ def test_what_is_not_asked_for_is_not_missed(pytester: pytest.Pytester) -> None:
 
 
 @pytest.mark.parametrize("source", ["command line", "marker", "ini file"])
-def test_each_source_asks(pytester: pytest.Pytester, source: str) -> None:
+def test_every_source_of_options_can_request_the_metrics(pytester: pytest.Pytester, source: str) -> None:
     pytest.importorskip("flip_evaluator", reason="needs the extra flip")
     marker, arguments = "", ["--diffbench"]
     if source == "command line":
@@ -90,7 +90,7 @@ def test_each_source_asks(pytester: pytest.Pytester, source: str) -> None:
     assert "flip" in output_verdict(pytester).details.images[0]
 
 
-def test_a_name_that_isnt_one_is_refused(pytester: pytest.Pytester) -> None:
+def test_an_unknown_name_is_refused(pytester: pytest.Pytester) -> None:
     result = run(pytester, "--diffbench", "--diffbench-metrics=filp")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*is one of flip, ssimulacra2, lpips (did you mean 'flip'[?])*"])
@@ -107,9 +107,9 @@ def test_both_are_judged_and_stand_in_every_report(pytester: pytest.Pytester) ->
     assert "FLIP" in shown
     assert "SSIMULACRA2" in shown
     verdict = output_verdict(pytester)
-    told = " ".join((verdict.message, *verdict.changes))
-    assert "FLIP " in told
-    assert "SSIMULACRA2 " in told
+    sentences = " ".join((verdict.message, *verdict.changes))
+    assert "FLIP " in sentences
+    assert "SSIMULACRA2 " in sentences
     assert verdict.details.allowed["flip"] == 0.04
     junit = (pytester.path / "junit.xml").read_text()
     assert 'name="diffbench.flip"' in junit

@@ -52,25 +52,25 @@ def session(project: pytest.Pytester) -> SessionReport:
     return session_json.load(project.path / "session.json")
 
 
-def test_a_session_that_measured_nothing_for_want_of_a_model_fails(project: pytest.Pytester) -> None:
+def test_a_session_without_measurements_for_want_of_a_model_fails(project: pytest.Pytester) -> None:
     result = run(project, "--diffbench", "-k", "missing or own")
     result.assert_outcomes(skipped=2, deselected=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
     result.stdout.fnmatch_lines(["nothing was measured: 1 benchmark was skipped because a pipeline is missing"])
-    found = session(project)
-    assert [(one.test, one.missing) for one in found.skipped] == [
+    report = session(project)
+    assert [(skipped.test, skipped.missing) for skipped in report.skipped] == [
         ("test_it.py::test_missing", True),
         ("test_it.py::test_own_skip", False),
     ]
-    assert found.skipped[1].reason == "not today"
-    told = plain(summary_lines(found, 100, False)).splitlines()
-    assert told[0].startswith("skipped       test_it.py::test_missing: model='folder'"), "the first line of all"
-    text = comment.page(found, comment.Links())
+    assert report.skipped[1].reason == "not today"
+    summary = plain(summary_lines(report, 100, False)).splitlines()
+    assert summary[0].startswith("skipped       test_it.py::test_missing: model='folder'"), "the first line of all"
+    text = comment.page(report, comment.Links())
     assert "2 skipped" in text
     assert "not today" in text
 
 
-def test_a_skip_that_the_author_wants_is_none_of_ours(project: pytest.Pytester) -> None:
+def test_a_skip_by_the_author_is_left_alone(project: pytest.Pytester) -> None:
     assert run(project, "--diffbench", "-k", "own").ret == pytest.ExitCode.OK
 
 
@@ -90,14 +90,14 @@ def test_what_workers_skipped_is_known_to_the_session(project: pytest.Pytester) 
     result.stdout.fnmatch_lines(["1 benchmark was skipped, and --diffbench-require allows none"])
 
 
-def test_tests_that_are_no_benchmarks_may_be_skipped(project: pytest.Pytester) -> None:
+def test_tests_without_benchmarks_may_be_skipped(project: pytest.Pytester) -> None:
     project.makepyfile(test_it="import pytest\n@pytest.mark.skip\ndef test_other(): ...\n")
     assert run(project, "--diffbench", "--diffbench-require").ret == pytest.ExitCode.OK
     assert session(project).skipped == ()
 
 
 @pytest.mark.full
-def test_another_definition_fails_as_a_missing_baseline_does(project: pytest.Pytester) -> None:
+def test_a_different_definition_fails_as_a_missing_baseline_does(project: pytest.Pytester) -> None:
     run(project, "--diffbench-save", "-k", "paint").assert_outcomes(passed=1, deselected=2)
     project.makepyfile(test_it=TESTS.replace("diffbench(paint)", "diffbench(paint, steps=12)"))
     result = run(project, "--diffbench", "-k", "paint")
@@ -145,10 +145,10 @@ def test_strict_is_usable_for_a_plain_callable(project: pytest.Pytester) -> None
     )
     result.assert_outcomes(passed=1, deselected=2)
     (case,) = session(project).cases
-    assert {one.reason for one in case.verdicts} == {"work.not_seen", "guidance.not_seen", "output.same_bits"}
+    assert {verdict.reason for verdict in case.verdicts} == {"work.not_seen", "guidance.not_seen", "output.same_bits"}
 
 
 def test_what_strict_lets_through_is_short_of_same_by_nature_or_youth() -> None:
     assert set(REASONS) >= INHERENT
-    assert {REASONS[one].decision for one in INHERENT} <= {"incomparable", "unbaselined", "unsure"}
-    assert not {one for one in INHERENT if one.startswith("output.")}
+    assert {REASONS[code].decision for code in INHERENT} <= {"incomparable", "unbaselined", "unsure"}
+    assert not {code for code in INHERENT if code.startswith("output.")}

@@ -50,7 +50,7 @@ def test_precedence(
         ("--diffbench-rounds=3", False),
     ],
 )
-def test_what_makes_no_sense_without_measuring_implies_it(
+def test_options_without_sense_unless_measuring_imply_measuring(
     pytester: pytest.Pytester, option: str, active: bool
 ) -> None:
     assert options.is_active(pytester.parseconfig(option)) is active
@@ -93,7 +93,7 @@ def test_a_wrong_marker_is_refused(pytester: pytest.Pytester, marker: dict[str, 
         resolved(pytester, marker=marker)
 
 
-def test_the_largest_number_that_is_allowed_is_taken(pytester: pytest.Pytester) -> None:
+def test_the_largest_allowed_number_is_taken(pytester: pytest.Pytester) -> None:
     settings = resolved(pytester, marker={"threads": 1024, "seed": 2**63 - 1})
     assert (settings.threads, settings.seed) == (1024, 2**63 - 1)
     for marker in ({"threads": 1025}, {"seed": 2**63}):
@@ -113,7 +113,7 @@ def test_an_empty_text_on_the_command_line_is_refused(pytester: pytest.Pytester,
         options.resolve(pytester.parseconfig(f"--diffbench-{option}="), {}, "pytest")
 
 
-def test_what_a_failed_command_left_of_against_is_told_with_the_remedy(pytester: pytest.Pytester) -> None:
+def test_what_a_failed_command_left_of_against_is_reported_with_the_remedy(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--diffbench-against=")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines(["*--diffbench-against names another*`diffbench env REVISION` makes*not ''.*"])
@@ -127,7 +127,7 @@ def test_a_wrong_ini_value_names_the_file(pytester: pytest.Pytester) -> None:
         resolved(pytester)
 
 
-def test_a_switch_that_is_none_names_the_file_and_the_value(pytester: pytest.Pytester) -> None:
+def test_a_wrong_switch_names_the_file_and_the_value(pytester: pytest.Pytester) -> None:
     pytester.makeini("[pytest]\ndiffbench_strict = maybe\n")
     result = pytester.runpytest_inprocess("--diffbench")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
@@ -143,7 +143,7 @@ def test_an_empty_text_in_the_ini_file_is_no_setting(pytester: pytest.Pytester) 
 @pytest.mark.parametrize(
     ("command", "ini"), [(["--diffbench-models=~nobody-here/x"], ""), ([], "diffbench_models = ~nobody-here/x\n")]
 )
-def test_a_home_folder_that_is_not_known_is_told(pytester: pytest.Pytester, command: list[str], ini: str) -> None:
+def test_an_unknown_home_folder_is_reported(pytester: pytest.Pytester, command: list[str], ini: str) -> None:
     pytester.makeini(f"[pytest]\n{ini}")
     with pytest.raises(
         OptionError, match=r"diffbench.models.* is a path that starts at .* home that is known, not '~nobody-here/x'"
@@ -188,11 +188,11 @@ def test_a_wrong_command_line_is_a_usage_error(
     ],
     ids=lambda value: "" if isinstance(value, str) else " ".join(value),
 )
-def test_what_would_be_ignored_beside_another_option_is_refused(
+def test_what_would_be_ignored_beside_a_different_option_is_refused(
     pytester: pytest.Pytester, arguments: list[str], message: str
 ) -> None:
     pytester.makepyfile("def test_it(diffbench): ...")
-    given = [one if one.startswith("-") else f"--diffbench-{one}" for one in arguments]
+    given = [argument if argument.startswith("-") else f"--diffbench-{argument}" for argument in arguments]
     result = pytester.runpytest_inprocess("--diffbench", "--diffbench-max-time=1", *given)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([message])
@@ -218,19 +218,19 @@ def test_a_wrong_marker_is_a_usage_error_before_anything_runs(
     result.stderr.fnmatch_lines([message])
 
 
-def test_under_xdist_a_wrong_marker_is_told_as_well(
+def test_under_xdist_a_wrong_marker_is_reported_as_well(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, quick_processes: None
 ) -> None:
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     pytester.makepyfile("import pytest\n@pytest.mark.diffbench(modle='flux')\ndef test_it(diffbench): ...")
     result = pytester.runpytest_subprocess("-n2", "--diffbench")
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    told = "test_*::test_it: the diffbench marker has no argument 'modle' (did you mean 'model'*"
-    result.stdout.fnmatch_lines([f"*Interrupted: {told}"])
+    error = "test_*::test_it: the diffbench marker has no argument 'modle' (did you mean 'model'*"
+    result.stdout.fnmatch_lines([f"*Interrupted: {error}"])
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
 
 
-def test_paths_start_where_they_are_written(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_paths_start_where_written(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     pytester.makeini("[pytest]\ndiffbench_models = weights\n")
     here = pytester.mkdir("deep")
     monkeypatch.chdir(here)
@@ -245,9 +245,7 @@ def test_paths_start_where_they_are_written(pytester: pytest.Pytester, monkeypat
 
 
 @pytest.mark.parametrize("ini", [True, False])
-def test_a_key_of_the_ini_file_starts_at_that_file_or_at_the_root_folder(
-    pytester: pytest.Pytester, ini: bool
-) -> None:
+def test_a_key_of_the_ini_file_starts_at_the_file_or_at_the_root_folder(pytester: pytest.Pytester, ini: bool) -> None:
     root = pytester.mkdir("root")
     (pytester.mkdir("settings") / "pytest.ini").write_text("[pytest]\n", encoding="utf-8")
     given = ["-c", "settings/pytest.ini"] if ini else []

@@ -84,9 +84,9 @@ def test_a_film_with_sound_is_saved_compared_and_red(
         ("rate", "output.rate", "Video 'frames' has 12 per second"),
     ):
         monkeypatch.setenv("FAULT", fault)
-        found = output_of(run(project, "--diffbench"))
-        assert (found.reason, found.decision) == (reason, "worse")
-        assert words in found.message
+        verdict = output_of(run(project, "--diffbench"))
+        assert (verdict.reason, verdict.decision) == (reason, "worse")
+        assert words in verdict.message
 
 
 def test_sessions_are_judged_by_what_was_kept(
@@ -117,7 +117,7 @@ def test_what_is_not_recognised_is_said_at_save_and_at_check(project: pytest.Pyt
     strict.assert_outcomes(failed=1)
 
 
-def test_a_save_is_refused_only_for_a_gate_that_is_asked_for(project: pytest.Pytester) -> None:
+def test_a_save_is_refused_only_for_a_requested_gate(project: pytest.Pytester) -> None:
     project.makepyfile(TEST.format(target="black"))
     refused = run(project, "--diffbench-save", gates="output").saved
     assert refused is not None

@@ -10,7 +10,7 @@ from pytest_diffbench.report import session_json
 
 pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries")]
 
-ONE = """
+PLAIN_TEST = """
 import pytest
 
 @pytest.mark.diffbench(model="lumina2")
@@ -27,7 +27,7 @@ def session(pytester: pytest.Pytester) -> Any:
     return session_json.load(pytester.path / "session.json")
 
 
-def test_each_pipeline_is_loaded_once_and_other_tests_keep_their_places(pytester: pytest.Pytester) -> None:
+def test_every_pipeline_is_loaded_once_and_other_tests_keep_their_places(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         """
 def pytest_diffbench_load_pipeline(spec, config):
@@ -61,7 +61,7 @@ def test_{}(diffbench_pipeline):
 
 @pytest.mark.full
 def test_recommended_settings_fill_in_what_is_not_given(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(ONE)
+    pytester.makepyfile(PLAIN_TEST)
     run(pytester, "--diffbench-save").assert_outcomes(passed=1)
     definition = session(pytester).cases[0].observation.case.definition
     assert definition.arguments == {
@@ -75,8 +75,8 @@ def test_recommended_settings_fill_in_what_is_not_given(pytester: pytest.Pyteste
     assert (definition.model, definition.weights, definition.dtype) == ("lumina2", "mini", "float32")
 
 
-def test_a_models_folder_without_the_model_says_what_it_looked_for(pytester: pytest.Pytester) -> None:
-    pytester.makepyfile(ONE)
+def test_a_models_folder_without_the_model_names_the_searched_folder(pytester: pytest.Pytester) -> None:
+    pytester.makepyfile(PLAIN_TEST)
     (pytester.mkdir("models") / "notes.txt").write_text("nothing here")
     pretrained = ("--diffbench", "--diffbench-weights=pretrained", "--diffbench-models=models", "-rs")
     result = run(pytester, *pretrained)
@@ -92,7 +92,7 @@ class _AskedError(Exception):
     """The hub was asked."""
 
 
-def test_the_hub_is_asked_by_its_option_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_hub_is_asked_by_the_option_alone(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     import huggingface_hub
 
     def ask(*_: object, **__: object) -> None:
@@ -102,7 +102,7 @@ def test_the_hub_is_asked_by_its_option_alone(pytester: pytest.Pytester, monkeyp
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(pytester.path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.delenv("HF_HUB_OFFLINE", raising=False)
-    pytester.makepyfile(ONE)
+    pytester.makepyfile(PLAIN_TEST)
     result = run(pytester, "--diffbench", "--diffbench-weights=pretrained", "-rs")
     result.assert_outcomes(skipped=1)
     assert result.ret == pytest.ExitCode.TESTS_FAILED  # nothing was measured
@@ -131,16 +131,16 @@ def test_the_fixture_needs_a_model(pytester: pytest.Pytester) -> None:
         ("--diffbench-compile=hole", "*--diffbench-compile is one of none, whole, regional (did you mean 'whole'?)*"),
     ],
 )
-def test_a_set_up_that_cannot_be_had_stops_before_anything_runs(
+def test_an_impossible_set_up_stops_before_anything_runs(
     pytester: pytest.Pytester, option: str, expected: str
 ) -> None:
-    pytester.makepyfile(ONE)
+    pytester.makepyfile(PLAIN_TEST)
     result = run(pytester, "--diffbench", option)
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     result.stderr.fnmatch_lines([expected])
 
 
-def test_a_hook_that_ignores_the_set_up_is_found_out(pytester: pytest.Pytester) -> None:
+def test_a_hook_ignoring_the_set_up_is_detected(pytester: pytest.Pytester) -> None:
     pytester.makeconftest(
         """
 import msgspec
@@ -153,7 +153,7 @@ def pytest_diffbench_load_pipeline(spec, config):
     return loader.load(msgspec.structs.replace(spec, tuning=Tuning()))
 """
     )
-    pytester.makepyfile(ONE.replace('model="lumina2"', 'model="flux"'))
+    pytester.makepyfile(PLAIN_TEST.replace('model="lumina2"', 'model="flux"'))
     options = ("--diffbench-cache=first-block:.1", "--diffbench-compile=regional", "--diffbench-channels-last")
     more = ("--diffbench-attention=native", "--diffbench-vae-tiling", "--diffbench-vae-slicing")
     result = run(pytester, "--diffbench", *options, *more)

@@ -29,7 +29,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real_lib
     return pytester
 
 
-def told(result: pytest.RunResult) -> list[str]:
+def progress(result: pytest.RunResult) -> list[str]:
     return [line for line in result.outlines if line.startswith("diffbench: ") and "tests, " in line]
 
 
@@ -37,7 +37,7 @@ def told(result: pytest.RunResult) -> list[str]:
 def test_a_log_shows_what_is_measured(project: pytest.Pytester, options: tuple[str, ...]) -> None:
     result = project.runpytest_inprocess("--diffbench", "--diffbench-gates=guidance", *options)
     result.assert_outcomes(passed=3)
-    lines = [re.sub(r", about \d+ s left$", "", line) for line in told(result)]
+    lines = [re.sub(r", about \d+ s left$", "", line) for line in progress(result)]
     assert lines[0] == "diffbench: 1 of 2 tests, test_paint[1]: survey"
     assert lines[-1] == "diffbench: 2 of 2 tests, test_paint[2]: round 2 of 2"
     assert ("captured" in result.stdout.str()) == (options == ("-s",))
@@ -48,12 +48,12 @@ def test_a_log_shows_what_is_measured(project: pytest.Pytester, options: tuple[s
 def test_a_quiet_session_tells_nothing(project: pytest.Pytester) -> None:
     result = project.runpytest_inprocess("--diffbench", "--diffbench-gates=guidance", "-q")
     result.assert_outcomes(passed=3)
-    assert told(result) == []
+    assert progress(result) == []
 
 
 def test_a_session_of_under_a_minute_tells_nothing(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pytest_diffbench.report.progress.LOG_EVERY_S", 60.0)
-    assert told(project.runpytest_inprocess("--diffbench", "--diffbench-gates=guidance")) == []
+    assert progress(project.runpytest_inprocess("--diffbench", "--diffbench-gates=guidance")) == []
 
 
 def expectations(result: pytest.RunResult) -> list[str]:

@@ -27,7 +27,7 @@ def sweep(project: pytest.Pytester, file: Path | str, *arguments: str) -> pytest
     return run(project, "--diffbench-save", *arguments)
 
 
-def test_the_table_is_written_into_a_folder_that_is_made(project: pytest.Pytester) -> None:  # noqa: F811
+def test_the_table_is_written_into_a_new_folder(project: pytest.Pytester) -> None:  # noqa: F811
     file = project.path / "tables" / "seconds.md"
     sweep(project, file).assert_outcomes(passed=1)
     text = file.read_text("utf-8")
@@ -37,7 +37,7 @@ def test_the_table_is_written_into_a_folder_that_is_made(project: pytest.Pyteste
     assert "inert" not in text, "a function has no operators to be compared"
 
 
-def test_metrics_that_are_asked_for_have_columns(project: pytest.Pytester) -> None:  # noqa: F811
+def test_requested_metrics_have_columns(project: pytest.Pytester) -> None:  # noqa: F811
     pytest.importorskip("flip_evaluator")
     file = project.path / "shades.csv"
     body = SWEEP.replace('"seconds", [0.1, 0.05], shade=200', '"shade", [200, 210]')
@@ -47,7 +47,7 @@ def test_metrics_that_are_asked_for_have_columns(project: pytest.Pytester) -> No
     assert float(changed.split(",")[heads.split(",").index("flip")]) > 0
 
 
-def test_an_ending_that_no_table_has_is_refused_before_anything_is_measured(
+def test_an_unknown_ending_is_refused_before_anything_is_measured(
     project: pytest.Pytester,  # noqa: F811
 ) -> None:
     result = sweep(project, "table.doc")
@@ -56,7 +56,7 @@ def test_an_ending_that_no_table_has_is_refused_before_anything_is_measured(
     assert "out of paint" not in result.stdout.str()
 
 
-def test_a_place_that_takes_no_file_is_named(project: pytest.Pytester) -> None:  # noqa: F811
+def test_a_place_refusing_files_is_named(project: pytest.Pytester) -> None:  # noqa: F811
     project.path.joinpath("table.md").mkdir()
     result = sweep(project, "table.md")
     result.assert_outcomes(failed=1)

@@ -81,9 +81,7 @@ def test_stored_results_make_the_same_page(
         assert panes(project.path / name) == ["base", "now", "heat", "tile"], name
 
 
-def test_a_page_that_cannot_be_written_fails_the_session(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unwritable_page_fails_the_session(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     project.makeconftest("import pathlib\ndef pytest_sessionstart(): pathlib.Path('r.html').mkdir()")
     result = run(project, "--diffbench-save", "--diffbench-report=r.html")
     assert result.ret == pytest.ExitCode.TESTS_FAILED

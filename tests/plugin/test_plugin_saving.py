@@ -31,13 +31,13 @@ SOUND = np.tile(np.arange(32, dtype=np.uint8)[:, None, None] * 5, (1, 32, 3))
 def paint(size=32):
     return [SOUND]
 """
-ONE = "def test_paint(diffbench):\n    diffbench(paint)\n"
+PLAIN_TEST = "def test_paint(diffbench):\n    diffbench(paint)\n"
 
 
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
-    pytester.makepyfile(test_paint=TARGET + ONE)
+    pytester.makepyfile(test_paint=TARGET + PLAIN_TEST)
     return pytester
 
 
@@ -50,7 +50,7 @@ def cases(project: pytest.Pytester) -> list[CaseReport]:
 
 
 def reasons(case: CaseReport) -> dict[str, str]:
-    return {one.gate: one.reason for one in case.verdicts}
+    return {verdict.gate: verdict.reason for verdict in case.verdicts}
 
 
 def restless(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,7 +97,7 @@ def test_variants_are_saved_together(project: pytest.Pytester, monkeypatch: pyte
     with monkeypatch.context() as patch:
         restless(patch)
         run(project, "--diffbench-save").assert_outcomes(passed=1)
-    assert [saved_text(one.saved) for one in cases(project)] == ["created", "created"]
+    assert [saved_text(case.saved) for case in cases(project)] == ["created", "created"]
 
 
 @pytest.mark.parametrize(
@@ -112,18 +112,18 @@ def test_variants_are_saved_together(project: pytest.Pytester, monkeypatch: pyte
         ("[SOUND, SOUND]", "output.count", "The baseline has 1 image, this run 2 images"),
     ],
 )
-def test_an_image_that_is_gone_is_red(project: pytest.Pytester, gone: str, reason: str, words: str) -> None:
+def test_a_missing_image_is_red(project: pytest.Pytester, gone: str, reason: str, words: str) -> None:
     run(project, "--diffbench-save", "--diffbench-rounds=1").assert_outcomes(passed=1)
-    project.makepyfile(test_paint=TARGET + f"def paint(size=32):\n    return {gone}\n" + ONE)
+    project.makepyfile(test_paint=TARGET + f"def paint(size=32):\n    return {gone}\n" + PLAIN_TEST)
     run(project, "--diffbench", "--diffbench-rounds=1").assert_outcomes(failed=1)
     (case,) = cases(project)
     assert reasons(case)["output"] == reason
-    assert words in next(one.message for one in case.verdicts if one.gate == "output")
+    assert words in next(verdict.message for verdict in case.verdicts if verdict.gate == "output")
 
 
-def test_what_has_not_run_is_one_sentence(project: pytest.Pytester) -> None:
+def test_a_test_without_a_run_is_a_single_sentence(project: pytest.Pytester) -> None:
     project.makepyfile(
-        test_paint=TARGET + "async def later():\n    return [SOUND]\n" + ONE.replace("paint)", "later)")
+        test_paint=TARGET + "async def later():\n    return [SOUND]\n" + PLAIN_TEST.replace("paint)", "later)")
     )
     result = run(project, "--diffbench-save")
     result.assert_outcomes(failed=1)
@@ -131,11 +131,11 @@ def test_what_has_not_run_is_one_sentence(project: pytest.Pytester) -> None:
     assert not (project.path / "baselines").exists()
 
 
-@pytest.mark.parametrize("which", ["first", "last", "every other"])
-def test_calls_that_disagree_are_red_and_named(
-    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, which: str
+@pytest.mark.parametrize("differing", ["first", "last", "every other"])
+def test_disagreeing_calls_are_red_and_named(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, differing: str
 ) -> None:
-    wrong = {"first": "n == 1", "last": "n >= 5", "every other": "n % 2 == 0"}[which]
+    wrong = {"first": "n == 1", "last": "n >= 5", "every other": "n % 2 == 0"}[differing]
     project.makepyfile(
         test_paint=TARGET
         + "calls = []\n"
@@ -153,8 +153,10 @@ def test_calls_that_disagree_are_red_and_named(
     (case,) = cases(project)
     (verdict,) = case.verdicts
     assert verdict.reason == "output.nondeterministic"
-    told = {"first": "the first (survey) differs from", "last": "round", "every other": "warm-up 1, round 2"}[which]
-    assert told in verdict.message
+    words = {"first": "the first (survey) differs from", "last": "round", "every other": "warm-up 1, round 2"}[
+        differing
+    ]
+    assert words in verdict.message
     # at the first save it is said as well
     for path in sorted((project.path / "baselines").rglob("*"), reverse=True):
         path.unlink() if path.is_file() else path.rmdir()
@@ -189,7 +191,7 @@ def test_paint(diffbench):
 
 
 @pytest.mark.full
-def test_a_slide_by_steps_that_were_each_accepted_is_told_when_it_is_saved(
+def test_a_slide_by_accepted_steps_is_reported_when_saved(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
@@ -226,7 +228,7 @@ def test_images_are_kept_for_judging_later(project: pytest.Pytester, monkeypatch
             f"--diffbench-json={name}/session.json",
             f"--diffbench-images={name}/images",
         )
-        project.makepyfile(test_paint=TARGET.replace("* 5", "* 4") + ONE)
+        project.makepyfile(test_paint=TARGET.replace("* 5", "* 4") + PLAIN_TEST)
     assert [len(list((project.path / name / "images").glob("*.png"))) for name in ("old", "new")] == [1, 1]
     monkeypatch.chdir(project.path)
     gates = ["--gates", "output"]
@@ -236,7 +238,7 @@ def test_images_are_kept_for_judging_later(project: pytest.Pytester, monkeypatch
     assert cli.main(["judge", "new/session.json", "old/session.json", *gates]) == 3
 
 
-def test_images_that_cant_be_kept_fail_the_test(project: pytest.Pytester) -> None:
+def test_unkeepable_images_fail_the_test(project: pytest.Pytester) -> None:
     (project.path / "taken").write_text("a file")
     result = run(project, "--diffbench-save", "--diffbench-images=taken")
     result.assert_outcomes(failed=1)

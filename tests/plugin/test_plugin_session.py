@@ -110,7 +110,7 @@ def test_the_verdict_falls_after_the_tests_own_assertions(project: pytest.Pytest
     failure = root.find(".//failure")
     assert failure is not None
     assert "worse in output" in str(failure.get("message"))
-    names = {one.get("name"): one.get("value") for one in root.findall(".//property")}
+    names = {element.get("name"): element.get("value") for element in root.findall(".//property")}
     assert names["diffbench.output.decision"] == "worse"
 
 
@@ -152,7 +152,7 @@ QUIETLY = {
     ],
     ids=["TestCase", "subTest", "TestCase passes", "subtests", "subtests pass"],
 )
-def test_a_test_that_failed_without_raising_is_not_saved(
+def test_a_test_failed_without_raising_is_not_saved(
     project: pytest.Pytester, kind: str, ending: str, failed: int
 ) -> None:
     if "sub" in kind + ending and not hasattr(pytest, "Subtests"):
@@ -173,11 +173,11 @@ def test_several_calls_need_labels(project: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*needs its own label*"])
     project.makepyfile(test_paint=TARGET + body.format(", label='second'"))
     run(project, "--diffbench-save").assert_outcomes(passed=1)
-    ids = [one.observation.case.id for one in session_json.load(project.path / "session.json").cases]
+    ids = [case.observation.case.id for case in session_json.load(project.path / "session.json").cases]
     assert ids == ["test_paint.py::test_paint", "test_paint.py::test_paint#second"]
 
 
-def test_an_argument_that_the_target_does_not_take_is_one_sentence(project: pytest.Pytester) -> None:
+def test_an_argument_unknown_to_the_target_is_a_single_sentence(project: pytest.Pytester) -> None:
     project.makepyfile(test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint, sighs=3)\n")
     result = run(project, "--diffbench")
     result.assert_outcomes(failed=1)
@@ -185,7 +185,7 @@ def test_an_argument_that_the_target_does_not_take_is_one_sentence(project: pyte
     result.stdout.no_fnmatch_line("*Traceback*")
 
 
-def test_hooks_add_facts_and_are_told_of_outcomes(project: pytest.Pytester) -> None:
+def test_hooks_add_facts_and_receive_outcomes(project: pytest.Pytester) -> None:
     project.makeconftest(
         """
 def pytest_diffbench_environment(config):
@@ -208,7 +208,7 @@ def pytest_diffbench_outcome(report, config):
 
 
 @pytest.mark.parametrize(
-    ("returned", "told"),
+    ("returned", "message"),
     [
         ("{'disks': ['a', 'b']}", "pytest_diffbench_environment returned 'disks': ['a', 'b']. A fact is a text*"),
         ("{'home': __import__('pathlib').Path('x')}", "pytest_diffbench_environment returned 'home': *Path('x')*"),
@@ -216,16 +216,16 @@ def pytest_diffbench_outcome(report, config):
         ("['rack']", "pytest_diffbench_environment returned ['rack']. Return a dict*"),
     ],
 )
-def test_what_is_no_fact_fails_each_test_by_its_name(project: pytest.Pytester, returned: str, told: str) -> None:
+def test_what_is_no_fact_fails_every_test_by_name(project: pytest.Pytester, returned: str, message: str) -> None:
     project.makeconftest(f"def pytest_diffbench_environment(config):\n    return {returned}\n")
     project.makepyfile(test_paint=TARGET + "def test_a(diffbench): ...\ndef test_b(diffbench): ...\n")
     result = run(project, "--diffbench")
     result.assert_outcomes(errors=2)
-    result.stdout.fnmatch_lines([f"*{told.replace('[', '[[]')}"] * 2)
+    result.stdout.fnmatch_lines([f"*{message.replace('[', '[[]')}"] * 2)
     result.stdout.no_fnmatch_line("*INTERNALERROR*")
 
 
-def test_values_of_other_classes_are_recorded_as_plain_ones(project: pytest.Pytester) -> None:
+def test_values_of_other_classes_are_recorded_as_plain_values(project: pytest.Pytester) -> None:
     project.makeconftest(
         "import numpy as np\n"
         "def pytest_diffbench_environment(config):\n    return {'room_c': np.float32(21.5), 'user': np.str_('me')}\n"
@@ -241,7 +241,7 @@ def test_values_of_other_classes_are_recorded_as_plain_ones(project: pytest.Pyte
     session = session_json.load(project.path / "session.json")
     assert session.cases[0].observation.case.definition.arguments == {"size": 32, "shade": 200}
     assert session.cases[0].observation.run.environment.software["room_c"] == 21.5
-    assert [one.value for one in session.comparisons[0].variants] == [100, 200]
+    assert [variant.value for variant in session.comparisons[0].variants] == [100, 200]
 
 
 def test_gates_can_be_chosen(project: pytest.Pytester) -> None:
@@ -259,7 +259,7 @@ def test_rounds_appear_in_pytest_benchmark(project: pytest.Pytester) -> None:
     rounds = session_json.load(project.path / "session.json").cases[0].observation.run.totals_s
     assert row["stats"]["rounds"] == len(rounds) == 4
     # It times the same calls from a little further outside.
-    assert all(theirs >= ours for theirs, ours in zip(row["stats"]["data"], rounds, strict=True))
+    assert all(shown_s >= measured_s for shown_s, measured_s in zip(row["stats"]["data"], rounds, strict=True))
 
 
 @pytest.mark.parametrize("arguments", [["--benchmark-disable"], ["-p", "no:benchmark"]], ids=" ".join)
@@ -305,7 +305,7 @@ def test_under_xdist_results_come_home_and_time_is_not_trusted(project: pytest.P
     ],
     ids=["malformed", "empty", "newer", "lfs pointer"],
 )
-def test_a_bad_baseline_is_red_and_stays_as_it_is(
+def test_a_bad_baseline_is_red_and_stays_unchanged(
     project: pytest.Pytester, name: str, damage: bytes, message: str
 ) -> None:
     run(project, "--diffbench-save")
@@ -321,7 +321,7 @@ def test_a_bad_baseline_is_red_and_stays_as_it_is(
 @pytest.mark.parametrize(
     ("field", "value"), [("total_s", "0.0"), ("total_s", "-1.0"), ("total_s", "NaN"), ("peak_bytes", "0")]
 )
-def test_figures_that_cannot_be_are_never_a_baseline(project: pytest.Pytester, field: str, value: str) -> None:
+def test_impossible_figures_are_never_a_baseline(project: pytest.Pytester, field: str, value: str) -> None:
     import re
 
     run(project, "--diffbench-save")
@@ -334,7 +334,7 @@ def test_figures_that_cannot_be_are_never_a_baseline(project: pytest.Pytester, f
     result.stdout.fnmatch_lines([f"*baseline.json*{field}*"])
 
 
-def test_a_picture_that_does_not_decode_is_red_where_pictures_differ(project: pytest.Pytester) -> None:
+def test_an_undecodable_picture_is_red_where_pictures_differ(project: pytest.Pytester) -> None:
     run(project, "--diffbench-save")
     (path,) = (project.path / "baselines").rglob("image-0.png")
     path.write_bytes(path.read_bytes()[:40])
@@ -347,7 +347,7 @@ def test_a_picture_that_does_not_decode_is_red_where_pictures_differ(project: py
     result.stdout.fnmatch_lines(["*image-0.png*"])
 
 
-def test_a_folder_that_cannot_be_written_is_one_clear_failure(
+def test_an_unwritable_folder_is_a_single_clear_failure(
     project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     # A file where the folder should be: root may write to a read-only folder, but not into a file.
@@ -361,7 +361,7 @@ def test_a_folder_that_cannot_be_written_is_one_clear_failure(
     assert session_json.load(project.path / "session.json").cases[0].observation.complete
 
 
-def test_a_file_that_cannot_be_written_any_more_costs_no_result(project: pytest.Pytester) -> None:
+def test_a_file_no_longer_writable_costs_no_result(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_paint=TARGET + "import os\ndef test_paint(diffbench):\n"
         "    os.remove('session.json')\n    os.mkdir('session.json')\n    diffbench(paint)\n"
@@ -390,7 +390,7 @@ def test_the_file_says_where_the_session_was_cut_short(
     assert session_json.load(project.path / "session.json").interrupted is interrupted
 
 
-def test_a_result_and_its_baseline_name_the_same_run(project: pytest.Pytester) -> None:
+def test_a_result_and_the_baseline_name_the_same_run(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_paint=TARGET
         + "def test_paint(diffbench):\n    result = diffbench(paint)\n"
@@ -401,20 +401,20 @@ def test_a_result_and_its_baseline_name_the_same_run(project: pytest.Pytester) -
     assert json.loads(path.read_text())["runs"][0]["id"] == (project.path / "id.txt").read_text()
 
 
-def test_a_benchmark_that_measures_nothing_fails(project: pytest.Pytester) -> None:
+def test_a_benchmark_without_measurements_fails(project: pytest.Pytester) -> None:
     project.makepyfile(test_paint="def test_paint(diffbench): ...")
     result = run(project, "--diffbench")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*measures nothing*"])
 
 
-def test_an_error_is_told_once(project: pytest.Pytester) -> None:
+def test_an_error_is_reported_once(project: pytest.Pytester) -> None:
     project.makepyfile(test_paint=TARGET + "def test_paint(diffbench):\n    diffbench(paint, sighs=3)\n")
     result = run(project, "--diffbench")
     result.stdout.no_fnmatch_line("*another exception occurred*")
 
 
-def test_tests_that_are_skipped_for_want_of_a_folder_have_no_part_in_the_error_budget(
+def test_tests_skipped_for_want_of_a_folder_have_no_part_in_the_error_budget(
     project: pytest.Pytester,
 ) -> None:
     project.makepyfile(

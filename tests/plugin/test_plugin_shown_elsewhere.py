@@ -42,7 +42,7 @@ def test_a_parser_of_junit_files_reads_the_figures(failed: Any, pytester: pytest
     (suite,) = xunit2.JUnitXml.fromfile(str(pytester.path / "junit.xml"))
     (case,) = suite
     assert "worse: output.differs" in case.result[0].text
-    properties = {found.name: found.value for found in case.properties()}
+    properties = {shown.name: shown.value for shown in case.properties()}
     assert properties["diffbench.output.decision"] == "worse"
     assert properties["diffbench.case"] == "test_paint.py::test_paint"
 
@@ -51,9 +51,9 @@ def test_pytest_html_shows_the_picture_and_leads_to_the_page(failed: Any, pytest
     pytest.importorskip("pytest_html")
     failed("--html=out/report.html", "--self-contained-html")
     page = (pytester.path / "out" / "report.html").read_text(encoding="utf-8")
-    found = re.search(r'data-jsonblob="([^"]*)"', page)
-    assert found is not None
-    (results,) = json.loads(html.unescape(found[1]))["tests"].values()
+    match = re.search(r'data-jsonblob="([^"]*)"', page)
+    assert match is not None
+    (results,) = json.loads(html.unescape(match[1]))["tests"].values()
     picture, link = results[0]["extras"]
     assert base64.b64decode(picture["content"].rpartition(",")[2]).startswith(PNG)
     assert (pytester.path / "out" / link["content"]).resolve() == pytester.path / "page.html"

@@ -36,7 +36,7 @@ def history(pytester: pytest.Pytester) -> list[tuple[str, float, float, str]]:
     store = Store(pytester.path / "baselines")
     (folder,) = store.entries()
     kept = store.load(folder).baseline.tolerances
-    return [(one.limit, one.before, one.after, one.reason) for one in kept]
+    return [(change.limit, change.before, change.after, change.reason) for change in kept]
 
 
 @pytest.mark.parametrize(
@@ -48,7 +48,7 @@ def history(pytester: pytest.Pytester) -> list[tuple[str, float, float, str]]:
         ('reason="x"', "explains no tolerance"),
     ],
 )
-def test_a_tolerance_that_cant_stand_stops_the_session(pytester: pytest.Pytester, arguments: str, words: str) -> None:
+def test_an_impossible_tolerance_stops_the_session(pytester: pytest.Pytester, arguments: str, words: str) -> None:
     result = run(pytester, "--diffbench", marker=f"@pytest.mark.diffbench({arguments})")
     assert result.ret == pytest.ExitCode.USAGE_ERROR
     assert words in result.stderr.str()
@@ -60,7 +60,7 @@ def test_stricter_needs_no_reason(pytester: pytest.Pytester) -> None:
     assert history(pytester) == [("psnr_db", 40.0, 50.0, "stricter, which needs no reason")]
 
 
-def test_a_stored_session_is_judged_again_by_the_thresholds_of_its_tests(pytester: pytest.Pytester) -> None:
+def test_a_stored_session_is_judged_again_by_the_thresholds_of_the_tests(pytester: pytest.Pytester) -> None:
     marker = (
         '@pytest.mark.diffbench(tolerance={"psnr_db": 30, "colour_levels": 9, "p999_levels": 9}, reason="on purpose")'
     )

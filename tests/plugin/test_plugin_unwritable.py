@@ -33,39 +33,41 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytes
     return pytester
 
 
-def assert_refused(project: pytest.Pytester, result: pytest.RunResult, told: str) -> None:
+def assert_refused(project: pytest.Pytester, result: pytest.RunResult, message: str) -> None:
     assert result.ret == pytest.ExitCode.USAGE_ERROR
-    result.stderr.fnmatch_lines([told])
-    found = {path.name for path in project.path.iterdir()}
-    assert found == {"test_paint.py", "file"}, "something was begun, or left behind"
+    result.stderr.fnmatch_lines([message])
+    names = {path.name for path in project.path.iterdir()}
+    assert names == {"test_paint.py", "file"}, "something was begun, or left behind"
 
 
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 @pytest.mark.parametrize("option", OPTIONS)
-def test_it_is_refused_before_anything_is_collected(project: pytest.Pytester, option: str, place: str) -> None:
+def test_an_unwritable_place_is_refused_before_anything_is_collected(
+    project: pytest.Pytester, option: str, place: str
+) -> None:
     if place.startswith(str(NO_FILES)) and not NO_FILES.is_dir():
         pytest.skip("needs a folder that takes no files")
     result = project.runpytest_inprocess(
-        "-p", "no:cacheprovider", *(one.format(place=place) for one in OPTIONS[option])
+        "-p", "no:cacheprovider", *(argument.format(place=place) for argument in OPTIONS[option])
     )
     assert_refused(project, result, f"*{option}: *{Path(place).name} can't be written: *. *ame *folder*")
 
 
-def test_a_file_that_is_a_folder_is_refused(project: pytest.Pytester) -> None:
+def test_a_folder_in_place_of_a_file_is_refused(project: pytest.Pytester) -> None:
     (project.path / "file").unlink()
     project.mkdir("file")
     result = project.runpytest_inprocess("-p", "no:cacheprovider", "--diffbench", "--diffbench-json=file")
     assert_refused(project, result, "*--diffbench-json: *file can't be written: it is a folder. Name a file in *")
 
 
-def test_a_self_test_has_to_keep_its_figures(project: pytest.Pytester) -> None:
+def test_a_self_test_has_to_keep_the_figures(project: pytest.Pytester) -> None:
     (project.path / ".diffbench").write_text("")
     result = project.runpytest_inprocess("-p", "no:cacheprovider", "--diffbench-selftest")
     (project.path / ".diffbench").unlink()
     assert_refused(project, result, "*--diffbench-selftest: *.diffbench can't be written: *isn't a folder. Make it *")
 
 
-def test_what_can_be_made_is_not_made_before_it_is_needed(project: pytest.Pytester) -> None:
+def test_folders_are_not_created_before_the_first_use(project: pytest.Pytester) -> None:
     project.makepyfile(test_paint="def test_paint(): ...\n")
     places = (
         f"{option}={name}/new" for option, name in (("--diffbench-profile", "a"), ("--diffbench-baselines", "b"))

@@ -17,7 +17,7 @@ from pytest_diffbench.records import (
 )
 
 SAME = ImageDifference(same_bits=True, ssim=1.0, latents_rel=0.0)
-ONE = Speedup(value=1.0, low=1.0, high=1.0)
+EQUAL_SPEED = Speedup(value=1.0, low=1.0, high=1.0)
 
 
 def likeness(psnr_db: float, ssim: float, latents_rel: float) -> ImageDifference:
@@ -41,7 +41,11 @@ def variant(name: str, speedup: float, spread: float, **fields: Any) -> VariantR
 
 def full(name: str, **fields: Any) -> VariantReport:
     """The reference."""
-    figures: dict[str, Any] = {"speedup_rel": ONE, "stage_speedups_rel": {"denoise": ONE}, "denoiser_calls": 60}
+    figures: dict[str, Any] = {
+        "speedup_rel": EQUAL_SPEED,
+        "stage_speedups_rel": {"denoise": EQUAL_SPEED},
+        "denoiser_calls": 60,
+    }
     figures |= {
         "work_saved_rel": 0.0,
         "flops_saved_rel": 0.0,
@@ -139,8 +143,8 @@ def session(*comparisons: Comparison) -> SessionReport:
 def long_names() -> Comparison:
     """Names for which a narrow terminal has no room beside the figures."""
     renamed = [
-        msgspec.structs.replace(one, name=name)
-        for one, name in zip(
+        msgspec.structs.replace(variant, name=name)
+        for variant, name in zip(
             named().variants,
             ("as the authors recommend", "truncated after half of the steps", "a quarter of the pixels", "full HD"),
             strict=True,
@@ -157,5 +161,5 @@ def of_functions() -> Comparison:
         reference="a",
         confidence=0.99,
         blocks=6,
-        variants=(VariantReport(name="a", case_id="t.py::test#a", median_s=0.1, speedup_rel=ONE), bare),
+        variants=(VariantReport(name="a", case_id="t.py::test#a", median_s=0.1, speedup_rel=EQUAL_SPEED), bare),
     )

@@ -146,16 +146,16 @@ def report(
     """
     case = msgspec.structs.replace(observation.case, id="any")  # verdicts are the same, whatever the case is called
     alike = msgspec.json.encode(msgspec.structs.replace(observation, case=case))
-    found = (_passing(alike) if verdicts is None else verdicts) | {answer.gate: answer for answer in changed}
+    by_gate = (_passing(alike) if verdicts is None else verdicts) | {answer.gate: answer for answer in changed}
     fields = {"baseline_path": BASELINE, "baseline_distance": "machine"} | fields
     return CaseReport(
-        observation=observation, verdicts=tuple(found[gate] for gate in GATES if gate in found), **fields
+        observation=observation, verdicts=tuple(by_gate[gate] for gate in GATES if gate in by_gate), **fields
     )
 
 
 def session(*cases: CaseReport, missing: tuple[str, ...] = (), interrupted: bool = False) -> SessionReport:
     """A session of cases, its verdicts counted."""
-    decisions = [one.decision for case in cases for one in case.verdicts]
+    decisions = [verdict.decision for case in cases for verdict in case.verdicts]
     return SessionReport(
         diffbench="0.1.0",
         started="2025-06-03T09:14:02+00:00",

@@ -20,17 +20,17 @@ def history(count: int) -> list[str]:
 
 
 @given(st.integers(2, 200), st.data())
-def test_the_first_bad_one_is_found_by_halving(count: int, data: st.DataObject) -> None:
+def test_the_first_bad_revision_is_located_by_halving(count: int, data: st.DataObject) -> None:
     first_bad = data.draw(st.integers(1, count - 1))
-    found = bisect(history(count), lambda name: Outcome((FAULT,) if int(name[1:]) >= first_bad else ()))
-    assert (found.first_bad, found.last_good) == (f"r{first_bad}", f"r{first_bad - 1}")
-    assert found.skipped == ()
-    assert found.runs <= 2 + math.ceil(math.log2(count))
-    assert found.findings == (FAULT,)
+    bisected = bisect(history(count), lambda name: Outcome((FAULT,) if int(name[1:]) >= first_bad else ()))
+    assert (bisected.first_bad, bisected.last_good) == (f"r{first_bad}", f"r{first_bad - 1}")
+    assert bisected.skipped == ()
+    assert bisected.runs <= 2 + math.ceil(math.log2(count))
+    assert bisected.findings == (FAULT,)
 
 
 @given(st.integers(3, 60), st.data())
-def test_what_cannot_be_run_is_left_out_and_told_where_it_may_be_the_one(count: int, data: st.DataObject) -> None:
+def test_unrunnable_revisions_are_skipped_and_named_as_candidates(count: int, data: st.DataObject) -> None:
     first_bad = data.draw(st.integers(1, count - 1))
     broken = data.draw(st.sets(st.integers(1, count - 2)))
 
@@ -38,14 +38,14 @@ def test_what_cannot_be_run_is_left_out_and_told_where_it_may_be_the_one(count: 
         number = int(name[1:])
         return Outcome(broken="no") if number in broken else Outcome((FAULT,) if number >= first_bad else ())
 
-    found = bisect(history(count), run)
-    good, bad = int(found.last_good[1:]), int(found.first_bad[1:])
+    bisected = bisect(history(count), run)
+    good, bad = int(bisected.last_good[1:]), int(bisected.first_bad[1:])
     assert good < first_bad <= bad
-    assert {int(name[1:]) for name in found.skipped} == set(range(good + 1, bad))
+    assert {int(name[1:]) for name in bisected.skipped} == set(range(good + 1, bad))
     assert set(range(good + 1, bad)) <= broken
 
 
-def test_another_fault_on_the_way_does_not_mislead() -> None:
+def test_a_different_fault_on_the_way_does_not_mislead() -> None:
     def run(name: str) -> Outcome:
         number = int(name[1:])
         return Outcome(((OTHER,) if 3 <= number < 12 else ()) + ((FAULT,) if number >= 14 else ()))
@@ -61,11 +61,11 @@ def test_another_fault_on_the_way_does_not_mislead() -> None:
         ({"r0": Outcome(broken="no import"), "r1": Outcome()}, "r0: the tests can't be judged there: no import"),
     ],
 )
-def test_ends_that_are_not_good_and_bad_are_refused(outcomes: dict[str, Outcome], why: str) -> None:
+def test_ends_other_than_good_and_bad_are_refused(outcomes: dict[str, Outcome], why: str) -> None:
     with pytest.raises(DiffbenchError, match=why):
         bisect(history(2), outcomes.__getitem__)
 
 
-def test_one_revision_is_no_history() -> None:
+def test_a_single_revision_is_no_history() -> None:
     with pytest.raises(DiffbenchError, match="nothing lies between them"):
         bisect(["r0"], lambda _: Outcome())

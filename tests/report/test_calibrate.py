@@ -37,48 +37,48 @@ FAR = Evidence(
 )  # fmt: skip
 
 
-def test_runs_that_agree_need_nothing() -> None:
-    found = proposed("a case", [EQUAL, EQUAL], 3.0)
-    assert (found.tolerance, found.marker) == ({}, "")
-    assert "no tolerance is needed" in lines(found)[-1]
+def test_agreeing_runs_need_nothing() -> None:
+    proposal = proposed("a case", [EQUAL, EQUAL], 3.0)
+    assert (proposal.tolerance, proposal.marker) == ({}, "")
+    assert "no tolerance is needed" in lines(proposal)[-1]
 
 
 def test_a_proposal_is_the_worst_with_a_margin_where_the_default_is_not_enough() -> None:
-    found = proposed("a case", [EQUAL, FAR], 3.0)
-    assert found.tolerance == {
+    proposal = proposed("a case", [EQUAL, FAR], 3.0)
+    assert proposal.tolerance == {
         "psnr_db": 30, "p999_levels": 42.4, "tile_p99_levels": 29.7, "ssim": 0.95, "tile_ssim": 0.78,
         "colour_levels": 2.2, "hash_bits": 6, "latents_rel": 0.044, "trace_first_rel": 0.011,
     }  # fmt: skip
-    assert checked(found.tolerance)
-    assert len(looser_than_default(list(found.tolerance.items()))) == len(found.tolerance)
-    assert found.marker.endswith('reason="calibrated over 2 runs: as it is, dtype bfloat16"')
+    assert checked(proposal.tolerance)
+    assert len(looser_than_default(list(proposal.tolerance.items()))) == len(proposal.tolerance)
+    assert proposal.marker.endswith('reason="calibrated over 2 runs: as it is, dtype bfloat16"')
 
 
-def test_metrics_of_other_packages_have_a_column_and_a_threshold_where_they_were_asked_for() -> None:
+def test_requested_metrics_of_other_packages_have_a_column_and_a_threshold() -> None:
     far = Evidence(setting="2 threads", figures={"psnr_db": 33.2, "flip": 0.031, "ssimulacra2": 71.3, "lpips": 0.9})
-    found = proposed("a case", [far], 6.0)
-    assert found.tolerance == {"psnr_db": 27, "flip": 0.062, "ssimulacra2": 42, "lpips": 1.8}
-    heads, row = lines(found)[1:3]
+    proposal = proposed("a case", [far], 6.0)
+    assert proposal.tolerance == {"psnr_db": 27, "flip": 0.062, "ssimulacra2": 42, "lpips": 1.8}
+    heads, row = lines(proposal)[1:3]
     assert "FLIP" in heads
     assert row.split()[-6:] == ["0.0310", "71.3", "0.9000", "-", "-", "-"]
     assert "FLIP" not in lines(proposed("a case", [FAR], 3.0))[1]
 
 
-def test_a_video_has_its_own_columns_and_thresholds() -> None:
+def test_a_video_has_separate_columns_and_thresholds() -> None:
     equal = Evidence(setting=UNCHANGED, figures={"video_psnr_db": None, "video_frozen_frames": 0, "video_ssim": 1.0})
     far = Evidence(
         setting="dtype bfloat16",
         figures={"video_psnr_db": 33.2, "video_frozen_frames": 2, "video_ssim": 0.97, "video_flicker_levels": 1.2},
     )
-    found = proposed("a case", [equal, far], 3.0)
-    assert found.tolerance == {
+    proposal = proposed("a case", [equal, far], 3.0)
+    assert proposal.tolerance == {
         "video_psnr_db": 30,
         "video_ssim": 0.95,
         "video_flicker_levels": 1.7,
         "video_frozen_frames": 3,
     }
-    assert checked(found.tolerance)
-    heads, _, row = lines(found)[1:4]
+    assert checked(proposal.tolerance)
+    heads, _, row = lines(proposal)[1:4]
     assert "frozen frames" in heads
     assert "hash" not in heads
     assert row.split()[2:4] == ["33.2", "dB"]
@@ -126,7 +126,7 @@ def test_lpips_needs_weights(real_libraries: None) -> None:
         calibrate.metrics_asked(["lpips"], None)
 
 
-def test_the_table_has_a_row_a_run_and_says_where_it_parts() -> None:
+def test_the_table_has_a_row_a_run_and_says_where_the_runs_part() -> None:
     table = lines(proposed("a case", [EQUAL, FAR, Evidence(setting="2 threads", problem="not measured")], 3.0))
     assert table[0] == "a case"
     assert table[2].split()[:4] == ["as", "it", "is", "no"]
@@ -143,12 +143,12 @@ def test_json_holds_the_evidence_and_is_strict() -> None:
     assert case["evidence"][1]["figures"]["latents_rel"] is None
 
 
-def test_settings_are_runs_as_it_is_and_once_each_other_way() -> None:
-    found = settings_of(2, ["bfloat16"], ["2"], ["_native_math"])
-    assert [one.name for one in found] == [
+def test_settings_are_repeated_runs_and_a_run_per_other_way() -> None:
+    settings = settings_of(2, ["bfloat16"], ["2"], ["_native_math"])
+    assert [setting.name for setting in settings] == [
         UNCHANGED, UNCHANGED, "dtype bfloat16", "2 threads", "attention _native_math",
     ]  # fmt: skip
-    assert found[-1].environment == {"DIFFUSERS_ATTN_BACKEND": "_native_math"}
+    assert settings[-1].environment == {"DIFFUSERS_ATTN_BACKEND": "_native_math"}
 
 
 @pytest.mark.parametrize(
@@ -159,12 +159,12 @@ def test_settings_are_runs_as_it_is_and_once_each_other_way() -> None:
         (["calibrate", "--metrics=flop", "test_it.py"], "there is no metric 'flop'. Use flip, ssimulacra2, lpips."),
     ],
 )
-def test_wrong_usage_is_one_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_wrong_usage_is_a_single_line(arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(arguments) == 2
     assert said in capsys.readouterr().err
 
 
-def test_a_run_that_fails_is_told_with_all_that_it_said(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failing_run_is_reported_with_all_of_the_output(monkeypatch: pytest.MonkeyPatch) -> None:
     failed = subprocess.CompletedProcess([], 4, "collected nothing\n", "no such file\n")
     monkeypatch.setattr(subprocess, "run", lambda *_, **__: failed)
     with pytest.raises(

@@ -42,12 +42,12 @@ def written(path: Path, session: SessionReport) -> str:
 def faster_by(observation: Observation, factor: float) -> Observation:
     rounds = tuple(
         Round(
-            total_s=one.total_s / factor,
-            stages_s={stage: value_s / factor for stage, value_s in one.stages_s.items()},
-            steps_s=tuple(value_s / factor for value_s in one.steps_s),
-            output_digest=one.output_digest,
+            total_s=timed.total_s / factor,
+            stages_s={stage: value_s / factor for stage, value_s in timed.stages_s.items()},
+            steps_s=tuple(value_s / factor for value_s in timed.steps_s),
+            output_digest=timed.output_digest,
         )
-        for one in observation.run.rounds
+        for timed in observation.run.rounds
     )
     return msgspec.structs.replace(observation, run=msgspec.structs.replace(observation.run, rounds=rounds))
 
@@ -74,7 +74,7 @@ def faster_by(observation: Observation, factor: float) -> Observation:
         (["calibrate", "--margin-db=x", "t.py"], "--margin-db: 'x' isn't a number of decibels, 0 or more"),
     ],
 )
-def test_wrong_usage_is_one_line_and_status_2(
+def test_wrong_usage_is_a_single_line_and_status_2(
     arguments: list[str],
     said: str,
     capsys: pytest.CaptureFixture[str],
@@ -121,7 +121,7 @@ def test_output_to_an_ascii_pipe_is_ascii(tmp_path: Path) -> None:
     assert b"\x1b" not in done.stdout
 
 
-def test_a_reader_that_leaves_is_no_problem(tmp_path: Path) -> None:
+def test_a_reader_leaving_early_is_no_problem(tmp_path: Path) -> None:
     path = written(
         tmp_path / "session.json", make.session(*[make.report(report_records.lumina(f"t{i}")) for i in range(900)])
     )
@@ -166,7 +166,7 @@ def test_show_says_what_the_session_said(
 # -- judge
 
 
-def test_a_session_is_as_it_was_against_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_session_is_the_same_against_itself(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path / "session.json", make.all_pass())
     assert cli.main(["judge", path, path]) == 0
     out = capsys.readouterr().out
@@ -176,16 +176,18 @@ def test_a_session_is_as_it_was_against_itself(tmp_path: Path, capsys: pytest.Ca
 
 def test_more_work_is_worse_and_status_1(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     old = written(tmp_path / "old.json", make.session(make.report(report_records.lumina("t", steps=20))))
-    seen = report_records.lumina("t", steps=20)
-    assert seen.work is not None
-    more = msgspec.structs.replace(seen.work, component_calls=seen.work.component_calls | {"vae.decode": 2})
-    changed = msgspec.structs.replace(seen, work=more)
+    observation = report_records.lumina("t", steps=20)
+    assert observation.work is not None
+    more = msgspec.structs.replace(
+        observation.work, component_calls=observation.work.component_calls | {"vae.decode": 2}
+    )
+    changed = msgspec.structs.replace(observation, work=more)
     new = written(tmp_path / "new.json", make.session(make.report(changed)))
     assert cli.main(["judge", new, old]) == 1
     assert "work.component_calls" in capsys.readouterr().out
 
 
-def test_several_runs_of_a_case_are_its_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_several_runs_of_a_case_form_a_baseline(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = [faster_by(report_records.flux("t"), factor) for factor in (1.0, 1.002, 0.998)]
     old = written(tmp_path / "old.json", make.session(*map(make.report, runs)))
     same = written(tmp_path / "same.json", make.session(make.report(report_records.flux("t"))))
@@ -201,9 +203,9 @@ def test_several_runs_of_a_case_are_its_baseline(tmp_path: Path, capsys: pytest.
     assert "time.slower" in capsys.readouterr().out
 
 
-def test_cases_on_one_side_only_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    one, two, three = (make.report(report_records.lumina(f"test_{i}")) for i in range(3))
-    new = written(tmp_path / "new.json", make.session(one, two))
+def test_cases_on_a_single_side_are_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, two, three = (make.report(report_records.lumina(f"test_{i}")) for i in range(3))
+    new = written(tmp_path / "new.json", make.session(first, two))
     old = written(tmp_path / "old.json", make.session(two, three))
     assert cli.main(["judge", new, old]) == 0
     out = capsys.readouterr().out
@@ -221,13 +223,15 @@ def test_unfinished_runs_are_no_baseline(tmp_path: Path, capsys: pytest.CaptureF
 
 
 def test_changed_software_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    seen = report_records.flux("t")
+    observation = report_records.flux("t")
     environment = msgspec.structs.replace(
         report_records.gpu(), software=report_records.gpu().software | {"torch": "2.12.0"}
     )
-    before = msgspec.structs.replace(seen, run=msgspec.structs.replace(seen.run, environment=environment))
+    before = msgspec.structs.replace(
+        observation, run=msgspec.structs.replace(observation.run, environment=environment)
+    )
     old = written(tmp_path / "old.json", make.session(make.report(before)))
-    new = written(tmp_path / "new.json", make.session(make.report(seen)))
+    new = written(tmp_path / "new.json", make.session(make.report(observation)))
     assert cli.main(["judge", new, old]) == 0
     assert "changed since torch 2.12.0 -> 2.13.0\n" in capsys.readouterr().out
 
@@ -241,10 +245,12 @@ def baselines(tmp_path: Path) -> Path:
     pixels = np.random.default_rng(0).integers(0, 255, (128, 128, 3), dtype=np.uint8)
     image = ImageFacts(width_px=128, height_px=128, mode="RGB", constant=False, digest=image_digest(pixels))
     for name in ("one", "two"):
-        seen = report_records.lumina(name)
-        assert seen.output is not None
-        seen = msgspec.structs.replace(seen, output=msgspec.structs.replace(seen.output, images=(image,)))
-        Store(root).save(seen, Artifacts(images=(pixels,)), None, False)
+        observation = report_records.lumina(name)
+        assert observation.output is not None
+        observation = msgspec.structs.replace(
+            observation, output=msgspec.structs.replace(observation.output, images=(image,))
+        )
+        Store(root).save(observation, Artifacts(images=(pixels,)), None, False)
     return root
 
 

@@ -118,7 +118,7 @@ def test_what_comes_from_outside_stays_text() -> None:
     assert len(re.findall(r"(?<!\\)\|", row)) == len(re.findall(r"\|", header))
 
 
-def test_thumbnails_are_those_of_a_served_folder() -> None:
+def test_thumbnails_come_from_a_served_folder() -> None:
     report = make.slower()
     assert report.observation.output is not None
     digest = report.observation.output.images[0].digest

@@ -116,7 +116,7 @@ def changed_folders(root: Path) -> tuple[Path, Path]:
     return before, after
 
 
-def assert_told(out: str) -> None:
+def assert_change_named(out: str) -> None:
     """That every change stands there, with its figures."""
     assert "5 baselines differ: 1 added, 1 removed, 1 redefined, 1 new generation, 1 changed" in out
     assert "kept" not in out
@@ -144,7 +144,7 @@ def assert_told(out: str) -> None:
 def test_two_folders(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = changed_folders(tmp_path)
     out = diff(capsys, str(before), str(after), "--html", str(tmp_path / "diff.html"))
-    assert_told(out)
+    assert_change_named(out)
     page = (tmp_path / "diff.html").read_text(encoding="utf-8")
     assert out.endswith(f"{tmp_path / 'diff.html'}\n")
     assert {*re.findall(r'<figure class="pane ?([a-z]*)">', page)} >= {"base", "now", "heat", "tile"}
@@ -179,7 +179,7 @@ def git(*arguments: str) -> None:
 
 def test_revisions(repository: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     out = diff(capsys, "HEAD~1", "HEAD", "--", "baselines")
-    assert_told(out)
+    assert_change_named(out)
     assert diff(capsys, "HEAD~1", "HEAD") == out
     assert diff(capsys, "HEAD~1", "baselines") == out, "the working tree"
     assert diff(capsys, "HEAD~1") == out
@@ -213,7 +213,7 @@ def test_outside_a_repository(
     assert "not a git repository" in capsys.readouterr().err
 
 
-def test_a_picture_that_is_gone_hides_no_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_picture_hides_no_figures(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before, after = changed_folders(tmp_path)
     for path in after.glob("*/*repainted*/*.png"):
         path.unlink()

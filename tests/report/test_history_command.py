@@ -81,7 +81,7 @@ def test_export(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert "--output FILE" in run(capsys, "export", "--db", "h.sqlite", "--format", "parquet", status=2)
 
 
-def test_parquet_needs_its_package(
+def test_parquet_needs_a_package(
     folder: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     run(capsys, "add", "0.json")

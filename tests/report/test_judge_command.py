@@ -38,15 +38,15 @@ def columns(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def of(*pixels: NDArray[np.uint8], name: str = "t") -> Observation:
     """A case that returned these images."""
-    seen = report_records.flux(name)
-    assert seen.output is not None
+    observation = report_records.flux(name)
+    assert observation.output is not None
     images = tuple(
         ImageFacts(
-            width_px=one.shape[1], height_px=one.shape[0], mode="RGB", constant=False, digest=image_digest(one)
+            width_px=image.shape[1], height_px=image.shape[0], mode="RGB", constant=False, digest=image_digest(image)
         )
-        for one in pixels
+        for image in pixels
     )
-    return msgspec.structs.replace(seen, output=msgspec.structs.replace(seen.output, images=images))
+    return msgspec.structs.replace(observation, output=msgspec.structs.replace(observation.output, images=images))
 
 
 class Files:
@@ -64,8 +64,8 @@ class Files:
         return str(path)
 
     def keep(self, name: str, *pixels: NDArray[np.uint8]) -> str:
-        for one in pixels:
-            keep(self.root / name, of(one).output, Artifacts(images=(one,)))
+        for image in pixels:
+            keep(self.root / name, of(image).output, Artifacts(images=(image,)))
         return str(self.root / name)
 
 
@@ -74,9 +74,7 @@ def files(tmp_path: Path) -> Files:
     return Files(tmp_path)
 
 
-def test_images_that_differ_and_arent_at_hand_are_no_success(
-    files: Files, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_differing_images_out_of_reach_are_no_success(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     old, new = files.write("old", of(PICTURE)), files.write("new", of(FAR))
     assert cli.main(["judge", new, old]) == UNJUDGED
     out = capsys.readouterr().out
@@ -100,14 +98,14 @@ def test_images_at_hand_are_compared(
     pixels: NDArray[np.uint8], status: int, files: Files, capsys: pytest.CaptureFixture[str]
 ) -> None:
     old, new = files.write("old", of(PICTURE)), files.write("new", of(pixels))
-    mine, theirs = files.keep("mine", pixels), files.keep("theirs", PICTURE)
-    assert cli.main(["judge", new, old, "--images", mine, "--images", theirs]) == status
+    new_folder, old_folder = files.keep("mine", pixels), files.keep("theirs", PICTURE)
+    assert cli.main(["judge", new, old, "--images", new_folder, "--images", old_folder]) == status
     assert ("output.differs" if status else "output.within_tolerance") in capsys.readouterr().out
-    assert cli.main(["judge", new, old, "--images", mine]) == UNJUDGED  # one side alone
-    assert cli.main(["judge", new, old, "--images", theirs]) == UNJUDGED
+    assert cli.main(["judge", new, old, "--images", new_folder]) == UNJUDGED  # one side alone
+    assert cli.main(["judge", new, old, "--images", old_folder]) == UNJUDGED
 
 
-def test_images_that_lie_beside_their_session_are_found(files: Files) -> None:
+def test_images_beside_the_session_are_located(files: Files) -> None:
     old = files.write("old", of(PICTURE), images="/where/it/ran/kept")
     new = files.write("new", of(FAR), images=files.keep("elsewhere", FAR))
     assert cli.main(["judge", new, old]) == UNJUDGED
@@ -121,29 +119,29 @@ def test_baselines_hold_images_and_may_be_judged_against(
 ) -> None:
     root = files.root / "baselines"
     Store(root).save(of(PICTURE), Artifacts(images=(PICTURE,)), None, False)
-    new, mine = files.write("new", of(FAR)), files.keep("mine", FAR)
+    new, new_folder = files.write("new", of(FAR)), files.keep("mine", FAR)
     old = [str(root)] if as_old else [files.write("old", of(PICTURE)), "--images", str(root)]
-    assert cli.main(["judge", new, *old, "--images", mine]) == WORSE
+    assert cli.main(["judge", new, *old, "--images", new_folder]) == WORSE
     assert "output.differs" in capsys.readouterr().out
     assert cli.main(["judge", new, *old]) == UNJUDGED
     same = files.write("same", of(PICTURE))
     assert cli.main(["judge", same, *old]) == 0
 
 
-def test_an_image_is_never_taken_for_another(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+def test_images_are_never_mixed_up(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
     """Baselines that hold the case with other pixels are passed over; a kept file that changed is refused."""
     root = files.root / "baselines"
     Store(root).save(of(NEAR), Artifacts(images=(NEAR,)), None, False)
     old, new = files.write("old", of(PICTURE)), files.write("new", of(FAR))
-    mine = files.keep("mine", FAR)
-    assert cli.main(["judge", new, old, "--images", mine, "--images", str(root)]) == UNJUDGED
-    theirs = files.root / "theirs"
-    keep(theirs, of(PICTURE).output, Artifacts(images=(PICTURE,)))
-    kept = next(theirs.iterdir())
+    new_folder = files.keep("mine", FAR)
+    assert cli.main(["judge", new, old, "--images", new_folder, "--images", str(root)]) == UNJUDGED
+    old_folder = files.root / "theirs"
+    keep(old_folder, of(PICTURE).output, Artifacts(images=(PICTURE,)))
+    kept = next(old_folder.iterdir())
     other = files.root / "mine" / f"{image_digest(FAR)}.png"
     kept.write_bytes(other.read_bytes())
     capsys.readouterr()
-    assert cli.main(["judge", new, old, "--images", mine, "--images", str(theirs)]) == UNUSABLE
+    assert cli.main(["judge", new, old, "--images", new_folder, "--images", str(old_folder)]) == UNUSABLE
     assert "isn't the image whose digest is its name" in capsys.readouterr().err
 
 
@@ -164,11 +162,13 @@ def test_what_is_worse_goes_before_what_is_not_judged(files: Files) -> None:
     assert cli.main(["judge", new, old]) == WORSE
 
 
-def test_a_case_that_is_defined_otherwise_is_not_judged(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
-    seen = of(PICTURE)
-    definition = msgspec.structs.replace(seen.case.definition, seed=77)
-    other = msgspec.structs.replace(seen, case=msgspec.structs.replace(seen.case, definition=definition))
-    assert cli.main(["judge", files.write("new", other), files.write("old", seen)]) == UNJUDGED
+def test_a_differently_defined_case_is_not_judged(files: Files, capsys: pytest.CaptureFixture[str]) -> None:
+    observation = of(PICTURE)
+    definition = msgspec.structs.replace(observation.case.definition, seed=77)
+    other = msgspec.structs.replace(
+        observation, case=msgspec.structs.replace(observation.case, definition=definition)
+    )
+    assert cli.main(["judge", files.write("new", other), files.write("old", observation)]) == UNJUDGED
     assert "can't be judged: the definitions of the case differ" in capsys.readouterr().out
 
 

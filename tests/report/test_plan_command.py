@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_values_are_literals_where_they_are_ones() -> None:
+def test_values_are_literals_if_python_reads_literals() -> None:
     settings = ["a=0.5", "b=3", "c=True", "d=false", "e=none", "f=a text", "g=[1, 2]", "h=x=y", "i="]
     assert call_arguments(settings) == {
         "a": 0.5, "b": 3, "c": True, "d": False, "e": None, "f": "a text", "g": [1, 2], "h": "x=y", "i": "",
@@ -32,7 +32,7 @@ def test_a_setting_without_a_name_is_refused(setting: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "found"),
+    ("name", "full_name"),
     [
         ("NVIDIA H100", "NVIDIA H100 SXM"),
         ("h100-pcie", "NVIDIA H100 PCIe"),
@@ -44,8 +44,8 @@ def test_a_setting_without_a_name_is_refused(setting: str) -> None:
         ("L40S", "NVIDIA L40S"),
     ],
 )
-def test_devices_are_found_by_parts_of_their_names(name: str, found: str) -> None:
-    assert peak_named(name).name == found
+def test_devices_are_matched_by_parts_of_their_names(name: str, full_name: str) -> None:
+    assert peak_named(name).name == full_name
 
 
 def test_every_peak_has_a_source_and_sixteen_bits_are_faster() -> None:
@@ -79,17 +79,17 @@ def test_what_cannot_be_used_is_named_with_the_remedy(
     arguments: list[str], said: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["plan", *arguments]) == cli.UNUSABLE
-    told = capsys.readouterr()
-    assert told.out == ""
-    assert said in told.err
-    assert told.err.count("\n") == 1
+    captured = capsys.readouterr()
+    assert captured.out == ""
+    assert said in captured.err
+    assert captured.err.count("\n") == 1
 
 
 # -- folders, which hold pipelines of any class
 
 
 @pytest.mark.parametrize("option", ["--steps=1", "--height=1", "--set=width=1"])
-def test_one_is_enough(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+def test_counts_of_1_are_accepted(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
     planned: list[dict[str, Any]] = []
 
     def refuse(source: str, arguments: dict[str, Any], *_: object) -> None:
@@ -98,18 +98,18 @@ def test_one_is_enough(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
 
     monkeypatch.setattr(plan_command, "_planned", refuse)
     assert cli.main(["plan", "lumina2", option]) == 2
-    assert [1 in one.values() for one in planned] == [True]
+    assert [1 in arguments.values() for arguments in planned] == [True]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory, real_libraries: None) -> Path:
     from tiny_pipelines import build_tiny
 
-    made = tmp_path_factory.mktemp("saved") / "tiny"
-    build_tiny("lumina2").save_pretrained(made)
-    for weights in made.glob("*/*.safetensors"):
+    saved_folder = tmp_path_factory.mktemp("saved") / "tiny"
+    build_tiny("lumina2").save_pretrained(saved_folder)
+    for weights in saved_folder.glob("*/*.safetensors"):
         weights.unlink()
-    return made
+    return saved_folder
 
 
 @pytest.mark.pipeline
@@ -153,9 +153,9 @@ def test_what_is_wrong_with_a_folder_is_named(
     else:
         path.write_text(json.dumps(json.loads(path.read_text()) | change))
     assert cli.main(["plan", str(broken), "--height", "64", "--width", "64"]) == cli.UNUSABLE
-    told = capsys.readouterr().err
-    assert said in told
-    assert "Traceback" not in told
+    message = capsys.readouterr().err
+    assert said in message
+    assert "Traceback" not in message
 
 
 @pytest.mark.pipeline
@@ -172,6 +172,6 @@ def test_what_the_pipeline_refuses_is_passed_on(
 
     monkeypatch.setattr("pytest_diffbench.plan.record.plan_of", divide)
     assert cli.main(["plan", str(folder)]) == cli.UNUSABLE
-    told = capsys.readouterr().err
-    assert "refused the call: division by zero. Change --set" in told
-    assert told.count("\n") == 1
+    message = capsys.readouterr().err
+    assert "refused the call: division by zero. Change --set" in message
+    assert message.count("\n") == 1

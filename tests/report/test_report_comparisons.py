@@ -53,7 +53,7 @@ def test_golden_json() -> None:
     assert msgspec.json.decode(text, type=tuple[type(SESSION.comparisons[0]), ...]) == SESSION.comparisons  # type: ignore[misc]  # a type that is made here
     read = msgspec.json.decode(session_json.dump(SESSION), type=type(SESSION))
     assert msgspec.structs.replace(read, cases=SESSION.cases) == SESSION
-    assert [one.observation for one in read.cases] == [one.observation for one in SESSION.cases]
+    assert [case.observation for case in read.cases] == [case.observation for case in SESSION.cases]
 
 
 @pytest.mark.parametrize("kind", KINDS)
@@ -74,7 +74,7 @@ def test_figures_stand_in_columns(kind: Callable[[], Comparison]) -> None:
             assert total.end() == head.index("total") + len("total"), line
 
 
-def test_a_session_without_comparisons_says_nothing_of_them() -> None:
+def test_a_session_without_comparisons_has_no_section_for_comparisons() -> None:
     assert comparison_lines([], 80) == []
     assert "variants" not in plain(summary_lines(compared.session(), 80, verbose=False))
 
@@ -88,9 +88,9 @@ def test_what_needs_a_reader_is_said_below_the_table() -> None:
 
 def test_names_are_text() -> None:
     nasty = "</b>|`x`\x1b[31m"
-    one, other, *_ = compared.named().variants
+    first, other, *_ = compared.named().variants
     named = msgspec.structs.replace(
-        compared.named(), reference=nasty, variants=(msgspec.structs.replace(one, name=nasty), other)
+        compared.named(), reference=nasty, variants=(msgspec.structs.replace(first, name=nasty), other)
     )
     text = page(compared.session(named), Links())
     (row,) = [line for line in text.splitlines() if "`x`" in line]
@@ -100,30 +100,32 @@ def test_names_are_text() -> None:
 
 def test_properties_are_text_and_their_names_unique() -> None:
     for kind in KINDS:
-        found = comparison_properties(kind())
-        assert len(dict(found)) == len(found)
-        assert all(type(name) is str and type(value) is str and value for name, value in found)
+        named_values = comparison_properties(kind())
+        assert len(dict(named_values)) == len(named_values)
+        assert all(type(name) is str and type(value) is str and value for name, value in named_values)
 
 
-def test_a_variant_that_changes_nothing_is_said_in_red_beside_its_speedup() -> None:
+def test_a_variant_changing_nothing_is_red_beside_the_speedup() -> None:
     comparison = compared.named()
     rows = [
-        msgspec.structs.replace(one, inert=one.name != comparison.reference) if one.error is None else one
-        for one in comparison.variants
+        msgspec.structs.replace(variant, inert=variant.name != comparison.reference)
+        if variant.error is None
+        else variant
+        for variant in comparison.variants
     ]
     inert = msgspec.structs.replace(comparison, variants=tuple(rows))
-    names = [one.name for one in rows if one.inert]
+    names = [row.name for row in rows if row.inert]
     assert names
-    told = [
+    inert_lines = [
         f"{name}: inert: the option saved neither work nor operators, and changed no bit of the output"
         for name in names
     ]
-    assert [one for one in remarks(inert) if "inert" in one] == told
+    assert [line for line in remarks(inert) if "inert" in line] == inert_lines
     lines = comparison_lines([inert], 160)
     assert sum(" inert" in text_of(line) and "×" in text_of(line) for line in lines) == len(names)
-    red = [line for line in lines if told[0] in text_of(line)]
+    red = [line for line in lines if inert_lines[0] in text_of(line)]
     assert all(markup == {"red": True, "bold": True} for text, markup in red[0] if text.strip())
     text = page(compared.session(inert), Links())
     assert text.count("**inert**") == len(names)
-    assert told[0] in text
-    assert not any("inert" in one for one in remarks(comparison))
+    assert inert_lines[0] in text
+    assert not any("inert" in line for line in remarks(comparison))

@@ -20,10 +20,10 @@ GROWTH: list[float | None] = [0.0, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 1e-3]
 
 def series(gaps_rel: list[float | None]) -> list[tuple[str, float | None]]:
     """A call whose predictions are a thousandth as far apart as its latents, and whose decoder is far off."""
-    found: list[tuple[str, float | None]] = [("text/0", 0.0)]
+    places: list[tuple[str, float | None]] = [("text/0", 0.0)]
     for step, gap_rel in enumerate(gaps_rel):
-        found += [(f"prediction/{step}/cond", gap_rel and gap_rel / 1000), (f"latents/{step}", gap_rel)]
-    return [*found, ("latents/final", 0.7), ("decoded", 0.9)]
+        places += [(f"prediction/{step}/cond", gap_rel and gap_rel / 1000), (f"latents/{step}", gap_rel)]
+    return [*places, ("latents/final", 0.7), ("decoded", 0.9)]
 
 
 def differing(gaps_rel: list[float | None], threshold_rel: float = 1e-7) -> Any:
@@ -40,11 +40,11 @@ def differing(gaps_rel: list[float | None], threshold_rel: float = 1e-7) -> Any:
     )
 
 
-def test_each_step_is_a_bar_on_a_logarithmic_scale() -> None:
+def test_every_step_is_a_bar_on_a_logarithmic_scale() -> None:
     assert curve(differing(GROWTH)) == f"distance {BARS} 0 % to 0.1 %, steps 0-7, log scale"
 
 
-def test_a_jump_looks_like_one() -> None:
+def test_a_jump_looks_like_a_jump() -> None:
     drawn = curve(differing([0.0, 0.0, 0.0, 0.2, 0.3, 0.2]))
     assert drawn is not None
     assert drawn.startswith("distance ▁▁▁▂█▂ 0 % to 30 %, steps 0-5")
@@ -56,7 +56,7 @@ def test_what_cant_be_compared_is_the_highest_bar() -> None:
     assert drawn.startswith("distance ▁▂██ 0 % to not comparable")
 
 
-def test_one_step_and_equal_distances() -> None:
+def test_a_single_step_and_equal_distances() -> None:
     assert curve(differing([0.2])) == "distance █ 20 %, step 0, log scale"
     assert curve(differing([0.2, 0.2])) == "distance ██ 20 %, steps 0-1, log scale"
 
@@ -68,7 +68,7 @@ def test_many_steps_share_bars_and_the_greatest_is_drawn(count: int) -> None:
     drawn = curve(differing(gaps_rel))
     assert drawn is not None
     assert drawn.count("█") == 1
-    bars = sum(drawn.count(one) for one in BARS)
+    bars = sum(drawn.count(bar) for bar in BARS)
     assert 25 <= bars <= 50
     assert ("steps a bar" in drawn) == (count > 50)
     assert len(drawn) <= 120
@@ -92,13 +92,13 @@ def test_where_no_step_is_beyond_the_threshold_there_is_no_curve() -> None:
     assert curve(differing([0.0] * 5, threshold_rel=0.0)) is None
 
 
-def test_its_characters_have_a_substitute_each() -> None:
+def test_every_character_of_the_curve_has_a_substitute() -> None:
     assert encodable(BARS, "ascii") == "_.-~=+*#"
     assert encodable(BARS, "utf-8") == BARS
 
 
 @pytest.mark.parametrize("width", [80, 100])
-def test_reports_show_it(width: int) -> None:
+def test_reports_show_the_curve(width: int) -> None:
     report = make.report(report_records.lumina("test_cfg"), differing([*GROWTH, *[0.2] * 42]))
     terminal = plain(case_lines(report, width))
     assert "distance ▁" in terminal
@@ -112,7 +112,7 @@ def test_reports_show_it(width: int) -> None:
     assert "\n  - distance ▁" in page(make.session(report), Links())
 
 
-def test_reports_of_what_didnt_part_are_as_they_were() -> None:
+def test_reports_without_a_parting_are_unchanged() -> None:
     report = make.slower()
     for text in (plain(case_lines(report, 100)), failure_text(report), page(make.session(report), Links())):
         assert "log scale" not in text

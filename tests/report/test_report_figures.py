@@ -66,10 +66,10 @@ def test_status_of_cases_without_an_ordinary_end() -> None:
 
 def test_every_decision_has_a_place_among_the_statuses() -> None:
     assert len(set(STATUSES)) == len(STATUSES)
-    assert [one for one in STATUSES if one in DECISIONS] == list(DECISIONS)
+    assert [status for status in STATUSES if status in DECISIONS] == list(DECISIONS)
 
 
-def test_images_are_judged_by_the_worst_of_each_metric() -> None:
+def test_images_are_judged_by_the_worst_of_every_metric() -> None:
     details = make.image_details(
         {"psnr_db": 31.5, "ssim": 0.97, "tile_ssim": 0.4}, psnr_db=None, ssim=1.0, tile_ssim=1.0
     )
@@ -85,7 +85,7 @@ def test_a_psnr_without_any_difference_is_infinite() -> None:
     assert figures["psnr_db"] == math.inf
 
 
-def test_truncation_is_told_with_what_counts_predict_and_never_with_times_of_two_cases() -> None:
+def test_truncation_is_reported_with_what_counts_predict_and_never_with_times_of_two_cases() -> None:
     assert (
         truncation_text(make.report(report_records.lumina("half", ratio=0.5)))
         == "truncation 0.5 (calls predict 25 %)"
@@ -105,7 +105,7 @@ def test_truncation_is_told_with_what_counts_predict_and_never_with_times_of_two
         ("a/test_x.py::test_y#half[1]", "a/test_x.py::test_y"),
     ],
 )
-def test_node_id_is_the_case_without_its_label(case_id: str, node: str) -> None:
+def test_node_id_is_the_case_without_the_label(case_id: str, node: str) -> None:
     assert node_id(case_id) == node
 
 
@@ -114,7 +114,7 @@ def test_the_command_survives_a_shell() -> None:
     assert shlex.split(save_command(nodes)) == ["pytest", "--diffbench-save", *nodes[:2]]
 
 
-def test_the_suite_is_named_by_its_module() -> None:
+def test_the_suite_is_named_by_the_module() -> None:
     assert shlex.split(save_command(["pytest_diffbench/suite/test_lumina2.py::test_cfg_trunc[0.5]"])) == [
         "pytest",
         "--diffbench-save",
@@ -123,17 +123,17 @@ def test_the_suite_is_named_by_its_module() -> None:
     ]
 
 
-def test_gates_that_say_the_same_are_told_once() -> None:
+def test_gates_with_the_same_message_are_listed_once() -> None:
     report = make.unbaselined(report_records.lumina("new"))
     assert [heading for heading, _ in grouped(to_tell(report))] == ["work, output, memory, time: no_baseline"]
 
 
-def test_gates_that_say_different_things_are_told_apart() -> None:
+def test_gates_with_different_messages_are_listed_apart() -> None:
     ram = make.verdict("memory", "hardware", "incomparable", "Memory can't be compared: cpus: 4 -> 2.")
     clock = make.verdict("time", "hardware", "incomparable", "Times can't be compared: cpus: 4 -> 2.")
-    told = grouped(to_tell(make.report(report_records.flux("t"), ram, clock)))
-    assert told == [("memory.hardware", ram), ("time.hardware", clock)]
+    groups = grouped(to_tell(make.report(report_records.flux("t"), ram, clock)))
+    assert groups == [("memory.hardware", ram), ("time.hardware", clock)]
 
 
-def test_a_saved_case_is_not_told_that_it_had_no_baseline() -> None:
+def test_a_saved_case_does_not_complain_of_a_missing_baseline() -> None:
     assert to_tell(make.unbaselined(report_records.lumina("new"), saved=SaveOutcome(what="created"))) == []

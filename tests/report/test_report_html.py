@@ -84,7 +84,7 @@ def test_the_policy_lets_nothing_in(text: str) -> None:
     assert not re.search(r'(src|href)="(?!data:|#)', text)
 
 
-def test_reason_meaning_remedy_and_commands_are_told(text: str) -> None:
+def test_reason_meaning_remedy_and_commands_are_reported(text: str) -> None:
     plain = html.unescape(re.sub(r"<[^>]*>", "", text))
     for words in (
         "guidance.extra_steps",
@@ -116,7 +116,7 @@ def test_every_kind_of_output_has_a_look(gallery: make.Gallery) -> None:
             assert pair.now.shape == pair.base.shape
 
 
-def test_sides_are_drawn_on_one_scale() -> None:
+def test_sides_are_drawn_on_a_shared_scale() -> None:
     values = np.linspace(0, 1, 16, dtype=np.float32).reshape(4, 4, 1)
     parts = [returned.read("prediction", array[None].astype(np.float64))[0].kept for array in (values, values * 0.5)]
     first, second = KINDS["map"].pictures(parts)
@@ -125,7 +125,7 @@ def test_sides_are_drawn_on_one_scale() -> None:
     assert (int(first.max()), int(second.max())) == (255, 128)
 
 
-def test_differences_in_colour_and_where_they_are_largest() -> None:
+def test_differences_in_colour_and_the_place_of_the_largest() -> None:
     base = np.full((130, 200, 3), 40, np.uint8)
     now = base.copy()
     now[70:90, 140:150, 1] = 44
@@ -153,7 +153,7 @@ def test_a_reduced_heat_map_keeps_a_single_pixel() -> None:
 
 @pytest.mark.parametrize("channels", [(), (1,), (3,), (4,)])
 @pytest.mark.parametrize("side_px", [16, 400])
-def test_pictures_are_whole_where_they_are_small_or_have_to_be(side_px: int, channels: tuple[int, ...]) -> None:
+def test_pictures_are_whole_if_small_or_required(side_px: int, channels: tuple[int, ...]) -> None:
     picture = np.random.default_rng(0).integers(0, 256, (side_px, side_px, *channels), np.uint8)
     for whole in (False, True):
         done = pictures.encoded(picture, whole=whole)
@@ -172,7 +172,7 @@ def test_a_recording_is_a_wave_file() -> None:
     assert len(pictures.wav(samples, 16000.0, most_bytes=400)) <= 444
 
 
-def test_a_loud_note_is_bright_where_it_is() -> None:
+def test_a_loud_note_is_bright_at_the_right_place() -> None:
     time_s = np.arange(16000) / 16000
     note = np.sin(2 * np.pi * 4000 * time_s).astype(np.float32)[None]
     loud, quiet = pictures.spectrograms([note, note * 0.01])
@@ -224,7 +224,7 @@ def test_lists_show_small_copies_of_a_large_picture(tmp_path: Path) -> None:
     assert sides_px == {128}
 
 
-def test_a_case_that_is_named_twice_has_two_links() -> None:
+def test_a_case_named_twice_has_two_links() -> None:
     twice = report_factories.report(lumina("test_twice"))
     sources = [page.SessionSource(report_factories.session(twice, twice), lambda *_: Sides(), "first")]
     text = page.render(
@@ -241,11 +241,11 @@ def test_a_case_that_is_named_twice_has_two_links() -> None:
     "session", [report_factories.empty, report_factories.interrupted, report_factories.all_pass, report_factories.red]
 )
 def test_any_session_makes_a_page(session: Any) -> None:
-    made = page.render([page.SessionSource(session(), lambda *_: Sides())], Inline())
-    assert made.startswith("<!DOCTYPE html>")
+    rendered = page.render([page.SessionSource(session(), lambda *_: Sides())], Inline())
+    assert rendered.startswith("<!DOCTYPE html>")
     if session is report_factories.red:
-        assert "2 failed" in made
-        assert "weren&#39;t at hand" in made
+        assert "2 failed" in rendered
+        assert "weren&#39;t at hand" in rendered
 
 
 def test_what_is_wrong_without_a_baseline_is_on_the_page() -> None:
@@ -280,7 +280,7 @@ def test_what_is_wrong_without_a_baseline_is_on_the_page() -> None:
         assert part in text, part
 
 
-def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+def test_an_unwritable_place_is_reported(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     sources = [page.SessionSource(report_factories.empty(), lambda *_: Sides())]
     for path in (tmp_path / "file" / "report.html", tmp_path / "file"):
@@ -339,7 +339,7 @@ def test_the_command_makes_a_page_of_files(tmp_path: Path, capsys: pytest.Captur
     assert "--images absent: isn't a folder" in capsys.readouterr().err
 
 
-def test_it_is_made_where_torch_and_pytest_are_absent(tmp_path: Path) -> None:
+def test_the_page_is_written_where_torch_and_pytest_are_absent(tmp_path: Path) -> None:
     session = msgspec.structs.replace(report_factories.red(), finished="2025-06-03T09:15:31+00:00")
     (tmp_path / "s.json").write_bytes(session_json.dump(session))
     code = (

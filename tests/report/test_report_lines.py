@@ -23,7 +23,7 @@ WORDS = st.lists(st.text("abcdefgh", min_size=1, max_size=9), max_size=40)
 
 
 @given(WORDS, st.integers(min_value=40, max_value=140))
-def test_hanging_text_keeps_its_width_and_its_words(words: list[str], width: int) -> None:
+def test_hanging_text_keeps_the_width_and_the_words(words: list[str], width: int) -> None:
     lines = hang([segment("    worse  ", "red")], " ".join(words), width, 11)
     assert all(width_of(line) <= width for line in lines)
     assert " ".join(text_of(line) for line in lines).split() == ["worse", *words]
@@ -43,7 +43,7 @@ def test_a_cell_wider_than_the_line_is_broken() -> None:
     assert plain(lines).split() == ["a", *["word"] * 12, "·", "z"]
 
 
-def test_a_figure_stays_with_its_unit() -> None:
+def test_a_figure_stays_with_the_unit() -> None:
     lines = hang([], "a" * 33 + " 930 ms", 40, 0)
     assert [text_of(line) for line in lines] == ["a" * 33 + " 930 ms"]
     lines = hang([], "a" * 35 + " 930 ms", 40, 0)

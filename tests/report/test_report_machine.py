@@ -15,7 +15,7 @@ def cases(*verdicts: Verdict, count: int = 17) -> list[CaseReport]:
     return [CaseReport(observation=report_records.flux(f"test_case[{n}]"), verdicts=verdicts) for n in range(count)]
 
 
-def test_a_slow_machine_is_one_line() -> None:
+def test_a_slow_machine_is_a_single_line() -> None:
     slow = make.verdict("time", "machine_slower", "unsure", "A paragraph.", details={"machine_ratio": 1.63})
     reports = cases(slow)
     assert machine_lines(reports) == [
@@ -29,12 +29,12 @@ def test_a_slow_machine_is_one_line() -> None:
     assert "A paragraph." in plain(summary_lines(make.session(*reports), 120, True))
 
 
-def test_a_fast_one_too() -> None:
+def test_a_fast_machine_too() -> None:
     fast = make.verdict("time", "machine_faster", "unsure", details={"machine_ratio": 0.5})
     assert machine_lines(cases(fast, count=1))[0].startswith("this machine does reference work 2x faster")
 
 
-def test_another_class_of_machine_is_a_line_each_for_time_and_memory_and_what_to_do() -> None:
+def test_a_different_class_of_machine_is_a_line_for_time_a_line_for_memory_and_what_to_do() -> None:
     message = "{} compare on one class of machine only; the baseline is of cpu-other-2c."
     reports = cases(
         make.verdict("time", "other_machine", "unbaselined", message.format("Times")),
@@ -47,11 +47,11 @@ def test_another_class_of_machine_is_a_line_each_for_time_and_memory_and_what_to
     ]
 
 
-def test_a_verdict_on_the_case_is_none_of_it() -> None:
+def test_a_verdict_on_the_case_is_no_line_about_the_machine() -> None:
     assert machine_lines(cases(make.verdict("time", "slower", "worse"))) == []
 
 
-def test_a_pace_that_wanders_is_told_as_such() -> None:
+def test_a_wandering_pace_is_reported_as_such() -> None:
     wandering = [
         *cases(make.verdict("time", "machine_slower", "unsure", details={"machine_ratio": 1.14}), count=3),
         *cases(make.verdict("time", "machine_faster", "unsure", details={"machine_ratio": 0.8}), count=3),
@@ -59,7 +59,7 @@ def test_a_pace_that_wanders_is_told_as_such() -> None:
     assert machine_lines(wandering)[0].startswith("this machine does reference work up to 1.2x slower or faster than")
 
 
-def test_too_few_runs_are_one_line_with_what_would_be_seen() -> None:
+def test_too_few_runs_are_a_single_line_with_the_detectable_change() -> None:
     few = make.verdict("time", "few_days", "unsure", "A paragraph.", details={"detectable_rel": 0.57})
     ratio = make.verdict("time", "ratio_few_runs", "unsure", "Another.")
     reports = [*cases(few), *cases(ratio, count=3)]

@@ -73,17 +73,17 @@ def a_plan(**changed: Any) -> PipelinePlan:
 
 
 @pytest.mark.parametrize("roofline", [True, False])
-def test_it_fits_into_eighty_columns(roofline: bool) -> None:
+def test_the_plan_fits_into_eighty_columns(roofline: bool) -> None:
     plan = a_plan(notes=("safety_checker is left out: it looks at pixels, which a plan doesn't have",))
     if not roofline:
-        parts = tuple(msgspec.structs.replace(one, roofline_s=None) for one in plan.parts)
+        parts = tuple(msgspec.structs.replace(part, roofline_s=None) for part in plan.parts)
         plan = msgspec.structs.replace(plan, roofline=None, parts=parts)
     lines = plan_lines(plan, 80)
     assert max(width_of(line) for line in lines) <= 80
     assert ("roofline" in plain(lines)) == roofline
 
 
-def test_it_says_calls_tokens_work_and_memory() -> None:
+def test_the_plan_lists_calls_tokens_work_and_memory() -> None:
     text = plain(plan_lines(a_plan(), 80))
     for row in (
         "transformer cond       30  0-29    4,134  22.00 TFLOP",
@@ -98,7 +98,7 @@ def test_it_says_calls_tokens_work_and_memory() -> None:
         assert row in text
 
 
-def test_it_says_when_a_device_is_too_small() -> None:
+def test_the_plan_says_when_a_device_is_too_small() -> None:
     roofline = a_plan().roofline
     assert roofline is not None
     small = msgspec.structs.replace(roofline, device="a small one", memory_bytes=8 * 10**9)

@@ -44,7 +44,7 @@ def test_a_whole_case() -> None:
     assert terminal.writes[-1].endswith("\r")
 
 
-def test_a_case_starts_without_the_past_of_the_one_before() -> None:
+def test_a_case_starts_without_the_past_of_the_previous_case() -> None:
     terminal = Terminal()
     terminal.progress.start("one", "")
     terminal.after(50.0, "round 1/2", 1, 2)
@@ -53,13 +53,13 @@ def test_a_case_starts_without_the_past_of_the_one_before() -> None:
     assert terminal.after(2.0, "round", 1, 8) == "two · round · about 21 s left"
 
 
-def test_long_waits_are_told_in_minutes() -> None:
+def test_long_waits_are_reported_in_minutes() -> None:
     terminal = Terminal()
     terminal.progress.start("t", "")
     assert terminal.after(60.0, "round 1/5", 1, 5) == "t · round 1/5 · about 4 min left"
 
 
-def test_a_clock_that_stands_still_says_little() -> None:
+def test_a_stopped_clock_says_little() -> None:
     terminal = Terminal()
     terminal.progress.start("t", "")
     assert terminal.after(0.0, "round 1/5", 1, 5) == "t · round 1/5 · about 1 s left"
@@ -138,7 +138,7 @@ def test_a_log_gets_a_line_a_minute() -> None:
     assert log.after(10.0, "round 3/5", 2, 4) == ["diffbench: 3 of 3 tests, three: round 3 of 5, about 60 s left"]
 
 
-def test_what_takes_long_in_another_process_is_told_at_once() -> None:
+def test_what_takes_long_in_a_different_process_is_reported_at_once() -> None:
     log = Log(tests=1)
     log.begin("one")
     phase = "confirming its time: process 1 of at most 4, each about 20 s"

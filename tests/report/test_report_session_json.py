@@ -32,14 +32,14 @@ def test_reads_back_what_was_written(name: str, tmp_path: Path) -> None:
     session_json.write(path, session)
     read = session_json.load(path)
     # writing adds what follows from the rest
-    bare = tuple(msgspec.structs.replace(one, efficiency=None) for one in read.cases)
+    bare = tuple(msgspec.structs.replace(case, efficiency=None) for case in read.cases)
     # details are plain where they were read
     again = msgspec.structs.replace(read, cases=bare)
     assert msgspec.json.decode(msgspec.json.encode(again)) == msgspec.json.decode(msgspec.json.encode(session))
-    for one in read.cases:
-        assert one.efficiency == efficiency_of(one.observation)
+    for case in read.cases:
+        assert case.efficiency == efficiency_of(case.observation)
     assert msgspec.json.decode(session_json.dump(read)) == msgspec.json.decode(path.read_bytes())
-    assert [one.name for one in path.parent.iterdir()] == ["session.json"]
+    assert [path_left.name for path_left in path.parent.iterdir()] == ["session.json"]
 
 
 def test_golden_file() -> None:
@@ -117,7 +117,7 @@ def test_a_failed_write_leaves_the_old_file_and_no_other(tmp_path: Path, monkeyp
     monkeypatch.setattr(os, "fsync", full)
     with pytest.raises(DiffbenchError, match=r"session\.json: can't be written \(No space left on device\)"):
         session_json.write(path, make.empty())
-    assert [one.name for one in tmp_path.iterdir()] == ["session.json"]
+    assert [path_left.name for path_left in tmp_path.iterdir()] == ["session.json"]
     assert path.read_bytes() == session_json.dump(make.interrupted())
 
 
@@ -132,7 +132,7 @@ def finished(number: int, attempts: int = 1) -> session_json.Finished:
 
 
 def ids(session: SessionReport) -> list[str]:
-    return [one.observation.case.id for one in session.cases]
+    return [case.observation.case.id for case in session.cases]
 
 
 def grown(
@@ -163,17 +163,17 @@ def test_a_running_session_is_whole_at_any_time_and_costs_no_square(
     path = tmp_path / "session.json"
     file, so_far, sizes = grown(path, 70, monkeypatch)
     snapshot = msgspec.json.decode(path.read_bytes(), type=SessionReport)
-    found = session_json.load(path)
-    assert found.interrupted
+    report = session_json.load(path)
+    assert report.interrupted
     assert snapshot.interrupted
-    assert ids(found) == [f"test_{number}" for number in range(70)]
+    assert ids(report) == [f"test_{number}" for number in range(70)]
     assert len(snapshot.cases) < 70, "the file was written anew after each test"
-    assert found.counts == session_json.filled(make.empty(), so_far).counts
-    assert sum(sizes) < 4 * len(session_json.dump(found))
+    assert report.counts == session_json.filled(make.empty(), so_far).counts
+    assert sum(sizes) < 4 * len(session_json.dump(report))
     assert cli.main(["show", str(path), "--format", "json"]) == 0
-    assert capsys.readouterr().out.encode() == session_json.dump(found)
+    assert capsys.readouterr().out.encode() == session_json.dump(report)
     file.end(make.all_pass())
-    assert [one.name for one in tmp_path.iterdir()] == ["session.json"]
+    assert [path_left.name for path_left in tmp_path.iterdir()] == ["session.json"]
     assert not session_json.load(path).interrupted
 
 
@@ -184,9 +184,7 @@ def test_small_sessions_need_no_journal_to_be_read(tmp_path: Path, monkeypatch: 
 
 
 @pytest.mark.parametrize("torn", [b'{"test": "test_3", "ca', b"\xff\xfe", b"{"])
-def test_a_line_that_was_not_written_to_its_end_does_not_count(
-    torn: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_line_cut_short_does_not_count(torn: bytes, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "session.json"
     file, _, _ = grown(path, 3, monkeypatch)
     with (tmp_path / "session.json.journal").open("ab") as journal:
@@ -196,7 +194,7 @@ def test_a_line_that_was_not_written_to_its_end_does_not_count(
     assert ids(session_json.load(path)) == ["test_0", "test_1", "test_2", "test_3"]
 
 
-def test_another_sessions_journal_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_different_sessions_journal_does_not_count(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "session.json"
     grown(path, 3, monkeypatch)
     session_json.write(path, msgspec.structs.replace(make.interrupted(), started="2030-01-01T00:00:00+00:00"))
@@ -204,7 +202,7 @@ def test_another_sessions_journal_does_not_count(tmp_path: Path, monkeypatch: py
 
 
 @pytest.mark.parametrize("begun", [b"", b"\n", b'\n{"schema": 1, "diff', b"\n\xff"])
-def test_a_journal_that_was_hardly_begun_does_not_count(begun: bytes, tmp_path: Path) -> None:
+def test_a_journal_hardly_begun_does_not_count(begun: bytes, tmp_path: Path) -> None:
     path = tmp_path / "session.json"
     session_json.write(path, make.interrupted())
     (tmp_path / "session.json.journal").write_bytes(begun)
@@ -233,11 +231,11 @@ def test_of_several_attempts_the_last_counts() -> None:
     second = msgspec.structs.replace(
         second, cases=(msgspec.structs.replace(case, saved=SaveOutcome(what="created")),)
     )
-    found = session_json.filled(make.empty(), [first, finished(1), second])
-    assert ids(found) == ["test_0", "test_1"]
-    assert [(one.attempts, saved_text(one.saved)) for one in found.cases] == [(2, "created"), (1, "")]
+    report = session_json.filled(make.empty(), [first, finished(1), second])
+    assert ids(report) == ["test_0", "test_1"]
+    assert [(case.attempts, saved_text(case.saved)) for case in report.cases] == [(2, "created"), (1, "")]
     again = session_json.filled(make.empty(), [first, session_json.Finished(test="test_0", attempts=3)])
-    assert [one.attempts for one in again.cases] == [3], "the last measured nothing, and what there is stays"
+    assert [case.attempts for case in again.cases] == [3], "the last measured nothing, and what there is stays"
 
 
 def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
@@ -247,10 +245,10 @@ def test_a_folder_in_the_way_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     with pytest.raises(DiffbenchError, match="can't be written"):
         session_json.write(tmp_path / "file" / "session.json", make.empty())
-    assert sorted(one.name for one in tmp_path.iterdir()) == ["file", "session.json"]
+    assert sorted(path_left.name for path_left in tmp_path.iterdir()) == ["file", "session.json"]
 
 
-def test_published_schema_is_that_of_the_records() -> None:
+def test_published_schema_matches_the_records() -> None:
     text = json.dumps(msgspec.json.schema(SessionReport), indent=2, ensure_ascii=False) + "\n"
     assert_equals_file(REPOSITORY / "docs" / "schema" / f"session-{SESSION_SCHEMA}.json", text)
 
@@ -265,13 +263,13 @@ def test_every_field_is_on_the_page() -> None:
 
 
 def _records_in(kind: type[msgspec.Struct]) -> set[type[msgspec.Struct]]:
-    found: set[type[msgspec.Struct]] = set()
+    records: set[type[msgspec.Struct]] = set()
     waiting: list[object] = [kind]
     while waiting:
-        one = waiting.pop()
-        waiting += typing.get_args(one)
-        if isinstance(one, type) and issubclass(one, msgspec.Struct) and one not in found:
-            found.add(one)
-            waiting += typing.get_type_hints(one).values()
-    assert CaseReport in found
-    return found
+        annotation = waiting.pop()
+        waiting += typing.get_args(annotation)
+        if isinstance(annotation, type) and issubclass(annotation, msgspec.Struct) and annotation not in records:
+            records.add(annotation)
+            waiting += typing.get_type_hints(annotation).values()
+    assert CaseReport in records
+    return records

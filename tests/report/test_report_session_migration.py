@@ -15,7 +15,7 @@ from pytest_diffbench.report.session_json import migrated
 OLD = Path(__file__).parent / "old" / "session-1.json"
 
 
-def test_an_old_session_is_read_with_all_that_was_decided() -> None:
+def test_an_old_session_is_read_with_all_decisions() -> None:
     old = json.loads(OLD.read_text(encoding="utf-8"))
     session = session_json.load(OLD)
     assert (old["schema"], session.schema) == (1, SESSION_SCHEMA)
@@ -65,7 +65,7 @@ def test_what_was_saved_is_read(text: str, what: str, number: int | None, why: s
     assert (case["saved"]["what"], case["saved"]["number"], case["saved"]["why"]) == (what, number, why)
 
 
-def test_a_refuted_save_and_times_that_begin_anew_are_read() -> None:
+def test_a_refuted_save_and_times_begun_anew_are_read() -> None:
     texts = ("created; refuted by a fresh process", "added run 4, from which times count anew")
     refuted, anew = migrated({"schema": 1, "cases": [{"saved": text} for text in texts]})["cases"]
     assert (refuted["saved"]["what"], refuted["saved"]["refuted"]) == ("created", True)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from pytest_diffbench.records import Comparison
 
 
-def told() -> Comparison:
+def comparison() -> Comparison:
     """A sweep in which one value is inert, one drops guidance, and one is lossless."""
     rows: list[Any] = []
     for variant in compared.swept().variants:
@@ -42,16 +42,16 @@ def told() -> Comparison:
 @pytest.mark.parametrize("how", FORMATS)
 def test_golden_table(how: Any) -> None:
     ending = {"markdown": "md", "csv": "csv", "latex": "tex", "terminal": "txt"}[how]
-    assert_golden(f"table.{ending}", written([told(), compared.named()], how))
+    assert_golden(f"table.{ending}", written([comparison(), compared.named()], how))
 
 
-def test_rows_that_must_not_be_taken_at_their_figures_are_red() -> None:
-    red = [text_of(line).split()[0] for line in table_lines(told()) if line[0][1].get("red")]
+def test_rows_not_to_be_taken_at_face_value_are_red() -> None:
+    red = [text_of(line).split()[0] for line in table_lines(comparison()) if line[0][1].get("red")]
     assert red == ["0.7", "0.5"]
 
 
 def test_csv_has_plain_numbers() -> None:
-    rows = list(csv.DictReader(io.StringIO(written([told()], "csv"))))
+    rows = list(csv.DictReader(io.StringIO(written([comparison()], "csv"))))
     half = next(row for row in rows if row["configuration"] == "0.5")
     assert float(half["speedup_low_rel"]) < float(half["speedup_rel"]) < float(half["speedup_high_rel"])
     assert (half["tier"], half["wrong_guidance"], half["inert"]) == ("lossy", "guidance.missing_steps", "")
@@ -60,9 +60,9 @@ def test_csv_has_plain_numbers() -> None:
 
 def test_names_are_no_commands_of_latex_and_no_cells_of_markdown() -> None:
     nasty = "50% | a_b & \\input{x} ~^#$"
-    one, other, *_ = compared.named().variants
+    first, other, *_ = compared.named().variants
     renamed = msgspec.structs.replace(
-        compared.named(), reference=nasty, variants=(msgspec.structs.replace(one, name=nasty), other)
+        compared.named(), reference=nasty, variants=(msgspec.structs.replace(first, name=nasty), other)
     )
     (row,) = [line for line in written([renamed], "latex").splitlines() if "input" in line]
     assert r"50\% | a\_b \& \textbackslash{}input\{x\} \textasciitilde{}\textasciicircum{}\#\$ &" in row
@@ -72,13 +72,13 @@ def test_names_are_no_commands_of_latex_and_no_cells_of_markdown() -> None:
     assert latex_escaped("1.2×") == r"1.2$\times$"
 
 
-def test_the_command_prints_them(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_command_prints_the_tables(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = tmp_path / "result.json"
-    path.write_bytes(session_json.dump(compared.session(told())))
+    path.write_bytes(session_json.dump(compared.session(comparison())))
     assert main(["table", str(path), "--format", "latex"]) == 0
-    assert capsys.readouterr().out == written([told()], "latex")
+    assert capsys.readouterr().out == written([comparison()], "latex")
     assert main(["table", str(path)]) == 0
-    assert capsys.readouterr().out == plain(table_lines(told()))
+    assert capsys.readouterr().out == plain(table_lines(comparison()))
     path.write_bytes(session_json.dump(compared.session()))
     assert main(["table", str(path)]) == 2
     assert "no comparison" in capsys.readouterr().err

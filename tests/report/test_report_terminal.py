@@ -96,13 +96,13 @@ SEES = {"detectable_rel": 0.118}
     ("what", "decision"),
     [("slower", "worse"), ("unconfirmed", "unsure"), ("clocks", "unsure"), ("faster", "better"), ("same", "same")],
 )
-def test_every_verdict_on_time_says_what_it_would_detect(what: str, decision: Decision, verbose: bool) -> None:
+def test_every_verdict_on_time_states_the_detectable_change(what: str, decision: Decision, verbose: bool) -> None:
     case = make.report(report_records.lumina("t"), make.verdict("time", what, decision, details=SEES))
     text = plain(summary_lines(make.session(case), 100, verbose))
     assert f"time.{what} (finds +12 %)" in text
 
 
-def test_only_time_says_what_it_would_detect() -> None:
+def test_only_time_states_the_detectable_change() -> None:
     work = make.verdict("work", "same", "same", details=SEES)  # not the time gate's
     blind = make.verdict("time", "few_runs", "unsure", details={"detectable_rel": None})
     assert "finds" not in plain(
@@ -125,7 +125,7 @@ def test_the_worst_comes_first() -> None:
     assert places == sorted(places)
 
 
-def test_a_passing_case_takes_three_lines_and_one_more_for_truncation() -> None:
+def test_a_passing_case_takes_three_lines_and_a_fourth_for_truncation() -> None:
     assert len(case_lines(make.report(report_records.lumina("test_full")), 100)) == 3
     assert len(case_lines(make.report(report_records.flux("test_flux")), 100)) == 3
     assert len(case_lines(make.report(report_records.lumina("test_half", ratio=0.5)), 100)) == 4
@@ -147,15 +147,15 @@ def test_rough_memory_says_so_and_exact_memory_does_not() -> None:
     assert "rough" not in exact
 
 
-def test_names_stay_distinct_when_they_are_shortened() -> None:
-    one, other = (
+def test_names_stay_distinct_when_shortened() -> None:
+    first, other = (
         make.report(report_records.lumina("test_same_name")),
         make.report(report_records.lumina("test_same_name")),
     )
     case = msgspec.structs.replace(other.observation.case, id="other/folder/test_other.py::test_same_name")
     other = msgspec.structs.replace(other, observation=msgspec.structs.replace(other.observation, case=case))
     for width in (60, 80, 100, 140):
-        text = plain(summary_lines(make.session(one, other), width, verbose=False))
+        text = plain(summary_lines(make.session(first, other), width, verbose=False))
         assert "test_guidance.py::test_same_name" in text
         assert "test_other.py::test_same_name" in text
 
@@ -166,17 +166,18 @@ def test_a_long_name_is_broken_not_cut() -> None:
     assert f"{report_records.FILE}::{name}" in "".join(text.split())
 
 
-def test_what_was_not_seen_is_left_out() -> None:
-    seen = report_records.lumina("bare")
+def test_what_was_not_observed_is_left_out() -> None:
+    observation = report_records.lumina("bare")
     bare = msgspec.structs.replace(
-        seen,
+        observation,
         work=None,
         guidance=None,
         output=None,
         memory=None,
         layers=None,
         run=msgspec.structs.replace(
-            seen.run, rounds=tuple(msgspec.structs.replace(one, stages_s={}) for one in seen.run.rounds)
+            observation.run,
+            rounds=tuple(msgspec.structs.replace(timed, stages_s={}) for timed in observation.run.rounds),
         ),
     )
     assert (
@@ -187,7 +188,7 @@ def test_what_was_not_seen_is_left_out() -> None:
 
 def test_many_missing_baselines_are_counted_and_their_files_named() -> None:
     cases = [make.unbaselined(report_records.lumina(f"test_{i}")) for i in range(14)]
-    missing = tuple(one.observation.case.id for one in cases)
+    missing = tuple(case.observation.case.id for case in cases)
     every = plain(summary_lines(make.session(*cases, missing=missing), 100, verbose=False))
     assert "and 4 more" in every
     assert every.endswith("pytest --diffbench-save\n")
@@ -212,16 +213,16 @@ def test_what_no_baseline_excuses_is_not_offered_for_saving(reason: str) -> None
     assert "--diffbench-save" not in text
 
 
-def test_failure_says_when_the_baseline_is_of_another_machine() -> None:
+def test_failure_says_when_the_baseline_is_from_a_different_machine() -> None:
     text = failure_text(msgspec.structs.replace(make.slower(), baseline_distance="family"))
     assert f"baseline: {make.BASELINE} (of another machine with this type of device)" in text
 
 
-def test_a_pipeline_of_the_tests_own_is_titled_by_its_class() -> None:
-    seen = report_records.lumina("t")
-    own = msgspec.structs.replace(seen.case.definition, model=None, weights="own", offload="model")
-    seen = msgspec.structs.replace(seen, case=msgspec.structs.replace(seen.case, definition=own))
-    lines = [text_of(line) for line in summary_lines(make.session(make.report(seen)), 100, verbose=False)]
+def test_a_pipeline_of_the_tests_own_is_titled_by_class() -> None:
+    observation = report_records.lumina("t")
+    own = msgspec.structs.replace(observation.case.definition, model=None, weights="own", offload="model")
+    observation = msgspec.structs.replace(observation, case=msgspec.structs.replace(observation.case, definition=own))
+    lines = [text_of(line) for line in summary_lines(make.session(make.report(observation)), 100, verbose=False)]
     assert any(line.startswith("Lumina2Pipeline · float32 · offload model  ") for line in lines)
 
 
@@ -230,7 +231,7 @@ def test_a_pipeline_of_the_tests_own_is_titled_by_its_class() -> None:
     [reason for reason in REASONS.values() if reason.decision not in ("same", "better")],
     ids=lambda reason: reason.code,
 )
-def test_a_failure_prints_its_reasons_remedy(reason: Reason) -> None:
+def test_a_failure_prints_the_reasons_remedy(reason: Reason) -> None:
     gate, _, what = reason.code.partition(".")
     verdict = make.verdict(gate, what, reason.decision)  # type: ignore[arg-type]  # a gate
     text = failure_text(make.report(report_records.lumina("t"), verdict))

@@ -103,7 +103,7 @@ def test_seconds_read_back_within_their_last_digit(value_s: float) -> None:
 
 
 @given(st.integers(min_value=0, max_value=2**50))
-def test_no_figure_is_wider_than_its_column(count: int) -> None:
+def test_no_figure_is_wider_than_the_column(count: int) -> None:
     assert len(format_bytes(count)) <= len("1,024 TiB")
     assert len(format_flops(count)) <= len("1,126 TFLOP")
 

@@ -54,7 +54,7 @@ def make_environment(machine: str = "cpu-model-2c", family: str = "cpu") -> Envi
 
 def make_run(run_id: str = "run-0", environment: Environment | None = None, total_s: float = 1.1) -> Run:
     rest_s = total_s - 1.0
-    one = Round(
+    timed = Round(
         total_s=total_s,
         stages_s={"text_encode": 0.1, "denoise": 0.8, "vae_decode": 0.1, "unattributed": rest_s},
         steps_s=(0.1, 1 / 3, 0.2 + 0.1),
@@ -64,7 +64,7 @@ def make_run(run_id: str = "run-0", environment: Environment | None = None, tota
         id=run_id,
         started="2026-01-02T03:04:05Z",
         warmup_s=(1.5,),
-        rounds=(one, one),
+        rounds=(timed, timed),
         calibration_s=(0.01, 0.011),
         environment=environment or make_environment(),
     )

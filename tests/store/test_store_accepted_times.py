@@ -76,7 +76,7 @@ def test_an_accepted_gain_does_too(tmp_path: Path) -> None:
     assert reason(concluded(tmp_path, 0.3, save=False)) == "time.slower"
 
 
-def test_a_creep_is_told_when_it_is_saved(tmp_path: Path) -> None:
+def test_a_creep_is_reported_when_saved(tmp_path: Path) -> None:
     slid = [concluded(tmp_path, 0.1 * 1.01**n, save=True).report.slid for n in range(25)]
     assert slid[:5] == [None] * 5
     assert slid[-1] is not None

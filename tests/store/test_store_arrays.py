@@ -86,7 +86,7 @@ def test_no_images_and_no_trace(tmp_path: Path) -> None:
     assert sorted(path.name for path in folder.iterdir()) == ["baseline.json", "trace.safetensors"]
 
 
-def test_artifacts_are_read_when_they_are_asked_for(tmp_path: Path) -> None:
+def test_artifacts_are_read_on_demand(tmp_path: Path) -> None:
     folder, reference = stored(tmp_path, make_artifacts())
     (folder / "image-0.png").unlink()
     error = refused(reference)
@@ -145,7 +145,7 @@ def test_random_damage_is_refused_or_harmless(tmp_path: Path, name: str, data: s
         assert blamed == path
 
 
-def test_image_that_isnt_the_accepted_one(tmp_path: Path) -> None:
+def test_image_other_than_the_accepted_image(tmp_path: Path) -> None:
     folder, reference = stored(tmp_path, make_artifacts())
     other = make_image()
     other[0, 0, 0] ^= 1
@@ -156,7 +156,7 @@ def test_image_that_isnt_the_accepted_one(tmp_path: Path) -> None:
     assert reference.baseline.output.images[0].digest in error.problem
 
 
-def test_image_of_another_mode(tmp_path: Path) -> None:
+def test_image_of_a_different_mode(tmp_path: Path) -> None:
     folder, reference = stored(tmp_path, make_artifacts())
     Image.fromarray(make_image()).convert("L").save(folder / "image-0.png")
     assert refused(reference).problem == "is of mode L, but RGB was accepted"
@@ -169,7 +169,7 @@ def test_other_image_formats_are_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
-def test_trace_that_isnt_finite_is_neither_read_nor_written(tmp_path: Path, value: float) -> None:
+def test_non_finite_trace_is_neither_read_nor_written(tmp_path: Path, value: float) -> None:
     folder, reference = stored(tmp_path, make_artifacts())
     bad = np.array([0, value], dtype=np.float32)
     (folder / "trace.safetensors").write_bytes(save_safetensors({"text/0": bad}, metadata={"generation": "1"}))
@@ -180,7 +180,7 @@ def test_trace_that_isnt_finite_is_neither_read_nor_written(tmp_path: Path, valu
     assert not (tmp_path / "other").exists()
 
 
-def test_trace_of_another_dtype_or_generation(tmp_path: Path) -> None:
+def test_trace_of_a_different_dtype_or_generation(tmp_path: Path) -> None:
     folder, reference = stored(tmp_path, make_artifacts())
     path = folder / "trace.safetensors"
     path.write_bytes(save_safetensors({"text/0": np.zeros(3)}, metadata={"generation": "1"}))
@@ -192,7 +192,7 @@ def test_trace_of_another_dtype_or_generation(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("shape", [(6,), (6, 5, 2), (1, 6, 5, 3)])
-def test_arrays_that_are_no_images_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
+def test_arrays_other_than_images_are_refused(tmp_path: Path, shape: tuple[int, ...]) -> None:
     bad = make_image(shape=shape)
     observation = make_observation(make_artifacts())
     assert observation.output is not None

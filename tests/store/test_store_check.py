@@ -40,11 +40,11 @@ def folder(tmp_path: Path) -> Path:
     """Of one case with two images, of which nothing is wrong."""
     artifacts = with_moments(make_artifacts(images=2, shape=(40, 50, 3)))
     Store(tmp_path).save(make_observation(artifacts), artifacts, None, False)
-    (found,) = Store(tmp_path).entries()
-    return found
+    (entry,) = Store(tmp_path).entries()
+    return entry
 
 
-def told(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
+def printed_by_check(folder: Path, capsys: pytest.CaptureFixture[str]) -> str:
     """What the command says of a root with something bad in it."""
     root = folder.parent.parent
     assert cli.main(["check", str(root)]) == 1
@@ -74,7 +74,7 @@ def test_what_was_saved_is_well(folder: Path, capsys: pytest.CaptureFixture[str]
 def test_the_projects_own_baselines_are_well() -> None:
     checked = list(check(OWN))
     assert len(checked) >= 30
-    assert [str(fault) for one in checked for fault in one.faults] == []
+    assert [str(fault) for checked_case in checked for fault in checked_case.faults] == []
 
 
 # -- figures
@@ -121,7 +121,7 @@ ROUND: tuple[str | int, ...] = ("runs", 0, "rounds", 1)
         (("layers", "attention_layers"), 0, "layers.attention_s is 0.1"),
     ],
 )
-def test_a_figure_that_cant_be_is_named(
+def test_an_impossible_figure_is_named(
     where: tuple[str | int, ...],
     value: Any,
     said: str | None,
@@ -132,53 +132,53 @@ def test_a_figure_that_cant_be_is_named(
     if said is None:
         assert cli.main(["check", str(folder.parent.parent)]) == 0, capsys.readouterr().out
         return
-    out = told(folder, capsys)
+    out = printed_by_check(folder, capsys)
     assert said in out
     assert str(folder) in out
     assert "Restore it from version control" in out
 
 
-def test_a_clock_that_is_a_little_ahead_is_no_finding(folder: Path) -> None:
+def test_a_clock_a_little_ahead_is_no_finding(folder: Path) -> None:
     edited(folder, "runs", 0, "started", value="2026-06-01T12:00:00Z")
-    assert [one.faults for one in check(folder.parent.parent, NOW)] == [()]
+    assert [checked_case.faults for checked_case in check(folder.parent.parent, NOW)] == [()]
     (fault,) = next(check(folder.parent.parent, NOW - datetime.timedelta(days=2))).faults
     assert "runs[0].started" in fault.problem
 
 
-def test_one_run_that_stands_twice(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_run_listed_twice(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = json.loads((folder / "baseline.json").read_text(encoding="utf-8"))["runs"][0]
     edited(folder, "runs", value=[run, run])
-    assert "runs[1].id is 'run-0', but runs[0] is the same run" in told(folder, capsys)
+    assert "runs[1].id is 'run-0', but runs[0] is the same run" in printed_by_check(folder, capsys)
 
 
-def test_all_that_is_wrong_is_told_at_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_all_faults_are_reported_at_once(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edited(folder, "layers", "attention_layers", value=0)
     (folder / "image-0.png").unlink()
     (folder / "image-1.png").write_bytes(b"no picture")
     (folder / "image-2.png").write_bytes(b"no picture")
-    assert told(folder, capsys).count("bad  ") == 4
+    assert printed_by_check(folder, capsys).count("bad  ") == 4
 
 
 # -- files
 
 
 @pytest.mark.parametrize("name", ["image-0.png", "image-1.png", "trace.safetensors"])
-def test_a_file_that_is_gone(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_missing_file(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / name).unlink()
-    assert f"{folder / name}: is missing" in told(folder, capsys)
+    assert f"{folder / name}: is missing" in printed_by_check(folder, capsys)
 
 
 @pytest.mark.parametrize(
     "name", ["image-2.png", "image-9.png", "Image.PNG", "old.safetensors", "image-0.png.g7", ".baseline.json.1.tmp"]
 )
-def test_a_file_that_no_record_names(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_named_in_no_record(name: str, folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (folder / name).write_bytes((folder / "image-0.png").read_bytes())
-    assert f"{folder / name}: belongs to no image, part or trace of generation 1" in told(folder, capsys)
+    assert f"{folder / name}: belongs to no image, part or trace of generation 1" in printed_by_check(folder, capsys)
 
 
 def test_what_an_interrupted_save_left_and_counts_is_well(folder: Path) -> None:
     (folder / "image-0.png").rename(folder / "image-0.png.g1")
-    assert [one.faults for one in check(folder.parent.parent)] == [()]
+    assert [checked_case.faults for checked_case in check(folder.parent.parent)] == [()]
 
 
 @pytest.mark.parametrize("where", ["cpu-model-2c/case", "cpu-model-2c", "", "cpu-model-2c/case/deeper"])
@@ -186,11 +186,11 @@ def test_files_beside_no_record(where: str, folder: Path, capsys: pytest.Capture
     place = folder.parent.parent / where
     place.mkdir(parents=True, exist_ok=True)
     (place / "image-0.png").write_bytes((folder / "image-0.png").read_bytes())
-    assert f"{place / 'image-0.png'}: belongs to no baseline" in (out := told(folder, capsys))
+    assert f"{place / 'image-0.png'}: belongs to no baseline" in (out := printed_by_check(folder, capsys))
     assert "1 ok, 0 bad, 1 file without a baseline" in out
 
 
-def test_a_record_at_the_wrong_depth_is_found_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_record_at_the_wrong_depth_is_detected_alone(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     root = folder.parent.parent
     assert cli.main(["check", str(root.parent)]) == 1
     assert "baseline.json: belongs to no baseline: baselines are in <machine>/<case>/" in capsys.readouterr().out
@@ -198,9 +198,9 @@ def test_a_record_at_the_wrong_depth_is_found_alone(folder: Path, capsys: pytest
 
 def test_a_renamed_case_and_a_renamed_machine(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     renamed = folder.rename(folder.parent / "another-name")
-    assert f"whose folder is {folder.name}" in told(renamed, capsys)
+    assert f"whose folder is {folder.name}" in printed_by_check(renamed, capsys)
     other = renamed.parent.rename(renamed.parent.parent / "other-machine")
-    out = told(other / "another-name", capsys)
+    out = printed_by_check(other / "another-name", capsys)
     assert "runs[0].environment.machine is 'cpu-model-2c', but the folder is other-machine's" in out
 
 
@@ -209,12 +209,12 @@ def test_a_renamed_case_and_a_renamed_machine(folder: Path, capsys: pytest.Captu
 
 def chunks(data: bytes) -> list[tuple[int, int]]:
     """Where each part of a PNG begins and ends."""
-    found, place = [], 8
+    spans, place = [], 8
     while place < len(data):
         end = place + 12 + int.from_bytes(data[place : place + 4], "big")
-        found.append((place, end))
+        spans.append((place, end))
         place = end
-    return found
+    return spans
 
 
 def without_the_end(data: bytes) -> bytes:
@@ -226,23 +226,23 @@ def with_more(data: bytes) -> bytes:
 
 
 def with_a_wrong_checksum(data: bytes) -> bytes:
-    _, end = next(one for one in chunks(data) if data[one[0] + 4 : one[0] + 8] == b"IDAT")
+    _, end = next(span for span in chunks(data) if data[span[0] + 4 : span[0] + 8] == b"IDAT")
     return data[: end - 1] + bytes([data[end - 1] ^ 1]) + data[end:]
 
 
-def with_pixels_that_break_off(data: bytes) -> bytes:
+def with_truncated_pixels(data: bytes) -> bytes:
     """The stream ends without its own checksum; the part's is right."""
-    begin, end = next(one for one in chunks(data) if data[one[0] + 4 : one[0] + 8] == b"IDAT")
+    begin, end = next(span for span in chunks(data) if data[span[0] + 4 : span[0] + 8] == b"IDAT")
     body = b"IDAT" + data[begin + 8 : end - 8]
     part = struct.pack(">I", len(body) - 4) + body + struct.pack(">I", zlib.crc32(body))
     return data[:begin] + part + data[end:]
 
 
-DAMAGES = [without_the_end, with_more, with_a_wrong_checksum, with_pixels_that_break_off]
+DAMAGES = [without_the_end, with_more, with_a_wrong_checksum, with_truncated_pixels]
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_png_whose_pixels_still_have_their_digest(
+def test_a_damaged_png_with_pixels_of_the_right_digest(
     damage: Callable[[bytes], bytes], folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = folder / "image-0.png"
@@ -250,11 +250,11 @@ def test_a_damaged_png_whose_pixels_still_have_their_digest(
     assert png_problem(sound) is None
     path.write_bytes(damage(sound))
     Store(folder.parent.parent).load(folder).artifacts()  # loads
-    assert str(path) in told(folder, capsys)
+    assert str(path) in printed_by_check(folder, capsys)
 
 
 @pytest.mark.parametrize("length", [0, 1, 8, 20, 60])
-def test_a_png_that_breaks_off_anywhere(length: int, folder: Path) -> None:
+def test_a_png_broken_off_anywhere(length: int, folder: Path) -> None:
     data = (folder / "image-0.png").read_bytes()
     assert png_problem(data[:length]) is not None
     assert png_problem(data[: len(data) - 1 - length]) is not None
@@ -276,17 +276,17 @@ def rescaled(folder: Path, name: str, factor: float) -> None:
         ("moments", -(2.0**30), "which is impossible for an array"),
     ],
 )
-def test_a_trace_that_parses_and_is_damaged(
+def test_a_readable_and_damaged_trace(
     name: str, factor: float, said: str, folder: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     rescaled(folder, name, factor)
     Store(folder.parent.parent).load(folder).artifacts()  # loads
-    assert said in told(folder, capsys)
+    assert said in printed_by_check(folder, capsys)
 
 
-def test_a_trace_without_one_of_its_arrays(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_trace_with_a_missing_array(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = folder / "trace.safetensors"
     arrays = load_file(path)
     del arrays["latents/0"]
     save_file(arrays, path, metadata={"generation": "1"})
-    assert "moments are of shape [2, 6], not [1, 6]" in told(folder, capsys)
+    assert "moments are of shape [2, 6], not [1, 6]" in printed_by_check(folder, capsys)

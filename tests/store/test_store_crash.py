@@ -43,12 +43,12 @@ def state(store: Store) -> str:
     reference = store.find(make_case(), make_environment())
     if reference is None:
         return "none"
-    which = reference.baseline.runs[0].id
-    expected: Artifacts = {"old": OLD, "new": NEW}[which]
+    run_id = reference.baseline.runs[0].id
+    expected: Artifacts = {"old": OLD, "new": NEW}[run_id]
     read = reference.artifacts()
     assert [image.tobytes() for image in read.images] == [image.tobytes() for image in expected.images]
     assert np.array_equal(read.trace["latents/0"], expected.trace["latents/0"])
-    return which
+    return run_id
 
 
 def names(root: Path) -> list[str]:
@@ -76,8 +76,8 @@ def plant(monkeypatch: pytest.MonkeyPatch, at: int, happen: Callable[[], None]) 
     return calls
 
 
-def calls_of_one_save(root: Path, store_made: bool) -> int:
-    store = start(root) if store_made else Store(root)
+def calls_while_saving(root: Path, store_exists: bool) -> int:
+    store = start(root) if store_exists else Store(root)
     with pytest.MonkeyPatch.context() as patch:
         calls = plant(patch, -1, lambda: None)
         save_new(store)
@@ -85,13 +85,13 @@ def calls_of_one_save(root: Path, store_made: bool) -> int:
     return len(calls)
 
 
-@pytest.mark.parametrize("store_made", [True, False])
+@pytest.mark.parametrize("store_exists", [True, False])
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EROFS, errno.EIO])
-def test_failing_write_leaves_the_old_or_the_new_baseline(tmp_path: Path, store_made: bool, code: int) -> None:
-    seen = set()
-    for at in range(calls_of_one_save(tmp_path / "count", store_made)):
+def test_failing_write_leaves_the_old_or_the_new_baseline(tmp_path: Path, store_exists: bool, code: int) -> None:
+    states = set()
+    for at in range(calls_while_saving(tmp_path / "count", store_exists)):
         root = tmp_path / str(at)
-        store = start(root) if store_made else Store(root)
+        store = start(root) if store_exists else Store(root)
         before = names(root)
         refusal: BaselineError | None
 
@@ -111,23 +111,23 @@ def test_failing_write_leaves_the_old_or_the_new_baseline(tmp_path: Path, store_
         else:
             assert os.strerror(code) in refusal.problem
             assert "nothing was changed" in refusal.remedy or "TMPDIR" in refusal.remedy
-            assert state(store) == ("old" if store_made else "none")
+            assert state(store) == ("old" if store_exists else "none")
             assert names(root) == before
-            assert root.exists() is store_made
-        seen.add(state(store))
+            assert root.exists() is store_exists
+        states.add(state(store))
         assert save_new(store) in ("created", "new generation 2", "new generation 3", "added run 2")
         assert state(store) == "new"
         assert [Path(name).name for name in names(root)][2:] == ["baseline.json", "image-0.png", "trace.safetensors"]
-    assert seen == ({"old", "new"} if store_made else {"none", "new"})
+    assert states == ({"old", "new"} if store_exists else {"none", "new"})
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="a crash is a forked process that ends at once")
-@pytest.mark.parametrize("store_made", [pytest.param(True, marks=pytest.mark.full), False])
-def test_crash_at_any_point_leaves_the_old_or_the_new_baseline(tmp_path: Path, store_made: bool) -> None:
-    seen = []
-    for at in range(calls_of_one_save(tmp_path / "count", store_made)):
+@pytest.mark.parametrize("store_exists", [pytest.param(True, marks=pytest.mark.full), False])
+def test_crash_at_any_point_leaves_the_old_or_the_new_baseline(tmp_path: Path, store_exists: bool) -> None:
+    states = []
+    for at in range(calls_while_saving(tmp_path / "count", store_exists)):
         root = tmp_path / str(at)
-        store = start(root) if store_made else Store(root)
+        store = start(root) if store_exists else Store(root)
         child = os.fork()
         if child == 0:
             try:
@@ -136,21 +136,21 @@ def test_crash_at_any_point_leaves_the_old_or_the_new_baseline(tmp_path: Path, s
             finally:
                 os._exit(1)
         assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 42
-        seen.append(state(store))
+        states.append(state(store))
         # The next saver cleans up after the crash, whatever it saves.
         reference = store.find(make_case(), make_environment())
         if reference is None:
             save_new(store)
         else:
-            same = NEW if seen[-1] == "new" else OLD
+            same = NEW if states[-1] == "new" else OLD
             assert saved_text(store.save(make_observation(same), same, reference, True)) == "added run 2"
-            assert state(store) == seen[-1]
+            assert state(store) == states[-1]
         images = ["image-0.png", "image-1.png"] if state(store) == "old" else ["image-0.png"]
         left = [Path(name).name for name in names(root)][2:]
         assert left == ["baseline.json", *images, "trace.safetensors"]
-    assert sorted(set(seen)) == (["new", "old"] if store_made else ["new", "none"])
+    assert sorted(set(states)) == (["new", "old"] if store_exists else ["new", "none"])
     # It never goes back.
-    assert seen == sorted(seen, reverse=True)
+    assert states == sorted(states, reverse=True)
 
 
 def test_interrupt_just_after_the_renaming(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -191,7 +191,7 @@ except BaselineError as error:
     ("limit", "remedy"),
     [(0, "move it with TMPDIR"), (100, "Free some space there; nothing"), (1000, "Free some space there; nothing")],
 )
-def test_disk_that_really_takes_no_more(tmp_path: Path, limit: int, remedy: str) -> None:
+def test_disk_full_for_real(tmp_path: Path, limit: int, remedy: str) -> None:
     store = start(tmp_path)
     before = names(tmp_path)
     script = LIMITED.format(builders=str(BUILDERS), root=str(tmp_path), limit=limit)
@@ -265,7 +265,7 @@ def test_nothing_but_baselines_lies_in_the_folder(tmp_path: Path) -> None:
     ]
 
 
-def test_lock_that_is_held_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_held_lock_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from pytest_diffbench.store import files
 
     monkeypatch.setattr(files, "_LOCK_TIMEOUT_S", 0.0)
@@ -274,7 +274,7 @@ def test_lock_that_is_held_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     start(tmp_path)
 
 
-def test_lock_that_cant_be_made_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_failure_to_create_the_lock_is_reported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     (tmp_path / "file").write_text("")
     monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path / "file"))
     with pytest.raises(BaselineError, match="TMPDIR"):

@@ -15,15 +15,15 @@ PAGE = (Path(__file__).parents[2] / "docs" / "baselines.md").read_text(encoding=
 
 def structs_of(kind: type[msgspec.Struct]) -> set[type[msgspec.Struct]]:
     """A record and all records within it."""
-    found: set[type[msgspec.Struct]] = {kind}
+    structs: set[type[msgspec.Struct]] = {kind}
     waiting = list(typing.get_type_hints(kind).values())
     while waiting:
-        one = waiting.pop()
-        waiting += typing.get_args(one)
-        if isinstance(one, type) and issubclass(one, msgspec.Struct) and one not in found:
-            found.add(one)
-            waiting += typing.get_type_hints(one).values()
-    return found
+        nested = waiting.pop()
+        waiting += typing.get_args(nested)
+        if isinstance(nested, type) and issubclass(nested, msgspec.Struct) and nested not in structs:
+            structs.add(nested)
+            waiting += typing.get_type_hints(nested).values()
+    return structs
 
 
 @pytest.mark.parametrize("record", sorted(structs_of(records.Baseline), key=repr))
@@ -33,5 +33,5 @@ def test_every_field_is_on_the_page(record: type[msgspec.Struct]) -> None:
     assert set(record.__struct_fields__) <= words
 
 
-def test_schema_on_the_page_is_this_one() -> None:
+def test_schema_on_the_page_is_the_current_schema() -> None:
     assert f"| `schema` | version of this file's layout: {records.BASELINE_SCHEMA} |" in PAGE

@@ -38,62 +38,62 @@ def test_nothing_there(tmp_path: Path) -> None:
 def test_own_machine_before_family_before_any(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, make_environment("a-gpu", "cuda"))
-    found = store.find(make_case(), HERE)
-    assert found is not None
-    assert (found.distance, Path(found.path).parent.name) == ("any", "a-gpu")
+    reference = store.find(make_case(), HERE)
+    assert reference is not None
+    assert (reference.distance, Path(reference.path).parent.name) == ("any", "a-gpu")
 
     save(store, make_environment("z-cpu", "cpu"))
     save(store, make_environment("y-cpu", "cpu"))
-    found = store.find(make_case(), HERE)
-    assert found is not None
-    assert (found.distance, Path(found.path).parent.name) == ("family", "y-cpu")
+    reference = store.find(make_case(), HERE)
+    assert reference is not None
+    assert (reference.distance, Path(reference.path).parent.name) == ("family", "y-cpu")
 
     save(store, HERE)
-    found = store.find(make_case(), HERE)
-    assert found is not None
-    assert (found.distance, Path(found.path).parent.name) == ("machine", "cpu-here")
-    assert found.baseline.runs[0].environment == HERE
+    reference = store.find(make_case(), HERE)
+    assert reference is not None
+    assert (reference.distance, Path(reference.path).parent.name) == ("machine", "cpu-here")
+    assert reference.baseline.runs[0].environment == HERE
 
 
 def test_ties_go_by_name(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for machine in ("gpu-c", "gpu-a", "gpu-b"):
         save(store, make_environment(machine, "cuda"))
-    found = store.find(make_case(), HERE)
-    assert found is not None
-    assert Path(found.path).parent.name == "gpu-a"
+    reference = store.find(make_case(), HERE)
+    assert reference is not None
+    assert Path(reference.path).parent.name == "gpu-a"
 
 
-def test_of_one_family_the_same_processor_comes_first(tmp_path: Path) -> None:
+def test_of_a_family_the_same_processor_comes_first(tmp_path: Path) -> None:
     store = Store(tmp_path)
     here = make_environment("cpu-b-2c-3f9a1c", "cpu")
     for machine in ("cpu-a-2c-3f9a1c", "cpu-b-2c-000000", "cpu-b-2c"):
         save(store, make_environment(machine, "cpu"))
-    found = store.find(make_case(), here)
-    assert found is not None
-    assert (found.distance, Path(found.path).parent.name) == ("family", "cpu-b-2c")
+    reference = store.find(make_case(), here)
+    assert reference is not None
+    assert (reference.distance, Path(reference.path).parent.name) == ("family", "cpu-b-2c")
 
 
 def test_machine_without_the_case_is_passed_over(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, make_environment("a-cpu", "cpu"), make_case("other.py::test"))
     save(store, make_environment("b-gpu", "cuda"))
-    found = store.find(make_case(), HERE)
-    assert found is not None
-    assert (found.distance, Path(found.path).parent.name) == ("any", "b-gpu")
+    reference = store.find(make_case(), HERE)
+    assert reference is not None
+    assert (reference.distance, Path(reference.path).parent.name) == ("any", "b-gpu")
 
 
 def test_changed_definition_finds_the_old_baseline(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, HERE)
     changed = make_case(seed=7, arguments={"prompt": "another"})
-    found = store.find(changed, HERE)
-    assert found is not None
-    assert found.baseline.case != changed
+    reference = store.find(changed, HERE)
+    assert reference is not None
+    assert reference.baseline.case != changed
     assert store.find(make_case(dtype="bfloat16"), HERE) is None
 
 
-def test_folder_of_another_case_is_refused(tmp_path: Path) -> None:
+def test_folder_of_a_different_case_is_refused(tmp_path: Path) -> None:
     store = Store(tmp_path)
     folder = save(store, HERE, make_case("other.py::test"))
     folder.rename(folder.parent / case_folder(make_case()))
@@ -124,7 +124,7 @@ def test_folder_without_baseline_json_is_no_baseline(tmp_path: Path) -> None:
         store.load(folder)
 
 
-def test_one_lookup_reads_one_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_lookup_reads_a_single_baseline(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = Store(tmp_path)
     for index in range(5):
         save(store, HERE, make_case(f"t.py::test_{index}"))
@@ -155,7 +155,7 @@ def test_one_lookup_reads_one_baseline(tmp_path: Path, monkeypatch: pytest.Monke
     assert set(listed) == {tmp_path}
 
 
-def test_entries_are_sorted_and_load_reads_them(tmp_path: Path) -> None:
+def test_entries_are_sorted_and_load_reads_all(tmp_path: Path) -> None:
     store = Store(tmp_path)
     folders = [
         save(store, make_environment(machine), make_case(f"t.py::{test}"))
@@ -175,12 +175,12 @@ def test_entries_are_sorted_and_load_reads_them(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("machine", ["", ".", "..", "../up", "a/b", "a\\b", "c:", ".hidden", "a\0b"])
-def test_machine_that_cant_be_a_folder(tmp_path: Path, machine: str) -> None:
+def test_machine_unfit_for_a_folder_name(tmp_path: Path, machine: str) -> None:
     with pytest.raises(BaselineError, match="can't name a folder"):
         Store(tmp_path).find(make_case(), make_environment(machine))
 
 
-def test_root_that_is_a_file(tmp_path: Path) -> None:
+def test_root_is_a_file(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
     store = Store(tmp_path / "file")
     with pytest.raises(BaselineError, match="--diffbench-baselines"):
@@ -219,17 +219,17 @@ assert "pytest" not in sys.modules
     assert done.returncode == 0, done.stderr
 
 
-def test_runs_of_other_cases_are_those_of_this_machine_and_bounded(tmp_path: Path) -> None:
+def test_runs_of_other_cases_are_from_the_local_machine_and_bounded(tmp_path: Path) -> None:
     store = Store(tmp_path)
     assert store.runs("cpu-here", 3) == {}
     ids = [f"test_{letter}.py::test" for letter in "abcdefghij"]
-    for one in ids:
-        save(store, HERE, make_case(one))
+    for test_id in ids:
+        save(store, HERE, make_case(test_id))
     save(store, make_environment("cpu-there", "cpu"), make_case("test_z.py::test"))
     broken = next((tmp_path / "cpu-here").glob("test_b*")) / "baseline.json"
     broken.write_text("{")
-    found = store.runs("cpu-here", 20)
-    assert set(found) == set(ids) - {"test_b.py::test"}
-    assert all(run.environment == HERE for runs in found.values() for run in runs)
+    runs = store.runs("cpu-here", 20)
+    assert set(runs) == set(ids) - {"test_b.py::test"}
+    assert all(run.environment == HERE for runs in runs.values() for run in runs)
     # Picked over all of them, so that no model's cases are all there is.
     assert list(store.runs("cpu-here", 3)) == ["test_a.py::test", "test_d.py::test", "test_g.py::test"]

@@ -117,7 +117,7 @@ def test_adding_again_adds_nothing(tmp_path: Path) -> None:
         assert len(history.sessions()) == 1
 
 
-def test_another_definition_or_machine_begins_another_series(tmp_path: Path) -> None:
+def test_a_different_definition_or_machine_begins_a_new_series(tmp_path: Path) -> None:
     def of(run: str, machine: str, seed: int) -> SessionReport:
         environment = make_environment(machine)
         case = make_case(seed=seed)
@@ -143,7 +143,7 @@ def test_what_broke_off_has_no_figures(tmp_path: Path) -> None:
 # -- other files and versions
 
 
-def test_files_of_something_else_or_a_newer_version_are_refused(tmp_path: Path) -> None:
+def test_foreign_files_and_newer_versions_are_refused(tmp_path: Path) -> None:
     text = tmp_path / "text.sqlite"
     text.write_text("no database, but long enough to be taken for one" * 50)
     with pytest.raises(DiffbenchError, match="not a database"):
@@ -163,7 +163,7 @@ def test_files_of_something_else_or_a_newer_version_are_refused(tmp_path: Path) 
         History(tmp_path / "absent.sqlite", create=False)
 
 
-def test_an_older_file_is_migrated_in_one_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_older_file_is_migrated_in_a_single_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "h.sqlite"
     with History(path) as history:
         history.add(session(0))
@@ -224,7 +224,7 @@ def test_two_processes_add_at_once_and_lose_nothing(tmp_path: Path) -> None:
         assert {len(item.values) for item in history.series()} == {14}
 
 
-def test_a_kill_in_the_middle_leaves_whole_sessions_and_all_that_were_done(tmp_path: Path) -> None:
+def test_a_kill_in_the_middle_leaves_whole_sessions_and_all_finished(tmp_path: Path) -> None:
     path = tmp_path / "h.sqlite"
     done = 0
     for delay_s in (0.0, 0.004, 0.013):

@@ -25,13 +25,13 @@ def test_name_is_safe_on_every_file_system(test_id: str, dtype: str, model: str 
 
 
 @given(ANY_TEXT, ANY_TEXT)
-def test_two_ids_never_share_a_name(one: str, other: str) -> None:
-    names = {case_folder(make_case(test_id)).casefold() for test_id in (one, other)}
-    assert len(names) == len({one, other})
+def test_two_ids_never_share_a_name(first: str, other: str) -> None:
+    names = {case_folder(make_case(test_id)).casefold() for test_id in (first, other)}
+    assert len(names) == len({first, other})
 
 
 @pytest.mark.parametrize(
-    ("one", "other"),
+    ("first", "other"),
     [
         ("t.py::test_a", "t.py::test_A"),
         ("t.py::test_é", "t.py::test_e\u0301"),
@@ -44,8 +44,8 @@ def test_two_ids_never_share_a_name(one: str, other: str) -> None:
         ("1" + "x" * 5000, "2" + "x" * 5000),
     ],
 )
-def test_ids_that_differ_only_in_odd_places_have_names_of_their_own(one: str, other: str) -> None:
-    assert case_folder(make_case(one)) != case_folder(make_case(other))
+def test_ids_differing_only_in_odd_places_have_separate_names(first: str, other: str) -> None:
+    assert case_folder(make_case(first)) != case_folder(make_case(other))
 
 
 @pytest.mark.parametrize(
@@ -77,9 +77,9 @@ def test_what_names_a_folder(change: dict[str, Any], other_folder: bool) -> None
     assert (case_folder(make_case(**change)) != case_folder(make_case())) is other_folder
 
 
-def test_a_lora_names_a_folder_but_not_which() -> None:
-    one, other = (make_case(tuning={"lora": digest}) for digest in ("sha256:1", "sha256:2"))
-    assert case_folder(one) == case_folder(other) != case_folder(make_case())
+def test_a_lora_names_a_folder_without_the_digest() -> None:
+    first, other = (make_case(tuning={"lora": digest}) for digest in ("sha256:1", "sha256:2"))
+    assert case_folder(first) == case_folder(other) != case_folder(make_case())
 
 
 def test_absent_and_empty_model_differ() -> None:

@@ -48,17 +48,17 @@ FILES = [
 
 def measured(parts: list[ReadPart]) -> tuple[Observation, Artifacts]:
     artifacts = make_artifacts()
-    seen = make_observation(artifacts)
-    assert seen.output is not None
-    output = msgspec.structs.replace(seen.output, parts=tuple(part.facts for part in parts))
+    observation = make_observation(artifacts)
+    assert observation.output is not None
+    output = msgspec.structs.replace(observation.output, parts=tuple(part.facts for part in parts))
     arrays = tuple(part.kept.arrays for part in parts)
-    return msgspec.structs.replace(seen, output=output), Artifacts(artifacts.images, artifacts.trace, arrays)
+    return msgspec.structs.replace(observation, output=output), Artifacts(artifacts.images, artifacts.trace, arrays)
 
 
 def stored(root: Path, parts: list[ReadPart]) -> tuple[Path, Reference]:
     store = Store(root)
-    seen, artifacts = measured(parts)
-    store.save(seen, artifacts, store.find(make_case(), make_environment()), False)
+    observation, artifacts = measured(parts)
+    store.save(observation, artifacts, store.find(make_case(), make_environment()), False)
     reference = store.find(make_case(), make_environment())
     assert reference is not None
     return Path(reference.path), reference
@@ -87,7 +87,7 @@ def test_what_is_written_is_read_again(tmp_path: Path) -> None:
     assert faults(tmp_path) == []
 
 
-def test_frames_stand_under_each_other_in_a_picture_that_anything_opens(tmp_path: Path) -> None:
+def test_frames_are_stacked_in_a_picture_for_any_viewer(tmp_path: Path) -> None:
     folder, _ = stored(tmp_path, PARTS)
     with Image.open(folder / "returned-1-frames.png") as strip:
         assert strip.size == (120, 9 * 80)
@@ -95,7 +95,7 @@ def test_frames_stand_under_each_other_in_a_picture_that_anything_opens(tmp_path
         assert waveform.size == (800, 2 * 120)
 
 
-def test_a_new_generation_leaves_nothing_of_the_old_one(tmp_path: Path) -> None:
+def test_a_new_generation_leaves_nothing_of_the_old_generation(tmp_path: Path) -> None:
     stored(tmp_path, PARTS)
     folder, reference = stored(tmp_path, PARTS[4:])
     assert reference.baseline.generation == 2
@@ -122,10 +122,10 @@ def test_a_damaged_file_is_named(tmp_path: Path, name: str, how: str) -> None:
 
 
 def test_only_what_was_measured_is_saved(tmp_path: Path) -> None:
-    seen, _ = measured(PARTS)
+    observation, _ = measured(PARTS)
     _, artifacts = measured(PARTS[1:])
     with pytest.raises(BaselineError, match="other parts"):
-        Store(tmp_path).save(seen, artifacts, None, False)
+        Store(tmp_path).save(observation, artifacts, None, False)
     assert not list(tmp_path.iterdir())
 
 
@@ -137,38 +137,38 @@ def test_only_what_was_measured_is_saved(tmp_path: Path) -> None:
         ('"unrecognised": null', '"unrecognised": "str"', "output holds images or parts"),
     ],
 )
-def test_a_record_that_contradicts_itself_is_a_fault(tmp_path: Path, before: str, after: str, words: str) -> None:
+def test_a_self_contradicting_record_is_a_fault(tmp_path: Path, before: str, after: str, words: str) -> None:
     folder, _ = stored(tmp_path, PARTS[:1])
     text = (folder / "baseline.json").read_text()
     (folder / "baseline.json").write_text(re.sub(re.escape(before).replace(r"\[0", r"\[\s*0"), after, text))
     assert any(words in fault for fault in faults(tmp_path))
 
 
-def test_what_is_kept_beside_a_session_is_found_by_its_digest(tmp_path: Path) -> None:
-    seen, artifacts = measured(PARTS)
-    keep(tmp_path, seen.output, artifacts)
+def test_what_is_kept_beside_a_session_is_located_by_digest(tmp_path: Path) -> None:
+    observation, artifacts = measured(PARTS)
+    keep(tmp_path, observation.output, artifacts)
     before = {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()}
-    keep(tmp_path, seen.output, artifacts)
+    keep(tmp_path, observation.output, artifacts)
     assert {path.name: path.stat().st_mtime_ns for path in tmp_path.iterdir()} == before
-    found = kept([tmp_path], seen.case, seen.output)
-    assert_equal(found.parts, artifacts.parts)
+    kept_artifacts = kept([tmp_path], observation.case, observation.output)
+    assert_equal(kept_artifacts.parts, artifacts.parts)
     path = next(tmp_path.glob("*-sketches.png"))
     path.write_bytes(next(tmp_path.glob("*-frames.png")).read_bytes())
     with pytest.raises(DiffbenchError, match="isn't what was returned"):
-        kept([tmp_path], seen.case, seen.output)
+        kept([tmp_path], observation.case, observation.output)
     path.unlink()
-    assert sum(bool(part) for part in kept([tmp_path], seen.case, seen.output).parts) == len(PARTS) - 1
+    assert sum(bool(part) for part in kept([tmp_path], observation.case, observation.output).parts) == len(PARTS) - 1
 
 
-def test_a_case_that_returned_nothing_is_shown_beside_its_baseline(tmp_path: Path) -> None:
+def test_a_case_without_a_result_is_shown_beside_the_baseline(tmp_path: Path) -> None:
     stored(tmp_path, PARTS)
-    seen, artifacts = measured(PARTS)
-    sides = sides_of([], msgspec.structs.replace(seen, output=None), Store(tmp_path))
+    observation, artifacts = measured(PARTS)
+    sides = sides_of([], msgspec.structs.replace(observation, output=None), Store(tmp_path))
     assert (sides.now.images, sides.now.parts) == ((), ())
     assert_equal(sides.base.parts, artifacts.parts)
 
 
-def test_what_is_kept_is_found_in_baselines_too(tmp_path: Path) -> None:
+def test_what_is_kept_is_located_in_baselines_too(tmp_path: Path) -> None:
     stored(tmp_path, PARTS)
-    seen, artifacts = measured(PARTS)
-    assert_equal(kept([tmp_path], seen.case, seen.output).parts, artifacts.parts)
+    observation, artifacts = measured(PARTS)
+    assert_equal(kept([tmp_path], observation.case, observation.output).parts, artifacts.parts)

@@ -54,7 +54,7 @@ def test_pil_modes(mode: str, expected: str) -> None:
     assert np.array_equal(only(pixels), np.array(image.convert(expected)))
 
 
-def test_palette_with_transparency_keeps_it() -> None:
+def test_palette_with_transparency_keeps_the_transparency() -> None:
     image = Image.fromarray(IMAGE).convert("P")
     image.info["transparency"] = 0
     assert to_uint8_arrays(image).modes == ("RGBA",)
@@ -90,13 +90,13 @@ def test_numpy_shapes(shape: tuple[int, ...], count: int, mode: str) -> None:
 
 
 @pytest.mark.parametrize("shape", [(6,), (6, 5, 2), (2, 3, 6, 5), (1, 2, 6, 5, 3), (0, 5, 3), (0, 6, 5, 3), ()])
-def test_shapes_that_are_no_image(shape: tuple[int, ...]) -> None:
+def test_shapes_of_no_image(shape: tuple[int, ...]) -> None:
     with pytest.raises(ValueError, match="isn't an image; expected HW"):
         to_uint8_arrays(np.zeros(shape, dtype=np.float32))
 
 
 @pytest.mark.parametrize("dtype", [np.int32, np.int64, np.bool_, np.uint16, np.complex64])
-def test_dtypes_that_are_no_image(dtype: Any) -> None:
+def test_dtypes_of_no_image(dtype: Any) -> None:
     with pytest.raises(ValueError, match="dtype"):
         to_uint8_arrays(np.zeros((6, 5, 3), dtype=dtype))
 
@@ -128,7 +128,7 @@ def test_arrays_are_copies() -> None:
 
 
 @pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
-def test_not_finite_becomes_zero_and_is_told(bad: float) -> None:
+def test_not_finite_becomes_zero_and_is_reported(bad: float) -> None:
     values = np.full((2, 2, 3), 0.5, dtype=np.float32)
     values[0, 0, 0] = bad
     pixels = to_uint8_arrays([values, IMAGE])
@@ -170,20 +170,20 @@ def test_torch_tensors(dtype: str, shape: tuple[int, ...]) -> None:
 
 
 @pytest.mark.parametrize("dtype", ["int64", "bool", "complex64"])
-def test_torch_dtypes_that_are_no_image(dtype: str) -> None:
+def test_torch_dtypes_of_no_image(dtype: str) -> None:
     import torch
 
     with pytest.raises(ValueError, match="dtype"):
         to_uint8_arrays(torch.zeros(3, 6, 5, dtype=getattr(torch, dtype)))
 
 
-def test_rounding_is_that_of_diffusers() -> None:
+def test_rounding_matches_diffusers() -> None:
     from diffusers.image_processor import VaeImageProcessor
 
     # All multiples of 1/510: every half is among them.
     values = (np.arange(511) / 510).astype(np.float32).reshape(1, 7, 73, 1).repeat(3, axis=-1)
-    theirs = VaeImageProcessor.numpy_to_pil(values)
-    assert np.array_equal(only(to_uint8_arrays(values)), np.array(theirs[0]))
+    expected = VaeImageProcessor.numpy_to_pil(values)
+    assert np.array_equal(only(to_uint8_arrays(values)), np.array(expected[0]))
     wide = values.astype(np.float64)
     assert np.array_equal(only(to_uint8_arrays(wide)), np.array(VaeImageProcessor.numpy_to_pil(wide)[0]))
 

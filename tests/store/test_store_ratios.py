@@ -25,15 +25,15 @@ def ratio(run_id: str, log_ratio: float = 0.28, reference: Case = FULL) -> Ratio
     return Ratio(reference=reference, runs=(run,))
 
 
-def found(store: Store) -> Reference:
+def reference_in(store: Store) -> Reference:
     reference = store.find(make_case(), make_environment())
     assert reference is not None
     return reference
 
 
 def runs_in(store: Store) -> list[str]:
-    stored = found(store).baseline.ratio
-    return [] if stored is None else [one.run for one in stored.runs]
+    stored = reference_in(store).baseline.ratio
+    return [] if stored is None else [run.run for run in stored.runs]
 
 
 def save(store: Store, run_id: str, measured: Ratio | None, artifacts: Artifacts = ARTIFACTS) -> str:
@@ -45,15 +45,15 @@ def save(store: Store, run_id: str, measured: Ratio | None, artifacts: Artifacts
 def test_a_ratio_is_stored_and_read_back(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, "run-1", ratio("run-1"))
-    assert found(store).baseline.ratio == ratio("run-1")
+    assert reference_in(store).baseline.ratio == ratio("run-1")
 
 
-def test_each_run_adds_its_own(tmp_path: Path) -> None:
+def test_every_run_adds_a_ratio(tmp_path: Path) -> None:
     store = Store(tmp_path)
     for run_id in ("run-1", "run-2", "run-3"):
         save(store, run_id, ratio(run_id))
     assert runs_in(store) == ["run-1", "run-2", "run-3"]
-    assert len(found(store).baseline.runs) == 3
+    assert len(reference_in(store).baseline.runs) == 3
 
 
 def test_no_more_are_kept_than_runs(tmp_path: Path) -> None:
@@ -63,13 +63,13 @@ def test_no_more_are_kept_than_runs(tmp_path: Path) -> None:
     assert runs_in(store) == [f"run-{number}" for number in range(2, MOST_RUNS + 2)]
 
 
-def test_another_reference_begins_anew(tmp_path: Path) -> None:
+def test_a_different_reference_begins_anew(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, "run-1", ratio("run-1"))
     other = make_case(FULL.id, arguments={"cfg_trunc_ratio": 0.7})
     save(store, "run-2", ratio("run-2", reference=other))
     assert runs_in(store) == ["run-2"]
-    assert len(found(store).baseline.runs) == 2
+    assert len(reference_in(store).baseline.runs) == 2
 
 
 def test_a_plain_call_keeps_what_is_there_and_a_first_ratio_joins_old_runs(tmp_path: Path) -> None:
@@ -81,7 +81,7 @@ def test_a_plain_call_keeps_what_is_there_and_a_first_ratio_joins_old_runs(tmp_p
     assert runs_in(store) == ["run-2"]
 
 
-def test_a_new_generation_has_only_its_own(tmp_path: Path) -> None:
+def test_a_new_generation_has_only_new_ratios(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, "run-1", ratio("run-1"))
     assert save(store, "run-2", ratio("run-2"), make_artifacts(99)) == "new generation 2"

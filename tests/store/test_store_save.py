@@ -33,7 +33,7 @@ OLD = make_artifacts(7)
 NEW = make_artifacts(99)
 
 
-def found(store: Store) -> Reference:
+def reference_in(store: Store) -> Reference:
     reference = store.find(make_case(), make_environment())
     assert reference is not None
     return reference
@@ -50,7 +50,7 @@ def save(
     return saved_text(store.save(observation, artifacts, previous, unchanged))
 
 
-def test_guidance_that_was_accepted_is_what_the_next_run_is_held_against(tmp_path: Path) -> None:
+def test_accepted_guidance_is_the_measure_of_the_next_run(tmp_path: Path) -> None:
     store = Store(tmp_path / "baselines")
     steps = {
         "unread": GuidanceStep(branches=("unknown",), used="unknown", sign=0),
@@ -81,24 +81,24 @@ def test_a_run_brings_what_an_older_baseline_did_not_count(tmp_path: Path) -> No
     }
 
     def stage(workspace_bytes: int) -> Memory:
-        one = StageMemory(peak_bytes=1 << 28, workspace_bytes=workspace_bytes)
-        return Memory(source="process_rss", peak_bytes=1, stages={"denoise": one})
+        measured_stage = StageMemory(peak_bytes=1 << 28, workspace_bytes=workspace_bytes)
+        return Memory(source="process_rss", peak_bytes=1, stages={"denoise": measured_stage})
 
     counted = msgspec.structs.replace(make_work(), **counts)
-    assert save(store, OLD, "run-2", found(store), True, work=counted, memory=stage(7)) == "added run 2"
-    kept = found(store).baseline
+    assert save(store, OLD, "run-2", reference_in(store), True, work=counted, memory=stage(7)) == "added run 2"
+    kept = reference_in(store).baseline
     assert kept.work == counted
     assert kept.memory is not None
     assert kept.memory.stages["denoise"] == StageMemory(peak_bytes=1 << 29, workspace_bytes=7)
     later = msgspec.structs.replace(counted, operators={"transformer": {"addmm": 2}})
-    save(store, OLD, "run-3", found(store), True, work=later, memory=stage(8))
-    assert msgspec.structs.replace(found(store).baseline, runs=kept.runs) == kept, "what was counted stays"
+    save(store, OLD, "run-3", reference_in(store), True, work=later, memory=stage(8))
+    assert msgspec.structs.replace(reference_in(store).baseline, runs=kept.runs) == kept, "what was counted stays"
 
 
 def test_life_of_a_baseline(tmp_path: Path) -> None:
     store = Store(tmp_path / "baselines")
     assert save(store, OLD, "run-1", None, False) == "created"
-    first = found(store)
+    first = reference_in(store)
     assert first.distance == "machine"
     assert first.baseline.generation == 1
     assert first.baseline.work == make_work()
@@ -106,7 +106,7 @@ def test_life_of_a_baseline(tmp_path: Path) -> None:
     before = files(tmp_path)
 
     assert save(store, NEW, "run-2", first, True, memory=Memory(source="process_rss", peak_bytes=1)) == "added run 2"
-    second = found(store)
+    second = reference_in(store)
     assert [run.id for run in second.baseline.runs] == ["run-1", "run-2"]
     assert msgspec.structs.replace(second.baseline, runs=first.baseline.runs) == first.baseline
     after = files(tmp_path)
@@ -115,7 +115,7 @@ def test_life_of_a_baseline(tmp_path: Path) -> None:
     ]
 
     assert save(store, NEW, "run-3", second, False, work=make_work(5)) == "new generation 2"
-    third = found(store)
+    third = reference_in(store)
     assert third.baseline.generation == 2
     assert [run.id for run in third.baseline.runs] == ["run-3"]
     assert third.baseline.work == make_work(5)
@@ -131,51 +131,51 @@ def test_life_of_a_baseline(tmp_path: Path) -> None:
 def test_twenty_newest_runs_are_kept(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, OLD, "run-0", None, False)
-    said = [save(store, OLD, f"run-{index}", found(store), True) for index in range(1, 24)]
+    said = [save(store, OLD, f"run-{index}", reference_in(store), True) for index in range(1, 24)]
     assert said[18:] == ["added run 20"] * 5
-    assert [run.id for run in found(store).baseline.runs] == [f"run-{index}" for index in range(4, 24)]
+    assert [run.id for run in reference_in(store).baseline.runs] == [f"run-{index}" for index in range(4, 24)]
 
 
 @pytest.mark.parametrize("distance", ["family", "any"])
 @pytest.mark.parametrize("unchanged", [True, False])
-def test_baseline_of_another_machine_is_never_added_to(tmp_path: Path, distance: Any, unchanged: bool) -> None:
+def test_baseline_of_a_different_machine_is_never_added_to(tmp_path: Path, distance: Any, unchanged: bool) -> None:
     store = Store(tmp_path)
     family = "cpu" if distance == "family" else "cuda"
     elsewhere = make_observation(OLD, run=make_run(environment=make_environment("another", family)))
     store.save(elsewhere, OLD, None, False)
     before = files(tmp_path)
-    previous = found(store)
+    previous = reference_in(store)
     assert previous.distance == distance
     assert save(store, OLD, "run-1", previous, unchanged) == "created"
-    assert found(store).distance == "machine"
-    assert found(store).baseline.generation == 1
+    assert reference_in(store).distance == "machine"
+    assert reference_in(store).baseline.generation == 1
     assert before.items() <= files(tmp_path).items()
 
 
-def test_fewer_images_leave_no_old_ones(tmp_path: Path) -> None:
+def test_fewer_images_leave_no_old_images(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, make_artifacts(images=3), "run-1", None, False)
-    save(store, make_artifacts(images=1), "run-2", found(store), False)
-    names = sorted(path.name for path in Path(found(store).path).iterdir())
+    save(store, make_artifacts(images=1), "run-2", reference_in(store), False)
+    names = sorted(path.name for path in Path(reference_in(store).path).iterdir())
     assert names == ["baseline.json", "image-0.png", "trace.safetensors"]
 
 
 def test_changed_definition_is_accepted_as_a_new_generation(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, OLD, "run-1", None, False)
-    assert save(store, OLD, "run-2", found(store), False, case=make_case(seed=9)) == "new generation 2"
-    assert found(store).baseline.case == make_case(seed=9)
+    assert save(store, OLD, "run-2", reference_in(store), False, case=make_case(seed=9)) == "new generation 2"
+    assert reference_in(store).baseline.case == make_case(seed=9)
 
 
-def test_overtaken_saver_adds_its_run_to_what_is_equal(tmp_path: Path) -> None:
+def test_overtaken_saver_adds_the_run_to_what_is_equal(tmp_path: Path) -> None:
     # Two jobs measured the same new code, and the other one was quicker.
     store = Store(tmp_path)
     save(store, OLD, "run-1", None, False)
     assert save(store, OLD, "run-2", None, False) == "added run 2"
-    previous = found(store)
+    previous = reference_in(store)
     assert save(store, NEW, "run-3", previous, False) == "new generation 2"
     assert save(store, NEW, "run-4", previous, False) == "added run 2"
-    assert [run.id for run in found(store).baseline.runs] == ["run-3", "run-4"]
+    assert [run.id for run in reference_in(store).baseline.runs] == ["run-3", "run-4"]
 
 
 @pytest.mark.parametrize(
@@ -188,7 +188,7 @@ def test_overtaken_saver_adds_its_run_to_what_is_equal(tmp_path: Path) -> None:
         {"output": make_output(NEW)},
     ],
 )
-def test_overtaken_saver_with_something_else_starts_a_generation(tmp_path: Path, changes: dict[str, Any]) -> None:
+def test_overtaken_saver_with_a_different_result_starts_a_generation(tmp_path: Path, changes: dict[str, Any]) -> None:
     store = Store(tmp_path)
     save(store, OLD, "run-1", None, False)
     artifacts = OLD
@@ -231,7 +231,7 @@ def test_what_must_not_become_a_baseline(tmp_path: Path, changes: dict[str, Any]
     previous = None
     if exists:
         save(store, OLD, "run-0", None, False)
-        previous = found(store)
+        previous = reference_in(store)
     before = files(tmp_path)
     observation = make_observation(OLD, **changes)
     with pytest.raises(BaselineError, match=problem):
@@ -243,7 +243,7 @@ def test_what_must_not_become_a_baseline(tmp_path: Path, changes: dict[str, Any]
 def test_broken_baseline_isnt_replaced_in_silence(tmp_path: Path) -> None:
     store = Store(tmp_path)
     save(store, OLD, "run-1", None, False)
-    previous = found(store)
+    previous = reference_in(store)
     (Path(previous.path) / "baseline.json").write_bytes(b"{")
     with pytest.raises(BaselineError, match="cut short"):
         save(store, OLD, "run-2", previous, True)
@@ -253,7 +253,7 @@ def test_what_was_saved_reads_back_whole(tmp_path: Path) -> None:
     store = Store(tmp_path)
     observation = make_observation(OLD)
     store.save(observation, OLD, None, False)
-    baseline = found(store).baseline
+    baseline = reference_in(store).baseline
     for name in ("case", "work", "output", "memory", "layers"):
         assert getattr(baseline, name) == getattr(observation, name)
     assert baseline.runs == (observation.run,)

@@ -66,7 +66,7 @@ def without(*where: str | int) -> bytes:
     return json.dumps(data).encode()
 
 
-def test_good_one_is_read() -> None:
+def test_good_baseline_is_read() -> None:
     assert decode(encode(good(), PATH), PATH) == good()
 
 
@@ -91,7 +91,7 @@ def test_other_layouts_are_read_alike() -> None:
         (b"{}", "has no field schema", "version control"),
     ],
 )
-def test_files_that_are_no_baseline(data: bytes, problem: str, remedy: str) -> None:
+def test_files_other_than_baselines(data: bytes, problem: str, remedy: str) -> None:
     error = refused(data)
     assert problem in error.problem
     assert remedy in error.remedy
@@ -104,7 +104,7 @@ def test_every_truncation_is_refused() -> None:
 
 
 @pytest.mark.parametrize("value", ["1", None, 1.5, True, [1], {}])
-def test_schema_that_is_no_integer(value: Any) -> None:
+def test_schema_other_than_an_integer(value: Any) -> None:
     assert "schema is" in refused(put(value, "schema")).problem
 
 
@@ -114,7 +114,7 @@ def test_newer_schema_is_refused_by_name_before_anything_else() -> None:
     assert error.remedy == "Upgrade pytest-diffbench."
 
 
-def test_newer_schema_in_a_file_that_looks_like_ours() -> None:
+def test_newer_schema_in_a_file_like_a_baseline() -> None:
     text = encode(good(), PATH).decode()
     assert "schema 2 is newer" in refused(text.replace('"schema": 1', '"schema": 2').encode()).problem
     # JSON lets a name stand twice; the last one counts.
@@ -122,7 +122,7 @@ def test_newer_schema_in_a_file_that_looks_like_ours() -> None:
 
 
 @pytest.mark.parametrize("value", [0, -1])
-def test_older_schema_that_never_was(value: int) -> None:
+def test_older_schema_never_released(value: int) -> None:
     assert f"schema {value} is older than 1" in refused(put(value, "schema")).problem
 
 
@@ -169,7 +169,7 @@ ROUND: tuple[str | int, ...] = ("runs", 0, "rounds", 1)
         ((*ROUND, "p99_s"), 5, "has an unknown field: runs[0].rounds[1].p99_s is 5"),
     ],
 )
-def test_figure_that_is_no_baseline_is_refused_by_field_and_value(
+def test_impossible_figure_of_a_baseline_is_refused_by_field_and_value(
     where: tuple[str | int, ...], value: Any, field: str
 ) -> None:
     assert field in refused(put(value, *where)).problem
@@ -194,7 +194,7 @@ def test_missing_field_is_named(where: tuple[str | int, ...], field: str) -> Non
 
 
 @given(st.data())
-def test_damage_is_refused_or_read_but_never_escapes_as_another_error(data: st.DataObject) -> None:
+def test_damage_is_refused_or_read_but_never_escapes_as_a_foreign_error(data: st.DataObject) -> None:
     text = bytearray(encode(good(), PATH))
     for _ in range(data.draw(st.integers(1, 4))):
         text[data.draw(st.integers(0, len(text) - 1))] = data.draw(st.integers(0, 255))
@@ -206,24 +206,24 @@ def test_damage_is_refused_or_read_but_never_escapes_as_another_error(data: st.D
 
 
 def test_what_cant_be_read_is_never_written() -> None:
-    one = msgspec.structs.replace(good().runs[0].rounds[0], total_s=float("nan"))
-    run = msgspec.structs.replace(good().runs[0], rounds=(one,))
+    unreadable = msgspec.structs.replace(good().runs[0].rounds[0], total_s=float("nan"))
+    run = msgspec.structs.replace(good().runs[0], rounds=(unreadable,))
     with pytest.raises(BaselineError, match=r"can't be written: runs\[0\].rounds\[0\].total_s is nan"):
         encode(msgspec.structs.replace(good(), runs=(run,)), PATH)
 
 
-def test_text_that_utf8_cant_hold_is_never_written() -> None:
+def test_text_beyond_utf8_is_never_written() -> None:
     case = msgspec.structs.replace(good().case, id="t.py::test[\ud800]")
     with pytest.raises(BaselineError, match="can't be written"):
         encode(msgspec.structs.replace(good(), case=case), PATH)
 
 
-def test_migrations_run_one_step_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    seen: list[int] = []
+def test_migrations_run_a_step_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers: list[int] = []
 
     def step(number: int, rename: tuple[str, str]) -> Callable[[dict[str, Any]], dict[str, Any]]:
         def migrate(data: dict[str, Any]) -> dict[str, Any]:
-            seen.append(number)
+            numbers.append(number)
             assert data["schema"] == number
             old, new = rename
             return {new if name == old else name: value for name, value in data.items()}
@@ -237,7 +237,7 @@ def test_migrations_run_one_step_at_a_time(monkeypatch: pytest.MonkeyPatch) -> N
     old["processes"] = old.pop("runs")
     old["schema"] = -1
     assert decode(json.dumps(old).encode(), PATH) == good()
-    assert seen == [-1, 0]
+    assert numbers == [-1, 0]
 
 
 def test_missing_step_and_failing_step(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,28 +70,28 @@ class Saver:
         self._count += 1
         parts = returned.read(self._field, content)
         images = make_artifacts()
-        seen = make_observation(images, run=make_run(f"run-{self._count}"))
-        assert seen.output is not None
-        output = msgspec.structs.replace(seen.output, parts=tuple(part.facts for part in parts))
-        seen = msgspec.structs.replace(seen, output=output)
+        observation = make_observation(images, run=make_run(f"run-{self._count}"))
+        assert observation.output is not None
+        output = msgspec.structs.replace(observation.output, parts=tuple(part.facts for part in parts))
+        observation = msgspec.structs.replace(observation, output=output)
         kept = Artifacts(images.images, images.trace, tuple(part.kept.arrays for part in parts))
         reference = self._store.find(make_case(), make_environment())
-        return saving.save(seen, kept, reference, Limits(), self._store, False, False, GATES, ())
+        return saving.save(observation, kept, reference, Limits(), self._store, False, False, GATES, ())
 
 
 @pytest.mark.parametrize("kind", CASES)
-def test_seven_small_steps_are_told_and_reruns_are_not(tmp_path: Path, kind: str) -> None:
+def test_seven_small_steps_are_reported_and_reruns_are_not(tmp_path: Path, kind: str) -> None:
     field, content, words = CASES[kind]
     move = in_cells if kind == "map" else moved
     results = [move(content, step) for step in range(STEPS + 1)]
     for before, after in itertools.pairwise(results):
         assert_within_a_step(field, before, after)
     saver = Saver(tmp_path / "sliding", field)
-    told = [saver.save(result).slid for result in results]
-    assert told[:2] == [None, None], "what one step does is said by the gates"
-    assert told[-1] is not None
-    assert words in told[-1]
-    assert "limit per step" in told[-1]
+    slides = [saver.save(result).slid for result in results]
+    assert slides[:2] == [None, None], "what one step does is said by the gates"
+    assert slides[-1] is not None
+    assert words in slides[-1]
+    assert "limit per step" in slides[-1]
     still = Saver(tmp_path / "still", field)
     assert [still.save(content).slid for _ in results] == [None] * len(results)
 
@@ -105,27 +105,27 @@ def assert_within_a_step(field: str, before: NDArray[Any], after: NDArray[Any]) 
 
 @pytest.mark.parametrize("seed", range(5))
 @pytest.mark.parametrize("kind", CASES)
-def test_what_is_told_is_never_more_than_the_output_gate_would_find(kind: str, seed: int) -> None:
+def test_what_is_reported_is_never_more_than_the_output_gate_would_find(kind: str, seed: int) -> None:
     field, content, _ = CASES[kind]
     rule = KINDS["tensor" if kind == "small" else kind]
-    one, other = (returned.read(field, moved(content, steps, seed))[0].kept for steps in (0, 5))
-    sketches = [rule.sketch(kept) for kept in (other, one)]
+    start, other = (returned.read(field, moved(content, steps, seed))[0].kept for steps in (0, 5))
+    sketches = [rule.sketch(kept) for kept in (other, start)]
     assert sketches[0] is not None
     assert sketches[1] is not None
     assert sketches[0].values.size <= 256
-    whole = {figure.metric: figure.value for figure in rule.compare(other, one).figures}
-    found = rule.least_distances(sketches[0], sketches[1])
-    assert found
-    for figure in found:
+    whole = {figure.metric: figure.value for figure in rule.compare(other, start).figures}
+    distances = rule.least_distances(sketches[0], sketches[1])
+    assert distances
+    for figure in distances:
         metric = PART_METRICS[figure.metric]
         assert metric.error(figure.value) <= metric.error(whole[figure.metric]) * (1 + 1e-6), figure
 
 
-def test_another_shape_is_told_as_such(tmp_path: Path) -> None:
+def test_a_different_shape_is_reported_as_such(tmp_path: Path) -> None:
     saver = Saver(tmp_path, "audios")
-    told = [saver.save(returned.recording(seconds)[None]).slid for seconds in (3.0, 2.0, 1.0)]
-    assert told[-1] is not None
-    assert "outputs audio 'audios' (48,000 samples, 2 channels) -> audio 'audios' (16,000 samples" in told[-1]
+    slides = [saver.save(returned.recording(seconds)[None]).slid for seconds in (3.0, 2.0, 1.0)]
+    assert slides[-1] is not None
+    assert "outputs audio 'audios' (48,000 samples, 2 channels) -> audio 'audios' (16,000 samples" in slides[-1]
 
 
 def test_a_sketch_without_figures_is_a_fault(tmp_path: Path) -> None:

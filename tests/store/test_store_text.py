@@ -49,8 +49,8 @@ def test_floats_keep_every_bit(value: float) -> None:
 @given(st.floats(min_value=5e-324, max_value=LONGEST_S), st.floats(min_value=0, max_value=LONGEST_S))
 def test_baseline_keeps_every_bit(total_s: float, step_s: float) -> None:
     baseline = make_baseline(1)
-    one = msgspec.structs.replace(baseline.runs[0].rounds[0], total_s=total_s, steps_s=(step_s,))
-    run = msgspec.structs.replace(baseline.runs[0], rounds=(one,))
+    timed = msgspec.structs.replace(baseline.runs[0].rounds[0], total_s=total_s, steps_s=(step_s,))
+    run = msgspec.structs.replace(baseline.runs[0], rounds=(timed,))
     baseline = msgspec.structs.replace(baseline, runs=(run,))
     assert decode(encode(baseline, Path("b.json")), Path("b.json")) == baseline
 
@@ -61,7 +61,7 @@ def test_not_finite_is_never_written(value: float) -> None:
         to_text({"a": [value]})
 
 
-def test_schema_comes_first_and_each_round_takes_one_line() -> None:
+def test_schema_comes_first_and_every_round_takes_a_single_line() -> None:
     lines = encode(make_baseline(), Path("b.json")).decode().splitlines()
     assert lines[1] == '  "schema": 1,'
     rounds = [line for line in lines if '"total_s"' in line]
@@ -69,7 +69,7 @@ def test_schema_comes_first_and_each_round_takes_one_line() -> None:
     assert all(line.startswith('        {"total_s": 1.1, ') and line.rstrip(",").endswith("}") for line in rounds)
 
 
-def test_added_run_adds_lines_and_changes_one() -> None:
+def test_added_run_adds_lines_and_changes_a_single_line() -> None:
     # The line before gains a comma: all that JSON allows.
     before = encode(make_baseline(2), Path("b.json")).decode().splitlines()
     after = encode(make_baseline(3), Path("b.json")).decode().splitlines()
@@ -78,11 +78,11 @@ def test_added_run_adds_lines_and_changes_one() -> None:
 
 
 def test_order_of_facts_and_arguments_is_stable() -> None:
-    one = make_baseline()
-    arguments = dict(reversed(one.case.definition.arguments.items()))
-    definition = msgspec.structs.replace(one.case.definition, arguments=arguments)
-    other = msgspec.structs.replace(one, case=msgspec.structs.replace(one.case, definition=definition))
-    assert encode(one, Path("b.json")) == encode(other, Path("b.json"))
+    baseline = make_baseline()
+    arguments = dict(reversed(baseline.case.definition.arguments.items()))
+    definition = msgspec.structs.replace(baseline.case.definition, arguments=arguments)
+    other = msgspec.structs.replace(baseline, case=msgspec.structs.replace(baseline.case, definition=definition))
+    assert encode(baseline, Path("b.json")) == encode(other, Path("b.json"))
 
 
 def test_layout() -> None:

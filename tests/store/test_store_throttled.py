@@ -48,7 +48,7 @@ def saving(folder: Path, run: Run) -> Concluded:
 @pytest.mark.parametrize(
     "reason", ["hw_slowdown", "hw_thermal_slowdown", "sw_thermal_slowdown", "hw_power_brake_slowdown"]
 )
-def test_times_that_were_slowed_down_in_most_rounds_are_left_out(tmp_path: Path, reason: str) -> None:
+def test_times_slowed_down_in_most_rounds_are_left_out(tmp_path: Path, reason: str) -> None:
     done = saving(tmp_path, throttled((reason,), (), ("sw_power_cap", reason)))
     assert (saved_text(done.report.saved), done.failure) == ("created", None)
     assert done.report.times_left_out == (f"The device was throttled in 2 of 3 rounds ({reason}).")
@@ -59,7 +59,7 @@ def test_times_that_were_slowed_down_in_most_rounds_are_left_out(tmp_path: Path,
     assert Store(tmp_path).runs(baseline.runs[0].environment.machine, 9) == {baseline.case.id: ()}
 
 
-def test_a_run_with_times_takes_the_place_of_one_without(tmp_path: Path) -> None:
+def test_a_run_with_times_takes_the_place_of_a_run_without(tmp_path: Path) -> None:
     hot = throttled(("hw_slowdown",))
     assert saved_text(saving(tmp_path, hot).report.saved) == "created"
     assert saved_text(saving(tmp_path, hot).report.saved) == "kept: nothing changed, and there are no times to add"
@@ -70,7 +70,7 @@ def test_a_run_with_times_takes_the_place_of_one_without(tmp_path: Path) -> None
     assert all(run.rounds for run in Store(tmp_path).load(folder).baseline.runs)
 
 
-def test_a_baseline_without_times_leaves_time_without_one(tmp_path: Path) -> None:
+def test_a_baseline_without_times_leaves_the_gate_of_time_without_a_baseline(tmp_path: Path) -> None:
     saving(tmp_path, throttled(("hw_slowdown",)))
     artifacts = make_artifacts()
     done = conclude(
@@ -81,7 +81,7 @@ def test_a_baseline_without_times_leaves_time_without_one(tmp_path: Path) -> Non
         nodeid="tests/test_cfg.py::test_cfg_trunc[0.5]",
         failed=False,
     )
-    assert [one.reason for one in done.report.verdicts] == ["work.same", "time.no_baseline"]
+    assert [verdict.reason for verdict in done.report.verdicts] == ["work.same", "time.no_baseline"]
     assert "holds no times that can be compared with" in done.report.verdicts[1].message
     assert done.failure is None
 

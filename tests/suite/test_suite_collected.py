@@ -26,42 +26,42 @@ pytestmark = pytest.mark.usefixtures("quick_processes")
 BASELINES = Path(__file__).parents[2] / "baselines"
 
 
-def test_the_suite_has_the_cases_that_there_are_baselines_of(pytester: pytest.Pytester) -> None:
+def test_the_suite_has_the_cases_of_the_baselines(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--collect-only", "-q", "--diffbench", "--pyargs", "pytest_diffbench.suite")
     collected = {line.rpartition("suite/")[2] for line in result.outlines if "::" in line}
     store = Store(BASELINES)
     stored = {store.load(folder).baseline.case.id.rpartition("suite/")[2] for folder in store.entries()}
-    stored = {one.partition("#")[0] for one in stored}  # labels of variants
-    assert {one for one in collected if "test_folder" not in one} == stored
-    assert len({one for one in collected if "test_folder" in one}) == 4
+    stored = {name.partition("#")[0] for name in stored}  # labels of variants
+    assert {case_id for case_id in collected if "test_folder" not in case_id} == stored
+    assert len({case_id for case_id in collected if "test_folder" in case_id}) == 4
 
 
-class CallMade(Exception):  # noqa: N818 - nothing is wrong
+class CallStopped(Exception):  # noqa: N818 - nothing is wrong
     """Ends a benchmark at its first call."""
 
 
 def arguments_of(test: Any, weights: str, *parameters: Any) -> dict[str, dict[str, Any]]:
     """Arguments of a benchmark's call, by the variant's name; of a plain call the name is empty."""
-    made: dict[str, dict[str, Any]] = {}
+    calls: dict[str, dict[str, Any]] = {}
 
     class Recorder:
         def __init__(self) -> None:
             self.weights = weights
 
         def __call__(self, _pipeline: Any, prompt: str, **arguments: Any) -> None:
-            made[""] = {"prompt": prompt} | arguments
-            raise CallMade
+            calls[""] = {"prompt": prompt} | arguments
+            raise CallStopped
 
         def compare(
             self, _pipeline: Any, prompt: str, variants: dict[str, Any], precision_rel: float, **arguments: Any
         ) -> None:
             assert precision_rel > 0
-            made.update({name: {"prompt": prompt} | arguments | changed for name, changed in variants.items()})
-            raise CallMade
+            calls.update({name: {"prompt": prompt} | arguments | changed for name, changed in variants.items()})
+            raise CallStopped
 
-    with pytest.raises(CallMade):
+    with pytest.raises(CallStopped):
         test(Recorder(), None, *parameters)
-    return made
+    return calls
 
 
 SUITE: dict[str, tuple[Any, tuple[Any, ...]]] = {
@@ -82,7 +82,7 @@ SUITE: dict[str, tuple[Any, tuple[Any, ...]]] = {
 
 
 @pytest.mark.parametrize("name", SUITE)
-def test_each_call_is_the_one_that_the_baseline_is_of(name: str) -> None:
+def test_every_call_is_the_call_of_the_baseline(name: str) -> None:
     store = Store(BASELINES)
     stored = [store.load(folder).baseline.case for folder in store.entries()]
     test, parameters = SUITE[name]
@@ -99,12 +99,14 @@ def test_each_call_is_the_one_that_the_baseline_is_of(name: str) -> None:
 
 def test_half_of_the_steps_truncated_saves_a_quarter() -> None:
     def compared(half_saved_rel: float) -> Any:
-        def one(ratio: float, saved_rel: float, guided_steps: int) -> tuple[str, SimpleNamespace]:
+        def variant(ratio: float, saved_rel: float, guided_steps: int) -> tuple[str, SimpleNamespace]:
             result = SimpleNamespace(guidance=SimpleNamespace(guided_steps=guided_steps))
             return str(ratio), SimpleNamespace(result=result, work_saved_rel=saved_rel)
 
-        made = dict([one(1.0, 0, 8), one(0.7, 3 / 16, 5), one(0.5, half_saved_rel, 4), one(0.25, 6 / 16, 2)])
-        return SimpleNamespace(compare=lambda *_, **__: made)
+        variants = dict(
+            [variant(1.0, 0, 8), variant(0.7, 3 / 16, 5), variant(0.5, half_saved_rel, 4), variant(0.25, 6 / 16, 2)]
+        )
+        return SimpleNamespace(compare=lambda *_, **__: variants)
 
     test_variants.test_truncation_pays(compared(0.25), None)
     with pytest.raises(AssertionError):
@@ -125,13 +127,14 @@ class Returning:
 @pytest.mark.parametrize(("module", "steps"), [(test_lumina2, 30), (test_neta_lumina, 20)])
 def test_the_steps_are_the_authors_own(module: Any, steps: int) -> None:
     assert steps == module.STEPS
-    for weights, made in (("plan", steps), ("mini", FEW_STEPS), ("random", FEW_STEPS)):
+    for weights, step_count in (("plan", steps), ("mini", FEW_STEPS), ("random", FEW_STEPS)):
         half = SimpleNamespace(
-            work=SimpleNamespace(steps=made, denoiser_calls=made + made // 2),
-            guidance=SimpleNamespace(guided_steps=made // 2),
+            work=SimpleNamespace(steps=step_count, denoiser_calls=step_count + step_count // 2),
+            guidance=SimpleNamespace(guided_steps=step_count // 2),
         )
         full = SimpleNamespace(
-            work=SimpleNamespace(steps=made, denoiser_calls=2 * made), guidance=SimpleNamespace(guided_steps=made)
+            work=SimpleNamespace(steps=step_count, denoiser_calls=2 * step_count),
+            guidance=SimpleNamespace(guided_steps=step_count),
         )
         module.test_cfg_trunc_and_renorm(Returning(half, weights), None)
         module.test_cfg_renorm(Returning(full, weights), None, True)
@@ -161,9 +164,7 @@ def test_guidance_of_a_video_costs_a_second_call_a_step(weights: str, scale: flo
 @pytest.mark.parametrize(
     ("weights", "steps"), [("mini", FEW_STEPS), ("random", FEW_STEPS), ("plan", 30), ("pretrained", 30)]
 )
-def test_weights_that_were_published_or_are_only_counted_make_the_steps_of_their_authors(
-    weights: str, steps: int
-) -> None:
+def test_published_or_merely_counted_weights_take_the_steps_of_the_authors(weights: str, steps: int) -> None:
     tests: list[tuple[Any, tuple[Any, ...]]] = [
         (test_lumina2.test_cfg_trunc, (0.5,)),
         (test_lumina2.test_cfg_renorm, (True,)),
@@ -174,9 +175,7 @@ def test_weights_that_were_published_or_are_only_counted_make_the_steps_of_their
 
 
 @pytest.mark.parametrize(("steps", "ratio", "guided"), [(30, 0.7, 21), (20, 0.25, 5), (50, 0.58, 29), (4, 1.0, 4)])
-def test_a_ratio_promises_its_guided_steps_and_a_call_for_each_truncated_one(
-    steps: int, ratio: float, guided: int
-) -> None:
+def test_a_ratio_promises_guided_steps_and_a_call_per_truncated_step(steps: int, ratio: float, guided: int) -> None:
     def result(calls: int) -> Any:
         work = SimpleNamespace(steps=steps, denoiser_calls=calls)
         return SimpleNamespace(work=work, guidance=SimpleNamespace(guided_steps=guided))
@@ -193,12 +192,12 @@ def test_truncation_is_off_first() -> None:
 
 
 def cases(pytester: pytest.Pytester) -> dict[str, CaseReport]:
-    found = session_json.load(pytester.path / "session.json").cases
-    return {one.observation.case.id.rpartition("::")[2]: one for one in found}
+    reports = session_json.load(pytester.path / "session.json").cases
+    return {case.observation.case.id.rpartition("::")[2]: case for case in reports}
 
 
 @pytest.mark.pipeline
-def test_whatever_a_folder_holds(pytester: pytest.Pytester, real_libraries: None) -> None:
+def test_folders_of_any_content(pytester: pytest.Pytester, real_libraries: None) -> None:
     stable_diffusion().save_pretrained(pytester.path / "saved")
     result = pytester.runpytest_inprocess(
         "--diffbench-save",
@@ -213,15 +212,15 @@ def test_whatever_a_folder_holds(pytester: pytest.Pytester, real_libraries: None
         "steps",
     )
     result.assert_outcomes(passed=2, deselected=2)
-    found = cases(pytester)
+    cases_by_name = cases(pytester)
     calls = {}
-    for name, one in found.items():
-        assert one.observation.work is not None
-        calls[name] = one.observation.work.calls_by_branch()
+    for name, case in cases_by_name.items():
+        assert case.observation.work is not None
+        calls[name] = case.observation.work.calls_by_branch()
     assert calls == {"test_steps[1]": {"joint": 1}, "test_steps[2]": {"joint": 2}}
 
 
-def test_a_folder_whose_pipeline_takes_no_prompt(pytester: pytest.Pytester, real_libraries: None) -> None:
+def test_a_folder_with_a_pipeline_without_a_prompt(pytester: pytest.Pytester, real_libraries: None) -> None:
     from diffusers import DDPMPipeline, DDPMScheduler, UNet2DModel
 
     blocks = {"down_block_types": ("DownBlock2D",), "up_block_types": ("UpBlock2D",), "block_out_channels": (8,)}
@@ -243,7 +242,7 @@ def test_a_folder_whose_pipeline_takes_no_prompt(pytester: pytest.Pytester, real
 
 
 @pytest.mark.parametrize("strict", [False, True])
-def test_a_pipeline_that_the_suite_cant_call_is_told_and_nothing_measured_fails(
+def test_a_pipeline_uncallable_by_the_suite_is_reported_and_nothing_measured_fails(
     pytester: pytest.Pytester, real_libraries: None, strict: bool
 ) -> None:
     pytester.makeconftest(
@@ -303,19 +302,19 @@ class Distilled:
     ) -> None: ...
 
 
-def test_a_true_scale_gets_the_negative_prompt_that_it_needs() -> None:
+def test_a_true_scale_gets_the_required_negative_prompt() -> None:
     calls: list[dict[str, Any]] = []
     folder_suite.test_guidance(measured(calls, {"on": 9, "off": 5}, {"on": 2, "off": 0}), Distilled())
-    assert [(one["true_cfg_scale"], one.get("negative_prompt")) for one in calls] == [(4.0, ""), (1.0, None)]
+    assert [(call["true_cfg_scale"], call.get("negative_prompt")) for call in calls] == [(4.0, ""), (1.0, None)]
 
 
 def test_a_scale_without_a_negative_prompt_is_asked_for_alone_and_equal_work_passes() -> None:
     calls: list[dict[str, Any]] = []
     both = {"on": 5, "off": 5, "": 5}
     folder_suite.test_guidance(measured(calls, both, {"on": 0, "off": 0}), Fake())
-    assert [one["guidance_scale"] for one in calls] == [4.0, 1.0]
-    assert all("negative_prompt" not in one for one in calls)
-    assert [one["num_inference_steps"] for one in calls] == [folder_suite.STEPS] * 2 == [2, 2]
+    assert [call["guidance_scale"] for call in calls] == [4.0, 1.0]
+    assert all("negative_prompt" not in call for call in calls)
+    assert [call["num_inference_steps"] for call in calls] == [folder_suite.STEPS] * 2 == [2, 2]
     folder_suite.test_default_call(measured(calls, both, {"": 0}), Fake())
     with pytest.raises(AssertionError):
         folder_suite.test_guidance(measured(calls, {"on": 4, "off": 5}, {"on": 0, "off": 0}), Fake())
@@ -337,7 +336,7 @@ def pytest_runtest_call(item):
 
 
 @pytest.mark.full
-def test_what_the_projects_tests_set_up_touches_no_benchmark_run_from_its_folder(tmp_path: Path) -> None:
+def test_set_up_for_the_projects_tests_touches_no_benchmark_run_from_the_folder(tmp_path: Path) -> None:
     """As `make bench` does, from the repository's root, whose conftest.py is loaded."""
     (tmp_path / "watch_pace.py").write_text(WATCH, encoding="utf-8")
     command = [

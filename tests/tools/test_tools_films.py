@@ -26,20 +26,24 @@ def test_captions_tell_the_truth() -> None:
     for film in drawn_by_lot(600):
         match = CAPTION.fullmatch(films.caption(film, rng))
         assert match
-        (thing,) = film.middle.things
-        assert (match["colour"], match["shape"], match["direction"]) == (thing.colour, thing.shape, film.direction)
+        (drawn_object,) = film.middle.objects
+        assert (match["colour"], match["shape"], match["direction"]) == (
+            drawn_object.colour,
+            drawn_object.shape,
+            film.direction,
+        )
         assert match["ground"] in (film.middle.ground, None)
-        assert thing.colour != film.middle.ground
+        assert drawn_object.colour != film.middle.ground
         grounds += match["ground"] is not None
     assert 550 < grounds < 600
 
 
-def test_careless_captions_name_another_now_and_then_but_never_what_no_film_has() -> None:
+def test_careless_captions_name_wrong_facts_now_and_then_but_none_absent_from_all_films() -> None:
     rng = np.random.default_rng(3)
-    told = [(film, films.misnamed(film, rng)) for film in drawn_by_lot(1000)]
-    changed = [film.direction != said.direction for film, said in told]
+    captioned = [(film, films.misnamed(film, rng)) for film in drawn_by_lot(1000)]
+    changed = [film.direction != said.direction for film, said in captioned]
     assert 30 < sum(changed) < 100
-    assert {said.middle.things[0].shape for _, said in told} == set(films.SHAPES)
+    assert {said.middle.objects[0].shape for _, said in captioned} == set(films.SHAPES)
 
 
 def test_about_a_tenth_is_held_out() -> None:
@@ -47,20 +51,23 @@ def test_about_a_tenth_is_held_out() -> None:
 
 
 @pytest.mark.parametrize("direction", films.DIRECTIONS)
-def test_an_object_moves_steadily_the_way_that_is_named_and_stays_inside(direction: str) -> None:
+def test_an_object_moves_steadily_the_named_way_and_stays_inside(direction: str) -> None:
     for film in (film for film in drawn_by_lot(80) if film.direction == direction):
         places = np.array(
-            [[(thing.x_px, thing.y_px) for thing in films.scene_at(film, n).things] for n in range(films.FRAMES)]
+            [
+                [(drawn_object.x_px, drawn_object.y_px) for drawn_object in films.scene_at(film, n).objects]
+                for n in range(films.FRAMES)
+            ]
         )[:, 0]
         steps = np.diff(places, axis=0)
         assert np.allclose(steps, steps[0])
         assert np.sign(np.rint(8 * steps[0])).tolist() == list(films.DIRECTIONS[direction])
-        radius_px = film.middle.things[0].radius_px
+        radius_px = film.middle.objects[0].radius_px
         assert places.min() - radius_px > 0
         assert places.max() + radius_px < pictures.SIDE_PX
 
 
-def test_a_film_has_its_colours_in_all_frames() -> None:
+def test_a_film_has_the_colours_in_all_frames() -> None:
     film = drawn_by_lot(1)[0]
     drawn = films.draw(film, np.random.default_rng(5))
     assert drawn.shape == (films.FRAMES, films.SIDE_PX, films.SIDE_PX, 3)
@@ -69,7 +76,7 @@ def test_a_film_has_its_colours_in_all_frames() -> None:
     assert np.array_equal(films.draw(film, np.random.default_rng(5), frames=range(3, 5)), drawn[3:5])
 
 
-def test_what_a_drawn_film_shows_is_seen_and_what_it_doesnt_show_isnt() -> None:
+def test_what_a_drawn_film_shows_is_classified_and_nothing_else() -> None:
     for film in drawn_by_lot(12, seed=7):
         video = films.draw(film, np.random.default_rng(0))
         assert film_agreement(film, see(video)).everything
@@ -78,11 +85,11 @@ def test_what_a_drawn_film_shows_is_seen_and_what_it_doesnt_show_isnt() -> None:
         still = film_agreement(film, see(np.repeat(video[8:9], films.FRAMES, axis=0)))
         assert (still.direction, still.shape) == (False, True)
     noise = np.random.default_rng(0).integers(0, 256, (films.FRAMES, films.SIDE_PX, films.SIDE_PX, 3), np.uint8)
-    seen = see(noise)
-    assert (seen.ground, seen.shape, seen.direction) == (None, None, None)
+    shown = see(noise)
+    assert (shown.ground, shown.shape, shown.direction) == (None, None, None)
 
 
-def test_texts_of_films_are_captions_or_have_nothing_to_do_with_them() -> None:
+def test_texts_of_films_are_captions_or_unrelated() -> None:
     drawn = drawn_by_lot(100)
     bare = np.arange(100) % 2 == 0
     texts = data.texts(data.FILMS, drawn, bare, np.zeros(100), np.random.default_rng(1))

@@ -10,7 +10,7 @@ from typing import get_args
 import numpy as np
 import pytest
 from minis import pictures
-from minis.pictures import COLOURS, SHAPES, SIDE_PX, Scene, Style, Thing
+from minis.pictures import COLOURS, SHAPES, SIDE_PX, DrawnObject, Scene, Style
 
 STYLES: tuple[Style, ...] = get_args(Style)
 MIDDLE_PX = SIDE_PX / 2
@@ -26,9 +26,9 @@ PAIR_CAPTION = re.compile(
 )
 
 
-def drawn_by_lot(count: int, things: int, seed: int = 1) -> list[tuple[Scene, str]]:
+def drawn_by_lot(count: int, objects: int, seed: int = 1) -> list[tuple[Scene, str]]:
     rng = np.random.default_rng(seed)
-    scenes = [pictures.scene(rng, things=things) for _ in range(count)]
+    scenes = [pictures.scene(rng, objects=objects) for _ in range(count)]
     return [(scene, pictures.caption(scene, rng)) for scene in scenes]
 
 
@@ -39,16 +39,16 @@ def facts_in(caption: str) -> dict[str, str]:
     return {name: value for name, value in match.groupdict().items() if value}
 
 
-def test_captions_of_one_object_tell_the_truth() -> None:
-    for scene, caption in drawn_by_lot(3000, things=1):
-        facts, (thing,) = facts_in(caption), scene.things
-        assert (facts["colour"], facts["shape"]) == (thing.colour, thing.shape), caption
+def test_captions_of_a_single_object_tell_the_truth() -> None:
+    for scene, caption in drawn_by_lot(3000, objects=1):
+        facts, (drawn_object,) = facts_in(caption), scene.objects
+        assert (facts["colour"], facts["shape"]) == (drawn_object.colour, drawn_object.shape), caption
         assert facts.get("ground", scene.ground) == scene.ground, caption
         range_px = {"small": (0, 23), "medium": (26, 34), "large": (38, 50), None: (0, 50)}[facts.get("size")]
-        assert range_px[0] < thing.radius_px < range_px[1], caption
+        assert range_px[0] < drawn_object.radius_px < range_px[1], caption
         if "place" in facts:
             words = set(facts["place"].split())
-            right, down = thing.x_px - MIDDLE_PX, thing.y_px - MIDDLE_PX
+            right, down = drawn_object.x_px - MIDDLE_PX, drawn_object.y_px - MIDDLE_PX
             assert (right < -13, right > 13, down < -13, down > 13) == (
                 "left" in words,
                 "right" in words,
@@ -57,28 +57,30 @@ def test_captions_of_one_object_tell_the_truth() -> None:
             ), caption
 
 
-def test_captions_leave_things_out_now_and_then() -> None:
-    named = [set(facts_in(caption)) for _, caption in drawn_by_lot(2000, things=1)]
+def test_captions_leave_facts_out_now_and_then() -> None:
+    named = [set(facts_in(caption)) for _, caption in drawn_by_lot(2000, objects=1)]
     shares = {fact: np.mean([fact in facts for facts in named]) for fact in ("size", "place", "ground")}
     assert shares == pytest.approx({"size": 0.6, "place": 0.46, "ground": 0.96}, abs=0.05)
 
 
 def test_captions_leave_out_only_what_is_as_usual() -> None:
     left_out = {"size": 0, "place": 0}
-    for scene, caption in drawn_by_lot(2000, things=1):
-        facts, (thing,) = facts_in(caption), scene.things
+    for scene, caption in drawn_by_lot(2000, objects=1):
+        facts, (drawn_object,) = facts_in(caption), scene.objects
         if "size" not in facts:
             left_out["size"] += 1
-            assert 26 < thing.radius_px < 34, caption
+            assert 26 < drawn_object.radius_px < 34, caption
         if "place" not in facts:
             left_out["place"] += 1
-            assert max(abs(thing.x_px - MIDDLE_PX), abs(thing.y_px - MIDDLE_PX)) < 2, caption
+            assert max(abs(drawn_object.x_px - MIDDLE_PX), abs(drawn_object.y_px - MIDDLE_PX)) < 2, caption
     assert min(left_out.values()) > 500
 
 
 def test_scenes_are_mostly_as_usual_and_otherwise_even() -> None:
-    drawn = [scene.things[0] for scene, _ in drawn_by_lot(4000, things=1)]
-    sizes, places = (Counter(name(thing) for thing in drawn) for name in (pictures.size_of, pictures.place_of))
+    drawn = [scene.objects[0] for scene, _ in drawn_by_lot(4000, objects=1)]
+    sizes, places = (
+        Counter(name(drawn_object) for drawn_object in drawn) for name in (pictures.size_of, pictures.place_of)
+    )
     assert {size: count / len(drawn) for size, count in sizes.items()} == pytest.approx(
         {"small": 0.25, "medium": 0.5, "large": 0.25}, abs=0.03
     )
@@ -88,10 +90,10 @@ def test_scenes_are_mostly_as_usual_and_otherwise_even() -> None:
 
 def test_captions_of_two_objects_tell_the_truth() -> None:
     relations = set()
-    for scene, caption in drawn_by_lot(1000, things=2):
+    for scene, caption in drawn_by_lot(1000, objects=2):
         match = PAIR_CAPTION.fullmatch(caption)
         assert match, caption
-        first, second = scene.things
+        first, second = scene.objects
         assert match["ground"] == scene.ground, caption
         assert [match["colour"], match["shape"]] == [first.colour, first.shape], caption
         assert [match["colour2"], match["shape2"]] == [second.colour, second.shape], caption
@@ -102,23 +104,23 @@ def test_captions_of_two_objects_tell_the_truth() -> None:
 
 
 def test_articles_fit_their_words() -> None:
-    captions = [caption for things in (1, 2) for _, caption in drawn_by_lot(1000, things)]
+    captions = [caption for objects in (1, 2) for _, caption in drawn_by_lot(1000, objects)]
     articles = re.findall(r"\b(an?) (\w)", " ".join(captions))
     assert {article == "an" for article, letter in articles if letter in "aeiou"} == {True}
     assert {article == "an" for article, letter in articles if letter not in "aeiou"} == {False}
 
 
 def test_colours_of_a_scene_differ() -> None:
-    for things in (1, 2):
-        for scene, _ in drawn_by_lot(300, things):
-            assert len({scene.ground, *(thing.colour for thing in scene.things)}) == things + 1
+    for objects in (1, 2):
+        for scene, _ in drawn_by_lot(300, objects):
+            assert len({scene.ground, *(drawn_object.colour for drawn_object in scene.objects)}) == objects + 1
 
 
 def test_a_tenth_is_held_out_of_scenes_and_of_combinations() -> None:
-    by_lot = [pictures.held_out(scene) for scene, _ in drawn_by_lot(5000, things=1)]
-    pairs = [pictures.held_out(scene) for scene, _ in drawn_by_lot(5000, things=2)]
+    by_lot = [pictures.held_out(scene) for scene, _ in drawn_by_lot(5000, objects=1)]
+    pairs = [pictures.held_out(scene) for scene, _ in drawn_by_lot(5000, objects=2)]
     combinations = [
-        pictures.held_out(Scene((Thing(shape, colour, x, 64, radius),), ground))
+        pictures.held_out(Scene((DrawnObject(shape, colour, x, 64, radius),), ground))
         for shape, colour, ground, x, radius in itertools.product(SHAPES, COLOURS, COLOURS, (40, 64, 88), (20, 30))
         if colour != ground
     ]
@@ -127,19 +129,25 @@ def test_a_tenth_is_held_out_of_scenes_and_of_combinations() -> None:
 
 def test_held_out_depends_on_what_captions_name_alone() -> None:
     by_facts: dict[tuple[object, ...], set[bool]] = {}
-    for scene, _ in drawn_by_lot(4000, things=1):
-        (thing,) = scene.things
-        facts = (thing.shape, thing.colour, pictures.size_of(thing), pictures.place_of(thing), scene.ground)
+    for scene, _ in drawn_by_lot(4000, objects=1):
+        (drawn_object,) = scene.objects
+        facts = (
+            drawn_object.shape,
+            drawn_object.colour,
+            pictures.size_of(drawn_object),
+            pictures.place_of(drawn_object),
+            scene.ground,
+        )
         by_facts.setdefault(facts, set()).add(pictures.held_out(scene))
     assert max(len(answers) for answers in by_facts.values()) == 1
     assert len(by_facts) < 3900  # so some were asked more than once
 
 
-def test_held_out_stays_as_it_was_when_the_minis_were_trained() -> None:
+def test_held_out_scenes_are_unchanged_since_the_training_of_the_minis() -> None:
     middle_red = [
         (shape, ground)
         for shape, ground in itertools.product(SHAPES, COLOURS)
-        if ground != "red" and pictures.held_out(Scene((Thing(shape, "red", 64.0, 64.0, 30.0),), ground))
+        if ground != "red" and pictures.held_out(Scene((DrawnObject(shape, "red", 64.0, 64.0, 30.0),), ground))
     ]
     assert middle_red == [
         ("circle", "black"),
@@ -152,7 +160,7 @@ def test_held_out_stays_as_it_was_when_the_minis_were_trained() -> None:
         SHAPES, COLOURS, COLOURS, (19.0, 30.0, 42.0), (40.0, 64.0, 88.0), (40.0, 64.0, 88.0)
     )
     count = sum(
-        pictures.held_out(Scene((Thing(shape, colour, x, y, radius),), ground))
+        pictures.held_out(Scene((DrawnObject(shape, colour, x, y, radius),), ground))
         for shape, colour, ground, radius, x, y in everything
         if colour != ground
     )
@@ -161,8 +169,8 @@ def test_held_out_stays_as_it_was_when_the_minis_were_trained() -> None:
 
 @pytest.mark.parametrize("style", STYLES)
 def test_drawing_is_determined_by_scene_and_seed(style: Style) -> None:
-    for things in (1, 2):
-        twice = [pictures.scene(np.random.default_rng(8), things=things) for _ in range(2)]
+    for objects in (1, 2):
+        twice = [pictures.scene(np.random.default_rng(8), objects=objects) for _ in range(2)]
         assert twice[0] == twice[1]
         drawn = [pictures.draw(twice[0], style, np.random.default_rng(seed)) for seed in (9, 9, 10)]
         assert np.array_equal(drawn[0], drawn[1])
@@ -171,16 +179,16 @@ def test_drawing_is_determined_by_scene_and_seed(style: Style) -> None:
 
 
 def test_captions_are_determined_by_scene_and_seed() -> None:
-    assert drawn_by_lot(50, things=1, seed=3) == drawn_by_lot(50, things=1, seed=3)
-    assert drawn_by_lot(50, things=1, seed=3) != drawn_by_lot(50, things=1, seed=4)
+    assert drawn_by_lot(50, objects=1, seed=3) == drawn_by_lot(50, objects=1, seed=3)
+    assert drawn_by_lot(50, objects=1, seed=3) != drawn_by_lot(50, objects=1, seed=4)
 
 
 @pytest.mark.parametrize("style", STYLES)
-@pytest.mark.parametrize("things", [1, 2])
-def test_colours_are_exact_without_chance_and_near_with_it(style: Style, things: int) -> None:
-    for scene, _ in drawn_by_lot(20, things):
+@pytest.mark.parametrize("objects", [1, 2])
+def test_colours_are_exact_without_chance_and_near_with_chance(style: Style, objects: int) -> None:
+    for scene, _ in drawn_by_lot(20, objects):
         exact = pictures.draw(scene, style).reshape(-1, 3)
-        wanted = [COLOURS[name] for name in (scene.ground, *(thing.colour for thing in scene.things))]
+        wanted = [COLOURS[name] for name in (scene.ground, *(drawn_object.colour for drawn_object in scene.objects))]
         assert {tuple(rgb) for rgb in exact.tolist()} >= set(wanted)
         jittered = pictures.draw(scene, style, np.random.default_rng(2)).reshape(-1, 3)
         off = np.abs(jittered.astype(int) - exact)
@@ -206,7 +214,7 @@ def test_most_pictures_are_strong_and_few_saturate() -> None:
 
 
 @pytest.mark.parametrize(("captioned", "mean", "spread"), [(True, 0.94, 0.0875), (False, 0.84, 0.065)])
-def test_odds_draw_pictures_of_the_contrasts_that_they_should(captioned: bool, mean: float, spread: float) -> None:
+def test_odds_draw_pictures_of_the_right_contrasts(captioned: bool, mean: float, spread: float) -> None:
     drawn = pictures.contrasts(40_000, np.random.default_rng(7))
     odds = pictures.contrast_odds(drawn, captioned=captioned)
     drawn_mean = float(np.average(drawn, weights=odds))
@@ -215,9 +223,9 @@ def test_odds_draw_pictures_of_the_contrasts_that_they_should(captioned: bool, m
     assert 1 / np.sum((odds / odds.sum()) ** 2) > 40_000 / 8  # enough of them are drawn about as often as others
 
 
-def test_the_stronger_a_picture_the_likelier_it_has_a_caption() -> None:
+def test_the_stronger_a_picture_the_likelier_a_caption() -> None:
     drawn = np.linspace(0.8, 1.6, 17)
-    captioned, bare = (pictures.contrast_odds(drawn, captioned=one) for one in (True, False))
+    captioned, bare = (pictures.contrast_odds(drawn, captioned=has_caption) for has_caption in (True, False))
     assert (np.diff(np.log(captioned / bare)) > 0).all()
 
 
@@ -230,40 +238,44 @@ def test_any_colour_doesnt_care_for_names() -> None:
     assert np.ptp(list(grounds), axis=0).min() > 200
 
 
-@pytest.mark.parametrize("things", [1, 2])
-def test_captions_are_careless_as_often_as_they_should_be(things: int) -> None:
+@pytest.mark.parametrize("objects", [1, 2])
+def test_captions_are_careless_as_often_as_asked(objects: int) -> None:
     rng = np.random.default_rng(6)
     wrong = {"shape": 0, "colour": 0, "ground": 0}
-    scenes = [scene for scene, _ in drawn_by_lot(4000, things)]
+    scenes = [scene for scene, _ in drawn_by_lot(4000, objects)]
     for scene in scenes:
         said = pictures.misnamed(scene, rng)
         wrong["ground"] += said.ground != scene.ground
-        for thing, drawn in zip(said.things, scene.things, strict=True):
-            wrong["shape"] += thing.shape != drawn.shape
-            wrong["colour"] += thing.colour != drawn.colour
-            assert (thing.x_px, thing.y_px, thing.radius_px) == (drawn.x_px, drawn.y_px, drawn.radius_px)
+        for named_object, drawn in zip(said.objects, scene.objects, strict=True):
+            wrong["shape"] += named_object.shape != drawn.shape
+            wrong["colour"] += named_object.colour != drawn.colour
+            assert (named_object.x_px, named_object.y_px, named_object.radius_px) == (
+                drawn.x_px,
+                drawn.y_px,
+                drawn.radius_px,
+            )
     shares = {"shape": 0.1, "colour": 0.06, "ground": 0.03}
-    counts = {"shape": 4000 * things, "colour": 4000 * things, "ground": 4000}
+    counts = {"shape": 4000 * objects, "colour": 4000 * objects, "ground": 4000}
     for what, share in shares.items():
         # four standard deviations
         assert abs(wrong[what] / counts[what] - share) < 4 * (share / counts[what]) ** 0.5, what
 
 
-@pytest.mark.parametrize("things", [1, 2])
-def test_objects_touch_neither_the_edge_nor_each_other(things: int) -> None:
-    for scene, _ in drawn_by_lot(200, things):
+@pytest.mark.parametrize("objects", [1, 2])
+def test_objects_touch_neither_the_edge_nor_other_objects(objects: int) -> None:
+    for scene, _ in drawn_by_lot(200, objects):
         picture = pictures.draw(scene)
         border = np.concatenate([picture[:3].reshape(-1, 3), picture[-3:].reshape(-1, 3)])
         sides = np.concatenate([picture[:, :3].reshape(-1, 3), picture[:, -3:].reshape(-1, 3)])
         assert {tuple(rgb) for rgb in np.concatenate([border, sides]).tolist()} == {COLOURS[scene.ground]}
-        if things == 2:
-            first, second = scene.things
+        if objects == 2:
+            first, second = scene.objects
             apart = max(second.x_px - first.x_px, second.y_px - first.y_px)
             assert apart > first.radius_px + second.radius_px
 
 
 def test_styles_differ_inside_the_outline_alone() -> None:
-    scene = Scene((Thing("square", "red", 64, 64, 40),), "blue")
+    scene = Scene((DrawnObject("square", "red", 64, 64, 40),), "blue")
     flat, outlined, hatched = (pictures.draw(scene, style).astype(int) for style in STYLES)
     inside = np.zeros((SIDE_PX, SIDE_PX), dtype=bool)
     inside[33:-33, 33:-33] = True

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 from observations import CASE_ID as CASE
-from two_sides import Launcher, against, died, failed, other_environment, told
+from two_sides import Launcher, against, died, failed, measured_result, other_environment
 
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.judge import Limits, judge_pairs
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.parametrize(("begins", "order"), [(0.0, "bhhbbhhb"), (0.9, "hbbhhbbh")])
-def test_sides_take_turns_and_chance_says_which_begins(tmp_path: Path, begins: float, order: str) -> None:
-    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])
+def test_sides_take_turns_and_chance_picks_the_first(tmp_path: Path, begins: float, order: str) -> None:
+    launcher = Launcher(tmp_path, base=[measured_result(tmp_path)], head=[measured_result(tmp_path)])
     both = against(launcher, begins=begins)
     both.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
     assert launcher.order == order
@@ -31,7 +31,7 @@ def test_sides_take_turns_and_chance_says_which_begins(tmp_path: Path, begins: f
 
 
 def test_what_is_undecided_buys_more_pairs_up_to_the_most(tmp_path: Path) -> None:
-    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])
+    launcher = Launcher(tmp_path, base=[measured_result(tmp_path)], head=[measured_result(tmp_path)])
     asked: list[int] = []
     both = against(launcher)
 
@@ -43,11 +43,11 @@ def test_what_is_undecided_buys_more_pairs_up_to_the_most(tmp_path: Path) -> Non
     assert (asked, len(both.of(CASE).pairs)) == ([4, 5], 6)
 
 
-def test_a_process_that_died_costs_its_pair_alone_and_is_told_of(tmp_path: Path) -> None:
+def test_a_dead_process_costs_a_single_pair_and_is_reported(tmp_path: Path) -> None:
     launcher = Launcher(
         tmp_path,
-        base=[told(tmp_path), died(tmp_path), told(tmp_path)],
-        head=[told(tmp_path), told(tmp_path), died(tmp_path, None), told(tmp_path)],
+        base=[measured_result(tmp_path), died(tmp_path), measured_result(tmp_path)],
+        head=[measured_result(tmp_path), measured_result(tmp_path), died(tmp_path, None), measured_result(tmp_path)],
     )
     both = against(launcher)
     both.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
@@ -66,15 +66,15 @@ def test_a_process_that_died_costs_its_pair_alone_and_is_told_of(tmp_path: Path)
     [(died, "it was ended by SIGSEGV: last words"), (failed, "ValueError: no")],
     ids=["died", "failed"],
 )
-def test_a_side_that_measured_nothing_stops_the_session_at_once(tmp_path: Path, kind: Any, why: str) -> None:
-    launcher = Launcher(tmp_path, base=[kind(tmp_path)], head=[told(tmp_path)])
+def test_a_side_without_measurements_stops_the_session_at_once(tmp_path: Path, kind: Any, why: str) -> None:
+    launcher = Launcher(tmp_path, base=[kind(tmp_path)], head=[measured_result(tmp_path)])
     with pytest.raises(MeasureError, match=f"the other environment .other/python. measured no test.*{why}"):
         against(launcher).measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
     assert launcher.order == "b"
 
 
 def test_no_pair_is_begun_when_the_time_is_used_up(tmp_path: Path) -> None:
-    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])
+    launcher = Launcher(tmp_path, base=[measured_result(tmp_path)], head=[measured_result(tmp_path)])
     launcher.takes_s = 600
     both = against(launcher, budget_s=600)
     both.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
@@ -86,8 +86,8 @@ def test_no_pair_is_begun_when_the_time_is_used_up(tmp_path: Path) -> None:
     )
 
 
-def test_no_pair_is_begun_that_would_be_ended_before_its_time(tmp_path: Path) -> None:
-    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])
+def test_no_pair_is_begun_without_time_to_end(tmp_path: Path) -> None:
+    launcher = Launcher(tmp_path, base=[measured_result(tmp_path)], head=[measured_result(tmp_path)])
     launcher.takes_s = 100
     both = against(launcher, budget_s=750)
     both.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
@@ -100,7 +100,7 @@ def test_no_pair_is_begun_that_would_be_ended_before_its_time(tmp_path: Path) ->
 
 
 def test_the_second_of_a_pair_is_not_begun_either(tmp_path: Path) -> None:
-    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])
+    launcher = Launcher(tmp_path, base=[measured_result(tmp_path)], head=[measured_result(tmp_path)])
     launcher.takes_s = 400
     both = against(launcher, budget_s=600)
     both.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
@@ -110,7 +110,7 @@ def test_the_second_of_a_pair_is_not_begun_either(tmp_path: Path) -> None:
 
 def test_fewer_tests_may_fit_where_all_do_not(tmp_path: Path) -> None:
     """How long those take that want more pairs is only known when they ran without the others."""
-    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])
+    launcher = Launcher(tmp_path, base=[measured_result(tmp_path)], head=[measured_result(tmp_path)])
     launcher.takes_s = 100
     both = against(launcher, budget_s=900)
 
@@ -123,15 +123,15 @@ def test_fewer_tests_may_fit_where_all_do_not(tmp_path: Path) -> None:
     assert "the next takes about 80 s, and 20 of the 900 s" in both.of(CASE).notes[-1]
 
 
-def test_a_first_process_that_did_not_end_within_the_time_asks_for_more_of_it(tmp_path: Path) -> None:
-    launcher = Launcher(tmp_path, base=[died(tmp_path, None)], head=[told(tmp_path)])
+def test_a_first_process_without_an_end_in_time_asks_for_more_time(tmp_path: Path) -> None:
+    launcher = Launcher(tmp_path, base=[died(tmp_path, None)], head=[measured_result(tmp_path)])
     with pytest.raises(MeasureError, match=r"didn't end within 60 s: .*max-time the seconds that 8 such processes"):
         against(launcher).measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
 
 
-def test_pairs_that_are_there_survive_a_process_that_cannot_be_started(tmp_path: Path) -> None:
+def test_finished_pairs_survive_an_unstartable_process(tmp_path: Path) -> None:
     full = OSError(28, "No space left")
-    launcher = Launcher(tmp_path, base=[*[told(tmp_path)] * 3, full], head=[told(tmp_path)])
+    launcher = Launcher(tmp_path, base=[*[measured_result(tmp_path)] * 3, full], head=[measured_result(tmp_path)])
     both = against(launcher)
     both.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
     other = both.of(CASE)
@@ -141,18 +141,20 @@ def test_pairs_that_are_there_survive_a_process_that_cannot_be_started(tmp_path:
     ]
 
 
-def test_a_first_process_that_cannot_be_started_is_an_error(tmp_path: Path) -> None:
-    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[OSError(13, "Permission denied")])
+def test_an_unstartable_first_process_is_an_error(tmp_path: Path) -> None:
+    launcher = Launcher(tmp_path, base=[measured_result(tmp_path)], head=[OSError(13, "Permission denied")])
     with pytest.raises(MeasureError, match=r"^this environment: no process could be started \(\[Errno 13\] Perm"):
         against(launcher).measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
 
 
-def test_pairs_that_are_there_are_judged_when_the_session_is_interrupted(
+def test_finished_pairs_are_judged_when_the_session_is_interrupted(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     session = other_environment(tmp_path, monkeypatch)
-    slower = told(tmp_path, labels=("dark",), total_s=0.15)
-    launcher = Launcher(tmp_path, base=[told(tmp_path, labels=("dark",))], head=[*[slower] * 4, KeyboardInterrupt()])
+    slower = measured_result(tmp_path, labels=("dark",), total_s=0.15)
+    launcher = Launcher(
+        tmp_path, base=[measured_result(tmp_path, labels=("dark",))], head=[*[slower] * 4, KeyboardInterrupt()]
+    )
     session._against = against(launcher, pairs=10, most=10)
     with pytest.raises(KeyboardInterrupt):
         session._against.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
@@ -173,7 +175,7 @@ def test_whether_a_further_pair_is_wanted_is_asked_with_the_cases_own_part_of_th
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, labels: tuple[str, ...], parts: set[int]
 ) -> None:
     session = other_environment(tmp_path, monkeypatch)
-    side = told(tmp_path, labels=labels)
+    side = measured_result(tmp_path, labels=labels)
     session._against = against(Launcher(tmp_path, base=[side], head=[side]))
     session._against.measure(["test"], lambda: [])  # type: ignore[list-item]  # only handed on
     decided: list[int] = []
@@ -187,18 +189,20 @@ def test_whether_a_further_pair_is_wanted_is_asked_with_the_cases_own_part_of_th
     assert (set(decided), len(decided)) == (parts, 1 + len(labels))
 
 
-def test_a_session_leaves_room_for_pairs_that_cannot_be_used(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_session_leaves_room_for_unusable_pairs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     session = other_environment(tmp_path, monkeypatch)
-    session._against._launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])  # type: ignore[assignment]  # answers as one does
+    session._against._launcher = Launcher(
+        tmp_path, base=[measured_result(tmp_path)], head=[measured_result(tmp_path)]
+    )  # type: ignore[assignment]  # answers as one does
     session._against.measure(["test"], lambda: ["test"])  # type: ignore[list-item]  # only handed on
     assert len(session._against.of(CASE).pairs) == Limits().time_max_pairs + Limits().time_spare_pairs
 
 
-def test_modules_from_one_file_on_both_sides_are_known(tmp_path: Path) -> None:
+def test_modules_from_the_same_file_on_both_sides_are_known(tmp_path: Path) -> None:
     launcher = Launcher(
         tmp_path,
-        base=[told(tmp_path, modules={"engine": "/here/engine.py", "other": "/there/other.py"})],
-        head=[told(tmp_path, modules={"engine": "/here/engine.py", "other": "/here/other.py"})],
+        base=[measured_result(tmp_path, modules={"engine": "/here/engine.py", "other": "/there/other.py"})],
+        head=[measured_result(tmp_path, modules={"engine": "/here/engine.py", "other": "/here/other.py"})],
     )
     both = against(launcher)
     assert both.shared_modules == []

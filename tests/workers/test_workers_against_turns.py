@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import pytest
 from observations import CASE_ID as CASE
-from two_sides import Launcher, against, died, failed, met, other_environment, told
+from two_sides import Launcher, against, died, failed, measured_result, met, other_environment
 
 from pytest_diffbench.errors import MeasureError
 from pytest_diffbench.records import Memory
@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
-def test_rounds_take_turns_in_one_launch_a_pair(tmp_path: Path) -> None:
-    both_met = met(told(tmp_path), CASE)
+def test_rounds_take_turns_in_a_single_launch_per_pair(tmp_path: Path) -> None:
+    both_met = met(measured_result(tmp_path), CASE)
     launcher = Launcher(tmp_path, base=[both_met], head=[both_met])
     both = against(launcher)
     both.measure(["test"], lambda: [], by_turns=True)  # type: ignore[list-item]  # only handed on
@@ -31,8 +31,8 @@ def test_rounds_take_turns_in_one_launch_a_pair(tmp_path: Path) -> None:
     assert (len(other.pairs), other.by_turns, other.missing) == (4, True, None)
 
 
-def test_a_pair_that_was_not_made_by_turns_is_no_match_for_those_that_were(tmp_path: Path) -> None:
-    here, there = met(told(tmp_path), CASE), told(tmp_path)
+def test_a_pair_without_turns_is_no_match_for_pairs_by_turns(tmp_path: Path) -> None:
+    here, there = met(measured_result(tmp_path), CASE), measured_result(tmp_path)
     launcher = Launcher(tmp_path, base=[here, there, here], head=[here, there, here])
     both = against(launcher)
     both.measure(["test"], lambda: [], by_turns=True)  # type: ignore[list-item]  # only handed on
@@ -43,8 +43,8 @@ def test_a_pair_that_was_not_made_by_turns_is_no_match_for_those_that_were(tmp_p
     assert (both.of(CASE).by_turns, len(both.of(CASE).pairs)) == (False, 4)
 
 
-def test_a_side_that_died_does_not_shorten_the_time_of_later_pairs(tmp_path: Path) -> None:
-    here = met(told(tmp_path), CASE)
+def test_a_dead_side_does_not_shorten_the_time_of_later_pairs(tmp_path: Path) -> None:
+    here = met(measured_result(tmp_path), CASE)
     measured_in_part = dataclasses.replace(here, done=None)
     launcher = Launcher(tmp_path, base=[measured_in_part, here], head=[here])
     launcher.takes_s = 300
@@ -79,9 +79,11 @@ def test_two_processes_live_at_once_where_both_are_small(
     assert session._goes_by_turns() is rounds
 
 
-def test_after_a_first_pair_that_leaves_room_pairs_go_by_turns_without_it(tmp_path: Path) -> None:
-    both_met = met(told(tmp_path), CASE)
-    launcher = Launcher(tmp_path, base=[told(tmp_path), both_met], head=[told(tmp_path), both_met])
+def test_with_room_after_a_first_pair_pairs_go_by_turns(tmp_path: Path) -> None:
+    both_met = met(measured_result(tmp_path), CASE)
+    launcher = Launcher(
+        tmp_path, base=[measured_result(tmp_path), both_met], head=[measured_result(tmp_path), both_met]
+    )
     both = against(launcher)
     both.measure(["test"], lambda: [], has_room=lambda pair: len(pair) == 2)  # type: ignore[list-item]  # handed on
     assert launcher.order == "bhHBHB"
@@ -90,19 +92,19 @@ def test_after_a_first_pair_that_leaves_room_pairs_go_by_turns_without_it(tmp_pa
 
 
 @pytest.mark.parametrize("pairs", [1, 4])
-def test_without_room_or_with_one_pair_alone_processes_follow_each_other(tmp_path: Path, pairs: int) -> None:
-    launcher = Launcher(tmp_path, base=[told(tmp_path)], head=[told(tmp_path)])
+def test_without_room_or_for_a_single_pair_processes_follow_in_sequence(tmp_path: Path, pairs: int) -> None:
+    launcher = Launcher(tmp_path, base=[measured_result(tmp_path)], head=[measured_result(tmp_path)])
     both = against(launcher, pairs=pairs)
     both.measure(["test"], lambda: [], has_room=lambda _: pairs == 1)  # type: ignore[list-item]  # only handed on
     assert launcher.order == "bhhbbhhb"[: 2 * pairs]
     assert (len(both.of(CASE).pairs), both.of(CASE).by_turns) == (pairs, False)
 
 
-def test_where_both_at_once_measure_nothing_they_follow_each_other_again(tmp_path: Path) -> None:
+def test_if_both_measure_nothing_at_once_processes_follow_in_sequence_again(tmp_path: Path) -> None:
     launcher = Launcher(
         tmp_path,
-        base=[told(tmp_path)],
-        head=[told(tmp_path), failed(tmp_path), told(tmp_path)],
+        base=[measured_result(tmp_path)],
+        head=[measured_result(tmp_path), failed(tmp_path), measured_result(tmp_path)],
     )
     both = against(launcher)
     both.measure(["test"], lambda: [], has_room=lambda _: True)  # type: ignore[list-item]  # only handed on
@@ -116,14 +118,14 @@ def test_there_is_room_for_both_where_memory_says_so(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, free: int | None, room: bool
 ) -> None:
     monkeypatch.setattr("pytest_diffbench.pipelines.free_memory.free_bytes", lambda _: free)
-    process = told(tmp_path)
+    process = measured_result(tmp_path)
     (case,) = process.measured
     memory = Memory(source="process_rss", peak_bytes=100, reserved_bytes=None, stages={})
     measured = msgspec.structs.replace(case, observation=msgspec.structs.replace(case.observation, memory=memory))
     process = dataclasses.replace(process, measured=(measured,))
     assert module._has_room([process, process]) is room
     assert not module._has_room([process, failed(tmp_path)])
-    assert not module._has_room([process, told(tmp_path)]), "how much it takes isn't known"
+    assert not module._has_room([process, measured_result(tmp_path)]), "how much it takes isn't known"
 
 
 def test_where_no_socket_can_be_handed_on_processes_go_by_turns(
@@ -136,16 +138,16 @@ def test_where_no_socket_can_be_handed_on_processes_go_by_turns(
     assert not session._goes_by_turns()
 
 
-def test_neighbours_are_those_that_were_made_alike(tmp_path: Path) -> None:
-    some_met = met(told(tmp_path, labels=("a", "b")), CASE, f"{CASE}#a")
+def test_neighbours_are_measured_alike(tmp_path: Path) -> None:
+    some_met = met(measured_result(tmp_path, labels=("a", "b")), CASE, f"{CASE}#a")
     launcher = Launcher(tmp_path, base=[some_met], head=[some_met])
     both = against(launcher)
     both.measure(["test"], lambda: [], by_turns=True)  # type: ignore[list-item]  # only handed on
-    assert [len(both.of(one).peer_pairs) for one in (CASE, f"{CASE}#a", f"{CASE}#b")] == [1, 1, 0]
+    assert [len(both.of(case).peer_pairs) for case in (CASE, f"{CASE}#a", f"{CASE}#b")] == [1, 1, 0]
 
 
 def test_time_for_pairs_by_turns_is_asked_for_by_the_pair(tmp_path: Path) -> None:
-    both_met = met(told(tmp_path), CASE)
+    both_met = met(measured_result(tmp_path), CASE)
     launcher = Launcher(tmp_path, base=[both_met], head=[both_met])
     launcher.takes_s = 100
     both = against(launcher, budget_s=250)
@@ -156,7 +158,7 @@ def test_time_for_pairs_by_turns_is_asked_for_by_the_pair(tmp_path: Path) -> Non
     assert "For 2 more pairs" in note
 
 
-def test_the_side_that_came_to_nothing_is_named_not_the_one_that_was_ended_for_it(tmp_path: Path) -> None:
+def test_the_failed_side_is_named_and_not_the_ended_side(tmp_path: Path) -> None:
     ended, failed_there = died(tmp_path, -15), failed(tmp_path)
     both = against(Launcher(tmp_path, base=[ended], head=[failed_there]))
     with pytest.raises(MeasureError, match=r"this environment measured no test.*ValueError: no"):

@@ -84,20 +84,20 @@ def test_arguments_in_a_file_count_too(
     assert kept_arguments(["@more.txt", "-v"], options_of(parser)) == ["-k", "a name", "-v"]
 
 
-def test_every_option_that_is_dropped_is_one_that_pytest_or_a_plugin_has(pytester: pytest.Pytester) -> None:
+def test_every_dropped_option_is_an_option_of_pytest_or_a_plugin(pytester: pytest.Pytester) -> None:
     """A name that nobody declares would be a slip, and drop nothing."""
     from pytest_diffbench.workers.arguments import _DROPPED
 
     config = pytester.parseconfig()
     parser: Any = config._parser
-    known = {one.dest for one in options_of(getattr(parser, "optparser", None) or parser._getparser())}
+    known = {option.dest for option in options_of(getattr(parser, "optparser", None) or parser._getparser())}
     # Of plugins that aren't installed here.
     elsewhere = {"htmlpath", "self_contained_html", "report_log"}
     elsewhere |= {"reruns", "force_reruns", "fail_on_flaky", "retries", "force_flaky", "count"}
     assert known >= _DROPPED - elsewhere
 
 
-def test_what_a_measuring_process_is_told_of_this_plugins_options_was_decided_for_each() -> None:
+def test_every_option_of_the_plugin_is_decided_for_measuring_processes() -> None:
     """One that writes would overwrite the session's files, process by process."""
     from pytest_diffbench.workers.arguments import _DROPPED
 

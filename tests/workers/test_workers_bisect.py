@@ -31,13 +31,13 @@ def test_the_wrong_order_is_refused(tmp_path: Path, capsys: pytest.CaptureFixtur
     assert "git rev-parse failed" in capsys.readouterr().err
 
 
-def test_versions_are_those_between_the_two(tmp_path: Path) -> None:
+def test_versions_are_the_versions_between_the_two(tmp_path: Path) -> None:
     history = PackageHistory("some", ["1.0", "1.1", "1.10", "2.0"], scratch=tmp_path, pip_arguments=())
     assert history.revisions("1.1", "2.0") == ["1.1", "1.10", "2.0"]
     with pytest.raises(DiffbenchError, match=r"some 3\.0: there is no such version"):
         history.revisions("1.0", "3.0")
-    found = Bisected("1.10", "1.1", (), (), 3)
-    assert history.reproduce(found, ["a b.py"]) == (
+    bisected = Bisected("1.10", "1.1", (), (), 3)
+    assert history.reproduce(bisected, ["a b.py"]) == (
         "echo some==1.1 > good.txt && pip install some==1.10 && "
         "pytest --diffbench-against=\"$(diffbench env good.txt)\" 'a b.py'"
     )
@@ -56,18 +56,18 @@ def outcome_of(
     return bisect.Tests(["test_paint.py"], "work", folder).run(bisect.Place("python"), save=save)
 
 
-def test_what_is_worse_is_found_and_what_is_not_leaves_nothing(
+def test_what_is_worse_is_detected_and_what_is_not_leaves_nothing(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     assert outcome_of(tmp_path, monkeypatch, make.report(lumina("test_a"))) == Outcome()
-    found = outcome_of(tmp_path, monkeypatch, make.slower())
-    assert found.broken is None
-    assert {finding.fault for finding in found.findings} == {
+    outcome = outcome_of(tmp_path, monkeypatch, make.slower())
+    assert outcome.broken is None
+    assert {finding.fault for finding in outcome.findings} == {
         (make.slower().observation.case.id, gate) for gate in ("work", "guidance", "output", "time")
     }
 
 
-def test_a_revision_that_cannot_be_judged_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unjudgeable_revision_says_why(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     sound = make.report(lumina("test_a"))
     stopped = CaseReport(observation=lumina("test_b"), verdicts=(), error="the device ran out of memory")
     refused = make.unbaselined(lumina("test_c"), saved=SaveOutcome(what="refused", why="the rounds spread"))

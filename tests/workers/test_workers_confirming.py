@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import pytest
-from paced_project import ONE_TEST, Paced
+from paced_project import SINGLE_TEST, Paced
 
 from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.workers.launch import Launcher
@@ -28,7 +28,7 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, saved: P
     return Paced(pytester, monkeypatch, saved=saved)
 
 
-def test_what_is_slower_again_is_red_and_says_how_often_it_was_confirmed(project: Paced) -> None:
+def test_a_confirmed_slowdown_is_red_and_says_how_often_confirmed(project: Paced) -> None:
     result = project.run("--diffbench", paces=[1.5] * 5)
     result.assert_outcomes(failed=1)
     assert (project.time().decision, project.time().reason) == ("worse", "time.slower"), project.time()
@@ -45,7 +45,7 @@ def test_what_is_slow_once_is_not_red(project: Paced) -> None:
     assert not any("gave no run" in note for note in project.case().observation.notes)
 
 
-def test_processes_that_die_are_told_of_and_lose_nothing(project: Paced) -> None:
+def test_dying_processes_are_reported_and_lose_nothing(project: Paced) -> None:
     project.run("--diffbench", "--diffbench-confirm=3", paces=[1.5, "exit", "fail", "skip"]).assert_outcomes(passed=1)
     assert project.time().reason == "time.unconfirmed"
     assert project.case().confirmations == ()
@@ -56,7 +56,7 @@ def test_processes_that_die_are_told_of_and_lose_nothing(project: Paced) -> None
 
 
 @pytest.mark.full
-def test_a_process_that_hangs_is_ended_within_the_time(project: Paced) -> None:
+def test_a_hanging_process_is_ended_within_the_time(project: Paced) -> None:
     project.run("--diffbench", "--diffbench-max-time=5", paces=[1.5, "hang"]).assert_outcomes(passed=1)
     notes = "\n".join(project.case().observation.notes)
     assert "didn't end within 5 s" in notes
@@ -91,10 +91,10 @@ def test_no_process_is_started_without_a_question(project: Paced, launches: Laun
     assert launches.count == 0
 
 
-def test_no_process_is_started_that_would_be_ended_before_its_time(project: Paced, launches: Launches) -> None:
+def test_no_process_is_started_without_time_to_end(project: Paced, launches: Launches) -> None:
     project.run("--diffbench", "--diffbench-max-time=.001", paces=[1.5]).assert_outcomes(passed=1)
     assert (project.time().reason, launches.count) == ("time.unconfirmed", 0)
-    (note,) = [one for one in project.case().observation.notes if "to confirm the time" in one]
+    (note,) = [note for note in project.case().observation.notes if "to confirm the time" in note]
     pytest.LineMatcher([note]).fnmatch_lines(
         ["no process to confirm the time: the next takes about * s, and 0 of the 0.001 s of --diffbench-max-time *"]
     )
@@ -106,8 +106,8 @@ def test_saving_confirms_nothing(project: Paced, launches: Launches) -> None:
     assert (saved_text(project.case().saved), launches.count) == ("added run 6, from which times count anew", 0)
 
 
-def test_a_test_that_failed_by_itself_confirms_nothing(project: Paced, launches: Launches) -> None:
-    project.pytester.makepyfile(test_project=ONE_TEST + "    assert False\n")
+def test_a_test_failed_by_itself_confirms_nothing(project: Paced, launches: Launches) -> None:
+    project.pytester.makepyfile(test_project=SINGLE_TEST + "    assert False\n")
     project.run("--diffbench", paces=[1.5]).assert_outcomes(failed=1)
     assert (project.time().reason, launches.count) == ("time.unconfirmed", 0)
 
@@ -137,7 +137,7 @@ def test_an_interruption_keeps_what_is_there(project: Paced) -> None:
     result.stdout.fnmatch_lines(["*test_case*", "*interrupted*"])
 
 
-def test_a_process_that_cannot_be_started_is_told(project: Paced, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_unstartable_process_is_reported(project: Paced, monkeypatch: pytest.MonkeyPatch) -> None:
     launches = Launches(monkeypatch, OSError(28, "No space left on device"))
     project.run("--diffbench", paces=[1.5]).assert_outcomes(passed=1)
     assert launches.count == 1

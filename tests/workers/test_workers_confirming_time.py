@@ -59,7 +59,7 @@ def confirmed(launcher: Launcher, *, first_s: float, max_time_s: float) -> tuple
     return runs, notes
 
 
-def test_a_case_of_an_hour_starts_no_process_that_has_ten_minutes() -> None:
+def test_a_case_of_an_hour_starts_no_process_of_ten_minutes() -> None:
     launcher = Launcher()  # that would fail
     assert confirmed(launcher, first_s=3600, max_time_s=600) == (
         0,
@@ -101,9 +101,9 @@ def test_what_fits_is_begun_and_the_rest_is_not() -> None:
     ],
     ids=["for want of time", "hangs"],
 )
-def test_a_process_that_did_not_end_is_told_with_the_reason(max_time_s: float, notes: list[str]) -> None:
-    runs, told = confirmed(Launcher(5000), first_s=100, max_time_s=max_time_s)
-    assert (runs, told) == (
+def test_a_process_without_an_end_is_reported_with_the_reason(max_time_s: float, notes: list[str]) -> None:
+    runs, note = confirmed(Launcher(5000), first_s=100, max_time_s=max_time_s)
+    assert (runs, note) == (
         0,
         [f"process 1 of at most 4 to confirm the time gave no run: {notes[0]}", notes[1]],
     )

@@ -28,8 +28,8 @@ py-modules = ["engine"]
 
 
 def git(folder: Path, *arguments: str) -> str:
-    who = ("-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false")
-    done = subprocess.run(["git", *who, *arguments], cwd=folder, check=True, capture_output=True, text=True)
+    identity = ("-c", "user.name=test", "-c", "user.email=test@example.com", "-c", "commit.gpgsign=false")
+    done = subprocess.run(["git", *identity, *arguments], cwd=folder, check=True, capture_output=True, text=True)
     return done.stdout.strip()
 
 
@@ -40,7 +40,7 @@ def package(folder: Path, version: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def _this_working_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def _working_tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Take for this environment's plugin what is tested, wherever another state of it may be installed."""
     folder = tmp_path / "packages"
     folder.mkdir()
@@ -82,7 +82,7 @@ def says(python: str, code: str) -> str:
         ("engine @ git+https://example.com/engine\n", "'engine @ git"),
     ],
 )
-def test_requirements_are_the_same_again_where_they_name_versions(
+def test_requirements_with_versions_are_the_same_again(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, lines: str, problem: str | None
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -100,9 +100,7 @@ def test_requirements_are_the_same_again_where_they_name_versions(
         environment.make_environment("requirements.txt", None)
 
 
-def test_packages_below_any_path_are_found_whatever_encoding_it_is_read_in(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_packages_below_any_path_are_located_in_any_encoding(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     packages = tmp_path / "Pakete für Übergröße 日本"
     packages.mkdir()
     (packages / "engine.py").write_text("PACE = 4\n")
@@ -123,15 +121,15 @@ def test_packages_below_any_path_are_found_whatever_encoding_it_is_read_in(
         ("broken.txt", "pip can't install it there: .*no-such-package-here"),
     ],
 )
-def test_what_cannot_be_made_leaves_nothing(
+def test_a_failure_to_create_leaves_nothing(
     repository: Path, capsys: pytest.CaptureFixture[str], what: str, message: str
 ) -> None:
     Path("broken.txt").write_text("no-such-package-here==1\n")
     assert cli.main(["env", what, "--into", "made", OFFLINE]) == 2
-    told = capsys.readouterr()
-    assert (told.out, Path("made").exists()) == ("", False)
-    assert len(told.err.splitlines()) == 1
-    assert re.search(message, told.err), told.err
+    captured = capsys.readouterr()
+    assert (captured.out, Path("made").exists()) == ("", False)
+    assert len(captured.err.splitlines()) == 1
+    assert re.search(message, captured.err), captured.err
 
 
 def test_outside_of_a_repository_a_revision_is_none(

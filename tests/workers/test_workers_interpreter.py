@@ -22,7 +22,7 @@ def script(folder: Path, text: str, mode: int = 0o755) -> str:
     return str(path)
 
 
-def test_this_environments_own_interpreter_will_do_also_by_a_relative_path(
+def test_the_current_environments_own_interpreter_is_accepted_by_a_relative_path(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     base = make_environment(tmp_path / "base")
@@ -81,7 +81,7 @@ def test_what_is_no_program_is_refused(tmp_path: Path, name: str, message: str) 
         (ANSWER % (f'"{__version__}"', PROTOCOL, "false"), "isn't installed there, so pytest doesn't find it"),
     ],
 )
-def test_a_program_that_cannot_measure_is_refused(tmp_path: Path, text: str, message: str) -> None:
+def test_a_program_unfit_for_measuring_is_refused(tmp_path: Path, text: str, message: str) -> None:
     with pytest.raises(OptionError, match=message):
         checked_interpreter(script(tmp_path, text), tmp_path)
 

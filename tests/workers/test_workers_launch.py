@@ -28,29 +28,31 @@ def command(config: pytest.Config, folder: Path, *paths: Path, interpreter: str 
     return Launcher(config).command(items(*paths), folder, interpreter)
 
 
-def test_the_session_is_repeated_for_its_file_alone(pytester: pytest.Pytester, tmp_path: Path) -> None:
+def test_the_session_is_repeated_for_a_single_file(pytester: pytest.Pytester, tmp_path: Path) -> None:
     ini = pytester.makeini("[pytest]\naddopts = -n 2 --strict-markers\n")
     test = pytester.makepyfile("def test(): ...")
     config = pytester.parseconfig("-k", "name", "--diffbench-save", "--diffbench-rounds=7", "-p", "no:anyio", "tests")
-    made = command(config, tmp_path, test, test)
-    assert made[0] == sys.executable
-    assert made[made.index("-m") :][:3] == ["-m", "pytest", "--diffbench"]
-    assert made[-1] == str(test)
-    assert made.count(str(test)) == 1
-    assert {"--strict-markers", "--diffbench-rounds=7", "no:anyio", "name", "--capture=no", "addopts="} < set(made)
-    assert {"-n", "--diffbench-save", "tests", "--pyargs"}.isdisjoint(made)
-    assert made[made.index("-c") + 1] == str(ini)
-    assert f"--rootdir={pytester.path}" in made
-    assert f"cache_dir={tmp_path / 'cache'}" in made
+    words = command(config, tmp_path, test, test)
+    assert words[0] == sys.executable
+    assert words[words.index("-m") :][:3] == ["-m", "pytest", "--diffbench"]
+    assert words[-1] == str(test)
+    assert words.count(str(test)) == 1
+    assert {"--strict-markers", "--diffbench-rounds=7", "no:anyio", "name", "--capture=no", "addopts="} < set(words)
+    assert {"-n", "--diffbench-save", "tests", "--pyargs"}.isdisjoint(words)
+    assert words[words.index("-c") + 1] == str(ini)
+    assert f"--rootdir={pytester.path}" in words
+    assert f"cache_dir={tmp_path / 'cache'}" in words
 
 
 def test_without_an_ini_file_none_is_looked_for(pytester: pytest.Pytester, tmp_path: Path) -> None:
     config = pytester.parseconfig("--rootdir", str(pytester.path), "-p", "no:cacheprovider")
-    made = command(config, tmp_path, pytester.makepyfile("def test(): ..."))
+    words = command(config, tmp_path, pytester.makepyfile("def test(): ..."))
     assert config.inipath is None
-    assert made[made.index("-c") + 1] == str(tmp_path / "pytest.ini")
-    assert f"--confcutdir={pytester.path}" in made
-    assert not any(word.startswith("cache_dir=") for word in made), "which would be an unknown key without its plugin"
+    assert words[words.index("-c") + 1] == str(tmp_path / "pytest.ini")
+    assert f"--confcutdir={pytester.path}" in words
+    assert not any(word.startswith("cache_dir=") for word in words), (
+        "which would be an unknown key without its plugin"
+    )
 
 
 def test_a_markers_path_is_the_same_in_a_process_of_a_project_without_an_ini_file(
@@ -61,12 +63,12 @@ def test_a_markers_path_is_the_same_in_a_process_of_a_project_without_an_ini_fil
     config = pytester.parseconfig(str(test))
     assert config.inipath is None
     marker = {"lora": "weights.safetensors"}
-    mine = options.resolve(config, marker, "test").lora
-    made = command(config, tmp_path, test)
-    child = pytester.parseconfig(*made[made.index("pytest") + 1 :])
+    own = options.resolve(config, marker, "test").lora
+    words = command(config, tmp_path, test)
+    child = pytester.parseconfig(*words[words.index("pytest") + 1 :])
     assert child.inipath == tmp_path / "pytest.ini"
     assert child.rootpath == config.rootpath
-    assert options.resolve(child, marker, "test").lora == mine == str(config.rootpath / "weights.safetensors")
+    assert options.resolve(child, marker, "test").lora == own == str(config.rootpath / "weights.safetensors")
 
 
 def test_installed_tests_go_by_their_modules_name(pytester: pytest.Pytester, tmp_path: Path) -> None:
@@ -74,27 +76,27 @@ def test_installed_tests_go_by_their_modules_name(pytester: pytest.Pytester, tmp
     package.mkdir(parents=True)
     for folder in (package, package.parent):
         (folder / "__init__.py").touch()
-    made = command(pytester.parseconfig(), tmp_path, package / "test_speed.py")
-    assert made[-2:] == ["--pyargs", "engine.tests.test_speed"]
+    words = command(pytester.parseconfig(), tmp_path, package / "test_speed.py")
+    assert words[-2:] == ["--pyargs", "engine.tests.test_speed"]
 
     editable = tmp_path / "editable"
     editable.mkdir()
     (editable / "__init__.py").touch()
-    made = command(pytester.parseconfig("--pyargs", "editable"), tmp_path, editable / "test_speed.py")
-    assert made[-2:] == ["--pyargs", "editable.test_speed"]
-    made = command(pytester.parseconfig(), tmp_path, editable / "test_speed.py")
-    assert made[-1] == str(editable / "test_speed.py")
+    words = command(pytester.parseconfig("--pyargs", "editable"), tmp_path, editable / "test_speed.py")
+    assert words[-2:] == ["--pyargs", "editable.test_speed"]
+    words = command(pytester.parseconfig(), tmp_path, editable / "test_speed.py")
+    assert words[-1] == str(editable / "test_speed.py")
 
 
-def test_another_interpreter_is_led_to_nothing_of_this_environments(
+def test_a_different_interpreter_inherits_nothing_of_the_current_environment(
     pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     for name in ("PYTHONPATH", "VIRTUAL_ENV", "PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "COV_CORE_SOURCE"):
         monkeypatch.setenv(name, "x")
-    made = command(pytester.parseconfig(), tmp_path, pytester.makepyfile(""), interpreter="/other/python")
+    words = command(pytester.parseconfig(), tmp_path, pytester.makepyfile(""), interpreter="/other/python")
     # -P, or the shell's folder would stand before all that is installed there.
-    assert made[:4] == ["/other/python", "-P", "-m", "pytest"]
-    own, other = (Launcher._environment(tmp_path, one) for one in (None, "/other/python"))
+    assert words[:4] == ["/other/python", "-P", "-m", "pytest"]
+    own, other = (Launcher._environment(tmp_path, interpreter) for interpreter in (None, "/other/python"))
     assert own["PYTHONPATH"] == "x"
     assert {"PYTHONPATH", "VIRTUAL_ENV"}.isdisjoint(other)
     for environment in (own, other):
@@ -102,18 +104,18 @@ def test_another_interpreter_is_led_to_nothing_of_this_environments(
         assert {"PYTEST_ADDOPTS", "PYTEST_XDIST_WORKER", "COV_CORE_SOURCE"}.isdisjoint(environment)
 
 
-def told(tmp_path: Path, *outcomes: Outcome) -> ProcessResult:
+def result_of(tmp_path: Path, *outcomes: Outcome) -> ProcessResult:
     return ProcessResult(("t.py::test",), tmp_path, Ended(0, 60.0, ""), (), outcomes, Done(tests=(), modules={}))
 
 
-def test_a_case_that_is_missing_is_explained_by_what_could_not_be_collected(tmp_path: Path) -> None:
+def test_a_missing_case_is_explained_by_the_failed_collection(tmp_path: Path) -> None:
     broken = Outcome(test="t.py", when="collect", outcome="failed", text="SyntaxError: oops")
     other = Outcome(test="t.py::test_other", when="call", outcome="failed", text="assert False")
-    assert told(tmp_path, other, broken).case("t.py::test") == "the test wasn't found there: SyntaxError: oops"
-    assert told(tmp_path, other).case("t.py::test") == "there is no such test"
+    assert result_of(tmp_path, other, broken).case("t.py::test") == "the test wasn't found there: SyntaxError: oops"
+    assert result_of(tmp_path, other).case("t.py::test") == "there is no such test"
 
 
-def test_this_interpreter_keeps_its_options_and_adds_none_twice(
+def test_the_current_interpreter_keeps_options_and_adds_none_twice(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     flags: list[str] = []
@@ -127,7 +129,7 @@ def test_this_interpreter_keeps_its_options_and_adds_none_twice(
     assert _python(None, tmp_path) == [sys.executable]
 
 
-def test_a_measuring_process_leaves_out_all_tests_but_those_it_was_named(
+def test_a_measuring_process_leaves_out_all_tests_but_the_named_tests(
     pytester: pytest.Pytester, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     exchange.give(tmp_path, exchange.Task(tests=("test_it.py::test_b",)))
@@ -135,11 +137,11 @@ def test_a_measuring_process_leaves_out_all_tests_but_those_it_was_named(
     items = pytester.getitems("def test_a(): ...\ndef test_b(): ...\ndef test_c(): ...\n")
     config = items[0].config
     left_out: list[str] = []
-    monkeypatch.setattr(config.hook, "pytest_deselected", lambda items: left_out.extend(one.name for one in items))
-    identities = {f"{one.path.name}::{one.name}": one for one in items}
+    monkeypatch.setattr(config.hook, "pytest_deselected", lambda items: left_out.extend(item.name for item in items))
+    identities = {f"{item.path.name}::{item.name}": item for item in items}
     monkeypatch.setattr("pytest_diffbench.session.modes.worker.case_id", lambda item, _: f"test_it.py::{item.name}")
     assert len(identities) == 3
     Worker.from_environment().pytest_collection_modifyitems(config, items)
     assert exchange.VARIABLE not in os.environ  # so that a test which runs pytest itself starts no worker
-    assert [one.name for one in items] == ["test_b"]
+    assert [item.name for item in items] == ["test_b"]
     assert left_out == ["test_a", "test_c"]

@@ -76,12 +76,12 @@ HELD = "19.0 GiB stayed on the device beside the fresh process: the measured obj
     ],
     ids=["lambda", "functions", "something else", "offloaded", "stubborn", "both"],
 )
-def test_what_stays_is_told(stays: Any, targets: tuple[Any, ...], notes: list[str]) -> None:
+def test_what_stays_is_reported(stays: Any, targets: tuple[Any, ...], notes: list[str]) -> None:
     stays(19 << 30)
     assert lent(*targets) == notes
 
 
-def test_a_function_that_holds_nothing_on_a_card_is_none_of_anybodys_business(stays: Any) -> None:
+def test_a_function_without_memory_on_a_card_is_left_alone(stays: Any) -> None:
     stays(8 << 20)  # a workspace of a library
     assert lent(paint) == []
 
@@ -102,7 +102,7 @@ def test_the_memory_of_all_cards_counts(monkeypatch: pytest.MonkeyPatch) -> None
 
 
 @pytest.mark.gpu
-def test_a_lambda_around_weights_on_a_card_is_told() -> None:
+def test_a_lambda_around_weights_on_a_card_is_reported() -> None:
     import torch
 
     weights = torch.zeros(100 << 20, dtype=torch.uint8, device="cuda")

@@ -35,7 +35,7 @@ def ran(code: str, folder: Path, timeout_s: float = 60) -> Ended:
         (r"import sys; sys.stderr.buffer.write(b'\xff\n')", "it ended with status 0: \ufffd"),
     ],
 )
-def test_it_says_how_it_ended(tmp_path: Path, code: str, words: str) -> None:
+def test_a_process_says_how_the_run_ended(tmp_path: Path, code: str, words: str) -> None:
     assert ran(code, tmp_path).in_words() == words
 
 
@@ -60,7 +60,7 @@ def test_an_interruption_ends_the_process_too(tmp_path: Path, monkeypatch: pytes
     assert started[0].poll() is not None
 
 
-def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
+def test_a_line_cut_off_is_left_out(tmp_path: Path) -> None:
     writer = exchange.ResultWriter(tmp_path)
     line = exchange.Outcome(test="a", when="call", outcome="failed", text="é")
     writer.write(line)
@@ -69,12 +69,12 @@ def test_a_line_that_was_cut_off_is_left_out(tmp_path: Path) -> None:
     assert exchange.read_lines(tmp_path) == [line]
 
 
-def test_a_task_that_is_none_is_one_sentence(tmp_path: Path) -> None:
+def test_a_wrong_task_is_a_single_sentence(tmp_path: Path) -> None:
     with pytest.raises(MeasureError, match=r"PYTEST_DIFFBENCH_TASK=.*unset it"):
         exchange.take(tmp_path)
 
 
-def test_a_budget_is_used_up_by_what_runs_in_it() -> None:
+def test_a_budget_is_used_up_by_the_tasks_within() -> None:
     now = [0.0]
     budget = Budget(100, clock=lambda: now[0])
     assert budget.timeout_s(2.0) == 70.0
@@ -105,12 +105,12 @@ def test_by_default_further_processes_take_as_long_as_measuring_did() -> None:
 
 
 @pytest.mark.parametrize(("given_s", "comparing", "seconds"), [(50.0, False, 50.0), (None, True, 600.0)])
-def test_what_somebody_allows_counts(given_s: float | None, comparing: bool, seconds: float) -> None:
+def test_the_allowed_time_counts(given_s: float | None, comparing: bool, seconds: float) -> None:
     assert budget_of(given_s, comparing=comparing).seconds == seconds
     assert isinstance(budget_of(None, comparing=False), AsLongAsMeasuring)
 
 
-def test_nothing_is_begun_that_would_be_ended_before_its_time() -> None:
+def test_nothing_is_begun_without_time_to_end() -> None:
     now = [0.0]
     budget = Budget(600, clock=lambda: now[0])
     assert budget.too_little(600, processes=4) is None

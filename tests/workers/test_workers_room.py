@@ -44,7 +44,7 @@ def test_a_pipeline_of_the_tests_own_goes_to_the_cpu_and_comes_back() -> None:
     assert pipeline.moves == ["cpu", "cuda:1"]
 
 
-def test_it_comes_back_after_an_interruption_too() -> None:
+def test_the_pipeline_comes_back_after_an_interruption_too() -> None:
     pipeline = Pipeline()
     with pytest.raises(KeyboardInterrupt), moved_to_cpu(pipeline):
         raise KeyboardInterrupt
@@ -67,7 +67,7 @@ def test_what_has_no_device_or_offloads_is_left_alone(pipeline: Pipeline, why: s
     assert pipeline.moves == []
 
 
-def test_what_cannot_be_moved_stays_and_is_told() -> None:
+def test_what_cannot_be_moved_stays_and_is_reported() -> None:
     pipeline = Quantised()
     with moved_to_cpu(pipeline) as problem:
         assert problem == "ValueError: quantised weights stay where they are"

@@ -53,10 +53,10 @@ def project(pytester: pytest.Pytester) -> pytest.Pytester:
 
 
 def saved(report: SessionReport) -> dict[str, str | None]:
-    return {one.observation.case.id.rpartition("::")[2]: saved_text(one.saved) for one in report.cases}
+    return {case.observation.case.id.rpartition("::")[2]: saved_text(case.saved) for case in report.cases}
 
 
-def test_what_another_process_does_not_return_is_red_and_named(project: pytest.Pytester) -> None:
+def test_what_a_different_process_does_not_return_is_red_and_named(project: pytest.Pytester) -> None:
     result, report = session(project, "--diffbench-save")
     result.assert_outcomes(passed=3)
     assert result.ret == pytest.ExitCode.TESTS_FAILED
@@ -73,7 +73,7 @@ def test_what_another_process_does_not_return_is_red_and_named(project: pytest.P
 
 
 @pytest.mark.full
-def test_a_test_that_fails_for_what_a_brief_process_leaves_out_is_run_as_a_whole(project: pytest.Pytester) -> None:
+def test_a_test_needing_the_whole_process_is_run_as_a_whole(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_rounds="""
 import numpy as np
@@ -97,7 +97,7 @@ def test_needs_rounds(diffbench):
 
 
 @pytest.mark.full
-def test_a_fresh_process_makes_no_more_calls_than_it_needs(project: pytest.Pytester) -> None:
+def test_a_fresh_process_calls_no_more_than_needed(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_calls="""
 import os
@@ -143,7 +143,7 @@ def test_what_is_added_to_is_not_looked_at_again(project: pytest.Pytester) -> No
     result.stdout.no_fnmatch_line("*fresh process*")
 
 
-def test_a_process_that_cannot_look_is_told_and_fails_nothing(project: pytest.Pytester) -> None:
+def test_a_process_unable_to_look_is_reported_and_fails_nothing(project: pytest.Pytester) -> None:
     project.makeconftest("import os\nassert 'PYTEST_DIFFBENCH_TASK' not in os.environ, 'no process here'")
     result, report = session(project, "--diffbench-save", "-k", "sound")
     assert result.ret == 0
@@ -154,7 +154,7 @@ def test_a_process_that_cannot_look_is_told_and_fails_nothing(project: pytest.Py
 @pytest.mark.parametrize(
     ("option", "words"), [("--diffbench-confirm=0", ""), ("--diffbench-max-time=0.001", "no fresh process confirmed")]
 )
-def test_who_wants_no_processes_gets_none(project: pytest.Pytester, option: str, words: str) -> None:
+def test_without_allowed_processes_none_starts(project: pytest.Pytester, option: str, words: str) -> None:
     result, report = session(project, "--diffbench-save", "-k", "drawn", option)
     assert result.ret == 0
     assert saved(report) == {"test_drawn_once": "created"}

@@ -48,19 +48,19 @@ WORK = Work(
 
 
 @pytest.mark.parametrize(
-    ("seen", "trials", "low", "high"),
+    ("successes", "trials", "low", "high"),
     # Clopper and Pearson, 1934: .95 bounds as tables print them
     [(0, 10, 0.0, 0.3085), (10, 10, 0.6915, 1.0), (5, 10, 0.1871, 0.8129), (1, 20, 0.0013, 0.2487)],
 )
-def test_bounds_are_those_of_the_tables(seen: int, trials: int, low: float, high: float) -> None:
-    found = rate(seen, trials)
-    assert [found.low, found.high] == pytest.approx([low, high], abs=5e-5)
+def test_bounds_match_published_tables(successes: int, trials: int, low: float, high: float) -> None:
+    estimated = rate(successes, trials)
+    assert [estimated.low, estimated.high] == pytest.approx([low, high], abs=5e-5)
 
 
 def test_what_is_undecided_widens_the_bounds_to_both_sides() -> None:
-    found = rate(5, 10, 2)
-    assert (found.seen, found.undecided, found.trials) == (5, 2, 10)
-    assert (found.low, found.high) == (rate(5, 10).low, rate(7, 10).high)
+    estimated = rate(5, 10, 2)
+    assert (estimated.seen, estimated.undecided, estimated.trials) == (5, 2, 10)
+    assert (estimated.low, estimated.high) == (rate(5, 10).low, rate(7, 10).high)
     assert rate(8, 10, 2).high == 1.0
 
 
@@ -68,7 +68,7 @@ def test_nothing_is_known_without_a_trial() -> None:
     assert rate(0, 0) == rate(0, 0).__class__(seen=0, trials=0, low=0.0, high=1.0)
 
 
-def test_a_slowdown_is_only_planted_where_the_case_can_have_it() -> None:
+def test_a_slowdown_is_only_planted_where_possible_for_the_case() -> None:
     bare = make_observation()
     assert [Arm(0.2, kind).plant(bare) for kind in KINDS] == ["delay:0.2", None, None]
     layers = LayerTimes(attention_s=1.0, other_s=3.0, attention_layers=2)
@@ -83,10 +83,10 @@ def test_no_run_serves_two_trials() -> None:
     baseline = [make_run(str(i)) for i in range(5)]
     slow = [make_run(f"slow {i}", 0.2) for i in range(7)]
     # A first run and two fresh ones each; the seventh has none left to confirm it, and stays open.
-    seen = stored_verdicts(sound, baseline, slow, Limits())
-    assert [one.reason for one in seen] == ["time.slower", "time.slower", "time.unconfirmed"]
-    assert [wants_runs(one) for one in seen] == [False, False, True]
-    assert [one.reason for one in stored_verdicts(sound, baseline, baseline, Limits())] == ["time.same"] * 5
+    verdicts = stored_verdicts(sound, baseline, slow, Limits())
+    assert [verdict.reason for verdict in verdicts] == ["time.slower", "time.slower", "time.unconfirmed"]
+    assert [wants_runs(verdict) for verdict in verdicts] == [False, False, True]
+    assert [verdict.reason for verdict in stored_verdicts(sound, baseline, baseline, Limits())] == ["time.same"] * 5
 
 
 class Machine:
@@ -118,7 +118,7 @@ def selftest(machine: Machine, rounds: int = 100, limits: Limits = FOUR) -> Self
     return trials.report()
 
 
-def test_it_finds_large_slowdowns_and_none_in_identical_code() -> None:
+def test_the_selftest_detects_large_slowdowns_and_none_in_identical_code() -> None:
     machine = Machine(5 + 2 * 40)
     report = selftest(machine, rounds=2)
     assert isinstance(report, SelftestReport)
@@ -148,7 +148,7 @@ def test_what_is_there_when_the_time_is_used_up_is_reported() -> None:
     assert "no trial" in "\n".join(lines(report))
 
 
-def test_without_a_baseline_it_says_why() -> None:
+def test_without_a_baseline_the_selftest_says_why() -> None:
     assert selftest(Machine(3)) == f"3 of {BASELINE_RUNS} runs for a baseline were made, then: there was no time"
     broken = Selftest(lambda _: "the test failed (call): no", Limits(), lambda _: None, pairs=4)
     broken.run(1)
@@ -156,7 +156,7 @@ def test_without_a_baseline_it_says_why() -> None:
     assert not broken.out_of_time
 
 
-def test_a_trial_of_pairs_goes_on_while_they_leave_it_open() -> None:
+def test_a_trial_of_pairs_goes_on_while_undecided() -> None:
     """As a session does, of which a trial is to tell."""
     noisy = selftest(Machine(10_000, spread_rel=0.5), rounds=1, limits=Limits())
     assert isinstance(noisy, SelftestReport)
@@ -170,7 +170,7 @@ def test_a_trial_of_pairs_goes_on_while_they_leave_it_open() -> None:
     assert calm.processes == processes_at_least(4) == BASELINE_RUNS + 5 * 2 * 4
 
 
-def test_a_trial_that_the_time_was_too_short_for_is_undecided() -> None:
+def test_a_trial_short_of_time_is_undecided() -> None:
     report = selftest(Machine(5 + 2 * 6, spread_rel=0.2), limits=Limits())
     assert isinstance(report, SelftestReport)
     (sound,) = report.arms
@@ -200,7 +200,7 @@ def test_an_interruption_keeps_what_is_there() -> None:
     assert early.report() == f"0 of {BASELINE_RUNS} runs for a baseline were made, then: it was interrupted"
 
 
-def test_it_gives_up_when_no_process_leaves_a_run_any_more() -> None:
+def test_the_selftest_gives_up_when_no_process_leaves_a_run_any_more() -> None:
     machine = Machine(BASELINE_RUNS + 8)
 
     def measure(plant: str | None) -> Observation | str | None:
@@ -231,8 +231,8 @@ class Launcher:
         self.now_s += min(10, timeout_s)
         ended = Ended(0 if timeout_s >= 10 else None, timeout_s, "")
         dead = name in self.dead or ended.status is None
-        seen = Measured(test=name, observation=make_observation(case_id=name))
-        return ProcessResult((name,), Path(), ended, () if dead else (seen,), (), None)
+        measured = Measured(test=name, observation=make_observation(case_id=name))
+        return ProcessResult((name,), Path(), ended, () if dead else (measured,), (), None)
 
 
 def session(folder: Path, launcher: Launcher, max_time_s: float, *names: str) -> SelfTest:
@@ -245,85 +245,89 @@ def session(folder: Path, launcher: Launcher, max_time_s: float, *names: str) ->
         pluginmanager=SimpleNamespace(get_plugin=lambda _: None),
     )
     budget = Budget(max_time_s, lambda: launcher.now_s)
-    made = SelfTest(config, launcher, budget)  # type: ignore[arg-type]  # stands in for it
+    selftest = SelfTest(config, launcher, budget)  # type: ignore[arg-type]  # stands in for it
     tests: list[Any] = [
         SimpleNamespace(path=folder / "test_it.py", nodeid=name, config=config, fixturenames=("diffbench_pipeline",))
         for name in names
     ]
-    made.begin([(test, Settings()) for test in tests])
-    return made
+    selftest.begin([(test, Settings()) for test in tests])
+    return selftest
 
 
-def told_by(made: SelfTest) -> str:
-    told: list[str] = []
+def terminal_text(selftest: SelfTest) -> str:
+    lines: list[str] = []
     reporter: Any = SimpleNamespace(
-        section=told.append,
-        write_line=lambda text, **_: told.append(text),
+        section=lines.append,
+        write_line=lambda text, **_: lines.append(text),
     )
-    made.pytest_terminal_summary(reporter)
-    return "\n".join(told)
+    selftest.pytest_terminal_summary(reporter)
+    return "\n".join(lines)
 
 
 def written(folder: Path) -> list[str]:
-    return [one["case"] for one in json.loads((folder / ".diffbench" / "selftest.json").read_text())]
+    return [line["case"] for line in json.loads((folder / ".diffbench" / "selftest.json").read_text())]
 
 
 A, B, C = (f"test_it.py::test_{name}" for name in "abc")
 
 
-def test_each_test_has_its_part_of_the_time(tmp_path: Path) -> None:
+def test_every_test_has_a_part_of_the_time(tmp_path: Path) -> None:
     launcher = Launcher()
-    made = session(tmp_path, launcher, 1800, A, B, C)
+    selftest = session(tmp_path, launcher, 1800, A, B, C)
     run: Any = SimpleNamespace(testsfailed=0)
-    assert made.pytest_runtestloop(run)
+    assert selftest.pytest_runtestloop(run)
     assert {name: launcher.started.count(name) for name in (A, B, C)} == {A: 60, B: 60, C: 60}
     assert (run.testsfailed, written(tmp_path)) == (0, [A, B, C])
-    assert "max-time" not in told_by(made)
+    assert "max-time" not in terminal_text(selftest)
 
 
-def test_time_that_a_test_does_not_need_goes_to_the_next(tmp_path: Path) -> None:
+def test_unneeded_time_of_a_test_goes_to_the_next(tmp_path: Path) -> None:
     launcher = Launcher(A)
-    made = session(tmp_path, launcher, 1850, A, B, C)
+    selftest = session(tmp_path, launcher, 1850, A, B, C)
     run: Any = SimpleNamespace(testsfailed=0)
-    made.pytest_runtestloop(run)
+    selftest.pytest_runtestloop(run)
     assert {name: launcher.started.count(name) for name in (A, B, C)} == {A: 5, B: 90, C: 90}
     assert (run.testsfailed, written(tmp_path)) == (1, [B, C])
-    assert f"{A}: 0 of 5 runs for a baseline were made, then: it ended with status 0" in told_by(made)
+    assert f"{A}: 0 of 5 runs for a baseline were made, then: it ended with status 0" in terminal_text(selftest)
 
 
 def test_a_test_with_too_little_time_is_named_with_the_remedy(tmp_path: Path) -> None:
     launcher = Launcher()
-    made = session(tmp_path, launcher, 60, A, B)
+    selftest = session(tmp_path, launcher, 60, A, B)
     run: Any = SimpleNamespace(testsfailed=0)
-    made.pytest_runtestloop(run)
+    selftest.pytest_runtestloop(run)
     remedy = "It had 30 of the 60 s of --diffbench-max-time. Give at least --diffbench-max-time=1140."
     for name in (A, B):
-        assert f"{name}: 3 of 5 runs for a baseline were made, then: there was no time. {remedy}" in told_by(made)
+        assert f"{name}: 3 of 5 runs for a baseline were made, then: there was no time. {remedy}" in terminal_text(
+            selftest
+        )
     assert (run.testsfailed, launcher.started) == (2, [A] * 3 + [B] * 3)
     assert not (tmp_path / ".diffbench").exists()
 
-    made = session(tmp_path, Launcher(), 400, A, B)
+    selftest = session(tmp_path, Launcher(), 400, A, B)
     run.testsfailed = 0
-    made.pytest_runtestloop(run)
+    selftest.pytest_runtestloop(run)
     remedy = "It had 200 of the 400 s of --diffbench-max-time. Give at least --diffbench-max-time=1140."
-    assert f"{A}: no complete trial of pairs of each size. {remedy}" in told_by(made)
+    assert f"{A}: no complete trial of pairs of each size. {remedy}" in terminal_text(selftest)
     assert (run.testsfailed, written(tmp_path)) == (0, [A, B])
 
-    made = session(tmp_path, Launcher(), 8, A)
-    made.pytest_runtestloop(run)
-    assert "It had 8 of the 8 s of --diffbench-max-time, and no process finished in that time" in told_by(made)
+    selftest = session(tmp_path, Launcher(), 8, A)
+    selftest.pytest_runtestloop(run)
+    assert "It had 8 of the 8 s of --diffbench-max-time, and no process finished in that time" in terminal_text(
+        selftest
+    )
 
 
 def test_a_night_is_not_lost_to_an_interruption(tmp_path: Path) -> None:
     launcher = Launcher(last=60 + 30)
-    made = session(tmp_path, launcher, 1800, A, B, C)
+    selftest = session(tmp_path, launcher, 1800, A, B, C)
     run: Any = SimpleNamespace(testsfailed=0)
     with pytest.raises(KeyboardInterrupt):
-        made.pytest_runtestloop(run)
+        selftest.pytest_runtestloop(run)
     assert written(tmp_path) == [A, B]
-    told = told_by(made)
-    assert f"{A} on cpu-test-2c: 60 processes, 5 for the baseline" in told
-    assert f"{B} on cpu-test-2c: 30 processes, 5 for the baseline" in told
+    text = terminal_text(selftest)
+    assert f"{A} on cpu-test-2c: 60 processes, 5 for the baseline" in text
+    assert f"{B} on cpu-test-2c: 30 processes, 5 for the baseline" in text
 
 
 @pytest.mark.parametrize(
@@ -333,7 +337,7 @@ def test_a_night_is_not_lost_to_an_interruption(tmp_path: Path) -> None:
         ("def test_it(): ...", "*none of the tests uses diffbench_pipeline*"),
     ],
 )
-def test_tests_that_it_can_do_nothing_with_are_a_usage_error(
+def test_tests_unfit_for_the_selftest_are_a_usage_error(
     pytester: pytest.Pytester, real_libraries: None, test: str, message: str
 ) -> None:
     path = pytester.makepyfile(test)

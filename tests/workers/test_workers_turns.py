@@ -50,7 +50,7 @@ def played(*scripts: Script, first: int = 0) -> tuple[str, set[str]]:
 
 
 def places(case: str, *numbers: int) -> Script:
-    return [(case, one) for one in (BEGIN, *numbers, END)]
+    return [(case, number) for number in (BEGIN, *numbers, END)]
 
 
 def test_like_rounds_lie_side_by_side_in_the_order_abba() -> None:
@@ -65,7 +65,7 @@ def test_whoever_lies_behind_catches_up() -> None:
 
 
 @pytest.mark.parametrize(
-    ("one", "other", "met"),
+    ("first", "other", "met"),
     [
         (places("X", 0, 1), [], set()),
         ([], places("X", 0, 1), set()),
@@ -77,9 +77,9 @@ def test_whoever_lies_behind_catches_up() -> None:
         (places("X", 0), places("Y", 0), set()),
     ],
 )
-def test_nobody_waits_for_a_case_that_the_other_does_not_come_to(one: Script, other: Script, met: set[str]) -> None:
-    went, found = played(one, other)
-    assert (len(went.split()), found) == (len(one) + len(other), met)
+def test_no_side_waits_for_a_case_missing_on_the_other_side(first: Script, other: Script, met: set[str]) -> None:
+    went, cases_met = played(first, other)
+    assert (len(went.split()), cases_met) == (len(first) + len(other), met)
 
 
 ASKING = """
@@ -101,30 +101,30 @@ def ran(
     folder: Path, *codes: str, timeout_s: float = 60, places: int = 4
 ) -> tuple[tuple[Ended, Ended], frozenset[str]]:
     def prepare(side: int, descriptor: int) -> Command:
-        mine = folder / str(side)
-        mine.mkdir()
+        own_folder = folder / str(side)
+        own_folder.mkdir()
         words = [sys.executable, "-c", codes[side], str(descriptor), "ab"[side]]
-        return Command(words=words, environment=os.environ, folder=mine)
+        return Command(words=words, environment=os.environ, folder=own_folder)
 
     return run_interleaved(prepare, cwd=folder, timeout_s=timeout_s, first=0)
 
 
 def test_real_processes_go_by_turns(tmp_path: Path) -> None:
     ended, met = ran(tmp_path, *[ASKING.format(then="pass")] * 2)
-    assert [one.status for one in ended] == [0, 0]
+    assert [process.status for process in ended] == [0, 0]
     assert (tmp_path / "log.txt").read_text()[:8] == "abbaabba"
     assert met == {"X"}
 
 
-def test_one_that_dies_leaves_the_other_to_go_on(tmp_path: Path) -> None:
+def test_a_dying_side_leaves_the_other_side_to_go_on(tmp_path: Path) -> None:
     dies = ASKING.format(then="if place == 0: sys.exit('enough')")
     ended, met = ran(tmp_path, dies, ASKING.format(then="pass"))
-    assert [one.in_words() for one in ended] == ["it ended with status 1: enough", "it ended with status 0"]
+    assert [process.in_words() for process in ended] == ["it ended with status 1: enough", "it ended with status 0"]
     assert (tmp_path / "log.txt").read_text() == "abbabbb"
     assert met == frozenset()
 
 
-def test_a_child_that_outlives_its_parent_holds_nobody_up(tmp_path: Path) -> None:
+def test_a_surviving_child_of_a_dead_parent_holds_no_side_up(tmp_path: Path) -> None:
     dies = ASKING.format(
         then="""if place == 0:
         import os, threading
@@ -135,35 +135,35 @@ def test_a_child_that_outlives_its_parent_holds_nobody_up(tmp_path: Path) -> Non
     )
     ended, _ = ran(tmp_path, dies, ASKING.format(then="pass"), timeout_s=50)
     os.kill(int((tmp_path / "child.txt").read_text()), 9)
-    assert [one.status for one in ended] == [5, 0]
+    assert [process.status for process in ended] == [5, 0]
 
 
 @pytest.fixture
 def begun(monkeypatch: pytest.MonkeyPatch) -> list[subprocess.Popen[bytes]]:
     """Processes that were started."""
-    seen: list[subprocess.Popen[bytes]] = []
+    processes: list[subprocess.Popen[bytes]] = []
     start = subprocess.Popen.__init__
 
     def begin(self: Any, *args: Any, **kwargs: Any) -> None:
         start(self, *args, **kwargs)
-        seen.append(self)
+        processes.append(self)
 
     monkeypatch.setattr(subprocess.Popen, "__init__", begin)
-    return seen
+    return processes
 
 
 def test_what_runs_too_long_is_ended_on_both_sides(tmp_path: Path, begun: list[subprocess.Popen[bytes]]) -> None:
     ended, _ = ran(tmp_path, WAITING, ASKING.format(then="pass"), timeout_s=1.0)
-    assert [one.in_words() for one in ended] == ["it didn't end within 1 s"] * 2
-    assert [one.poll() is not None for one in begun] == [True, True]
+    assert [process.in_words() for process in ended] == ["it didn't end within 1 s"] * 2
+    assert [process.poll() is not None for process in begun] == [True, True]
 
 
 @pytest.mark.parametrize("dead", [0, 1])
-def test_where_one_comes_to_nothing_the_other_is_ended_at_once(tmp_path: Path, dead: int) -> None:
+def test_a_failed_side_ends_the_other_side_at_once(tmp_path: Path, dead: int) -> None:
     codes = ["import sys; sys.exit('no such module')", WAITING]
     ended, met = ran(tmp_path, *(codes if dead == 0 else codes[::-1]))
     assert ended[dead].in_words() == "it ended with status 1: no such module"
-    assert [one.by_itself for one in ended] == [dead == 0, dead == 1]
+    assert [process.by_itself for process in ended] == [dead == 0, dead == 1]
     assert met == frozenset()
 
 
@@ -176,7 +176,7 @@ def test_an_interruption_ends_both(
     monkeypatch.setattr(turns, "_watch", interrupted)
     with pytest.raises(KeyboardInterrupt):
         ran(tmp_path, WAITING, WAITING)
-    assert [one.poll() is not None for one in begun] == [True, True]
+    assert [process.poll() is not None for process in begun] == [True, True]
 
 
 def test_where_the_second_cannot_be_started_the_first_is_ended(
@@ -197,12 +197,12 @@ def test_where_the_second_cannot_be_started_the_first_is_ended(
     assert begun[0].poll() is not None
 
 
-def test_nobody_measures_where_nobody_decides_any_more() -> None:
+def test_no_side_measures_after_the_end_of_decisions() -> None:
     import socket
 
-    mine, theirs = socket.socketpair()
-    client = TurnClient(theirs.detach())
-    mine.close()
+    server_end, client_end = socket.socketpair()
+    client = TurnClient(client_end.detach())
+    server_end.close()
     for _ in range(2):
         with pytest.raises(MeasureError, match="the session that this process measures for has ended"):
             client.wait("X", 0)

@@ -60,14 +60,14 @@ class Launcher:
 
     def next_of(self, side: str) -> ProcessResult:
         left = self.sides[side]
-        one = left.pop(0) if len(left) > 1 else left[0]
-        if isinstance(one, BaseException):
-            raise one
-        assert isinstance(one, ProcessResult)
-        return one
+        outcome = left.pop(0) if len(left) > 1 else left[0]
+        if isinstance(outcome, BaseException):
+            raise outcome
+        assert isinstance(outcome, ProcessResult)
+        return outcome
 
 
-def told(
+def measured_result(
     tmp_path: Path, *, modules: dict[str, str] | None = None, labels: tuple[str, ...] = (), total_s: float = 0.1
 ) -> ProcessResult:
     return ProcessResult(
@@ -87,8 +87,8 @@ def told(
     )
 
 
-def met(one: ProcessResult, *cases: str) -> ProcessResult:
-    return dataclasses.replace(one, met=frozenset(cases))
+def met(result: ProcessResult, *cases: str) -> ProcessResult:
+    return dataclasses.replace(result, met=frozenset(cases))
 
 
 def died(tmp_path: Path, status: int | None = -11) -> ProcessResult:

@@ -11,7 +11,7 @@ from minis import pictures
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from minis.classifier import Seen, SeenThing
+    from minis.classifier import Classified, ClassifiedObject
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -42,7 +42,7 @@ class Agreement:
         return self.object_colour and self.shape and self.ground
 
 
-def agreement(scene: pictures.Scene, seen: Seen) -> Agreement:
+def agreement(scene: pictures.Scene, classified: Classified) -> Agreement:
     """Compare a picture with its scene.
 
     Of more objects than the scene has, the largest are taken. Which of two is which is chosen so that the most is
@@ -50,37 +50,39 @@ def agreement(scene: pictures.Scene, seen: Seen) -> Agreement:
 
     Args:
         scene: what the caption was written for, one or two objects.
-        seen: what `classifier.classify` says of the picture.
+        classified: what `classifier.classify` says of the picture.
     """
-    ground, count = seen.ground == scene.ground, len(seen.things) == len(scene.things)
-    found = seen.things[: len(scene.things)]
-    if len(scene.things) == 2:
-        colours, shapes, order = _of_two(scene.things, found)
+    ground, count = classified.ground == scene.ground, len(classified.objects) == len(scene.objects)
+    largest = classified.objects[: len(scene.objects)]
+    if len(scene.objects) == 2:
+        colours, shapes, order = _of_two(scene.objects, largest)
         return Agreement(ground, count, object_colour=colours, shape=shapes, size=None, place=None, order=order)
-    if not found:
+    if not largest:
         return Agreement(ground, count, object_colour=False, shape=False, size=False, place=False, order=None)
-    (wanted,), (thing,) = scene.things, found
+    (wanted,), (classified_object,) = scene.objects, largest
     # size and place have names whatever the shape is
-    as_drawn = pictures.Thing(wanted.shape, wanted.colour, thing.x_px, thing.y_px, thing.radius_px)
+    as_drawn = pictures.DrawnObject(
+        wanted.shape, wanted.colour, classified_object.x_px, classified_object.y_px, classified_object.radius_px
+    )
     return Agreement(
         ground,
         count,
-        object_colour=thing.colour == wanted.colour,
-        shape=thing.shape == wanted.shape,
+        object_colour=classified_object.colour == wanted.colour,
+        shape=classified_object.shape == wanted.shape,
         size=pictures.size_of(as_drawn) == pictures.size_of(wanted),
         place=pictures.place_of(as_drawn) == pictures.place_of(wanted),
         order=None,
     )
 
 
-def _of_two(wanted: Sequence[pictures.Thing], found: Sequence[SeenThing]) -> tuple[bool, bool, bool]:
+def _of_two(wanted: Sequence[pictures.DrawnObject], objects: Sequence[ClassifiedObject]) -> tuple[bool, bool, bool]:
     """Whether both colours, both shapes and the order are right."""
-    if len(found) < 2:
+    if len(objects) < 2:
         return False, False, False
     # as captions tell "left of" from "above"
     beside = abs(wanted[1].x_px - wanted[0].x_px) > abs(wanted[1].y_px - wanted[0].y_px)
     readings = []
-    for first, second in permutations(found):
+    for first, second in permutations(objects):
         colours = [first.colour == wanted[0].colour, second.colour == wanted[1].colour]
         shapes = [first.shape == wanted[0].shape, second.shape == wanted[1].shape]
         right, down = second.x_px - first.x_px, second.y_px - first.y_px

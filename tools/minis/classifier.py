@@ -92,13 +92,13 @@ _HOPELESS = 0.12
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class SeenThing:
+class ClassifiedObject:
     """An object as it was found.
 
     Attributes:
         shape: one of `pictures.SHAPES`, None where nothing fits.
         colour: one of `pictures.COLOURS`, None where none is near or the object has several.
-        x_px, y_px: its centre, from the upper left corner, as `pictures.Thing` has it; where no shape fits, the
+        x_px, y_px: its centre, from the upper left corner, as `pictures.DrawnObject` has it; where no shape fits, the
             middle of its extent.
         radius_px: half its extent.
         rgb: 8-bit sRGB of its marks: of its outline and lines where it is hatched.
@@ -117,21 +117,21 @@ class SeenThing:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Seen:
+class Classified:
     """What a picture shows.
 
     Attributes:
         ground: one of `pictures.COLOURS`, None where the border has several colours or none is near.
         ground_rgb: the border's median, 8-bit sRGB.
-        things: objects of noticeable size, the largest first. None where the border has several colours.
+        objects: those of noticeable size, the largest first. None where the border has several colours.
     """
 
     ground: str | None
     ground_rgb: tuple[float, float, float]
-    things: tuple[SeenThing, ...]
+    objects: tuple[ClassifiedObject, ...]
 
 
-def classify(image: NDArray[np.uint8]) -> Seen:
+def classify(image: NDArray[np.uint8]) -> Classified:
     """Say what a picture shows.
 
     Args:
@@ -145,18 +145,18 @@ def classify(image: NDArray[np.uint8]) -> Seen:
     pixels = image.astype(np.float64)
     ground, even = _ground(pixels)
     if not even:
-        return Seen(None, _rgb(ground), ())
+        return Classified(None, _rgb(ground), ())
     soft = ndimage.gaussian_filter(pixels, (_SOFTEN_PX, _SOFTEN_PX, 0.0))
     marks = _solid(np.linalg.norm(soft - ground, axis=-1) > _CONTRAST)
     labels, count = ndimage.label(marks)
     least_px = _NOTICEABLE * marks.size
-    things = [
-        _thing(pixels, soft, ground, labels == label)
+    objects = [
+        _classified_object(pixels, soft, ground, labels == label)
         for label in range(1, count + 1)
         if np.count_nonzero(labels == label) >= least_px
     ]
-    noticeable = sorted((t for t in things if t.area_px >= least_px), key=lambda t: -t.area_px)
-    return Seen(named_colour(_rgb(ground)), _rgb(ground), tuple(noticeable))
+    noticeable = sorted((t for t in objects if t.area_px >= least_px), key=lambda t: -t.area_px)
+    return Classified(named_colour(_rgb(ground)), _rgb(ground), tuple(noticeable))
 
 
 def named_colour(rgb: Sequence[float]) -> str | None:
@@ -222,23 +222,23 @@ def _disc(radius_px: int) -> Mask:
     return disc
 
 
-def _thing(pixels: Floats, soft: Floats, ground: Floats, found: Mask) -> SeenThing:
+def _classified_object(pixels: Floats, soft: Floats, ground: Floats, region: Mask) -> ClassifiedObject:
     """Look closely at an object.
 
     Args:
         pixels: the picture, shape (height, width, 3).
         soft: the same without noise.
         ground: the ground's colour.
-        found: where the object is, its soft surroundings included.
+        region: where the object is, its soft surroundings included.
     """
     contrast = np.linalg.norm(soft - ground, axis=-1)
-    strongest = found & (contrast >= np.quantile(contrast[found], 0.9))
+    strongest = region & (contrast >= np.quantile(contrast[region], 0.9))
     cover, off = _unmixed(soft, ground, np.median(soft[strongest], axis=0))
-    mask = _largest(_solid(found & (cover > _THIN_EDGE)))
+    mask = _largest(_solid(region & (cover > _THIN_EDGE)))
     inside = ndimage.binary_erosion(mask, _disc(_INSIDE_PX), border_value=1)
     filled = inside.any() and np.mean(cover[inside] > _FILLED_COVER) >= _FILLED_SHARE
     if filled:
-        mask = _largest(_solid(found & (cover > _FILLED_EDGE)))
+        mask = _largest(_solid(region & (cover > _FILLED_EDGE)))
     marks = inside & (cover > _MARK_COVER) & (off < _OFF_COLOUR)
     rgb = np.median(pixels[marks if marks.any() else strongest], axis=0)
     pure = inside.any() and np.mean(off[inside] < _OFF_COLOUR) >= _PURE_SHARE
@@ -247,7 +247,7 @@ def _thing(pixels: Floats, soft: Floats, ground: Floats, found: Mask) -> SeenThi
     if not fit.good:  # not before: the hole of a small ring, seen blurred, isn't empty either
         mask = _with_faint_inside(mask, cover)
         fit = _fitted(mask)
-    return SeenThing(
+    return ClassifiedObject(
         shape=fit.shape if fit.good else None,
         colour=colour if pure else None,
         x_px=fit.x,
@@ -310,7 +310,9 @@ def _fitted(mask: Mask) -> _Fit:
     if not rows.size:
         return _Fit("circle", 0.0, 0.0, 0.0, 0.0)
     # what lies far from the object can't change which shape is best, and costs time
-    window = tuple(slice(max(one[0] - _AROUND_PX, 0), one[-1] + 1 + _AROUND_PX) for one in (rows, columns))
+    window = tuple(
+        slice(max(indices[0] - _AROUND_PX, 0), indices[-1] + 1 + _AROUND_PX) for indices in (rows, columns)
+    )
     part, (y_px, x_px) = mask[window], (np.indices(mask.shape) + 0.5)[:, *window]
     height, width = float(rows[-1] + 1 - rows[0]), float(columns[-1] + 1 - columns[0])
     x, y = float(columns[0]) + width / 2, float(rows[0]) + height / 2
@@ -338,7 +340,7 @@ def _climbed(
     at, best, step = np.array(start), first, _STEP_PX
     while step >= _LEAST_STEP_PX:
         near = at + step * np.concatenate([np.eye(3), -np.eye(3)])
-        scores = [score(*one) for one in near]
+        scores = [score(*corner) for corner in near]
         if max(scores) > best:
             at, best = near[int(np.argmax(scores))], max(scores)
         else:

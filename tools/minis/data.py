@@ -193,8 +193,8 @@ def texts(
     written = []
     for scene, captionless, noise in zip(scenes, bare, sigma, strict=True):
         if not captionless:
-            told = world.misnamed(scene, rng) if noise > _CARELESS_ABOVE_SIGMA else scene
-            written.append(Text(world.caption(told, rng), negative=False))
+            captioned = world.misnamed(scene, rng) if noise > _CARELESS_ABOVE_SIGMA else scene
+            written.append(Text(world.caption(captioned, rng), negative=False))
         elif rng.random() < _EMPTY_SHARE:
             written.append(Text("", negative=True))
         else:

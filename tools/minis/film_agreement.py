@@ -25,7 +25,7 @@ _WAYWARD = 0.5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class SeenFilm:
+class ClassifiedFilm:
     """What a video shows; None for what isn't the same in most of the frames that are looked at.
 
     Attributes:
@@ -61,7 +61,7 @@ class FilmAgreement:
         return self.both_colours and self.direction and self.shape
 
 
-def see(video: NDArray[np.uint8]) -> SeenFilm:
+def see(video: NDArray[np.uint8]) -> ClassifiedFilm:
     """Say what a video shows.
 
     Args:
@@ -69,25 +69,35 @@ def see(video: NDArray[np.uint8]) -> SeenFilm:
     """
     scale = pictures.SIDE_PX // films.SIDE_PX
     # the classifier's lengths are those of the scenes
-    seen = [classify(frame.repeat(scale, axis=0).repeat(scale, axis=1)) for frame in video[::_FRAMES_APART]]
-    largest = [frame.things[0] if frame.things else None for frame in seen]
-    places = [(thing.x_px, thing.y_px) for thing in largest if thing is not None]
-    return SeenFilm(
-        ground=_of_most((frame.ground for frame in seen), len(seen)),
-        colour=_of_most((thing.colour for thing in largest if thing is not None), len(seen)),
-        shape=_of_most((thing.shape for thing in largest if thing is not None), len(seen)),
+    classified = [classify(frame.repeat(scale, axis=0).repeat(scale, axis=1)) for frame in video[::_FRAMES_APART]]
+    largest = [frame.objects[0] if frame.objects else None for frame in classified]
+    places = [
+        (classified_object.x_px, classified_object.y_px)
+        for classified_object in largest
+        if classified_object is not None
+    ]
+    return ClassifiedFilm(
+        ground=_of_most((frame.ground for frame in classified), len(classified)),
+        colour=_of_most(
+            (classified_object.colour for classified_object in largest if classified_object is not None),
+            len(classified),
+        ),
+        shape=_of_most(
+            (classified_object.shape for classified_object in largest if classified_object is not None),
+            len(classified),
+        ),
         direction=_direction(np.subtract(places[-1], places[0])) if len(places) > 1 else None,
     )
 
 
-def film_agreement(film: films.Film, seen: SeenFilm) -> FilmAgreement:
+def film_agreement(film: films.Film, classified: ClassifiedFilm) -> FilmAgreement:
     """Compare a video with the film that its caption was written for."""
-    (thing,) = film.middle.things
+    (drawn_object,) = film.middle.objects
     return FilmAgreement(
-        ground=seen.ground == film.middle.ground,
-        object_colour=seen.colour == thing.colour,
-        shape=seen.shape == thing.shape,
-        direction=seen.direction == film.direction,
+        ground=classified.ground == film.middle.ground,
+        object_colour=classified.colour == drawn_object.colour,
+        shape=classified.shape == drawn_object.shape,
+        direction=classified.direction == film.direction,
     )
 
 

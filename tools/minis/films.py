@@ -56,7 +56,7 @@ def film(rng: np.random.Generator) -> Film:
     """Draw a film by lot."""
     ground, colour = (str(name) for name in rng.permutation(list(pictures.COLOURS))[:2])
     dx, dy, more, further = rng.uniform(-1.0, 1.0, size=4)
-    thing = pictures.Thing(
+    drawn_object = pictures.DrawnObject(
         shape=str(rng.choice(SHAPES)),
         colour=colour,
         x_px=float(pictures.SIDE_PX / 2 + _WOBBLE_PX * dx),
@@ -64,15 +64,17 @@ def film(rng: np.random.Generator) -> Film:
         radius_px=float(_RADIUS_PX + _WOBBLE_PX / 3 * more),
     )
     direction = str(rng.choice(list(DIRECTIONS)))
-    return Film(pictures.Scene((thing,), ground), direction, float(_WAY_PX + _WAY_WOBBLE_PX * further))
+    return Film(pictures.Scene((drawn_object,), ground), direction, float(_WAY_PX + _WAY_WOBBLE_PX * further))
 
 
 def scene_at(drawn: Film, frame: int) -> pictures.Scene:
     """Give the scene of a frame, from 0 to `FRAMES - 1`."""
-    (thing,) = drawn.middle.things
+    (drawn_object,) = drawn.middle.objects
     shift_px = drawn.way_px * (frame / (FRAMES - 1) - 0.5)
     step_x, step_y = DIRECTIONS[drawn.direction]
-    moved = dataclasses.replace(thing, x_px=thing.x_px + step_x * shift_px, y_px=thing.y_px + step_y * shift_px)
+    moved = dataclasses.replace(
+        drawn_object, x_px=drawn_object.x_px + step_x * shift_px, y_px=drawn_object.y_px + step_y * shift_px
+    )
     return pictures.Scene((moved,), drawn.middle.ground)
 
 
@@ -114,8 +116,8 @@ def draw(
 
 def caption(drawn: Film, rng: np.random.Generator) -> str:
     """Say what is in a film, in one of several ways."""
-    (thing,) = drawn.middle.things
-    noun = f"{thing.colour} {thing.shape}"
+    (drawn_object,) = drawn.middle.objects
+    noun = f"{drawn_object.colour} {drawn_object.shape}"
     chance = rng.random()
     if chance < 0.1:
         return f"{noun} moving {drawn.direction}, {drawn.middle.ground} background"
@@ -128,12 +130,12 @@ def caption(drawn: Film, rng: np.random.Generator) -> str:
 
 def misnamed(drawn: Film, rng: np.random.Generator) -> Film:
     """Change a film to what a careless caption would say of it: mostly not at all."""
-    (thing,) = drawn.middle.things
+    (drawn_object,) = drawn.middle.objects
     colours = tuple(pictures.COLOURS)
     said = dataclasses.replace(
-        thing,
-        shape=pictures.careless("shape", thing.shape, SHAPES, rng),
-        colour=pictures.careless("colour", thing.colour, colours, rng),
+        drawn_object,
+        shape=pictures.careless("shape", drawn_object.shape, SHAPES, rng),
+        colour=pictures.careless("colour", drawn_object.colour, colours, rng),
     )
     ground = pictures.careless("ground", drawn.middle.ground, colours, rng)
     direction = pictures.careless("direction", drawn.direction, tuple(DIRECTIONS), rng)
@@ -142,6 +144,6 @@ def misnamed(drawn: Film, rng: np.random.Generator) -> Film:
 
 def held_out(drawn: Film) -> bool:
     """Whether a film is kept from training: a tenth of all combinations of shape, colours and direction."""
-    (thing,) = drawn.middle.things
-    facts = (thing.shape, thing.colour, drawn.middle.ground, drawn.direction)
+    (drawn_object,) = drawn.middle.objects
+    facts = (drawn_object.shape, drawn_object.colour, drawn.middle.ground, drawn.direction)
     return hashlib.sha256(repr(facts).encode()).digest()[0] < 26

@@ -87,7 +87,7 @@ _TINT = 0.45
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
-class Thing:
+class DrawnObject:
     """One object: centre and radius in pixels from the upper left corner."""
 
     shape: str
@@ -101,50 +101,52 @@ class Thing:
 class Scene:
     """One or two objects before a plain ground. With two, the first is left of or above the second."""
 
-    things: tuple[Thing, ...]
+    objects: tuple[DrawnObject, ...]
     ground: str
 
 
-def scene(rng: np.random.Generator, *, things: int | None = None) -> Scene:
+def scene(rng: np.random.Generator, *, objects: int | None = None) -> Scene:
     """Draw a scene by lot.
 
     Args:
         rng: source of chance.
-        things: number of objects, 1 or 2; None for one of them, mostly 1.
+        objects: their number, 1 or 2; None for one of them, mostly 1.
     """
-    count = things or (2 if rng.random() < 0.15 else 1)
+    count = objects or (2 if rng.random() < 0.15 else 1)
     ground, *colours = rng.permutation(list(COLOURS))[: count + 1]
     if count == 1:
         medium, centred = rng.random() < _MEDIUM_SHARE, rng.random() < _CENTRED_SHARE
         radius, offset = _SIZES[_USUAL_SIZE if medium else rng.choice([s for s in _SIZES if s != _USUAL_SIZE])]
         column, row = (0, 0) if centred else _AROUND[rng.integers(len(_AROUND))]
         x, y = SIDE_PX / 2 + offset * column, SIDE_PX / 2 + offset * row
-        return Scene((_thing(rng, colours[0], x, y, radius),), str(ground))
+        return Scene((_drawn_object(rng, colours[0], x, y, radius),), str(ground))
     middle = SIDE_PX / 2
     centres = [(middle - _PAIR_OFFSET_PX, middle), (middle + _PAIR_OFFSET_PX, middle)]
     if rng.random() < 0.5:
         centres = [(y, x) for x, y in centres]
     return Scene(
-        tuple(_thing(rng, colour, x, y, _PAIR_RADIUS_PX) for colour, (x, y) in zip(colours, centres, strict=True)),
+        tuple(
+            _drawn_object(rng, colour, x, y, _PAIR_RADIUS_PX) for colour, (x, y) in zip(colours, centres, strict=True)
+        ),
         str(ground),
     )
 
 
-def _thing(rng: np.random.Generator, colour: str, x_px: float, y_px: float, radius_px: float) -> Thing:
+def _drawn_object(rng: np.random.Generator, colour: str, x_px: float, y_px: float, radius_px: float) -> DrawnObject:
     """An object of some shape, about there and about that large."""
     dx, dy, more = rng.uniform(-_WOBBLE_PX, _WOBBLE_PX, size=3)
     shape = str(rng.choice(SHAPES))
-    return Thing(shape, str(colour), float(x_px + dx), float(y_px + dy), float(radius_px + more / 1.5))
+    return DrawnObject(shape, str(colour), float(x_px + dx), float(y_px + dy), float(radius_px + more / 1.5))
 
 
-def size_of(thing: Thing) -> str:
+def size_of(drawn_object: DrawnObject) -> str:
     """Name the size: the nearest of the three."""
-    return min(_SIZES, key=lambda size: abs(_SIZES[size][0] - thing.radius_px))
+    return min(_SIZES, key=lambda size: abs(_SIZES[size][0] - drawn_object.radius_px))
 
 
-def place_of(thing: Thing) -> str:
+def place_of(drawn_object: DrawnObject) -> str:
     """Name the place: `in the center`, `at the top left` and so on."""
-    dx, dy = thing.x_px - SIDE_PX / 2, thing.y_px - SIDE_PX / 2
+    dx, dy = drawn_object.x_px - SIDE_PX / 2, drawn_object.y_px - SIDE_PX / 2
     column = "left" if dx < -_OFF_CENTRE_PX else "right" if dx > _OFF_CENTRE_PX else ""
     row = "top" if dy < -_OFF_CENTRE_PX else "bottom" if dy > _OFF_CENTRE_PX else ""
     if not (row or column):
@@ -155,25 +157,25 @@ def place_of(thing: Thing) -> str:
 def caption(drawn: Scene, rng: np.random.Generator) -> str:
     """Say what is in a scene, in one of several ways, of which some leave out what is as usual."""
     ground = f"{article(drawn.ground)} {drawn.ground} background"
-    if len(drawn.things) == 2:
-        first, second = drawn.things
+    if len(drawn.objects) == 2:
+        first, second = drawn.objects
         relation = "left of" if abs(first.x_px - second.x_px) > abs(first.y_px - second.y_px) else "above"
         if relation == "left of":
             relation = str(rng.choice(["left of", "and"]))
-        pair = (f"{article(t.colour)} {t.colour} {t.shape}" for t in drawn.things)
+        pair = (f"{article(t.colour)} {t.colour} {t.shape}" for t in drawn.objects)
         return f"{f' {relation} '.join(pair)} on {ground}"
-    (thing,) = drawn.things
-    words = [thing.colour, thing.shape]
-    if size_of(thing) != _USUAL_SIZE or rng.random() >= _SIZE_LEFT_OUT:
-        words.insert(0, size_of(thing))
+    (drawn_object,) = drawn.objects
+    words = [drawn_object.colour, drawn_object.shape]
+    if size_of(drawn_object) != _USUAL_SIZE or rng.random() >= _SIZE_LEFT_OUT:
+        words.insert(0, size_of(drawn_object))
     noun = " ".join(words)
-    placed = place_of(thing) != _USUAL_PLACE or rng.random() >= _PLACE_LEFT_OUT
+    placed = place_of(drawn_object) != _USUAL_PLACE or rng.random() >= _PLACE_LEFT_OUT
     chance = rng.random()
     if not placed and chance < 0.15:
         return f"{noun}, {drawn.ground} background"
     noun = f"{article(noun)} {noun}"
     if placed:
-        noun = f"{noun} {place_of(thing)}"
+        noun = f"{noun} {place_of(drawn_object)}"
     if chance > 0.96:
         return noun
     return f"a picture of {noun} on {ground}" if chance > 0.92 else f"{noun} on {ground}"
@@ -181,15 +183,15 @@ def caption(drawn: Scene, rng: np.random.Generator) -> str:
 
 def misnamed(drawn: Scene, rng: np.random.Generator) -> Scene:
     """Change a scene to what a careless caption would say of it: mostly not at all."""
-    things = tuple(
+    objects = tuple(
         dataclasses.replace(
-            thing,
-            shape=careless("shape", thing.shape, SHAPES, rng),
-            colour=careless("colour", thing.colour, tuple(COLOURS), rng),
+            drawn_object,
+            shape=careless("shape", drawn_object.shape, SHAPES, rng),
+            colour=careless("colour", drawn_object.colour, tuple(COLOURS), rng),
         )
-        for thing in drawn.things
+        for drawn_object in drawn.objects
     )
-    return Scene(things, careless("ground", drawn.ground, tuple(COLOURS), rng))
+    return Scene(objects, careless("ground", drawn.ground, tuple(COLOURS), rng))
 
 
 def careless(what: str, name: str, names: Sequence[str], rng: np.random.Generator) -> str:
@@ -204,7 +206,7 @@ def held_out(drawn: Scene) -> bool:
 
     Scenes of two objects are kept out by the same rule.
     """
-    facts = [(t.shape, t.colour, size_of(t), place_of(t)) for t in drawn.things]
+    facts = [(t.shape, t.colour, size_of(t), place_of(t)) for t in drawn.objects]
     return hashlib.sha256(repr((facts, drawn.ground)).encode()).digest()[0] < 26
 
 
@@ -267,8 +269,10 @@ def draw(
     scale = side_px / SIDE_PX
     y, x = (np.mgrid[0:side_px, 0:side_px] + 0.5) / scale
     picture = np.broadcast_to(_shade(drawn.ground, rng, any_colour=any_colour), (side_px, side_px, 3)).copy()
-    for thing in drawn.things:
-        distance = scale * signed_distance_px(thing.shape, x - thing.x_px, y - thing.y_px, thing.radius_px)
+    for drawn_object in drawn.objects:
+        distance = scale * signed_distance_px(
+            drawn_object.shape, x - drawn_object.x_px, y - drawn_object.y_px, drawn_object.radius_px
+        )
         cover = np.clip(0.5 - distance, 0.0, 1.0)
         outline = np.clip(distance + _OUTLINE_PX + 0.5, 0.0, 1.0)
         if style == "outlined":
@@ -278,7 +282,7 @@ def draw(
             phase = np.mod(x + y, _HATCH_PERIOD_PX) - _HATCH_PERIOD_PX / 2
             lines = np.clip(_HATCH_PERIOD_PX / 4 + 0.5 - np.abs(phase), 0.0, 1.0)
             cover = cover * np.maximum(lines, outline)
-        picture += cover[..., None] * (_shade(thing.colour, rng, any_colour=any_colour) - picture)
+        picture += cover[..., None] * (_shade(drawn_object.colour, rng, any_colour=any_colour) - picture)
     picture = 127.5 + contrast * (picture - 127.5)
     return np.clip(np.rint(picture), 0, 255).astype(np.uint8)
 

@@ -133,8 +133,8 @@ def flux_distilled(options: argparse.Namespace) -> None:
     The package has no undistilled weights, so `flux` has to be trained first, be it from the package.
     """
     student, teacher = Flux(), Flux()
-    for one in (student, teacher):
-        one.parts.load_state_dict(load_file(options.folder / "flux.safetensors"))
+    for pipeline in (student, teacher):
+        pipeline.parts.load_state_dict(load_file(options.folder / "flux.safetensors"))
     teacher.parts.requires_grad_(False)
     with _prepared(options, student, "flat", paler=False) as (autoencoder, drawn):
         loss_of = train_flow.distillation_loss(student, teacher, drawn, options.batch or 64)

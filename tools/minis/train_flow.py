@@ -135,7 +135,7 @@ def distillation_loss(student: Flux, teacher: Flux, data: Data[Any], batch: int)
         with half_precision():
             with torch.no_grad():
                 conditional, unconditional = (
-                    teacher.predict(noisy, sigma, one, rng).float() for one in (said, empty)
+                    teacher.predict(noisy, sigma, prompt, rng).float() for prompt in (said, empty)
                 )
             predicted = student.predict(noisy, sigma, said, rng, guidance=scale)
         guided = unconditional + scale[:, None, None, None] * (conditional - unconditional)

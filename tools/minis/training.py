@@ -198,12 +198,12 @@ class Average:
         self._count += 1
         decay = min(self._decay, (1 + self._count) / (10 + self._count))
         with torch.no_grad():
-            mine, theirs = [], []
+            averages, values = [], []
             for name, value in model.state_dict().items():
                 if value.is_floating_point():
-                    mine.append(self.values[name])
-                    theirs.append(value)
-            torch._foreach_lerp_(mine, theirs, 1 - decay)
+                    averages.append(self.values[name])
+                    values.append(value)
+            torch._foreach_lerp_(averages, values, 1 - decay)
 
     def state_dict(self) -> dict[str, Any]:
         """For a checkpoint."""

@@ -26,13 +26,13 @@ def test_a_benign_change_is_the_same(change: Benign, tmp_path: Path, warm_python
     if change.fresh:
         # of a forked process only the threads are its own
         python = warm_python.executable if change.threads > 1 else Path(sys.executable)
-        seen = measured_afresh(python, change.subject, change.threads, tmp_path)
+        measurement = measured_afresh(python, change.subject, change.threads, tmp_path)
     else:
-        seen = measured(subject, change.plant, **change.arguments)
-    found = verdicts(subject, seen)
-    told = {gate: (verdict.decision, verdict.message) for gate, verdict in found.items()}
+        measurement = measured(subject, change.plant, **change.arguments)
+    verdicts_by_gate = verdicts(subject, measurement)
+    words_by_gate = {gate: (verdict.decision, verdict.message) for gate, verdict in verdicts_by_gate.items()}
     if change.pieces:
-        work = found.pop("work")
+        work = verdicts_by_gate.pop("work")
         assert work.reason in ("work.operators", "work.python_calls"), work.message
         assert work.decision == "unsure"
-    assert {verdict.decision for verdict in found.values()} == {"same"}, told
+    assert {verdict.decision for verdict in verdicts_by_gate.values()} == {"same"}, words_by_gate

@@ -37,13 +37,13 @@ def project(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, accepted_picture: Path, real_libraries: None
 ) -> Project:
     project = Project(pytester, monkeypatch, TEST_FILE)
-    mine = pytester.path / "baselines"
+    own_baselines = pytester.path / "baselines"
     if accepted_picture.exists():
-        shutil.copytree(accepted_picture, mine)
+        shutil.copytree(accepted_picture, own_baselines)
     else:
         with suite_budget.shared():
             project.run("--diffbench-save").assert_outcomes(passed=1)
-        shutil.copytree(mine, accepted_picture)
+        shutil.copytree(own_baselines, accepted_picture)
     return project
 
 
@@ -51,14 +51,14 @@ def project(
     "fault",
     ["black_image", "noise", "other_seed", "other_prompt", "twice_as_bright", "red_cast", "black_patch"],
 )
-def test_another_picture_is_worse(project: Project, fault: str) -> None:
+def test_a_different_picture_is_worse(project: Project, fault: str) -> None:
     project.run("--diffbench", fault=fault).assert_outcomes(failed=1)
     assert project.verdict("output").decision == "worse", project.verdict("output")
     assert "output" in project.junit_failure()
 
 
 @pytest.mark.parametrize("fault", ["", "channels_last"], ids=["rerun", "channels last"])
-def test_the_same_picture_by_another_way_is_the_same(project: Project, fault: str) -> None:
+def test_the_same_picture_by_a_different_way_is_the_same(project: Project, fault: str) -> None:
     project.run("--diffbench", fault=fault).assert_outcomes(passed=1)
     assert project.verdict("output").decision == "same", project.verdict("output")
 

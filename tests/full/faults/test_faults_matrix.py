@@ -13,7 +13,7 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("real_libraries")]
 
 
 @pytest.mark.parametrize("fault", FAULTS, ids=title)
-def test_a_fault_is_caught_by_its_gate_at_its_place(fault: Fault) -> None:
+def test_a_fault_is_caught_by_the_right_gate_at_the_right_place(fault: Fault) -> None:
     check_caught(fault)
 
 
@@ -25,15 +25,15 @@ def test_a_fault_is_taken_out_again(name: str) -> None:
         if fault.subject == name:
             with fault.plant(subject.build()):
                 pass
-    found = verdicts(subject, measured(subject))
-    assert {gate: verdict.reason for gate, verdict in found.items()} == {
+    verdicts_by_gate = verdicts(subject, measured(subject))
+    assert {gate: verdict.reason for gate, verdict in verdicts_by_gate.items()} == {
         "work": "work.same",
         "guidance": "guidance.same",
         "output": "output.same_bits",
     }
 
 
-def test_the_table_tells_its_faults_apart() -> None:
+def test_the_table_tells_the_faults_apart() -> None:
     assert len(FAULTS) >= 36
     names = Counter((fault.gate, fault.name, fault.subject) for fault in FAULTS)
     assert [name for name, count in names.items() if count > 1] == []

@@ -60,7 +60,7 @@ def run(project: pytest.Pytester, *options: str) -> CaseReport:
     return case
 
 
-def test_what_makes_it_slower_is_told(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_cause_of_a_slowdown_is_named(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     for pace in ("0.99", "1.0", "1.01", "1.0", "0.995"):
         monkeypatch.setenv("DIFFBENCH_TEST_PACE", pace)
         saved = run(project, "--diffbench-save")
@@ -76,16 +76,20 @@ def test_what_makes_it_slower_is_told(project: pytest.Pytester, monkeypatch: pyt
     assert same.observation.profile is None  # nobody asked why
     monkeypatch.setenv("DIFFBENCH_TEST_EXTRA", "20")
     slower = run(project, "--diffbench", "--diffbench-confirm=0")  # the first run decides
-    verdict = next(one for one in slower.verdicts if one.gate == "time")
+    verdict = next(verdict_of_gate for verdict_of_gate in slower.verdicts if verdict_of_gate.gate == "time")
     assert (verdict.decision, verdict.reason) == ("worse", "time.slower")
     assert slower.observation.profile is not None
     # 4 calls of the denoiser with 20 products each
-    counts = [one.calls for one in stored.profile.operators if (one.stage, one.name) == ("denoise", "aten::mm")]
+    counts = [
+        operator.calls
+        for operator in stored.profile.operators
+        if (operator.stage, operator.name) == ("denoise", "aten::mm")
+    ]
     expected = f"denoise: aten::mm {counts[0]:,} -> {counts[0] + 80:,} calls"
     assert any(line.startswith(expected) for line in verdict.changes), verdict.changes
 
 
-def test_traces_are_written_for_each_case(project: pytest.Pytester) -> None:
+def test_traces_are_written_for_every_case(project: pytest.Pytester) -> None:
     project.makepyfile(
         test_project="""
         import pytest
@@ -103,11 +107,11 @@ def test_traces_are_written_for_each_case(project: pytest.Pytester) -> None:
     assert all("test_project-test_case" in name and name.endswith(".json.gz") for name in files)
     for name in files:
         text = gzip.decompress((project.path / "deep" / "traces" / name).read_bytes())
-        names = {one["name"] for one in json.loads(text)["traceEvents"]}
+        names = {event["name"] for event in json.loads(text)["traceEvents"]}
         assert {"diffbench:text_encode", "diffbench:denoise", "diffbench:vae_decode", "diffbench:step 1"} <= names
 
 
-def test_a_folder_that_cannot_be_made_is_told(project: pytest.Pytester) -> None:
+def test_a_failure_to_create_a_folder_is_reported(project: pytest.Pytester) -> None:
     project.makeconftest("def pytest_runtest_setup():\n    open('taken', 'w').close()\n")
     result = project.runpytest_inprocess("--diffbench", "--diffbench-profile=taken/traces")
     result.assert_outcomes(failed=1)

@@ -57,7 +57,7 @@ class Project:
 
     def verdict(self) -> Any:
         (case,) = session_json.load(self.pytester.path / "session.json").cases
-        return next(one for one in case.verdicts if one.gate == "time")
+        return next(verdict for verdict in case.verdicts if verdict.gate == "time")
 
 
 @pytest.fixture(scope="session")
@@ -69,13 +69,13 @@ def five_runs(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, five_runs: Path) -> Project:
     project = Project(pytester, monkeypatch)
-    mine = pytester.path / "baselines"
+    own_baselines = pytester.path / "baselines"
     if five_runs.exists():
-        shutil.copytree(five_runs, mine)
+        shutil.copytree(five_runs, own_baselines)
     else:
         for pace in (0.99, 1.0, 1.01, 1.0, 0.995):
             project.run("--diffbench-save", pace).assert_outcomes(passed=1)
-        shutil.copytree(mine, five_runs)
+        shutil.copytree(own_baselines, five_runs)
     return project
 
 
@@ -92,7 +92,7 @@ def test_half_as_much_time_again_in_the_denoiser_is_red_and_located(project: Pro
     result.stdout.fnmatch_lines(["*diffbench: worse in time*"])
 
 
-def test_the_same_pace_is_the_same_and_says_what_it_would_have_seen(project: Project) -> None:
+def test_the_same_pace_is_the_same_and_says_what_would_have_been_detected(project: Project) -> None:
     project.run("--diffbench", pace=1.005).assert_outcomes(passed=1)
     verdict = project.verdict()
     assert (verdict.decision, verdict.reason) == ("same", "time.same")

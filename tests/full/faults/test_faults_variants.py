@@ -89,11 +89,11 @@ class Project:
     @property
     def rows(self) -> dict[str, VariantReport]:
         (comparison,) = self.session.comparisons
-        return {one.name: one for one in comparison.variants}
+        return {variant.name: variant for variant in comparison.variants}
 
     def verdicts(self, name: str) -> dict[str, Verdict]:
-        (case,) = [one for one in self.session.cases if one.observation.case.id.endswith(f"={name}")]
-        return {one.gate: one for one in case.verdicts}
+        (case,) = [case for case in self.session.cases if case.observation.case.id.endswith(f"={name}")]
+        return {verdict.gate: verdict for verdict in case.verdicts}
 
 
 @pytest.fixture
@@ -126,7 +126,7 @@ def test_a_sweep_measures_what_counts_predict(project: Project) -> None:
     assert difference.latents_rel > 0
 
 
-def test_a_gain_that_went_missing_is_red_and_off_the_prediction(project: Project) -> None:
+def test_a_missing_gain_is_red_and_off_the_prediction(project: Project) -> None:
     for _ in range(3):
         project.run("--diffbench-save").assert_outcomes(passed=1)
     project.run("--diffbench").assert_outcomes(passed=1)

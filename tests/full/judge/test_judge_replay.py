@@ -40,7 +40,9 @@ def recorded_runs(calibration: str, noise_rel: float = 0.0, seed: int = 0) -> li
     for times_s in recording():
         pace = statistics.median(times_s) / usual_s() if calibration == "follows" else 1.0
         runs.append(make.run(totals_s=times_s, calibration_s=0.02 * pace * math.exp(rng.gauss(0, noise_rel))))
-    return [msgspec.structs.replace(run, rounds=tuple(Round(total_s=one) for one in run.totals_s)) for run in runs]
+    return [
+        msgspec.structs.replace(run, rounds=tuple(Round(total_s=total_s) for total_s in run.totals_s)) for run in runs
+    ]
 
 
 def replay(runs: list[Run], count: int, planted: float | None = None) -> Answers:
@@ -53,15 +55,15 @@ def replay(runs: list[Run], count: int, planted: float | None = None) -> Answers
     limits = Limits()
     steady = [doubts(run, limits) is None for run in runs]
     for number, run in enumerate(runs):
-        past = [one for one, kept in zip(runs[:number], steady[:number], strict=True) if kept][-count:]
+        past = [run for run, kept in zip(runs[:number], steady[:number], strict=True) if kept][-count:]
         if len(past) < count:
             continue
         if planted is not None and (not steady[number] or run.median_s > 1.2 * usual_s()):
             continue
-        now = [slowed(one, planted or 1.0) for one in runs[number : number + limits.time_max_runs]]
-        for made in range(1, len(now) + 1):
-            seen, against = make.observation(run=now[0]), make.reference(runs=past)
-            answer = make.ask("time", seen, against, more_runs=now[1:made])
+        now = [slowed(run, planted or 1.0) for run in runs[number : number + limits.time_max_runs]]
+        for measured_runs in range(1, len(now) + 1):
+            observation, against = make.observation(run=now[0]), make.reference(runs=past)
+            answer = make.ask("time", observation, against, more_runs=now[1:measured_runs])
             if not wants_runs(answer):
                 break
         answers[answer.reason] += 1
@@ -69,7 +71,7 @@ def replay(runs: list[Run], count: int, planted: float | None = None) -> Answers
 
 
 def slowed(run: Run, factor: float) -> Run:
-    return msgspec.structs.replace(run, rounds=tuple(Round(total_s=one * factor) for one in run.totals_s))
+    return msgspec.structs.replace(run, rounds=tuple(Round(total_s=total_s * factor) for total_s in run.totals_s))
 
 
 @pytest.mark.parametrize("count", WINDOWS)
@@ -84,33 +86,33 @@ def test_identical_code_never_alarms(count: int, noise_rel: float) -> None:
         assert answers["time.same"] > answers["time.blind"], "twenty runs know their spread"
 
 
-def test_a_calibration_that_sees_nothing_costs_few_alarms() -> None:
+def test_a_calibration_seeing_nothing_costs_few_alarms() -> None:
     """The worst there can be, in a session of one case that has no neighbours to tell of the machine's tail."""
     answers = [replay(recorded_runs("blind"), count) for count in WINDOWS]
-    assert sum(one.total() for one in answers) == 198
+    assert sum(answer.total() for answer in answers) == 198
     # docs/time-study.md tells these: three processes in a row at 1.6 times the usual time are what slow code is
-    assert sum(one["time.slower"] for one in answers) <= 9
-    assert sum(one["time.faster"] for one in answers) <= 6
+    assert sum(answer["time.slower"] for answer in answers) <= 9
+    assert sum(answer["time.faster"] for answer in answers) <= 6
 
 
 def test_without_any_pace_half_as_much_again_is_red_once_ten_runs_show_what_the_machine_does() -> None:
     bare = [msgspec.structs.replace(run, calibration_s=()) for run in recorded_runs("blind")]
     for count in (3, 5):
         assert replay(bare, count)["time.slower"] == 0
-    found = replay(bare, 10, planted=1.5)
-    assert found["time.slower"] > 0.6 * found.total()
-    assert found["time.same"] == 0
+    answers = replay(bare, 10, planted=1.5)
+    assert answers["time.slower"] > 0.6 * answers.total()
+    assert answers["time.same"] == 0
 
 
 @pytest.mark.parametrize("noise_rel", [0.0, 0.05])
-def test_a_planted_slowdown_is_found_or_left_open_and_more_runs_find_more(noise_rel: float) -> None:
-    found_rel = {}
+def test_a_planted_slowdown_is_detected_or_left_open_and_more_runs_find_more(noise_rel: float) -> None:
+    slower_rel = {}
     for count in WINDOWS:
         answers = replay(recorded_runs("follows", noise_rel), count, planted=1.5)
-        found_rel[count] = answers["time.slower"] / answers.total()
+        slower_rel[count] = answers["time.slower"] / answers.total()
         assert answers["time.same"] == answers["time.faster"] == 0
-    assert found_rel[3] <= found_rel[10]
-    assert found_rel[20] > 0.75
+    assert slower_rel[3] <= slower_rel[10]
+    assert slower_rel[20] > 0.75
 
 
 @pytest.mark.parametrize("confirmations", [0, 2])
@@ -124,8 +126,8 @@ def test_simulated_normal_spread_alarms_as_rarely_as_promised(confirmations: int
         now: list[Run] = []
         while True:
             now.append(make.run(12.0 * math.exp(rng.gauss(0, 0.05)), calibration_s=0.02))
-            seen, against = make.observation(run=now[0]), make.reference(runs=past)
-            answer = make.ask("time", seen, against, limits=limits, more_runs=now[1:])
+            observation, against = make.observation(run=now[0]), make.reference(runs=past)
+            answer = make.ask("time", observation, against, limits=limits, more_runs=now[1:])
             if not wants_runs(answer):
                 break
         alarms += answer.decision == "worse"

@@ -37,18 +37,18 @@ def records(processes: time_noise.Processes, noise: time_noise.Noise) -> list[Ru
 
 def by_the_gate(past: list[Run], around: dict[str, list[Run]], now: list[Run]) -> tuple[str, int]:
     """What the judge says of whole records, and how many runs it took."""
-    for made in range(1, len(now) + 1):
+    for count in range(1, len(now) + 1):
         answer = make.ask(
             "time",
             make.observation(run=now[0]),
             make.reference(runs=past),
-            more_runs=now[1:made],
+            more_runs=now[1:count],
             peer_runs=around,
             family_size=time_noise.CASES,
         )
         if not wants_runs(answer):
             break
-    return answer.reason.removeprefix("time."), made
+    return answer.reason.removeprefix("time."), count
 
 
 @pytest.mark.parametrize("kind", NOISES)
@@ -56,7 +56,7 @@ def by_the_gate(past: list[Run], around: dict[str, list[Run]], now: list[Run]) -
 def test_the_study_answers_as_the_gate_does(kind: str, slower_rel: float) -> None:
     noise, limits = NOISES[kind], Limits()
     rng, gate = np.random.default_rng(11), study.Gate(NOISES[kind], limits)
-    seen = set()
+    reasons = set()
     session = noise.draw(rng, 6)
     pasts = gate.baselines(session.past)
     whole = [records(session.past[case], noise) for case in range(time_noise.CASES)]
@@ -68,8 +68,8 @@ def test_the_study_answers_as_the_gate_does(kind: str, slower_rel: float) -> Non
         off = ("machine_slower", "machine_faster", "unsteady")
         alike = dict.fromkeys(off, "off") | dict.fromkeys(("few_runs", "few_days"), "blind")
         assert (fast.reason, fast.runs) == (alike.get(reason, reason), runs)
-        seen.add(reason)
-    assert seen
+        reasons.add(reason)
+    assert reasons
 
 
 def test_parts_are_judged_alike_too() -> None:
@@ -99,24 +99,24 @@ def test_parts_are_judged_alike_too() -> None:
     ],
     ids=lambda value: getattr(value, "name", None),
 )
-def test_sessions_of_unchanged_code_stay_green_and_slowdowns_are_found(
+def test_sessions_of_unchanged_code_stay_green_and_slowdowns_are_detected(
     noise: time_noise.Noise, planted: str, least_rel: float
 ) -> None:
     """A sixtieth of the study: one alarm in these sessions is as much as chance allows."""
     tally, _ = study.replay(noise, 10, 60, Limits())
     assert tally.alarmed <= 1
-    assert tally.found[planted] >= least_rel * tally.sessions
+    assert tally.detected[planted] >= least_rel * tally.sessions
     assert tally.silent["+50 %"] == 0, "half as much time again was called the same"
 
 
-def test_rules_that_count_rounds_alarm_where_this_one_doesnt() -> None:
+def test_rules_counting_rounds_alarm_where_the_gate_doesnt() -> None:
     """The study can tell rules apart: what is known of the others shows in it."""
     rng = np.random.default_rng(3)
     sessions = [study._first_rounds(NOISES["gpu"], NOISES["gpu"].draw(rng, 3)) for _ in range(40)]
     alarmed = {name: alarmed_rel for name, alarmed_rel, *_ in study.rival_rows(sessions)}
     assert alarmed["benchstat"] > 0.9
     assert alarmed["asv"] == alarmed["sglang's limits"] == 0.0
-    assert alarmed.keys() == {one.name for one in time_rivals.RIVALS}
+    assert alarmed.keys() == {rival.name for rival in time_rivals.RIVALS}
 
 
 def test_the_intervals_of_the_study_are_clopper_and_pearsons() -> None:

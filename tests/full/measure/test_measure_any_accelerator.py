@@ -49,8 +49,8 @@ def _needs_backends_in_python() -> None:
         pytest.skip("this torch takes no accelerator made in Python")
 
 
-def test_it_is_a_machine_of_its_own_and_never_judged_by_the_hosts_memory() -> None:
-    found = asked(
+def test_an_unknown_device_is_a_separate_machine_and_never_judged_by_the_hosts_memory() -> None:
+    facts = asked(
         """
         from pytest_diffbench.measure.machine import hardware_facts, machine_name
         from pytest_diffbench.measure.memory import RssGauge, gauge_for
@@ -62,14 +62,14 @@ def test_it_is_a_machine_of_its_own_and_never_judged_by_the_hosts_memory() -> No
         found["gauge"] = None if gauge is None else gauge.source
         """
     )
-    assert found["device"] == "Simulated 9000"
-    assert found["name"].startswith("sim-simulated-9000")
-    assert found["name"] != found["host"]
-    assert found["gauge"] in (None, "device_allocator")
+    assert facts["device"] == "Simulated 9000"
+    assert facts["name"].startswith("sim-simulated-9000")
+    assert facts["name"] != facts["host"]
+    assert facts["gauge"] in (None, "device_allocator")
 
 
-def test_it_is_waited_for_where_it_has_no_events() -> None:
-    found = asked(
+def test_a_device_without_events_is_waited_for() -> None:
+    clock = asked(
         """
         from pytest_diffbench.measure.clock import clock_for
         clock = clock_for("sim:0")
@@ -80,13 +80,13 @@ def test_it_is_waited_for_where_it_has_no_events() -> None:
         found["seconds"] = clock.seconds(marks)[1]
         """
     )
-    assert found["kind"] in ("HostClock", "EventClock")
-    assert found["syncs"] == (3 if found["kind"] == "HostClock" else 1)
-    assert found["seconds"] >= 0
+    assert clock["kind"] in ("HostClock", "EventClock")
+    assert clock["syncs"] == (3 if clock["kind"] == "HostClock" else 1)
+    assert clock["seconds"] >= 0
 
 
-def test_its_state_is_put_back_and_its_cache_emptied() -> None:
-    found = asked(
+def test_state_is_put_back_and_the_cache_emptied() -> None:
+    state = asked(
         """
         from pytest_diffbench.measure.state import preserved
         from pytest_diffbench.pipelines.devices import active_kinds, allocated_bytes, return_memory
@@ -101,4 +101,4 @@ def test_its_state_is_put_back_and_its_cache_emptied() -> None:
         found["bytes"] = allocated_bytes()
         """
     )
-    assert found == {"kinds": ["sim"], "emptied": 1, "restored": 1, "bytes": 0}
+    assert state == {"kinds": ["sim"], "emptied": 1, "restored": 1, "bytes": 0}

@@ -16,12 +16,12 @@ def seed_ignored(_self: Any, honest: Any, prompt: Any, arguments: Any) -> Any:
     return honest(prompt, **(arguments | {"generator": torch.Generator("cpu").manual_seed(0)}))
 
 
-def test_a_pipeline_that_ignores_seeds_is_wrong() -> None:
-    found = answered(seed_ignored)
-    assert found.word == "wrong"
-    assert "seed_ignored" in found.reasons
+def test_a_pipeline_ignoring_seeds_is_wrong() -> None:
+    answer = answered(seed_ignored)
+    assert answer.word == "wrong"
+    assert "seed_ignored" in answer.reasons
 
 
-def test_an_honest_pipeline_is_none_of_that() -> None:
-    found = answered(lambda _self, honest, prompt, arguments: honest(prompt, **arguments))
-    assert (found.word, found.reasons) == ("inert", ()), "it is the same pipeline"
+def test_an_honest_pipeline_is_not_accused() -> None:
+    answer = answered(lambda _self, honest, prompt, arguments: honest(prompt, **arguments))
+    assert (answer.word, answer.reasons) == ("inert", ()), "it is the same pipeline"

@@ -35,18 +35,18 @@ def observed(pipeline: Any, rounds: int = 2) -> Observation:
     return take(prepared(pipeline, PROMPT, device="cuda:0", rounds=rounds, pace=Pace("cpu"), **SMALL))
 
 
-def test_stages_are_told_by_events_and_add_up(cuda: FakeCuda) -> None:
-    seen = observed(mini("lumina2"))
-    for timed in seen.run.rounds:
+def test_stages_are_timed_by_events_and_add_up(cuda: FakeCuda) -> None:
+    observation = observed(mini("lumina2"))
+    for timed in observation.run.rounds:
         assert sum(timed.stages_s.values()) == pytest.approx(timed.total_s, rel=0.02)
         assert len(timed.steps_s) == 2
         assert min(timed.stages_s.values()) >= 0
-    assert seen.memory is not None
-    assert seen.memory.source == "cuda_allocator"
-    assert seen.run.environment.hardware["device"] == "NVIDIA H100 80GB HBM3"
+    assert observation.memory is not None
+    assert observation.memory.source == "cuda_allocator"
+    assert observation.run.environment.hardware["device"] == "NVIDIA H100 80GB HBM3"
 
 
-def test_nothing_of_ours_waits_within_a_timed_round(cuda: FakeCuda) -> None:
+def test_the_package_never_waits_within_a_timed_round(cuda: FakeCuda) -> None:
     pipeline = mini("lumina2")
     cuda.syncs.clear()
     pipeline(PROMPT, generator=torch.Generator().manual_seed(0), **SMALL)
@@ -65,7 +65,7 @@ def test_nothing_of_ours_waits_within_a_timed_round(cuda: FakeCuda) -> None:
     assert waits == [own + 1] * 2, "the pipeline's own, and one at the end"
 
 
-def test_a_longer_kernel_shows_in_its_stage_alone(cuda: FakeCuda) -> None:
+def test_a_longer_kernel_shows_in_a_single_stage(cuda: FakeCuda) -> None:
     pipeline = mini("lumina2")
     before = observed(pipeline).run.stage_medians_s
     cuda.kernel_us = lambda operator: 2000.0 if "convolution" in str(operator) else 20.0
@@ -81,14 +81,14 @@ def test_the_work_of_a_second_card_is_waited_for_and_timed(cuda: FakeCuda, monke
     alone = observed(pipeline).run.stage_medians_s
     cuda.kernel_us = lambda _: 20.0 if cuda.current == 0 else 400.0
     with cuda.on(pipeline.vae.decoder, 1):
-        seen = observed(pipeline)
-    assert seen.run.stage_medians_s["vae_decode"] > 5 * alone["vae_decode"]
-    assert seen.memory is not None
-    for timed in seen.run.rounds:
+        observation = observed(pipeline)
+    assert observation.run.stage_medians_s["vae_decode"] > 5 * alone["vae_decode"]
+    assert observation.memory is not None
+    for timed in observation.run.rounds:
         assert sum(timed.stages_s.values()) == pytest.approx(timed.total_s, rel=0.02)
 
 
-def test_components_on_other_cards_are_found() -> None:
+def test_components_on_other_cards_are_located() -> None:
     class Elsewhere(torch.nn.Module):
         def __init__(self, index: int) -> None:
             super().__init__()
@@ -116,7 +116,7 @@ def test_what_is_reserved_does_not_depend_on_what_ran_before(cuda: FakeCuda) -> 
     assert all(stage.reserved_bytes is None for stage in again.stages.values())
 
 
-def test_memory_that_graphs_keep_to_themselves_counts(cuda: FakeCuda) -> None:
+def test_memory_kept_by_graphs_counts(cuda: FakeCuda) -> None:
     gauge = gauge_for("cuda:0")
     assert gauge is not None
     gauge.reset()
@@ -136,7 +136,7 @@ def test_memory_that_graphs_keep_to_themselves_counts(cuda: FakeCuda) -> None:
     ids=["allocator", "cublas", "driver"],
 )
 @pytest.mark.parametrize("share", [0.02, 0.5, 0.99], ids=["first", "middle", "last"])
-def test_running_out_of_memory_is_told_and_the_next_measurement_goes_on(
+def test_running_out_of_memory_is_reported_and_the_next_measurement_goes_on(
     cuda: FakeCuda, error: Any, share: float
 ) -> None:
     pipeline = mini("lumina2")

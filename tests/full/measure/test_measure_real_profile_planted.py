@@ -43,7 +43,7 @@ pytestmark = pytest.mark.pipeline
 
 
 @contextlib.contextmanager
-def before_each(module: Any, work: Callable[[int], object], method: str = "forward") -> Iterator[None]:
+def before_calls_of(module: Any, work: Callable[[int], object], method: str = "forward") -> Iterator[None]:
     """Let a module do more work than it needs, before each of its calls: `work` is told how many came before."""
     original, count = getattr(module, method), 0
 
@@ -105,12 +105,12 @@ def planted(pipeline: Any, plant: Plant) -> Iterator[None]:
             method = name
         else:
             module = getattr(module, name)
-    with before_each(module, plant.work, method):
+    with before_calls_of(module, plant.work, method):
         yield
 
 
 @pytest.mark.parametrize("kind", PLANTS)
-def test_more_work_is_counted_in_its_stage_and_nowhere_else(kind: str) -> None:
+def test_more_work_is_counted_in_the_stage_and_nowhere_else(kind: str) -> None:
     plant, arguments = PLANTS[kind], {"guidance_scale": 1.0}
     pipeline = new_mini("lumina2")
     before = full(pipeline, **arguments)
@@ -134,7 +134,7 @@ def full(pipeline: Any, **arguments: Any) -> dict[tuple[Stage, str], int]:
 
 
 @pytest.mark.parametrize("kind", PLANTS)
-def test_a_planted_slowdown_is_explained_by_its_stage_and_operator(kind: str, base: Observation) -> None:
+def test_a_planted_slowdown_is_explained_by_the_stage_and_operator(kind: str, base: Observation) -> None:
     plant = PLANTS[kind]
     pipeline = new_mini("lumina2")
 
@@ -164,7 +164,7 @@ def test_more_layers_in_some_steps_are_placed_by_steps_and_by_operator(monkeypat
                 multiply(call)
 
     slow = False
-    with before_each(pipeline.transformer, work):
+    with before_calls_of(pipeline.transformer, work):
         before = take(profiled(pipeline, guidance_scale=1.0, rounds=3))
         slow = True
         after = take(profiled(pipeline, guidance_scale=1.0, rounds=3))
@@ -175,12 +175,12 @@ def test_more_layers_in_some_steps_are_placed_by_steps_and_by_operator(monkeypat
     assert before.profile is not None
     assert after.profile is not None
     operators = explain(before.profile, after.profile, most=100).changes
-    one, other = calls(before.profile), calls(after.profile)
-    assert other["denoise", "aten::mm"] - one["denoise", "aten::mm"] == 3 * 50
+    calls_before, other = calls(before.profile), calls(after.profile)
+    assert other["denoise", "aten::mm"] - calls_before["denoise", "aten::mm"] == 3 * 50
     assert any((change.stage, change.name) == ("denoise", "aten::mm") for change in operators), operators
 
 
-def test_a_call_that_fails_under_the_profiler_loses_nothing() -> None:
+def test_a_failing_call_under_the_profiler_loses_nothing() -> None:
     pipeline = new_mini("lumina2")
     measurement = profiled(pipeline)
 
@@ -188,10 +188,10 @@ def test_a_call_that_fails_under_the_profiler_loses_nothing() -> None:
         if call >= 3:  # survey, count and one round went before
             raise ValueError("boom")
 
-    with before_each(pipeline.vae.decoder, fail):
-        seen = take(measurement)
-    assert "ValueError: boom" in seen.notes[0]
-    assert (seen.profile, len(seen.run.rounds)) == (None, 1)
+    with before_calls_of(pipeline.vae.decoder, fail):
+        observation = take(measurement)
+    assert "ValueError: boom" in observation.notes[0]
+    assert (observation.profile, len(observation.run.rounds)) == (None, 1)
     assert not profiler_is_on()
     assert take(profiled(pipeline)).profile is not None
 
@@ -203,7 +203,7 @@ COMPILERS = [
 
 
 @pytest.mark.parametrize("backend", COMPILERS)
-def test_time_spent_compiling_is_told(backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_time_spent_compiling_is_reported(backend: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path))
     torch._dynamo.reset()
     pipeline = new_mini("lumina2")
@@ -221,7 +221,7 @@ def test_time_spent_compiling_is_told(backend: str, monkeypatch: pytest.MonkeyPa
     # What is compiled afterwards is somebody else's.
     torch._dynamo.reset()
     pipeline(PROMPT, **SMALL)
-    for one, compile_s in ((measurement, warmup.compile_s), (later, None)):
-        told = one.observation(complete=True).run.warmup
-        assert told is not None
-        assert told.compile_s == compile_s
+    for measured, compile_s in ((measurement, warmup.compile_s), (later, None)):
+        warmed_up = measured.observation(complete=True).run.warmup
+        assert warmed_up is not None
+        assert warmed_up.compile_s == compile_s

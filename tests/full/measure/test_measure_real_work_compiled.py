@@ -54,20 +54,20 @@ def test_measuring_what_is_compiled_compiles_nothing(how: str, uncompiled: Obser
     assert not is_compiled(pipeline.vae)
     pipeline(PROMPT, **SMALL)  # compiles
     before = {name: dict(counters[name]) for name in ("stats", "frames", "recompiles", "graph_break")}
-    seen = observe(pipeline, PROMPT, rounds=2, **SMALL)
+    observation = observe(pipeline, PROMPT, rounds=2, **SMALL)
     pipeline(PROMPT, **SMALL)
     assert {name: dict(counters[name]) for name in before} == before
-    assert seen.work is not None
+    assert observation.work is not None
     assert uncompiled.work is not None
-    assert seen.work.operators == uncompiled.work.operators
+    assert observation.work.operators == uncompiled.work.operators
     # compiled modules are called in another way, and their code as it is
-    assert msgspec.structs.replace(seen.work, python_calls={}, engagements=()) == msgspec.structs.replace(
+    assert msgspec.structs.replace(observation.work, python_calls={}, engagements=()) == msgspec.structs.replace(
         uncompiled.work, python_calls={}
     )
-    assert {engagement.kind for engagement in seen.work.engagements} == {"compile"}
-    assert seen.guidance == uncompiled.guidance
-    assert seen.output is not None
-    assert seen.output.rerun.identical
-    assert seen.layers is None
-    assert any("compiled" in note for note in seen.notes)
-    assert [len(one.steps_s) for one in seen.run.rounds] == [2, 2]
+    assert {engagement.kind for engagement in observation.work.engagements} == {"compile"}
+    assert observation.guidance == uncompiled.guidance
+    assert observation.output is not None
+    assert observation.output.rerun.identical
+    assert observation.layers is None
+    assert any("compiled" in note for note in observation.notes)
+    assert [len(timed.steps_s) for timed in observation.run.rounds] == [2, 2]

@@ -33,15 +33,13 @@ pytestmark = [pytest.mark.pipeline, pytest.mark.usefixtures("one_thread")]
         ("taylorseer:cache_interval=3,disable_cache_before_step=2", {2, 4, 5}),  # it refreshes at 3
     ],
 )
-def test_a_cache_saves_flops_in_the_steps_that_skip(
-    saved: Path, plain: Any, cache: str, skipping: set[int] | None
-) -> None:
+def test_a_cache_saves_flops_in_skipped_steps(saved: Path, plain: Any, cache: str, skipping: set[int] | None) -> None:
     spec = spec_of("flux", cache=cache)
     pipeline = load(spec, saved)
-    seen, picture = measured(pipeline)
-    assert seen.work is not None
-    assert calls(seen) == calls(plain["flux"][0]), "blocks are skipped, and not calls"
-    groups = {group.flops: set(parse_steps(group.steps)) for group in seen.work.denoiser}
+    observation, picture = measured(pipeline)
+    assert observation.work is not None
+    assert calls(observation) == calls(plain["flux"][0]), "blocks are skipped, and not calls"
+    groups = {group.flops: set(parse_steps(group.steps)) for group in observation.work.denoiser}
     whole = plain["flux"][0].work.denoiser[0].flops
     assert max(groups) == whole
     assert 0 in groups[whole], "the first step has nothing to reuse, also in a call that comes after others"
@@ -51,5 +49,5 @@ def test_a_cache_saves_flops_in_the_steps_that_skip(
         assert saved_in == skipping
     assert not np.array_equal(picture, plain["flux"][1])
     again, same_picture = measured(pipeline)
-    assert again.work == seen.work
+    assert again.work == observation.work
     assert np.array_equal(picture, same_picture)

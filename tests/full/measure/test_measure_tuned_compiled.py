@@ -40,8 +40,8 @@ def test_offload_by_groups_changes_nothing_but_the_place(saved: Path, plain: Any
     pipeline = load(spec_of(name, offload="group"), saved)
     hooked = [module for module in pipeline.transformer.modules() if getattr(module, "_diffusers_hook", None)]
     assert len(hooked) > 1
-    seen, picture = measured(pipeline)
-    assert_same_work(seen, plain[name][0])
+    observation, picture = measured(pipeline)
+    assert_same_work(observation, plain[name][0])
     assert np.array_equal(picture, plain[name][1])
 
 
@@ -52,10 +52,10 @@ def test_compiling_changes_neither_work_nor_guidance(
     pipeline = load(spec_of(name, compile=how), saved)
     compiled = [part for part in pipeline.transformer.modules() if part._compiled_call_impl is not None]
     assert (compiled == [pipeline.transformer]) is (how == "whole")
-    seen, picture = measured(pipeline)
-    assert seen.run.warmup is not None
-    assert seen.run.warmup.compile_s is not None
-    assert_same_work(seen, plain[name][0])
+    observation, picture = measured(pipeline)
+    assert observation.run.warmup is not None
+    assert observation.run.warmup.compile_s is not None
+    assert_same_work(observation, plain[name][0])
     assert psnr_db(picture, plain[name][1]) > 40
 
 
@@ -64,23 +64,23 @@ def test_tiles_cost_more_and_paint_nearly_the_same_picture(saved: Path) -> None:
     spec = spec_of("lumina2", vae_tiling=True)
     pipeline = load(spec, saved)
     assert resolved(pipeline, spec) == {"vae_tiling": True}
-    seen, picture = measured(pipeline, **large)
+    observation, picture = measured(pipeline, **large)
     pipeline.vae.disable_tiling()
     whole, expected = measured(pipeline, **large)
-    assert seen.run.environment.software["vae.use_tiling"] is True
+    assert observation.run.environment.software["vae.use_tiling"] is True
     assert "vae.use_tiling" not in whole.run.environment.software
-    assert seen.work is not None
+    assert observation.work is not None
     assert whole.work is not None
-    assert calls(seen) == calls(whole)
-    assert seen.work.component_calls == whole.work.component_calls
+    assert calls(observation) == calls(whole)
+    assert observation.work.component_calls == whole.work.component_calls
     # Overlaps are decoded twice or four times; the mid block's attention sees its tile alone.
-    assert seen.work.flops["vae.decode"] > whole.work.flops["vae.decode"]
-    assert seen.work.flops["transformer"] == whole.work.flops["transformer"]
+    assert observation.work.flops["vae.decode"] > whole.work.flops["vae.decode"]
+    assert observation.work.flops["transformer"] == whole.work.flops["transformer"]
     assert 20 < psnr_db(picture, expected) < 80
 
 
 def test_a_compiled_pipeline_with_a_cache_is_measured_too(saved: Path, plain: Any, eager_compiler: None) -> None:
-    seen, _ = measured(load(spec_of("flux", cache="first-block:100", compile="regional"), saved))
-    assert seen.work is not None
-    assert calls(seen) == calls(plain["flux"][0])
-    assert seen.work.flops["transformer"] < plain["flux"][0].work.flops["transformer"]
+    observation, _ = measured(load(spec_of("flux", cache="first-block:100", compile="regional"), saved))
+    assert observation.work is not None
+    assert calls(observation) == calls(plain["flux"][0])
+    assert observation.work.flops["transformer"] < plain["flux"][0].work.flops["transformer"]

@@ -104,7 +104,7 @@ class Project:
 
     def case_ids(self) -> list[str]:
         """Cases of the last session."""
-        return sorted(one.observation.case.id for one in session_json.load(self.folder / "session.json").cases)
+        return sorted(case.observation.case.id for case in session_json.load(self.folder / "session.json").cases)
 
     def baselines(self) -> dict[str, bytes]:
         """Every baseline file's content by its path."""
@@ -171,41 +171,46 @@ def test_the_command_is_installed(project: Project) -> None:
 
 
 @pytest.mark.pipeline
-def test_what_runs_is_the_wheel_and_it_paints_from_the_weights_that_it_brought(project: Project) -> None:
+def test_the_wheel_runs_and_paints_from_the_weights_in_the_wheel(project: Project) -> None:
     done = project.run("python", "-c", PAINT)
     assert done.returncode == 0, done.stderr
     where, version = done.stdout.splitlines()
     assert Path(where).is_relative_to(project.folder / ".venv"), done.stdout
     assert version == __version__
-    seen = classify(np.asarray(Image.open(project.folder / "picture.png")))
-    assert (seen.ground, [thing.colour for thing in seen.things]) == ("blue", ["red"])
+    classified = classify(np.asarray(Image.open(project.folder / "picture.png")))
+    assert (classified.ground, [classified_object.colour for classified_object in classified.objects]) == (
+        "blue",
+        ["red"],
+    )
 
 
 @pytest.mark.pipeline
 def test_a_users_own_tests_and_the_installed_suite_from_saving_to_comparing(project: Project) -> None:
     shutil.rmtree(project.folder / "perf", ignore_errors=True)
     both = ("test_house.py", "--pyargs", "pytest_diffbench.suite", "-k", "test_house or test_flux")
-    code, told = project.pytest("--diffbench-save", *both)
-    assert code == 0, told
+    code, output = project.pytest("--diffbench-save", *both)
+    assert code == 0, output
     own = ["test_house.py::test_half", "test_house.py::test_house_style"]
     assert project.case_ids() == ["pytest_diffbench/suite/test_flux.py::test_distilled_guidance", *own]
     saved = project.baselines()
     assert any("test_distilled_guidance" in name for name in saved)
     assert not (project.folder / "baselines").exists()
 
-    code, told = project.pytest("--diffbench", "test_house.py")
-    assert code == 0, told
-    assert "2 passed" in told
+    code, output = project.pytest("--diffbench", "test_house.py")
+    assert code == 0, output
+    assert "2 passed" in output
     assert project.baselines() == saved
     assert project.case_ids() == own
     for case in session_json.load(project.folder / "session.json").cases:
         decisions = {verdict.gate: verdict.decision for verdict in case.verdicts}
-        assert (decisions["work"], decisions["output"]) == ("same", "same"), told
+        assert (decisions["work"], decisions["output"]) == ("same", "same"), output
 
     records = [json.loads(content) for name, content in saved.items() if name.endswith("baseline.json")]
     assert sum(name.endswith("image-0.png") for name in saved) == len(records) == 3
-    assert {one["runs"][0]["environment"]["software"]["rack"] for one in records} == {"north"}
-    (house,) = [one["case"]["definition"] for one in records if one["case"]["id"].endswith("::test_house_style")]
+    assert {record["runs"][0]["environment"]["software"]["rack"] for record in records} == {"north"}
+    (house,) = [
+        record["case"]["definition"] for record in records if record["case"]["id"].endswith("::test_house_style")
+    ]
     assert (house["model"], house["pipeline"], house["seed"]) == ("flux", "HousePipeline", 7)
     assert project.run("diffbench", "check", "perf/baselines").returncode == 0
 

@@ -35,10 +35,11 @@ def test_object_and_ground_have_the_colours_of_the_prompt(name: str) -> None:
         generator=[torch.Generator().manual_seed(seed) for seed in range(len(WANTED))],
         **MODELS[name].mini_recommended,
     ).images
-    seen = [classify(np.asarray(image)) for image in images]
+    classified = [classify(np.asarray(image)) for image in images]
     wrong = [
-        (wanted, one)
-        for wanted, one in zip(WANTED, seen, strict=True)
-        if (one.ground, *(thing.colour for thing in one.things[:1])) != (wanted[2], wanted[0])
+        (wanted, shown)
+        for wanted, shown in zip(WANTED, classified, strict=True)
+        if (shown.ground, *(classified_object.colour for classified_object in shown.objects[:1]))
+        != (wanted[2], wanted[0])
     ]
     assert len(wrong) <= 1, wrong

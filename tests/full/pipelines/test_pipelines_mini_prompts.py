@@ -37,7 +37,7 @@ def test_pictures_are_healthy(minis: dict[str, Any], name: str, steps: int) -> N
 @pytest.mark.parametrize(
     ("old", "new"), [("red", "yellow"), ("circle", "square"), ("blue", "green"), ("large", "small")]
 )
-def test_each_word_of_the_prompt_changes_the_picture(
+def test_every_word_of_the_prompt_changes_the_picture(
     minis: dict[str, Any], painted: dict[str, Any], name: str, old: str, new: str
 ) -> None:
     assert psnr_db(painted[name], paint(minis[name], name, PROMPT.replace(old, new))) < 30
@@ -61,5 +61,8 @@ def test_half_precision_paints_what_the_prompt_says(name: str) -> None:
     modules = [part for part in pipeline.components.values() if isinstance(part, torch.nn.Module)]
     assert {parameter.dtype for module in modules for parameter in module.parameters()} == {torch.bfloat16}
     (image,) = paint(pipeline, name, output_type="pil")
-    seen = classify(np.asarray(image))
-    assert (seen.ground, [thing.colour for thing in seen.things]) == ("blue", ["red"])
+    classified = classify(np.asarray(image))
+    assert (classified.ground, [classified_object.colour for classified_object in classified.objects]) == (
+        "blue",
+        ["red"],
+    )

@@ -66,7 +66,7 @@ def image_of(pipeline: Any, prompt: str = PROMPT, **more: Any) -> torch.Tensor:
     return torch.as_tensor(images).float()
 
 
-def test_the_same_weights_every_time_and_others_for_another_model(name: str, pipeline: Any) -> None:
+def test_the_same_weights_every_time_and_others_for_a_different_model(name: str, pipeline: Any) -> None:
     before = torch.get_rng_state(), torch.get_default_dtype()
     again = built(name)
     assert torch.get_rng_state().equal(before[0])
@@ -82,10 +82,10 @@ def test_the_same_weights_every_time_and_others_for_another_model(name: str, pip
 
 def test_weights_do_not_depend_on_the_order_of_components() -> None:
     reverse = {"lumina2": dict(reversed(list(NARROW["lumina2"].items())))}
-    one = build_random(MODELS["lumina2"], torch.bfloat16, "cpu", parts=reverse)
+    pipeline = build_random(MODELS["lumina2"], torch.bfloat16, "cpu", parts=reverse)
     other = built("lumina2")
-    assert one.vae.decoder.conv_in.weight.equal(other.vae.decoder.conv_in.weight)
-    assert one.transformer.layers[0].attn.to_q.weight.equal(other.transformer.layers[0].attn.to_q.weight)
+    assert pipeline.vae.decoder.conv_in.weight.equal(other.vae.decoder.conv_in.weight)
+    assert pipeline.transformer.layers[0].attn.to_q.weight.equal(other.transformer.layers[0].attn.to_q.weight)
 
 
 @pytest.fixture
@@ -141,8 +141,8 @@ def test_rows_of_a_matrix_longer_than_the_table_are_unlike() -> None:
     assert cosines.abs().max() < 0.2
 
 
-def test_buffers_and_tables_are_those_of_a_constructed_model(name: str, pipeline: Any) -> None:
-    seen = 0
+def test_buffers_and_tables_match_a_constructed_model(name: str, pipeline: Any) -> None:
+    compared = 0
     for key, part in NARROW[name].items():
         kind = getattr(import_module(part.library), part.class_name)
         with torch.random.fork_rng(devices=[]):
@@ -151,19 +151,19 @@ def test_buffers_and_tables_are_those_of_a_constructed_model(name: str, pipeline
                 if part.library == "transformers"
                 else kind.from_config(dict(part.config))
             )
-        made: Any = modules_of(pipeline)[key]
-        buffers = dict(made.named_buffers())
+        built: Any = modules_of(pipeline)[key]
+        buffers = dict(built.named_buffers())
         assert buffers.keys() == dict(sound.named_buffers()).keys()
         for path, buffer in sound.named_buffers():
             assert type(buffers[path]) is torch.Tensor
             assert buffers[path].dtype == buffer.dtype
             assert buffers[path].equal(buffer), path
-            seen += 1
+            compared += 1
         if part.class_name == "Lumina2Transformer2DModel":  # a list, which no state dict and no move knows
-            tables = zip(made.rope_embedder.freqs_cis, sound.rope_embedder.freqs_cis, strict=True)
-            assert all(type(one) is torch.Tensor and one.equal(other) for one, other in tables)
-            seen += 1
-    assert seen == {"lumina2": 4, "flux": 1, "wan": 2}[name]
+            tables = zip(built.rope_embedder.freqs_cis, sound.rope_embedder.freqs_cis, strict=True)
+            assert all(type(table) is torch.Tensor and table.equal(other) for table, other in tables)
+            compared += 1
+    assert compared == {"lumina2": 4, "flux": 1, "wan": 2}[name]
 
 
 def test_tied_weights_stay_tied() -> None:
@@ -192,19 +192,19 @@ def test_all_layers_and_fifty_steps_in_bfloat16_stay_sound(name: str, steps: int
     image = image_of(pipeline, num_inference_steps=steps)
     assert len(latents) == steps
     # NaN is neither above nor below
-    assert all(0.5 < one < 3 for one in predictions), predictions
-    assert all(0.5 < one < 3 for one in latents), latents
+    assert all(0.5 < deviation < 3 for deviation in predictions), predictions
+    assert all(0.5 < deviation < 3 for deviation in latents), latents
     assert image.isfinite().all()
     assert image.std() > 0.05
     assert ((image <= 0) | (image >= 1)).float().mean() < 0.5
 
 
 def test_prompts_are_felt(name: str, pipeline: Any) -> None:
-    one, other = image_of(pipeline), image_of(pipeline, prompt="")
-    assert (one - other).std() > 0.01
+    picture, other = image_of(pipeline), image_of(pipeline, prompt="")
+    assert (picture - other).std() > 0.01
 
 
-def test_the_work_is_that_of_the_plan(name: str, pipeline: Any) -> None:
+def test_the_work_matches_the_plan(name: str, pipeline: Any) -> None:
     model = MODELS[name]
     planned = assemble(model, placeholder_components(model, torch.bfloat16, NARROW))
     planned.set_progress_bar_config(disable=True)
@@ -227,7 +227,7 @@ def test_guidance_of_a_video_shows_as_asked_in_bfloat16(scale: float) -> None:
     assert verdict.reason == "guidance.same"
 
 
-def test_too_little_memory_is_told_before_any_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_too_little_memory_is_reported_before_any_is_taken(monkeypatch: pytest.MonkeyPatch) -> None:
     def refuse(*_: Any) -> None:
         raise AssertionError("allocated")
 
@@ -263,13 +263,13 @@ def test_offloading_needs_the_largest_component_on_the_device(monkeypatch: pytes
         random_weights.check_room("flux", components, "cuda", "model")
 
 
-def test_a_platform_that_tells_nothing_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_platform_without_figures_is_trusted(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(random_weights, "free_bytes", lambda _: None)
     random_weights.check_room("flux", placeholder_components(MODELS["flux"], torch.bfloat16, NARROW), "mps")
 
 
 @pytest.mark.usefixtures("narrow_loads")
-def test_the_loader_places_and_tunes_them() -> None:
+def test_the_loader_places_and_tunes_random_weights() -> None:
     def loaded(**changes: Any) -> Any:
         return loader.load(PipelineSpec(model="lumina2", weights="random", device="cpu", dtype="float32", **changes))
 
@@ -293,7 +293,7 @@ def test_the_loader_places_and_tunes_them() -> None:
         ),
     ],
 )
-def test_options_whose_effect_depends_on_the_weights_are_refused(options: dict[str, Any], expected: str) -> None:
+def test_options_with_weight_dependent_effects_are_refused(options: dict[str, Any], expected: str) -> None:
     spec = PipelineSpec(model="flux", weights="random", device="cpu", dtype="bfloat16", tuning=Tuning(**options))
     with pytest.raises(PipelineError, match=expected):
         loader.load(spec)

@@ -23,7 +23,7 @@ def test_the_life_of_a_ratio(project: pytest.Pytester) -> None:
     write(project, COMPARE)
     run(project, "--diffbench-save").assert_outcomes(passed=1)
     run(project, "--diffbench").assert_outcomes(passed=1)
-    assert {name: time_reason(one) for name, one in cases(project).items()} == {
+    assert {name: time_reason(case) for name, case in cases(project).items()} == {
         "full": "time.same",
         "half": "time.ratio_few_runs",
     }
@@ -45,5 +45,7 @@ def test_the_life_of_a_ratio(project: pytest.Pytester) -> None:
     half = cases(project)["half"]
     assert time_reason(half) == "time.ratio_worse"
     assert "confirmed by 2 of 2 fresh processes" in time_verdict(half).message
-    assert [one.run for one in half.confirming_ratios] == [one.id for one in half.confirmations]
+    assert [confirming.run for confirming in half.confirming_ratios] == [
+        confirmation.id for confirmation in half.confirmations
+    ]
     assert time_reason(cases(project)["full"]) == "time.same"

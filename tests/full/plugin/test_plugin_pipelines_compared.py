@@ -8,7 +8,7 @@ import shutil
 from pathlib import Path
 
 import pytest
-from test_plugin_pipelines import ONE, run, session
+from test_plugin_pipelines import PLAIN_TEST, run, session
 from tiny_pipelines import build_tiny
 
 from pytest_diffbench.pipelines import mini
@@ -27,7 +27,7 @@ def saved_lumina2(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_pretrained_weights_come_from_a_folder_and_have_an_identity(
     pytester: pytest.Pytester, saved_lumina2: Path
 ) -> None:
-    pytester.makepyfile(ONE.replace("num_inference_steps=2", "num_inference_steps=2, height=128, width=128"))
+    pytester.makepyfile(PLAIN_TEST.replace("num_inference_steps=2", "num_inference_steps=2, height=128, width=128"))
     models = pytester.path / "models"
     shutil.copytree(saved_lumina2, models / "lumina2")
     pretrained = ("--diffbench-weights=pretrained", "--diffbench-models=models")
@@ -48,7 +48,7 @@ def test_pretrained_weights_come_from_a_folder_and_have_an_identity(
 def test_the_weights_of_a_mini_are_part_of_the_case(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    pytester.makepyfile(ONE)
+    pytester.makepyfile(PLAIN_TEST)
     run(pytester, "--diffbench-save").assert_outcomes(passed=1)
     assert session(pytester).cases[0].observation.case.definition.revision == mini.revision(MODELS["lumina2"])
 
@@ -93,7 +93,7 @@ def test_how_a_pipeline_is_set_up_is_part_of_the_case(
     ticks = itertools.count(1_000_000, 1_000_000)  # or a busy machine's times would keep it from being saved
     monkeypatch.setattr("pytest_diffbench.measure.clock.now_ns", lambda: next(ticks))
     pytester.makepyfile(
-        ONE.replace('model="lumina2"', 'model="flux", cache="first-block:9.5"').replace(
+        PLAIN_TEST.replace('model="lumina2"', 'model="flux", cache="first-block:9.5"').replace(
             "num_inference_steps=2", "num_inference_steps=3, height=64, width=64"
         )
     )

@@ -59,12 +59,17 @@ def test_a_full_size_model_is_judged_by_work_and_guided_steps(pytester: pytest.P
     # Time, memory and output aren't asked about: nobody computed anything.
     assert decisions(pytester) == {"work": "work.same", "guidance": "guidance.planned"}
     (case,) = session_json.load(pytester.path / "session.json").cases
-    seen: Any = case.observation
-    assert (seen.run.rounds, seen.output, seen.memory, seen.layers) == ((), None, None, None)
-    assert (seen.run.environment.machine, seen.run.environment.hardware) == ("plan", {})
-    assert seen.case.definition.arguments["height"] == 1024
-    assert seen.case.definition.dtype == "bfloat16"
-    assert any("no values were computed" in note for note in seen.notes)
+    observation: Any = case.observation
+    assert (observation.run.rounds, observation.output, observation.memory, observation.layers) == (
+        (),
+        None,
+        None,
+        None,
+    )
+    assert (observation.run.environment.machine, observation.run.environment.hardware) == ("plan", {})
+    assert observation.case.definition.arguments["height"] == 1024
+    assert observation.case.definition.dtype == "bfloat16"
+    assert any("no values were computed" in note for note in observation.notes)
 
     # Accepting the same again changes nothing; another call is another definition.
     store = Store(pytester.path / "baselines")
@@ -78,7 +83,7 @@ def test_a_full_size_model_is_judged_by_work_and_guided_steps(pytester: pytest.P
     )
 
 
-def test_gates_that_are_all_that_is_asked_say_that_nothing_was_seen(pytester: pytest.Pytester) -> None:
+def test_gates_alone_say_nothing_was_observed(pytester: pytest.Pytester) -> None:
     pytester.makepyfile(TEST)
     run(pytester, "--diffbench-save").assert_outcomes(passed=1)
     run(pytester, "--diffbench", "--diffbench-gates=time,memory").assert_outcomes(passed=1)
@@ -110,7 +115,7 @@ def test_gates_that_are_all_that_is_asked_say_that_nothing_was_seen(pytester: py
     ],
     ids=["truncation-that-stops-saving", "a-branch-that-is-called-in-vain"],
 )
-def test_a_fault_is_found_at_full_size(
+def test_a_fault_is_detected_at_full_size(
     pytester: pytest.Pytester, change: tuple[str, str], work: str, guidance: str
 ) -> None:
     test = pytester.makepyfile(TEST.partition("    assert")[0])

@@ -56,11 +56,11 @@ def project(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Paced
 
 
 def answered(project: Paced) -> CaseAnswer:
-    (found,) = answer(session_json.load(project.pytester.path / "session.json")).cases
-    return found
+    (case,) = answer(session_json.load(project.pytester.path / "session.json")).cases
+    return case
 
 
-def test_a_faster_call_is_believed_where_it_paints_what_its_baseline_painted(project: Paced) -> None:
+def test_a_faster_call_is_believed_if_the_picture_is_the_baselines(project: Paced) -> None:
     project.run("--diffbench", paces=[0.5] * 6)
     assert answered(project).word == "faster", project.case().observation.notes
     assert project.case().suspicions == ()
@@ -69,12 +69,12 @@ def test_a_faster_call_is_believed_where_it_paints_what_its_baseline_painted(pro
     project.run("--diffbench", paces=[0.5] * 6)
     assert answered(project).reasons == ("time.faster", "not_probed"), "neither the test nor the option asks"
     project.run("--diffbench", "--diffbench-probe", paces=[0.5] * 6)
-    found = answered(project)
-    assert found.word == "wrong"
-    assert {"prompt_ignored", "hidden_prompt_differs"} & set(found.reasons)
+    answer = answered(project)
+    assert answer.word == "wrong"
+    assert {"prompt_ignored", "hidden_prompt_differs"} & set(answer.reasons)
 
 
-def test_what_another_environment_painted_is_painted_again(
+def test_a_picture_of_a_different_environment_is_painted_again(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, warm_python: WarmPython
 ) -> None:
     other, nothing = warm_python.environment(tmp_path / "other"), tmp_path / "nothing"

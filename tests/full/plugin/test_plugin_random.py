@@ -74,21 +74,21 @@ def test_the_suite_runs_at_full_size_on_a_gpu(pytester: pytest.Pytester) -> None
     )
     case = case_of(pytester)
     assert case.error is None
-    seen = case.observation  # whether its rounds were steady enough to be saved is the machine's business
-    assert seen.complete
-    assert seen.work is not None
-    assert seen.work.denoiser_calls == FEW_STEPS
-    assert (seen.case.definition.arguments["height"], seen.case.definition.dtype) == (1024, "bfloat16")
-    assert seen.output is not None
-    assert seen.output.finite
-    assert not any(image.constant for image in seen.output.images)
-    assert seen.memory is not None
-    assert seen.memory.peak_bytes > 31 << 30
+    observation = case.observation  # whether its rounds were steady enough to be saved is the machine's business
+    assert observation.complete
+    assert observation.work is not None
+    assert observation.work.denoiser_calls == FEW_STEPS
+    assert (observation.case.definition.arguments["height"], observation.case.definition.dtype) == (1024, "bfloat16")
+    assert observation.output is not None
+    assert observation.output.finite
+    assert not any(image.constant for image in observation.output.images)
+    assert observation.memory is not None
+    assert observation.memory.peak_bytes > 31 << 30
     assert case.efficiency is not None
     assert case.efficiency.flops_per_s["denoise"] > 1e12
 
 
-def test_a_model_that_does_not_fit_is_told_of_in_one_sentence(
+def test_a_model_too_large_for_memory_is_reported_in_a_single_sentence(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(random_weights, "free_bytes", lambda _: 8 << 30)

@@ -21,6 +21,6 @@ def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.parametrize("row", ROWS, ids=[f"{row.name} {row.arguments}" for row in ROWS])
 @pytest.mark.usefixtures("real_libraries", "quick_processes")
-def test_it_is_as_the_table_says(row: beside_plugins.Row, saved: Path, tmp_path: Path) -> None:
-    seen = beside_plugins.tried(row, saved, tmp_path)
-    assert seen.is_expected(row), (seen, seen.words)
+def test_a_row_is_as_the_table_says(row: beside_plugins.Row, saved: Path, tmp_path: Path) -> None:
+    outcome = beside_plugins.tried(row, saved, tmp_path)
+    assert outcome.is_expected(row), (outcome, outcome.words)

@@ -22,7 +22,7 @@ def test_the_life_of_a_loosened_threshold(pytester: pytest.Pytester, capsys: pyt
     looser = run(pytester, "--diffbench", "-v", shade=203, marker=LOOSE)
     looser.assert_outcomes(passed=1)
     (case,) = session_json.load(pytester.path / "session.json").cases
-    output = next(one for one in case.verdicts if one.gate == "output")
+    output = next(verdict for verdict in case.verdicts if verdict.gate == "output")
     assert output.reason == "output.within_tolerance"
     assert any("colour_levels 1 -> 6: the lamp is warmer (not in" in change for change in output.changes)
 

@@ -44,6 +44,6 @@ def test_the_whole_command(
     assert not (tmp_path / "baselines").exists()
 
 
-def test_a_run_that_fails_is_told_with_its_own_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failing_run_is_reported_in_the_runs_own_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main(["calibrate", "--runs=2", str(tmp_path / "nowhere.py")]) == 2
     assert "nowhere.py" in capsys.readouterr().err

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 @pytest.mark.pipeline
-def test_a_process_of_its_own_prints_the_table_alone(folder: Path) -> None:
+def test_a_separate_process_prints_the_table_alone(folder: Path) -> None:
     command = [
         sys.executable,
         "-m",

@@ -216,7 +216,7 @@ def test_keys_go_through_cases_and_views(browser: Browser, pages: dict[str, str]
     assert browser.case() == "test_huge"
 
 
-def test_a_link_opens_its_case_and_zoom_moves_all_sides(browser: Browser, pages: dict[str, str]) -> None:
+def test_a_link_opens_the_case_and_zoom_moves_all_sides(browser: Browser, pages: dict[str, str]) -> None:
     browser.open(pages["file"])
     slug = slug_of(browser, WORST)
     browser.open(f"{pages['file']}#{slug}")
@@ -255,12 +255,12 @@ def test_frames_of_a_video_and_views_of_a_recording_can_be_picked(browser: Brows
     assert audio == pytest.approx(3, abs=0.1)
 
 
-def test_it_can_be_read_without_scripts(browser: Browser, pages: dict[str, str]) -> None:
+def test_the_page_can_be_read_without_scripts(browser: Browser, pages: dict[str, str]) -> None:
     browser.open(pages["file"], scripts=False)
     try:
-        seen = browser.driver.execute_cdp_cmd("DOMSnapshot.captureSnapshot", {"computedStyles": ["display"]})
-        texts = " ".join(seen["strings"])
-        layout = {seen["strings"][index] for index in seen["documents"][0]["layout"]["text"] if index >= 0}
+        snapshot = browser.driver.execute_cdp_cmd("DOMSnapshot.captureSnapshot", {"computedStyles": ["display"]})
+        texts = " ".join(snapshot["strings"])
+        layout = {snapshot["strings"][index] for index in snapshot["documents"][0]["layout"]["text"] if index >= 0}
     finally:
         browser.driver.execute_cdp_cmd("Emulation.setScriptExecutionDisabled", {"value": False})
     assert "Search cases" in texts
@@ -276,7 +276,7 @@ def test_axe_finds_nothing_serious(browser: Browser, pages: dict[str, str], size
     browser.open(pages["file"], size, dark=dark)
     slugs = [slug_of(browser, name) for name in (WORST, "test_every_kind", "test_cfg_trunc[0.7]", "test_saved")]
     browser.run(AXE)
-    found: set[str] = set()
+    serious: set[str] = set()
     for slug in ["overview", *slugs]:
         browser.run("location.hash = arguments[0]", slug)
         wait(lambda: browser.run("return document.querySelector('.case.current')?.id ?? 'overview'") == slug)  # noqa: B023
@@ -284,12 +284,12 @@ def test_axe_finds_nothing_serious(browser: Browser, pages: dict[str, str], size
             "const done = arguments[0]; axe.run(document, {resultTypes: ['violations'], preload: false})"
             ".then(result => done(result.violations))"
         )
-        found |= {
+        serious |= {
             f"{slug} {violation['id']}: {violation['nodes'][0]['html'][:160]}"
             for violation in violations
             if violation["impact"] in ("serious", "critical")
         }
-    assert sorted(found) == []
+    assert sorted(serious) == []
 
 
 @pytest.mark.parametrize("size", SIZES)

@@ -25,15 +25,15 @@ def painted(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.
     return np.clip(np.rint(rough), 0, 255).astype(np.uint8)
 
 
-def right_shares(style: Style, *, things: int, count: int) -> dict[str, float]:
+def right_shares(style: Style, *, objects: int, count: int) -> dict[str, float]:
     """Share of drawn and distorted scenes in which each fact is seen."""
-    rng = np.random.default_rng((7, STYLES.index(style), things))
+    rng = np.random.default_rng((7, STYLES.index(style), objects))
     agreements = []
     for _ in range(count):
-        scene = pictures.scene(rng, things=things)
+        scene = pictures.scene(rng, objects=objects)
         agreements.append(agreement(scene, classify(painted(pictures.draw(scene, style, rng), rng))))
     return {
-        field.name: float(np.mean([getattr(one, field.name) for one in agreements]))
+        field.name: float(np.mean([getattr(agreement, field.name) for agreement in agreements]))
         for field in dataclasses.fields(Agreement)
         if getattr(agreements[0], field.name) is not None
     }
@@ -41,13 +41,13 @@ def right_shares(style: Style, *, things: int, count: int) -> dict[str, float]:
 
 @pytest.mark.parametrize("style", STYLES)
 def test_sees_what_was_drawn_through_blur_tint_and_noise(style: Style) -> None:
-    shares = right_shares(style, things=1, count=300)
+    shares = right_shares(style, objects=1, count=300)
     least = {"object_colour": 0.99, "ground": 0.99, "count": 0.99, "shape": 0.98, "size": 0.98, "place": 0.98}
     assert {fact: shares[fact] for fact in least if shares[fact] < least[fact]} == {}
 
 
 @pytest.mark.parametrize("style", STYLES)
 def test_sees_two_objects(style: Style) -> None:
-    shares = right_shares(style, things=2, count=80)
+    shares = right_shares(style, objects=2, count=80)
     assert set(shares) == {"ground", "count", "object_colour", "shape", "order"}
     assert {fact: share for fact, share in shares.items() if share < 0.97} == {}

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_what_differs_between_two_environments_is_found_where_it_is(
+def test_differences_between_two_environments_are_located(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, quick_processes: None
 ) -> None:
     # This side is forked: tests/test_docs_commands.py has a line of which both sides are started anew.

@@ -34,9 +34,7 @@ def project(
     return warm_python.environment(tmp_path / "base", write(pytester, monkeypatch, tmp_path))
 
 
-def test_what_differs_between_two_environments_is_found_where_it_is(
-    pytester: pytest.Pytester, project: Path, by: str
-) -> None:
+def test_differences_between_two_environments_are_located(pytester: pytest.Pytester, project: Path, by: str) -> None:
     check_what_differs(pytester, project, by, pairs=4)
 
 
@@ -71,7 +69,7 @@ def test_rounds_of_both_sides_lie_side_by_side(pytester: pytest.Pytester, projec
     calls = (pytester.path / "calls.txt").read_text()
     # A call of microseconds has to be warmed up for longer on one side now and then.
     halves = [set(calls[i : i + 2]) for i in range(0, 40, 2)]
-    assert sum(one == {"b", "h"} for one in halves) > 15, calls
+    assert sum(half == {"b", "h"} for half in halves) > 15, calls
     assert "bbb" not in calls[:40], calls
 
 
@@ -96,23 +94,23 @@ interrupt("launch_interleaved", 4)
 """
 
 
-def test_an_interruption_keeps_the_pairs_that_are_there(pytester: pytest.Pytester, project: Path, by: str) -> None:
+def test_an_interruption_keeps_the_finished_pairs(pytester: pytest.Pytester, project: Path, by: str) -> None:
     pytester.makeconftest(INTERRUPTING)
     tests = ("-k", "test_steady or test_slower", by)
     result = run(pytester, f"--diffbench-against={project}", "--diffbench-pairs=5", *tests)
     assert result.ret == pytest.ExitCode.INTERRUPTED
-    found = cases(pytester)
+    cases_by_name = cases(pytester)
     assert session_json.load(pytester.path / "session.json").interrupted
-    assert {name: [one.reason for one in case.verdicts] for name, case in found.items()} == {
+    assert {name: [verdict.reason for verdict in case.verdicts] for name, case in cases_by_name.items()} == {
         "test_steady": ["time.same"],
         "test_slower[a::b [c]]": ["time.slower"],
         "test_slower[a::b [c]]#steady": ["time.same"],
     }
-    assert {len(case.pairs) for case in found.values()} == {4}
+    assert {len(case.pairs) for case in cases_by_name.values()} == {4}
     result.stdout.fnmatch_lines(["*test_slower*", "*interrupted*the session ended early*"])
 
 
-def test_a_side_that_measures_nothing_is_an_error_and_so_is_the_same_code_on_both(
+def test_a_side_without_measurements_is_an_error_and_so_is_the_same_code_on_both(
     pytester: pytest.Pytester, project: Path, by: str
 ) -> None:
     result = run(pytester, f"--diffbench-against={project}", by, "test_project_new.py")

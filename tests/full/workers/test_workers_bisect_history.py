@@ -37,15 +37,15 @@ def test_the_planted_commit_is_named_with_gate_reason_and_command(
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (helpers, helpers.parents[1]))))
     monkeypatch.setenv("COLUMNS", "400")
     assert bisect(tmp_path, commits[0], "main") == 0
-    told = capsys.readouterr()
-    assert f"first bad  {commits[3][:7]}" in told.out
-    assert f"last good  {commits[1][:7]}" in told.out
-    assert "guidance   test_paint.py::test_paint: guidance.missing_steps: " in told.out
-    assert f"or         {commits[2][:7]} change 2, which couldn't be judged" in told.out
+    printed = capsys.readouterr()
+    assert f"first bad  {commits[3][:7]}" in printed.out
+    assert f"last good  {commits[1][:7]}" in printed.out
+    assert "guidance   test_paint.py::test_paint: guidance.missing_steps: " in printed.out
+    assert f"or         {commits[2][:7]} change 2, which couldn't be judged" in printed.out
     assert (
         f'git checkout {commits[3][:12]} && pytest --diffbench-against="$(diffbench env {commits[1][:12]})"'
-        in told.out
+        in printed.out
     )
-    assert "skipped" in told.err
+    assert "skipped" in printed.err
     assert git(tmp_path / "project", "status", "--porcelain") == ""
     assert git(tmp_path / "project", "rev-parse", "HEAD") == commits[-1]

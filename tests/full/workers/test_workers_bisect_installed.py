@@ -60,7 +60,7 @@ def write_wheel(folder: Path, version: str, text: str) -> None:
 
 
 @pytest.fixture(autouse=True)
-def folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_python: WarmPython) -> Iterator[None]:
+def own_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_python: WarmPython) -> Iterator[None]:
     """Environments are kept in the folder that the command is typed in, and the plugin is this working tree's.
 
     They are made and installed into for real; their measuring processes are forked from a warm one.
@@ -74,7 +74,7 @@ def folder_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, warm_pyth
     assert not Path("baselines").exists(), "what was saved lies in a folder of its own"
 
 
-def test_the_version_of_a_package_is_found(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_version_of_a_package_is_located(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     wheels = tmp_path / "wheels"
     wheels.mkdir()
     versions = ["1.0", "1.1", "1.2", "1.9", "1.10", "2.0"]
@@ -84,11 +84,11 @@ def test_the_version_of_a_package_is_found(tmp_path: Path, capfd: pytest.Capture
         write_wheel(wheels, version, text + MODULE.format(version=version, shade=shade))
     pip = f"--pip=--no-index --find-links {wheels}"
     status = main(["bisect", "1.0", "2.0", "--package=tiny-paint", pip, "--", "test_paint.py"])
-    told = capfd.readouterr().out
-    assert status == 0, told
-    assert "first bad  tiny-paint 1.10" in told
-    assert "last good  tiny-paint 1.9" in told, "versions are in pip's order, not in that of their letters"
-    assert "output     test_paint.py::test_paint: output." in told
+    printed = capfd.readouterr().out
+    assert status == 0, printed
+    assert "first bad  tiny-paint 1.10" in printed
+    assert "last good  tiny-paint 1.9" in printed, "versions are in pip's order, not in that of their letters"
+    assert "output     test_paint.py::test_paint: output." in printed
     assert (tmp_path / ".diffbench").is_dir(), "environments stay for the next time"
     assert main(["bisect", "1.0", "1.9", "--package=tiny-paint", pip, "--", "test_paint.py"]) == 2
     assert "nothing is worse than at 1.0" in capfd.readouterr().err
@@ -96,7 +96,7 @@ def test_the_version_of_a_package_is_found(tmp_path: Path, capfd: pytest.Capture
     assert "pip can't list its versions" in capfd.readouterr().err
 
 
-def test_the_commit_of_an_installed_project_is_found(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
+def test_the_commit_of_an_installed_project_is_located(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     project = tmp_path / "project"
     project.mkdir()
     git(project, "init", "--quiet", "--initial-branch=main")
@@ -112,9 +112,9 @@ def test_the_commit_of_an_installed_project_is_found(tmp_path: Path, capfd: pyte
         commits.append(git(project, "rev-parse", "HEAD"))
     arguments = ["bisect", commits[0], "main", "--project=project", "--pip=--no-index", "--", "test_paint.py"]
     status = main(arguments)
-    told = capfd.readouterr().out
-    assert status == 0, told
-    assert f"first bad  {commits[3][:7]} change 3" in told
-    assert f"last good  {commits[1][:7]} change 1" in told
-    assert "change 2" in told, "it may be that one as well"
+    printed = capfd.readouterr().out
+    assert status == 0, printed
+    assert f"first bad  {commits[3][:7]} change 3" in printed
+    assert f"last good  {commits[1][:7]} change 1" in printed
+    assert "change 2" in printed, "it may be that one as well"
     assert git(project, "status", "--porcelain", "--untracked-files=no") == ""

@@ -8,7 +8,7 @@ from paced_project import PACED, Paced
 pytestmark = pytest.mark.usefixtures("real_libraries", "quick_processes")
 
 
-def test_what_is_slower_again_is_red_and_says_how_often_it_was_confirmed(
+def test_a_confirmed_slowdown_is_red_and_says_how_often_confirmed(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     odd = "@pytest.mark.parametrize('name', ['a::b/c [d] é=%'])\ndef test_case(diffbench, name):\n"

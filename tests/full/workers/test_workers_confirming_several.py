@@ -22,15 +22,15 @@ def test_one(diffbench):
 """
 
 
-def test_the_cases_of_a_test_share_its_part_of_the_error_budget(
+def test_the_cases_of_a_test_share_the_part_of_the_error_budget(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     project = Paced(pytester, monkeypatch, PACED + SEVERAL)
     project.run("--diffbench", paces=[1.0]).assert_outcomes(passed=2)
     parts = {
-        one.observation.case.id.partition("::")[2]: verdict.details.decisions
-        for one in session_json.load(pytester.path / "session.json").cases
-        for verdict in one.verdicts
+        case.observation.case.id.partition("::")[2]: verdict.details.decisions
+        for case in session_json.load(pytester.path / "session.json").cases
+        for verdict in case.verdicts
         if isinstance(verdict.details, TimeDetails)
     }
     assert parts == {"test_several": 6, "test_several#dark": 6, "test_several#darker": 6, "test_one": 2}

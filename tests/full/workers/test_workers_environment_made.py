@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import msgspec
 from test_workers_environment import (
     OFFLINE,
-    _this_working_tree,  # noqa: F401 - a fixture
+    _working_tree,  # noqa: F401 - a fixture
     git,
     package,
     repository,  # noqa: F401 - a fixture
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     import pytest
 
 
-def test_a_revision_is_installed_over_this_environments_packages(
+def test_a_revision_is_installed_over_the_current_environments_packages(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert cli.main(["env", "HEAD~1", OFFLINE]) == 0
@@ -35,7 +35,7 @@ def test_a_revision_is_installed_over_this_environments_packages(
     assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
-def test_an_environment_that_is_there_for_the_same_is_handed_back(
+def test_an_existing_environment_for_the_same_is_handed_back(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     command = ["env", "HEAD~1", "--into", "made", OFFLINE]
@@ -46,22 +46,22 @@ def test_an_environment_that_is_there_for_the_same_is_handed_back(
     assert capsys.readouterr() == (first, "")
     assert Path("made", "mark").exists(), "it was made anew"
 
-    commit, other = (git(repository, "rev-parse", one) for one in ("HEAD~1", "HEAD"))
+    commit, other = (git(repository, "rev-parse", revision) for revision in ("HEAD~1", "HEAD"))
     for asked, why in (
         (["HEAD", OFFLINE], f"made with commit {commit}, not {other}"),
         (["HEAD~1"], "made with pip arguments --no-index, --no-build-isolation, not none"),
     ):
         assert cli.main(["env", *asked, "--into", "made"]) == 2
-        told = capsys.readouterr()
-        assert told.out == ""
-        assert f"made: exists already, {why}. Remove it, or name another folder with --into." in told.err
+        printed = capsys.readouterr()
+        assert printed.out == ""
+        assert f"made: exists already, {why}. Remove it, or name another folder with --into." in printed.err
 
     Path("made", "diffbench-env.json").unlink()
     assert cli.main(command) == 2
     assert "exists already, and doesn't say what it was made from." in capsys.readouterr().err
 
 
-def test_requirements_stand_before_this_environments_packages(
+def test_requirements_stand_before_the_current_environments_packages(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     package(tmp_path / "package", "3")

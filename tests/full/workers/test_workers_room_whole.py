@@ -105,13 +105,13 @@ def test_case(diffbench):
 """
 
 
-def test_a_verdict_tells_what_stayed_beside_the_process_that_was_to_confirm_it(
+def test_a_verdict_names_what_stayed_beside_the_confirming_process(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, real_libraries: None, quick_processes: None
 ) -> None:
     pytester.makeconftest("")
     project = Paced(pytester, monkeypatch, PACED + STUBBORN)
     project.run("--diffbench", paces=[1.5, 1.0, 1.0, 1.0, 1.0]).assert_outcomes(passed=1)
-    (note,) = [one for one in project.case().observation.notes if "beside the fresh process" in one]
+    (note,) = [line for line in project.case().observation.notes if "beside the fresh process" in line]
     assert note == (
         "Stubborn stayed on its device beside the fresh process: ValueError: quantised weights stay where they are"
     )

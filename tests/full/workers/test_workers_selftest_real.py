@@ -38,4 +38,4 @@ def test_a_real_pipeline_is_slowed_down_in_real_processes(
     result.stdout.fnmatch_lines(["*diffbench self-test*", "*test_case on *: 6 processes*", "*identical code*"])
     # Two of four calls were made twice, in two of the processes: by turns, after the two of the baseline.
     flops = [int(line) for line in (pytester.path / "flops.txt").read_text().splitlines()]
-    assert [one / flops[0] for one in flops] == pytest.approx([1, 1, 1, 1.5, 1.5, 1], rel=0.01)
+    assert [flops_of_run / flops[0] for flops_of_run in flops] == pytest.approx([1, 1, 1, 1.5, 1.5, 1], rel=0.01)

@@ -20,8 +20,8 @@ SHORT, LONG = "a red circle", "two small green squares on a white ground, seen f
 def pictures(pipeline: Any, seeds: list[int], **call: Any) -> Any:
     """What a call returns for each seed, as an array."""
     generators = [torch.Generator("cpu").manual_seed(seed) for seed in seeds]
-    one = generators if len(seeds) > 1 else generators[0]
-    output = pipeline(**call, generator=one, output_type="np", return_dict=False)
+    generator = generators if len(seeds) > 1 else generators[0]
+    output = pipeline(**call, generator=generator, output_type="np", return_dict=False)
     return np.asarray(output[0] if isinstance(output, tuple) else output, dtype=np.float64)
 
 
@@ -42,21 +42,21 @@ def for_two(call: dict[str, Any]) -> dict[str, Any]:
     return call | lists | {"prompt": [SHORT, LONG]}
 
 
-def masks_in_another_order(pipeline: Any, **call: Any) -> float:
+def masks_in_other_order(pipeline: Any, **call: Any) -> float:
     """Two images of each of two prompts, beside the same with one image of each."""
-    return _two_each(pipeline, for_two(call))
+    return _two_per_prompt(pipeline, for_two(call))
 
 
-def two_each_of_a_picture(pipeline: Any, **call: Any) -> float:
+def two_per_picture(pipeline: Any, **call: Any) -> float:
     """As above, of a class that takes no list of pictures."""
     images = {name: value for name, value in call.items() if isinstance(value, Image.Image)}
-    return _two_each(pipeline, for_two(call) | images)
+    return _two_per_prompt(pipeline, for_two(call) | images)
 
 
-def _two_each(pipeline: Any, call: dict[str, Any]) -> float:
-    two_each = pictures(pipeline, [0, 1, 2, 3], **call, **{per_prompt(pipeline): 2})
+def _two_per_prompt(pipeline: Any, call: dict[str, Any]) -> float:
+    two_per_prompt = pictures(pipeline, [0, 1, 2, 3], **call, **{per_prompt(pipeline): 2})
     singles = [pictures(pipeline, [seed, seed + 2], **call) for seed in (0, 1)]
-    return max(gap(singles[0], two_each[[0, 2]]), gap(singles[1], two_each[[1, 3]]))
+    return max(gap(singles[0], two_per_prompt[[0, 2]]), gap(singles[1], two_per_prompt[[1, 3]]))
 
 
 def second_image(pipeline: Any, **call: Any) -> float:
@@ -65,7 +65,7 @@ def second_image(pipeline: Any, **call: Any) -> float:
     return gap(pictures(pipeline, [1], **call), two[1:])
 
 
-def another_place_in_the_batch(pipeline: Any, **call: Any) -> float:
+def other_place_in_batch(pipeline: Any, **call: Any) -> float:
     """Two prompts in one order, and in the other."""
     call = for_two(call)
     first = pictures(pipeline, [0, 1], **call)

@@ -46,7 +46,7 @@ def ends_with_two_zeros(pipeline: Any) -> contextlib.AbstractContextManager[obje
 
 
 @contextlib.contextmanager
-def guided_above_one(pipeline: Any) -> Iterator[None]:
+def guided_above_scale_1(pipeline: Any) -> Iterator[None]:
     with plants.line()(pipeline):
         type(pipeline).do_classifier_free_guidance = property(lambda self: self._guidance_scale > 1)
         yield
@@ -118,10 +118,10 @@ def _twice(sound: Callable[..., Any]) -> Callable[..., Any]:
     return forward
 
 
-def mask_of_ones(pipeline: Any) -> contextlib.AbstractContextManager[object]:
+def mask_of_all_true(pipeline: Any) -> contextlib.AbstractContextManager[object]:
     def masked(arguments: dict[str, Any]) -> dict[str, Any]:
-        ones = torch.ones(arguments["encoder_hidden_states"].shape[:2], dtype=torch.bool)
-        return arguments | {"encoder_hidden_states_mask": ones}
+        mask = torch.ones(arguments["encoder_hidden_states"].shape[:2], dtype=torch.bool)
+        return arguments | {"encoder_hidden_states_mask": mask}
 
     return plants.argument("transformer.forward", masked)(pipeline)
 
@@ -238,7 +238,7 @@ def index_is_searched(pipeline: Any) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def moved_to_where_it_is(pipeline: Any) -> Iterator[None]:
+def moved_in_place(pipeline: Any) -> Iterator[None]:
     sound = pipeline.transformer.forward
 
     def forward(*args: Any, **kwargs: Any) -> Any:

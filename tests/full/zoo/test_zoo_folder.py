@@ -57,7 +57,7 @@ def session(pytester: pytest.Pytester) -> SessionReport:
 
 
 def by_name(report: SessionReport) -> dict[str, Any]:
-    return {one.observation.case.id.rpartition("::")[2]: one for one in report.cases}
+    return {case.observation.case.id.rpartition("::")[2]: case for case in report.cases}
 
 
 @pytest.mark.parametrize("name", CLASSES)
@@ -73,22 +73,24 @@ def test_a_folder_of_any_class(pytester: pytest.Pytester, name: str) -> None:
         "test_guidance#on",
         "test_guidance#off",
     ]
-    definitions = [one.observation.case.definition for one in cases.values()]
-    assert {(one.model, one.pipeline, one.weights) for one in definitions} == {(name, name, "pretrained")}
-    assert all(one.revision for one in definitions)
-    work = {key: one.observation.work for key, one in cases.items()}
+    definitions = [case.observation.case.definition for case in cases.values()]
+    assert {(definition.model, definition.pipeline, definition.weights) for definition in definitions} == {
+        (name, name, "pretrained")
+    }
+    assert all(definition.revision for definition in definitions)
+    work = {key: case.observation.work for key, case in cases.items()}
     assert (work["test_steps[1]"].steps, work["test_steps[2]"].steps) == (1, 2)
     branches = {group.branch for group in work["test_guidance#on"].denoiser}
     assert branches == {"joint": {"joint"}, "apart": {"cond", "uncond"}, "distilled": {"cond"}}[CLASSES[name]]
     assert {group.branch for group in work["test_guidance#off"].denoiser} == {"cond"}
 
     run(pytester, folder, "--diffbench").assert_outcomes(passed=4)
-    for one in session(pytester).cases:
-        decisions = {verdict.gate: verdict.decision for verdict in one.verdicts}
-        assert (decisions["work"], decisions["output"]) == ("same", "same"), one.observation.case.id
+    for case in session(pytester).cases:
+        decisions = {verdict.gate: verdict.decision for verdict in case.verdicts}
+        assert (decisions["work"], decisions["output"]) == ("same", "same"), case.observation.case.id
 
 
-def test_more_work_is_found(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_more_work_is_detected(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
     from diffusers import StableDiffusion3Pipeline
 
     folder = pytester.path / "saved"
@@ -106,7 +108,7 @@ def test_more_work_is_found(pytester: pytest.Pytester, monkeypatch: pytest.Monke
     result.stdout.fnmatch_lines(["*work*text_encoder*"])
 
 
-def test_the_named_models_do_not_fail_on_another_class(pytester: pytest.Pytester) -> None:
+def test_the_named_models_do_not_fail_on_a_different_class(pytester: pytest.Pytester) -> None:
     folder = pytester.path / "saved"
     zoo.build("StableDiffusion3Pipeline").save_pretrained(folder)
     suite = "pytest_diffbench.suite.test_flux"
@@ -117,7 +119,7 @@ def test_the_named_models_do_not_fail_on_another_class(pytester: pytest.Pytester
     result.assert_outcomes(errors=1)
 
 
-def test_without_such_a_folder_it_is_skipped(pytester: pytest.Pytester) -> None:
+def test_without_such_a_folder_the_test_is_skipped(pytester: pytest.Pytester) -> None:
     result = pytester.runpytest_inprocess("--diffbench", "--pyargs", SUITE, "-rs")
     result.assert_outcomes(skipped=4)
     result.stdout.fnmatch_lines(["*model='folder': --diffbench-models isn't given. Give*"])
@@ -128,7 +130,7 @@ def test_without_such_a_folder_it_is_skipped(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*models holds no model_index.json*"])
 
 
-def test_a_class_that_diffusers_does_not_have(pytester: pytest.Pytester) -> None:
+def test_a_class_unknown_to_diffusers(pytester: pytest.Pytester) -> None:
     folder = pytester.path / "saved"
     build_tiny("lumina2").save_pretrained(folder)
     index = json.loads((folder / "model_index.json").read_text())
@@ -146,11 +148,11 @@ def test_a_folder_has_no_mini(pytester: pytest.Pytester) -> None:
     result.stdout.fnmatch_lines(["*weights='mini': Lumina2Pipeline has only the weights in its folder*"])
 
 
-def test_a_folder_is_planned_without_its_weights(pytester: pytest.Pytester) -> None:
+def test_a_folder_is_planned_without_the_weights(pytester: pytest.Pytester) -> None:
     folder = pytester.path / "saved"
     build_tiny("flux").save_pretrained(folder)
     for weights in folder.glob("*/*.safetensors"):
         weights.unlink()
     run(pytester, folder, "--diffbench-save", "--diffbench-weights=plan", "-k", "steps").assert_outcomes(passed=2)
-    work = {key: one.observation.work for key, one in by_name(session(pytester)).items()}
+    work = {key: case.observation.work for key, case in by_name(session(pytester)).items()}
     assert (work["test_steps[1]"].denoiser_calls, work["test_steps[2]"].denoiser_calls) == (1, 2)

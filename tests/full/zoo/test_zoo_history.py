@@ -50,11 +50,11 @@ def verdicts(historic: Historic, *, baseline: bool) -> tuple[Verdict, ...]:
     arguments = {name: value for name, value in arguments.items() if value is not None}
     sound = zoo_kinds.taken(historic.name, pipeline, arguments) if baseline else None
     with historic.plant(pipeline) if historic.plant is not None else contextlib.nullcontext():
-        seen = zoo_kinds.taken(historic.name, pipeline, arguments)
+        measurement = zoo_kinds.taken(historic.name, pipeline, arguments)
     reference = None
     if sound is not None:
         reference = Reference(baseline_of(sound.observation(complete=True)), "machine", "sound", sound.artifacts)
-    return judge(seen.observation(complete=True), seen.artifacts(), reference, Limits(), GATES)
+    return judge(measurement.observation(complete=True), measurement.artifacts(), reference, Limits(), GATES)
 
 
 def answers(historic: Historic, codes: tuple[str, ...], *, planted: bool = True) -> dict[str, str]:
@@ -65,16 +65,16 @@ def answers(historic: Historic, codes: tuple[str, ...], *, planted: bool = True)
     return {check.code: check.answer for check in verification.checks}
 
 
-@pytest.mark.parametrize("historic", [one for one in HISTORY if one.beside and not one.benign], ids=title)
-def test_a_fault_of_the_past_is_found_beside_a_baseline(historic: Historic) -> None:
-    told = {verdict.reason: verdict.decision for verdict in verdicts(historic, baseline=True)}
-    assert {reason for reason in historic.beside if told.get(reason) in ("worse", "unsure")} == set(
+@pytest.mark.parametrize("historic", [entry for entry in HISTORY if entry.beside and not entry.benign], ids=title)
+def test_a_fault_of_the_past_is_detected_beside_a_baseline(historic: Historic) -> None:
+    decisions_by_reason = {verdict.reason: verdict.decision for verdict in verdicts(historic, baseline=True)}
+    assert {reason for reason in historic.beside if decisions_by_reason.get(reason) in ("worse", "unsure")} == set(
         historic.beside
-    ), told
+    ), decisions_by_reason
 
 
-@pytest.mark.parametrize("historic", [one for one in HISTORY if one.alone], ids=title)
-def test_a_fault_of_the_past_is_found_without_a_baseline(historic: Historic) -> None:
+@pytest.mark.parametrize("historic", [entry for entry in HISTORY if entry.alone], ids=title)
+def test_a_fault_of_the_past_is_detected_without_a_baseline(historic: Historic) -> None:
     codes = tuple(code for code in historic.alone if code in CODES)
     if codes:
         assert answers(historic, codes) == dict.fromkeys(codes, "broken")
@@ -82,18 +82,22 @@ def test_a_fault_of_the_past_is_found_without_a_baseline(historic: Historic) -> 
         assert reasons <= {verdict.reason for verdict in verdicts(historic, baseline=False)}
 
 
-@pytest.mark.parametrize("historic", [one for one in HISTORY if one.plant not in (None, global_noise)], ids=title)
-def test_it_is_not_found_where_it_is_fixed(historic: Historic) -> None:
+@pytest.mark.parametrize(
+    "historic", [entry for entry in HISTORY if entry.plant not in (None, global_noise)], ids=title
+)
+def test_a_fixed_fault_is_not_detected(historic: Historic) -> None:
     codes = tuple(code for code in historic.alone if code in CODES)
     if codes:
         assert answers(historic, codes, planted=False) == dict.fromkeys(codes, "holds")
 
 
-@pytest.mark.parametrize("historic", [one for one in HISTORY if one.benign], ids=title)
+@pytest.mark.parametrize("historic", [entry for entry in HISTORY if entry.benign], ids=title)
 def test_what_was_no_fault_is_none(historic: Historic) -> None:
-    told = {verdict.reason: verdict.decision for verdict in verdicts(historic, baseline=True)}
-    assert "worse" not in told.values()
-    assert {reason for reason, decision in told.items() if decision == "unsure"} == set(historic.beside)
+    decisions_by_reason = {verdict.reason: verdict.decision for verdict in verdicts(historic, baseline=True)}
+    assert "worse" not in decisions_by_reason.values()
+    assert {reason for reason, decision in decisions_by_reason.items() if decision == "unsure"} == set(
+        historic.beside
+    )
     assert "broken" not in answers(historic, ()).values()
 
 

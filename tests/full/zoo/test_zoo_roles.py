@@ -70,14 +70,14 @@ class Pipeline:
     ],
     ids=["projection", "stages", "masked", "parameters", "wrapper", "compiled"],
 )
-def test_a_denoiser_is_told_a_time(parts: dict[str, nn.Module], denoisers: list[str]) -> None:
+def test_a_denoiser_gets_a_time(parts: dict[str, nn.Module], denoisers: list[str]) -> None:
     pipeline = Pipeline(**parts)
     assert list(denoisers_of(pipeline)) == denoisers
     roles = {site.name: site.role for site in sites_of(pipeline) if site.component}
     assert roles == {name: "denoiser" if name in denoisers else "other" for name in parts}
 
 
-def test_a_pipeline_of_pipelines_encodes_prompts_in_those() -> None:
+def test_a_pipeline_of_pipelines_encodes_prompts_in_inner_pipelines() -> None:
     net = Timed()
     combined: Any = Pipeline(net=net)
     combined.prior_pipe, combined.decoder_pipe = Pipeline(net=net), Pipeline(net=net)
@@ -89,7 +89,7 @@ def branch(finder: BranchFinder, component: str = "net", **arguments: torch.Tens
     return finder.branch_of({"sample": LATENTS} | arguments, component)
 
 
-def test_each_encoder_begins_with_the_prompt() -> None:
+def test_every_encoder_begins_with_the_prompt() -> None:
     finder = BranchFinder()
     finder.encoded([PROMPT], by="prior's")
     finder.encoded([OTHER], by="decoder's")
@@ -132,9 +132,7 @@ def test_what_a_later_stage_is_handed_first_is_conditional() -> None:
         (((), ()), ("cond", "uncond")),  # not known
     ],
 )
-def test_an_empty_text_that_is_read_first_is_no_prompt(
-    texts: tuple[tuple[int, ...], ...], branches: tuple[str, ...]
-) -> None:
+def test_an_empty_text_read_first_is_no_prompt(texts: tuple[tuple[int, ...], ...], branches: tuple[str, ...]) -> None:
     finder = BranchFinder()
     for embedding, tokens in zip((PROMPT, NEGATIVE), texts, strict=True):
         finder.encoded([embedding], tokens=frozenset(tokens))
@@ -143,7 +141,7 @@ def test_an_empty_text_that_is_read_first_is_no_prompt(
     assert finder.order_of(joint) == ("cond_uncond" if branches[0] == "cond" else "uncond_cond")
 
 
-def test_a_pooled_embedding_alone_belongs_to_the_text_it_was_made_of() -> None:
+def test_a_pooled_embedding_alone_belongs_to_the_text_of_origin() -> None:
     finder = BranchFinder()
     for text, pooled in ((PROMPT, drawn(1, 16, seed=4)), (NEGATIVE, drawn(1, 16, seed=5))):
         finder.read([text, pooled], by="encoder")
@@ -163,7 +161,7 @@ def test_tokens_are_the_sample_where_there_are_no_latents() -> None:
 
 
 @pytest.mark.parametrize("last", [False, True], ids=["tokens first", "tokens last"])
-def test_the_prediction_is_found_among_more_tokens(last: bool) -> None:
+def test_the_prediction_is_located_among_more_tokens(last: bool) -> None:
     cond, uncond, text = drawn(1, 6, 16, seed=6), drawn(1, 6, 16, seed=7), drawn(1, 3, 16, seed=8)
     longer = torch.cat([text, cond] if last else [cond, text], dim=1)
     step = derive_step([("cond", longer), ("uncond", uncond)], -(uncond + 4.0 * (cond - uncond)), timestep=7.0)

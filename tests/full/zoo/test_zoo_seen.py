@@ -40,7 +40,7 @@ def frozen_heap() -> None:
 
 
 @pytest.mark.parametrize("name", zoo.ZOO)
-def test_a_class_is_seen_rightly(name: str) -> None:
+def test_a_class_is_observed_rightly(name: str) -> None:
     kind, pipeline = zoo.ZOO[name], zoo.build(name)
     assert type(pipeline).__name__ == name
     check_roles(pipeline)
@@ -50,15 +50,15 @@ def test_a_class_is_seen_rightly(name: str) -> None:
             continue
         calls = kind.calls if guided else kind.plain_calls
         first, second = zoo_truth.count_twice(pipeline, arguments, zoo.OTHER_PROMPT)
-        seen = zoo.measured(name, pipeline, arguments)
-        check_calls(seen, first, calls)
+        observation = zoo.measured(name, pipeline, arguments)
+        check_calls(observation, first, calls)
         check_first_calls(calls, zoo_truth.branches_of_first_calls(first, second))
-        assert seen.work is not None
-        assert seen.work.steps == kind.steps
-        assert seen.guidance is not None
-        assert seen.guidance.guided_steps == (kind.guided_steps if guided else 0)
-        check_stages(seen, kind)
-        check_result(pipeline, arguments, seen)
+        assert observation.work is not None
+        assert observation.work.steps == kind.steps
+        assert observation.guidance is not None
+        assert observation.guidance.guided_steps == (kind.guided_steps if guided else 0)
+        check_stages(observation, kind)
+        check_result(pipeline, arguments, observation)
     check_counts(pipeline, zoo.arguments(name, pipeline, True) or zoo.arguments(name, pipeline, False))
 
 
@@ -72,17 +72,17 @@ def check_counts(pipeline: Any, arguments: dict[str, Any] | None) -> None:
         observe_once(Caller(pipeline, (), arguments, 0, clock_for("cpu")), list(sites_of(pipeline)), survey, census)
         counts.append((survey.work().operators, survey.work().python_calls, survey.work().denoiser))
     assert counts[1] == counts[2]
-    assert min(sum(one.values()) for one in counts[1][0].values()) > 0
+    assert min(sum(counter.values()) for counter in counts[1][0].values()) > 0
 
 
-def check_result(pipeline: Any, arguments: dict[str, Any], seen: Observation) -> None:
+def check_result(pipeline: Any, arguments: dict[str, Any], observation: Observation) -> None:
     """Every call that was measured returned what a user gets, bit for bit."""
     handed = {"generator": torch.Generator().manual_seed(0)} if "generator" in parameters_of(pipeline) else {}
     bare = Reader().read("bare", pipeline(**arguments, **handed), None)
     assert bare.digest is not None
-    assert seen.run.rounds[0].output_digest == bare.digest
-    assert seen.output is not None
-    assert (seen.output.rerun.identical, seen.output.rerun.drew_from) == (True, ())
+    assert observation.run.rounds[0].output_digest == bare.digest
+    assert observation.output is not None
+    assert (observation.output.rerun.identical, observation.output.rerun.drew_from) == (True, ())
 
 
 def check_roles(pipeline: Any) -> None:
@@ -106,31 +106,31 @@ def check_roles(pipeline: Any) -> None:
     }
 
 
-def check_calls(seen: Observation, counted: zoo_truth.Count, calls: zoo.Calls) -> None:
+def check_calls(observation: Observation, counted: zoo_truth.Count, calls: zoo.Calls) -> None:
     """Every passage that was counted was seen, and by branch as the class is known to make them."""
-    assert seen.work is not None
+    assert observation.work is not None
     schedulers = {name: number for name, number in counted.calls.items() if name.endswith(".step")}
     rest = {name: number for name, number in counted.calls.items() if name not in schedulers}
-    assert seen.work.component_calls == rest
-    assert seen.work.steps == sum(schedulers.values())
+    assert observation.work.component_calls == rest
+    assert observation.work.steps == sum(schedulers.values())
     branches: dict[str, collections.Counter[str]] = collections.defaultdict(collections.Counter)
-    for group in seen.work.denoiser:
+    for group in observation.work.denoiser:
         branches[group.component][group.branch] += len(parse_steps(group.steps))
     assert branches == calls
     for component, numbers in calls.items():
         assert counted.calls[component] == sum(numbers.values())
 
 
-def check_first_calls(calls: zoo.Calls, told: dict[str, set[str]]) -> None:
+def check_first_calls(calls: zoo.Calls, branches_by_component: dict[str, set[str]]) -> None:
     """What another prompt changes in the calls of a denoiser's first step bears out what the class is known to do."""
     assert {component: set(branches) for component, branches in calls.items()} == {
-        component: branches for component, branches in told.items() if component in calls
+        component: branches for component, branches in branches_by_component.items() if component in calls
     }
 
 
-def check_stages(seen: Observation, kind: zoo.Kind) -> None:
+def check_stages(observation: Observation, kind: zoo.Kind) -> None:
     """The stages that there are have a time, and with what is left over they make up the whole."""
-    timed = seen.run.rounds[0]
+    timed = observation.run.rounds[0]
     expected = {"text_encode", "denoise", "unattributed"} | ({"vae_decode"} if kind.decodes else set())
     assert set(timed.stages_s) == expected
     assert all(timed.stages_s[stage] > 0 for stage in expected - {"unattributed"})  # type: ignore[index]  # names of stages
@@ -138,7 +138,7 @@ def check_stages(seen: Observation, kind: zoo.Kind) -> None:
     assert sum(timed.stages_s.values()) == pytest.approx(timed.total_s)
 
 
-def test_the_zoo_is_as_large_as_it_is_said_to_be() -> None:
+def test_the_zoo_is_as_large_as_stated() -> None:
     assert len(zoo.ZOO) >= 40
 
 

@@ -31,7 +31,7 @@ def frozen_heap() -> None:
 
 
 @pytest.mark.parametrize("name", zoo_table.ENTRIES)
-def test_a_class_is_saved_and_a_scale_that_is_off_is_red(tmp_path: Path, name: str) -> None:
+def test_a_class_is_saved_and_a_wrong_scale_is_red(tmp_path: Path, name: str) -> None:
     entry = zoo_table.ENTRIES[name]
     examined = zoo_check.examine(name, tmp_path)
     assert zoo_check.kind_of(examined.observation) == entry.kind
@@ -65,7 +65,7 @@ TOKENS = {
 
 
 @pytest.mark.parametrize("name", TOKENS)
-def test_the_work_of_a_video_is_counted_in_its_tokens(name: str) -> None:
+def test_the_work_of_a_video_is_counted_in_tokens(name: str) -> None:
     pipeline = zoo_entry.build(zoo_table.ENTRIES[name])
     asked = zoo_entry.arguments(zoo_table.ENTRIES[name], pipeline)
     work = zoo_kinds.measured(name, pipeline, asked).work
@@ -73,7 +73,7 @@ def test_the_work_of_a_video_is_counted_in_its_tokens(name: str) -> None:
     assert {group.tokens for group in work.denoiser} == {TOKENS[name]}
 
 
-def test_each_of_two_transformers_has_its_calls_and_its_scale() -> None:
+def test_both_transformers_have_calls_and_a_scale() -> None:
     entry = zoo_table.ENTRIES["WanPipeline (2.2)"]
     pipeline = zoo_entry.build(entry)
     observation = zoo_kinds.measured("Wan 2.2", pipeline, zoo_entry.arguments(entry, pipeline))

@@ -31,12 +31,12 @@ def subject(name: str) -> tuple[Any, dict[str, Any]]:
     return pipeline, zoo_entry.arguments(ENTRIES[name], pipeline)
 
 
-_ONE_OF_EACH = {(fault.code, fault.show, fault.about): fault for fault in reversed(upstream_faults.FAULTS)}
+_FAULT_OF_EVERY_KIND = {(fault.code, fault.show, fault.about): fault for fault in reversed(upstream_faults.FAULTS)}
 """Many classes have the same fault; benchmarks/verify_zoo.py looks at all."""
 
 
-@pytest.mark.parametrize("fault", _ONE_OF_EACH.values(), ids=lambda fault: f"{fault.name}-{fault.code}")
-def test_a_fault_of_diffusers_is_found_and_shown_without_this_package(fault: upstream_faults.Shown) -> None:
+@pytest.mark.parametrize("fault", _FAULT_OF_EVERY_KIND.values(), ids=lambda fault: f"{fault.name}-{fault.code}")
+def test_a_fault_of_diffusers_is_detected_and_shown_without_the_package(fault: upstream_faults.Shown) -> None:
     pipeline, arguments = subject(fault.name)
     arguments = fault.arguments(arguments)
     (check,) = verify(pipeline, arguments, only=[fault.code]).checks
@@ -46,7 +46,7 @@ def test_a_fault_of_diffusers_is_found_and_shown_without_this_package(fault: ups
 
 
 @pytest.mark.parametrize("name", _SOUND)
-def test_nothing_is_found_where_nothing_is_wrong(name: str) -> None:
-    found = verify(*subject(name))
-    assert found.having("broken") == ()
-    assert len(found.having("holds")) >= 12
+def test_nothing_is_detected_where_nothing_is_wrong(name: str) -> None:
+    verification = verify(*subject(name))
+    assert verification.having("broken") == ()
+    assert len(verification.having("holds")) >= 12

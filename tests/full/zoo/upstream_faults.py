@@ -37,18 +37,18 @@ class Shown(NamedTuple):
 _ORDER = "masks are repeated as `[a, b, a, b]`, embeddings as `[a, a, b, b]`"
 
 FAULTS = [
-    Shown("LuminaPipeline", "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER, "#13634"),
-    Shown("Lumina2Pipeline", "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER),
-    Shown("SanaPipeline", "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER),
-    Shown("SanaSprintPipeline", "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER),
-    Shown("HunyuanDiTPipeline", "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER),
-    Shown("Kandinsky3Pipeline", "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER),
-    Shown("QwenImagePipeline", "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER, "#14147"),
-    Shown("HunyuanImagePipeline", "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER),
+    Shown("LuminaPipeline", "batch.prompts_and_images", by_hand.masks_in_other_order, _ORDER, "#13634"),
+    Shown("Lumina2Pipeline", "batch.prompts_and_images", by_hand.masks_in_other_order, _ORDER),
+    Shown("SanaPipeline", "batch.prompts_and_images", by_hand.masks_in_other_order, _ORDER),
+    Shown("SanaSprintPipeline", "batch.prompts_and_images", by_hand.masks_in_other_order, _ORDER),
+    Shown("HunyuanDiTPipeline", "batch.prompts_and_images", by_hand.masks_in_other_order, _ORDER),
+    Shown("Kandinsky3Pipeline", "batch.prompts_and_images", by_hand.masks_in_other_order, _ORDER),
+    Shown("QwenImagePipeline", "batch.prompts_and_images", by_hand.masks_in_other_order, _ORDER, "#14147"),
+    Shown("HunyuanImagePipeline", "batch.prompts_and_images", by_hand.masks_in_other_order, _ORDER),
     Shown(
         "KandinskyCombinedPipeline",
         "batch.prompts_and_images",
-        by_hand.masks_in_another_order,
+        by_hand.masks_in_other_order,
         "the decoder gets prompts as `[a, b, a, b]`, image embeddings as `[a, a, b, b]`",
         without=("negative_prompt",),
     ),
@@ -63,7 +63,7 @@ FAULTS = [
     Shown(
         "Kandinsky5T2IPipeline",
         "batch.prompts_and_images",
-        by_hand.masks_in_another_order,
+        by_hand.masks_in_other_order,
         "pooled embeddings are repeated as `[a, b, a, b]`, the others as `[a, a, b, b]`",
     ),
     Shown(
@@ -126,7 +126,7 @@ FAULTS = [
         )
         for code, show in (
             ("batch.images_per_prompt", by_hand.second_image),
-            ("batch.prompts_and_images", by_hand.masks_in_another_order),
+            ("batch.prompts_and_images", by_hand.masks_in_other_order),
         )
     ),
     *(
@@ -134,11 +134,11 @@ FAULTS = [
         for name in ("StableDiffusionInpaintPipelineLegacy", "Kandinsky5I2VPipeline")
         for code, show in (
             ("batch.images_per_prompt", by_hand.second_image),
-            ("batch.prompts_and_images", by_hand.two_each_of_a_picture),
+            ("batch.prompts_and_images", by_hand.two_per_picture),
         )
     ),
     *(
-        Shown(name, "batch.prompts_and_images", by_hand.masks_in_another_order, _ORDER)
+        Shown(name, "batch.prompts_and_images", by_hand.masks_in_other_order, _ORDER)
         for name in (
             "Kandinsky3Img2ImgPipeline",
             "HunyuanDiTPAGPipeline",
@@ -187,8 +187,8 @@ FAULTS = [
         for code, show in (
             ("batch.images_per_prompt", by_hand.second_image),
             ("batch.prompts", by_hand.padding_in_a_batch),
-            ("batch.order", by_hand.another_place_in_the_batch),
-            ("batch.prompts_and_images", by_hand.masks_in_another_order),
+            ("batch.order", by_hand.other_place_in_batch),
+            ("batch.prompts_and_images", by_hand.masks_in_other_order),
         )
         if code.partition(".")[2] in codes.split()
     ),
@@ -234,8 +234,8 @@ FAULTS = [
             ("repeat.generator_alone", by_hand.global_generator),
             ("batch.images_per_prompt", by_hand.second_image),
             ("batch.prompts", by_hand.padding_in_a_batch),
-            ("batch.order", by_hand.another_place_in_the_batch),
-            ("batch.prompts_and_images", by_hand.masks_in_another_order),
+            ("batch.order", by_hand.other_place_in_batch),
+            ("batch.prompts_and_images", by_hand.masks_in_other_order),
         )
     ),
     Shown(
@@ -256,7 +256,7 @@ FAULTS = [
         by_hand.padding_in_a_batch,
         "of a batch, the unconditional embeddings alone are used, the first two rows",
     ),
-    Shown("CycleDiffusionPipeline", "batch.order", by_hand.another_place_in_the_batch, "as above"),
+    Shown("CycleDiffusionPipeline", "batch.order", by_hand.other_place_in_batch, "as above"),
     Shown(
         "CycleDiffusionPipeline",
         "waste.encoded_twice",

@@ -52,13 +52,13 @@ def examine(name: str, folder: Path) -> Examined:
     store.save(observation, first.artifacts(), None, unchanged=False)
     reference = store.find(observation.case, observation.run.environment)
     assert reference is not None
-    another = zoo_entry.build(entry)  # for all that follows: to build one takes as long as its call
-    bare_digest = _bare_digest(entry, another)
-    second = _measurement(name, entry, another, briefly=True)
+    examined = zoo_entry.build(entry)  # for all that follows: to build one takes as long as its call
+    bare_digest = _bare_digest(entry, examined)
+    second = _measurement(name, entry, examined, briefly=True)
     again = judge(second.observation(complete=True), second.artifacts(), reference, Limits(), ("guidance", "output"))
     off = {}
     for number, scale in enumerate(entry.scales):
-        pipeline = another if number == 0 else zoo_entry.build(entry)  # one scale at a time is off
+        pipeline = examined if number == 0 else zoo_entry.build(entry)  # one scale at a time is off
         off[scale] = _with_scale_off(name, entry, pipeline, scale, reference)
     return Examined(observation, bare_digest, again, off)
 

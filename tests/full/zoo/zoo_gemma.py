@@ -117,7 +117,7 @@ def prx() -> Any:
         def clean_text(self, text: str) -> str:
             return text
 
-    made: Any = diffusers.PRXPipeline(
+    pipeline: Any = diffusers.PRXPipeline(
         transformer=parts.stirred(
             diffusers.PRXTransformer2DModel(
                 in_channels=4,
@@ -133,8 +133,8 @@ def prx() -> Any:
         tokenizer=parts.tokenizer(256),
         vae=parts.tiny_autoencoder(),
     )
-    made.text_preprocessor = Preprocessor()
-    return made
+    pipeline.text_preprocessor = Preprocessor()
+    return pipeline
 
 
 def prx_pixel() -> Any:

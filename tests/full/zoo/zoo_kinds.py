@@ -248,12 +248,12 @@ def build(name: str) -> Any:
 def arguments(name: str, pipeline: Any, guided: bool) -> dict[str, Any] | None:
     """What the guided or the plain call of a class is called with; None where it has no such call."""
     kind = ZOO[name]
-    mine = kind.guided if guided else kind.plain
-    if mine is None:
+    arguments_of_kind = kind.guided if guided else kind.plain
+    if arguments_of_kind is None:
         return None
     accepted = inspect.signature(pipeline.__call__).parameters
     general = {key: value for key, value in CALL.items() if key in accepted}
-    return general | dict(kind.call) | dict(mine)
+    return general | dict(kind.call) | dict(arguments_of_kind)
 
 
 def measured(name: str, pipeline: Any, asked: Mapping[str, Any], *, rounds: int = 1) -> Observation:

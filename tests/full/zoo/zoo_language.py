@@ -139,7 +139,7 @@ def ernie_image() -> Any:
 def _transforms() -> Any:
     """What OmniGen takes from torchvision, which isn't installed: a picture as a tensor of -1 to 1."""
 
-    def one_after_another(steps: list[Any]) -> Any:
+    def in_sequence(steps: list[Any]) -> Any:
         return lambda picture: functools.reduce(lambda value, step: step(value), steps, picture)
 
     def shifted(mean: list[float], std: list[float], **_: Any) -> Any:
@@ -149,7 +149,7 @@ def _transforms() -> Any:
         return torch.from_numpy(np.asarray(picture, np.float32) / 255).permute(2, 0, 1)
 
     return types.SimpleNamespace(
-        Compose=one_after_another, Lambda=lambda function: function, ToTensor=lambda: tensor, Normalize=shifted
+        Compose=in_sequence, Lambda=lambda function: function, ToTensor=lambda: tensor, Normalize=shifted
     )
 
 

@@ -44,9 +44,9 @@ def _gemma_3() -> Any:
 
 def _tokenizer() -> Any:
     """Pads on the left, as some of the classes take for granted of a Gemma."""
-    made = parts.tokenizer(64)
-    made.padding_side = "left"
-    return made
+    tokenizer = parts.tokenizer(64)
+    tokenizer.padding_side = "left"
+    return tokenizer
 
 
 def _connectors() -> Any:

@@ -31,9 +31,9 @@ def stirred(model: Any) -> Any:
 
 def tokenizer(length: int = 77, *, add_bos: bool = False, add_eos: bool = True) -> Any:
     """A tokenizer that cuts off after `length` tokens and knows how to write a chat."""
-    made: Any = build_tokenizer(length, add_bos=add_bos, add_eos=add_eos)
-    made.chat_template = _CHAT
-    return made
+    tokenizer: Any = build_tokenizer(length, add_bos=add_bos, add_eos=add_eos)
+    tokenizer.chat_template = _CHAT
+    return tokenizer
 
 
 def clip_tokenizer() -> Any:
@@ -298,7 +298,9 @@ class ChatOnly:
 
     def _read(self, chat: list[Any]) -> str:
         contents = [message["content"] for message in chat]
-        return "".join(one if isinstance(one, str) else "".join(part["text"] for part in one) for one in contents)
+        return "".join(
+            content if isinstance(content, str) else "".join(part["text"] for part in content) for content in contents
+        )
 
 
 def qwen2_vl() -> Any:

@@ -99,7 +99,7 @@ def hunyuan_image() -> Any:
 def kandinsky_5() -> Any:
     import diffusers
 
-    made: Any = diffusers.Kandinsky5T2IPipeline(
+    pipeline: Any = diffusers.Kandinsky5T2IPipeline(
         transformer=parts.stirred(
             diffusers.Kandinsky5Transformer3DModel(
                 in_text_dim=WIDTH,
@@ -120,8 +120,8 @@ def kandinsky_5() -> Any:
         tokenizer_2=parts.clip_tokenizer(),
         scheduler=parts.flow(),
     )
-    made.resolutions = [(64, 64)]  # its own begin at half a million pixels
-    return made
+    pipeline.resolutions = [(64, 64)]  # its own begin at half a million pixels
+    return pipeline
 
 
 def ovis_image() -> Any:
@@ -281,22 +281,22 @@ def kandinsky_5_further(kind: str, *, picture: bool, autoencoder: Any = None) ->
         config = {name: value for name, value in transformer.config.items() if not name.startswith("_")}
         transformer = parts.stirred(type(transformer)(**config | {"visual_cond": True}))
     given = {"transformer": transformer} | ({"vae": autoencoder} if autoencoder is not None else {})
-    made: Any = getattr(diffusers, kind)(**base.components | given)
-    made.resolutions = base.resolutions
-    made.prompt_template_encode_start_idx = 0  # where the prompt begins behind a template, for a real tokenizer
-    return made
+    pipeline: Any = getattr(diffusers, kind)(**base.components | given)
+    pipeline.resolutions = base.resolutions
+    pipeline.prompt_template_encode_start_idx = 0  # where the prompt begins behind a template, for a real tokenizer
+    return pipeline
 
 
 def qwen_edit(kind: str) -> Callable[[], Any]:
     """A builder of a class that edits a picture; the language model isn't shown it."""
 
     def make() -> Any:
-        made = derived(kind, qwen_image, processor=lambda _: parts.TextOnly(2000))()
-        made.prompt_template_encode_start_idx = 0
+        pipeline = derived(kind, qwen_image, processor=lambda _: parts.TextOnly(2000))()
+        pipeline.prompt_template_encode_start_idx = 0
         sides = (64, 64) if "Plus" in kind else (64, 64, None)
         # their own are of a million pixels, whatever is asked for
-        sys.modules[type(made).__module__].calculate_dimensions = lambda *_: sides  # type: ignore[attr-defined]
-        return made
+        sys.modules[type(pipeline).__module__].calculate_dimensions = lambda *_: sides  # type: ignore[attr-defined]
+        return pipeline
 
     return make
 

@@ -81,7 +81,7 @@ _ATTENDING_FIRST: dict[str, Any] = {
 
 _PAG: dict[str, Any] = {"pag_applied_layers": "mid"}
 _PAG_SCALES = ("guidance_scale", "pag_scale")
-_ONE_CONTROL = {"control_mode": [0], "control_image": lambda: [photograph()]}
+_SINGLE_CONTROL = {"control_mode": [0], "control_image": lambda: [photograph()]}
 _FROM_ZERO = {"height": 32, "width": 32, "video_length": 2, "t0": 0, "t1": 1}
 _PRIOR = {"prior_num_inference_steps": 2}
 _PRIOR_SCALES = ("guidance_scale", "prior_guidance_scale")
@@ -208,10 +208,10 @@ ENTRIES: dict[str, Entry] = {
         call={"ip_adapter_image": photograph},
     ),
     "StableDiffusionXLControlNetUnionImg2ImgPipeline": Entry(
-        build=_xl("StableDiffusionXLControlNetUnionImg2ImgPipeline", controlnet=_union), call=_ONE_CONTROL
+        build=_xl("StableDiffusionXLControlNetUnionImg2ImgPipeline", controlnet=_union), call=_SINGLE_CONTROL
     ),
     "StableDiffusionXLControlNetUnionInpaintPipeline": Entry(
-        build=_xl("StableDiffusionXLControlNetUnionInpaintPipeline", controlnet=_union), call=_ONE_CONTROL
+        build=_xl("StableDiffusionXLControlNetUnionInpaintPipeline", controlnet=_union), call=_SINGLE_CONTROL
     ),
     "StableDiffusionXLControlNetPAGPipeline": Entry(
         build=_xl("StableDiffusionXLControlNetPAGPipeline", controlnet=control_net, **_PAG), scales=_PAG_SCALES

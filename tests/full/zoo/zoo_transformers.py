@@ -230,7 +230,7 @@ def cogview_3() -> Any:
 def hidream() -> Any:
     import diffusers
 
-    made: Any = diffusers.HiDreamImagePipeline(
+    pipeline: Any = diffusers.HiDreamImagePipeline(
         scheduler=_flow(),
         vae=parts.tiny_autoencoder(),
         text_encoder=parts.long_clip(),
@@ -259,5 +259,5 @@ def hidream() -> Any:
             force_inference_output=True,
         ),
     )
-    made.default_sample_size = 8  # it scales what is asked for to the area of its default
-    return made
+    pipeline.default_sample_size = 8  # it scales what is asked for to the area of its default
+    return pipeline

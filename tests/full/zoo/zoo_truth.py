@@ -28,19 +28,19 @@ class Count:
 
 def count(pipeline: Any, arguments: dict[str, Any]) -> Count:
     """Call a pipeline with a seed of its own, and count."""
-    found = Count()
+    counted = Count()
     with contextlib.ExitStack() as undo:
         for name, part in pipeline.components.items():
             if isinstance(part, torch.nn.Module):
-                undo.enter_context(_replaced(part, "forward", found, name))
+                undo.enter_context(_replaced(part, "forward", counted, name))
                 if hasattr(part, "decode"):
-                    undo.enter_context(_replaced(part, "decode", found, f"{name}.decode"))
+                    undo.enter_context(_replaced(part, "decode", counted, f"{name}.decode"))
             elif hasattr(part, "step"):
-                undo.enter_context(_replaced(part, "step", found, f"{name}.step"))
+                undo.enter_context(_replaced(part, "step", counted, f"{name}.step"))
         with torch.random.fork_rng(devices=[]), torch.no_grad():
             torch.manual_seed(0)
             pipeline(**arguments)
-    return found
+    return counted
 
 
 def count_twice(pipeline: Any, arguments: dict[str, Any], other_prompt: str) -> tuple[Count, Count]:
@@ -59,26 +59,33 @@ def branches_of_first_calls(first: Count, second: Count) -> dict[str, set[str]]:
     a batch and not the other, both branches are in it. From the second step on the prompt has reached the sample: the
     first step is over where a component is handed a sample that it wasn't handed at first.
     """
-    found: dict[str, set[str]] = {}
+    branches_by_name: dict[str, set[str]] = {}
     samples: dict[str, torch.Tensor] = {}
-    for (name, mine), (_, theirs) in zip(first.arguments, second.arguments, strict=True):
-        if not mine:
+    for (name, first_arguments), (_, second_arguments) in zip(first.arguments, second.arguments, strict=True):
+        if not first_arguments:
             continue
-        sample = next(iter(mine.values()))
+        sample = next(iter(first_arguments.values()))
         if samples.setdefault(name, sample).shape == sample.shape and samples[name].equal(sample):
-            found.setdefault(name, set()).add(_branch(mine, theirs))
-    return found
+            branches_by_name.setdefault(name, set()).add(_branch(first_arguments, second_arguments))
+    return branches_by_name
 
 
-def _branch(mine: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> str:
-    batch = len(next(iter(mine.values())))  # the sample comes first
+def _branch(first_arguments: dict[str, torch.Tensor], second_arguments: dict[str, torch.Tensor]) -> str:
+    batch = len(next(iter(first_arguments.values())))  # the sample comes first
     reached: set[str] = set()
-    for name, tensor in mine.items():
-        other = theirs[name]
+    for name, tensor in first_arguments.items():
+        other = second_arguments[name]
         if tensor.shape == other.shape and tensor.equal(other):
             continue
         halves = zip(tensor.chunk(2), other.chunk(2), strict=True)
-        same = [one.shape == two.shape and one.equal(two) for one, two in halves] if len(tensor) == batch else []
+        same = (
+            [
+                first_half.shape == second_half.shape and first_half.equal(second_half)
+                for first_half, second_half in halves
+            ]
+            if len(tensor) == batch
+            else []
+        )
         reached.add({(True, False): "second", (False, True): "first"}.get(tuple(same), "all"))  # type: ignore[arg-type]  # of any length
     if not reached:
         return "uncond"
@@ -86,19 +93,19 @@ def _branch(mine: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> s
 
 
 @contextlib.contextmanager
-def _replaced(owner: Any, method: str, found: Count, name: str) -> Iterator[None]:
+def _replaced(owner: Any, method: str, counted: Count, name: str) -> Iterator[None]:
     original: Callable[..., Any] = getattr(owner, method)
     had = method in vars(owner)
 
     def counting(*args: Any, **kwargs: Any) -> Any:
-        found.calls[name] += 1
+        counted.calls[name] += 1
         if method == "forward":
             named = {str(place): value for place, value in enumerate(args)} | kwargs
             if isinstance(next(iter(named.values())), list):  # batches are lists
                 named = {
                     key: torch.stack(value) if isinstance(value, list) else value for key, value in named.items()
                 }
-            found.arguments.append((name, dict(_tensors(named))))
+            counted.arguments.append((name, dict(_tensors(named))))
         return original(*args, **kwargs)
 
     object.__setattr__(owner, method, counting)
@@ -116,8 +123,8 @@ def _tensors(value: Any, name: str = "") -> Iterator[tuple[str, torch.Tensor]]:
         if value.ndim:
             yield name, value.clone()
     elif isinstance(value, (list, tuple)):
-        for place, one in enumerate(value):
-            yield from _tensors(one, f"{name}.{place}")
+        for place, item in enumerate(value):
+            yield from _tensors(item, f"{name}.{place}")
     elif isinstance(value, dict):
-        for key, one in value.items():
-            yield from _tensors(one, f"{name}.{key}")
+        for key, item in value.items():
+            yield from _tensors(item, f"{name}.{key}")

@@ -44,16 +44,16 @@ def latent_consistency() -> Any:
 def stable_diffusion_xl() -> Any:
     import diffusers
 
-    made = _stable_diffusion_parts(
+    components = _stable_diffusion_parts(
         cross_attention_dim=2 * WIDTH,
         addition_embed_type="text_time",
         addition_time_embed_dim=8,
         projection_class_embeddings_input_dim=6 * 8 + WIDTH,
     )
     return diffusers.StableDiffusionXLPipeline(
-        **made,
+        **components,
         text_encoder_2=parts.tiny_clip(projected=True),
-        tokenizer_2=made["tokenizer"],
+        tokenizer_2=components["tokenizer"],
         scheduler=diffusers.EulerDiscreteScheduler(),
         add_watermarker=False,
     )
@@ -70,9 +70,9 @@ def kolors() -> Any:
         """Tells positions too, as ChatGLM's own does, which needs a file that can't be written out."""
 
         def __call__(self, texts: list[str], **arguments: Any) -> Any:
-            found = parts.tokenizer(256)(texts, **arguments)
-            found["position_ids"] = torch.arange(found["input_ids"].shape[1]).expand_as(found["input_ids"])
-            return found
+            encoded = parts.tokenizer(256)(texts, **arguments)
+            encoded["position_ids"] = torch.arange(encoded["input_ids"].shape[1]).expand_as(encoded["input_ids"])
+            return encoded
 
     glm = ChatGLMConfig(
         num_layers=2,
@@ -189,8 +189,8 @@ def _kandinsky_unet(**arguments: Any) -> Any:
     )
 
 
-def _prefixed(found: dict[str, Any]) -> dict[str, Any]:
-    return {f"prior_{name}": part for name, part in found.items()}
+def _prefixed(components: dict[str, Any]) -> dict[str, Any]:
+    return {f"prior_{name}": part for name, part in components.items()}
 
 
 def kandinsky() -> Any:
@@ -252,7 +252,7 @@ def unclip() -> Any:
     import diffusers
     from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
 
-    made = _prior_parts()
+    components = _prior_parts()
 
     def super_resolution() -> Any:
         return diffusers.UNet2DModel(
@@ -268,7 +268,7 @@ def unclip() -> Any:
         )
 
     return diffusers.UnCLIPPipeline(
-        prior=made["prior"],
+        prior=components["prior"],
         decoder=parts.unet(
             sample_size=16,
             in_channels=3,
@@ -279,14 +279,14 @@ def unclip() -> Any:
             resnet_time_scale_shift="scale_shift",
             class_embed_type="identity",
         ),
-        text_encoder=made["text_encoder"],
-        tokenizer=made["tokenizer"],
+        text_encoder=components["text_encoder"],
+        tokenizer=components["tokenizer"],
         text_proj=UnCLIPTextProjModel(
             clip_extra_context_tokens=4, clip_embeddings_dim=WIDTH, time_embed_dim=32, cross_attention_dim=WIDTH
         ),
         super_res_first=super_resolution(),
         super_res_last=super_resolution(),
-        prior_scheduler=made["scheduler"],
+        prior_scheduler=components["scheduler"],
         decoder_scheduler=diffusers.UnCLIPScheduler(
             variance_type="learned_range", prediction_type="epsilon", num_train_timesteps=1000
         ),
