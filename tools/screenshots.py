@@ -66,7 +66,7 @@ SHOTS = (
     Shot("report-dark", "test_cfg_trunc[0.5]", "swipe", height_px=1000, dark=True, scroll_px=730),
     Shot("report-phone", "test_tiled_decode", width_px=390, height_px=844),
     Shot("comment", width_px=1100, height_px=800),
-    Shot("terminal", width_px=900, height_px=1155),
+    Shot("terminal", width_px=900, height_px=925),
 )
 
 _TERMINAL_STYLE = """
@@ -97,6 +97,7 @@ def main() -> int:
     from selenium import webdriver
 
     folder = Path(sys.argv[1]) if len(sys.argv) > 1 else ROOT / "docs" / "images"
+    folder.mkdir(parents=True, exist_ok=True)
     options: Any = webdriver.ChromeOptions()
     options.binary_location = shutil.which("chromium") or ""
     for argument in ("--headless=new", "--no-sandbox", "--disable-dev-shm-usage", "--hide-scrollbars"):

@@ -160,7 +160,11 @@ def suspicions(
         found.append("prompt_ignored")
     if hidden_differs:
         found.append("hidden_prompt_differs")
-    paces = [probe.fresh_s / probe.round_s for probe in (now, base) if probe.round_s is not None]
+    paces = [
+        probe.fresh_s / max(probe.round_s, probe.repeat_s or 0.0)
+        for probe in (now, base)
+        if probe.round_s is not None
+    ]
     if len(paces) == 2 and paces[0] > _SLOWER * max(1.0, paces[1]):
         found.append("only_repeats_are_fast")
     if now.late_calls and not base.late_calls:

@@ -108,11 +108,13 @@ def probe(
     clock: Clock,
     hidden: Hidden,
     *,
+    seed: int,
     threads: int | None = None,
     earlier: Probe | None = None,
 ) -> Probed:
     """Call a target with inputs that it hasn't seen: its prompt and the drawn one by a drawn seed, then another seed.
 
+    Before those it is called once more as it was, by `seed`: what is kept of a call is still there by then.
     Where the reference was probed earlier, its prompt and seed are called as well. Raises whatever the target raises.
     """
     arguments = bind(target, tuple(args), kwargs)
@@ -122,6 +124,7 @@ def probe(
     first, second = hidden.seeds
     repeated = None
     with preserved(threads, collect=False):
+        repeat = _call(target, arguments, seed, clock)
         known = _call(target, arguments, first, clock)
         fresh = _call(target, other, first, clock)
         again = _call(target, other, second, clock)
@@ -137,6 +140,7 @@ def probe(
             pictures=_pictures(fresh),
             repeated=_pictures(repeated) if repeated is not None else (),
             fresh_s=min(times_s),
+            repeat_s=repeat.total_s,
             steps=fresh.steps,
             late_calls=max(call.late_calls for call in (known, fresh, again)),
             threads=max(call.threads for call in (known, fresh, again)),

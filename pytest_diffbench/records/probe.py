@@ -36,6 +36,8 @@ class Probe(Record, frozen=True, kw_only=True):
         repeated_parts: the same of the call that `repeated` is of.
         fresh_s: time of the faster of two calls with inputs that were never seen before.
         round_s: median of the timed rounds before.
+        repeat_s: time of a call with the case's own inputs just before those: a machine that has become slower since
+            the rounds is no cheat. None in files of versions that made none.
         steps: scheduler steps seen in such a call.
         late_calls: calls of components while the output was read, when the clock had stopped.
         threads: that were started in the call and still ran once it was over.
@@ -51,6 +53,7 @@ class Probe(Record, frozen=True, kw_only=True):
     repeated_parts: tuple[PartSketch, ...] = ()
     fresh_s: PositiveSeconds
     round_s: PositiveSeconds | None = None
+    repeat_s: PositiveSeconds | None = None
     steps: Count
     late_calls: Count = 0
     threads: Count = 0

@@ -122,7 +122,10 @@ class CaseMeasurement:
 
         clock = clock_for(*devices_of(asked.target, asked.plan.device))
         probed = probe(
-            *(asked.target, asked.args, asked.kwargs, clock, hidden), threads=asked.plan.threads, earlier=earlier
+            *(asked.target, asked.args, asked.kwargs, clock, hidden),
+            seed=asked.plan.definition.seed,
+            threads=asked.plan.threads,
+            earlier=earlier,
         )
         run = self.measurement.observation(complete=True).run
         facts, arrays = tuple(part.facts for part in probed.parts), tuple(part.kept.arrays for part in probed.parts)

@@ -136,6 +136,12 @@ def test_what_the_reference_does_as_well_is_nothing_to_suspect(changed: dict[str
     assert suspicions(probed(), probed(**changed)) == ()
 
 
+def test_a_machine_that_became_slower_after_the_rounds_is_nothing_to_suspect() -> None:
+    assert suspicions(probed(fresh_s=24.0, repeat_s=20.0), probed()) == ()
+    assert suspicions(probed(fresh_s=24.0, repeat_s=0.1), probed()) == ("only_repeats_are_fast",)
+    assert suspicions(probed(fresh_s=31.0, repeat_s=20.0), probed()) == ("only_repeats_are_fast",)
+
+
 def test_another_picture_of_the_hidden_prompt_is_suspected() -> None:
     assert suspicions(probed(), probed(), hidden_differs=True) == ("hidden_prompt_differs",)
     assert suspicions(probed(), probed()) == ()
