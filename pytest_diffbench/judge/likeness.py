@@ -27,15 +27,16 @@ _SAME = RerunNoise(rounds=2, identical=True)
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Shown:
-    """What a call returned: its images, parts and trace, and facts of the parts."""
+    """What a call returned: its images, parts and trace, facts of the parts, and how its repeats differ."""
 
     artifacts: Artifacts = dataclasses.field(default_factory=Artifacts)
     parts: tuple[PartFacts, ...] = ()
+    rerun: RerunNoise = _SAME
 
     @property
     def output(self) -> Output:
         """As the output gate takes it: of the parts alone."""
-        return Output(images=(), parts=self.parts, finite=True, rerun=_SAME)
+        return Output(images=(), parts=self.parts, finite=True, rerun=self.rerun)
 
 
 def image_difference(
@@ -54,7 +55,7 @@ def image_difference(
     if equal_images and all(a.digest == b.digest for a, b in zip(now.parts, base.parts, strict=True)):
         return ImageDifference(same_bits=True, ssim=1.0 if pairs else None, latents_rel=latents_rel)
     limits = limits or Limits()
-    allowed = tolerance("machine", _SAME, _SAME, limits)
+    allowed = tolerance("machine", now.rerun, base.rerun, limits)
     distances = [] if equal_images else [distance(a, b, limits.tile_size_px, metrics) for a, b in pairs]
     own = [{name: found for name, found in far.items() if METRICS[name].package is None} for far in distances]
     of_parts = list(part_checks(compared_parts(now.output, base.output, now.artifacts, base.artifacts), allowed))

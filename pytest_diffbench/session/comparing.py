@@ -127,7 +127,8 @@ class CaseMeasurement:
             threads=asked.plan.threads,
             earlier=earlier,
         )
-        run = self.measurement.observation(complete=True).run
+        observation = self.measurement.observation(complete=True)
+        run, output = observation.run, observation.output
         facts, arrays = tuple(part.facts for part in probed.parts), tuple(part.kept.arrays for part in probed.parts)
         again = probed.repeated_parts
         self._probe = msgspec.structs.replace(
@@ -137,6 +138,8 @@ class CaseMeasurement:
             repeated_parts=sketches_of([part.facts for part in again], [part.kept.arrays for part in again]),
         )
         self.hidden = Shown(Artifacts(images=probed.images, parts=arrays), facts)
+        if output is not None:
+            self.hidden = dataclasses.replace(self.hidden, rerun=output.rerun)
 
     def artifacts(self) -> Artifacts:
         """The images of the first timed round, and the survey's trace."""

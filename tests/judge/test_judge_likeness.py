@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING, Any
 
+import judge_factories as make
 import msgspec
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ import returned_parts as returned
 
 from pytest_diffbench.judge.likeness import Shown, image_difference, is_more_alike, same_picture
 from pytest_diffbench.outputs.kinds import KINDS, PART_METRICS
-from pytest_diffbench.records import ImageDifference
+from pytest_diffbench.records import ImageDifference, RerunNoise
 from pytest_diffbench.records.artifacts import Artifacts
 
 if TYPE_CHECKING:
@@ -140,3 +142,15 @@ def test_images_and_parts_are_judged_together() -> None:
     other = Shown(Artifacts(images=(255 - picture,), parts=film.artifacts.parts), film.parts)
     assert difference(other, both).parts == {}
     assert difference(other, both).psnr_db is not None
+
+
+def test_the_noise_of_the_reference_is_allowed_and_a_variants_own_is_not() -> None:
+    """Else whoever adds noise to a result would excuse it."""
+    picture = make.picture()
+    noise = RerunNoise(rounds=5, identical=False, psnr_db=36.0)
+    still, noisy = (Shown(Artifacts(images=(make.noisy(picture, deviation),))) for deviation in (0, 3))
+    assert not same_picture(difference(noisy, still))
+    assert same_picture(difference(noisy, dataclasses.replace(still, rerun=noise)))
+    assert not same_picture(difference(dataclasses.replace(noisy, rerun=noise), still))
+    other = Shown(Artifacts(images=(picture[::-1].copy(),)))
+    assert not same_picture(difference(other, dataclasses.replace(still, rerun=noise)))

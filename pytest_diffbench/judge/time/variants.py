@@ -15,7 +15,6 @@ from pytest_diffbench.outputs.excerpts import decoded
 from pytest_diffbench.records import (
     STAGES,
     Comparison,
-    ImageDifference,
     PromptFigures,
     Ratio,
     RatioRun,
@@ -64,7 +63,7 @@ class Measured:
     def shown(self) -> Shown:
         """What it returned."""
         output = self.observation.output
-        return Shown(self.artifacts, output.parts if output is not None else ())
+        return Shown(self.artifacts) if output is None else Shown(self.artifacts, output.parts, output.rerun)
 
 
 def compare(
@@ -232,14 +231,15 @@ def case_suspicions(
         return None
     assert probe is not None  # as was just seen
     assert baseline.probe is not None
-    pictures = _between(probe.repeated, baseline.probe.pictures, limits)
+    shown = (
+        Shown(Artifacts(images=decoded(pictures)), rerun=side.output.rerun)
+        for pictures, side in ((probe.repeated, observation), (baseline.probe.pictures, baseline))
+        if side.output is not None
+    )
+    sides = tuple(shown)
+    pictures = image_difference(*sides, limits=limits) if len(sides) == 2 else None
     differs = pictures is not None and not same_picture(pictures)
     return suspicions(observation, baseline, hidden_differs=differs or _other_parts(observation, baseline, limits))
-
-
-def _between(now: Sequence[bytes], base: Sequence[bytes], limits: Limits) -> ImageDifference | None:
-    sides = [Shown(Artifacts(images=decoded(pictures))) for pictures in (now, base)]
-    return image_difference(sides[0], sides[1], limits=limits)
 
 
 def _other_parts(observation: Observation, baseline: Baseline, limits: Limits) -> bool:
