@@ -106,15 +106,15 @@ class Project:
         )
         took_s = time.monotonic() - begin_s
         (case,) = session_json.load(self._folder / "session.json").cases
-        time_reasons = [one.reason for one in case.verdicts if one.gate == "time"]
+        time_reasons = [verdict.reason for verdict in case.verdicts if verdict.gate == "time"]
         return done.returncode, saved_text(case.saved) or time_reasons[0], took_s
 
     def sessions(self, what: str, slower: float, count: int) -> int:
         """So many sessions; tells and returns how many were red."""
-        seen = [self.run(slower, "--diffbench") for _ in range(count)]
-        red = sum(status != 0 for status, _, _ in seen)
-        reasons = dict(collections.Counter(reason for _, reason, _ in seen))
-        median_s = statistics.median(took_s for _, _, took_s in seen)
+        sessions = [self.run(slower, "--diffbench") for _ in range(count)]
+        red = sum(status != 0 for status, _, _ in sessions)
+        reasons = dict(collections.Counter(reason for _, reason, _ in sessions))
+        median_s = statistics.median(took_s for _, _, took_s in sessions)
         print(f"{what}: {red} of {count} red, {median_s:.0f} s a session; {reasons}", flush=True)
         return red
 
