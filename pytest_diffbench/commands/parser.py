@@ -64,17 +64,28 @@ def _add_models(_: argparse.ArgumentParser) -> None:
 
 
 def _add_check(check: argparse.ArgumentParser) -> None:
-    check.add_argument("baselines", metavar="BASELINES", nargs="?", type=Path, default=Path("baselines"))
+    check.add_argument(
+        "baselines",
+        metavar="BASELINES",
+        nargs="?",
+        type=Path,
+        default=Path("baselines"),
+        help="folder of the baselines (default: baselines)",
+    )
 
 
 def _add_show(show: argparse.ArgumentParser) -> None:
-    show.add_argument("session", metavar="SESSION.json", type=Path)
+    show.add_argument(
+        "session", metavar="SESSION.json", type=Path, help="session, written by pytest --diffbench-json"
+    )
     show.add_argument("--format", choices=FORMATS, default="terminal")
     show.add_argument("-v", "--verbose", action="store_true", help="also show the messages of gates that passed")
 
 
 def _add_answer(answer: argparse.ArgumentParser) -> None:
-    answer.add_argument("session", metavar="RESULT.json", type=Path)
+    answer.add_argument(
+        "session", metavar="RESULT.json", type=Path, help="session, written by pytest --diffbench-json"
+    )
     answer.add_argument("--json", action="store_true", help="print the reasons of each case, too")
 
 

@@ -7,6 +7,8 @@ import gc
 from importlib import import_module
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.errors import PipelineError
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
@@ -38,12 +40,21 @@ def import_pipeline_class(name: str | None) -> None:
 
     Args:
         name: of the class; None for diffusers alone. A class that isn't there is left to whoever asks for it.
+
+    Raises:
+        PipelineError: the class is there, and something that it needs can't be imported.
     """
     import_torch()
     with without_collections():
         diffusers = import_module("diffusers")
         if name is not None:
-            getattr(diffusers, name, None)
+            try:
+                getattr(diffusers, name, None)
+            except RuntimeError as error:  # diffusers' own, around whatever stopped the import
+                raise PipelineError(
+                    f"{name}: diffusers {diffusers.__version__} can't import it: {str(error).splitlines()[-1]} "
+                    "Check with `pip check` that what diffusers needs is installed, in versions that fit."
+                ) from error
     if gc.get_freeze_count() == 0 and not _any_model():
         gc.freeze()
 

@@ -65,7 +65,7 @@ def resolve_device(name: str) -> str:
     if not count:
         raise PipelineError(
             f"device={name!r}: torch {torch.__version__} finds no {device.type} device on this machine. Check the "
-            f"driver and that torch was built for {device.type}, or use --diffbench-device=auto."
+            f"driver and that torch was built for {device.type}, or let the device be auto."
         )
     if device.index is not None and device.index >= count:
         valid = f"{device.type}:0" if count == 1 else f"{device.type}:0 to {device.type}:{count - 1}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.records import DECISIONS
@@ -174,12 +175,18 @@ def _missing(session: SessionReport, width: int) -> list[Line]:
     nodes = [node_id(case_id) for case_id in missing]
     if len(missing) > _MOST_LISTED:
         nodes = [] if len(missing) == len(session.cases) else [node.partition("::")[0] for node in nodes]
-    # The command is never broken into lines, so that it can be copied.
+    # Command and folder are never broken into lines, so that they can be copied.
     command: Line = [
         _label("to add them" if len(missing) > 1 else "to add it"),
         segment(save_command(nodes, session.command, session.root)),
     ]
-    return [*_entries("no baseline", missing, width, "cyan"), command]
+    # Without a configuration file, pytest's folder of a project depends on the arguments, and baselines are there.
+    looked_in = Path(session.root, str(session.settings.get("baselines") or "baselines")).as_posix()
+    return [
+        *_entries("no baseline", missing, width, "cyan"),
+        [_label("looked in"), segment(looked_in)],
+        command,
+    ]
 
 
 def _entries(label: str, texts: Sequence[str], width: int, *markup: str) -> list[Line]:

@@ -45,6 +45,9 @@ def refuse_unwritable(config: pytest.Config, settings: Settings) -> None:
     if settings.profile is not None:
         path = folder(config, settings.profile)
         _refuse(flag("profile"), path, _in_the_way(path), "Name a writable folder.")
+    if settings.images is not None:
+        path = folder(config, settings.images)
+        _refuse(flag("images"), path, _in_the_way(path), "Name a writable folder.")
     if settings.save:
         path = folder(config, settings.baselines)
         remedy = f"Make it writable, or name another folder with {flag('baselines')}."

@@ -100,13 +100,16 @@ def choices(what: str, *known: str) -> Callable[[Any], tuple[str, ...]]:
     parse_choice = choice(*known)
 
     def parse(value: Any) -> tuple[str, ...]:
+        listed = f"is a list of {what}, separated by commas: {','.join(known)}"
+        if not isinstance(value, str | list | tuple | set | frozenset):
+            raise ValueError(listed)
         names = [part.strip() for part in value.split(",")] if isinstance(value, str) else list(value)
         try:
             chosen = {parse_choice(name) for name in names if name != ""}
         except ValueError as error:
             raise ValueError(f"is a list in which each {error}") from None
         if not chosen:
-            raise ValueError(f"is a list of {what}, separated by commas: {','.join(known)}")
+            raise ValueError(listed)
         return tuple(name for name in known if name in chosen)
 
     return parse

@@ -226,11 +226,13 @@ def decode_image(data: bytes, path: Path, facts: ImageFacts) -> NDArray[np.uint8
 def decode_png(data: bytes, path: Path) -> tuple[str, NDArray[np.uint8]]:
     """Mode and pixels of a PNG. Raises BaselineError on what is none."""
     import numpy as np
-    from PIL import Image
+    from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(io.BytesIO(data), formats=["PNG"]) as image:
             return image.mode, np.array(image)
+    except UnidentifiedImageError as error:  # its own text names an object in memory
+        raise BaselineError(path, "doesn't decode as PNG: it doesn't begin like one", RESTORE) from error
     except (*_BROKEN_PNG, Image.DecompressionBombError) as error:
         raise BaselineError(path, f"doesn't decode as PNG: {error}", RESTORE) from error
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import os
 import sqlite3
 from typing import TYPE_CHECKING
 
@@ -62,6 +63,16 @@ MIGRATIONS: dict[int, str] = {0: _FIRST}
 """By the schema that a step starts from: statements that lead to the next one. 0 is an empty file."""
 
 
+def _place(path: Path, *, create: bool) -> str:
+    """What SQLite opens; where nothing can be written, what is only read needs no log beside it."""
+    place = path.absolute().as_uri()
+    if create or (os.access(path, os.W_OK) and os.access(path.parent, os.W_OK)):
+        return place
+    # With a log, somebody else writes, and SQLite reads it too. Without one the file is whole: SQLite has to be told.
+    logged = path.with_name(f"{path.name}-wal").exists()
+    return f"{place}?mode=ro" if logged else f"{place}?mode=ro&immutable=1"
+
+
 class History:
     """A history, open for reading and adding. Use it as a context manager.
 
@@ -75,13 +86,15 @@ class History:
 
     def __init__(self, path: Path, *, create: bool = True) -> None:
         self._path = path
-        if not create and not path.is_file():
+        if not create and (not path.is_file() or not path.stat().st_size):
             raise DiffbenchError(
                 f"{path}: holds no history. Add a session (diffbench history add RESULT.json), or name it with --db."
             )
         with self._problems():
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._database = sqlite3.connect(path, timeout=_BUSY_S, isolation_level=None)
+            self._database = sqlite3.connect(
+                _place(path, create=create), timeout=_BUSY_S, isolation_level=None, uri=True
+            )
         try:
             with self._problems():
                 self._database.execute("PRAGMA foreign_keys = ON")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 import subprocess
 import sys
+from types import ModuleType
 
 import pytest
 
-from pytest_diffbench.pipelines.imports import without_collections
+from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.pipelines.imports import import_pipeline_class, without_collections
 
 SCRIPT = """
 import gc
@@ -58,4 +60,20 @@ def test_collections_go_on_afterwards() -> None:
     assert gc.isenabled()
     with pytest.raises(ImportError), without_collections():
         raise ImportError
+    assert gc.isenabled()
+
+
+@pytest.mark.usefixtures("real_libraries")
+def test_a_class_that_cant_be_imported_is_named_with_why_and_what_to_do(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Broken(ModuleType):
+        __version__ = "0.1"
+
+        def __getattr__(self, name: str) -> object:
+            raise RuntimeError("Failed to import a module because of (look up):\nNo module named 'ftfy'")
+
+    monkeypatch.setitem(sys.modules, "diffusers", Broken("diffusers"))
+    with pytest.raises(
+        PipelineError, match=r"^FluxPipeline: diffusers 0\.1 can't .*: No module named 'ftfy' .*pip check"
+    ):
+        import_pipeline_class("FluxPipeline")
     assert gc.isenabled()

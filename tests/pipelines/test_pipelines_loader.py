@@ -93,7 +93,7 @@ def test_index_beyond_the_devices_there_are(two_gpus: None) -> None:
 
 @pytest.mark.parametrize("name", ["cuda", "cuda:0", "mps"])
 def test_device_absent_from_the_machine(no_gpu: None, name: str) -> None:
-    with pytest.raises(PipelineError, match=rf"device='{name}': torch .* finds no .* --diffbench-device=auto"):
+    with pytest.raises(PipelineError, match=rf"device='{name}': torch .* finds no .* let the device be auto"):
         resolve_device(name)
 
 

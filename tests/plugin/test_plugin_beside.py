@@ -199,6 +199,8 @@ def test_a_suggested_command_works_from_the_folder_of_pasting(
     given = ("--diffbench-baselines=kept", "--diffbench-threads=1")
     result = run(project, "--diffbench", *given, "../test_paint.py")
     result.assert_outcomes(failed=1)
+    (place,) = [line.split()[-1] for line in result.outlines if line.startswith("looked in ")]
+    assert place == str(inner / "kept")
     command = words_after(result, "to add it")
     assert command[0] == "pytest"
     assert set(command) >= {

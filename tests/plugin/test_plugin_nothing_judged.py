@@ -146,6 +146,9 @@ def test_strict_is_usable_for_a_plain_callable(project: pytest.Pytester) -> None
     result.assert_outcomes(passed=1, deselected=2)
     (case,) = session(project).cases
     assert {verdict.reason for verdict in case.verdicts} == {"work.not_seen", "guidance.not_seen", "output.same_bits"}
+    result.stdout.fnmatch_lines(
+        ["*work, guidance: not_seen  Not judged: *", "*nothing of it: the target has no comp*"]
+    )
 
 
 def test_what_strict_lets_through_is_short_of_same_by_nature_or_youth() -> None:

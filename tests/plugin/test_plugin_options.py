@@ -107,6 +107,13 @@ def test_an_empty_text_is_no_setting(pytester: pytest.Pytester) -> None:
         resolved(pytester, marker={"gates": " , "})
 
 
+def test_a_value_that_is_no_list_is_refused_with_what_the_list_may_hold(pytester: pytest.Pytester) -> None:
+    with pytest.raises(
+        OptionError, match=r"the marker's gates is a list of gates, separated by commas: .*, not 3\.$"
+    ):
+        resolved(pytester, marker={"gates": 3})
+
+
 @pytest.mark.parametrize("option", ["against", "models", "rounds", "gates", "json"])
 def test_an_empty_text_on_the_command_line_is_refused(pytester: pytest.Pytester, option: str) -> None:
     with pytest.raises(OptionError, match=rf"^pytest: --diffbench-{option} .*, not ''\.$"):

@@ -239,7 +239,8 @@ def test_images_are_kept_for_judging_later(project: pytest.Pytester, monkeypatch
 
 
 def test_unkeepable_images_fail_the_test(project: pytest.Pytester) -> None:
-    (project.path / "taken").write_text("a file")
+    # After the session has looked, and found that it could be written to.
+    project.makeconftest("def pytest_collection_finish():\n    open('taken', 'w').close()\n")
     result = run(project, "--diffbench-save", "--diffbench-images=taken")
     result.assert_outcomes(failed=1)
     result.stdout.fnmatch_lines(["*taken: can't be written*Give --diffbench-images a writable folder*"])

@@ -15,6 +15,7 @@ OPTIONS = {
     "--diffbench-json": ("--diffbench", "--diffbench-json={place}"),
     "--diffbench-report": ("--diffbench", "--diffbench-report={place}"),
     "--diffbench-profile": ("--diffbench", "--diffbench-profile={place}"),
+    "--diffbench-images": ("--diffbench", "--diffbench-images={place}"),
     "--diffbench-save": ("--diffbench-save", "--diffbench-baselines={place}"),
 }
 PLACES = {

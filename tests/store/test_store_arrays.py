@@ -102,7 +102,7 @@ def test_artifacts_are_read_on_demand(tmp_path: Path) -> None:
         ("image-0.png", lambda data: b"", "is empty", "version control"),
         ("trace.safetensors", lambda data: b"", "is empty", "version control"),
         ("image-0.png", lambda data: data[: len(data) // 2], "doesn't decode as PNG", "version control"),
-        ("image-0.png", lambda data: b"not a picture", "doesn't decode as PNG", "version control"),
+        ("image-0.png", lambda data: b"not a picture", "PNG: it doesn't begin like one", "version control"),
         ("trace.safetensors", lambda data: data[:-1], "doesn't decode as safetensors", "version control"),
         ("trace.safetensors", lambda data: data[:5], "doesn't decode as safetensors", "version control"),
     ],

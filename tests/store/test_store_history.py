@@ -163,6 +163,27 @@ def test_foreign_files_and_newer_versions_are_refused(tmp_path: Path) -> None:
         History(tmp_path / "absent.sqlite", create=False)
 
 
+def test_an_empty_file_is_no_history_to_read_and_stays_empty(tmp_path: Path) -> None:
+    empty = tmp_path / "empty.sqlite"
+    empty.write_bytes(b"")
+    with pytest.raises(DiffbenchError, match=r"holds no history\. Add a session"):
+        History(empty, create=False)
+    assert empty.read_bytes() == b""
+    with History(empty) as history:
+        assert history.add(session(0)) == 2, "it can be written to"
+
+
+def test_a_history_is_read_where_nothing_can_be_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a #1 %41?.sqlite"  # all that means something in a URI
+    with History(path) as history:
+        history.add(session(0))
+    # Root may write everywhere, so the folder only says that it takes nothing.
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)
+    with History(path, create=False) as history:
+        assert len(history.runs()) == 2
+        assert [file.name for file in tmp_path.iterdir()] == [path.name], "a log was made beside it"
+
+
 def test_an_older_file_is_migrated_in_a_single_transaction(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "h.sqlite"
     with History(path) as history:

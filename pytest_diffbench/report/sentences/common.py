@@ -8,18 +8,10 @@ from pytest_diffbench.report.sentences.output import cause, disagreement, sound_
 from pytest_diffbench.report.units import MOST_LISTED, format_list
 
 if TYPE_CHECKING:
-    from pytest_diffbench.records import Gate, Verdict
+    from pytest_diffbench.records import Verdict
     from pytest_diffbench.records.details import FieldChange, Incomparable, Unjudged
 
 _MOST_UNKNOWN = 3
-
-_SUBJECTS: dict[Gate, str] = {
-    "work": "the pipeline's work",
-    "guidance": "guidance",
-    "output": "the output",
-    "memory": "memory",
-    "time": "a timed round",
-}
 
 _FACT_NAMES = {
     "caches": "cache sizes",
@@ -52,7 +44,8 @@ def unjudged(verdict: Verdict, details: Unjudged) -> tuple[str, list[str]]:
     if details.side is not None:
         side = "in this run" if details.side == "here" else "in the baseline"
         return f"Nothing to compare: no component was called {side}.", []
-    return f"Not judged: the measurement saw nothing of {_SUBJECTS[verdict.gate]}{notes}.", []
+    # Several gates may share this, so that it doesn't name its own; the reason beside it does.
+    return f"Not judged: the measurement saw nothing of it{notes}.", []
 
 
 def _no_baseline(verdict: Verdict, details: Unjudged) -> str:
