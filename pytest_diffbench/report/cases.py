@@ -14,6 +14,7 @@ from pytest_diffbench.report.figures import (
     Status,
     detectable_text,
     grouped,
+    headline_verdicts,
     image_figures,
     is_rough,
     status_of,
@@ -137,7 +138,7 @@ class Table:
         machine = [] if self._verbose else [verdict for verdict in verdicts if is_about_machine(verdict)]
         explained: list[Verdict] = []
         if report.observation.case.id in self._explained:
-            explained = [verdict for verdict in verdicts if verdict.decision == "worse"]
+            explained = headline_verdicts(report)
             lines += self._named(explained)
         lines += self._verdicts([verdict for verdict in verdicts if verdict not in (*machine, *explained)])
         passing = [verdict for verdict in report.verdicts if verdict.decision in PASSING]
@@ -198,12 +199,13 @@ class Table:
         return lines
 
     def _named(self, verdicts: Sequence[Verdict]) -> list[Line]:
-        """Verdicts whose messages stand above by their reasons alone."""
-        if not verdicts:
-            return []
-        codes = [[segment(verdict.reason, "bold")] for verdict in verdicts]
-        (first, *others) = flow([*codes, [segment("(explained above)", "light")]], self._width, _TEXT_AT, _GAP)
-        return [[*_decision("worse"), *first[1:]], *others]
+        """Verdicts whose messages stand above by their reasons alone, in a line for each decision."""
+        lines: list[Line] = []
+        for decision in dict.fromkeys(verdict.decision for verdict in verdicts):
+            codes = [[segment(verdict.reason, "bold")] for verdict in verdicts if verdict.decision == decision]
+            (first, *others) = flow([*codes, [segment("(explained above)", "light")]], self._width, _TEXT_AT, _GAP)
+            lines += [[*_decision(decision), *first[1:]], *others]
+        return lines
 
     def _changes(self, verdict: Verdict) -> Sequence[str]:
         """All that changed where it got worse; elsewhere the first thing is enough, and too few runs say nothing."""

@@ -11,6 +11,7 @@ from pytest_diffbench.report.figures import (
     PASSING,
     by_gravity,
     grouped,
+    headline_verdicts,
     node_id,
     save_command,
     was_refused,
@@ -20,7 +21,7 @@ from pytest_diffbench.report.lines import encodable, hang, plain, segment
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from pytest_diffbench.records import CaseReport, Verdict
+    from pytest_diffbench.records import CaseReport
 
 _WIDTH = 100
 """Of messages; the text is written before it is known where it will be read."""
@@ -48,7 +49,8 @@ def failure_text(
     if report.error is not None:
         first, _, further = report.error.partition("\n")
         return f"diffbench: {first}\n\n{case_id}" + (f"\n{_indented(further)}" if further else "")
-    named, rest = _headline_verdicts(report)
+    named = headline_verdicts(report)
+    rest = [verdict for verdict in by_gravity(report.verdicts) if verdict not in named]
     lines = [f"diffbench: {headline(report)}", "", case_id]
     for heading, verdict in grouped(named):
         changes = (f"    - {change}" for change in verdict.changes)
@@ -70,14 +72,6 @@ def failure_text(
     words, accepts = ending(report, typed)
     last = [words, *([f"    {accepts}"] if accepts is not None else [])]
     return "\n".join([*lines, "", *last] if words else lines)
-
-
-def _headline_verdicts(report: CaseReport) -> tuple[list[Verdict], list[Verdict]]:
-    """Verdicts to tell in full, and those to name only: in full what got worse, else what is undecided."""
-    verdicts = by_gravity(report.verdicts)
-    named = [verdict for verdict in verdicts if verdict.decision == "worse"]
-    named = named or [verdict for verdict in verdicts if verdict.decision not in PASSING]
-    return named, [verdict for verdict in verdicts if verdict not in named]
 
 
 def headline(report: CaseReport) -> str:
@@ -114,7 +108,7 @@ def ending(report: CaseReport, command: str) -> tuple[str, str | None]:
     Returns:
         A sentence, empty where there is nothing to say, and the command or None.
     """
-    verdicts, _ = _headline_verdicts(report)
+    verdicts = headline_verdicts(report)
     if report.against is not None:
         return "There is no baseline to update: whoever reviews the change accepts it.", None
     if faults := [verdict.reason for verdict in verdicts if verdict.reason in NEVER_ACCEPTED]:

@@ -74,6 +74,13 @@ def by_gravity(verdicts: Iterable[Verdict]) -> list[Verdict]:
     return sorted(verdicts, key=lambda verdict: DECISIONS.index(verdict.decision))
 
 
+def headline_verdicts(report: CaseReport) -> list[Verdict]:
+    """Verdicts that a failure tells in full: what got worse, else what is undecided."""
+    verdicts = by_gravity(report.verdicts)
+    worse = [verdict for verdict in verdicts if verdict.decision == "worse"]
+    return worse or [verdict for verdict in verdicts if verdict.decision not in PASSING]
+
+
 def to_tell(report: CaseReport) -> list[Verdict]:
     """Verdicts that have to be read: all but passing ones, worse first. A case that was saved needs no baseline."""
     failing = [verdict for verdict in report.verdicts if verdict.decision not in PASSING]

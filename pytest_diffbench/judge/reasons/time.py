@@ -38,7 +38,7 @@ REASONS = (
         "worse",
         "the total is slower beyond chance and floor, without what the machine did too, and fresh processes "
         "agree; stages and steps that carry it are listed",
-        "Look at the stage and steps that are named.",
+        "Look at the stage and steps that are named, or profile the call.",
         helps="save",
     ),
     Reason(
