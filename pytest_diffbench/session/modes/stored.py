@@ -55,7 +55,8 @@ class StoredBaselines(Mode):
     def begin(self, tests: Sequence[tuple[pytest.Item, Settings]]) -> None:
         """Look how long the tests took before."""
         config = self._context.config
-        if not (self._context.is_parallel_worker or config.option.collectonly or config.option.verbose < 0):
+        shown = config.getoption("verbose", default=-1) >= 0  # without a terminal there is no such option
+        if shown and not (self._context.is_parallel_worker or config.option.collectonly):
             self.expected_s = expected_s(tests, self._peer_runs_of)
 
     def wants_profile(self, settings: Settings, observation: Observation, artifacts: Artifacts) -> bool:

@@ -61,7 +61,7 @@ def test_the_weights_of_a_mini_are_part_of_the_case(
     monkeypatch.setattr(mini, "_folder", lambda: retrained)
     result = run(pytester, "--diffbench")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*definition_changed*", "*revision:*", "*'sha256:*' -> 'sha256:*'*"])
+    result.stdout.fnmatch_lines(["*definition_changed*", "*revision: 'sha256:*' ->*", "*'sha256:*'*"])
 
 
 def test_a_pipeline_of_the_users_own(pytester: pytest.Pytester) -> None:

@@ -31,7 +31,10 @@ def test_half(diffbench, diffbench_pipeline):
 
 
 def run(pytester: pytest.Pytester, *arguments: str) -> pytest.RunResult:
-    return pytester.runpytest_inprocess("--diffbench-json=session.json", "--diffbench-weights=random", *arguments)
+    gates = "--diffbench-gates=work,guidance,output"  # a single round is no evidence of time
+    return pytester.runpytest_inprocess(
+        gates, "--diffbench-json=session.json", "--diffbench-weights=random", *arguments
+    )
 
 
 def case_of(pytester: pytest.Pytester) -> CaseReport:
