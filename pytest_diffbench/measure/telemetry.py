@@ -78,19 +78,22 @@ class Host:
         return HostReading(process_s=time.process_time(), ticks=self._ticks(), mhz=self._mhz(), children_s=children_s)
 
     def _children_s(self) -> float | None:
-        """Those that ended and were waited for count too, so that none is lost between two readings."""
+        """Those that ended and were waited for count too; they are read last, so that none is lost in between."""
         tasks = self._proc / "self/task"
         if not (tasks / str(os.getpid()) / "children").exists():
             return None  # not every kernel lists them
-        times = os.times()
-        spent_s = times.children_user + times.children_system
+        children: list[str] = []
         for listed in tasks.glob("*/children"):
-            with contextlib.suppress(OSError, ValueError, IndexError):  # the thread or the child has ended
-                for child in listed.read_text().split():
-                    # Behind the command, which may hold spaces and parentheses; fields 14 to 17 of proc(5).
-                    fields = (self._proc / child / "stat").read_text().rpartition(")")[2].split()
-                    spent_s += sum(map(int, fields[11:15])) / os.sysconf("SC_CLK_TCK")
-        return spent_s
+            with contextlib.suppress(OSError):  # the thread has ended
+                children += listed.read_text().split()
+        ticks = 0
+        for child in children:
+            with contextlib.suppress(OSError):  # the child has
+                # Behind the command, which may hold spaces and parentheses; fields 14 to 17 of proc(5).
+                fields = (self._proc / child / "stat").read_text().rpartition(")")[2].split()
+                ticks += sum(map(int, fields[11:15]))
+        ended = os.times()
+        return ticks / os.sysconf("SC_CLK_TCK") + ended.children_user + ended.children_system
 
     def _ticks(self) -> tuple[int, ...] | None:
         try:

@@ -60,6 +60,9 @@ class Finished(Record, frozen=True, kw_only=True):
     attempts: PositiveCount = 1
     """Number of this attempt."""
 
+    explained: tuple[str, ...] = ()
+    """Ids of the cases whose failures stand in the test's own."""
+
 
 def filled(session: SessionReport, finished: Iterable[Finished]) -> SessionReport:
     """A session with what its tests have brought, in that order; of what a test measured again the last counts.

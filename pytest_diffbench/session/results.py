@@ -62,6 +62,7 @@ class Results:
         comparisons: Sequence[Comparison],
         verifications: Sequence[Verification],
         *,
+        explained: Sequence[str],
         missing: bool,
         attempts: int,
     ) -> None:
@@ -72,6 +73,7 @@ class Results:
             cases: what was measured.
             comparisons: what was compared.
             verifications: what was verified.
+            explained: ids of cases that the test's failure tells of.
             missing: the test's pipeline can't be had.
             attempts: how often the test was begun.
         """
@@ -84,6 +86,7 @@ class Results:
                 comparisons=tuple(comparisons),
                 verifications=tuple(verifications),
                 attempts=attempts,
+                explained=tuple(explained),
             )
             extras.diffbench = msgspec.json.encode(finished).decode()
 
@@ -97,8 +100,8 @@ class Results:
             skipped = Skipped(test=report.nodeid, reason=reason.removeprefix("Skipped: "), missing=missing)
             finished = msgspec.structs.replace(finished or Finished(test=report.nodeid), skipped=skipped)
         if finished is not None:
-            if report.failed:
-                self._explained.update(case.observation.case.id for case in finished.cases)
+            if report.failed:  # and not expected to
+                self._explained.update(finished.explained)
             self.add(finished)
 
     def add(self, finished: Finished) -> None:

@@ -67,6 +67,7 @@ class Attempt:
         verifications: what it verified.
         report: of its call.
         extras: for a report of pytest-html.
+        explained: ids of cases that the test's failure tells of.
     """
 
     number: int
@@ -77,6 +78,7 @@ class Attempt:
     verifications: Sequence[Verification] = ()
     report: pytest.TestReport | None = None
     extras: Sequence[attachments.Extra] = ()
+    explained: Sequence[str] = ()
 
 
 _ATTEMPT = pytest.StashKey[Attempt]()
@@ -234,9 +236,14 @@ class DiffbenchSession:
                 f"diffbench(pipeline, ...) or diffbench.verify(pipeline, ...), or remove the fixture.",
                 pytrace=False,
             )
-        failures = [conclusion.failure for conclusion in concluded if conclusion.failure]
+        failures = {
+            conclusion.report.observation.case.id: conclusion.failure
+            for conclusion in concluded
+            if conclusion.failure
+        }
         if failures:
-            pytest.fail("\n\n".join(failures), pytrace=False)
+            attempt.explained = tuple(failures)
+            pytest.fail("\n\n".join(failures.values()), pytrace=False)
         return outcome
 
     def _conclude_failed(self, item: pytest.Item) -> None:
@@ -325,6 +332,7 @@ class DiffbenchSession:
             attempt.cases if called else (),
             attempt.comparisons if called else (),
             attempt.verifications if called else (),
+            explained=attempt.explained if called else (),
             missing=item.stash.get(MISSING, False),
             attempts=attempt.number,
         )

@@ -64,6 +64,26 @@ def test_what_got_worse_is_explained_once(
     assert ("(explained above)" in text) == named
 
 
+def test_only_what_the_failure_tells_is_not_told_again(project: pytest.Pytester) -> None:
+    """Another case of the same test that is only undecided, and a test that fails by itself, are told in full."""
+    call = "    diffbench(paint, size=32{label})\n"
+    two = "def test_paint(diffbench):\n" + call.format(label="") + call.format(label=", label='second'")
+    project.makepyfile(test_paint=TARGET + two)
+    run(project, "--diffbench-save", "--diffbench-gates=output").assert_outcomes(passed=1)
+    project.makepyfile(test_paint=TARGET.replace("200", "100") + two)
+    both = run(project, "--diffbench", "--diffbench-gates=work,output")
+    both.assert_outcomes(failed=1)
+    text = both.stdout.str()
+    assert text.count("output.differs  (explained above)") == 2
+    assert "work.not_seen  (explained above)" not in text
+    assert "work.not_seen  Not judged" in text
+
+    project.makepyfile(test_paint=TARGET + two + "    assert False\n")
+    failing = run(project, "--diffbench", "--diffbench-gates=work,output")
+    failing.assert_outcomes(failed=1)
+    assert "(explained above)" not in failing.stdout.str()
+
+
 def test_the_life_of_a_baseline(project: pytest.Pytester) -> None:
     missing = run(project, "--diffbench")
     missing.assert_outcomes(failed=1)
