@@ -16,6 +16,7 @@ from pytest_diffbench.session.compared import Compared, Swept
 from pytest_diffbench.session.comparing import Asked, CaseMeasurement, compare
 from pytest_diffbench.session.defining import definition_of, threads_of, trace_file
 from pytest_diffbench.session.extra_metrics import metrics_of
+from pytest_diffbench.session.failures import fail
 from pytest_diffbench.session.prompts import MOST_PROMPTS, first_prompt, prompts_of
 from pytest_diffbench.session.publishing import How, write_table
 from pytest_diffbench.session.result import Result
@@ -249,7 +250,7 @@ class Bench:
         verification = msgspec.structs.replace(verification, test=self._item.nodeid)
         self.verifications.append(verification)
         if verification.having("broken"):
-            pytest.fail(broken_text(verification), pytrace=False)
+            fail(broken_text(verification))
         return verification
 
     def _time_nothing(self) -> None:

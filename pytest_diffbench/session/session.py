@@ -20,6 +20,7 @@ from pytest_diffbench.session import attachments, loading
 from pytest_diffbench.session.bench import Bench
 from pytest_diffbench.session.collection import MISSING, SETTINGS, settle
 from pytest_diffbench.session.context import Context, context_of
+from pytest_diffbench.session.failures import fail, shorten
 from pytest_diffbench.session.mode import MeasuredCase, MeasuredTest, Mode
 from pytest_diffbench.session.modes import is_worker, mode_of
 from pytest_diffbench.settings.pytest_private import has_failed_quietly
@@ -243,7 +244,7 @@ class DiffbenchSession:
         }
         if failures:
             attempt.explained = tuple(failures)
-            pytest.fail("\n\n".join(failures.values()), pytrace=False)
+            fail("\n\n".join(failures.values()))
         return outcome
 
     def _conclude_failed(self, item: pytest.Item) -> None:
@@ -317,6 +318,7 @@ class DiffbenchSession:
         report = yield
         if is_benchmark(item):
             if call.when == "call":
+                shorten(report, call)
                 self._attempt(item).report = report
                 if extras := self._attempt(item).extras:
                     shown: Any = report  # pytest-html reads them there

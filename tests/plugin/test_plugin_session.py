@@ -45,14 +45,23 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
+@pytest.mark.parametrize("ci", ["", "true"], ids=["by hand", "in CI"])
 @pytest.mark.parametrize(
     ("options", "times", "named"),
     [((), 1, True), (("--tb=no",), 1, False), (("--tb=line",), 1, True), (("-v",), 2, False)],
     ids=["as it is", "--tb=no", "--tb=line", "-v"],
 )
 def test_what_got_worse_is_explained_once(
-    project: pytest.Pytester, options: tuple[str, ...], times: int, named: bool
+    project: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    options: tuple[str, ...],
+    times: int,
+    named: bool,
+    ci: str,
 ) -> None:
+    """In CI too, where pytest shortens nothing of the messages that it sums up."""
+    monkeypatch.setenv("CI", ci)
+    monkeypatch.delenv("BUILD_NUMBER", raising=False)
     run(project, "--diffbench-save", "--diffbench-gates=output").assert_outcomes(passed=1)
     project.makepyfile(
         test_paint=TARGET.replace("200", "100") + "def test_paint(diffbench):\n    diffbench(paint, size=32)\n"
@@ -62,6 +71,9 @@ def test_what_got_worse_is_explained_once(
     text = result.stdout.str()
     assert text.count("Image 0 differs from the baseline") == times
     assert ("(explained above)" in text) == named
+    summed_up = text.partition("short test summary info")[2].splitlines()
+    assert sum(line.startswith("FAILED") for line in summed_up) == 1
+    assert len(summed_up) == 3, "the test, in one line"
 
 
 def test_only_what_the_failure_tells_is_not_told_again(project: pytest.Pytester) -> None:
