@@ -120,7 +120,6 @@ class Gate:
 
     def play(self, past: _Past, around: Around, now: Processes) -> Outcome:
         """Judge a case, buying runs while the gate asks for them; `now` holds the runs that could be made."""
-        floors = floors_of(self.limits, self.family, self.names, past.base_s)
         bounds = np.log(np.quantile(now.rounds_s, [0.25, 0.5, 0.75], axis=-1))
         bounds[:, now.usable] = bounds[1, now.usable]
         paces = [
@@ -133,26 +132,44 @@ class Gate:
         drawn = 0
         while True:
             drawn += 1
-            used = [n for n in range(drawn) if sound[n]]
+            enough = [n for n in range(drawn) if sound[n]]
             may_buy = (
                 self.rule.confirmations > 0
-                and len(used) < self.rule.most_runs
+                and len(enough) < self.rule.most_runs
                 and drawn < self.rule.most_runs + self.limits.time_spare_runs
             )
             # the others are evidence as far as the machine leaves it
-            used = used if len(used) > self.rule.confirmations else list(range(drawn))
-            fresh = len(used) - (used[0] == 0)
-            figures = [
-                time_rule.Figure(name, self._scales(n, past, around, bounds, paces, used), floors[name], share, fresh)
-                for n, (name, share) in enumerate(zip(self.names, self.shares, strict=True))
-            ]
-            answer = time_rule.decide(figures, self.rule)
-            reason = time_rule.reason_of(figures, answer, self.rule, self.limits.time_blind_rel)
-            if reason == "unconfirmed" and may_buy:
+            used = enough if len(enough) > self.rule.confirmations else list(range(drawn))
+            figures = self._figures(past, around, bounds, paces, used)
+            reason = self._reason(figures)
+            suspected = reason == "unconfirmed"
+            if enough and used != enough and not reason.endswith(("slower", "faster")):
+                # a run that the machine disturbed is replaced and clears nobody
+                suspected |= self._reason(self._figures(past, around, bounds, paces, enough)) == "unconfirmed"
+            if may_buy and suspected:
                 continue
             if not all(sound[n] for n in used) and not reason.endswith("slower"):
                 return Outcome("off", drawn)
             return Outcome(reason, drawn, time_rule.detectable_rel(figures[0], self.rule, figures[0].floor_log))
+
+    def _figures(
+        self,
+        past: _Past,
+        around: Around,
+        bounds: NDArray[np.float64],
+        paces: Sequence[Pace],
+        used: Sequence[int],
+    ) -> list[time_rule.Figure]:
+        floors = floors_of(self.limits, self.family, self.names, past.base_s)
+        fresh = len(used) - (used[0] == 0)
+        return [
+            time_rule.Figure(name, self._scales(n, past, around, bounds, paces, used), floors[name], share, fresh)
+            for n, (name, share) in enumerate(zip(self.names, self.shares, strict=True))
+        ]
+
+    def _reason(self, figures: Sequence[time_rule.Figure]) -> str:
+        answer = time_rule.decide(figures, self.rule)
+        return time_rule.reason_of(figures, answer, self.rule, self.limits.time_blind_rel)
 
     def _scales(
         self,
@@ -219,6 +236,7 @@ class Tally:
     better: int = 0
     promises: int = 0
     kept: int = 0
+    disturbed: int = 0
     promised_rel: list[float] = dataclasses.field(default_factory=list)
     detected: dict[str, int] = dataclasses.field(default_factory=dict)
     silent: dict[str, int] = dataclasses.field(default_factory=dict)
@@ -257,6 +275,7 @@ def replay(
                 tally.promises += 1
                 promised = gate.play(pasts[0], around, planted(now, outcome.detectable_rel))
                 tally.kept += promised.reason.endswith("slower")
+                tally.disturbed += promised.reason == "off"
                 tally.promised_rel.append(outcome.detectable_rel)
             if case == 0:
                 for name, (slower_rel, figures) in faults.items():
@@ -376,14 +395,15 @@ def main() -> None:
     print(f"{options.sessions} sessions of {CASES} cases in each row; 95 % intervals in brackets.\n")
     changes = [f"{100 * slowdown:+g} %" for slowdown in PLANTED]
     columns = ["noise", "baseline runs", "alarmed sessions", *changes, "runs bought", "unsure cases"]
-    print(header([*columns, "would have seen", "and saw it"]))
+    print(header([*columns, "would have seen", "and saw it", "or could not judge"]))
     for noise, past_runs, tally in own:
         cells = [share(tally.detected[f"{100 * slowdown:+g} %"], tally.sessions) for slowdown in PLANTED]
         promised = f"{100 * float(np.median(tally.promised_rel)):+.1f} %"
         bought, unsure = tally.bought / tally.sessions, tally.unsure / tally.sessions / CASES
         print(
             f"| {noise.name} | {past_runs} | {share(tally.alarmed, tally.sessions)} | {' | '.join(cells)}"
-            f" | {bought:.1f} | {100 * unsure:.1f} % | {promised} | {share(tally.kept, tally.promises)} |"
+            f" | {bought:.1f} | {100 * unsure:.1f} % | {promised} | {share(tally.kept, tally.promises)}"
+            f" | {100 * tally.disturbed / max(1, tally.promises):.1f} % |"
         )
     print("\n| noise | baseline runs | decode +30 % | last quarter of the steps +15 % |\n|---|---|---|---|")
     for noise, past_runs, tally in own:

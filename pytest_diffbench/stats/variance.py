@@ -111,6 +111,17 @@ def score_beyond(chance: float, dof: float) -> float:
     return -float(ndtri(chance) if math.isinf(dof) else stdtrit(dof, chance))
 
 
+@functools.lru_cache(maxsize=4096)
+def spread_at_most(chance: float, dof: float) -> float:
+    """The factor by which a standard deviation that was estimated falls short of the true one with a chance.
+
+    The upper bound of a variance is its estimate times its degrees of freedom over chi-square's quantile.
+    """
+    from scipy.special import chdtri
+
+    return 1.0 if math.isinf(dof) else math.sqrt(dof / float(chdtri(dof, 1 - chance)))
+
+
 def holm(chances: Sequence[float], weights: Sequence[float], alpha: float) -> list[int]:
     """Hypotheses that Holm's procedure with weights rejects at `alpha`, the least likely first.
 

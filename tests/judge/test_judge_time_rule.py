@@ -141,6 +141,29 @@ def test_a_first_run_promises_what_machines_of_its_kind_do() -> None:
     assert needed[0] == pytest.approx(score_beyond(0.0005, 6) * 0.012 * math.sqrt(2))
 
 
+def test_a_promise_holds_on_machines_that_are_noisier_than_expected() -> None:
+    """Nine of ten of what little knowledge of the spread leaves possible."""
+    rng = random.Random(3)
+    kept = []
+    for _ in range(4000):
+        # six degrees of freedom: the expected variance is what such machines have on average, in the inverse
+        true = 0.012 * math.sqrt(6 / sum(rng.gauss(0, 1) ** 2 for _ in range(6)))
+        scale = scale_of(days_of_one_run([0.0]), [0.0], GPU)
+        margin_log = scale.margin_log(0.05, 1)
+        kept.append(statistics.NormalDist().cdf(margin_log / (true * math.sqrt(2))) >= 0.95)
+    assert statistics.mean(kept) == pytest.approx(0.9, abs=0.02)
+    known = scale_of(days_of_one_run([rng.gauss(0, 0.01) for _ in range(400)]), [0.0], unknown())
+    assert known.margin_log(0.05, 1) == pytest.approx(1.645 * known.noise_log(1), rel=0.06)
+
+
+def test_a_fast_run_among_few_may_be_a_mode_of_the_machine() -> None:
+    """Two modes 13 % apart: the faster one has one of five runs in every sixth baseline, one of ten hardly ever."""
+    assert days_of_one_run([-0.13, *[0.0] * 4], 0.01).aside == ()
+    assert days_of_one_run([-0.13, *[0.0] * 9], 0.01).aside == (0,)
+    # half the time is no mode that a machine has
+    assert days_of_one_run([-math.log(2), *[0.0] * 4], 0.01).aside == (0,)
+
+
 def test_a_stray_run_is_told_from_the_largest_of_many() -> None:
     rng = random.Random(4)
     cases = [[rng.gauss(0, 0.01) for _ in range(10)] for _ in range(19)]

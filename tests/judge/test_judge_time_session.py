@@ -82,6 +82,18 @@ def test_sound_runs_replace_those_that_are_not(spoilt: Run) -> None:
     assert any(line.startswith("1 run of this session left out") for line in answer.changes)
 
 
+def test_a_run_that_the_machine_disturbed_clears_nobody() -> None:
+    """A suspicious run asks for another one in the place of a fresh run from which nobody can tell anything."""
+    suspicious, disturbed = make.run(15.0), make.run(16.0, calibration_s=0.025)
+    asked = [judged(suspicious, past(10), fresh=[disturbed] * count) for count in (0, 1, 2, 3)]
+    assert [wants_runs(verdict) for verdict in asked] == [True] * 4
+    answer = judged(suspicious, past(10), fresh=[disturbed, *[suspicious] * 2])
+    assert (answer.reason, answer.details.fresh_runs) == ("time.slower", 2)
+    # up to the bound; then the machine is to blame, and nothing is called the same
+    last = judged(suspicious, past(10), fresh=[disturbed] * 6)
+    assert (last.reason, wants_runs(last)) == ("time.machine_slower", False)
+
+
 def test_more_than_the_machine_explains_is_red_on_a_busy_machine_too() -> None:
     """Three times as long, where reference work took a sixth longer and the rounds spread by as much as may be."""
     slow = make.run(totals_s=[30, 33, 36, 39, 42], calibration_s=0.0234)

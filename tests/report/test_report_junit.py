@@ -33,7 +33,7 @@ def test_figures_and_decisions() -> None:
 
 def test_how_sure_the_time_is() -> None:
     named_values = dict(properties(make.slower()))
-    assert named_values["diffbench.time.detectable_rel"] == "0.236909"
+    assert named_values["diffbench.time.detectable_rel"] == "0.264539"
     assert (named_values["diffbench.time.confirmed"], named_values["diffbench.time.fresh_runs"]) == ("2", "2")
     few = make.verdict("time", "few_runs", "unsure")
     names = dict(properties(make.report(report_records.lumina("t"), few)))

@@ -116,6 +116,14 @@ class Evidence:
         )
 
     @property
+    def undisturbed(self) -> Evidence | None:
+        """The same with its sound runs alone; None where all that decide are sound, or none is."""
+        kept = tuple(run for run in self.used if run.sound)
+        if not kept or len(kept) == len(self.used):
+            return None
+        return dataclasses.replace(self, used=kept, first=self.first and kept[0] is self.used[0])
+
+    @property
     def off_pace(self) -> Pace | None:
         """Pace of a machine that was off it in one of the used runs at least: that of the middle one of those."""
         off = [run.pace for run in self.used if run.pace is not None and not run.pace.usual]

@@ -128,6 +128,8 @@ class _Comparison:
         total = figures[0]
         raw = total.scales[0]
         reason = time_rule.reason_of(figures, answer, rule, limits.time_blind_rel)
+        if not answer.slower and not answer.faster and (suspicion := self._suspicion()) is not None:
+            reason, answer = "unconfirmed", suspicion
         details = self._details(figures)
         if answer.slower:
             return slower_verdict(
@@ -153,6 +155,16 @@ class _Comparison:
         if reason == "blind":
             return verdict(f"time.{self._blind()}", details=details)
         return verdict("time.same", details=details)
+
+    def _suspicion(self) -> time_rule.Answer | None:
+        """What the undisturbed runs still suspect: a run that the machine disturbed is replaced and clears nobody."""
+        undisturbed = self.evidence.undisturbed
+        if undisturbed is None or not undisturbed.more_runs_count:
+            return None
+        figures, rule = undisturbed.figures(), undisturbed.rule
+        answer = time_rule.decide(figures, rule)
+        reason = time_rule.reason_of(figures, answer, rule, self.gate_input.limits.time_blind_rel)
+        return answer if reason == "unconfirmed" else None
 
     def _details(self, figures: Sequence[Figure]) -> TimeDetails:
         evidence, limits = self.evidence, self.gate_input.limits

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from pytest_diffbench.judge.time.figures import kind_of, label
 from pytest_diffbench.judge.time.spread import Strays, noises_of
-from pytest_diffbench.stats.variance import Variance, chance_beyond, holm, score_beyond
+from pytest_diffbench.stats.variance import Variance, chance_beyond, holm, score_beyond, spread_at_most
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Sequence
@@ -29,6 +29,9 @@ _NO_STRAYS = Strays()
 
 _ENDLESS_LOG = math.log(1000.0)
 """Longer than anybody waits: a spread that nearly nothing is known of has no bounds."""
+
+_SPREAD_CHANCE = 0.1
+"""Chance with which a machine is noisier than a promise allows for."""
 
 _HARDLY = 0.025
 """Chance with which further runs of the same day are thought to move a change: less isn't waited for."""
@@ -89,15 +92,22 @@ class Scale:
 
     def needed_log(self, alpha: float, runs: int) -> float:
         """The change of so many runs at which the chance falls to `alpha`."""
-        return self.margin_log(alpha / self._chances, runs)
+        chance, variance = alpha / self._chances, self.noise.of(runs)
+        by_sample = score_beyond(chance, variance.dof) * variance.deviation if variance.dof > 0 else 0.0
+        return max(by_sample, score_beyond(chance, math.inf) * self.least_log * self.noise.widening(runs))
 
     def margin_log(self, missed: float, runs: int) -> float:
         """By how much a change has to exceed what is needed, so that it is missed with at most this chance.
 
-        By Student's quantile: what is needed is known by the same estimate of the spread.
+        By the normal quantile of a spread that is as large as nine of ten machines have where so little is known of
+        it, so that a promise is kept on a machine that is noisier than expected too.
         """
         variance = self.noise.of(runs)
-        by_sample = score_beyond(missed, variance.dof) * variance.deviation if variance.dof > 0 else 0.0
+        by_sample = 0.0
+        if variance.dof > 0:
+            by_sample = (
+                score_beyond(missed, math.inf) * variance.deviation * spread_at_most(_SPREAD_CHANCE, variance.dof)
+            )
         return max(by_sample, score_beyond(missed, math.inf) * self.least_log * self.noise.widening(runs))
 
 

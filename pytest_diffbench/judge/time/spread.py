@@ -38,7 +38,10 @@ _FAST_STRAYS_REL = 0.1
 """Of a case's runs. More of them that were faster are a mode of the machine, which hides slower code."""
 
 _FAST_IN_FEW_LOG = 0.4
-"""Among fewer than five runs, one that was faster by less may be such a mode."""
+"""Among few runs, one that was faster by less may be such a mode."""
+
+_MANY = 10
+"""Runs of which one of the faster of two modes would be rare: of five, one in six baselines has just one."""
 
 _EXPECTED_UP_TO_DOF = 30.0
 """What is expected of a kind of machine fades as its own runs tell, and is gone at so many degrees of freedom."""
@@ -133,9 +136,6 @@ def strays_among(past_log: Sequence[float], expected_log: float) -> frozenset[in
     ):
         return slow
     return slow | fast
-
-
-_MANY = 5
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
