@@ -398,7 +398,7 @@ def main() -> None:
     print(header([*columns, "would have seen", "and saw it", "or could not judge"]))
     for noise, past_runs, tally in own:
         cells = [share(tally.detected[f"{100 * slowdown:+g} %"], tally.sessions) for slowdown in PLANTED]
-        promised = f"{100 * float(np.median(tally.promised_rel)):+.1f} %"
+        promised = f"{100 * float(np.median(tally.promised_rel)):+.1f} %" if tally.promised_rel else "none"
         bought, unsure = tally.bought / tally.sessions, tally.unsure / tally.sessions / CASES
         print(
             f"| {noise.name} | {past_runs} | {share(tally.alarmed, tally.sessions)} | {' | '.join(cells)}"
