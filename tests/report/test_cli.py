@@ -99,6 +99,7 @@ NUMBERS = (
         (["calibrate", "--metrics=flop", "t.py"], "(did you mean 'flip'?), not 'flop'"),
         (["calibrate", "--dtypes=bf16,flot32", "t.py"], "dtype='flot32' isn't known (did you mean 'float32'?)"),
         (["calibrate", "--threads=1,many", "t.py"], "--threads: is a whole number, at least 1, not 'many'"),
+        (["calibrate", "--json=.", "t.py"], "--json .: can't be written: it is a folder. Name another file."),
         (["verify", "lumnia2"], "no such model or folder (did you mean 'lumina2'?)"),
         (["verify", "lumina2", "--only=bach"], "--only: there is no invariant 'bach' (did you mean 'batch'?)"),
         (["verify", "lumina2", "--waive=batch.prompt=x"], "'batch.prompt' (did you mean 'batch.prompts'?)"),
