@@ -91,9 +91,9 @@ def verify(arguments: argparse.Namespace, progress: Callable[[str, int, int], No
     from pytest_diffbench.invariants.subject import Subject
 
     only = [code for part in arguments.only.split(",") if (code := part.strip())]
-    waive = _waived(arguments.waive)
     check_codes("--only", only, families=True)
-    check_codes("--waive", waive, families=False)
+    check_codes("--waive", [text.partition("=")[0].strip() for text in arguments.waive], families=False)
+    waive = _waived(arguments.waive)
     given = call_arguments(arguments.set)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries' own remarks about versions to come

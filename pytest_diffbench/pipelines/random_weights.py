@@ -208,5 +208,5 @@ def _remedy(place: str, dtype: str, offload: Offload) -> str:
         ways.append(f"{option('dtype')}=bfloat16")
     if place != "cpu":
         ways.append(f"{option('offload')}={'model' if offload == 'none' else 'sequential'}")
-    ways.append("weights='plan', which counts the work without that memory")
+    ways.append("pytest --diffbench-weights=plan, which counts the work without that memory")
     return f"Use {', or '.join(ways)}."

@@ -102,7 +102,7 @@ NUMBERS = (
         (["calibrate", "--json=.", "t.py"], "--json .: can't be written: it is a folder. Name another file."),
         (["verify", "lumnia2"], "no such model or folder (did you mean 'lumina2'?)"),
         (["verify", "lumina2", "--only=bach"], "--only: there is no invariant 'bach' (did you mean 'batch'?)"),
-        (["verify", "lumina2", "--waive=batch.prompt=x"], "'batch.prompt' (did you mean 'batch.prompts'?)"),
+        (["verify", "lumina2", "--waive=batch.prompt"], "'batch.prompt' (did you mean 'batch.prompts'?)"),
         (["verify", "lumina2", "--weights=minni"], "(did you mean 'mini'?)"),
     ],
 )
