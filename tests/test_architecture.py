@@ -54,7 +54,7 @@ MAY_IMPORT: dict[str, set[str]] = {
     "plugin": {"hookspecs", "items", "session", "settings"},
     "commands": {
         *("errors", "invariants", "judge", "measure", "outputs", "pipelines", "plan", "records", "report", "session"),
-        *("store", "workers"),
+        *("settings", "store", "workers"),
     },
     "suite": set(),
 }
@@ -194,6 +194,20 @@ def test_the_root_keeps_rooms_and_five_modules() -> None:
     assert {room_of(path) for path in MODULES} == {*MAY_IMPORT, "__init__"}
     alone = {path.stem for path in MODULES if path.parent.name == PACKAGE}
     assert alone == {"__init__", "plugin", "hookspecs", "items", "errors"}
+
+
+def test_what_pytest_and_commands_share_names_no_option_of_pytest_alone() -> None:
+    offenders = [
+        f"{name_of(path)}:{node.lineno} {node.value!r}"
+        for path in MODULES
+        if room_of(path) in ("store", "pipelines", "plan", "invariants")
+        for tree in [ast.parse(path.read_text("utf-8"))]
+        for documented in [{id(node.value) for node in ast.walk(tree) if isinstance(node, ast.Expr)}]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Constant) and isinstance(node.value, str) and id(node) not in documented
+        if "--diffbench-" in node.value.replace("pytest --diffbench-", "")
+    ]
+    assert offenders == [], "say errors.option(name), or `pytest --diffbench-...` where pytest alone can do it"
 
 
 def test_no_room_may_import_a_room_above() -> None:

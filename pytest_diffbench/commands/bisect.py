@@ -12,7 +12,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from pytest_diffbench.commands.bisecting import Bisected, Finding, Outcome
+from pytest_diffbench.commands.parser import checked, each
 from pytest_diffbench.errors import DiffbenchError
+from pytest_diffbench.settings.options import GATE_NAMES
+from pytest_diffbench.settings.values import choices
 
 if TYPE_CHECKING:
     import argparse
@@ -40,14 +43,20 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="project in a git repository (default: this folder)",
     )
     what.add_argument("--package", metavar="NAME", help="bisect over the versions of a package instead")
-    parser.add_argument("--versions", type=_names, default=None, metavar="LIST", help="of the package, oldest first")
+    parser.add_argument(
+        "--versions", type=each(str), default=None, metavar="LIST", help="of the package, oldest first"
+    )
     parser.add_argument(
         "--in-place",
         action="store_true",
         help="don't install the project: put a checkout in front of all packages, for one that needs no building",
     )
     parser.add_argument(
-        "--gates", default=_DEFAULT_GATES, metavar="LIST", help=f"gates to ask (default: {_DEFAULT_GATES})"
+        "--gates",
+        type=checked(choices("gates", *GATE_NAMES)),
+        default=_DEFAULT_GATES,
+        metavar="LIST",
+        help=f"gates to ask (default: {_DEFAULT_GATES})",
     )
     parser.add_argument("--pip", metavar="ARGUMENTS", default="", help="arguments for pip install")
 
@@ -202,7 +211,7 @@ def bisect(
     with tempfile.TemporaryDirectory(prefix="diffbench-bisect-") as folder:
         history = history_of(arguments, Path(folder))
         revisions = history.revisions(arguments.good, arguments.bad)
-        tests = Tests(arguments.tests, arguments.gates, Path(folder))
+        tests = Tests(arguments.tests, ",".join(arguments.gates), Path(folder))
 
         def run(revision: str) -> Outcome:
             try:
@@ -268,10 +277,6 @@ class Tests:
         if not findings and unjudged and len(unjudged) == sum(len(report.verdicts) for report in session.cases):
             return Outcome(broken=unjudged[0])
         return Outcome(findings)
-
-
-def _names(text: str) -> list[str]:
-    return [name for part in text.split(",") if (name := part.strip())]
 
 
 def _last_line(done: subprocess.CompletedProcess[str]) -> str:

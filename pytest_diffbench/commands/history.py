@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_diffbench.errors import DiffbenchError, OptionError
+from pytest_diffbench.errors import DiffbenchError, OptionError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -99,7 +99,8 @@ def case_of(opened: History, text: str) -> str:
         return text
     alike = [case for case in ids if text in case]
     if len(alike) != 1:
-        which = f"means {len(alike)} cases: {', '.join(alike[:3])} ..." if alike else "is no case of the history"
+        none = f"is no case of the history{did_you_mean(text, ids)}"
+        which = f"means {len(alike)} cases: {', '.join(alike[:3])} ..." if alike else none
         raise OptionError(f"{text}: {which}. Name one: diffbench history list, diffbench history export.")
     return alike[0]
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-import argparse
 import contextlib
 import dataclasses
 import functools
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from pytest_diffbench.commands.parser import checked
 from pytest_diffbench.errors import DiffbenchError, OptionError
+from pytest_diffbench.settings.options import GATE_NAMES
+from pytest_diffbench.settings.values import choices
 
 if TYPE_CHECKING:
+    import argparse
     from collections.abc import Callable, Iterator, Sequence
     from typing import TypeAlias
 
@@ -60,7 +63,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         "--gates",
-        type=_gates,
+        type=checked(choices("gates", *GATE_NAMES)),
         metavar="LIST",
         default=None,
         help="gates to judge, separated by commas (default: all)",
@@ -73,17 +76,6 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help="also make a page to look at: FILE.html, or a folder",
     )
     parser.add_argument("-v", "--verbose", action="store_true", help="also show the messages of gates that passed")
-
-
-def _gates(text: str) -> tuple[Gate, ...]:
-    from pytest_diffbench.records import GATES
-
-    names = [name.strip() for name in text.split(",") if name.strip()]
-    unknown = [name for name in names if name not in GATES]
-    if unknown or not names:
-        what = f"{unknown[0]!r} isn't a gate" if unknown else "no gate is named"
-        raise argparse.ArgumentTypeError(f"{what}: there are {', '.join(GATES)}")
-    return tuple(gate for gate in GATES if gate in names)
 
 
 def judge(arguments: argparse.Namespace) -> Judged:

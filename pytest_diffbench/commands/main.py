@@ -16,7 +16,7 @@ import time
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.commands.parser import EXCHANGED, parser
-from pytest_diffbench.errors import DiffbenchError
+from pytest_diffbench.errors import DiffbenchError, OptionError, as_command
 
 if TYPE_CHECKING:
     import argparse
@@ -48,7 +48,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         arguments = parser(_RUNS, words).parse_args(words)
         arguments.typed = words
         run: Callable[[argparse.Namespace], int] = arguments.run
-        status = run(arguments)
+        with as_command(arguments.settings):
+            status = run(arguments)
         sys.stdout.flush()
     except SystemExit as stop:  # argparse, after --help and --version
         return FINE if stop.code in (None, 0) else UNUSABLE
@@ -342,7 +343,13 @@ def _env(arguments: argparse.Namespace) -> int:
 
 def _calibrate(arguments: argparse.Namespace) -> int:
     from pytest_diffbench.commands import calibrate
+    from pytest_diffbench.pipelines.dtypes import check_dtype
+    from pytest_diffbench.session.writable import in_the_way_of
 
+    if arguments.json is not None and (why := in_the_way_of(arguments.json.absolute())) is not None:
+        raise OptionError(f"--json {arguments.json}: can't be written: {why}. Name another file.")
+    for dtype in arguments.dtypes:
+        check_dtype(dtype)
     settings = calibrate.settings_of(arguments.runs, arguments.dtypes, arguments.threads, arguments.attention)
     metrics = calibrate.metrics_asked(arguments.metrics, arguments.lpips_backbone)
     proposals = calibrate.calibrate(arguments.tests, settings, arguments.margin_db, _complain, metrics)

@@ -3,21 +3,39 @@
 from __future__ import annotations
 
 import argparse
-import math
 from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, TypeVar
 
 from pytest_diffbench import __version__
-from pytest_diffbench.errors import DiffbenchError
+from pytest_diffbench.errors import DiffbenchError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Collection, Mapping
+
+_Value = TypeVar("_Value")
 
 EXCHANGED = ("bencher", "github-action-benchmark", "json-lines")
 """Formats of other tools, see `report.exchange`."""
 
 FORMATS = ("terminal", "markdown", "json", "github", *EXCHANGED)
+
+SETTINGS: dict[str, dict[str, str]] = {
+    "check": {"baselines": "BASELINES"},
+    "plan": {"models": "MODEL|FOLDER", "dtype": "--dtype"},
+    "verify": {
+        **{"models": "MODEL|FOLDER", "weights": "--weights"},
+        **{"device": "--device", "dtype": "--dtype"},
+    },
+    "judge": {"baselines": "BASELINES"},
+    "accept": {"baselines": "--baselines"},
+    "diff": {"baselines": "FOLDER"},
+    "history": {"history": "--db"},
+    "trend": {"history": "--db"},
+    "comment": {"history": "--history"},
+    "report": {"baselines": "--baselines", "history": "--history"},
+}
+"""By command: what it calls settings of pytest, see `errors.option`."""
 
 
 class Parser(argparse.ArgumentParser):
@@ -25,6 +43,26 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         raise DiffbenchError(f"{message}. See {self.prog} --help.")
+
+    def _check_value(self, action: argparse.Action, value: Any) -> None:
+        """As argparse does, with the nearest choice."""
+        try:
+            super()._check_value(action, value)
+        except argparse.ArgumentError as error:
+            error.message += did_you_mean(str(value), action.choices or ())
+            raise
+
+
+def checked(parse: Callable[[Any], _Value]) -> Callable[[str], _Value]:
+    """A check of `settings.values` as the type of an argument, so that the command says the same as pytest."""
+
+    def convert(text: str) -> _Value:
+        try:
+            return parse(text)
+        except ValueError as error:
+            raise argparse.ArgumentTypeError(f"{error}, not {text!r}") from None
+
+    return convert
 
 
 def parser(
@@ -44,7 +82,7 @@ def parser(
         command = commands.add_parser(name, help=what)
         if words is None or name in words:
             _declare(command, declare)
-        command.set_defaults(run=runs[name])
+        command.set_defaults(run=runs[name], settings=SETTINGS.get(name, {}))
     return whole
 
 
@@ -100,32 +138,35 @@ def _add_env(env: argparse.ArgumentParser) -> None:
 
 
 def _add_calibrate(calibrate: argparse.ArgumentParser) -> None:
+    from pytest_diffbench.settings.options import METRICS
+    from pytest_diffbench.settings.values import choices, decibels, whole
+
     calibrate.add_argument("tests", metavar="TEST", nargs="+", help="node ids or other arguments for pytest")
     calibrate.add_argument(
-        "--runs", type=_at_least_2, default=5, metavar="N", help="runs of each test as it is (default: 5)"
+        "--runs", type=checked(whole(2)), default=5, metavar="N", help="runs of each test as it is (default: 5)"
     )
-    for name, what in (
-        ("dtypes", "dtypes"),
-        ("threads", "numbers of threads"),
-        ("attention", "diffusers' attention backends"),
+    for name, what, parse in (
+        ("dtypes", "dtypes", str),
+        ("threads", "numbers of threads", whole(1, 1024)),
+        ("attention", "diffusers' attention backends", str),
     ):
         calibrate.add_argument(
             f"--{name}",
-            type=_names,
+            type=each(parse),
             default=[],
             metavar="LIST",
             help=f"{what} to run with as well, separated by commas",
         )
     calibrate.add_argument(
         "--margin-db",
-        type=_margin_db,
+        type=checked(decibels),
         default=3.0,
         metavar="DB",
         help="margin over the worst run, in dB (default: 3)",
     )
     calibrate.add_argument(
         "--metrics",
-        type=_names,
+        type=checked(choices("metrics", *METRICS)),
         default=[],
         metavar="LIST",
         help="further metrics, separated by commas: flip, ssimulacra2, lpips",
@@ -134,28 +175,16 @@ def _add_calibrate(calibrate: argparse.ArgumentParser) -> None:
     calibrate.add_argument("--json", type=Path, metavar="FILE", help="write the evidence to FILE")
 
 
-def _names(text: str) -> list[str]:
-    return [name for part in text.split(",") if (name := part.strip())]
+def each(parse: Callable[[Any], Any]) -> Callable[[str], list[str]]:
+    """A list, separated by commas, of what a check of `settings.values` takes; as it was typed."""
 
+    def convert(text: str) -> list[str]:
+        names = [name for part in text.split(",") if (name := part.strip())]
+        for name in names:
+            checked(parse)(name)
+        return names
 
-def _at_least_2(text: str) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        number = 0
-    if number < 2:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of runs to compare: give at least 2")
-    return number
-
-
-def _margin_db(text: str) -> float:
-    try:
-        number = float(text)
-    except ValueError:
-        number = math.nan
-    if not 0 <= number < math.inf:
-        raise argparse.ArgumentTypeError(f"{text!r} isn't a number of decibels, 0 or more")
-    return number
+    return convert
 
 
 _COMMANDS: dict[str, tuple[str, str | Callable[[argparse.ArgumentParser], None]]] = {

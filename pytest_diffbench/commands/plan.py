@@ -8,8 +8,10 @@ import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from pytest_diffbench.commands.parser import checked
 from pytest_diffbench.errors import DiffbenchError, OptionError
 from pytest_diffbench.pipelines.registry import MODELS, model_named
+from pytest_diffbench.settings.values import whole
 
 if TYPE_CHECKING:
     import argparse
@@ -28,9 +30,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar="MODEL|FOLDER",
         help="name of a model (see diffbench models), or a folder written by save_pretrained",
     )
-    parser.add_argument("--height", type=int, metavar="PX", help="height of the image")
-    parser.add_argument("--width", type=int, metavar="PX", help="width of the image")
-    parser.add_argument("--steps", type=int, metavar="N", help="num_inference_steps")
+    parser.add_argument("--height", type=checked(whole(1)), metavar="PX", help="height of the image")
+    parser.add_argument("--width", type=checked(whole(1)), metavar="PX", help="width of the image")
+    parser.add_argument("--steps", type=checked(whole(1)), metavar="N", help="num_inference_steps")
     parser.add_argument("--prompt", default=PROMPT, metavar="TEXT", help=f"prompt (default: {PROMPT!r})")
     parser.add_argument(
         "--set",

@@ -13,9 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from pytest_diffbench.commands.parser import checked
 from pytest_diffbench.commands.plan import PROMPT, call_arguments
-from pytest_diffbench.errors import DiffbenchError, MeasureError, OptionError
+from pytest_diffbench.errors import DiffbenchError, MeasureError, OptionError, did_you_mean
 from pytest_diffbench.pipelines.registry import MODELS
+from pytest_diffbench.settings.values import seed, whole
 
 if TYPE_CHECKING:
     import argparse
@@ -44,8 +46,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         "--dtype", default="float32", metavar="DTYPE", help="dtype (default: float32, which tells most)"
     )
     parser.add_argument("--prompt", default=PROMPT, metavar="TEXT", help=f"prompt (default: {PROMPT!r})")
-    parser.add_argument("--steps", type=int, default=_STEPS, metavar="N", help=f"inference steps (default: {_STEPS})")
-    parser.add_argument("--seed", type=int, default=0, metavar="N", help="seed of the noise (default: 0)")
+    parser.add_argument(
+        "--steps", type=checked(whole(1)), default=_STEPS, metavar="N", help=f"inference steps (default: {_STEPS})"
+    )
+    parser.add_argument("--seed", type=checked(seed), default=0, metavar="N", help="seed of the noise (default: 0)")
     parser.add_argument(
         "--set",
         action="append",
@@ -87,12 +91,10 @@ def verify(arguments: argparse.Namespace, progress: Callable[[str, int, int], No
     from pytest_diffbench.invariants.subject import Subject
 
     only = [code for part in arguments.only.split(",") if (code := part.strip())]
-    waive = _waived(arguments.waive)
     check_codes("--only", only, families=True)
-    check_codes("--waive", waive, families=False)
+    check_codes("--waive", [text.partition("=")[0].strip() for text in arguments.waive], families=False)
+    waive = _waived(arguments.waive)
     given = call_arguments(arguments.set)
-    if arguments.steps < 1:
-        raise OptionError(f"--steps {arguments.steps}: give at least 1.")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # the libraries' own remarks about versions to come
         pipeline, call = _loaded(arguments, given)
@@ -133,7 +135,8 @@ def _loaded(arguments: argparse.Namespace, given: dict[str, Any]) -> tuple[Any, 
     folder = None if source in MODELS else Path(source)
     if folder is not None and not folder.exists():
         known = ", ".join(sorted(MODELS))
-        raise OptionError(f"{source}: there is no such model or folder. Models: {known}; or name a folder.")
+        hint = did_you_mean(source, MODELS)
+        raise OptionError(f"{source}: there is no such model or folder{hint}. Models: {known}; or name a folder.")
     if folder is not None and arguments.weights not in (None, "pretrained"):
         raise OptionError(
             f"--weights {arguments.weights}: {source} is a folder, with weights of its own. Leave --weights out."

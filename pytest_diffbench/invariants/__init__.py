@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pytest_diffbench.errors import OptionError
+from pytest_diffbench.errors import OptionError, did_you_mean
 from pytest_diffbench.invariants import batch, callbacks, chunks, encoded, off_switch, repeat, schedule, waste
 from pytest_diffbench.invariants.invariant import Invariant, Undecided
 from pytest_diffbench.invariants.subject import Subject, first_line
@@ -117,7 +117,8 @@ def check_codes(name: str, given: Sequence[str] | Mapping[str, str], *, families
     known = [*CODES, *(sorted({code.partition(".")[0] for code in CODES}) if families else [])]
     for code in given:
         if code not in known:
-            raise OptionError(f"{name}: there is no invariant {code!r}. There are: {', '.join(known)}.")
+            hint = did_you_mean(code, known)
+            raise OptionError(f"{name}: there is no invariant {code!r}{hint}. There are: {', '.join(known)}.")
 
 
 def _checked(invariant: Invariant, subject: Subject) -> Check:

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import difflib
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.errors import PipelineError, did_you_mean
 
 if TYPE_CHECKING:
     import torch
@@ -31,13 +30,18 @@ def parse_dtype(name: str) -> torch.dtype:
     """
     import torch
 
+    dtype: torch.dtype = getattr(torch, check_dtype(name))
+    return dtype
+
+
+def check_dtype(name: str) -> str:
+    """torch's own name of a dtype. Raises as `parse_dtype` does, and needs no torch."""
     key = name.lower().removeprefix("torch.")
     if key not in _NAMES:
-        nearest = difflib.get_close_matches(key, _NAMES, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        raise PipelineError(f"dtype={name!r} isn't known.{hint} The dtypes are: {', '.join(_NAMES)}.")
-    dtype: torch.dtype = getattr(torch, _NAMES[key])
-    return dtype
+        raise PipelineError(
+            f"dtype={name!r} isn't known{did_you_mean(key, _NAMES)}. The dtypes are: {', '.join(_NAMES)}."
+        )
+    return _NAMES[key]
 
 
 def dtype_argument(name: str) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from importlib import util
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.errors import MissingPipelineError, PipelineError
+from pytest_diffbench.errors import MissingPipelineError, PipelineError, option
 from pytest_diffbench.pipelines.registry import MODELS, Model, model_named
 
 if TYPE_CHECKING:
@@ -62,9 +62,9 @@ def model_for(name: str, folder: Path | None) -> Model:
     held = folder / INDEX if folder is not None else None
     if name == FOLDER_MODEL:
         if held is None or not held.is_file():
-            what = "--diffbench-models isn't given" if folder is None else f"{folder} holds no {INDEX}"
+            what = f"{option('models')} isn't given" if folder is None else f"{folder} holds no {INDEX}"
             raise MissingPipelineError(
-                f"model={FOLDER_MODEL!r}: {what}. Give --diffbench-models a folder written by save_pretrained."
+                f"model={FOLDER_MODEL!r}: {what}. Give {option('models')} a folder written by save_pretrained."
             )
         return _model_in(held)
     if name not in MODELS and held is not None and held.is_file():
@@ -97,11 +97,11 @@ def find_pipeline(folder: Path, model: Model) -> Path:
     names = (model.name, model.hub_id.rpartition("/")[2])
     if not folder.exists():
         raise MissingPipelineError(
-            f"{folder}: there is no such folder. Give --diffbench-models a folder with a {model.pipeline_class}."
+            f"{folder}: there is no such folder. Give {option('models')} a folder with a {model.pipeline_class}."
         )
     if not folder.is_dir():
         raise PipelineError(
-            f"{folder}: this is a file. Give --diffbench-models the folder that "
+            f"{folder}: this is a file. Give {option('models')} the folder that "
             f"{model.pipeline_class}.save_pretrained wrote, or a copy of {model.hub_id}."
         )
     for candidate in (folder, *(folder / name for name in names)):
@@ -135,14 +135,14 @@ def single_file(folder: Path, model: Model) -> Path | None:
     if model.pipeline_class != _SINGLE_FILE:
         raise PipelineError(
             f"{checkpoints[0]}: a single-file checkpoint can only be loaded for a {_SINGLE_FILE}, but "
-            f"model={model.name!r} is a {model.pipeline_class}. Give --diffbench-models the folder written by "
+            f"model={model.name!r} is a {model.pipeline_class}. Give {option('models')} the folder written by "
             "save_pretrained."
         )
     if len(checkpoints) > 1:
         raise PipelineError(
             f"{checkpoints[0].parent}: there are {len(checkpoints)} single-file checkpoints "
             f"({checkpoints[0].name}, {checkpoints[1].name}). "
-            "Name one with --diffbench-models."
+            f"Name one with {option('models')}."
         )
     return checkpoints[0]
 
@@ -179,7 +179,7 @@ def _check_class(folder: Path, model: Model) -> dict[str, Any]:
     if declared != model.pipeline_class:
         raise MissingPipelineError(
             f"{folder / INDEX}: _class_name is {declared!r}, but model={model.name!r} is a {model.pipeline_class}. "
-            "Give --diffbench-models another folder, or use the model that this folder holds."
+            f"Give {option('models')} another folder, or use the model that this folder holds."
         )
     return index
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import difflib
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
-from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.errors import PipelineError, did_you_mean, option
 from pytest_diffbench.pipelines import tuned
 from pytest_diffbench.pipelines.dtypes import parse_dtype
 from pytest_diffbench.pipelines.folders import model_for
@@ -58,9 +57,8 @@ def resolve_device(name: str) -> str:
     except RuntimeError:
         device = None
     if device is None or device.type not in _DEVICES:
-        nearest = ["cuda"] if name.lower() == "gpu" else difflib.get_close_matches(name.lower(), _DEVICES, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-        raise PipelineError(f"device={name!r} isn't known.{hint} Use one of {', '.join(_DEVICES)}, or cuda:<index>.")
+        hint = did_you_mean("cuda" if name.lower() == "gpu" else name, _DEVICES)
+        raise PipelineError(f"device={name!r} isn't known{hint}. Use one of {', '.join(_DEVICES)}, or cuda:<index>.")
     count = _device_count(device.type)
     if not count:
         raise PipelineError(
@@ -104,14 +102,14 @@ def load(spec: PipelineSpec, folder: Path | None = None, *, download: bool = Fal
     if model.name not in MODELS and spec.weights not in ("pretrained", "plan"):
         raise PipelineError(
             f"weights={spec.weights!r}: {model.name} has only the weights in its folder. Use "
-            "--diffbench-weights=pretrained, or plan."
+            f"{option('weights')}=pretrained, or plan."
         )
     device = resolve_device(spec.device)
     check_tuning(msgspec.structs.replace(spec, device=device))
     if spec.offload in ("model", "sequential") and device.partition(":")[0] == "cpu":
         raise PipelineError(
             f"offload={spec.offload!r} moves weights between an accelerator and the CPU, but device={spec.device!r} "
-            "is the CPU. Drop offload, or name an accelerator with --diffbench-device."
+            f"is the CPU. Drop offload, or name an accelerator with {option('device')}."
         )
     if spec.offload == "group" and spec.weights == "plan":
         raise PipelineError("offload='group' has no effect with weights='plan', which computes no values. Drop it.")

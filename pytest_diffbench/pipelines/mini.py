@@ -12,7 +12,7 @@ from functools import cache
 from importlib import resources
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.errors import PipelineError, option
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -50,7 +50,7 @@ def build_mini(model: Model, dtype: torch.dtype | None = None) -> DiffusionPipel
     if assembly is None or not model.mini:
         raise PipelineError(
             f"model={model.name!r}: there is no mini of {model.pipeline_class} under this name. "
-            "Load it with --diffbench-weights=pretrained."
+            f"Load it with {option('weights')}=pretrained."
         )
     weights = {component: _read(file) for component, file in model.mini.items()}
     # the constructors draw initial weights from the global generator, and obey a default device and dtype

@@ -9,7 +9,7 @@ from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.errors import MissingPipelineError, PipelineError
+from pytest_diffbench.errors import MissingPipelineError, PipelineError, option
 from pytest_diffbench.pipelines import tuned
 from pytest_diffbench.pipelines.dtypes import dtype_argument
 from pytest_diffbench.pipelines.folders import (
@@ -154,7 +154,7 @@ def _snapshot(hub_id: str, model: Model, download: bool) -> Path:
             return cached
     if not download or _offline():
         why = "It can't be downloaded while HF_HUB_OFFLINE is set" if download else "Tests download nothing"
-        unless = "" if download else " With --diffbench-download the test does it: tens of gigabytes."
+        unless = "" if download else f" With {option('download')} the test does it: tens of gigabytes."
         raise MissingPipelineError(
             f"{hub_id}: {problem or 'nothing of it is in the cache of the hub.'} {why}. "
             f"{_how_to_get(hub_id, model)}{unless}"
@@ -205,7 +205,7 @@ def _how_to_get(hub_id: str, model: Model) -> str:
     )
     return (
         f"On a machine with access to the hub, {licence}run `hf download {hub_id}` (`huggingface-cli download` in "
-        "older versions); otherwise give --diffbench-models a folder with a copy."
+        f"older versions); otherwise give {option('models')} a folder with a copy."
     )
 
 

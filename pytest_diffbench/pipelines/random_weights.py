@@ -11,7 +11,7 @@ import hashlib
 import math
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.errors import PipelineError, option
 from pytest_diffbench.pipelines.free_memory import free_bytes
 from pytest_diffbench.pipelines.full_size import PARTS, assemble, placeholder_components
 from pytest_diffbench.pipelines.unloaded import replace_parameters
@@ -205,8 +205,8 @@ def _bytes_of(parameter: torch.nn.Parameter) -> int:
 def _remedy(place: str, dtype: str, offload: Offload) -> str:
     ways = []
     if dtype == "float32":
-        ways.append("--diffbench-dtype=bfloat16")
+        ways.append(f"{option('dtype')}=bfloat16")
     if place != "cpu":
-        ways.append("--diffbench-offload=model" if offload == "none" else "--diffbench-offload=sequential")
-    ways.append("--diffbench-weights=plan, which counts the work without that memory")
+        ways.append(f"{option('offload')}={'model' if offload == 'none' else 'sequential'}")
+    ways.append("pytest --diffbench-weights=plan, which counts the work without that memory")
     return f"Use {', or '.join(ways)}."

@@ -6,11 +6,10 @@ Importing this module imports neither torch nor diffusers.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.errors import PipelineError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,10 +70,9 @@ def model_named(name: str) -> Model:
     try:
         return MODELS[name]
     except KeyError:
-        nearest = difflib.get_close_matches(name.lower(), MODELS, n=1)
-        hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
+        hint = did_you_mean(name, MODELS)
         raise PipelineError(
-            f"model={name!r} isn't registered.{hint} The models are: {', '.join(sorted(MODELS))}."
+            f"model={name!r} isn't registered{hint}. The models are: {', '.join(sorted(MODELS))}."
         ) from None
 
 

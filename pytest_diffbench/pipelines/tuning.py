@@ -6,7 +6,6 @@ Nothing here touches a pipeline; `tuned` does.
 from __future__ import annotations
 
 import dataclasses
-import difflib
 import hashlib
 import math
 from functools import cache
@@ -15,7 +14,7 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.errors import PipelineError
+from pytest_diffbench.errors import PipelineError, did_you_mean, option
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
@@ -100,7 +99,7 @@ def check_tuning(spec: PipelineSpec) -> None:
             raise PipelineError(
                 f"cache={tuning.cache!r} skips blocks whose output changes little, which depends on the values of "
                 "weights: with weights='random' it would do work that no real model does. Use pyramid, faster or "
-                "taylorseer, or --diffbench-weights=pretrained."
+                f"taylorseer, or {option('weights')}=pretrained."
             )
 
 
@@ -197,7 +196,7 @@ def _check_attention(name: str, device: str) -> None:
     if name in _CUDA_ALONE and not device.startswith("cuda"):
         raise PipelineError(
             f"attention={name!r} runs on CUDA devices, and device={device!r} isn't one. Use 'native' or "
-            "'_native_math', or name another device with --diffbench-device."
+            f"'_native_math', or name another device with {option('device')}."
         )
     try:
         dispatch._check_attention_backend_requirements(dispatch.AttentionBackendName(name))
@@ -216,7 +215,7 @@ def _check_quantize(value: str, weights: str) -> None:
     if weights != "pretrained":
         raise PipelineError(
             f"quantize={value!r} works while pretrained weights are loaded, and weights={weights!r} aren't. "
-            "Drop it, or use --diffbench-weights=pretrained."
+            f"Drop it, or use {option('weights')}=pretrained."
         )
     module, package, _ = QUANTIZERS[backend]
     if not installed(module):
@@ -268,6 +267,4 @@ def _scalar(value: str, key: str, text: str, kind: type) -> Fact:
 
 def _unknown(what: str, name: str, known: Iterable[str]) -> str:
     names = list(known)
-    nearest = difflib.get_close_matches(name, names, n=1)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    return f"{what} isn't known.{hint} Use one of {', '.join(names)}."
+    return f"{what} isn't known{did_you_mean(name, names)}. Use one of {', '.join(names)}."

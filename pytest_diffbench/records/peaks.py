@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import dataclasses
-import difflib
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.errors import MeasureError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -107,9 +106,8 @@ def peak_named(name: str) -> Peak:
         matches = [peak for peak in PEAKS.values() if close and close in peak.name.lower().replace(" ", "")]
     if matches:
         return matches[0]
-    nearest = difflib.get_close_matches(name, PEAKS, n=1, cutoff=0.4)
-    hint = f" Did you mean {nearest[0]!r}?" if nearest else ""
-    raise MeasureError(f"device={name!r} isn't in the table of peaks.{hint} It has: {', '.join(PEAKS)}.")
+    hint = did_you_mean(name, PEAKS, cutoff=0.4)
+    raise MeasureError(f"device={name!r} isn't in the table of peaks{hint}. It has: {', '.join(PEAKS)}.")
 
 
 def peak_reported(device: str) -> Peak | None:

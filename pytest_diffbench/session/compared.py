@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.errors import MeasureError, did_you_mean
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -137,7 +137,8 @@ class Compared:
         for report in self.comparison.variants:
             if report.name == name:
                 return ComparedVariant(report, self.results[name])
-        raise MeasureError(f"{self.comparison.id} has no variant {name!r}. It has: {', '.join(self.results)}.")
+        hint = did_you_mean(str(name), self.results)
+        raise MeasureError(f"{self.comparison.id} has no variant {name!r}{hint}. It has: {', '.join(self.results)}.")
 
     def __iter__(self) -> Iterator[ComparedVariant]:
         return (self[name] for name in self.results)

@@ -13,7 +13,7 @@ from pytest_diffbench.session import loading
 from pytest_diffbench.session.combinations import refuse_combinations
 from pytest_diffbench.session.progress_line import ProgressLine
 from pytest_diffbench.session.results import Results
-from pytest_diffbench.session.writable import refuse_unwritable
+from pytest_diffbench.session.writable import refuse_unusable
 from pytest_diffbench.settings import options
 from pytest_diffbench.workers.budget import Budget, budget_of
 from pytest_diffbench.workers.launch import Launcher
@@ -89,7 +89,7 @@ def context_of(config: pytest.Config, *, in_logs: bool = True) -> Context:
         settings = options.resolve(config, {}, "pytest")
         refuse_combinations(settings, parallel=options.is_parallel(config))
         if not hasattr(config, "workerinput") and not config.getoption("collectonly", default=False):
-            refuse_unwritable(config, settings)
+            refuse_unusable(config, settings)
         models = loading.models_folder(settings)
     except OptionError as error:
         raise pytest.UsageError(str(error)) from None

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.session.writable import in_the_way_of
 
 if TYPE_CHECKING:
     from os import PathLike
@@ -20,7 +21,8 @@ class How:
     """How variants are compared, besides what they are; see `Bench.compare`.
 
     Raises:
-        MeasureError: `publish` has an ending that no table has. Now, not once everything is measured.
+        MeasureError: `publish` has an ending that no table has, or can't be written. Now, not once everything is
+            measured.
     """
 
     label: str | None
@@ -35,6 +37,8 @@ class How:
     def __post_init__(self) -> None:
         if self.publish is not None:
             format_of(Path(self.publish))
+            if (why := in_the_way_of(Path(self.publish).absolute())) is not None:
+                raise MeasureError(_refusal(self.publish, why))
 
 
 def format_of(path: Path) -> TableFormat:
@@ -68,6 +72,8 @@ def write_table(comparison: Comparison, how: How) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(written([comparison], format_of(path)), encoding="utf-8")
     except OSError as error:
-        raise MeasureError(
-            f"publish={str(path)!r} can't be written: {error.strerror or error}. Name another file."
-        ) from None
+        raise MeasureError(_refusal(path, error.strerror or str(error))) from None
+
+
+def _refusal(path: str | PathLike[str], why: str) -> str:
+    return f"publish={str(path)!r} can't be written: {why}. Name another file."

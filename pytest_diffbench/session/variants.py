@@ -6,7 +6,7 @@ import contextlib
 import dataclasses
 from typing import TYPE_CHECKING, Any
 
-from pytest_diffbench.errors import MeasureError
+from pytest_diffbench.errors import MeasureError, did_you_mean
 from pytest_diffbench.records.facts import fact_of
 
 if TYPE_CHECKING:
@@ -58,8 +58,9 @@ def check(variants: object, reference: object) -> tuple[dict[str, Variant], str]
     if reference is None:
         return checked, next(iter(checked))
     if not isinstance(reference, str) or reference not in checked:
+        hint = did_you_mean(str(reference), checked)
         raise MeasureError(
-            f"compare() was given reference={reference!r}, which is none of the variants. Name one of: "
+            f"compare() was given reference={reference!r}, which is none of the variants{hint}. Name one of: "
             f"{', '.join(checked)}."
         )
     return checked, reference

@@ -11,13 +11,13 @@ import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from pytest_diffbench.errors import OptionError
+from pytest_diffbench.errors import OptionError, did_you_mean
 from pytest_diffbench.settings.values import (
     choice,
     choices,
-    did_you_mean,
     interpreter,
     seconds,
+    seed,
     share,
     switch,
     text,
@@ -103,7 +103,7 @@ class Settings:
         "cache of the denoiser: first-block, pyramid, faster or taylorseer, with optional :PARAMETERS",
         "CACHE",
     )
-    seed: int = _setting(whole(0, 2**63 - 1), 0, "mi", "seed of the noise")
+    seed: int = _setting(seed, 0, "mi", "seed of the noise")
     rounds: int | str = _setting(
         whole_or(AUTO, 1),
         AUTO,

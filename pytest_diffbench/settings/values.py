@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING, Any
 
+from pytest_diffbench.errors import did_you_mean
+
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable
 
 
 def choice(*known: str) -> Callable[[Any], str]:
@@ -19,13 +21,6 @@ def choice(*known: str) -> Callable[[Any], str]:
         raise ValueError(f"is one of {', '.join(known)}{did_you_mean(str(value), known)}")
 
     return parse
-
-
-def did_you_mean(name: str, known: Sequence[str]) -> str:
-    import difflib  # half a millisecond that idle sessions don't need
-
-    near = difflib.get_close_matches(name, known, n=1)
-    return f" (did you mean {near[0]!r}?)" if near else ""
 
 
 def text(value: Any) -> str:
@@ -70,23 +65,33 @@ def whole_or(word: str, least: int) -> Callable[[Any], int | str]:
     return parse
 
 
-def share(value: Any) -> float:
+seed = whole(0, 2**63 - 1)
+
+
+def _number(value: Any) -> float:
+    """A finite number; NaN for what is none, so that no comparison with it holds."""
     try:
         number = float(value)
     except (TypeError, ValueError):
-        number = math.nan
-    if not 0 < number < math.inf or isinstance(value, bool):
+        return math.nan
+    return math.nan if isinstance(value, bool) or math.isinf(number) else number
+
+
+def share(value: Any) -> float:
+    if not (number := _number(value)) > 0:
         raise ValueError("is a positive number: 0.05 means 5 %")
     return number
 
 
 def seconds(value: Any) -> float:
-    try:
-        number = float(value)
-    except (TypeError, ValueError):
-        number = math.nan
-    if not 0 < number < math.inf or isinstance(value, bool):
+    if not (number := _number(value)) > 0:
         raise ValueError("is a positive number of seconds")
+    return number
+
+
+def decibels(value: Any) -> float:
+    if not (number := _number(value)) >= 0:
+        raise ValueError("is a number of decibels, at least 0")
     return number
 
 

@@ -17,7 +17,7 @@ import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.errors import BaselineError
+from pytest_diffbench.errors import BaselineError, option
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator, Mapping
@@ -179,5 +179,5 @@ def _remedy(error: OSError) -> str:
     if error.errno in _FULL:
         return "Free some space there; nothing was changed."
     if error.errno in _FORBIDDEN:
-        return "Make it writable, or name another folder with --diffbench-baselines; nothing was changed."
-    return "Check the folder that --diffbench-baselines names; nothing was changed."
+        return f"Make it writable, or give {option('baselines')} another folder; nothing was changed."
+    return f"Check it, or give {option('baselines')} another folder; nothing was changed."

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_diffbench.errors import DiffbenchError
+from pytest_diffbench.errors import DiffbenchError, option
 from pytest_diffbench.records.history import PACES, TIMES, TOTAL_BY_PACE, HistoryRun, HistorySession, Series
 from pytest_diffbench.store.history_figures import figures_of
 
@@ -88,7 +88,8 @@ class History:
         self._path = path
         if not create and (not path.is_file() or not path.stat().st_size):
             raise DiffbenchError(
-                f"{path}: holds no history. Add a session (diffbench history add RESULT.json), or name it with --db."
+                f"{path}: holds no history. Add a session (diffbench history add RESULT.json), or give "
+                f"{option('history')} another file."
             )
         with self._problems():
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -371,7 +372,9 @@ class History:
             # another process may have made them between the two looks, and said so with the last
             version = self._database.execute("PRAGMA user_version").fetchone()[0]
         if not version and tables:
-            raise DiffbenchError(f"{self._path}: is a database of something else. Name another file with --db.")
+            raise DiffbenchError(
+                f"{self._path}: is a database of something else. Give {option('history')} another file."
+            )
         return version
 
     def _refuse_newer(self) -> None:
@@ -390,7 +393,9 @@ class History:
         except (sqlite3.Error, OSError) as error:
             busy = "locked" if isinstance(error, sqlite3.OperationalError) and _is_busy(error) else None
             what = f"is being written by another process for more than {_BUSY_S:.0f} s" if busy else str(error)
-            raise DiffbenchError(f"{self._path}: {what}. Name another file, or check this one.") from error
+            raise DiffbenchError(
+                f"{self._path}: {what}. Give {option('history')} another file, or check this one."
+            ) from error
 
 
 def _is_busy(error: sqlite3.OperationalError) -> bool:

@@ -138,7 +138,7 @@ def write_file(path: Path, data: bytes) -> None:
         with contextlib.suppress(OSError):
             temporary.unlink()
         problem = f"can't be written: {error.strerror or error}"
-        raise BaselineError(folder, problem, "Give --diffbench-images a writable folder.") from error
+        raise BaselineError(folder, problem, "Make it writable, or name another folder.") from error
 
 
 def kept(folders: Sequence[Path], case: Case, output: Output | None) -> Artifacts:

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 MIGRATIONS: dict[int, Callable[[dict[str, Any]], dict[str, Any]]] = {}
 """By the schema that a step reads: plain data of that schema in, plain data of the next one out."""
 
-RESTORE = "Restore it from version control, or delete its folder and save again with --diffbench-save."
+RESTORE = "Restore it from version control, or delete its folder and save again with pytest --diffbench-save."
 PULL = "It is a pointer of Git LFS: fetch the file itself with `git lfs pull`."
 
 _LFS = b"version https://git-lfs"

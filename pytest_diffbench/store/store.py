@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import msgspec
 
-from pytest_diffbench.errors import BaselineError
+from pytest_diffbench.errors import BaselineError, option
 from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.records import MOST_ACCEPTANCES, Baseline, SaveOutcome, baseline_of
 from pytest_diffbench.records.artifacts import Reference
@@ -232,7 +232,7 @@ def _folders(parent: Path) -> list[str]:
     except FileNotFoundError:
         return []
     except OSError as error:
-        remedy = "Name a folder of baselines with --diffbench-baselines."
+        remedy = f"Give {option('baselines')} a folder of baselines."
         raise BaselineError(parent, f"can't be listed: {error.strerror}", remedy) from error
 
 
@@ -251,7 +251,7 @@ def _read(folder: Path) -> Baseline | None:
 def _expected(folder: Path) -> Baseline:
     baseline = _read(folder)
     if baseline is None:
-        raise BaselineError(folder, f"holds no {BASELINE}", "Measure and accept one with --diffbench-save.")
+        raise BaselineError(folder, f"holds no {BASELINE}", "Measure and accept one with pytest --diffbench-save.")
     return baseline
 
 
@@ -264,13 +264,13 @@ def _refuse_other_case(baseline: Baseline, case: Case, folder: Path) -> None:
     if baseline.case.id != case.id:
         problem = f"case.id is {baseline.case.id!r}, but the requested case is {case.id!r}"
         raise BaselineError(
-            folder / BASELINE, problem, "Baselines can't be renamed; save again with --diffbench-save."
+            folder / BASELINE, problem, "Baselines can't be renamed; save again with pytest --diffbench-save."
         )
 
 
 def _refuse_unfit(observation: Observation, artifacts: Artifacts, folder: Path) -> None:
     """Refuse what must never become a baseline."""
-    remedy = "Run it again with --diffbench-save when it completes."
+    remedy = "Run it again with pytest --diffbench-save when it completes."
     if not observation.complete:
         raise BaselineError(folder, "the measurement isn't complete", remedy)
     output = observation.output

@@ -219,9 +219,9 @@ def test_the_json_can_be_read_back() -> None:
         (["./nowhere"], "there is no such model or folder"),
         (["lumina2", "--only", "batches"], "--only: there is no invariant 'batches'"),
         (["lumina2", "--waive", KNOWN], f"--waive '{KNOWN}' has no reason"),
-        (["lumina2", "--steps", "0"], "--steps 0: give at least 1"),
-        (["lumina2", "--dtype", "bf17"], "Did you mean 'bf16'"),
-        (["lumina2", "--device", "gpu"], "Did you mean 'cuda'"),
+        (["lumina2", "--steps", "0"], "--steps: is a whole number, at least 1, not '0'"),
+        (["lumina2", "--dtype", "bf17"], "did you mean 'bf16'"),
+        (["lumina2", "--device", "gpu"], "did you mean 'cuda'"),
         (["lumina2", "--set", "heigth=32"], "heigth"),
     ],
 )

@@ -53,7 +53,7 @@ def test_a_different_machine_is_never_left_stricter() -> None:
     [
         ({}, "is a dict of thresholds such as {'psnr_db': 35}"),
         ("psnr_db=35", "is a dict"),
-        ({"psnr": 35}, "has no threshold 'psnr': there are psnr_db, "),
+        ({"psnr": 35}, "has no threshold 'psnr' (did you mean 'psnr_db'?): there are psnr_db, "),
         ({"psnr_db": "35"}, "psnr_db='35', which isn't a number"),
         ({"psnr_db": True}, "isn't a number"),
         ({"psnr_db": float("nan")}, "isn't at least 0"),

@@ -82,7 +82,7 @@ def test_unknown_model_names_the_nearest_and_all(name: str, nearest: str) -> Non
         model_named(name)
     message = str(caught.value)
     assert repr(name) in message
-    assert f"Did you mean {nearest!r}?" in message
+    assert f"did you mean {nearest!r}?" in message
     assert all(known in message for known in MODELS)
 
 

@@ -195,6 +195,21 @@ def test_tampered_or_missing_files_are_refused(
     assert not list(project.path.glob("baselines/*/*")) or out.count("created") == 1
 
 
+def test_a_folder_that_takes_no_files_is_named_with_the_option_of_the_command(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(project, "ci")
+    monkeypatch.chdir(project.path)
+    # Root may write into any folder but this one.
+    for place, problem in {"/proc/self/none": "can't be written", "ci/session.json/below": "can't be "}.items():
+        status, out = accept(capsys, "ci", f"--baselines={place}")
+        text = " ".join(out.split())
+        assert status == 1
+        assert problem in text
+        assert "give --baselines a" in text.lower()
+        assert "--diffbench-baselines" not in text
+
+
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [

@@ -124,8 +124,8 @@ def test_the_fixture_needs_a_model(pytester: pytest.Pytester) -> None:
 @pytest.mark.parametrize(
     ("option", "expected"),
     [
-        ("--diffbench-cache=first-blok", "*test_it: cache='first-blok': 'first-blok' isn't known. Did you mean*"),
-        ("--diffbench-attention=natve", "*test_it: attention='natve' isn't known. Did you mean 'native'*"),
+        ("--diffbench-cache=first-blok", "*test_it: cache='first-blok': 'first-blok' isn't known (did you mean*"),
+        ("--diffbench-attention=natve", "*test_it: attention='natve' isn't known (did you mean 'native'*"),
         ("--diffbench-lora=no.safetensors", "*test_it: lora='*no.safetensors': there is no such file*"),
         ("--diffbench-quantize=int8", "*test_it: quantize='int8' works while pretrained weights are loaded*"),
         ("--diffbench-compile=hole", "*--diffbench-compile is one of none, whole, regional (did you mean 'whole'?)*"),

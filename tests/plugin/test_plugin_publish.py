@@ -60,7 +60,8 @@ def test_a_place_refusing_files_is_named(project: pytest.Pytester) -> None:  # n
     project.path.joinpath("table.md").mkdir()
     result = sweep(project, "table.md")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*publish='table.md' can't be written: Is a directory. Name another file.*"])
+    result.stdout.fnmatch_lines(["*publish='table.md' can't be written: it is a folder. Name another file.*"])
+    assert "out of paint" not in result.stdout.str()
 
 
 PROMPTED = """

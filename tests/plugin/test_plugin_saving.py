@@ -243,4 +243,4 @@ def test_unkeepable_images_fail_the_test(project: pytest.Pytester) -> None:
     project.makeconftest("def pytest_collection_finish():\n    open('taken', 'w').close()\n")
     result = run(project, "--diffbench-save", "--diffbench-images=taken")
     result.assert_outcomes(failed=1)
-    result.stdout.fnmatch_lines(["*taken: can't be written*Give --diffbench-images a writable folder*"])
+    result.stdout.fnmatch_lines(["*taken: can't be written*Make it writable, or name another folder*"])

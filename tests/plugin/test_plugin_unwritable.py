@@ -1,10 +1,15 @@
-"""Places for results that can't be written to are told before anything is measured."""
+"""Places that can't be read or written to are reported before anything is measured."""
 
 from __future__ import annotations
 
+import contextlib
+import os
+import sqlite3
 from pathlib import Path
 
 import pytest
+
+from pytest_diffbench.store.history import SCHEMA, History
 
 pytestmark = pytest.mark.usefixtures("real_libraries")
 
@@ -16,6 +21,7 @@ OPTIONS = {
     "--diffbench-report": ("--diffbench", "--diffbench-report={place}"),
     "--diffbench-profile": ("--diffbench", "--diffbench-profile={place}"),
     "--diffbench-images": ("--diffbench", "--diffbench-images={place}"),
+    "--diffbench-history": ("--diffbench", "--diffbench-history={place}"),
     "--diffbench-save": ("--diffbench-save", "--diffbench-baselines={place}"),
 }
 PLACES = {
@@ -66,6 +72,58 @@ def test_a_self_test_has_to_keep_the_figures(project: pytest.Pytester) -> None:
     result = project.runpytest_inprocess("-p", "no:cacheprovider", "--diffbench-selftest")
     (project.path / ".diffbench").unlink()
     assert_refused(project, result, "*--diffbench-selftest: *.diffbench can't be written: *isn't a folder. Make it *")
+
+
+@pytest.mark.parametrize("place", ["file", "file/below"])
+@pytest.mark.parametrize("parallel", [(), pytest.param(("-n2",), id="xdist")])
+def test_baselines_that_are_no_folder_are_refused(
+    project: pytest.Pytester, place: str, parallel: tuple[str, ...]
+) -> None:
+    result = project.runpytest_inprocess(
+        *("-p", "no:cacheprovider", "--diffbench", f"--diffbench-baselines={place}", *parallel)
+    )
+    assert_refused(
+        project, result, f"*--diffbench-baselines: *{place} can't be read: *. Name a folder of baselines.*"
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"no database at all", "*file: file is not a database. Give --diffbench-history another file*"),
+        ("CREATE TABLE t (a)", "*file: is a database of something else. Give --diffbench-history another file*"),
+        (f"PRAGMA user_version = {SCHEMA + 1}", "*file: schema * is newer than *. Upgrade pytest-diffbench*"),
+    ],
+    ids=["no database", "of something else", "of a newer version"],
+)
+@pytest.mark.parametrize("parallel", [(), pytest.param(("-n2",), id="xdist")])
+def test_a_file_that_is_no_history_is_refused(
+    project: pytest.Pytester, content: bytes | str, message: str, parallel: tuple[str, ...]
+) -> None:
+    file = project.path / "file"
+    if isinstance(content, bytes):
+        file.write_bytes(content)
+    else:
+        file.unlink()
+        with contextlib.closing(sqlite3.connect(file)) as database:
+            database.execute(content)
+    before = file.read_bytes()
+    result = project.runpytest_inprocess(
+        "-p", "no:cacheprovider", "--diffbench", "--diffbench-history=file", *parallel
+    )
+    assert_refused(project, result, f"*--diffbench-history: {message}")
+    assert file.read_bytes() == before
+
+
+def test_a_history_that_cannot_be_added_to_is_refused(
+    project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = project.path / "file"
+    History(file).close()
+    may = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: may(path, mode) and (mode, Path(path)) != (os.W_OK, file))
+    result = project.runpytest_inprocess("-p", "no:cacheprovider", "--diffbench", "--diffbench-history=file")
+    assert_refused(project, result, "*--diffbench-history: *file can't be written: it can only be read. Make it *")
 
 
 def test_folders_are_not_created_before_the_first_use(project: pytest.Pytester) -> None:

@@ -14,6 +14,8 @@ import report_records
 
 from pytest_diffbench import __version__
 from pytest_diffbench.commands import main as cli
+from pytest_diffbench.commands.parser import SETTINGS
+from pytest_diffbench.errors import as_command, option
 from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.pipelines.registry import MODELS
 from pytest_diffbench.records import ImageFacts, Observation, Round
@@ -21,6 +23,7 @@ from pytest_diffbench.records.artifacts import Artifacts
 from pytest_diffbench.report import comment, session_json
 from pytest_diffbench.report.lines import plain
 from pytest_diffbench.report.terminal import summary_lines
+from pytest_diffbench.settings.options import Settings
 from pytest_diffbench.store import Store
 
 if TYPE_CHECKING:
@@ -55,6 +58,20 @@ def faster_by(observation: Observation, factor: float) -> Observation:
 # -- usage
 
 
+NUMBERS = (
+    ("calibrate", "runs", "whole number, at least 2", ("1", "x", "nan", "2.5"), ["t.py"]),
+    ("calibrate", "margin-db", "number of decibels, at least 0", ("-3", "x", "nan", "inf"), ["t.py"]),
+    ("verify", "seed", "whole number, at least 0", ("-1", "x", "1.5"), ["lumina2"]),
+    ("verify", "seed", "whole number, at most 9223372036854775807", (str(2**63),), ["lumina2"]),
+    ("verify", "steps", "whole number, at least 1", ("0", "-1"), ["lumina2"]),
+    *(
+        ("plan", name, "whole number, at least 1", ("0", "-8", "x"), ["lumina2"])
+        for name in ("height", "width", "steps")
+    ),
+)
+"""Command, option, what its value is, what isn't, and the rest of the command line."""
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
@@ -66,12 +83,27 @@ def faster_by(observation: Observation, factor: float) -> Observation:
         (["check", "nowhere"], "nowhere: doesn't exist"),
         (["show", "nowhere.json"], "nowhere.json: doesn't exist"),
         (["env", "main", '--pip="'], "--pip '\"' can't be split into words (no closing quotation)"),
-        (["calibrate", "--runs=x", "t.py"], "--runs: 'x' isn't a number of runs to compare: give at least 2"),
-        (["calibrate", "--runs=1", "t.py"], "--runs: '1' isn't a number of runs to compare: give at least 2"),
-        (["calibrate", "--margin-db=nan", "t.py"], "--margin-db: 'nan' isn't a number of decibels, 0 or more"),
-        (["calibrate", "--margin-db=inf", "t.py"], "--margin-db: 'inf' isn't a number of decibels, 0 or more"),
-        (["calibrate", "--margin-db=-3", "t.py"], "--margin-db: '-3' isn't a number of decibels, 0 or more"),
-        (["calibrate", "--margin-db=x", "t.py"], "--margin-db: 'x' isn't a number of decibels, 0 or more"),
+        *(
+            (
+                [command, f"--{option}={value}", *more],
+                f"--{option}: is a {what}, not '{value}'. See diffbench {command}",
+            )
+            for command, option, what, values, more in NUMBERS
+            for value in values
+        ),
+        (["sho", "a.json"], "(did you mean 'show'?)"),
+        (["show", "a.json", "--format", "markdwn"], "(did you mean 'markdown'?)"),
+        (["table", "a.json", "--format", "latx"], "(did you mean 'latex'?)"),
+        (["judge", "a.json", "b.json", "--gates", "tyme"], "(did you mean 'time'?), not 'tyme'"),
+        (["bisect", "a", "b", "--gates", "work,tyme", "--", "t.py"], "(did you mean 'time'?), not 'work,tyme'"),
+        (["calibrate", "--metrics=flop", "t.py"], "(did you mean 'flip'?), not 'flop'"),
+        (["calibrate", "--dtypes=bf16,flot32", "t.py"], "dtype='flot32' isn't known (did you mean 'float32'?)"),
+        (["calibrate", "--threads=1,many", "t.py"], "--threads: is a whole number, at least 1, not 'many'"),
+        (["calibrate", "--json=.", "t.py"], "--json .: can't be written: it is a folder. Name another file."),
+        (["verify", "lumnia2"], "no such model or folder (did you mean 'lumina2'?)"),
+        (["verify", "lumina2", "--only=bach"], "--only: there is no invariant 'bach' (did you mean 'batch'?)"),
+        (["verify", "lumina2", "--waive=batch.prompt"], "'batch.prompt' (did you mean 'batch.prompts'?)"),
+        (["verify", "lumina2", "--weights=minni"], "(did you mean 'mini'?)"),
     ],
 )
 def test_wrong_usage_is_a_single_line_and_status_2(
@@ -94,6 +126,22 @@ def test_wrong_usage_is_a_single_line_and_status_2(
 def test_version_and_help(option: str, said: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert cli.main([option]) == 0
     assert said in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("command", SETTINGS)
+def test_messages_call_settings_as_the_command_does(command: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert cli.main([command, *(["list"] if command == "history" else []), "--help"]) == 0
+    takes = capsys.readouterr().out
+    for setting, called in SETTINGS[command].items():
+        assert called in takes
+        assert setting in Settings.__dataclass_fields__
+
+
+def test_a_setting_is_called_as_the_running_program_does() -> None:
+    assert option("lpips_backbone") == "--diffbench-lpips-backbone"
+    with as_command({"history": "--db"}):
+        assert (option("history"), option("device")) == ("--db", "pytest --diffbench-device")
+    assert option("history") == "--diffbench-history"
 
 
 def test_runs_where_torch_and_pytest_are_missing(tmp_path: Path) -> None:

@@ -61,7 +61,23 @@ def test_the_life_of_a_history(folder: Path, capsys: pytest.CaptureFixture[str])
     assert total.endswith("▁█")
     assert "1 run, 2026-02-02" in run(capsys, "show", "test_a", "--since", "2026-02-02")
     assert "means 2 cases" in run(capsys, "show", "test_", status=2)
-    assert "is no case" in run(capsys, "show", "test_c", status=2)
+    assert "is no case of the history (did you mean 'benchmarks/test_guidance.py::test_a'?)" in run(
+        capsys, "show", "benchmarks/test_guidance.py::test_aa", status=2
+    )
+
+
+def test_a_file_that_is_no_history_is_named_with_the_option_of_the_command(
+    folder: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (folder / "notes.txt").write_text("none")
+    for arguments, option in (
+        (("history", "list", "--db=notes.txt"), "--db"),
+        (("trend", "--db=notes.txt"), "--db"),
+        (("comment", "0.json", "--history=notes.txt"), "--history"),
+        (("report", "0.json", "--history=notes.txt"), "--history"),
+    ):
+        assert cli.main(arguments) == cli.UNUSABLE
+        assert f"notes.txt: file is not a database. Give {option} another file" in capsys.readouterr().err
 
 
 def test_export(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -175,8 +175,8 @@ def test_a_differently_defined_case_is_not_judged(files: Files, capsys: pytest.C
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["--gates", "work,colour"], "'colour' isn't a gate: there are work, guidance, output, memory, time"),
-        (["--gates", ","], "no gate is named"),
+        (["--gates", "work,colour"], "is one of work, guidance, output, memory, time, not 'work,colour'"),
+        (["--gates", ","], "is a list of gates, separated by commas"),
         (["--images", "nowhere"], "--images nowhere: isn't a folder"),
     ],
 )

@@ -61,10 +61,10 @@ def test_every_peak_has_a_source_and_sixteen_bits_are_faster() -> None:
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
-        (["lumina3"], "Did you mean 'lumina2'"),
+        (["lumina3"], "did you mean 'lumina2'"),
         (["lumina2", "--device", "GTX 1"], "device='GTX 1' isn't in the table of peaks"),
-        (["lumina2", "--dtype", "bf17"], "Did you mean 'bf16'"),
-        (["lumina2", "--height", "0"], "height=0: give at least 1"),
+        (["lumina2", "--dtype", "bf17"], "did you mean 'bf16'"),
+        (["lumina2", "--set", "height=0"], "height=0: give at least 1"),
         (["lumina2", "--set", "num_inference_steps=0"], "num_inference_steps=0: give at least 1"),
         (["lumina2", "--set", "width=-8"], "width=-8: give at least 1"),
         (

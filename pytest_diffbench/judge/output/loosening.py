@@ -6,6 +6,7 @@ import dataclasses
 import math
 from typing import TYPE_CHECKING, Any
 
+from pytest_diffbench.errors import did_you_mean
 from pytest_diffbench.judge.limits import Limits, TierLimits, metric_named
 from pytest_diffbench.outputs.kinds import PART_METRICS
 from pytest_diffbench.outputs.metrics import METRICS
@@ -75,7 +76,7 @@ def checked(value: Any) -> tuple[tuple[str, float], ...]:
         raise ValueError(f"is a dict of thresholds such as {{'psnr_db': 35}}, of {names}")
     for name, number in value.items():
         if name not in TOLERANCES:
-            raise ValueError(f"has no threshold {name!r}: there are {names}")
+            raise ValueError(f"has no threshold {name!r}{did_you_mean(str(name), TOLERANCES)}: there are {names}")
         whole = TOLERANCES[name].whole
         if not isinstance(number, int if whole else int | float) or isinstance(number, bool):
             raise ValueError(f"has {name}={number!r}, which isn't a {'whole ' if whole else ''}number")

@@ -15,8 +15,7 @@ REASONS = (
         "guidance.not_seen",
         "incomparable",
         "no scheduler step was seen, or the denoiser's branches couldn't be followed",
-        "Leave the gate out with `--diffbench-gates` where a call has no guidance; the notes of the case "
-        "say why nothing was seen.",
+        "Leave the gate out where a call has no guidance; the notes of the case say why nothing was seen.",
     ),
     Reason("guidance.same", "same", "every step did what the arguments ask for, within rounding of the dtype"),
     Reason(

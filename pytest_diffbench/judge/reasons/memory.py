@@ -15,7 +15,7 @@ REASONS = (
         "memory.not_seen",
         "incomparable",
         "this device has no source of peak memory",
-        "Leave the gate out with `--diffbench-gates`: this device can't tell its peak memory.",
+        "Leave the gate out: this device can't tell its peak memory.",
     ),
     Reason(
         "memory.definition_changed",

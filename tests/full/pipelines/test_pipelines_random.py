@@ -236,11 +236,13 @@ def test_too_little_memory_is_reported_before_any_is_taken(monkeypatch: pytest.M
     # 5,307,930,723 parameters, in four bytes and in two
     expected = (
         "model='lumina2' with weights='random': its weights take 19.8 GiB in float32 (5.31 billion parameters in "
-        "all), and 8.0 GiB are free on cpu. Use --diffbench-dtype=bfloat16, or --diffbench-weights=plan"
+        "all), and 8.0 GiB are free on cpu. Use --diffbench-dtype=bfloat16, or pytest --diffbench-weights=plan"
     )
     with pytest.raises(PipelineError, match=re.escape(expected)):
         build_random(MODELS["lumina2"], torch.float32, "cpu")
-    with pytest.raises(PipelineError, match=r"9\.9 GiB in bfloat16 .* free on cpu\. Use --diffbench-weights=plan"):
+    with pytest.raises(
+        PipelineError, match=r"9\.9 GiB in bfloat16 .* free on cpu\. Use pytest --diffbench-weights=plan"
+    ):
         build_random(MODELS["lumina2"], torch.bfloat16, "cpu")
     with pytest.raises(PipelineError, match=r"free on cuda:1\. Use --diffbench-offload=model, or"):
         build_random(MODELS["lumina2"], torch.bfloat16, "cuda:1")
