@@ -5,6 +5,8 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, TypeAlias
 
+from pytest_diffbench.records.case import is_changed
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
 
@@ -91,7 +93,7 @@ def _differing(before: Mapping[str, Fact], after: Mapping[str, Fact]) -> dict[st
     return {
         name: f"{name} {before.get(name, 'absent')} -> {after.get(name, 'absent')}"
         for name in dict.fromkeys([*before, *after])
-        if before.get(name) != after.get(name)
+        if is_changed(name, before, after)
     }
 
 
