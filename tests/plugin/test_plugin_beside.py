@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 import sys
 from types import SimpleNamespace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -189,11 +189,9 @@ def test_a_plain_callable_needs_no_diffusers(monkeypatch: pytest.MonkeyPatch) ->
 def test_facts_depend_on_the_case_and_not_on_what_was_imported_before(monkeypatch: pytest.MonkeyPatch) -> None:
     import diffusers
 
-    class Own(diffusers.ModelMixin):
-        pass
-
+    model: Any = type("Model", (diffusers.ModelMixin,), {})
     with_diffusers = environment.environment_of("cpu", len)
-    for target in (Own(), SimpleNamespace(components={"transformer": Own()})):
+    for target in (model(), SimpleNamespace(components={"transformer": model()})):
         assert environment.environment_of("cpu", target).software["attention_backend"] == "native"
     for name in [name for name in sys.modules if name.partition(".")[0] in ("diffusers", "transformers")]:
         monkeypatch.delitem(sys.modules, name)
