@@ -183,7 +183,11 @@ def _keep_looks(
         digest = keep_trace(Path(settings.images), artifacts)
     if settings.report is not None:
         from pytest_diffbench.session import report_page
+        from pytest_diffbench.store import copy_kept
 
+        if settings.images is not None:
+            pictures = report_page.pictures_of(Path(settings.report))
+            copy_kept(Path(settings.images), pictures, observation.output, digest or "")
         digest = report_page.keep(Path(settings.report), observation, artifacts, reference) or digest
     return digest
 
