@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import warm_python as warm
-from suite_budget import LIMIT_S, Meter, reason_to_fail, reference_work
+from suite_budget import LIMIT_S, Meter, Spent, reason_to_fail, reference_work
 from suite_order import DEAREST, dearest_first
 from two_environments import make_environment
 
@@ -22,10 +22,11 @@ if TYPE_CHECKING:
 
 @pytest.mark.parametrize(("cost_s", "slow", "fails"), [(0.99, 1.0, False), (1.01, 1.0, True), (1.01, 1.1, False)])
 def test_what_costs_more_than_the_limit_fails_and_says_so(cost_s: float, slow: float, fails: bool) -> None:
-    why = reason_to_fail(cost_s * LIMIT_S, slow)
+    why = reason_to_fail(Spent(0.75 * cost_s * LIMIT_S, forked_s=0.25 * cost_s * LIMIT_S, collections=7), slow)
     assert (why is not None) == fails
     if why is not None:
         assert f"costs {cost_s * LIMIT_S:.1f} s of processor time" in why
+        assert f"{0.25 * cost_s * LIMIT_S:.1f} s forked ones'; all garbage was collected 7 times" in why
         assert "tests/full" in why
 
 
@@ -38,7 +39,7 @@ def test_what_tests_share_is_counted_apart_once() -> None:
             reference_work()
         spent_s = time.process_time() - begin_s
     assert meter.shared_s >= spent_s - 0.02  # the system counts in hundredths of a second
-    assert meter.cost_s() < spent_s / 2
+    assert meter.cost().total_s < spent_s / 2
 
 
 def test_a_forked_python_is_a_separate_process(
@@ -98,3 +99,18 @@ def test_signals_reach_a_forked_python_and_the_fork_dies_with_the_client(
         client.send_signal(number)
         assert client.wait(60) == -number
         assert client.stdout.read() == b"", "the forked process, which held the other end, is gone"
+
+
+@pytest.mark.skipif(not warm.SUPPORTED, reason="nothing is forked here")
+def test_the_time_of_a_killed_client_is_charged_to_no_later_test(warm_python: WarmPython) -> None:
+    busy = "import time\nwhile time.process_time() < 0.3: pass\nprint(flush=True)\nwhile True: time.sleep(1)"
+    before_s = warm_python.spent_s
+    with subprocess.Popen([warm_python.executable, "-c", busy], stdout=subprocess.PIPE) as client:
+        assert client.stdout is not None
+        client.stdout.readline()
+        client.kill()
+        client.stdout.read()
+    subprocess.run([warm_python.executable, "-c", ""], check=True)  # served after all that came before it
+    nobody_s = float(warm._spent_file(warm_python.folder, warm._NOBODY).read_text(encoding="utf-8"))
+    assert nobody_s > 0.2
+    assert warm_python.spent_s - before_s < 0.2

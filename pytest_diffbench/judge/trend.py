@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Literal
 import msgspec
 import numpy as np
 
+from pytest_diffbench.records.case import is_changed
 from pytest_diffbench.records.history import NO_DIFFERENCE_DB, PACES, TIMES, TOTAL_BY_PACE, Series, Trend
 from pytest_diffbench.stats import changepoints
 
@@ -290,5 +291,5 @@ def _changed(before: str, after: str) -> tuple[str, ...]:
     return tuple(
         f"{name} {old.get(name, 'absent')} -> {new.get(name, 'absent')}"
         for name in sorted({*old, *new} - {"git_commit"})
-        if old.get(name) != new.get(name)
+        if is_changed(name, old, new)
     )

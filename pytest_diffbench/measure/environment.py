@@ -6,12 +6,11 @@ import functools
 import os
 import platform
 import subprocess
-import sys
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from pytest_diffbench.measure.components import modules_of
+from pytest_diffbench.measure.components import components_of, modules_of
 from pytest_diffbench.measure.machine import hardware_facts, machine_name
 from pytest_diffbench.measure.tracing import tracers
 from pytest_diffbench.pipelines.tuned import is_compiled
@@ -45,7 +44,7 @@ def environment_of(
         family=device.partition(":")[0],
         hardware=hardware,
         settings=_settings(device, threads),
-        software=_software(device) | _setup(target) | dict(extra or {}),
+        software=_software(device, target) | _setup(target) | dict(extra or {}),
         state=_state(device, workers),
     )
 
@@ -105,11 +104,11 @@ def libraries() -> dict[str, Fact]:
     return facts
 
 
-def _software(device: str) -> dict[str, Fact]:
+def _software(device: str, target: object) -> dict[str, Fact]:
     import torch
 
     facts = libraries()
-    facts["attention_backend"] = _attention_backend()
+    facts["attention_backend"] = _attention_backend(target)
     facts["git_commit"] = _git_commit(Path.cwd())
     if device.startswith("cuda"):
         facts |= {
@@ -174,9 +173,14 @@ def _version(package: str) -> str | None:
         return None
 
 
-def _attention_backend() -> str | None:
-    if "diffusers" not in sys.modules:
-        return None  # nobody computes attention with it, and its import takes seconds
+def _attention_backend(target: object) -> str | None:
+    """diffusers' own choice, of a target that has parts of diffusers.
+
+    Of others it isn't asked: what was imported before in this process would decide about the answer.
+    """
+    parts = (target, *components_of(target).values())
+    if not any(kind.__module__.startswith("diffusers.") for part in parts for kind in type(part).__mro__):
+        return None
     try:
         from diffusers.models.attention_dispatch import _AttentionBackendRegistry
     except ImportError:  # before diffusers had a choice

@@ -5,8 +5,11 @@ from __future__ import annotations
 import dataclasses
 from typing import TYPE_CHECKING, TypeAlias
 
+from pytest_diffbench.records.case import is_changed
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
+    from pathlib import Path
 
     import numpy as np
     from numpy.typing import NDArray
@@ -48,12 +51,15 @@ class Artifacts:
         images: uint8 arrays of shape (height, width) or (height, width, channels), values 0 to 255.
         parts: of each part that isn't an image, in the order of `Output.parts`, what its kind keeps by name: uint8 of
             shape (frames, height, width, channels), or float32.
+        image_files: of each image a PNG that was found to hold it, and is named by its digest; none where that isn't
+            known of all.
         trace: float32 arrays by name. In a sketch values that weren't finite count as 0; `moments` has their number.
     """
 
     images: tuple[NDArray[np.uint8], ...] = ()
     trace: dict[str, NDArray[np.float32]] = dataclasses.field(default_factory=dict)
     parts: tuple[PartArrays, ...] = ()
+    image_files: tuple[Path, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -91,7 +97,7 @@ def _differing(before: Mapping[str, Fact], after: Mapping[str, Fact]) -> dict[st
     return {
         name: f"{name} {before.get(name, 'absent')} -> {after.get(name, 'absent')}"
         for name in dict.fromkeys([*before, *after])
-        if before.get(name) != after.get(name)
+        if is_changed(name, before, after)
     }
 
 

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pytest_diffbench.records.base import Compile, Fact, Offload, Record, Weights
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 
 class Tuning(Record, frozen=True, kw_only=True):
@@ -94,3 +97,13 @@ class Environment(Record, frozen=True, kw_only=True):
     settings: dict[str, Fact]
     software: dict[str, Fact]
     state: dict[str, Fact]
+
+
+_TOLD_OR_UNKNOWN = frozenset({"attention_backend"})
+"""Facts that say nothing where they are None: it used to depend on earlier imports whether they were recorded."""
+
+
+def is_changed(name: str, before: Mapping[str, Fact], after: Mapping[str, Fact]) -> bool:
+    """Whether a fact of one environment is another one in a second; one that is absent is None."""
+    old, new = before.get(name), after.get(name)
+    return old != new and not (name in _TOLD_OR_UNKNOWN and None in (old, new))

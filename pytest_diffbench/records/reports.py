@@ -266,6 +266,10 @@ class CaseReport(Record, frozen=True, kw_only=True):
     changed_since: tuple[str, ...] = ()
     """Facts of the environment that differ from the baseline's newest run: `torch 2.12.0 -> 2.13.0`."""
 
+    baseline_damage: str | None = None
+    """What is wrong with files of the baseline that no verdict needed, such as images where the output is the same by
+    its digests; None where nothing is."""
+
     confirmations: tuple[Run, ...] = ()
     """Runs of fresh processes, made since the first run left the verdict on time open, oldest first."""
 

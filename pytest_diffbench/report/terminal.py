@@ -164,6 +164,7 @@ _OF_CASES: tuple[tuple[str, str, Callable[[CaseReport], str | None]], ...] = (
     ("not timed", "yellow", lambda case: case.times_left_out),
     ("run again", "yellow", attempts_text),
     ("slid", "yellow", lambda case: case.slid),
+    ("damaged", "yellow", lambda case: case.baseline_damage),
 )
 """What stands below the table of some cases: its label, its colour, and its text; None where there is none."""
 

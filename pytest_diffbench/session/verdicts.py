@@ -142,12 +142,29 @@ def conclude(
         thresholds=thresholds_of(settings),
         slid=saved.slid,
         changed_since=reference.changed_since(observation.run.environment) if reference is not None else (),
+        baseline_damage=_damage(reference) if reference is not None and not _is_replaced(saved) else None,
         test_failed=failed,
         suspicions=case_suspicions(observation, reference, limits),
         trace_digest=trace_digest,
         origin_distance=origin_distance(observation, artifacts, reference),
     )
     return Concluded(report, _failure(report, settings, nodeid, typed))
+
+
+def _is_replaced(saved: Saved) -> bool:
+    return saved.done is not None and saved.done.output_anew
+
+
+def _damage(reference: Reference) -> str | None:
+    """A sentence on files that are missing or cut short and that no verdict needed: equal digests tell the same."""
+    from pytest_diffbench.store import damage
+
+    faults = damage(Path(reference.path), reference.baseline)
+    if not faults:
+        return None
+    others = f", nor are {len(faults) - 1} more of its files sound" if len(faults) > 1 else ""
+    why = "No verdict needed it this time; the next difference in what is returned couldn't be looked at"
+    return f"{faults[0].path} {faults[0].problem}{others}. {why}. {faults[0].remedy}"
 
 
 def _keep_looks(
@@ -166,7 +183,11 @@ def _keep_looks(
         digest = keep_trace(Path(settings.images), artifacts)
     if settings.report is not None:
         from pytest_diffbench.session import report_page
+        from pytest_diffbench.store import copy_kept
 
+        if settings.images is not None:
+            pictures = report_page.pictures_of(Path(settings.report))
+            copy_kept(Path(settings.images), pictures, observation.output, digest or "")
         digest = report_page.keep(Path(settings.report), observation, artifacts, reference) or digest
     return digest
 

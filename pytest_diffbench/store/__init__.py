@@ -9,6 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from pytest_diffbench.store.arrays import damage
     from pytest_diffbench.store.checking import Checked, check
     from pytest_diffbench.store.names import case_folder
     from pytest_diffbench.store.pictures import (
@@ -30,6 +31,7 @@ _PLACES = {
     "case_folder": "names",
     "check": "checking",
     "copy_kept": "pictures",
+    "damage": "arrays",
     "digests": "pictures",
     "keep": "pictures",
     "keep_sides": "pictures",

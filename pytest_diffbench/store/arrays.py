@@ -27,6 +27,10 @@ if TYPE_CHECKING:
 
 TRACE = "trace.safetensors"
 
+_LONGEST_POINTER = 1024
+"""Bytes of a Git LFS pointer, at most."""
+
+_PNG_END = b"IEND\xaeB`\x82"
 _BROKEN_PNG = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 """What Pillow raises, depending on where the damage is."""
 
@@ -174,14 +178,56 @@ def read_file(folder: Path, name: str, generation: int) -> tuple[bytes, Path]:
     path = artifact_path(folder, name, generation)
     try:
         data = path.read_bytes()
-    except FileNotFoundError:
-        raise BaselineError(path, "is missing", RESTORE) from None
     except OSError as error:
-        raise BaselineError(path, f"can't be read: {error.strerror}", "Check its permissions.") from error
+        raise _unreadable(error, path) from error
+    _refuse_no_data(data, path)
+    return data, path
+
+
+def damage(folder: Path, baseline: Baseline) -> tuple[BaselineError, ...]:
+    """What a glance tells to be wrong with a baseline's files, before something needs them: one fault a file.
+
+    Sees one that is missing, empty, a Git LFS pointer or cut short. Nothing is decoded: `read_artifacts` and
+    `diffbench check` find the rest.
+    """
+    faults = []
+    for name in file_names(baseline):
+        try:
+            _glance_at(artifact_path(folder, name, baseline.generation), name)
+        except BaselineError as error:
+            faults.append(error)
+    return tuple(faults)
+
+
+def _glance_at(path: Path, name: str) -> None:
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with path.open("rb") as file:
+            _refuse_no_data(file.read(_LONGEST_POINTER), path)
+            file.seek(-min(len(_PNG_END), file.seek(0, io.SEEK_END)), io.SEEK_END)
+            ends_early = name.endswith(".png") and file.read() != _PNG_END
+        if not name.endswith(".png"):
+            with safe_open(path, "numpy"):
+                pass  # which holds the file's length against what its header says
+    except SafetensorError as error:
+        raise BaselineError(path, f"doesn't decode as safetensors: {error}", RESTORE) from error
+    except OSError as error:
+        raise _unreadable(error, path) from error
+    if ends_early:
+        raise BaselineError(path, "is cut short, or no PNG: it doesn't end like one", RESTORE)
+
+
+def _unreadable(error: OSError, path: Path) -> BaselineError:
+    if isinstance(error, FileNotFoundError):
+        return BaselineError(path, "is missing", RESTORE)
+    return BaselineError(path, f"can't be read: {error.strerror}", "Check its permissions.")
+
+
+def _refuse_no_data(data: bytes, path: Path) -> None:
     refuse_pointer(data, path)
     if not data:
         raise BaselineError(path, "is empty", RESTORE)
-    return data, path
 
 
 def encode_image(array: NDArray[np.uint8], path: Path, *, quick: bool = False) -> bytes:

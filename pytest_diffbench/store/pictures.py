@@ -151,11 +151,13 @@ def kept(folders: Sequence[Path], case: Case, output: Output | None) -> Artifact
         DiffbenchError: a file that `keep` wrote isn't any more what its name says.
     """
     facts = output.images if output is not None else ()
-    arrays = [_image_of(folders, case, i, image) for i, image in enumerate(facts)]
-    images = tuple(array for array in arrays if array is not None)
+    found = [_image_of(folders, case, i, image) for i, image in enumerate(facts)]
+    images = tuple(array for array, _ in found if array is not None)
+    files = tuple(path for _, path in found if path is not None)
     parts = output.parts if output is not None else ()
     return Artifacts(
         images=images if len(images) == len(facts) else (),
+        image_files=files if len(files) == len(facts) else (),
         parts=tuple(_part_of(folders, case, number, part) for number, part in enumerate(parts)),
     )
 
@@ -185,22 +187,25 @@ def _cases_in(folder: Path, case: Case) -> list[Path]:
     return sorted(folder.glob(f"*/{case_folder(case)}"))
 
 
-def _image_of(folders: Sequence[Path], case: Case, index: int, facts: ImageFacts) -> NDArray[np.uint8] | None:
+def _image_of(
+    folders: Sequence[Path], case: Case, index: int, facts: ImageFacts
+) -> tuple[NDArray[np.uint8] | None, Path | None]:
+    """An image, and the file of it that nobody replaces by another one."""
     for folder in folders:
         path = folder / f"{facts.digest}.png"
         if path.is_file():
             try:
-                return decode_image(path.read_bytes(), path, facts)
+                return decode_image(path.read_bytes(), path, facts), path
             except (BaselineError, OSError) as error:
                 raise DiffbenchError(
                     f"{path}: isn't the image whose digest is its name: {error}. Copy it again from its source."
                 ) from error
     for path in _in_baselines(folders, case, index):
         try:
-            return decode_image(path.read_bytes(), path, facts)
+            return decode_image(path.read_bytes(), path, facts), None
         except (BaselineError, OSError):
             continue  # of another run
-    return None
+    return None, None
 
 
 def _in_baselines(folders: Sequence[Path], case: Case, index: int) -> Iterator[Path]:

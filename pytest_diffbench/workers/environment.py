@@ -16,6 +16,7 @@ import subprocess
 import sys
 import sysconfig
 import tempfile
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -136,14 +137,16 @@ def _empty(folder: Path) -> Path:
     """Make a venv that sees this environment's packages; returns its interpreter."""
     _run([sys.executable, "-m", "venv", "--without-pip", str(folder)], f"{folder}: no venv could be made there")
     python = _python_in(folder)
-    own = _run(
-        [str(python), "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"], f"{python}: can't be run"
-    ).strip()
     # addsitedir, so that packages that are installed here as editable ones are found there too.
     # In ASCII: Python up to 3.12 reads such a file in the locale's encoding, whatever that is when it starts.
     lines = [f"import site; site.addsitedir({place!a})\n" for place in _own_packages()]
-    Path(own, _PTH).write_text("".join(lines), encoding="ascii")
+    Path(_packages_of(python), _PTH).write_text("".join(lines), encoding="ascii")
     return python
+
+
+def _packages_of(python: Path) -> str:
+    code = "import sysconfig; print(sysconfig.get_path('purelib'))"
+    return _run([str(python), "-c", code], f"{python}: can't be run").strip()
 
 
 def _own_packages() -> list[str]:
@@ -167,8 +170,14 @@ def _install_revision(python: Path, commit: str, pip_arguments: Sequence[str]) -
             )
         # By force: pip would take the project as it is installed here for what was asked for.
         _install(python, ["--force-reinstall", "--no-deps", str(project)], pip_arguments)
-        if "--no-deps" not in pip_arguments:
-            _install(python, [str(project)], pip_arguments)
+        needed = [
+            line for found in metadata.distributions(path=[_packages_of(python)]) for line in found.requires or ()
+        ]
+        if needed and "--no-deps" not in pip_arguments:
+            # What it needs, by its own words: pip would build the project once more to read them.
+            file = Path(scratch, "needed.txt")
+            file.write_text("\n".join(needed) + "\n", encoding="utf-8")
+            _install(python, ["-r", str(file)], pip_arguments)
 
 
 def _install(python: Path, what: Sequence[str], pip_arguments: Sequence[str]) -> None:

@@ -8,10 +8,11 @@ what runs within `shared()`, are counted apart, so that no test pays for having 
 from __future__ import annotations
 
 import contextlib
+import gc
 import os
 import time
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
 import warm_python
@@ -34,10 +35,38 @@ GPU = "gpu"
 """The marker of tests that no push runs either: a process that waits for a device spends processor time on it."""
 
 
-def spent_s() -> float:
-    """Processor time of this process, of its processes that ended, and of those that a warm Python was asked for."""
+class Spent(NamedTuple):
+    """Processor time, and how often all garbage was collected: what tells why a test was dear this time.
+
+    Attributes:
+        user_s: of this process, computing.
+        system_s: of this process, in the kernel.
+        ended_s: of its processes that ended.
+        forked_s: of those that a warm Python was asked for.
+        collections: of the oldest generation, which walk through all that isn't frozen.
+    """
+
+    user_s: float = 0.0
+    system_s: float = 0.0
+    ended_s: float = 0.0
+    forked_s: float = 0.0
+    collections: float = 0
+
+    @property
+    def total_s(self) -> float:
+        """All of it; a test of none may come out as a little less than 0."""
+        return max(0.0, self.user_s + self.system_s + self.ended_s + self.forked_s)
+
+    def plus(self, other: Spent, sign: int = 1) -> Spent:
+        """Both together, or what is left of one without the other."""
+        return Spent(*(left + sign * right for left, right in zip(self, other, strict=True)))
+
+
+def spent() -> Spent:
+    """Since this process began."""
     of = os.times()
-    return of.user + of.system + of.children_user + of.children_system + warm_python.spent_s()
+    ended_s = of.children_user + of.children_system
+    return Spent(of.user, of.system, ended_s, warm_python.spent_s(), gc.get_stats()[2]["collections"])
 
 
 def reference_work() -> None:
@@ -60,14 +89,17 @@ def slowness() -> float:
     return max(1.0, slowest_s / REFERENCE_S)
 
 
-def reason_to_fail(cost_s: float, slow: float) -> str | None:
+def reason_to_fail(cost: Spent, slow: float) -> str | None:
     """What is said of a test that costs too much; None where it doesn't."""
     limit_s = LIMIT_S * slow
-    if cost_s <= limit_s:
+    if cost.total_s <= limit_s:
         return None
     return (
-        f"this test costs {cost_s:.1f} s of processor time, and the quick tier allows {limit_s:.1f} s "
-        f"({LIMIT_S:g} s on the reference machine). Make it cheaper, or move it to tests/full; see CONTRIBUTING.md."
+        f"this test costs {cost.total_s:.1f} s of processor time, and the quick tier allows {limit_s:.1f} s "
+        f"({LIMIT_S:g} s on the reference machine). Of it {cost.user_s:.1f} s are this process's, "
+        f"{cost.system_s:.1f} s the kernel's for it, {cost.ended_s:.1f} s its processes', "
+        f"{cost.forked_s:.1f} s forked ones'; all garbage was collected {cost.collections:.0f} times. "
+        "Make it cheaper, or move it to tests/full; see CONTRIBUTING.md."
     )
 
 
@@ -75,31 +107,31 @@ class Meter:
     """Counts what one test costs while it runs in this process."""
 
     def __init__(self) -> None:
-        self._apart_s = 0.0
+        self._apart = Spent()
         self._depth = 0
-        self._begin_s = 0.0
+        self._begin = Spent()
         self.shared_s = 0.0
 
     def begin(self) -> None:
         """Start with a phase of a test."""
-        self._apart_s, self._begin_s = 0.0, spent_s()
+        self._apart, self._begin = Spent(), spent()
 
-    def cost_s(self) -> float:
-        """Processor time since `begin`, without what is counted apart."""
-        return max(0.0, spent_s() - self._begin_s - self._apart_s)
+    def cost(self) -> Spent:
+        """What was spent since `begin`, without what is counted apart."""
+        return spent().plus(self._begin, -1).plus(self._apart, -1)
 
     @contextlib.contextmanager
     def apart(self) -> Iterator[None]:
         """Count what runs inside as shared."""
-        begin_s, self._depth = spent_s(), self._depth + 1
+        begin, self._depth = spent(), self._depth + 1
         try:
             yield
         finally:
             self._depth -= 1
             if self._depth == 0:
-                cost_s = spent_s() - begin_s
-                self._apart_s += cost_s
-                self.shared_s += cost_s
+                cost = spent().plus(begin, -1)
+                self._apart = self._apart.plus(cost)
+                self.shared_s += cost.total_s
 
 
 METER = Meter()
@@ -141,18 +173,18 @@ class Budget:
         if TESTS not in item.path.parents:
             return report  # a benchmark, which takes what it takes
         if report.when == "call":
-            cost_s = self._meter.cost_s()
+            cost = self._meter.cost()
             full = item.get_closest_marker(FULL) is not None
             if (
                 self._limited
                 and report.passed
                 and not full
                 and item.get_closest_marker(GPU) is None
-                and cost_s > LIMIT_S
-                and (why := reason_to_fail(cost_s, slowness()))
+                and cost.total_s > LIMIT_S
+                and (why := reason_to_fail(cost, slowness()))
             ):
                 report.outcome, report.longrepr = "failed", why
-            report.processor_s, report.full = cost_s, full
+            report.processor_s, report.full = cost.total_s, full
         if report.when == "teardown":
             report.shared_s = self._meter.shared_s
         return report

@@ -37,6 +37,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
 SUPPORTED = sys.platform == "linux"
+_NOBODY = "nobody"
+"""The account of processes whose client was killed."""
 _RUNNING: list[WarmPython] = []
 """Servers of this process."""
 _HELPERS = Path(__file__).parent
@@ -276,6 +278,7 @@ def _serve(address: Path) -> None:
             elif kind == "gone":
                 # Nothing is sent a second time: the client was killed. Its process may have ended just before it.
                 if pid in running:
+                    account_of[pid] = _NOBODY  # what is charged from now on would be another test's
                     os.kill(pid, signal.SIGKILL)
                     selector.unregister(link)
             else:

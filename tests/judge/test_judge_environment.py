@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import pytest
 from judge_factories import environment, reference, run
 
 if TYPE_CHECKING:
@@ -39,3 +40,12 @@ def test_what_is_missing_on_a_side_is_reported() -> None:
     after = environment(software={"torch": "2.13.0"}, settings={"threads": 2})
 
     assert _changes(before, after) == ("threads absent -> 2", "accelerate 1.15.0 -> absent")
+
+
+@pytest.mark.parametrize(("before", "after"), [("native", None), (None, "native"), ("native", "native")])
+def test_an_attention_backend_that_a_side_does_not_tell_is_no_change(before: str | None, after: str | None) -> None:
+    sides = [environment(software={"attention_backend": backend}) for backend in (before, after)]
+    assert _changes(*sides) == ()
+    assert _changes(sides[0], environment(software={"attention_backend": "flash"})) == (
+        () if before is None else ("attention_backend native -> flash",)
+    )

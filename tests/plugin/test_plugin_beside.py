@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import shlex
 import sys
-from typing import TYPE_CHECKING
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -182,7 +183,20 @@ def test_a_plain_callable_needs_no_diffusers(monkeypatch: pytest.MonkeyPatch) ->
         monkeypatch.delitem(sys.modules, name)
     environment_facts = environment.environment_of("cpu", len)
     assert "diffusers" not in sys.modules
-    assert environment_facts.settings.get("attention_backend") is None
+    assert environment_facts.software["attention_backend"] is None
+
+
+def test_facts_depend_on_the_case_and_not_on_what_was_imported_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    import diffusers
+
+    model: Any = type("Model", (diffusers.ModelMixin,), {})
+    with_diffusers = environment.environment_of("cpu", len)
+    for target in (model(), SimpleNamespace(components={"transformer": model()})):
+        assert environment.environment_of("cpu", target).software["attention_backend"] == "native"
+    for name in [name for name in sys.modules if name.partition(".")[0] in ("diffusers", "transformers")]:
+        monkeypatch.delitem(sys.modules, name)
+    without = environment.environment_of("cpu", len)
+    assert (without.settings, without.software) == (with_diffusers.settings, with_diffusers.software)
 
 
 def words_after(result: pytest.RunResult, mark: str) -> list[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from pytest_diffbench.commands import main as cli
 from pytest_diffbench.store.history import History
@@ -65,6 +67,28 @@ def test_both_sides_are_shown_also_of_a_save(project: pytest.Pytester, monkeypat
     run(project, "--diffbench", "--diffbench-report=green.html").assert_outcomes(passed=1)
     assert panes(project.path / "green.html") == [""]
     assert not list(project.path.glob(".*pictures"))
+
+
+@pytest.mark.parametrize("side_px", [64, 128], ids=["one tile", "several tiles"])
+def test_no_picture_is_encoded_twice(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch, side_px: int) -> None:
+    project.makepyfile(TEST.replace("0:64, 0:64", f"0:{side_px}, 0:{side_px}").replace("* 3", f"* {192 // side_px}"))
+    run(project, "--diffbench-save")
+    monkeypatch.setenv("FAULT", "1")
+    encoded: list[tuple[str, tuple[int, int], bytes]] = []
+    save = Image.Image.save
+
+    def counted(picture: Image.Image, *arguments: Any, **options: Any) -> None:
+        encoded.append((picture.mode, picture.size, picture.tobytes()))
+        save(picture, *arguments, **options)
+
+    monkeypatch.setattr(Image.Image, "save", counted)
+    run(project, "--diffbench", "--diffbench-report=red", "--diffbench-images=images").assert_outcomes(failed=1)
+    assert panes(project.path / "red" / "index.html") == ["base", "now", "heat", "tile"]
+    assert [(mode, size) for mode, size, _ in encoded].count(("RGB", (side_px, side_px))) == 2
+    assert len(set(encoded)) == len(encoded)
+    shown = [np.array(Image.open(path)) for path in (project.path / "red" / "data").iterdir()]
+    (kept,) = (project.path / "images").glob("*.png")
+    assert any(np.array_equal(picture, np.array(Image.open(kept))) for picture in shown)
 
 
 def test_stored_results_make_the_same_page(

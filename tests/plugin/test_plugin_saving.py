@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import os
 import shutil
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -13,7 +15,7 @@ from pytest_diffbench.report import session_json
 from pytest_diffbench.report.sentences.saving import saved_text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from pytest_diffbench.records import CaseReport
 
@@ -218,6 +220,33 @@ def test_a_slide_by_accepted_steps_is_reported_when_saved(
     run(pytester, "--diffbench-save", "--diffbench-rounds=1")
     (case,) = cases(pytester)
     assert (saved_text(case.saved), case.slid) == ("created", None)
+
+
+@pytest.mark.parametrize(
+    ("damage", "problem"),
+    [(Path.unlink, "is missing"), (lambda path: os.truncate(path, path.stat().st_size // 2), "is cut short")],
+    ids=["missing", "cut short"],
+)
+def test_an_unusable_image_that_nothing_needed_is_told_of(
+    project: pytest.Pytester, damage: Callable[[Path], None], problem: str
+) -> None:
+    run(project, "--diffbench-save", "--diffbench-rounds=1")
+    (image,) = project.path.glob("baselines/*/*/image-0.png")
+    damage(image)
+    result = run(project, "--diffbench", "--diffbench-rounds=1")
+    result.assert_outcomes(passed=1)
+    result.stdout.fnmatch_lines(["damaged *test_paint.py::test_paint: *"])
+    (case,) = cases(project)
+    assert reasons(case)["output"] == "output.same_bits"
+    assert case.baseline_damage is not None
+    assert case.baseline_damage.startswith(f"{image} {problem}")
+    assert "No verdict needed it" in case.baseline_damage
+    assert "Restore it from version control" in case.baseline_damage
+    project.makepyfile(test_paint=TARGET.replace("* 5", "* 4") + PLAIN_TEST)
+    shutil.rmtree(image.parent)
+    run(project, "--diffbench-save", "--diffbench-rounds=1")
+    run(project, "--diffbench", "--diffbench-rounds=1").assert_outcomes(passed=1)
+    assert cases(project)[0].baseline_damage is None
 
 
 def test_images_are_kept_for_judging_later(project: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,6 +20,7 @@ from pytest_diffbench.outputs.pixels import image_digest
 from pytest_diffbench.records.artifacts import Artifacts, Reference
 from pytest_diffbench.report.sentences.saving import saved_text
 from pytest_diffbench.store import Store
+from pytest_diffbench.store.arrays import damage as seen_at_a_glance
 from pytest_diffbench.store.arrays import decode_png, encode_image
 
 if TYPE_CHECKING:
@@ -111,11 +112,15 @@ def test_damaged_files(
     tmp_path: Path, name: str, damage: Callable[[bytes], bytes], problem: str, remedy: str
 ) -> None:
     folder, reference = stored(tmp_path, make_artifacts())
+    assert seen_at_a_glance(folder, reference.baseline) == ()
     (folder / name).write_bytes(damage((folder / name).read_bytes()))
     error = refused(reference)
     assert error.path == folder / name
     assert problem in error.problem
     assert remedy in error.remedy
+    (seen,) = seen_at_a_glance(folder, reference.baseline)
+    assert seen.path == folder / name
+    assert remedy in seen.remedy
 
 
 @pytest.mark.parametrize("name", ["image-0.png", "trace.safetensors"])

@@ -275,6 +275,7 @@ def _notes(report: CaseReport) -> tuple[str, ...]:
         *report.observation.remarks,
         f"left behind: {'; '.join(report.observation.left_behind)}" if report.observation.left_behind else None,
         f"slid: {report.slid}" if report.slid is not None else None,
+        f"baseline damaged: {report.baseline_damage}" if report.baseline_damage is not None else None,
         f"times left out: {report.times_left_out}" if report.times_left_out is not None else None,
         attempts_text(report),
         *report.observation.notes,

@@ -21,6 +21,8 @@ from pytest_diffbench.report.html.pictures import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     import numpy as np
     from numpy.typing import NDArray
 
@@ -122,20 +124,27 @@ def _pair(pair: Pair, *, whole: bool, brief: bool) -> EncodedPair:
     unlike = now is not None and base is not None and now is not base and levels is None
     same = now is not None and base is not None and (now is base or (levels is not None and not levels.any()))
     side_px = _BRIEF_SIDE_PX if brief else 1600
-    new = encoded(now, whole=whole, side_px=side_px) if now is not None else None
+    of_now, of_base = pair.files
+    new = encoded(now, whole=whole, side_px=side_px, file=of_now) if now is not None else None
     if same or brief:
         return EncodedPair(pair.label, new, None, None, None, same, False)
-    old = encoded(base, whole=whole) if base is not None else None
+    old = encoded(base, whole=whole, file=of_base) if base is not None else None
     if levels is None or now is None or base is None:
         return EncodedPair(pair.label, new, old, None, None, False, unlike)
+    heat = heat_map(levels, whole=whole)
     area = pair.area or worst_area(levels)
+    is_all = (area.height_px, area.width_px) == levels.shape
+
+    def part_of(picture: Encoded | None, cut: Callable[[], Encoded]) -> Encoded:
+        return picture if is_all and picture is not None and picture.exact else cut()
+
     tile = EncodedTile(
         area,
-        encoded(crop(now, area), whole=True),
-        encoded(crop(base, area), whole=True),
-        heat_map(crop(levels, area), whole=True),
+        part_of(new, lambda: encoded(crop(now, area), whole=True)),
+        part_of(old, lambda: encoded(crop(base, area), whole=True)),
+        part_of(heat, lambda: heat_map(crop(levels, area), whole=True)),
     )
-    return EncodedPair(pair.label, new, old, heat_map(levels, whole=whole), tile, False, False)
+    return EncodedPair(pair.label, new, old, heat, tile, False, False)
 
 
 def place_looks(looks: tuple[EncodedLook, ...], files: Files) -> tuple[views.Look, ...]:

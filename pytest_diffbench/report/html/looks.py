@@ -14,11 +14,12 @@ from pytest_diffbench.report.sentences.parts import size_text
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
     from pytest_diffbench.records import Output, PartFacts
-    from pytest_diffbench.records.artifacts import PartArrays, Sides
+    from pytest_diffbench.records.artifacts import Artifacts, PartArrays, Sides
     from pytest_diffbench.records.details import ImageTile, OutputDetails
 
 MOST_WORST_FRAMES = 6
@@ -33,12 +34,14 @@ class Pair:
         now: uint8, (height, width[, channels]).
         base: the same.
         area: that the verdict names as the worst.
+        files: of this run's and of the baseline's, a PNG of the very picture, where there is one.
     """
 
     label: str
     now: NDArray[np.uint8] | None
     base: NDArray[np.uint8] | None
     area: Area | None = None
+    files: tuple[Path | None, Path | None] = (None, None)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -86,7 +89,8 @@ def looks_of(output: Output | None, sides: Sides, details: OutputDetails | None)
         base = sides.base.images[number] if number < len(sides.base.images) else None
         facts = images[number] if number < len(images) else None
         size = f"{facts.width_px} × {facts.height_px} px {facts.mode}" if facts is not None else ""
-        pair = Pair(f"image {number}", now, base, _area_of(details, number))
+        files = _file_of(sides.now, number), _file_of(sides.base, number)
+        pair = Pair(f"image {number}", now, base, _area_of(details, number), files)
         looks.append(Look(f"image {number}", size, "image", (pair,)))
     base_parts = sides.baseline.output.parts if sides.baseline is not None and sides.baseline.output else ()
     parts = output.parts if output is not None else ()
@@ -100,6 +104,10 @@ def looks_of(output: Output | None, sides: Sides, details: OutputDetails | None)
         base_part = base_parts[number] if number < len(base_parts) else None
         looks += _of_part(part, kept, base_part if stored and base_part is not None else None, stored, like=like)
     return looks
+
+
+def _file_of(side: Artifacts, number: int) -> Path | None:
+    return side.image_files[number] if number < len(side.image_files) else None
 
 
 def _area_of(details: OutputDetails | None, number: int) -> Area | None:

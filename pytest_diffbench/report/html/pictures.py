@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import functools
 import io
@@ -14,6 +15,7 @@ import numpy as np
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
 
@@ -61,17 +63,23 @@ class Area:
     height_px: int
 
 
-def encoded(picture: NDArray[np.uint8], *, whole: bool = False, side_px: int = _MOST_SIDE_PX) -> Encoded:
-    """Encode a picture.
+def encoded(
+    picture: NDArray[np.uint8], *, whole: bool = False, side_px: int = _MOST_SIDE_PX, file: Path | None = None
+) -> Encoded:
+    """Encode a picture, unless a file of it is there.
 
     Args:
         picture: uint8 of shape (height, width) or (height, width, channels) with 1, 3 or 4 channels.
         whole: without loss, whatever its size; else a large one becomes a JPEG.
         side_px: longest side of one that isn't whole.
+        file: a PNG of the very picture, taken where it is to be whole.
     """
     from PIL import Image
 
     height, width = picture.shape[:2]
+    if whole and file is not None:
+        with contextlib.suppress(OSError):
+            return Encoded(file.read_bytes(), "png", width, height, True)
     flat = picture[:, :, 0] if picture.ndim == 3 and picture.shape[2] == 1 else picture
     image = Image.fromarray(flat)
     if not whole and max(height, width) > side_px:

@@ -35,6 +35,31 @@ def test_a_revision_is_installed_over_the_current_environments_packages(
     assert len(git(repository, "worktree", "list").splitlines()) == 1
 
 
+def test_a_project_is_built_once_and_what_it_needs_is_installed(
+    repository: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    package(tmp_path / "gear", "7")
+    renamed = (tmp_path / "gear" / "pyproject.toml").read_text().replace("engine", "gear")
+    (tmp_path / "gear" / "pyproject.toml").write_text(renamed)
+    (tmp_path / "gear" / "engine.py").rename(tmp_path / "gear" / "gear.py")
+    needs = f"""[project]
+dependencies = ["gear-of-a-test @ {(tmp_path / "gear").as_uri()}"]
+optional-dependencies = {{more = ["no-such-package-here"]}}"""
+    project = Path("pyproject.toml")
+    project.write_text(project.read_text().replace("[project]", needs))
+    Path("setup.py").write_text(
+        "import os, sys\nfrom setuptools import setup\n"
+        "if 'bdist_wheel' in sys.argv:\n    print('built', file=open(os.environ['BUILDS'], 'a'))\nsetup()\n"
+    )
+    git(repository, "add", ".")
+    git(repository, "commit", "--quiet", "-m", "needs something")
+    monkeypatch.setenv("BUILDS", str(tmp_path / "builds.txt"))
+    assert cli.main(["env", "HEAD", OFFLINE]) == 0
+    python = capsys.readouterr().out.strip()
+    assert says(python, "import engine, gear; print(engine.PACE, gear.PACE)") == "2 7"
+    assert (tmp_path / "builds.txt").read_text() == "built\n"
+
+
 def test_an_existing_environment_for_the_same_is_handed_back(
     repository: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
