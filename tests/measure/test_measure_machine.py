@@ -275,6 +275,13 @@ def test_the_precision_of_convolutions_by_torchs_newer_setting_is_recorded() -> 
     assert settings["cudnn_allow_tf32"] == "ieee"
 
 
+def test_the_version_of_rocm_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "hip", "6.4.43482")
+    with FakeCuda().installed():
+        software = environment_of("cuda:0", object()).software
+    assert software["rocm"] == "6.4.43482"
+
+
 def test_a_compiled_method_makes_a_component_compiled() -> None:
     import torch
 
