@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 import pytest
 import torch
+from fake_cuda import FakeCuda
 
 from pytest_diffbench.measure import memory as measuring
 from pytest_diffbench.measure.memory import (
@@ -17,7 +18,10 @@ from pytest_diffbench.measure.memory import (
     held_bytes,
     without,
 )
-from pytest_diffbench.records import Memory, StageMemory
+from pytest_diffbench.measure.pace import Pace
+from pytest_diffbench.measure.rounds import drive_plainly
+from pytest_diffbench.measure.runner import Measurement, Plan
+from pytest_diffbench.records import Definition, Memory, StageMemory
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import Stage
@@ -126,3 +130,32 @@ def test_what_others_hold_is_not_in_a_calls_memory() -> None:
     assert without(memory, 300) == Memory(
         source="cuda_allocator", peak_bytes=600, stages={"denoise": StageMemory(peak_bytes=600, workspace_bytes=5)}
     )
+
+
+def plan_of(name: str, device: str) -> Plan:
+    """A plan of one round of a function."""
+    definition = Definition(pipeline="function", weights="own", dtype="float32", seed=0, arguments={})
+    return Plan(case_id=f"case#{name}", device=device, definition=definition, rounds=2, warmup_rounds=0)
+
+
+@pytest.mark.parametrize("searches", [True, False])
+def test_what_a_search_for_kernels_takes_is_not_in_a_calls_memory(
+    monkeypatch: pytest.MonkeyPatch, searches: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", searches)
+    searched_bytes = 64 << 20
+    called = False
+
+    def paint() -> torch.Tensor:
+        nonlocal called
+        if not called:
+            torch.empty(searched_bytes, dtype=torch.uint8)  # as `cudnn.benchmark` tries kernels, and is done with it
+        called = True
+        return torch.rand(3, 8, 8)
+
+    with FakeCuda().installed():
+        measurement = Measurement(plan_of("", "cuda:0"), paint, (), {}, Pace("cpu"))
+        measurement.take(drive_plainly, lambda *_: None)
+        memory = measurement.observation(complete=True).memory
+    assert memory is not None
+    assert (memory.peak_bytes < searched_bytes) == searches, "without a search, the first call is like any other"
