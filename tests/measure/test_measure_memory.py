@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import mmap
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import torch
@@ -22,6 +22,8 @@ from pytest_diffbench.measure.pace import Pace
 from pytest_diffbench.measure.rounds import drive_plainly
 from pytest_diffbench.measure.runner import Measurement, Plan
 from pytest_diffbench.records import Definition, Memory, StageMemory
+from pytest_diffbench.session import comparing
+from pytest_diffbench.session.comparing import Asked
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import Stage
@@ -159,3 +161,37 @@ def test_what_a_search_for_kernels_takes_is_not_in_a_calls_memory(
         memory = measurement.observation(complete=True).memory
     assert memory is not None
     assert (memory.peak_bytes < searched_bytes) == searches, "without a search, the first call is like any other"
+
+
+def test_variants_with_pipelines_of_their_own_are_not_in_each_others_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    def first() -> list[object]:
+        return []
+
+    def second() -> list[object]:
+        return []
+
+    others: dict[object, list[object]] = {}
+
+    def held(among: list[object], target: object) -> int:
+        others[target] = among
+        return 300
+
+    monkeypatch.setattr(measuring, "held_bytes", held)
+    kept: list[tuple[Any, str | None]] = []
+    comparing.compare(
+        [Asked(target.__name__, plan_of(target.__name__, "cpu"), target, (), {}) for target in (first, second)],
+        "first",
+        comparison_id="case",
+        argument=None,
+        confidence=0.99,
+        precision_rel=9.0,
+        seed=0,
+        drive=drive_plainly,
+        progress=lambda *_: None,
+        measurements=kept,
+        comparisons=[],
+    )
+    assert others == {first: [first, second], second: [first, second]}
+    for case, _ in kept:
+        alone, judged = case.measurement.observation(complete=True).memory, case.observation(complete=True).memory
+        assert judged.peak_bytes == alone.peak_bytes - 300
