@@ -111,7 +111,7 @@ def test_products_with_packed_weights_count_by_what_goes_in_and_comes_out(operat
         "_scaled_dot_product_fused_attention_overrideable",
     ],
 )
-def test_fused_attention_of_each_device_counts(operator: str) -> None:
+def test_fused_attention_of_other_devices_counts(operator: str) -> None:
     query, key, value = torch.empty(2, 3, 10, 8), torch.empty(2, 3, 12, 8), torch.empty(2, 3, 12, 4)
     count = flop_formulas()[getattr(torch.ops.aten, operator)]
     assert count(query, key, value, out_val=None) == 2 * 2 * 3 * 10 * 12 * (8 + 4)

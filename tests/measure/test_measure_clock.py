@@ -47,11 +47,11 @@ class Event:
 
 @pytest.fixture
 def accelerator(monkeypatch: pytest.MonkeyPatch) -> Accelerator:
-    made = Accelerator()
-    monkeypatch.setattr(clock, "synchronize", made.waits.append)
-    monkeypatch.setattr(torch, "Event", made.event)
+    simulated = Accelerator()
+    monkeypatch.setattr(clock, "synchronize", simulated.waits.append)
+    monkeypatch.setattr(torch, "Event", simulated.event)
     monkeypatch.setattr(torch.accelerator, "current_stream", lambda _device: None)
-    return made
+    return simulated
 
 
 @pytest.mark.parametrize("device", ["xpu:0", "mps"])
@@ -66,7 +66,7 @@ def test_a_mark_on_a_device_with_events_waits_for_nothing(accelerator: Accelerat
     assert timer.seconds(marks) == pytest.approx([0, 0.002, 0.004])
 
 
-def test_a_device_without_events_is_waited_for_at_each_mark(accelerator: Accelerator) -> None:
+def test_a_device_without_events_is_waited_for_at_marks(accelerator: Accelerator) -> None:
     accelerator.timed = False
     timer = clock_for("mps", "mps:1")
     assert isinstance(timer, HostClock)

@@ -36,7 +36,7 @@ def test_a_task_says_whether_the_session_is_on_a_device(
     monkeypatch.setattr(launch, "case_id", lambda item, _: item.nodeid)
     path = pytester.makepyfile("def test(): ...")
     launcher = Launcher(pytester.parseconfig())
-    launcher.launch([SimpleNamespace(path=path, nodeid="test_it.py::test")], timeout_s=1)  # type: ignore[list-item]  # all that is looked at
+    launcher.launch([SimpleNamespace(path=path, nodeid="test_paint.py::test")], timeout_s=1)  # type: ignore[list-item]  # all that is looked at
     assert [task.session_on_device for task in tasks] == [initialised]
 
 
@@ -51,8 +51,8 @@ def test_the_session_of_a_measuring_process_is_known_where_the_device_is_read(
         return TelemetryWatch(device, count)
 
     monkeypatch.setattr(runner, "TelemetryWatch", watch)
-    pytester.makepyfile(test_it="def test_it(diffbench):\n    diffbench(lambda: [])\n")
-    exchange.give(tmp_path, exchange.Task(tests=("test_it.py::test_it",), session_on_device=on_device))
+    pytester.makepyfile(test_paint="def test_paint(diffbench):\n    diffbench(lambda: [])\n")
+    exchange.give(tmp_path, exchange.Task(tests=("test_paint.py::test_paint",), session_on_device=on_device))
     monkeypatch.setenv(exchange.VARIABLE, str(tmp_path))
     pytester.runpytest_inprocess("--diffbench", "--diffbench-rounds=1")
     assert relatives == [int(on_device)]
