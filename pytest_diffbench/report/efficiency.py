@@ -29,8 +29,10 @@ def efficiency_of(observation: Observation) -> Efficiency | None:
     dtype = observation.case.definition.dtype
     measured = observation.run.environment.state.get(matmul_fact(dtype))
     best = peak.flops_per_s(dtype) if peak is not None else measured if isinstance(measured, float) else None
-    if dtype == "float32" and peak is not None and _rounds_products(observation):
-        best = None  # tensor cores do what no peak of float32 is published for
+    if peak is not None and (
+        _multiplies_smaller(observation) or (dtype == "float32" and _rounds_products(observation))
+    ):
+        best = None  # tensor cores do what this dtype's published peak is no bound of
     images = 0 if observation.output is None else len(observation.output.images)
     energies_j = [timed.telemetry.energy_j for timed in observation.run.rounds if timed.telemetry is not None]
     known_j = [energy_j for energy_j in energies_j if energy_j is not None]
@@ -48,6 +50,18 @@ def _rounds_products(observation: Observation) -> bool:
     """Whether products of float32 may run on tensor cores, as TF32 or bfloat16."""
     precision = str(observation.run.environment.settings.get("float32_matmul_precision") or "highest")
     return precision != "highest" and "ieee" not in precision
+
+
+def _multiplies_smaller(observation: Observation) -> bool:
+    """Whether some products are of 8-bit numbers, which run at up to twice the peak of 16 bits.
+
+    Weights that are merely kept in fewer bits are multiplied in the case's dtype.
+    """
+    operators = {} if observation.work is None else observation.work.operators
+    return any(name in _OF_8_BITS for counts in operators.values() for name in counts)
+
+
+_OF_8_BITS = frozenset({"_scaled_mm", "_scaled_grouped_mm", "_int_mm"})
 
 
 def rate_text(efficiency: Efficiency, stage: Stage) -> str:

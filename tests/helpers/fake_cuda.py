@@ -2,7 +2,8 @@
 
 Arithmetic is the CPU's. Each operator takes some microseconds of the host, which launches it, and some of a device,
 which works it off later; an event is told only once the host has waited for it, as on a real device. Tensors that
-operators make take memory of the device, in a caching allocator that keeps what it has reserved.
+operators make take memory of the device, in a caching allocator that keeps what it has reserved, and so does what
+cuBLAS works on.
 """
 
 from __future__ import annotations
@@ -24,6 +25,11 @@ if TYPE_CHECKING:
 GIB = 1 << 30
 _EVENT_NS = 1000
 
+_WORKSPACE_BYTES = 32 << 20
+"""What cuBLAS takes for its first product on a Hopper device, and keeps."""
+
+_PRODUCTS = frozenset({"mm", "addmm", "bmm", "baddbmm"})
+
 
 @dataclasses.dataclass
 class Card:
@@ -35,6 +41,7 @@ class Card:
     peak_bytes: int = 0
     peak_reserved_bytes: int = 0
     graph_pool_bytes: int = 0
+    workspace_bytes: int = 0
 
     def take(self, size_bytes: int) -> None:
         """Allocate, from the cache where it has enough."""
@@ -75,6 +82,9 @@ class FakeCuda:
             raise self.error()
         self.host_ns += 5000
         card = self.cards[self.current]
+        if not card.workspace_bytes and operator.overloadpacket.__name__ in _PRODUCTS:
+            card.workspace_bytes = _WORKSPACE_BYTES
+            card.take(card.workspace_bytes)
         card.busy_until_ns = max(card.busy_until_ns, self.host_ns) + round(self.kernel_us(operator) * 1e3)
 
     def wait(self, why: str, index: int | None = None) -> None:
@@ -157,7 +167,9 @@ class FakeCuda:
         with contextlib.ExitStack() as undo:
             for name, function in functions.items():
                 undo.enter_context(mock.patch.object(torch.cuda, name, function))
-            undo.enter_context(mock.patch.object(torch._C, "_cuda_clearCublasWorkspaces", mock.Mock(), create=True))
+            undo.enter_context(
+                mock.patch.object(torch._C, "_cuda_clearCublasWorkspaces", self._clear_workspaces, create=True)
+            )
             undo.enter_context(mock.patch.object(clock, "now_ns", self.now_ns))
             undo.enter_context(_Devices(self))
             undo.enter_context(_Launches(self))
@@ -166,6 +178,11 @@ class FakeCuda:
     def _reset_peaks(self, place: Any = None) -> None:
         card = self.card(place)
         card.peak_bytes, card.peak_reserved_bytes = card.allocated_bytes, card.reserved_bytes
+
+    def _clear_workspaces(self) -> None:
+        for card in self.cards:
+            card.allocated_bytes -= card.workspace_bytes
+            card.workspace_bytes = 0
 
     def _empty_caches(self) -> None:
         for card in self.cards:

@@ -12,6 +12,7 @@ from torch import library as torch_operators
 
 from pytest_diffbench.measure.attention_backends import attention_flops
 from pytest_diffbench.measure.census import Census
+from pytest_diffbench.measure.flops import flop_formulas
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -84,3 +85,33 @@ def test_products_of_small_integers_count(operator: str) -> None:
         with census:
             torch._weight_int8pack_mm(left.float(), weight, torch.ones(16))
     assert census.total() == 2 * 32 * 64 * 16
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        "_weight_int4pack_mm",
+        "_weight_int4pack_mm_for_cpu",
+        "_dyn_quant_matmul_4bit",
+        "_weight_int8pack_mm",
+        "_int_mm",
+    ],
+)
+def test_products_with_packed_weights_count_by_what_goes_in_and_comes_out(operator: str) -> None:
+    packed = torch.empty(7)  # of a shape that says nothing
+    count = flop_formulas()[getattr(torch.ops.aten, operator)]
+    assert count(torch.empty(32, 64), packed, out_val=torch.empty(32, 16)) == 2 * 32 * 64 * 16
+
+
+@pytest.mark.parametrize(
+    "operator",
+    [
+        "_scaled_dot_product_attention_math_for_mps",
+        "_scaled_dot_product_flash_attention_for_cpu",
+        "_scaled_dot_product_fused_attention_overrideable",
+    ],
+)
+def test_fused_attention_of_other_devices_counts(operator: str) -> None:
+    query, key, value = torch.empty(2, 3, 10, 8), torch.empty(2, 3, 12, 8), torch.empty(2, 3, 12, 4)
+    count = flop_formulas()[getattr(torch.ops.aten, operator)]
+    assert count(query, key, value, out_val=None) == 2 * 2 * 3 * 10 * 12 * (8 + 4)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 import torch
+from fake_cuda import FakeCuda
 
 from pytest_diffbench.judge.definition import environment_changes
 from pytest_diffbench.measure import machine
@@ -258,6 +259,27 @@ def test_torchs_newer_setting_of_precision_is_recorded_and_stops_nothing() -> No
         torch.backends.fp32_precision, torch.backends.cuda.matmul.fp32_precision = before
     assert precision == "cuda ieee, mkldnn tf32"
     assert environment_of("cpu", object()).settings["float32_matmul_precision"] == "highest"
+
+
+def test_the_precision_of_convolutions_by_torchs_newer_setting_is_recorded() -> None:
+    cudnn: Any = torch.backends.cudnn
+    if not hasattr(getattr(cudnn, "conv", None), "fp32_precision"):
+        pytest.skip("this torch has the older setting alone")
+    before = cudnn.conv.fp32_precision
+    cudnn.conv.fp32_precision = "ieee"  # the recurrent layers' is another, and torch refuses to answer for both
+    try:
+        with FakeCuda().installed():
+            settings = environment_of("cuda:0", object()).settings
+    finally:
+        cudnn.conv.fp32_precision = before
+    assert settings["cudnn_allow_tf32"] == "ieee"
+
+
+def test_the_version_of_rocm_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.version, "hip", "6.4.43482")
+    with FakeCuda().installed():
+        software = environment_of("cuda:0", object()).software
+    assert software["rocm"] == "6.4.43482"
 
 
 def test_a_compiled_method_makes_a_component_compiled() -> None:

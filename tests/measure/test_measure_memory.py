@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import mmap
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import pytest
 import torch
+from fake_cuda import FakeCuda
 
 from pytest_diffbench.measure import memory as measuring
 from pytest_diffbench.measure.memory import (
@@ -17,7 +18,12 @@ from pytest_diffbench.measure.memory import (
     held_bytes,
     without,
 )
-from pytest_diffbench.records import Memory, StageMemory
+from pytest_diffbench.measure.pace import Pace
+from pytest_diffbench.measure.rounds import drive_plainly
+from pytest_diffbench.measure.runner import Measurement, Plan
+from pytest_diffbench.records import Definition, Memory, StageMemory
+from pytest_diffbench.session import comparing
+from pytest_diffbench.session.comparing import Asked
 
 if TYPE_CHECKING:
     from pytest_diffbench.records import Stage
@@ -126,3 +132,78 @@ def test_what_others_hold_is_not_in_a_calls_memory() -> None:
     assert without(memory, 300) == Memory(
         source="cuda_allocator", peak_bytes=600, stages={"denoise": StageMemory(peak_bytes=600, workspace_bytes=5)}
     )
+
+
+def plan_of(name: str, device: str) -> Plan:
+    """A plan of one round of a function."""
+    definition = Definition(pipeline="function", weights="own", dtype="float32", seed=0, arguments={})
+    return Plan(case_id=f"case#{name}", device=device, definition=definition, rounds=2, warmup_rounds=0)
+
+
+@pytest.mark.parametrize("searches", [True, False])
+def test_what_a_search_for_kernels_takes_is_not_in_a_calls_memory(
+    monkeypatch: pytest.MonkeyPatch, searches: bool
+) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "benchmark", searches)
+    searched_bytes = 64 << 20
+    called = False
+
+    def paint() -> torch.Tensor:
+        nonlocal called
+        if not called:
+            torch.empty(searched_bytes, dtype=torch.uint8)  # as `cudnn.benchmark` tries kernels, and is done with it
+        called = True
+        return torch.rand(3, 8, 8)
+
+    with FakeCuda().installed():
+        measurement = Measurement(plan_of("", "cuda:0"), paint, (), {}, Pace("cpu"))
+        measurement.take(drive_plainly, lambda *_: None)
+        memory = measurement.observation(complete=True).memory
+    assert memory is not None
+    assert (memory.peak_bytes < searched_bytes) == searches, "without a search, the first call is like any other"
+
+
+def test_what_cublas_keeps_from_before_is_not_in_a_calls_memory() -> None:
+    with FakeCuda().installed() as cuda:
+        torch.eye(2) @ torch.eye(2)
+        assert cuda.cards[0].reserved_bytes >= 32 << 20
+        measurement = Measurement(plan_of("", "cuda:0"), lambda: torch.rand(3, 8, 8), (), {}, Pace("cpu"))
+        measurement.take(drive_plainly, lambda *_: None)
+        memory = measurement.observation(complete=True).memory
+    assert memory is not None
+    assert memory.reserved_bytes is not None
+    assert memory.peak_bytes <= memory.reserved_bytes < 1 << 20
+
+
+def test_variants_stay_out_of_the_memory_of_other_variants(monkeypatch: pytest.MonkeyPatch) -> None:
+    def first() -> list[object]:
+        return []
+
+    def second() -> list[object]:
+        return []
+
+    others: dict[object, list[object]] = {}
+
+    def held(among: list[object], target: object) -> int:
+        others[target] = among
+        return 300
+
+    monkeypatch.setattr(measuring, "held_bytes", held)
+    kept: list[tuple[Any, str | None]] = []
+    comparing.compare(
+        [Asked(target.__name__, plan_of(target.__name__, "cpu"), target, (), {}) for target in (first, second)],
+        "first",
+        comparison_id="case",
+        argument=None,
+        confidence=0.99,
+        precision_rel=9.0,
+        seed=0,
+        drive=drive_plainly,
+        progress=lambda *_: None,
+        measurements=kept,
+        comparisons=[],
+    )
+    assert others == {first: [first, second], second: [first, second]}
+    for case, _ in kept:
+        alone, judged = case.measurement.observation(complete=True).memory, case.observation(complete=True).memory
+        assert judged.peak_bytes == alone.peak_bytes - 300

@@ -13,11 +13,13 @@ import pytest
 import torch
 
 from pytest_diffbench.measure import clock as host
-from pytest_diffbench.measure import pace
+from pytest_diffbench.measure import pace, runner
 from pytest_diffbench.measure.clock import HostClock
 from pytest_diffbench.measure.pace import Pace, PaceReadings, device_reader, processor_reader
 from pytest_diffbench.measure.pace_kernels import device_kernels, processor_kernels
+from pytest_diffbench.measure.runner import Measurement, Plan
 from pytest_diffbench.measure.waiting import Waiting
+from pytest_diffbench.records import Definition
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -167,6 +169,51 @@ def test_a_device_is_timed_by_batches_of_many() -> None:
     assert reading.keys() == calls.keys()
     assert all(0 < each_s < 0.02 for each_s in reading.values())
     assert calls["other"] > 10 * waits
+
+
+def test_a_device_works_until_clocks_and_power_have_settled(monkeypatch: pytest.MonkeyPatch) -> None:
+    now_ns = 0
+    spent_s = {"products": 0.0, "copy": 0.0}
+
+    def kernel(name: str) -> Callable[[], None]:
+        def run() -> None:
+            nonlocal now_ns
+            now_ns += 1_000_000
+            spent_s[name] += 0.001
+
+        return run
+
+    monkeypatch.setattr(host, "now_ns", lambda: now_ns)
+    reading = device_reader({name: kernel(name) for name in spent_s}, HostClock())()
+    assert reading == {"products": pytest.approx(0.001), "copy": pytest.approx(0.001)}
+    assert spent_s["copy"] >= 0.3
+    assert spent_s["products"] >= 0.3 + 0.2, "the clocks rise before anything counts"
+
+
+def test_the_products_of_a_device_are_of_the_cases_dtype(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[tuple[str, str]] = []
+
+    def pace_of(device: str, dtype: str) -> Pace:
+        asked.append((device, dtype))
+        return Pace(device, dtype)
+
+    monkeypatch.setattr(runner, "Pace", pace_of)
+    definition = Definition(pipeline="function", weights="own", dtype="bfloat16", seed=0, arguments={})
+    plan = Plan(case_id="a case", device="cpu", definition=definition, rounds=1, warmup_rounds=0)
+    Measurement(plan, lambda: None, (), {})
+    assert asked == [("cpu", "bfloat16")]
+
+    multiply = torch.mm
+    multiplied: set[torch.dtype] = set()
+
+    def watched(left: torch.Tensor, right: torch.Tensor, **kwargs: Any) -> torch.Tensor:
+        multiplied.add(left.dtype)
+        return multiply(left, right, **kwargs)
+
+    kernels = device_kernels("cpu", "bfloat16", edge=16, copied_bytes=64)
+    monkeypatch.setattr(torch, "mm", watched)
+    kernels["products"]()
+    assert multiplied == {torch.bfloat16}
 
 
 @pytest.mark.pace

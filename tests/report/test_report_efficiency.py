@@ -128,6 +128,19 @@ def test_products_possibly_rounded_have_no_published_peak() -> None:
     ]
 
 
+@pytest.mark.parametrize(("operator", "has_share"), [("mm", True), ("_scaled_mm", False), ("_int_mm", False)])
+def test_products_of_8_bits_have_no_published_peak(operator: str, has_share: bool) -> None:
+    observation = on(report_records.flux("flux"), "NVIDIA H100 80GB HBM3")
+    assert observation.work is not None
+    work = msgspec.structs.replace(
+        observation.work, flops={"transformer": 10**18}, operators={"transformer": {operator: 8}}
+    )
+    efficiency = efficiency_of(msgspec.structs.replace(observation, work=work))
+    assert efficiency is not None
+    assert bool(efficiency.peak_rel) == has_share
+    assert rate_text(efficiency, "denoise").endswith("(impossible)") == has_share
+
+
 def test_a_share_above_the_peak_is_reported_as_impossible() -> None:
     observation = report_records.flux("flux")
     assert observation.work is not None

@@ -8,6 +8,7 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from fake_cuda import FakeCuda
 
 from pytest_diffbench.pipelines import devices
 from pytest_diffbench.session.lending import free_device_memory
@@ -84,6 +85,17 @@ def test_what_stays_is_reported(stays: Any, targets: tuple[Any, ...], notes: lis
 def test_a_function_without_memory_on_a_card_is_left_alone(stays: Any) -> None:
     stays(8 << 20)  # a workspace of a library
     assert lent(paint) == []
+
+
+def test_workspaces_of_cublas_are_not_reported() -> None:
+    import torch
+
+    with FakeCuda(cards=3).installed() as cuda:
+        for card in range(3):
+            cuda.current = card
+            torch.eye(2) @ torch.eye(2)
+        assert devices.allocated_bytes() > 64 << 20, "more than is let pass of other libraries"
+        assert lent(paint) == []
 
 
 def test_the_memory_of_all_cards_counts(monkeypatch: pytest.MonkeyPatch) -> None:

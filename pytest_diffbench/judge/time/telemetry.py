@@ -59,8 +59,10 @@ def clocks_explain(
 
 
 def _mostly_throttled(runs: Sequence[Run]) -> bool:
+    """Whether the driver counted, in most rounds, that clocks were held down. Readings at rest excuse nothing."""
     telemetry = [timed.telemetry for run in runs for timed in run.rounds if timed.telemetry is not None]
-    return 2 * sum(bool(reading.throttled_by) for reading in telemetry) > len(telemetry)
+    counted = [reading for reading in telemetry if reading.held_down_s is not None and reading.throttled_by]
+    return 2 * len(counted) > len(telemetry)
 
 
 def waited(now: Sequence[Run], past: Sequence[Run], floor_log: float) -> bool | None:
