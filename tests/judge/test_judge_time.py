@@ -35,9 +35,9 @@ def test_more_runs_see_smaller_changes() -> None:
 
 def test_rounds_are_no_evidence() -> None:
     """A hundred rounds in one process decide no more than five."""
-    one = make.run(12.5)
-    many = msgspec.structs.replace(one, rounds=one.rounds * 20)
-    few, much = judged(one, past(5)), judged(many, past(5))
+    short = make.run(12.5)
+    many = msgspec.structs.replace(short, rounds=short.rounds * 20)
+    few, much = judged(short, past(5)), judged(many, past(5))
     assert few.decision == much.decision == "same"
     assert few.details.detectable_rel == much.details.detectable_rel
 
@@ -76,8 +76,8 @@ def test_the_floor_in_the_details_is_the_one_that_was_asked_for(
 
 
 def test_one_process_and_two_processes() -> None:
-    one = judged(make.run(18.0), past(10), Limits(time_confirmations=1), fresh=1)
-    assert "confirmed by 1 of 1 fresh process." in one.message
+    answer = judged(make.run(18.0), past(10), Limits(time_confirmations=1), fresh=1)
+    assert "confirmed by 1 of 1 fresh process." in answer.message
     assert "confirmed by 2 of 2 fresh processes." in judged(make.run(18.0), past(10), fresh=2).message
 
 
@@ -136,7 +136,7 @@ def test_ten_runs_of_two_days_are_two_draws_of_the_day() -> None:
         ]
 
     few, many = on_days(11.5, 12.5), on_days(*(11.5, 12.5) * 5)
-    promised = [judged(make.run(), one).details.detectable_rel for one in (few, many)]
+    promised = [judged(make.run(), runs).details.detectable_rel for runs in (few, many)]
     assert promised[0] > 1.5 * promised[1]
 
 
@@ -159,7 +159,7 @@ def test_a_floor_that_somebody_chose_is_no_blindness() -> None:
 def test_rounds_that_differ_by_less_than_the_floor_are_steady() -> None:
     wild = make.run(totals_s=[20e-6, 50e-6, 90e-6, 30e-6, 70e-6])
     assert doubts(wild, Limits()) is None
-    assert doubts(make.run(totals_s=[one * 1e6 for one in wild.totals_s]), Limits()) is not None
+    assert doubts(make.run(totals_s=[total_s * 1e6 for total_s in wild.totals_s]), Limits()) is not None
 
 
 def test_runs_in_other_settings_dont_count() -> None:
@@ -250,8 +250,8 @@ def test_parallel_runs_are_doubted_and_are_no_baseline() -> None:
 ])  # fmt: skip
 def test_time_outside_all_stages_is_doubted(total_s: float, outside_s: float, doubted: bool) -> None:
     stages: Any = {"denoise": total_s - outside_s, "unattributed": outside_s}
-    one = Round(total_s=total_s, stages_s=stages)
-    run = msgspec.structs.replace(make.run(), rounds=(one,) * 5)
+    timed = Round(total_s=total_s, stages_s=stages)
+    run = msgspec.structs.replace(make.run(), rounds=(timed,) * 5)
     assert (doubts(run, Limits()) is not None) == doubted
     # a target whose components can't be seen has no stages to explain anything
     bare = msgspec.structs.replace(run, rounds=(Round(total_s=total_s),) * 5)
@@ -321,13 +321,15 @@ def test_scaling_all_times_changes_nothing(ratio: float, factor: float, count: i
     def scaled(run: Run, by: float) -> Run:
         rounds = tuple(
             Round(
-                total_s=by * one.total_s,
-                stages_s={stage: by * value_s for stage, value_s in one.stages_s.items()},
-                steps_s=tuple(by * value_s for value_s in one.steps_s),
+                total_s=by * timed.total_s,
+                stages_s={stage: by * value_s for stage, value_s in timed.stages_s.items()},
+                steps_s=tuple(by * value_s for value_s in timed.steps_s),
             )
-            for one in run.rounds
+            for timed in run.rounds
         )
-        return msgspec.structs.replace(run, rounds=rounds, calibration_s=tuple(by * one for one in run.calibration_s))
+        return msgspec.structs.replace(
+            run, rounds=rounds, calibration_s=tuple(by * reading_s for reading_s in run.calibration_s)
+        )
 
     def verdict(by: float) -> Any:
         return judged(scaled(make.run(12.0 * ratio), by), [scaled(run, by) for run in past(count)], fresh=2)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def first(runs: list[Run]) -> tuple[FirstTime, ...]:
-    return tuple(one for run in runs if (one := first_time(run)) is not None)
+    return tuple(time for run in runs if (time := first_time(run)) is not None)
 
 
 def crept(count: int, step_rel: float = 0.01, family: str = "cpu") -> float | None:
@@ -60,7 +60,7 @@ def test_the_first_three_runs_are_kept_and_later_ones_are_not() -> None:
     runs = past(2)
     standing = make.reference(runs=runs)
     begun = origin_with(seen, Artifacts(), False, standing, 1)
-    assert [one.median_s for one in begun.times] == pytest.approx([12.0, 12.12, 20.0])
+    assert [time.median_s for time in begun.times] == pytest.approx([12.0, 12.12, 20.0])
     # accepted as another time, it isn't one of the first
     apart = origin_with(seen, Artifacts(), True, standing, 1)
     assert len(apart.times) == 2

@@ -38,7 +38,7 @@ def test_cases_that_spread_alike_make_a_strong_prior_and_unlike_ones_a_weak() ->
     rng = random.Random(2)
 
     def variances(spreads: list[float]) -> list[Variance]:
-        return [within([[rng.gauss(0, one) for _ in range(10)]]) for one in spreads]
+        return [within([[rng.gauss(0, spread) for _ in range(10)]]) for spread in spreads]
 
     alike = prior_of(variances([0.01] * 200), 1e-12, 60)
     assert alike is not None
@@ -87,7 +87,7 @@ def unknown(least_log: float = 0.0) -> Experience:
     return Experience(between=Variance(0.0, 0), within=Variance(0.0, 0), least_log=least_log, most_dof=60)
 
 
-def days_of_one_run(past_log: Sequence[float], expected_log: float = 1.0) -> History:
+def daily_runs(past_log: Sequence[float], expected_log: float = 1.0) -> History:
     return history_of(past_log, range(len(past_log)), expected_log)
 
 
@@ -98,7 +98,7 @@ def scale_of(
 
 
 def test_a_session_is_one_more_day() -> None:
-    past = days_of_one_run([-0.02, 0.0, 0.02, 0.0])
+    past = daily_runs([-0.02, 0.0, 0.02, 0.0])
     scale = scale_of(past, [0.05, 0.07], unknown())
     spread = math.sqrt(2 * 0.02**2 / 3)
     assert scale.change_log() == pytest.approx(0.06)
@@ -131,12 +131,12 @@ def test_runs_of_a_day_count_for_what_they_add() -> None:
 
 
 def test_the_least_spread_bounds_what_agreeing_runs_promise() -> None:
-    scale = scale_of(days_of_one_run([0.0] * 3), [0.1], unknown(0.05))
+    scale = scale_of(daily_runs([0.0] * 3), [0.1], unknown(0.05))
     assert scale.needed_log(0.001, 1) == pytest.approx(3.0902 * 0.05 * math.sqrt(4 / 3), rel=1e-4)
 
 
 def test_a_first_run_promises_what_machines_of_its_kind_do() -> None:
-    needed = [scale_of(days_of_one_run([0.0] * days), [0.0], GPU).needed_log(0.0005, 1) for days in (1, 2, 5, 20)]
+    needed = [scale_of(daily_runs([0.0] * days), [0.0], GPU).needed_log(0.0005, 1) for days in (1, 2, 5, 20)]
     assert needed == sorted(needed, reverse=True)
     assert needed[0] == pytest.approx(score_beyond(0.0005, 6) * 0.012 * math.sqrt(2))
 
@@ -148,20 +148,20 @@ def test_a_promise_holds_on_machines_that_are_noisier_than_expected() -> None:
     for _ in range(4000):
         # six degrees of freedom: the expected variance is what such machines have on average, in the inverse
         true = 0.012 * math.sqrt(6 / sum(rng.gauss(0, 1) ** 2 for _ in range(6)))
-        scale = scale_of(days_of_one_run([0.0]), [0.0], GPU)
+        scale = scale_of(daily_runs([0.0]), [0.0], GPU)
         margin_log = scale.margin_log(0.05, 1)
         kept.append(statistics.NormalDist().cdf(margin_log / (true * math.sqrt(2))) >= 0.95)
     assert statistics.mean(kept) == pytest.approx(0.9, abs=0.02)
-    known = scale_of(days_of_one_run([rng.gauss(0, 0.01) for _ in range(400)]), [0.0], unknown())
+    known = scale_of(daily_runs([rng.gauss(0, 0.01) for _ in range(400)]), [0.0], unknown())
     assert known.margin_log(0.05, 1) == pytest.approx(1.645 * known.noise_log(1), rel=0.06)
 
 
 def test_a_fast_run_among_few_may_be_a_mode_of_the_machine() -> None:
     """Two modes 13 % apart: the faster one has one of five runs in every sixth baseline, one of ten hardly ever."""
-    assert days_of_one_run([-0.13, *[0.0] * 4], 0.01).aside == ()
-    assert days_of_one_run([-0.13, *[0.0] * 9], 0.01).aside == (0,)
+    assert daily_runs([-0.13, *[0.0] * 4], 0.01).aside == ()
+    assert daily_runs([-0.13, *[0.0] * 9], 0.01).aside == (0,)
     # half the time is no mode that a machine has
-    assert days_of_one_run([-math.log(2), *[0.0] * 4], 0.01).aside == (0,)
+    assert daily_runs([-math.log(2), *[0.0] * 4], 0.01).aside == (0,)
 
 
 def test_a_stray_run_is_told_from_the_largest_of_many() -> None:
@@ -169,7 +169,7 @@ def test_a_stray_run_is_told_from_the_largest_of_many() -> None:
     cases = [[rng.gauss(0, 0.01) for _ in range(10)] for _ in range(19)]
 
     def around() -> Peers:
-        return peers_of([days_of_one_run(one, 0.01) for one in cases], GPU)
+        return peers_of([daily_runs(case, 0.01) for case in cases], GPU)
 
     assert around().strays.excess_log == ()
     cases[3][5] = 0.3
@@ -178,9 +178,9 @@ def test_a_stray_run_is_told_from_the_largest_of_many() -> None:
     # a run that strayed downwards makes no run slower, and two of them are a mode that hides slower code
     cases[3][5] = -0.3
     assert around().strays.excess_log == ()
-    assert days_of_one_run(cases[3], 0.01).aside == (5,)
+    assert daily_runs(cases[3], 0.01).aside == (5,)
     cases[3][6] = -0.3
-    assert days_of_one_run(cases[3], 0.01).aside == ()
+    assert daily_runs(cases[3], 0.01).aside == ()
 
 
 def test_runs_that_stray_in_a_row_are_less_likely_than_one() -> None:
@@ -197,7 +197,7 @@ def test_cases_that_move_together_are_fewer_than_they_seem() -> None:
     alone = [[rng.gauss(0, 0.01) for _ in range(6)] for _ in range(20)]
     shared = [rng.gauss(0, 0.01) for _ in range(6)]
     together = [[day + rng.gauss(0, 0.001) for day in shared] for _ in range(20)]
-    known = [peers_of([days_of_one_run(one) for one in some], GPU).between for some in (alone, together)]
+    known = [peers_of([daily_runs(case) for case in some], GPU).between for some in (alone, together)]
     assert known[0] is not None
     assert known[0].dof > 30
     assert known[1] is None or known[1].dof < 2
@@ -221,7 +221,7 @@ def test_what_would_have_been_seen_is_found_as_often_as_promised() -> None:
 
     found = []
     for _ in range(600):
-        past = days_of_one_run([rng.gauss(0, 0.01) for _ in range(20)], 0.01)
+        past = daily_runs([rng.gauss(0, 0.01) for _ in range(20)], 0.01)
         figure, _ = answer(past, [0.0])
         planted_log = math.log1p(time_rule.detectable_rel(figure, RULE, floor_log))
         now: list[float] = []

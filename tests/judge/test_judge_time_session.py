@@ -25,12 +25,12 @@ from pytest_diffbench.report.sentences.time import doubt_sentence
 
 
 def test_one_slow_run_asks_for_fresh_processes_and_two_that_agree_make_it_red() -> None:
-    seen = [judged(make.run(18.0), past(5), fresh=count) for count in (0, 1, 2)]
-    assert [one.reason for one in seen] == ["time.unconfirmed", "time.unconfirmed", "time.slower"]
-    assert [wants_runs(one) for one in seen] == [True, True, False]
-    assert "Suspicious, and no fresh process was run to confirm it" in seen[0].message
-    assert "confirmed by 2 of 2 fresh processes" in seen[2].message
-    assert seen[2].details.fresh_runs == seen[2].details.confirmed == 2
+    answers = [judged(make.run(18.0), past(5), fresh=count) for count in (0, 1, 2)]
+    assert [answer.reason for answer in answers] == ["time.unconfirmed", "time.unconfirmed", "time.slower"]
+    assert [wants_runs(answer) for answer in answers] == [True, True, False]
+    assert "Suspicious, and no fresh process was run to confirm it" in answers[0].message
+    assert "confirmed by 2 of 2 fresh processes" in answers[2].message
+    assert answers[2].details.fresh_runs == answers[2].details.confirmed == 2
 
 
 def test_an_inconspicuous_run_asks_for_nothing() -> None:
@@ -47,10 +47,10 @@ def test_fresh_processes_that_disagree_clear_the_case() -> None:
 def test_nothing_is_bought_beyond_the_bound() -> None:
     """Half of the fresh processes agree, whatever is bought."""
     mixed = [make.run(12.0), make.run(19.0), make.run(12.0), make.run(19.0)]
-    seen = [judged(make.run(19.0), past(10), fresh=mixed[:count]) for count in range(5)]
-    assert [one.reason for one in seen] == ["time.unconfirmed"] * 5
-    assert [wants_runs(one) for one in seen] == [True] * 4 + [False]
-    assert "neither confirmed it nor ruled it out" in seen[-1].message
+    answers = [judged(make.run(19.0), past(10), fresh=mixed[:count]) for count in range(5)]
+    assert [answer.reason for answer in answers] == ["time.unconfirmed"] * 5
+    assert [wants_runs(answer) for answer in answers] == [True] * 4 + [False]
+    assert "neither confirmed it nor ruled it out" in answers[-1].message
 
 
 def test_confirming_can_be_switched_off() -> None:
@@ -113,9 +113,9 @@ def test_slower_by_the_clock_on_a_faster_machine_is_slower(calibration_s: float)
 def waiting(total_s: float, waited_s: float, cpu_s: float | None = None) -> Run:
     """A run whose one thread waited for a processor."""
     run = make.run(total_s)
-    seen = Telemetry(waited_s=waited_s, cpu_s=total_s - waited_s if cpu_s is None else cpu_s)
+    telemetry = Telemetry(waited_s=waited_s, cpu_s=total_s - waited_s if cpu_s is None else cpu_s)
     return msgspec.structs.replace(
-        run, rounds=tuple(msgspec.structs.replace(one, telemetry=seen) for one in run.rounds)
+        run, rounds=tuple(msgspec.structs.replace(timed, telemetry=telemetry) for timed in run.rounds)
     )
 
 
@@ -163,9 +163,9 @@ def test_a_busy_machine_makes_no_baseline() -> None:
 
 
 def test_faster_is_confirmed_as_slower_is() -> None:
-    seen = [judged(make.run(8.0), past(10), fresh=count) for count in (0, 1, 2)]
-    assert [one.reason for one in seen] == ["time.unconfirmed", "time.unconfirmed", "time.faster"]
-    assert [wants_runs(one) for one in seen] == [True, True, False]
+    answers = [judged(make.run(8.0), past(10), fresh=count) for count in (0, 1, 2)]
+    assert [answer.reason for answer in answers] == ["time.unconfirmed", "time.unconfirmed", "time.faster"]
+    assert [wants_runs(answer) for answer in answers] == [True, True, False]
     stray = judged(make.run(8.0), past(10), fresh=[make.run(12.0), make.run(12.1)])
     assert stray.reason != "time.faster"
 
@@ -184,8 +184,8 @@ def test_neighbours_that_agree_win_a_case_with_few_runs_its_precision() -> None:
     def among(spreads: Sequence[Sequence[float]]) -> float:
         near = {
             f"case {n}": [
-                make.run((5.0 + n) * (1 + 0.05 * one), started=run.started)
-                for one, run in zip(spread, past(10), strict=True)
+                make.run((5.0 + n) * (1 + 0.05 * share), started=run.started)
+                for share, run in zip(spread, past(10), strict=True)
             ]
             for n, spread in enumerate(spreads)
         }
@@ -201,7 +201,7 @@ def test_neighbours_that_agree_win_a_case_with_few_runs_its_precision() -> None:
 def test_a_case_that_is_noisier_than_its_neighbours_isnt_flattered() -> None:
     near = {f"case {n}": past(10, 5.0 + n, spread_rel=0.005) for n in range(8)}
     wild = past(10, spread_rel=0.15)
-    alone, among = (judged(make.run(), wild, peer_runs=one) for one in ({}, near))
+    alone, among = (judged(make.run(), wild, peer_runs=peers) for peers in ({}, near))
     assert among.details.moderated_spread_rel == pytest.approx(alone.details.moderated_spread_rel)
 
 
@@ -225,10 +225,10 @@ def test_neighbours_in_other_settings_and_broken_ones_dont_count() -> None:
 
 
 def test_many_cases_share_one_budget() -> None:
-    seen = [judged(make.run(14.6), past(5), fresh=2, family_size=count) for count in (1, 1000)]
-    assert seen[0].reason == "time.slower"
-    assert seen[1].reason != "time.slower"
-    assert seen[0].details.chance_interval[1] < seen[1].details.chance_interval[1]
+    answers = [judged(make.run(14.6), past(5), fresh=2, family_size=count) for count in (1, 1000)]
+    assert answers[0].reason == "time.slower"
+    assert answers[1].reason != "time.slower"
+    assert answers[0].details.chance_interval[1] < answers[1].details.chance_interval[1]
     with pytest.raises(ValueError, match="at least one case"):
         judged(make.run(), past(5), family_size=0)
 
@@ -258,8 +258,8 @@ def test_a_stage_of_milliseconds_cannot_fail_a_long_call() -> None:
 
     def run(decode_s: float) -> Run:
         stages: Any = {"denoise": 0.597, "vae_decode": decode_s}
-        one = Round(total_s=0.597 + decode_s, stages_s=stages)
-        return msgspec.structs.replace(make.run(), rounds=(one,) * 5)
+        timed = Round(total_s=0.597 + decode_s, stages_s=stages)
+        return msgspec.structs.replace(make.run(), rounds=(timed,) * 5)
 
     for decode_s in (0.0035, 0.006):
         assert judged(run(decode_s), [run(0.003)] * 10, fresh=2).reason == "time.same"

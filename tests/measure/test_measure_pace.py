@@ -50,21 +50,21 @@ def counted(monkeypatch: pytest.MonkeyPatch) -> Counted:
 
 
 def test_on_a_processor_there_is_a_reading_before_each_round(counted: Counted) -> None:
-    one = PaceReadings(Pace("cpu"), rounds=3)
+    readings = PaceReadings(Pace("cpu"), rounds=3)
     for _ in range(5):  # another plugin may add calls that are no rounds
-        one.before_round()
-    one.after_rounds()
-    assert one.times_s == {"products": (1, 2, 3)}
-    assert (counted.prepared, one.notes) == (1, ())
+        readings.before_round()
+    readings.after_rounds()
+    assert readings.times_s == {"products": (1, 2, 3)}
+    assert (counted.prepared, readings.notes) == (1, ())
 
 
 def test_on_a_device_there_are_two_around_all_rounds(counted: Counted) -> None:
-    one = PaceReadings(Pace("cuda:0", "bfloat16"), rounds=3)
+    readings = PaceReadings(Pace("cuda:0", "bfloat16"), rounds=3)
     for _ in range(3):
-        one.before_round()
-    assert one.times_s == {"products": (1,)}, "interrupted here, it has the first"
-    one.after_rounds()
-    assert one.times_s == {"products": (1, 2)}
+        readings.before_round()
+    assert readings.times_s == {"products": (1,)}, "interrupted here, it has the first"
+    readings.after_rounds()
+    assert readings.times_s == {"products": (1, 2)}
     assert counted.prepared == 2, "no round had the buffers in its memory"
     assert counted.asked == ("cuda:0", "bfloat16")
 
@@ -73,20 +73,20 @@ def test_on_a_device_variants_share_the_two(counted: Counted) -> None:
     shared = Pace("cuda")
     all_of_them = [PaceReadings(shared, rounds=2) for _ in range(3)]
     for _ in range(2):
-        for one in all_of_them:
-            one.before_round()
-    for one in all_of_them:
-        one.after_rounds()
+        for readings in all_of_them:
+            readings.before_round()
+    for readings in all_of_them:
+        readings.after_rounds()
         shared.release()
-    assert [one.times_s for one in all_of_them] == [{"products": (1, 2)}] * 3
+    assert [readings.times_s for readings in all_of_them] == [{"products": (1, 2)}] * 3
     assert counted.taken == 2
 
 
 def test_without_rounds_there_is_none(counted: Counted) -> None:
     for device in ("cpu", "cuda"):
-        one = PaceReadings(Pace(device), rounds=1)
-        one.after_rounds()
-        assert one.times_s == {}
+        readings = PaceReadings(Pace(device), rounds=1)
+        readings.after_rounds()
+        assert readings.times_s == {}
 
 
 def test_a_device_without_room_has_no_pace_and_a_note(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -94,11 +94,11 @@ def test_a_device_without_room_has_no_pace_and_a_note(monkeypatch: pytest.Monkey
         raise torch.OutOfMemoryError("full")
 
     monkeypatch.setattr(pace, "_prepared", refuse)
-    one = PaceReadings(Pace("cuda"), rounds=1)
-    one.before_round()
-    one.after_rounds()
-    assert one.times_s == {}
-    (note,) = one.notes
+    readings = PaceReadings(Pace("cuda"), rounds=1)
+    readings.before_round()
+    readings.after_rounds()
+    assert readings.times_s == {}
+    (note,) = readings.notes
     assert "no memory for" in note
 
 
@@ -218,12 +218,12 @@ def test_the_products_of_a_device_are_of_the_cases_dtype(monkeypatch: pytest.Mon
 
 @pytest.mark.pace
 def test_the_kernels_of_a_processor_are_read_for_real() -> None:
-    one = Pace("cpu")
-    reading = one.read()
+    cpu_pace = Pace("cpu")
+    reading = cpu_pace.read()
     assert list(reading) == KERNELS
     assert all(each_s > 0 for each_s in reading.values())
     with torch.inference_mode():
-        assert one.read().keys() == reading.keys()
+        assert cpu_pace.read().keys() == reading.keys()
     with torch.inference_mode():
         other = Pace("cpu")
         other.read()
