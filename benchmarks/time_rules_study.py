@@ -143,9 +143,10 @@ class Gate:
             figures = self._figures(past, around, bounds, paces, used)
             reason = self._reason(figures)
             suspected = reason == "unconfirmed"
-            if enough and used != enough and not reason.endswith(("slower", "faster")):
+            undisturbed = [n for n in used if paces[n].usual]
+            if undisturbed and used != undisturbed and not reason.endswith(("slower", "faster")):
                 # a run that the machine disturbed is replaced and clears nobody
-                suspected |= self._reason(self._figures(past, around, bounds, paces, enough)) == "unconfirmed"
+                suspected |= self._reason(self._figures(past, around, bounds, paces, undisturbed)) == "unconfirmed"
             if may_buy and suspected:
                 continue
             if not all(sound[n] for n in used) and not reason.endswith("slower"):

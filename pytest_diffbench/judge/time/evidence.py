@@ -59,7 +59,12 @@ class SessionRun:
     @property
     def sound(self) -> bool:
         """Whether its median is what it took."""
-        return self.unsteady is None and not self.crowded_rel and (self.pace is None or self.pace.usual)
+        return self.unsteady is None and not self.disturbed
+
+    @property
+    def disturbed(self) -> bool:
+        """Whether the machine was busy, or off its pace."""
+        return bool(self.crowded_rel) or (self.pace is not None and not self.pace.usual)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -117,8 +122,11 @@ class Evidence:
 
     @property
     def undisturbed(self) -> Evidence | None:
-        """The same with its sound runs alone; None where all that decide are sound, or none is."""
-        kept = tuple(run for run in self.used if run.sound)
+        """The same without runs that the machine is known to have disturbed; None where that is all of them, or none.
+
+        Unsteady ones stay: they may be the only sign of a disturbance that the pace doesn't show.
+        """
+        kept = tuple(run for run in self.used if not run.disturbed)
         if not kept or len(kept) == len(self.used):
             return None
         return dataclasses.replace(self, used=kept, first=self.first and kept[0] is self.used[0])
