@@ -45,57 +45,6 @@ def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
-@pytest.mark.parametrize("ci", ["", "true"], ids=["by hand", "in CI"])
-@pytest.mark.parametrize(
-    ("options", "times", "named"),
-    [((), 1, True), (("--tb=no",), 1, False), (("--tb=line",), 1, True), (("-v",), 2, False)],
-    ids=["as it is", "--tb=no", "--tb=line", "-v"],
-)
-def test_what_got_worse_is_explained_once(
-    project: pytest.Pytester,
-    monkeypatch: pytest.MonkeyPatch,
-    options: tuple[str, ...],
-    times: int,
-    named: bool,
-    ci: str,
-) -> None:
-    """In CI too, where pytest shortens nothing of the messages that it sums up."""
-    monkeypatch.setenv("CI", ci)
-    monkeypatch.delenv("BUILD_NUMBER", raising=False)
-    run(project, "--diffbench-save", "--diffbench-gates=output").assert_outcomes(passed=1)
-    project.makepyfile(
-        test_paint=TARGET.replace("200", "100") + "def test_paint(diffbench):\n    diffbench(paint, size=32)\n"
-    )
-    result = run(project, "--diffbench", "--diffbench-gates=output", *options)
-    result.assert_outcomes(failed=1)
-    text = result.stdout.str()
-    assert text.count("Image 0 differs from the baseline") == times
-    assert ("(explained above)" in text) == named
-    summed_up = text.partition("short test summary info")[2].splitlines()
-    assert sum(line.startswith("FAILED") for line in summed_up) == 1
-    assert len(summed_up) == 3, "the test, in one line"
-
-
-def test_only_what_the_failure_tells_is_not_told_again(project: pytest.Pytester) -> None:
-    """Another case of the same test that is only undecided, and a test that fails by itself, are told in full."""
-    call = "    diffbench(paint, size=32{label})\n"
-    two = "def test_paint(diffbench):\n" + call.format(label="") + call.format(label=", label='second'")
-    project.makepyfile(test_paint=TARGET + two)
-    run(project, "--diffbench-save", "--diffbench-gates=output").assert_outcomes(passed=1)
-    project.makepyfile(test_paint=TARGET.replace("200", "100") + two)
-    both = run(project, "--diffbench", "--diffbench-gates=work,output")
-    both.assert_outcomes(failed=1)
-    text = both.stdout.str()
-    assert text.count("output.differs  (explained above)") == 2
-    assert "work.not_seen  (explained above)" not in text
-    assert "work.not_seen  Not judged" in text
-
-    project.makepyfile(test_paint=TARGET + two + "    assert False\n")
-    failing = run(project, "--diffbench", "--diffbench-gates=work,output")
-    failing.assert_outcomes(failed=1)
-    assert "(explained above)" not in failing.stdout.str()
-
-
 def test_the_life_of_a_baseline(project: pytest.Pytester) -> None:
     missing = run(project, "--diffbench")
     missing.assert_outcomes(failed=1)
