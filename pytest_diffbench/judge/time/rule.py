@@ -94,7 +94,7 @@ class Scale:
         """The change of so many runs at which the chance falls to `alpha`."""
         chance, variance = alpha / self._chances, self.noise.of(runs)
         by_sample = score_beyond(chance, variance.dof) * variance.deviation if variance.dof > 0 else 0.0
-        return max(by_sample, score_beyond(chance, math.inf) * self.least_log * self.noise.widening(runs))
+        return max(by_sample, self._least_log(chance, runs))
 
     def margin_log(self, missed: float, runs: int) -> float:
         """By how much a change has to exceed what is needed, so that it is missed with at most this chance.
@@ -103,12 +103,12 @@ class Scale:
         it, so that a promise is kept on a machine that is noisier than expected too.
         """
         variance = self.noise.of(runs)
-        by_sample = 0.0
-        if variance.dof > 0:
-            by_sample = (
-                score_beyond(missed, math.inf) * variance.deviation * spread_at_most(_SPREAD_CHANCE, variance.dof)
-            )
-        return max(by_sample, score_beyond(missed, math.inf) * self.least_log * self.noise.widening(runs))
+        largest_log = variance.deviation * spread_at_most(_SPREAD_CHANCE, variance.dof) if variance.dof > 0 else 0.0
+        return max(score_beyond(missed, math.inf) * largest_log, self._least_log(missed, runs))
+
+    def _least_log(self, chance: float, runs: int) -> float:
+        """The change that the least spread exceeds with a chance."""
+        return score_beyond(chance, math.inf) * self.least_log * self.noise.widening(runs)
 
 
 def scale_of(
